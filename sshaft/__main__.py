@@ -1,0 +1,93 @@
+"""`sshaft`: the operator's command."""
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+import sshaft
+from sshaft import commands, exit_status
+from sshaft.errors import SshaftError
+from sshaft.text import printable
+
+PROGRAMS = {
+    "agent": ("sshaft_agent.commands", "agent", "Run the agent on the host of sshd, or ask how it is."),
+    "demo": ("sshaft.demo", "demo", "Run one login for real, on this machine, with throwaway keys."),
+    "identity": ("sshaft_identity.commands", "identity", "The identity service: users, keys, challenges."),
+}
+
+
+class _Programs(click.Group):
+    """Each program is loaded when it is called: the agent must start where the identity service is not installed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *PROGRAMS])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in PROGRAMS:
+            return super().get_command(ctx, cmd_name)
+        module, attribute, _help = PROGRAMS[cmd_name]
+        try:
+            command: click.Command = getattr(importlib.import_module(module), attribute)
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.startswith("sshaft"):
+                raise
+            raise click.ClickException(f"{cmd_name} needs {error.name}: pip install 'sshaft[identity]'") from None
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+        own = {name: command.get_short_help_str(90) for name, command in self.commands.items()}
+        rows = sorted((own | {name: text for name, (_, _, text) in PROGRAMS.items()}).items())
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+@click.group(cls=_Programs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(sshaft.__version__, prog_name="sshaft")
+def cli() -> None:
+    """An SSH login as an authentication factor of a web login."""
+
+
+@cli.command("install-commands")
+@click.argument("directory", type=click.Path(path_type=Path))
+def install_commands(directory: Path) -> None:
+    """Write sshaft-keys and sshaft-login, the commands that sshd starts, into DIRECTORY.
+
+    DIRECTORY must belong to root, as every folder above it, or sshd refuses to start what is in it:
+    /usr/libexec/sshaft is a good place.
+    """
+    for path in commands.install(directory):
+        click.echo(path)
+        if path.name == "sshaft-keys":
+            for part in commands.unsafe_parts(path):
+                click.echo(f"sshaft: sshd will not run it: {part} (wanted: root, not writable by others)", err=True)
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run, and turn what went wrong into one line and a status of sysexits.h."""
+    try:
+        status = cli.main(arguments, prog_name="sshaft", standalone_mode=False)
+    except SshaftError as error:
+        return _fail(printable(str(error), 2000), error.exit_status)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return exit_status.USAGE
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "sshaft"
+        return _fail(f"{error.format_message()} See '{command} --help'.", exit_status.USAGE)
+    except click.ClickException as error:
+        return _fail(error.format_message(), exit_status.SOFTWARE)
+    except click.Abort:
+        return _fail("interrupted", 130)
+    return status if isinstance(status, int) else exit_status.OK
+
+
+def _fail(message: str, status: int) -> int:
+    click.echo(f"sshaft: {message}", err=True)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,35 @@
+"""One question to the agent and its answer. Built-in modules only: this stands on the start-up path of every login."""
+
+import _socket
+
+from sshaft import messages
+
+
+class AgentUnavailableError(OSError):
+    """The agent is not there, or did not give a whole answer. Says what and what to do next."""
+
+
+def ask(path: str, kind: str, fields: dict[str, str]) -> tuple[str, dict[str, str]]:
+    """The kind and the fields of the answer of the agent that listens at `path`.
+
+    Waits as long as the agent does: the caller sets its own deadline (SIGALRM). Raises `AgentUnavailableError`.
+    """
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        connection.connect(path)
+        connection.sendall(messages.encode(kind, fields))
+        data = b""
+        while not data.endswith(messages.END) and len(data) <= messages.MAX_MESSAGE:
+            part = connection.recv(messages.MAX_MESSAGE)
+            if not part:
+                break
+            data += part
+        return messages.decode(data)
+    except OSError as error:
+        raise AgentUnavailableError(
+            f"no agent answers at {path} ({error.strerror or error}): is `sshaft agent` running?"
+        ) from error
+    except messages.MessageError as error:
+        raise AgentUnavailableError(f"the agent at {path} broke off its answer ({error})") from error
+    finally:
+        connection.close()

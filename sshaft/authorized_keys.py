@@ -1,0 +1,36 @@
+"""The only writer of authorized_keys lines (sshd(8), AUTHORIZED_KEYS FILE FORMAT)."""
+
+import re
+from datetime import UTC, datetime
+
+from sshaft.public_key import PublicKey
+
+_SAFE_WORD = re.compile(r"[A-Za-z0-9._@+/:-]+")
+"""What may stand in the command: nothing that sshd's option parser or the login account's shell reads as syntax."""
+
+
+def line(
+    key: PublicKey, command: tuple[str, ...], *, expires_at: datetime | None = None, verify_required: bool = False
+) -> str:
+    """`restrict,command="..."[,expiry-time="..."][,verify-required] TYPE BASE64`, without a line end.
+
+    `command` is a program's absolute path and its arguments. Raises `ValueError` for a word that a shell or sshd could
+    read as anything but itself, and for `verify_required` on a key that is no security key: sshd would let such a key
+    pass unverified.
+    """
+    if not command or not command[0].startswith("/") or not all(_SAFE_WORD.fullmatch(word) for word in command):
+        raise ValueError("a word of the forced command is not plain")
+    if verify_required and not key.is_security_key:
+        raise ValueError("verify-required means nothing to sshd for a key that is no security key")
+    options = ["restrict", f'command="{" ".join(command)}"']
+    if expires_at is not None:
+        # Without the Z sshd would read its own local time.
+        options.append(f'expiry-time="{expires_at.astimezone(UTC):%Y%m%d%H%M%SZ}"')
+    if verify_required:
+        options.append("verify-required")
+    return f"{','.join(options)} {key}"
+
+
+def is_safe_word(word: str) -> bool:
+    """Whether `word` may stand in a forced command."""
+    return _SAFE_WORD.fullmatch(word) is not None

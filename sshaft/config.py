@@ -1,0 +1,193 @@
+"""`config.json`: read once, checked, frozen. The original's seven keys work unchanged; the others are optional."""
+
+import difflib
+import ipaddress
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from sshaft.authorized_keys import is_safe_word
+from sshaft.errors import ConfigurationError
+from sshaft.public_key import DEFAULT_TYPES
+
+MAX_FILE = 64 * 1024
+
+
+def _url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        host, _port = parts.hostname, parts.port
+    except ValueError as error:
+        raise ValueError(f"is not an address: {error}") from None
+    if not host or not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError("is not an https address")
+    if parts.username is not None or parts.password is not None or parts.fragment:
+        raise ValueError("must not carry a user name, a password or a fragment")
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
+        raise ValueError("must be https (http only to 127.0.0.1, ::1 or localhost)")
+    return value
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _command_path(value: str) -> str:
+    if not value.startswith("/"):
+        raise ValueError("must be an absolute path")
+    if not is_safe_word(value):
+        raise ValueError("may hold only letters, digits and ._@+/:- because it stands in a key line")
+    return value
+
+
+def _text(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("must not hold control characters")
+    return value
+
+
+Url = Annotated[str, AfterValidator(_url)]
+Text = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_text)]
+Seconds = Annotated[float, Field(gt=0, le=60)]
+
+
+class Config(BaseModel):
+    """All that the sshd side must know. Paths of files are taken as they stand; give absolute ones."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    token_endpoint: Url
+    client_id: Text
+    token_scope: Annotated[str, AfterValidator(_text)] = ""
+    mfa_list_endpoint: Url
+    mfa_accept_endpoint: Url
+    mfa_reject_endpoint: Url | None = None
+    login_path: Annotated[str, AfterValidator(_command_path)]
+
+    token_endpoint_auth_method: Literal[
+        "client_secret_post", "client_secret_basic", "private_key_jwt", "tls_client_auth"
+    ] = "client_secret_post"
+    client_secret: SecretStr | None = None
+    client_secret_file: Path | None = None
+    private_key_file: Path | None = None
+    """PEM private key for `private_key_jwt`."""
+    private_key_id: Text | None = None
+    """`kid` of the assertion, for a server that holds several keys of this client."""
+    private_key_algorithm: Literal["ES256", "ES384", "PS256", "RS256", "Ed25519", "EdDSA"] = "ES256"
+    client_certificate_file: Path | None = None
+    """PEM certificate (chain) for `tls_client_auth`; it is shown on every call (RFC 8705 §3)."""
+    client_certificate_key_file: Path | None = None
+
+    ca_file: Path | None = None
+    """PEM bundle to trust instead of the public certificate authorities."""
+    proxy: Url | None = None
+    """Never taken from the environment."""
+
+    allowed_key_types: tuple[Text, ...] = DEFAULT_TYPES
+    list_seconds: Annotated[float, Field(gt=0, le=2.8)] = 2.5
+    """Deadline of one look-up, retries and token included; `sshaft-keys` itself ends after 3 s."""
+    accept_seconds: Seconds = 10.0
+
+    @model_validator(mode="after")
+    def _has_what_its_client_authentication_needs(self) -> "Config":
+        needs = {
+            "client_secret_post": ("client_secret",),
+            "client_secret_basic": ("client_secret",),
+            "private_key_jwt": ("private_key_file",),
+            "tls_client_auth": ("client_certificate_file", "client_certificate_key_file"),
+        }[self.token_endpoint_auth_method]
+        missing = [name for name in needs if getattr(self, name) is None]
+        if missing:
+            also = " (or client_secret_file)" if missing == ["client_secret"] else ""
+            raise ValueError(f"{self.token_endpoint_auth_method} needs {' and '.join(missing)}{also}")
+        return self
+
+
+def load(path: Path) -> Config:
+    """The configuration in `path`. Raises `ConfigurationError`, whose one line says what and where."""
+    text, mode = _read(path)
+    data = _object(path, text)
+    if "client_secret" in data:
+        _refuse_open(path, mode)
+    secret_file = data.get("client_secret_file")
+    if isinstance(secret_file, str):
+        if "client_secret" in data:
+            raise ConfigurationError(f"{path}: client_secret and client_secret_file are both there; keep one")
+        secret, secret_mode = _read(Path(secret_file))
+        _refuse_open(Path(secret_file), secret_mode)
+        data["client_secret"] = secret.strip()
+    try:
+        config = Config.model_validate(data)
+    except ValidationError as error:
+        raise ConfigurationError(f"{path}: {'; '.join(_sentence(e) for e in error.errors())}") from None
+    _check_files(config)
+    return config
+
+
+def _check_files(config: Config) -> None:
+    """That every named file is there and every private one is private: found out now, not at the first login."""
+    for private in (config.private_key_file, config.client_certificate_key_file):
+        if private is not None:
+            _refuse_open(private, _read(private)[1])
+    for public in (config.client_certificate_file, config.ca_file):
+        if public is not None:
+            _read(public, limit=4 * 1024 * 1024)
+
+
+def _object(path: Path, text: str) -> dict[str, Any]:
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{path}: not JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise ConfigurationError(f"{path}: not a JSON object")
+    return data
+
+
+def _read(path: Path, limit: int = MAX_FILE) -> tuple[str, int]:
+    """Text and mode of a regular file."""
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123 - a pipe must not block
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ConfigurationError(f"{path}: not a regular file")
+            data = file.read(limit + 1)
+    except OSError as error:
+        who = f" by uid {os.geteuid()}" if isinstance(error, PermissionError) else ""
+        raise ConfigurationError(f"{path}: can't be read{who}: {error.strerror}") from None
+    except ValueError:  # a NUL in the path
+        raise ConfigurationError(f"{str(path)!r}: not a path") from None
+    if len(data) > limit:
+        raise ConfigurationError(f"{path}: larger than {limit // 1024} KiB")
+    try:
+        return data.decode("utf-8"), status.st_mode
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path}: not UTF-8 text") from None
+
+
+def _refuse_open(path: Path, mode: int) -> None:
+    if mode & 0o006:
+        raise ConfigurationError(
+            f"{path}: holds a secret and is open to everybody (mode {stat.S_IMODE(mode):04o}): chmod o= {path}"
+        )
+
+
+def _sentence(error: Any) -> str:
+    name = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, list(Config.model_fields), n=1, cutoff=0.0)
+        return f"unknown key {name!r}; the nearest known one is {near[0]!r}"
+    if error["type"] == "missing":
+        return f"{name} is missing"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{name} {message}" if name else message

@@ -1,0 +1,199 @@
+"""The identity API as functions: list, accept, reject (docs/identity-api.md). The only place that retries."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import tenacity
+from pydantic import BaseModel, StringConstraints, ValidationError
+
+from sshaft import client_authentication, listing
+from sshaft.access_token import AccessToken, AccessTokens, usable_until
+from sshaft.config import Config
+from sshaft.deadline import Deadline
+from sshaft.errors import ConfigurationError, IdentityServiceError, ReachError
+from sshaft.http_client import Answer, HttpClient
+from sshaft.listing import Listing
+
+MAX_TRIES = 4
+
+
+class _TokenAnswer(BaseModel):
+    """RFC 6749 §5.1."""
+
+    access_token: Annotated[str, StringConstraints(min_length=1, max_length=16384, pattern=r"^[\x21-\x7e]+$")]
+    token_type: str
+    expires_in: float | None = None
+
+
+class _Problem(BaseModel):
+    """The part of a refusal (RFC 9457) that decides what the person is told."""
+
+    error: str | None = None
+    attempts_left: int | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Who presents which key for which challenge, from where: the body of accept and reject."""
+
+    user: str
+    challenge: str | None = None
+    code: str | None = None
+    fingerprint: str | None = None
+    key_type: str | None = None
+    client_ip: str | None = None
+    knows_challenges: bool = True
+
+    def body(self) -> dict[str, str]:
+        """A server without challenges gets what the original sent, and no more."""
+        if not self.knows_challenges:
+            return {"user": self.user}
+        named = {
+            "user": self.user,
+            "challenge": self.challenge,
+            "code": self.code,
+            "fingerprint": self.fingerprint,
+            "key_type": self.key_type,
+            "client_ip": self.client_ip,
+        }
+        return {name: value for name, value in named.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the identity service said. `state` is `accepted`, `rejected` (after reject), or the reason for a no:
+
+    `code_required`, `invalid_code`, `unknown_key`, `no_challenge`, `already_used`, `expired`, `cancelled`,
+    `already_rejected`, `too_many_attempts`, `refused`.
+    """
+
+    state: str
+    attempts_left: int | None = None
+
+
+_BY_STATUS = {403: "refused", 404: "no_challenge", 409: "already_used", 410: "expired", 429: "too_many_attempts"}
+_BY_ERROR = {
+    "code_required": "code_required",
+    "invalid_code": "invalid_code",
+    "unknown_key": "unknown_key",
+    "no_challenge": "no_challenge",
+    "already_used": "already_used",
+    "expired": "expired",
+    "cancelled": "cancelled",
+    "rejected": "already_rejected",
+    "too_many_attempts": "too_many_attempts",
+}
+
+
+class IdentityClient:
+    """One identity service as one client of it. Safe for several threads."""
+
+    def __init__(self, config: Config, *, sleep: Callable[[float], None] = time.sleep) -> None:
+        client_authentication.check(config)
+        certificate = None
+        if config.client_certificate_file and config.client_certificate_key_file:
+            certificate = (config.client_certificate_file, config.client_certificate_key_file)
+        self.config = config
+        self._sleep = sleep
+        self._http = HttpClient(ca_file=config.ca_file, proxy=config.proxy, certificate=certificate)
+        self.access_tokens = AccessTokens(self._fetch_access_token)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def list_keys(self, fingerprint: str | None, deadline: Deadline, request_id: str) -> Listing:
+        """The listing for one key, or everybody's. Raises `IdentityServiceError`."""
+        parameters = {"fingerprint": fingerprint} if fingerprint else None
+
+        def once() -> Answer:
+            return self._authorized("GET", self.config.mfa_list_endpoint, deadline, request_id, params=parameters)
+
+        answer = self._retry(once, deadline, may_repeat=True)
+        if answer.status != 200:
+            raise IdentityServiceError(f"{self.config.mfa_list_endpoint}: answered {answer.status}")
+        return listing.parse(answer.body, self.config.allowed_key_types)
+
+    def accept(self, claim: Claim, attempt: str, deadline: Deadline, request_id: str) -> Outcome:
+        """Report a passed challenge. `attempt` names this one attempt, so that a repetition is not a second one."""
+        return self._report(self.config.mfa_accept_endpoint, "accepted", claim, attempt, deadline, request_id)
+
+    def reject(self, claim: Claim, attempt: str, deadline: Deadline, request_id: str) -> Outcome:
+        """Report that the person denies the login."""
+        if self.config.mfa_reject_endpoint is None:
+            raise ConfigurationError("mfa_reject_endpoint is not configured: this identity service takes no denials")
+        return self._report(self.config.mfa_reject_endpoint, "rejected", claim, attempt, deadline, request_id)
+
+    def _report(
+        self, url: str, success: str, claim: Claim, attempt: str, deadline: Deadline, request_id: str
+    ) -> Outcome:
+        def once() -> Answer:
+            headers = {"Idempotency-Key": attempt}
+            return self._authorized("POST", url, deadline, request_id, json=claim.body(), headers=headers)
+
+        # A server without challenges never promised that the same report may arrive twice.
+        answer = self._retry(once, deadline, may_repeat=claim.knows_challenges)
+        if 200 <= answer.status < 300:
+            return Outcome(success)
+        problem = _problem(answer.body)
+        state = _BY_ERROR.get(problem.error or "") or _BY_STATUS.get(answer.status)
+        if state is None:
+            raise IdentityServiceError(f"{url}: answered {answer.status}")
+        return Outcome(state, problem.attempts_left)
+
+    def _authorized(
+        self,
+        method: str,
+        url: str,
+        deadline: Deadline,
+        request_id: str,
+        *,
+        headers: dict[str, str] | None = None,
+        **request: Any,
+    ) -> Answer:
+        """One request with the access token; after a 401 once more with a new one (it may have been revoked)."""
+        token = self.access_tokens.get(deadline)
+        for refused in (False, True):
+            if refused:
+                token = self.access_tokens.get(deadline, refused=token)
+            bearer = {"Authorization": f"Bearer {token.value}", "X-Request-ID": request_id}
+            answer = self._http.send(method, url, deadline, headers={**(headers or {}), **bearer}, **request)
+            if answer.status != 401:
+                return answer
+        raise IdentityServiceError(f"{url}: refuses a new access token (401): check token_scope")
+
+    def _fetch_access_token(self, deadline: Deadline) -> AccessToken:
+        url = self.config.token_endpoint
+        asked_at = time.monotonic()
+        request = client_authentication.token_request(self.config)
+        answer = self._http.send("POST", url, deadline, **request)
+        if answer.status != 200:
+            reason = _problem(answer.body).error or "no reason given"
+            raise IdentityServiceError(f"{url}: gives no access token ({answer.status}, {reason}): check the client")
+        try:
+            token = _TokenAnswer.model_validate_json(answer.body)
+        except ValidationError:
+            raise IdentityServiceError(f"{url}: not a token answer (RFC 6749 section 5.1)") from None
+        if token.token_type.lower() != "bearer":
+            raise IdentityServiceError(f"{url}: gave a token that is no bearer token")
+        return AccessToken(token.access_token, usable_until(asked_at, token.expires_in))
+
+    def _retry(self, once: Callable[[], Answer], deadline: Deadline, *, may_repeat: bool) -> Answer:
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(
+                lambda error: isinstance(error, ReachError) and (may_repeat or error.unsent)
+            ),
+            stop=tenacity.stop_after_attempt(MAX_TRIES) | tenacity.stop_before_delay(deadline.remaining()),
+            wait=tenacity.wait_exponential_jitter(initial=0.05, max=0.5, jitter=0.05),
+            sleep=self._sleep,
+            reraise=True,
+        )
+        return retrying(once)
+
+
+def _problem(body: bytes) -> _Problem:
+    try:
+        return _Problem.model_validate_json(body)
+    except ValidationError:
+        return _Problem()

@@ -1,0 +1,169 @@
+"""The list answer: outside JSON becomes entries, entries become a decision. Nothing here calls out."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic_core import from_json
+
+from sshaft import public_key
+from sshaft.errors import IdentityServiceError, InvalidKeyError
+from sshaft.public_key import PublicKey
+
+MAX_ENTRIES = 50_000
+KNOWN_BINDINGS = ("code_in", "none")
+
+_Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+
+
+class _Context(BaseModel):
+    model_config = ConfigDict(strict=True)
+    app: str | None = None
+    ip: str | None = None
+    user_agent: str | None = None
+    started_at: str | None = None
+
+
+class _Entry(BaseModel):
+    user: Annotated[_Name, ...]
+    authorized_key: str
+    challenge: _Name | None = None
+    expires_at: AwareDatetime | None = None
+    binding: str = "none"
+    verify_required: Annotated[bool, ...] = False
+    context: _Context | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One user's key and, where the server knows challenges, one pending challenge of that user."""
+
+    user: str
+    key: PublicKey
+    pending: bool = True
+    challenge: str | None = None
+    expires_at: datetime | None = None
+    needs_code: bool = False
+    verify_required: bool = False
+    app: str | None = None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The usable entries of one answer by fingerprint, and why others were left out (reason: how many)."""
+
+    entries: dict[str, tuple[Entry, ...]]
+    left_out: dict[str, int]
+
+    def of(self, fingerprint: str) -> tuple[Entry, ...]:
+        return self.entries.get(fingerprint, ())
+
+    def all(self) -> Iterable[Entry]:
+        return (entry for entries in self.entries.values() for entry in entries)
+
+
+def parse(body: bytes, types: Collection[str]) -> Listing:
+    """The entries of a list answer. One bad entry is left out, it does not take the others with it.
+
+    Raises `IdentityServiceError` where the whole is no list: not JSON, nested too deep, too many entries.
+    """
+    try:
+        items = from_json(body, cache_strings="keys")  # stops at 200 levels by itself
+    except ValueError as error:
+        raise IdentityServiceError(f"the list is not JSON: {error}") from None
+    if not isinstance(items, list):
+        raise IdentityServiceError("the list is not a JSON array")
+    if len(items) > MAX_ENTRIES:
+        raise IdentityServiceError(f"the list has more than {MAX_ENTRIES} entries")
+    found: dict[str, list[Entry]] = {}
+    left_out: dict[str, int] = {}
+    for item in items:
+        entry = _entry(item, types)
+        if isinstance(entry, str):
+            left_out[entry] = left_out.get(entry, 0) + 1
+        else:
+            found.setdefault(entry.key.fingerprint, []).append(entry)
+    return Listing({fingerprint: tuple(entries) for fingerprint, entries in found.items()}, left_out)
+
+
+def _entry(item: Any, types: Collection[str]) -> Entry | str:
+    """An entry, or the reason why there is none."""
+    try:
+        data = _Entry.model_validate(item)
+        key = public_key.parse(data.authorized_key, types)
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        return f"{'.'.join(str(part) for part in first['loc']) or 'entry'}: {first['type']}"
+    except InvalidKeyError as error:
+        return f"authorized_key: {error}"
+    if not data.user.isprintable():
+        return "user: control characters"
+    if data.binding not in KNOWN_BINDINGS:
+        return "binding: unknown to this version"
+    if data.verify_required and not key.is_security_key:
+        return "verify_required: the key is no security key"
+    knows_challenges = "challenge" in data.model_fields_set
+    return Entry(
+        user=data.user,
+        key=key,
+        pending=data.challenge is not None or not knows_challenges,
+        challenge=data.challenge,
+        expires_at=data.expires_at,
+        needs_code=data.binding == "code_in",
+        verify_required=data.verify_required,
+        app=data.context.app if data.context else None,
+    )
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What a key may do: present itself for this user's pending challenges, or learn that there is none."""
+
+    user: str
+    key: PublicKey
+    pending: bool
+    challenge: str | None
+    """None: nothing pending, a server without challenges, or several, among which the code chooses."""
+    needs_code: bool
+    expires_at: datetime | None
+    verify_required: bool
+    knows_challenges: bool
+
+
+AMBIGUOUS = "ambiguous"
+"""More than one user waits with the same key: it opens nothing, for nobody."""
+EXPIRED = "expired"
+"""Pending, says the server, but over by this host's clock: one of the two is wrong."""
+CODELESS = "codeless"
+"""Several challenges wait and no code would choose among them."""
+
+
+def decide(entries: tuple[Entry, ...], now: datetime) -> Grant | str | None:
+    """What the one key that all `entries` share may do; a string says why it opens nothing; None: it is unknown."""
+    if not entries:
+        return None
+    pending = [entry for entry in entries if entry.pending]
+    if len({entry.user for entry in pending}) > 1:
+        return AMBIGUOUS
+    current = [entry for entry in pending if entry.expires_at is None or entry.expires_at > now.astimezone(UTC)]
+    if pending and not current:
+        return EXPIRED
+    chosen = current or entries
+    # the same challenge may be listed twice, harmlessly
+    challenges = {entry.challenge for entry in current}
+    if len(challenges) > 1 and not all(entry.needs_code for entry in current):
+        return CODELESS
+    ends = [entry.expires_at for entry in current if entry.expires_at is not None]
+    first = chosen[0]
+    return Grant(
+        user=first.user,
+        key=first.key,
+        pending=bool(current),
+        challenge=challenges.pop() if len(challenges) == 1 else None,
+        needs_code=any(entry.needs_code for entry in current),
+        expires_at=max(ends, default=None),
+        verify_required=any(entry.verify_required for entry in current),
+        knows_challenges=any(entry.challenge is not None for entry in chosen) or not current,
+    )

@@ -1,0 +1,48 @@
+"""Log events: one JSON line each, on stderr, with dotted names and facts as keys. Set up once by each program."""
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any, TextIO
+
+import structlog
+
+from sshaft.text import printable
+
+HIDDEN = ("secret", "token", "password", "authorization", "assertion", "ticket", "code", "cookie", "body")
+"""A key that is or ends with one of these never has its value written (`client_secret`, `access_token`, `code`)."""
+
+MAX_VALUE = 512
+
+
+def set_up(level: str = "info", stream: TextIO | None = None) -> None:
+    """Send every event of this process to `stream` (stderr) as JSON lines; below `level` they are dropped."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.dict_tracebacks,
+            make_safe,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.WriteLoggerFactory(file=stream or sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+def get_logger() -> Any:
+    return structlog.get_logger()
+
+
+def make_safe(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Hide what must not be written, cut and escape what is long or foreign."""
+    for key, value in event.items():
+        if key != "event" and key.rpartition("_")[2] in HIDDEN:
+            event[key] = "[hidden]"
+        elif isinstance(value, str):
+            event[key] = printable(value, MAX_VALUE)
+        elif not isinstance(value, int | float | bool | None | list | dict | tuple):
+            event[key] = printable(str(value), MAX_VALUE)
+    return event

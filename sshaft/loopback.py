@@ -1,0 +1,293 @@
+"""A private sshd on loopback with our `sshd_config`, its own accounts and the real commands; for the demo and the tests.
+
+As root the accounts are separate (keys, login, agent, identity), as in production; as an ordinary user they are all that user. They
+exist only for the processes started here: nss_wrapper shows them an extended passwd file. Nothing of the host is changed.
+"""
+
+import glob
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+
+from sshaft import commands
+from sshaft.errors import ConfigurationError, SshaftError
+
+SSHD = "/usr/sbin/sshd"
+CHECKOUT = Path(__file__).resolve().parent.parent
+SSHD_CONFIG = CHECKOUT / "sshd_config"
+PACKAGES = ("sshaft", "sshaft_agent", "sshaft_identity", "sshaft_keys", "sshaft_login")
+AGENT, KEYS, LOGIN, IDENTITY = "sshaft", "_sshaft-keys", "mfa", "sshaft-identity"
+_FIRST_UID = 64801
+
+
+class StartError(SshaftError):
+    """Something that was started on loopback is not up. Carries the end of its log."""
+
+    code = "not_started"
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """Account names and what they map to: `uids[name]`; as an ordinary user all of them are that user's."""
+
+    uids: dict[str, int]
+    separate: bool
+
+    @classmethod
+    def of_this_process(cls) -> "Accounts":
+        names = (AGENT, KEYS, LOGIN, IDENTITY)
+        if os.geteuid() == 0:
+            return cls({name: _FIRST_UID + i for i, name in enumerate(names)}, separate=True)
+        return cls(dict.fromkeys(names, os.geteuid()), separate=False)
+
+
+@dataclass
+class Place:
+    """A folder of this run and all that was started in it; `close` stops and removes everything.
+
+    It stands where every account may pass and, as root, where sshd trusts what it finds (no /tmp).
+    """
+
+    accounts: Accounts = field(default_factory=Accounts.of_this_process)
+    directory: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        missing = [p for p in (SSHD, "ssh", "ssh-keygen") if not shutil.which(p)]
+        if missing:
+            raise ConfigurationError(f"missing programs: {', '.join(missing)}; ./dev setup demo installs them")
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._made_sshd_directory = False
+        parent = "/var/lib" if self.accounts.separate else None
+        self.directory = Path(tempfile.mkdtemp(prefix="sshaft-loopback-", dir=parent))
+        self.directory.chmod(0o755)
+        try:
+            self._prepare()
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self) -> None:
+        if self.accounts.separate and not os.path.isdir("/run/sshd"):  # noqa: PTH112 - sshd's own folder, made at boot
+            Path("/run/sshd").mkdir(mode=0o755)
+            self._made_sshd_directory = True
+        self.packages = self.directory / "packages"
+        if self.accounts.separate:
+            # The accounts must be able to read the code wherever the checkout is; root's home is closed to them.
+            _copy_packages(self.packages)
+        else:
+            self.packages.symlink_to(CHECKOUT)
+        self.libexec = self.directory / "libexec"
+        commands.install(self.libexec, packages=self.packages)
+        self.empty_home = self.directory / "home"
+        self.empty_home.mkdir(mode=0o755)
+        self._write_accounts()
+        self.generate_key("ssh_host_ed25519_key")
+
+    def _write_accounts(self) -> None:
+        """Passwd and group with our accounts in them, for nss_wrapper."""
+        passwd = [x for x in Path("/etc/passwd").read_text().splitlines() if x.split(":")[0] not in self.accounts.uids]
+        group = [x for x in Path("/etc/group").read_text().splitlines() if x.split(":")[0] not in self.accounts.uids]
+        for name, uid in self.accounts.uids.items():
+            gid = uid if self.accounts.separate else os.getegid()
+            shell = "/bin/sh" if name == LOGIN else "/usr/sbin/nologin"
+            passwd.append(f"{name}:*:{uid}:{gid}::{self.empty_home}:{shell}")
+            members = AGENT if self.accounts.separate and name != AGENT else ""
+            group.append(f"{name}:*:{gid}:{members}")
+        (self.directory / "passwd").write_text("\n".join(passwd) + "\n")
+        (self.directory / "group").write_text("\n".join(group) + "\n")
+
+    def sshaft(self, *arguments: str | Path) -> list[str | Path]:
+        """The command line of `sshaft ...`, for every account."""
+        if not self.accounts.separate:
+            return [sys.executable, "-I", "-m", "sshaft", *arguments]
+        start = (
+            f"import sys; sys.path.append({str(self.packages)!r}); from sshaft.__main__ import main; sys.exit(main())"
+        )
+        return [Path(sys.executable).resolve(), "-IS", "-c", start, *arguments]
+
+    def environment(self) -> dict[str, str]:
+        """For the processes that must see our accounts."""
+        found = sorted(glob.glob("/usr/lib/*/libnss_wrapper.so") + glob.glob("/usr/lib*/libnss_wrapper.so"))  # noqa: PTH207
+        if not found:
+            raise ConfigurationError("libnss-wrapper is missing; ./dev setup demo installs it")
+        return {
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "LD_PRELOAD": found[0],
+            "NSS_WRAPPER_PASSWD": str(self.directory / "passwd"),
+            "NSS_WRAPPER_GROUP": str(self.directory / "group"),
+        }
+
+    def generate_key(self, name: str, *options: str) -> Path:
+        """A new key pair without a passphrase; the private file."""
+        path = self.directory / name
+        kind = options or ("-t", "ed25519")
+        subprocess.run(["ssh-keygen", "-q", *kind, "-N", "", "-C", name, "-f", str(path)], check=True)
+        return path
+
+    def folder(self, name: str, account: str = AGENT, mode: int = 0o755) -> Path:
+        """A new folder that belongs to `account`."""
+        path = self.directory / name
+        path.mkdir()
+        if self.accounts.separate:
+            os.chown(path, self.accounts.uids[account], self.accounts.uids[account])
+        path.chmod(mode)
+        return path
+
+    def start(
+        self, name: str, command: Sequence[str | Path], *, account: str | None = None, accounts_visible: bool = True
+    ) -> subprocess.Popen[bytes]:
+        """Start a process, as `account` where accounts are separate; its output goes to `NAME.log`."""
+        user: dict[str, object] = {}
+        if account is not None and self.accounts.separate:
+            uid = self.accounts.uids[account]
+            others = [self.accounts.uids[KEYS], self.accounts.uids[LOGIN]] if account == AGENT else []
+            user = {"user": uid, "group": uid, "extra_groups": others}
+        environment = self.environment() if accounts_visible else {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+        environment["HOME"] = str(self.empty_home)
+        with self.log_path(name).open("ab") as log:
+            process = subprocess.Popen(  # noqa: S603 - our own command lines
+                [str(word) for word in command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                cwd="/",
+                start_new_session=True,
+                **user,  # type: ignore[call-overload]
+            )
+        self._processes.append(process)
+        return process
+
+    def log_path(self, name: str) -> Path:
+        return self.directory / f"{name}.log"
+
+    def log(self, name: str) -> str:
+        return self.log_path(name).read_text(errors="replace")
+
+    def stop(self, process: subprocess.Popen[bytes], seconds: float = 10) -> int:
+        """Ask it to end, and make it end after `seconds`; its exit status."""
+        with suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            status = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, 9)
+            status = process.wait()
+        if process in self._processes:
+            self._processes.remove(process)
+        return status
+
+    def close(self) -> None:
+        for process in reversed(self._processes[:]):
+            self.stop(process)
+        shutil.rmtree(self.directory, ignore_errors=True)
+        if self._made_sshd_directory:
+            with suppress(OSError):
+                Path("/run/sshd").rmdir()
+
+    def __enter__(self) -> "Place":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _copy_packages(target: Path) -> None:
+    """Our packages and those that they need, readable for every account."""
+    for package in PACKAGES:
+        shutil.copytree(CHECKOUT / package, target / package)
+    subprocess.run([sys.executable, "-m", "compileall", "-q", str(target)], check=True)
+    wanted, copied = [_name(r) for r in metadata.requires("sshaft") or []], {"sshaft"}
+    while wanted:
+        name = wanted.pop()
+        if name in copied:
+            continue
+        copied.add(name)
+        try:
+            distribution = metadata.distribution(name)
+        except metadata.PackageNotFoundError:
+            continue  # for another system or Python version
+        wanted += [_name(r) for r in distribution.requires or [] if "extra ==" not in r]
+        for file in distribution.files or []:
+            if ".." not in file.parts and (source := Path(str(distribution.locate_file(file)))).is_file():
+                (target / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(source, target / file)
+    subprocess.run(["chmod", "-R", "a+rX", str(target)], check=True)
+
+
+def _name(requirement: str) -> str:
+    return re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
+
+
+def sshd_config(place: Place, runtime: Path, port: int, changes: dict[str, str] | None = None) -> str:
+    """The project's sshd_config for `place`: its paths and port put in, `changes` (keyword: value) made."""
+    keys = place.libexec / "sshaft-keys"
+    # sshd wants a command that root owns; an ordinary user's launcher is none, the interpreter is.
+    command = str(keys) if place.accounts.separate else f"{Path(sys.executable).resolve()} -IS {keys}"
+    user = KEYS if place.accounts.separate else LOGIN
+    replaced = {
+        "Port": str(port),
+        "AddressFamily": "inet\nListenAddress 127.0.0.1",
+        "HostKey": str(place.directory / "ssh_host_ed25519_key"),
+        "AuthorizedKeysCommand": f"{command} --agent {runtime}/keys/agent.sock --fingerprint %f --type %t --key %k",
+        "AuthorizedKeysCommandUser": user,
+        # everybody is behind 127.0.0.1 here
+        "PerSourceMaxStartups": "200",
+        "MaxStartups": "200",
+        **(changes or {}),
+    }
+    text = SSHD_CONFIG.read_text()
+    for keyword, value in replaced.items():
+        text, count = re.subn(rf"(?m)^{keyword} [^#\n]*(#.*)?$", lambda _, k=keyword, v=value: f"{k} {v}", text)
+        if not count:
+            text += f"{keyword} {value}\n"
+    return text
+
+
+def start_sshd(
+    place: Place, runtime: Path, port: int, changes: dict[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """An sshd on 127.0.0.1:`port`. Raises `StartError`."""
+    path = place.directory / f"sshd_config.{port}"
+    path.write_text(sshd_config(place, runtime, port, changes))
+    process = place.start("sshd", [SSHD, "-D", "-e", "-f", path])
+    wait_for(lambda: _connects(port), process, lambda: place.log("sshd"), "sshd")
+    return process
+
+
+def wait_for(ready: object, process: subprocess.Popen[bytes], log: object, name: str, seconds: float = 20) -> None:
+    """Until `ready()` is true. Raises `StartError` when the process ends first or it takes too long."""
+    end = time.monotonic() + seconds
+    while not ready():  # type: ignore[operator]
+        if process.poll() is not None or time.monotonic() > end:
+            raise StartError(f"{name} did not start: {log()[-2000:].strip()}")  # type: ignore[operator]
+        time.sleep(0.02)
+
+
+def free_port(first: int = 0) -> int:
+    """A port on 127.0.0.1 that nobody listens at: `first` or one of the hundred after it; any for 0."""
+    for port in range(first, first + 100) if first else [0]:
+        with socket.socket() as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with suppress(OSError):
+                trial.bind(("127.0.0.1", port))
+                return int(trial.getsockname()[1])
+    raise StartError(f"no free port from {first} to {first + 99}")
+
+
+def _connects(port: int) -> bool:
+    with suppress(OSError):
+        socket.create_connection(("127.0.0.1", port), 0.2).close()
+        return True
+    return False

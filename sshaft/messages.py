@@ -1,0 +1,70 @@
+r"""What the commands that sshd starts and the agent say to each other, over a UNIX socket, one request and one answer.
+
+    sshaft/1 KIND\n
+    NAME VALUE\n        any number; VALUE in UTF-8, every byte outside 0x21-0x7e and `%` itself as %XX
+    \n                  the end: what comes without it was cut off and is refused
+
+Built-in modules only: this stands on the start-up path of every login.
+"""
+
+MAX_MESSAGE = 64 * 1024
+END = b"\n\n"
+
+_FIRST = b"sshaft/1 "
+
+
+class MessageError(ValueError):
+    """Not a whole message of this protocol."""
+
+
+def encode(kind: str, fields: dict[str, str]) -> bytes:
+    """One message. `kind` and the names are ours (lower case letters and `_`), the values anybody's."""
+    lines = [_FIRST + kind.encode("ascii")]
+    lines += [name.encode("ascii") + b" " + _escape(value) for name, value in fields.items()]
+    return b"\n".join(lines) + END
+
+
+def decode(data: bytes) -> tuple[str, dict[str, str]]:
+    """The kind and the fields of one whole message. Raises `MessageError` for everything else."""
+    if len(data) > MAX_MESSAGE:
+        raise MessageError("message too long")
+    if not data.endswith(END) or not data.startswith(_FIRST):
+        raise MessageError("not a whole message")
+    head, *rest = data[: -len(END)].split(b"\n")
+    fields: dict[str, str] = {}
+    for line in rest:
+        name, blank, value = line.partition(b" ")
+        if not blank or not _is_name(name) or name.decode() in fields:
+            raise MessageError("not a field")
+        fields[name.decode()] = _unescape(value)
+    kind = head[len(_FIRST) :]
+    if not _is_name(kind):
+        raise MessageError("not a kind of message")
+    return kind.decode(), fields
+
+
+def _is_name(name: bytes) -> bool:
+    return name.replace(b"_", b"").isalpha() and name.islower()
+
+
+def _escape(value: str) -> bytes:
+    raw = value.encode("utf-8", "replace")
+    return b"".join(b"%c" % b if 0x21 <= b <= 0x7E and b != 0x25 else b"%%%02X" % b for b in raw)
+
+
+def _unescape(value: bytes) -> str:
+    first, *rest = value.split(b"%")
+    raw = [first]
+    for part in rest:
+        try:
+            raw.append(bytes([int(part[:2].decode("ascii"), 16)]) + part[2:])
+        except ValueError:
+            raise MessageError("not an escaped byte") from None
+        if len(part) < 2 or not part[:2].isalnum():
+            raise MessageError("not an escaped byte")
+    if any(not 0x21 <= b <= 0x7E for b in value):
+        raise MessageError("a byte that should have been escaped")
+    try:
+        return b"".join(raw).decode("utf-8")
+    except UnicodeDecodeError:
+        raise MessageError("not UTF-8") from None

@@ -1,0 +1,170 @@
+"""SSH public keys: outside text becomes a checked value, and only that value is ever written out again."""
+
+import base64
+import binascii
+import hashlib
+import struct
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cached_property
+
+from sshaft.errors import InvalidKeyError
+
+SK_TYPES = ("sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com")
+DEFAULT_TYPES = (
+    "ssh-ed25519",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "ssh-rsa",
+    *SK_TYPES,
+)
+MAX_TEXT = 24 * 1024
+MIN_RSA_BITS = 2048
+MAX_RSA_BITS = 16384  # OpenSSH's own limit (OPENSSL_RSA_MAX_MODULUS_BITS)
+
+_CURVES = {"nistp256": 65, "nistp384": 97, "nistp521": 133}  # uncompressed points, SEC 1 §2.3.3
+
+
+@dataclass(frozen=True)
+class PublicKey:
+    """A key as OpenSSH sees it: its type and the blob of RFC 4253 §6.6. Made by `parse` only."""
+
+    type: str
+    blob: bytes
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """`SHA256:` and unpadded base64, as sshd's `%f` and `ssh-keygen -l`."""
+        return fingerprint(self.blob)
+
+    @property
+    def is_security_key(self) -> bool:
+        return self.type in SK_TYPES
+
+    def __str__(self) -> str:
+        """`TYPE BASE64`, the only form in which a key leaves this program."""
+        return f"{self.type} {base64.b64encode(self.blob).decode()}"
+
+
+def fingerprint(blob: bytes) -> str:
+    return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
+
+
+def parse(text: str, types: Collection[str] = DEFAULT_TYPES) -> PublicKey:
+    """One key from `TYPE BASE64 [COMMENT]`, the comment dropped. No options, no second line, no certificate.
+
+    Raises `InvalidKeyError` for everything else, also for types outside `types`, RSA below 2048 bits, and blobs that
+    are not exactly what their type says.
+    """
+    if len(text) > MAX_TEXT:
+        raise InvalidKeyError("longer than 24 KiB")
+    line = text.strip(" \t\r\n")
+    if not line.isprintable() and any(c < " " and c != "\t" for c in line):
+        raise InvalidKeyError("more than one line, or a control character")
+    words = line.replace("\t", " ").split(" ", 1)
+    if words[0] not in types:
+        raise InvalidKeyError("not a public key of an allowed type")
+    encoded = words[1].lstrip(" ").split(" ", 1)[0] if len(words) > 1 else ""
+    return from_blob(words[0], encoded, types)
+
+
+def from_blob(key_type: str, encoded: str, types: Collection[str] = DEFAULT_TYPES) -> PublicKey:
+    """One key from sshd's `%t` and `%k`. Raises `InvalidKeyError` as `parse`."""
+    if key_type not in types:
+        raise InvalidKeyError("not a public key of an allowed type")
+    try:
+        blob = base64.b64decode(encoded.encode("ascii"), validate=True)
+    except (UnicodeEncodeError, binascii.Error):
+        raise InvalidKeyError("not base64") from None
+    if base64.b64encode(blob).decode() != encoded:  # one key, one spelling
+        raise InvalidKeyError("not canonical base64")
+    fields = _fields(blob)
+    if not fields or fields[0] != key_type.encode():
+        raise InvalidKeyError("the key data is of another type than its name")
+    _check(key_type, fields[1:])
+    return PublicKey(key_type, blob)
+
+
+def _fields(blob: bytes) -> list[bytes]:
+    """The strings of RFC 4251 §5 that make up a blob."""
+    fields, at = [], 0
+    while at < len(blob):
+        if at + 4 > len(blob):
+            raise InvalidKeyError("truncated key data")
+        (length,) = struct.unpack_from(">I", blob, at)
+        at += 4
+        if length > len(blob) - at:
+            raise InvalidKeyError("truncated key data")
+        fields.append(blob[at : at + length])
+        at += length
+    return fields
+
+
+def _check(key_type: str, fields: list[bytes]) -> None:
+    expected = {"ssh-rsa": 2, "ssh-ed25519": 1}.get(key_type)
+    if key_type.startswith("ecdsa-sha2-"):
+        expected = 2
+    elif key_type in SK_TYPES:
+        expected = 2 if "ed25519" in key_type else 3
+    if expected is None:  # a type that the operator allowed and we know nothing of
+        if not fields:
+            raise InvalidKeyError("no key data")
+        return
+    if len(fields) != expected:
+        raise InvalidKeyError("wrong number of fields in the key data")
+    if key_type == "ssh-rsa":
+        _check_rsa(*fields)
+    elif "ed25519" in key_type:
+        if len(fields[0]) != 32:
+            raise InvalidKeyError("an Ed25519 key has 32 bytes")
+    else:
+        _check_ecdsa(key_type, fields)
+    if key_type in SK_TYPES and not fields[-1]:
+        raise InvalidKeyError("no application in the security key")
+
+
+def _check_ecdsa(key_type: str, fields: list[bytes]) -> None:
+    curve = key_type.removeprefix("sk-").removeprefix("ecdsa-sha2-").removesuffix("@openssh.com")
+    if fields[0] != curve.encode():
+        raise InvalidKeyError("the curve is not that of the key's type")
+    if len(fields[1]) != _CURVES.get(curve) or fields[1][:1] != b"\x04":
+        raise InvalidKeyError("not an uncompressed point of the key's curve")
+    if not _on_curve(curve, fields[1][1:]):
+        raise InvalidKeyError("the point is not on the key's curve")
+
+
+# SEC 2 §2.4, §2.5, §2.6: p and b; a is -3.
+_PARAMETERS = {
+    "nistp256": (
+        2**256 - 2**224 + 2**192 + 2**96 - 1,
+        0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B,
+    ),
+    "nistp384": (
+        2**384 - 2**128 - 2**96 + 2**32 - 1,
+        0xB3312FA7E23EE7E4988E056BE3F82D19181D9C6EFE8141120314088F5013875AC656398D8A2ED19D2A85C8EDD3EC2AEF,
+    ),
+    "nistp521": (
+        2**521 - 1,
+        0x0051953EB9618E1C9A1F929A21A0B68540EEA2DA725B99B315F3B8B489918EF109E156193951EC7E937B1652C0BD3BB1BF073573DF883D2C34F1EF451FD46B503F00,
+    ),
+}
+
+
+def _on_curve(curve: str, point: bytes) -> bool:
+    p, b = _PARAMETERS[curve]
+    half = len(point) // 2
+    x, y = int.from_bytes(point[:half]), int.from_bytes(point[half:])
+    return x < p and y < p and (y * y - (x * x * x - 3 * x + b)) % p == 0
+
+
+def _check_rsa(exponent: bytes, modulus: bytes) -> None:
+    for number in (exponent, modulus):  # mpint of RFC 4251 §5: positive, without needless zero bytes
+        if not number or number[0] & 0x80 or (number[0] == 0 and (len(number) == 1 or not number[1] & 0x80)):
+            raise InvalidKeyError("not a positive number in shortest form")
+    bits = int.from_bytes(modulus).bit_length()
+    if not MIN_RSA_BITS <= bits <= MAX_RSA_BITS:
+        raise InvalidKeyError(f"an RSA key must have {MIN_RSA_BITS} to {MAX_RSA_BITS} bits")
+    e = int.from_bytes(exponent)
+    if e < 3 or not e & 1:
+        raise InvalidKeyError("the RSA exponent must be odd and 3 or more")

@@ -1,0 +1,1 @@
+"""The resident agent: the only process on the host of sshd that holds the client credentials."""

@@ -1,0 +1,95 @@
+"""`sshaft agent`: start the agent, or ask how it is."""
+
+import asyncio
+import ctypes
+import json
+import os
+import resource
+import signal
+from pathlib import Path
+
+import click
+
+from sshaft import agent_socket, log
+from sshaft.errors import ConfigurationError, SshaftError
+from sshaft_agent import sockets
+from sshaft_agent.server import Server
+
+_PR_SET_DUMPABLE = 4  # prctl(2)
+
+directory_option = click.option(
+    "--runtime-directory",
+    "directory",
+    type=click.Path(path_type=Path),
+    default=sockets.DEFAULT_DIRECTORY,
+    show_default=True,
+    help="Where the sockets are: keys/agent.sock, login/agent.sock, status.sock.",
+)
+
+
+@click.group(invoke_without_command=True)
+@click.option("--config", "config_path", type=click.Path(path_type=Path), help="config.json; read again on SIGHUP.")
+@directory_option
+@click.option("--keys-user", help="sshd's AuthorizedKeysCommandUser.  [default: the account that runs this]")
+@click.option("--login-user", help="The account people log in to (mfa).  [default: the account that runs this]")
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+)
+@click.pass_context
+def agent(
+    context: click.Context,
+    config_path: Path | None,
+    directory: Path,
+    keys_user: str | None,
+    login_user: str | None,
+    log_level: str,
+) -> None:
+    """Run the agent: it alone holds the client credentials and speaks to the identity service.
+
+    Start it as its own account, which must be in the groups of the two users it serves. SIGTERM lets running logins end
+    first, SIGHUP reads the configuration again. Log events are JSON lines on stderr.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    if config_path is None:
+        raise click.UsageError("Missing option '--config'.")
+    log.set_up(log_level)
+    _keep_memory_private()
+    if os.geteuid() == 0:
+        log.get_logger().warning("agent.runs_as_root", message="start it as an account of its own instead")
+    asyncio.run(Server(config_path, directory, sockets.account(keys_user), sockets.account(login_user)).run())
+
+
+@agent.command()
+@directory_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def status(directory: Path, *, as_json: bool) -> None:
+    """How the agent is. Exit status 0 if it answers, 69 if not."""
+    path = str(sockets.status_path(directory))
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(5)
+    try:
+        kind, answer = agent_socket.ask(path, "status", {})
+    except agent_socket.AgentUnavailableError as error:
+        raise _NotRunningError(str(error)) from None
+    if kind != "status":
+        raise _NotRunningError(f"the agent at {path} gives no status")
+    facts = json.loads(answer["json"])
+    if as_json:
+        click.echo(json.dumps(facts))
+        return
+    width = max(len(name) for name in facts)
+    for name, value in facts.items():
+        click.echo(f"{name.replace('_', ' '):{width}}  {'-' if value is None else value}")
+
+
+class _NotRunningError(SshaftError):
+    code = "agent_unavailable"
+    exit_status = 69
+
+
+def _keep_memory_private() -> None:
+    """No core file, and no other process of this account may read our memory (/proc/PID/mem, ptrace)."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        raise ConfigurationError(f"prctl(PR_SET_DUMPABLE): {os.strerror(ctypes.get_errno())}")

@@ -1,0 +1,162 @@
+"""What the agent does with a question: keys for sshd, accept and reject for sshaft-login. No sockets here."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sshaft import authorized_keys, listing, log, public_key
+from sshaft.deadline import Deadline
+from sshaft.errors import IdentityServiceError, InvalidKeyError
+from sshaft.identity_client import Claim, IdentityClient, Outcome
+from sshaft.listing import Grant
+from sshaft_agent.lookup import SLACK, Lookups
+from sshaft_agent.tickets import LIFETIME, Ticket, Tickets
+
+WORKERS = 8
+
+Fields = dict[str, str]
+
+
+class Factor:
+    """One identity service as seen from this host. Lives on the event loop; HTTP runs in threads."""
+
+    def __init__(
+        self,
+        client: IdentityClient,
+        login_socket: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.lookups = Lookups(client, clock)
+        self.tickets = Tickets()
+        self.accepted = 0
+        self.client = client
+        self._login_socket = login_socket
+        self._clock = clock
+        self._now = now
+        # its own threads: a storm of look-ups must not keep a login from ending
+        self._workers = ThreadPoolExecutor(WORKERS, "report")
+
+    def use(self, client: IdentityClient) -> None:
+        self.client = client
+        self.lookups.use(client)
+
+    def close(self) -> None:
+        self.lookups.close()
+        self._workers.shutdown(wait=False, cancel_futures=True)
+
+    async def keys(self, question: Fields, request_id: str) -> str:
+        """The key line for the key that sshd was offered, or nothing. Raises `IdentityServiceError`."""
+        logger = log.get_logger().bind(request_id=request_id)
+        try:
+            key = public_key.from_blob(
+                question.get("type", ""), question.get("key", ""), self.client.config.allowed_key_types
+            )
+        except InvalidKeyError as error:
+            logger.debug("keys.none", reason=str(error))
+            return ""
+        if question.get("fingerprint") != key.fingerprint:
+            logger.error("keys.none", reason="%f is not the SHA256 fingerprint of %k", fingerprint=key.fingerprint)
+            return ""
+        grant = listing.decide(await self.lookups.entries(key.fingerprint, request_id), self._now())
+        if isinstance(grant, str):
+            logger.warning("key.opens_nothing", reason=grant, fingerprint=key.fingerprint)
+            return ""
+        if grant is None or grant.key != key:
+            logger.debug("keys.none", reason="unknown", fingerprint=key.fingerprint)
+            return ""
+        return self._line(grant, request_id, logger)
+
+    def _line(self, grant: Grant, request_id: str, logger: Any) -> str:
+        lifetime = LIFETIME
+        if grant.expires_at is not None:
+            lifetime = min(lifetime, (grant.expires_at - self._now()).total_seconds())
+        now = self._clock()
+        ticket = self.tickets.issue(grant, request_id, now, lifetime)
+        if ticket is None:
+            logger.error("keys.none", reason="too many tickets are out", fingerprint=grant.key.fingerprint)
+            return ""
+        logger.info("keys.listed", login=ticket.request_id, user=grant.user, fingerprint=grant.key.fingerprint)
+        ends = self._now() + timedelta(seconds=ticket.expires_at - now) if grant.expires_at is not None else None
+        command = (self.client.config.login_path, "--agent", self._login_socket, "--ticket", ticket.secret)
+        line = authorized_keys.line(grant.key, command, expires_at=ends, verify_required=grant.verify_required)
+        return line + "\n"
+
+    async def report(self, kind: str, question: Fields) -> Fields:
+        """What became of `accept` or `reject`: `state`, and perhaps `attempts_left` and `reference`."""
+        ticket = self.tickets.peek(question.get("ticket", ""), self._clock())
+        if ticket is None:
+            log.get_logger().warning("login.refused", reason="invalid_ticket", client_ip=question.get("client_ip", ""))
+            return {"state": "invalid_ticket"}
+        logger = log.get_logger().bind(request_id=ticket.request_id, user=ticket.grant.user)
+        try:
+            outcome = await self._report(kind, question, ticket)
+        except (IdentityServiceError, TimeoutError) as error:
+            logger.warning("login.failed", message=str(error) or "no answer in time")
+            outcome = Outcome("unavailable")
+        facts = {
+            "fingerprint": ticket.grant.key.fingerprint,
+            "key_type": ticket.grant.key.type,
+            "client_ip": question.get("client_ip", ""),
+        }
+        if outcome.state in ("accepted", "rejected"):
+            self.accepted += outcome.state == "accepted"
+            logger.info("login.accepted" if outcome.state == "accepted" else "login.rejected", **facts)
+        elif outcome.state != "code_required":
+            logger.warning("login.refused", reason=outcome.state, **facts)
+        answer = {"state": outcome.state, "reference": ticket.request_id}
+        if outcome.attempts_left is not None:
+            answer["attempts_left"] = str(outcome.attempts_left)
+        return answer
+
+    async def _report(self, kind: str, question: Fields, ticket: Ticket) -> Outcome:
+        grant = ticket.grant
+        try:
+            signed = public_key.from_blob(
+                question.get("key_type", ""), question.get("key", ""), self.client.config.allowed_key_types
+            )
+        except InvalidKeyError:
+            signed = None
+        if signed != grant.key:
+            # Somebody has a ticket that was printed for another key: it is burnt.
+            self.tickets.take(ticket.secret, self._clock())
+            return Outcome("wrong_key")
+        code = question.get("code") or None
+        if not grant.pending:
+            # The line said "this key is registered"; the login may have been started since.
+            entries = await self.lookups.entries(grant.key.fingerprint, ticket.request_id, fresh=True)
+            newer = listing.decide(entries, self._now())
+            if not isinstance(newer, Grant) or newer.user != grant.user or not newer.pending or newer.verify_required:
+                return Outcome("no_challenge")
+            grant = newer
+        if kind == "accept" and grant.needs_code and code is None:
+            return Outcome("code_required")
+        if kind == "reject" and self.client.config.mfa_reject_endpoint is None:
+            return Outcome("no_denials")
+        if self.tickets.take(ticket.secret, self._clock()) is None:  # another session of this connection was first
+            return Outcome("invalid_ticket")
+        return await self._send(kind, grant, code, question.get("client_ip") or None, ticket.request_id)
+
+    async def _send(self, kind: str, grant: Grant, code: str | None, client_ip: str | None, request_id: str) -> Outcome:
+        claim = Claim(
+            user=grant.user,
+            challenge=grant.challenge,
+            code=code,
+            fingerprint=grant.key.fingerprint,
+            key_type=grant.key.type,
+            client_ip=client_ip,
+            knows_challenges=grant.knows_challenges,
+        )
+        seconds = self.client.config.accept_seconds
+        call = self.client.accept if kind == "accept" else self.client.reject
+        sent = asyncio.get_running_loop().run_in_executor(
+            self._workers, call, claim, request_id, Deadline.after(seconds), request_id
+        )
+        try:
+            return await asyncio.wait_for(sent, seconds + SLACK)
+        finally:
+            self.lookups.forget()

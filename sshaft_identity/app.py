@@ -1,0 +1,103 @@
+"""The wiring: addresses to endpoints, and around them what holds for every request."""
+
+import re
+import traceback
+import uuid
+
+import structlog
+from sqlalchemy.exc import OperationalError
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sshaft.log import get_logger
+from sshaft_identity import challenge_api, mfa_api, pages, token_endpoint
+from sshaft_identity.app_state import AppState, Clock, state_of, utc_now
+from sshaft_identity.changes import Changes
+from sshaft_identity.problem import ProblemError, answer_http_exception, answer_problem, problem
+from sshaft_identity.settings import Settings
+from sshaft_identity.store import Store
+
+ROUTES = [
+    Route("/oauth2/token", token_endpoint.token, methods=["POST"]),
+    Route("/api/v1/mfa/ssh/keys", mfa_api.list_keys, methods=["GET"]),
+    Route("/api/v1/mfa/ssh/accept", mfa_api.accept, methods=["POST"]),
+    Route("/api/v1/mfa/ssh/reject", mfa_api.reject, methods=["POST"]),
+    Route("/api/v1/challenges", challenge_api.open_challenge, methods=["POST"]),
+    Route("/api/v1/challenges/{id}", challenge_api.get_challenge, methods=["GET"]),
+    Route("/api/v1/challenges/{id}/consume", challenge_api.consume, methods=["POST"]),
+    Route("/api/v1/challenges/{id}/cancel", challenge_api.cancel, methods=["POST"]),
+    Route("/challenge/{page_token}", pages.page, methods=["GET"]),
+    Route("/challenge/{page_token}/state", pages.page_state, methods=["GET"]),
+]
+
+
+def create_app(store: Store, settings: Settings, clock: Clock = utc_now) -> Starlette:
+    """The service as an ASGI application. The store stays the caller's to close."""
+
+    async def healthz(request: Request) -> Response:
+        await run_in_threadpool(state_of(request).store.database.ping)
+        return JSONResponse({"status": "ok"})
+
+    app = Starlette(
+        routes=[*ROUTES, Route("/healthz", healthz, methods=["GET"])],
+        middleware=[Middleware(EveryRequest)],
+        exception_handlers={ProblemError: answer_problem, HTTPException: answer_http_exception},
+    )
+    app.router.redirect_slashes = False  # it would answer with an address made from the Host header
+    app.state.sshaft = AppState(store, settings, clock, Changes(store.challenges.some, clock))
+    return app
+
+
+class EveryRequest:
+    """A request id on every log event, careful headers on every answer, and no stack trace to the outside."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = request_id_of(Headers(scope=scope).get("x-request-id"))
+        started = False
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                headers.setdefault("Cache-Control", "no-store")
+                headers.setdefault("Referrer-Policy", "no-referrer")
+                headers["X-Content-Type-Options"] = "nosniff"
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, receive, send_with_headers)
+            except OperationalError as error:
+                get_logger().error("database.unavailable", reason=str(error.orig))
+                failure = problem("unavailable", headers={"Retry-After": "1"})
+            except Exception as error:  # noqa: BLE001 - the last door: the outside learns only that something broke
+                # Places, not values: messages and locals of a failure may hold codes, secrets and tokens.
+                frames = [f"{each.filename}:{each.lineno}" for each in traceback.extract_tb(error.__traceback__)]
+                get_logger().error("request.failed", error=type(error).__name__, at=frames[-6:])
+                failure = problem("internal")
+            else:
+                return
+            if not started:
+                await failure(scope, receive, send_with_headers)
+
+
+def request_id_of(header: str | None) -> str:
+    """The caller's id, so that one login is one search; a new one where none or an odd one came."""
+    if header is not None and re.fullmatch(r"[A-Za-z0-9._-]{8,64}", header):
+        return header
+    return uuid.uuid4().hex

@@ -1,0 +1,142 @@
+"""For the party that starts a login: open a challenge, wait for its end, consume it once, or cancel it."""
+
+from datetime import timedelta
+from typing import Annotated, Any
+
+from pydantic import Field
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from sshaft.log import get_logger
+from sshaft_identity.app_state import rfc3339, state_of
+from sshaft_identity.challenge import BINDING, LONGEST, SHORTEST, Challenge, Context, State
+from sshaft_identity.challenges import Opened
+from sshaft_identity.clients import Scope
+from sshaft_identity.incoming import Line, Message, UserName, bearer_of, message_of, wait_of
+from sshaft_identity.problem import ProblemError, problem
+from sshaft_identity.settings import Settings
+
+
+class ContextMessage(Message):
+    ip: Line | None = None
+    user_agent: Line | None = None
+
+
+class OpenRequest(Message):
+    user: UserName
+    app: Line | None = None
+    context: ContextMessage | None = None
+    expires_in: Annotated[int, Field(ge=int(SHORTEST.total_seconds()), le=int(LONGEST.total_seconds()))] | None = None
+
+
+async def open_challenge(request: Request) -> Response:
+    client = await bearer_of(request, Scope.CHALLENGES)
+    wanted = await message_of(request, OpenRequest)
+    state = state_of(request)
+    asked = wanted.context or ContextMessage()
+    opened = await run_in_threadpool(
+        state.store.challenges.open,
+        wanted.user,
+        state.clock(),
+        timedelta(seconds=wanted.expires_in or state.settings.lifetime),
+        client=client.client_id,
+        context=Context(wanted.app, asked.ip, asked.user_agent),
+    )
+    get_logger().info(
+        "challenge.created",
+        challenge=opened.challenge.id,
+        user=wanted.user,
+        client=client.client_id,
+        app=wanted.app,
+        ip=asked.ip,
+    )
+    return JSONResponse(
+        shown(opened.challenge, State.PENDING) | directions(opened, state.settings),
+        201,
+        {"Location": f"/api/v1/challenges/{opened.challenge.id}"},
+    )
+
+
+async def get_challenge(request: Request) -> Response:
+    wait = wait_of(request)
+    challenge = await _own(request)
+    state = state_of(request)
+
+    def is_over(challenge: Challenge) -> bool:
+        return challenge.state_at(state.clock()) is not State.PENDING
+
+    if wait and not is_over(challenge):
+        challenge = await state.changes.wait(challenge, lambda: _read(request, challenge.id), is_over, wait)
+    return JSONResponse(shown(challenge, challenge.state_at(state.clock())))
+
+
+async def consume(request: Request) -> Response:
+    challenge = await _own(request)
+    state = state_of(request)
+    done = await run_in_threadpool(state.store.challenges.consume, challenge.id)
+    after = await _read(request, challenge.id)
+    if not done:
+        return problem("already_used" if after.state is State.CONSUMED else "not_accepted")
+    get_logger().info("challenge.consumed", challenge=after.id, user=after.user, client=after.client)
+    state.changes.notify([after])
+    return JSONResponse(shown(after, after.state))
+
+
+async def cancel(request: Request) -> Response:
+    challenge = await _own(request)
+    state = state_of(request)
+    if not await run_in_threadpool(state.store.challenges.cancel, challenge.id, state.clock()):
+        return problem("not_pending")
+    after = await _read(request, challenge.id)
+    get_logger().info("challenge.cancelled", challenge=after.id, user=after.user, client=after.client)
+    state.changes.notify([after])
+    return JSONResponse(shown(after, after.state))
+
+
+async def _own(request: Request) -> Challenge:
+    """The challenge of the address; another client's is answered as if there were none."""
+    client = await bearer_of(request, Scope.CHALLENGES)
+    challenge = await _read(request, request.path_params["id"])
+    if challenge.client != client.client_id:
+        raise ProblemError("no_challenge")
+    return challenge
+
+
+async def _read(request: Request, identifier: str) -> Challenge:
+    challenge = await run_in_threadpool(state_of(request).store.challenges.get, identifier)
+    if challenge is None:
+        raise ProblemError("no_challenge")
+    return challenge
+
+
+def shown(challenge: Challenge, state: State) -> dict[str, Any]:
+    """A challenge as the wire and `--json` show it. Never its code: that is shown once, by `directions`."""
+    members: dict[str, Any] = {
+        "id": challenge.id,
+        "state": state,
+        "user": challenge.user,
+        "app": challenge.context.app,
+        "binding": BINDING,
+        "created_at": rfc3339(challenge.created_at),
+        "expires_at": rfc3339(challenge.expires_at),
+    }
+    approval = challenge.approval
+    if approval is not None:
+        members |= {
+            "accepted_at": rfc3339(approval.accepted_at),
+            "fingerprint": approval.fingerprint,
+            "key_type": approval.key_type,
+            "client_ip": approval.client_ip,
+            "amr": approval.amr,
+        }
+    return members
+
+
+def directions(opened: Opened, settings: Settings) -> dict[str, str]:
+    """What a new challenge has besides: how the person passes it."""
+    return {
+        "code": opened.code,
+        "ssh_command": settings.ssh_command(opened.code),
+        "page_url": settings.page_url(opened.page_token),
+    }

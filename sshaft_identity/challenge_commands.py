@@ -1,0 +1,87 @@
+"""`sshaft identity challenge`: open and watch challenges by hand, to try a set-up or to help somebody."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import click
+
+from sshaft.text import printable
+from sshaft_identity.app_state import rfc3339, utc_now
+from sshaft_identity.challenge import LONGEST, SHORTEST, Challenge, Context
+from sshaft_identity.challenge_api import directions, shown
+from sshaft_identity.command_line import echo_json, opened
+from sshaft_identity.errors import EnrolmentError
+from sshaft_identity.store import Store
+
+
+@click.group()
+def challenge() -> None:
+    """Challenges: web logins that wait for an SSH login."""
+
+
+@challenge.command("open")
+@click.argument("user_name", metavar="USER")
+@click.option("--app", help="What the login is to, for the person to see.")
+@click.option(
+    "--expires-in",
+    type=click.IntRange(int(SHORTEST.total_seconds()), int(LONGEST.total_seconds())),
+    metavar="SECONDS",
+    help="30 to 600.  [default: the lifetime in identity.json, 300]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the answer of POST /api/v1/challenges.")
+@click.pass_obj
+def open_challenge(directory: Path, user_name: str, app: str | None, expires_in: int | None, as_json: bool) -> None:
+    """Open a challenge for USER and print its code, the ssh command and the address of its page."""
+    now = utc_now()
+    with opened(directory) as (store, settings):
+        if not store.enrolment.has_user(user_name):
+            raise EnrolmentError(f"there is no user {printable(user_name)}")
+        lifetime = timedelta(seconds=expires_in or settings.lifetime)
+        made = store.challenges.open(user_name, now, lifetime, context=Context(app=app))
+        members = shown(made.challenge, made.challenge.state) | directions(made, settings)
+    if as_json:
+        echo_json(members)
+        return
+    for label, name in (("challenge", "id"), ("code", "code"), ("run", "ssh_command"), ("page", "page_url")):
+        click.echo(f"{label:<10} {members[name]}")
+
+
+@challenge.command("show")
+@click.argument("challenge_id", metavar="ID")
+@click.pass_obj
+def show_challenge(directory: Path, challenge_id: str) -> None:
+    """Print one challenge as JSON. The code is not known any more."""
+    with opened(directory) as (store, _):
+        found = _existing(store, challenge_id)
+    echo_json(shown(found, found.state_at(utc_now())))
+
+
+@challenge.command("list")
+@click.pass_obj
+def list_challenges(directory: Path) -> None:
+    """Print the challenges of the last seven days, the newest first: id, state, user, when opened, app."""
+    now = utc_now()
+    with opened(directory) as (store, _):
+        for each in store.challenges.recent():
+            app = printable(each.context.app or "", 80)
+            line = f"{each.id} {each.state_at(now):<9} {each.user} {rfc3339(each.created_at)} {app}"
+            click.echo(line.rstrip())
+
+
+@challenge.command("cancel")
+@click.argument("challenge_id", metavar="ID")
+@click.pass_obj
+def cancel_challenge(directory: Path, challenge_id: str) -> None:
+    """Cancel a pending challenge: nobody can pass it any more."""
+    now = utc_now()
+    with opened(directory) as (store, _):
+        if not store.challenges.cancel(challenge_id, now):
+            state = _existing(store, challenge_id).state_at(now)
+            raise EnrolmentError(f"the challenge is not pending: it is {state}")
+
+
+def _existing(store: Store, challenge_id: str) -> Challenge:
+    found = store.challenges.get(challenge_id)
+    if found is None:
+        raise EnrolmentError("there is no such challenge")
+    return found

@@ -1,0 +1,119 @@
+"""`sshaft identity client`: the programs that may call the API."""
+
+import json
+import os
+from pathlib import Path
+
+import click
+
+from sshaft.errors import ConfigurationError
+from sshaft_identity.app_state import utc_now
+from sshaft_identity.clients import Scope
+from sshaft_identity.command_line import echo_json, opened
+from sshaft_identity.errors import EnrolmentError
+from sshaft_identity.settings import Settings
+
+
+@click.group()
+def client() -> None:
+    """Clients: the programs that may call the API, each with its own secret and scopes."""
+
+
+@client.command("add")
+@click.argument("name")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    required=True,
+    type=click.Choice([scope.value for scope in Scope]),
+    help="May be given several times. The sshd side needs mfa:list and mfa:accept, a web login challenges.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print client_id and client_secret as JSON.")
+@click.option(
+    "--config-json",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write a config.json for the sshd side, readable by its owner only, and print no secret.",
+)
+@click.option("--login-path", default="/sshaft/login", show_default=True, help="The login_path of that config.json.")
+@click.option("--force", is_flag=True, help="Overwrite the file of --config-json.")
+@click.pass_obj
+def add_client(
+    directory: Path,
+    name: str,
+    scopes: tuple[str, ...],
+    as_json: bool,
+    config_json: Path | None,
+    login_path: str,
+    force: bool,
+) -> None:
+    """Make the client NAME and print its secret, which cannot be shown again."""
+    if config_json is not None and config_json.exists() and not force:
+        raise EnrolmentError(f"{config_json} exists: --force overwrites it")
+    with opened(directory) as (store, settings):
+        secret = store.clients.add(name, [Scope(scope) for scope in scopes], utc_now())
+        if config_json is not None:
+            try:
+                write_private(config_json, sshd_side_config(settings, name, secret, scopes, login_path))
+            except OSError as error:
+                store.clients.remove(name)
+                raise ConfigurationError(f"{config_json} cannot be written: {error.strerror}") from error
+    if as_json:
+        echo_json({"client_id": name, "client_secret": secret})
+    elif config_json is None:
+        click.echo(f"client_id      {name}\nclient_secret  {secret}")
+        click.echo("The secret is not shown again.", err=True)
+
+
+def sshd_side_config(
+    settings: Settings, client_id: str, secret: str, scopes: tuple[str, ...], login_path: str
+) -> dict[str, str]:
+    """What `sshaft-keys`, `sshaft-login` and the agent read as config.json."""
+    api = f"{settings.base_url}/api/v1/mfa/ssh"
+    return {
+        "token_endpoint": f"{settings.base_url}/oauth2/token",
+        "client_id": client_id,
+        "client_secret": secret,
+        "token_scope": " ".join(scopes),
+        "mfa_list_endpoint": f"{api}/keys",
+        "mfa_accept_endpoint": f"{api}/accept",
+        "mfa_reject_endpoint": f"{api}/reject",
+        "login_path": login_path,
+    }
+
+
+def write_private(path: Path, content: dict[str, str]) -> None:
+    """Written beside and moved into place: never a half file, and never one that others can read."""
+    beside = path.with_name(path.name + ".new")
+    beside.unlink(missing_ok=True)
+    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w") as file:
+        file.write(json.dumps(content, indent=2) + "\n")
+    beside.replace(path)
+
+
+@client.command("list")
+@click.pass_obj
+def list_clients(directory: Path) -> None:
+    """Print the clients and their scopes, one a line."""
+    with opened(directory) as (store, _):
+        for each in store.clients.all():
+            click.echo(f"{each.client_id} {' '.join(sorted(each.scopes))}")
+
+
+@client.command("revoke")
+@click.argument("name")
+@click.pass_obj
+def revoke(directory: Path, name: str) -> None:
+    """Make every access token of the client NAME void. With its secret it can get new ones."""
+    with opened(directory) as (store, _):
+        click.echo(f"{store.clients.revoke_tokens(name)} access tokens revoked")
+
+
+@client.command("remove")
+@click.argument("name")
+@click.pass_obj
+def remove_client(directory: Path, name: str) -> None:
+    """Remove the client NAME; its secret and its access tokens are void at once."""
+    with opened(directory) as (store, _):
+        store.clients.remove(name)

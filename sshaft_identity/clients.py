@@ -1,0 +1,100 @@
+"""Clients and their access tokens: who may list, accept, or open challenges. Secrets and tokens are stored hashed."""
+
+import hmac
+import re
+import secrets
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from sqlalchemy import delete, insert, select
+
+from sshaft_identity.codes import digest
+from sshaft_identity.database import Database
+from sshaft_identity.errors import EnrolmentError
+from sshaft_identity.tables import access_tokens, clients
+
+TOKEN_LIFETIME = timedelta(seconds=300)
+CLIENT_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+_NOBODY = digest("nobody")
+
+
+class Scope(StrEnum):
+    LIST = "mfa:list"
+    ACCEPT = "mfa:accept"
+    CHALLENGES = "challenges"
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    client_id: str
+    scopes: frozenset[str]
+
+
+class Clients:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, client_id: str, scopes: Collection[Scope], now: datetime) -> str:
+        """Register a client; the secret that comes back is known to nobody else and to us no longer."""
+        if not re.fullmatch(CLIENT_PATTERN, client_id):
+            raise EnrolmentError("a client's name is 1 to 64 of A-Z a-z 0-9 . _ - and starts with a letter or digit")
+        secret = secrets.token_urlsafe(32)
+        values = {"client_id": client_id, "secret_hash": digest(secret), "scope": " ".join(sorted(set(scopes)))}
+        with self._database.write() as connection:
+            if connection.scalar(select(clients.c.client_id).where(clients.c.client_id == client_id)) is not None:
+                raise EnrolmentError(f"there is already a client {client_id}")
+            connection.execute(insert(clients).values(created_at=now, **values))
+        return secret
+
+    def all(self) -> list[Client]:
+        with self._database.read() as connection:
+            rows = connection.execute(select(clients.c.client_id, clients.c.scope).order_by(clients.c.client_id))
+            return [Client(row.client_id, frozenset(row.scope.split())) for row in rows]
+
+    def remove(self, client_id: str) -> None:
+        """The client and its access tokens; what it has opened stays. Raises `EnrolmentError` if there is none."""
+        with self._database.write() as connection:
+            if not connection.execute(delete(clients).where(clients.c.client_id == client_id)).rowcount:
+                raise EnrolmentError(f"there is no client {client_id}")
+
+    def authenticate(self, client_id: str, secret: str) -> Client | None:
+        """The client whose secret this is. An unknown client costs the same work as a wrong secret."""
+        with self._database.read() as connection:
+            row = connection.execute(select(clients).where(clients.c.client_id == client_id)).one_or_none()
+        right = hmac.compare_digest(digest(secret), row.secret_hash if row else _NOBODY)
+        return Client(row.client_id, frozenset(row.scope.split())) if row and right else None
+
+    def issue_token(self, client: Client, scopes: Collection[str], now: datetime) -> str | None:
+        """A new opaque access token for `TOKEN_LIFETIME`; None if the client was removed meanwhile."""
+        token = secrets.token_urlsafe(32)
+        with self._database.write() as connection:
+            connection.execute(delete(access_tokens).where(access_tokens.c.expires_at <= now))
+            if connection.scalar(select(clients.c.client_id).where(clients.c.client_id == client.client_id)) is None:
+                return None
+            connection.execute(
+                insert(access_tokens).values(
+                    token_hash=digest(token),
+                    client_id=client.client_id,
+                    scope=" ".join(sorted(scopes)),
+                    expires_at=now + TOKEN_LIFETIME,
+                )
+            )
+        return token
+
+    def of_token(self, token: str, now: datetime) -> Client | None:
+        """Whom the token was given to, with the scopes it was given for. One look-up by hash, whatever the token."""
+        query = select(access_tokens).where(access_tokens.c.token_hash == digest(token))
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None or row.expires_at <= now:
+            return None
+        return Client(row.client_id, frozenset(row.scope.split()))
+
+    def revoke_tokens(self, client_id: str) -> int:
+        """How many access tokens of the client are void from now on; it may ask for new ones."""
+        with self._database.write() as connection:
+            if connection.scalar(select(clients.c.client_id).where(clients.c.client_id == client_id)) is None:
+                raise EnrolmentError(f"there is no client {client_id}")
+            return connection.execute(delete(access_tokens).where(access_tokens.c.client_id == client_id)).rowcount

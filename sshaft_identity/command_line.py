@@ -1,0 +1,57 @@
+"""What the operator's commands share: the opened store, an address as an option, and how output looks."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from sqlalchemy.exc import SQLAlchemyError
+
+from sshaft_identity import settings as settings_of
+from sshaft_identity.codes import Codes
+from sshaft_identity.errors import DatabaseError
+from sshaft_identity.settings import Settings
+from sshaft_identity.store import Store
+
+MAX_PORT = 65535
+
+
+class Address(click.ParamType[tuple[str, int]]):
+    """`HOST:PORT`, `[::1]:PORT`."""
+
+    name = "host:port"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        if isinstance(value, tuple):
+            return value
+        host, colon, port = str(value).rpartition(":")
+        if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > MAX_PORT:
+            self.fail("must be HOST:PORT, as in 127.0.0.1:8080 or [::1]:8080", param, ctx)
+        return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+ADDRESS = Address()
+
+
+def open_store(directory: Path, settings: Settings) -> Store:
+    return Store(settings_of.database_url(directory, settings), Codes(settings_of.load_key(directory)))
+
+
+@contextmanager
+def opened(directory: Path) -> Iterator[tuple[Store, Settings]]:
+    """The store and the settings of a directory that `init` has set up and that is up to date."""
+    settings = settings_of.load(directory)
+    with open_store(directory, settings) as store:
+        store.database.check()
+        try:
+            yield store, settings
+        except SQLAlchemyError as error:
+            raise DatabaseError(
+                f"the database failed: {getattr(error, 'orig', None) or type(error).__name__}"
+            ) from error
+
+
+def echo_json(value: object) -> None:
+    click.echo(json.dumps(value, indent=2))

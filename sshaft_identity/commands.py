@@ -1,0 +1,94 @@
+"""`sshaft identity ...`: the operator's commands. They work straight on the database, also while `serve` runs."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sshaft import log
+from sshaft.errors import ConfigurationError
+from sshaft_identity import settings as settings_of
+from sshaft_identity.app_state import utc_now
+from sshaft_identity.challenge_commands import challenge
+from sshaft_identity.client_commands import client
+from sshaft_identity.command_line import ADDRESS, open_store, opened
+from sshaft_identity.enrolment_commands import key, user
+from sshaft_identity.settings import Settings
+
+
+@click.group()
+@click.option(
+    "--directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar="SSHAFT_IDENTITY_DIRECTORY",
+    show_envvar=True,
+    default=settings_of.default_directory,
+    show_default="/var/lib/sshaft-identity for root, else ~/.local/share/sshaft/identity",
+    help="Where identity.json, hmac.key and the database are.",
+)
+@click.pass_context
+def identity(context: click.Context, directory: Path) -> None:
+    """The identity service: users, their SSH keys, and the web logins that wait for an SSH login.
+
+    To begin: `init`, `user add`, `key add`, `client add`, then `serve`. All other commands work while it serves.
+    """
+    context.obj = directory
+
+
+@identity.command()
+@click.option("--listen", type=ADDRESS, help="Where `serve` listens.  [default: 127.0.0.1:8080]")
+@click.option("--public-url", help="Where browsers and agents reach the service, e.g. https://id.example.org.")
+@click.option("--ssh-host", help="The host of the shown ssh command.  [default: localhost]")
+@click.option("--ssh-port", type=int, help="The port of the shown ssh command.  [default: 22]")
+@click.option("--ssh-user", help="The account of the shown ssh command.  [default: mfa]")
+@click.option("--lifetime", type=int, metavar="SECONDS", help="How long a challenge runs, 30 to 600.  [default: 300]")
+@click.option("--database", help="An SQLAlchemy URL.  [default: identity.db in the directory, SQLite]")
+@click.pass_obj
+def init(directory: Path, /, listen: tuple[str, int] | None, **options: Any) -> None:
+    """Set the directory up, or bring it up to date.
+
+    Makes what is missing (directory, settings, HMAC key), migrates the database, and writes the options that are
+    given into identity.json. Again is harmless: nothing is lost and no key is replaced.
+    """
+    wishes = {name: value for name, value in options.items() if value is not None}
+    if listen is not None:
+        wishes["host"], wishes["port"] = listen
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        before = settings_of.load(directory) if (directory / settings_of.SETTINGS_FILE).exists() else Settings()
+        settings = settings_of.changed(before, wishes)
+        settings_of.save(directory, settings)
+        settings_of.make_key(directory)
+    except OSError as error:
+        raise ConfigurationError(f"{directory} cannot be set up: {error.strerror}") from error
+    with open_store(directory, settings) as store:
+        store.database.migrate()
+    click.echo(f"The identity service in {directory} is ready; it will listen on {settings.listen_address}.")
+
+
+@identity.command()
+@click.option("--listen", type=ADDRESS, help="Listen here instead of where identity.json says. Port 0: a free one.")
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+)
+@click.pass_obj
+def serve(directory: Path, listen: tuple[str, int] | None, log_level: str) -> None:
+    """Serve the API and the challenge pages until SIGTERM.
+
+    Plain HTTP: put a proxy that ends TLS in front of it, or keep it on loopback. Writes JSON lines to stderr; the
+    event `identity.ready` says that it listens, and where. A taken address ends it with status 69.
+    """
+    from sshaft_identity import app, server  # noqa: PLC0415 - the web stack, which no other command needs
+
+    log.set_up(log_level)
+    with opened(directory) as (store, settings):
+        host, port = listen or (settings.host, settings.port)
+        with server.listen(host, port) as listening:
+            real = settings_of.changed(settings, {"host": host, "port": listening.getsockname()[1]})
+            server.serve(app.create_app(store, real, utc_now), listening)
+
+
+identity.add_command(user)
+identity.add_command(key)
+identity.add_command(client)
+identity.add_command(challenge)

@@ -1,0 +1,25 @@
+"""What an operator's command or the start of the service can run into; `sshaft.errors` has the root."""
+
+from sshaft import exit_status
+from sshaft.errors import SshaftError
+
+
+class EnrolmentError(SshaftError):
+    """The operator's wish does not fit what is registered: a name is taken, a key has an owner, no such name."""
+
+    code = "enrolment"
+    exit_status = exit_status.DATA
+
+
+class ListenError(SshaftError):
+    """The address cannot be listened on."""
+
+    code = "listen"
+    exit_status = exit_status.UNAVAILABLE
+
+
+class DatabaseError(SshaftError):
+    """The database cannot be reached or used."""
+
+    code = "database"
+    exit_status = exit_status.UNAVAILABLE

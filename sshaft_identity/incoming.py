@@ -1,0 +1,83 @@
+"""Requests become values here: limited bodies, checked JSON, the bearer of an access token."""
+
+from typing import Annotated, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+
+from sshaft_identity.app_state import state_of
+from sshaft_identity.clients import Client, Scope
+from sshaft_identity.enrolment import USER_PATTERN
+from sshaft_identity.problem import ProblemError
+from sshaft_identity.settings import first_fault
+
+MAX_BODY = 64 * 1024
+MAX_DRAINED = 1024 * 1024
+LONGEST_WAIT = 30
+
+
+def one_line(text: str) -> str:
+    """Foreign text without anything that controls a terminal, hides or reorders, and at most 512 characters of it."""
+    return "".join(c if c.isprintable() else " " for c in text[:512]).strip()
+
+
+UserName = Annotated[str, Field(pattern=USER_PATTERN)]
+Line = Annotated[str, AfterValidator(one_line)]
+Identifier = Annotated[str, Field(max_length=64)]
+
+
+class Message(BaseModel):
+    """A JSON body. Members we do not know are ignored, those we know must be of their own type."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+
+
+AMessage = TypeVar("AMessage", bound=Message)
+
+
+async def body_of(request: Request) -> bytes:
+    """The whole body. Raises `ProblemError` for one that is too large; then some of what comes is still taken in,
+    for a peer that is busy sending would not hear the answer.
+    """
+    kept, total = bytearray(), 0
+    async for chunk in request.stream():
+        total += len(chunk)
+        if total <= MAX_BODY:
+            kept += chunk
+        elif total > MAX_DRAINED:
+            break
+    if total > MAX_BODY:
+        raise ProblemError("too_large")
+    return bytes(kept)
+
+
+async def message_of(request: Request, kind: type[AMessage]) -> AMessage:
+    try:
+        return kind.model_validate_json(await body_of(request))
+    except ValidationError as error:
+        raise ProblemError("invalid_request", detail=first_fault(error)) from None
+
+
+def wait_of(request: Request) -> int:
+    """`?wait=SECONDS`, 0 if left out."""
+    value = request.query_params.get("wait", "0")
+    if not (value.isascii() and value.isdigit()) or len(value) > 2 or int(value) > LONGEST_WAIT:
+        raise ProblemError("invalid_request", detail=f"wait: must be 0 to {LONGEST_WAIT} seconds")
+    return int(value)
+
+
+async def bearer_of(request: Request, scope: Scope) -> Client:
+    """The client that the access token was given to, if it was given for `scope` (RFC 6750 §3.1)."""
+    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() != "bearer" or not token:
+        # RFC 6750 §3.1: no error code for a request without any token; ours names it all the same in the body.
+        raise ProblemError("invalid_token", headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
+    state = state_of(request)
+    client = await run_in_threadpool(state.store.clients.of_token, token.strip(), state.clock())
+    if client is None:
+        raise ProblemError("invalid_token", headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
+    if scope not in client.scopes:
+        challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
+        raise ProblemError("insufficient_scope", headers={"WWW-Authenticate": challenge})
+    return client

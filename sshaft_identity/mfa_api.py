@@ -1,0 +1,140 @@
+"""The sshd side's three calls: list the keys that may log in now, accept a challenge, reject one."""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from sshaft.log import get_logger
+from sshaft_identity.app_state import rfc3339, state_of
+from sshaft_identity.challenge import BINDING, Challenge, Verdict
+from sshaft_identity.challenges import Answer, Attempt, ListedKey
+from sshaft_identity.clients import Scope
+from sshaft_identity.codes import attempt_name
+from sshaft_identity.incoming import Identifier, Line, Message, UserName, bearer_of, message_of
+from sshaft_identity.problem import ProblemError, problem
+
+FINGERPRINT_PATTERN = r"^SHA256:[A-Za-z0-9+/]{43}$"
+FINGERPRINT_LENGTH = 50
+
+Fingerprint = Annotated[str, Field(pattern=FINGERPRINT_PATTERN)]
+
+_EVENTS = {
+    Verdict.ACCEPTED: "challenge.accepted",
+    Verdict.INVALID_CODE: "challenge.wrong_code",
+    Verdict.CODE_REQUIRED: "challenge.code_required",
+}
+
+
+class AcceptRequest(Message):
+    user: UserName
+    challenge: Identifier | None = None
+    code: Annotated[str, Field(pattern="^[0-9]{1,16}$")] | None = None
+    fingerprint: Fingerprint | None = None
+    key_type: Identifier | None = None
+    client_ip: Line | None = None
+
+
+class RejectRequest(Message):
+    user: UserName
+    challenge: Identifier | None = None
+    fingerprint: Fingerprint | None = None
+    key_type: Identifier | None = None
+    client_ip: Line | None = None
+
+
+async def list_keys(request: Request) -> Response:
+    """Changes nothing and counts nothing: sshd asks for every key that is offered, once more for the one it takes."""
+    await bearer_of(request, Scope.LIST)
+    fingerprint = request.query_params.get("fingerprint")
+    if fingerprint is not None and not _is_fingerprint(fingerprint):
+        raise ProblemError("invalid_request", detail="fingerprint: must be SHA256: and 43 characters of base64")
+    state = state_of(request)
+    listed = await run_in_threadpool(state.store.challenges.listed, state.clock(), fingerprint)
+    get_logger().debug("keys.listed", fingerprint=fingerprint, entries=len(listed))
+    return JSONResponse([entry(each) for each in listed])
+
+
+def _is_fingerprint(text: str) -> bool:
+    name, _, encoded = text.partition(":")
+    letters = encoded.replace("+", "a").replace("/", "a")
+    return name == "SHA256" and len(text) == FINGERPRINT_LENGTH and letters.isascii() and letters.isalnum()
+
+
+def entry(listed: ListedKey) -> dict[str, Any]:
+    """One member of the list's answer."""
+    base: dict[str, Any] = {"user": listed.key.user, "authorized_key": str(listed.key.key), "challenge": None}
+    challenge = listed.challenge
+    if challenge is None:
+        return base
+    return base | {
+        "challenge": challenge.id,
+        "expires_at": rfc3339(challenge.expires_at),
+        "binding": BINDING,
+        "context": _context(challenge),
+    }
+
+
+def _context(challenge: Challenge) -> dict[str, str]:
+    context = challenge.context
+    members = {"app": context.app, "ip": context.ip, "user_agent": context.user_agent}
+    known = {name: value for name, value in members.items() if value is not None}
+    return known | {"started_at": rfc3339(challenge.created_at)}
+
+
+async def accept(request: Request) -> Response:
+    client = await bearer_of(request, Scope.ACCEPT)
+    wanted = await message_of(request, AcceptRequest)
+    attempt = Attempt(
+        user=wanted.user,
+        challenge=wanted.challenge,
+        code=wanted.code,
+        fingerprint=wanted.fingerprint,
+        client_ip=wanted.client_ip,
+        name=attempt_name(request.headers.get("idempotency-key"), wanted.code),
+    )
+    state = state_of(request)
+    answer = await run_in_threadpool(state.store.challenges.accept, attempt, state.clock())
+    state.changes.notify(answer.challenges)
+    get_logger().info(
+        _EVENTS.get(answer.verdict, "challenge.not_accepted"),
+        verdict=answer.verdict,
+        user=wanted.user,
+        challenges=[challenge.id for challenge in answer.challenges],
+        fingerprint=wanted.fingerprint,
+        client_ip=wanted.client_ip,
+        client=client.client_id,
+    )
+    return _accept_response(answer)
+
+
+def _accept_response(answer: Answer) -> Response:
+    match answer.verdict:
+        case Verdict.ACCEPTED:
+            return JSONResponse({"state": "accepted", "challenge": answer.challenges[0].id})
+        case Verdict.INVALID_CODE:
+            return problem("invalid_code", attempts_left=answer.attempts_left)
+        case refused:
+            return problem(refused)
+
+
+async def reject(request: Request) -> Response:
+    client = await bearer_of(request, Scope.ACCEPT)
+    wanted = await message_of(request, RejectRequest)
+    state = state_of(request)
+    answer = await run_in_threadpool(state.store.challenges.reject, wanted.user, state.clock(), wanted.challenge)
+    state.changes.notify(answer.challenges)
+    if answer.verdict is not Verdict.REJECTED:
+        return problem("no_challenge")
+    # An audit event: somebody who holds the person's key says that this login is not theirs.
+    get_logger().warning(
+        "challenge.rejected",
+        user=wanted.user,
+        challenges=[challenge.id for challenge in answer.challenges],
+        fingerprint=wanted.fingerprint,
+        client_ip=wanted.client_ip,
+        client=client.client_id,
+    )
+    return JSONResponse({"state": "rejected"})

@@ -1,0 +1,62 @@
+"""Problem details (RFC 9457): how every endpoint but the token endpoint says no. `error` is what programs read."""
+
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+_PROBLEMS: dict[str, tuple[int, str]] = {
+    "invalid_request": (400, "Invalid request"),
+    "invalid_token": (401, "Invalid access token"),
+    "code_required": (403, "A code is required"),
+    "invalid_code": (403, "Wrong code"),
+    "unknown_key": (403, "This key is not registered for this user"),
+    "insufficient_scope": (403, "The access token is not for this"),
+    "no_challenge": (404, "No login is waiting"),
+    "not_found": (404, "Not found"),
+    "method_not_allowed": (405, "Method not allowed"),
+    "already_used": (409, "Already used"),
+    "not_accepted": (409, "Not accepted"),
+    "not_pending": (409, "No longer pending"),
+    "expired": (410, "Expired"),
+    "rejected": (410, "Rejected"),
+    "cancelled": (410, "Cancelled"),
+    "too_large": (413, "The body is too large"),
+    "too_many_attempts": (429, "Too many wrong codes"),
+    "internal": (500, "Something is broken here"),
+    "unavailable": (503, "Not available now"),
+}
+_OF_STATUS = {404: "not_found", 405: "method_not_allowed"}
+
+
+class ProblemError(Exception):
+    """Ends a request with a problem, from where no answer can be returned."""
+
+    def __init__(self, error: str, *, headers: dict[str, str] | None = None, **members: Any) -> None:
+        super().__init__(error)
+        self.error = error
+        self.headers = headers
+        self.members = members
+
+
+def problem(error: str, *, headers: dict[str, str] | None = None, **members: Any) -> Response:
+    status, title = _PROBLEMS[error]
+    return JSONResponse(
+        {"type": "about:blank", "title": title, "status": status, "error": error, **members},
+        status,
+        headers,
+        media_type="application/problem+json",
+    )
+
+
+async def answer_problem(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, ProblemError)  # noqa: S101 - narrows what Starlette's signature leaves open
+    return problem(error.error, headers=error.headers, **error.members)
+
+
+async def answer_http_exception(_request: Request, error: Exception) -> Response:
+    """What Starlette itself refuses: no such address, no such method."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - as above
+    headers = dict(error.headers) if error.headers else None
+    return problem(_OF_STATUS.get(error.status_code, "invalid_request"), headers=headers)

@@ -1,0 +1,92 @@
+"""`sshaft identity serve`: the application on a socket, until SIGTERM or SIGINT."""
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+import uvicorn
+from starlette.applications import Starlette
+
+from sshaft.log import get_logger
+from sshaft_identity.app_state import AppState
+from sshaft_identity.errors import ListenError
+from sshaft_identity.settings import bracketed
+
+GRACE_SECONDS = 2
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one. Raises `ListenError`."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address[:2], family=family, backlog=1024)
+    except OSError as error:
+        raise ListenError(f"cannot listen on {bracketed(host)}:{port}: {error.strerror}") from error
+
+
+def serve(app: Starlette, listening: socket.socket) -> None:
+    """Serve until told to stop. Says `identity.ready` with the real address once requests are answered."""
+    quiet_uvicorn()
+    asyncio.run(Server(app).run_on(listening))
+
+
+class Server(uvicorn.Server):
+    """uvicorn, but: events instead of its log, signals that end it with status 0, and waiting requests that are
+    answered at once when it ends.
+    """
+
+    def __init__(self, app: Starlette) -> None:
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,  # its lines would hold the page's address, which is a secret
+            server_header=False,
+            proxy_headers=False,
+            lifespan="off",
+            ws="none",
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+        super().__init__(config)
+        self._state = cast("AppState", app.state.sshaft)
+
+    async def run_on(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        await self.serve(sockets=[listening])
+        get_logger().info("identity.stopped")
+
+    def stop(self) -> None:
+        self.should_exit = True
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Uvicorn's own would end the process by the same signal again; `run_on` has set ours."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        host, port = sockets[0].getsockname()[:2] if sockets else (None, None)
+        get_logger().info("identity.ready", address=f"http://{bracketed(str(host))}:{port}")
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._state.changes.close()
+        await super().shutdown(sockets)
+
+
+class _AsEvents(logging.Handler):
+    """uvicorn's warnings and errors, as events of ours."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        get_logger().warning("http.warning", reason=record.getMessage())
+
+
+def quiet_uvicorn() -> None:
+    logger = logging.getLogger("uvicorn")
+    logger.handlers = [_AsEvents(logging.WARNING)]
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False

@@ -1,0 +1,133 @@
+"""The service's directory: `identity.json` (settings), `hmac.key`, and by default the database. Read once, frozen."""
+
+import json
+import os
+import secrets
+from pathlib import Path
+
+from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from sshaft.errors import ConfigurationError
+from sshaft_identity.challenge import LONGEST, SHORTEST
+
+SETTINGS_FILE = "identity.json"
+DATABASE_FILE = "identity.db"
+KEY_FILE = "hmac.key"
+KEY_BYTES = 32
+
+
+class Settings(BaseModel):
+    """`identity.json`. An unknown member is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    database: str | None = Field(default=None, description="SQLAlchemy URL; null: identity.db in the directory")
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    public_url: str | None = Field(default=None, description="where browsers and agents reach the service")
+    ssh_user: str = Field(default="mfa", pattern=r"^[A-Za-z0-9._][A-Za-z0-9._-]{0,63}$")
+    ssh_host: str = Field(default="localhost", pattern=r"^[A-Za-z0-9.:_][A-Za-z0-9.:_-]{0,252}$")
+    ssh_port: int = Field(default=22, ge=1, le=65535)
+    lifetime: int = Field(default=300, ge=int(SHORTEST.total_seconds()), le=int(LONGEST.total_seconds()))
+
+    @field_validator("public_url")
+    @classmethod
+    def _absolute(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        AnyHttpUrl(value)  # raises a ValueError of its own
+        return value.rstrip("/")
+
+    @property
+    def base_url(self) -> str:
+        """The start of every address that the service hands out. Never taken from a request's Host header."""
+        if self.public_url is not None:
+            return self.public_url
+        host = "localhost" if self.host in ("0.0.0.0", "::") else bracketed(self.host)  # noqa: S104 - asked, not bound
+        return f"http://{host}:{self.port}"
+
+    @property
+    def listen_address(self) -> str:
+        return f"{bracketed(self.host)}:{self.port}"
+
+    def page_url(self, page_token: str) -> str:
+        return f"{self.base_url}/challenge/{page_token}"
+
+    def ssh_command(self, code: str) -> str:
+        """What the person runs; every part is of a kind that no shell takes for anything else."""
+        port = "" if self.ssh_port == 22 else f"-p {self.ssh_port} "
+        return f"ssh {port}{self.ssh_user}@{self.ssh_host} {code}"
+
+
+def bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def default_directory() -> Path:
+    if os.geteuid() == 0:
+        return Path("/var/lib/sshaft-identity")
+    return Path.home() / ".local/share/sshaft/identity"
+
+
+def load(directory: Path) -> Settings:
+    """The settings of a directory that `sshaft identity init` has made. Raises `ConfigurationError`."""
+    path = directory / SETTINGS_FILE
+    try:
+        return Settings.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise ConfigurationError(f"no {path}: run `sshaft identity --directory {directory} init` first") from None
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        raise ConfigurationError(f"{path}: {first_fault(error)}") from error
+
+
+def changed(settings: Settings, changes: dict[str, object]) -> Settings:
+    """The settings with some members replaced and all of them checked again. Raises `ConfigurationError`."""
+    try:
+        return Settings.model_validate(settings.model_dump() | changes)
+    except ValidationError as error:
+        raise ConfigurationError(first_fault(error)) from error
+
+
+def save(directory: Path, settings: Settings) -> None:
+    """Written beside and moved into place: a reader sees the old file or the new one."""
+    path = directory / SETTINGS_FILE
+    beside = path.with_suffix(".new")
+    beside.write_text(json.dumps(settings.model_dump(), indent=2) + "\n")
+    beside.chmod(0o600)
+    beside.replace(path)
+
+
+def load_key(directory: Path) -> bytes:
+    path = directory / KEY_FILE
+    try:
+        key = path.read_bytes()
+    except FileNotFoundError:
+        raise ConfigurationError(f"no {path}: run `sshaft identity --directory {directory} init` first") from None
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+    if len(key) != KEY_BYTES:
+        raise ConfigurationError(f"{path} must hold exactly {KEY_BYTES} bytes")
+    return key
+
+
+def make_key(directory: Path) -> None:
+    """A new key, unless there is one: a key is never replaced, for the open challenges depend on it."""
+    try:
+        handle = os.open(directory / KEY_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return
+    with os.fdopen(handle, "wb") as file:
+        file.write(secrets.token_bytes(KEY_BYTES))
+
+
+def database_url(directory: Path, settings: Settings) -> str:
+    return settings.database or f"sqlite:///{(directory / DATABASE_FILE).absolute()}"
+
+
+def first_fault(error: ValidationError) -> str:
+    """Where and what, in one line, without repeating the value."""
+    fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    where = ".".join(str(part) for part in fault["loc"])
+    return f"{where}: {fault['msg']}" if where else fault["msg"]

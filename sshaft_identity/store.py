@@ -1,0 +1,34 @@
+"""The store: one database, seen as enrolment, clients and challenges. Its methods block; the service calls them from
+threads, the commands straight.
+"""
+
+from types import TracebackType
+from typing import Self
+
+from sshaft_identity.challenges import Challenges
+from sshaft_identity.clients import Clients
+from sshaft_identity.codes import Codes
+from sshaft_identity.database import Database
+from sshaft_identity.enrolment import Enrolment
+
+
+class Store:
+    """Opened by URL. Use it as a context manager, or `close` it."""
+
+    def __init__(self, url: str, codes: Codes) -> None:
+        self.database = Database(url)
+        self.codes = codes
+        self.enrolment = Enrolment(self.database)
+        self.clients = Clients(self.database)
+        self.challenges = Challenges(self.database, codes)
+
+    def close(self) -> None:
+        self.database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

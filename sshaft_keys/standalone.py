@@ -1,0 +1,91 @@
+"""`sshaft-keys --config`: the original's way, without an agent. One token, one list, key lines."""
+
+import os
+import re
+import secrets
+import threading
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from sshaft import authorized_keys, config, event, exit_status, listing, log, public_key
+from sshaft.deadline import Deadline
+from sshaft.errors import ConfigurationError, InvalidKeyError, SshaftError
+from sshaft.identity_client import IdentityClient
+from sshaft.listing import Grant
+
+PROGRAM = "sshaft-keys"
+SAFE_USER = re.compile(r"(?!-)[A-Za-z0-9._@+-]{1,64}")
+"""The user's name stands in the key line here, read by sshd and by a shell."""
+
+
+def run(options: dict[str, str], seconds: float) -> int:
+    """Print the lines; the exit status. Ends within `seconds` whatever the network does."""
+    request_id = secrets.token_hex(16)
+    log.set_up("warning")
+
+    def too_late() -> None:
+        # A thread, not an alarm: it also ends a look-up of a host name that hangs inside the C library.
+        event.write(PROGRAM, "keys.failed", error="deadline", message="no answer within 3 s", request_id=request_id)
+        os._exit(exit_status.TEMPORARY)
+
+    watchdog = threading.Timer(seconds - 0.1, too_late)
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        lines = _lines(options, request_id)
+    except SshaftError as error:
+        event.write(PROGRAM, "keys.failed", error=error.code, message=str(error), request_id=request_id)
+        return error.exit_status
+    watchdog.cancel()
+    with suppress(BrokenPipeError):  # an sshd that found its line stops reading
+        _write_all(lines.encode())
+    return exit_status.OK
+
+
+def _write_all(data: bytes) -> None:
+    while data:
+        data = data[os.write(1, data) :]
+
+
+def _lines(options: dict[str, str], request_id: str) -> str:
+    path = Path(options["config"])
+    if not authorized_keys.is_safe_word(options["config"]) or not path.is_absolute():
+        raise ConfigurationError("--config must be an absolute path of letters, digits and ._@+/:-")
+    settings = config.load(path)
+    fingerprint = options.get("fingerprint")
+    if "key" in options and "type" in options:
+        try:
+            key = public_key.from_blob(options["type"], options["key"], settings.allowed_key_types)
+        except InvalidKeyError:
+            return ""  # a certificate or a type that is not allowed: no
+        if fingerprint not in (None, key.fingerprint):
+            raise ConfigurationError("--fingerprint is not that of --key: sshd needs FingerprintHash sha256")
+        fingerprint = key.fingerprint
+    client = IdentityClient(settings)
+    answer = client.list_keys(fingerprint, Deadline.after(settings.list_seconds), request_id)
+    logger = structlog.get_logger().bind(program=PROGRAM, request_id=request_id)
+    for reason, count in answer.left_out.items():
+        logger.warning("entry.left_out", reason=reason, count=count)
+    now = datetime.now(UTC)
+    lines = []
+    for wanted in [fingerprint] if fingerprint else answer.entries:
+        grant = listing.decide(answer.of(wanted), now)
+        if isinstance(grant, str):
+            logger.warning("key.opens_nothing", reason=grant, fingerprint=wanted)
+        elif grant is not None and not SAFE_USER.fullmatch(grant.user):
+            logger.warning("entry.left_out", reason="user: not safe in a key line", user=grant.user)
+        elif grant is not None:
+            lines.append(_line(settings.login_path, options["config"], grant) + "\n")
+    return "".join(lines)
+
+
+def _line(login_path: str, config_path: str, grant: Grant) -> str:
+    return authorized_keys.line(
+        grant.key,
+        (login_path, "--config", config_path, "--user", grant.user),
+        expires_at=grant.expires_at,
+        verify_required=grant.verify_required,
+    )

@@ -1,0 +1,1 @@
+"""The forced command: what sshd runs once the key has signed."""

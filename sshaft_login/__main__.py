@@ -1,0 +1,124 @@
+"""`sshaft-login`: step three of a login. The key has signed; bring the code to the agent and tell the person.
+
+sshd runs this through the login account's shell, with a ticket that the agent wrote into the key line, and puts what
+the person typed behind `ssh mfa@host` into SSH_ORIGINAL_COMMAND. Built-in modules only, as `sshaft_keys`.
+"""
+
+import posix
+import sys
+
+from sshaft import agent_socket, event, exit_status
+from sshaft_login.sentences import sentence
+from sshaft_login.terminal import StopError, ask_code, read_wish, set_deadline, write
+
+PROGRAM = "sshaft-login"
+ANSWER_SECONDS = 20.0
+MAX_AUTH_INFO = 64 * 1024
+
+HELP = """\
+Usage: sshaft-login --agent SOCKET --ticket T
+       sshaft-login --config FILE --user USER
+
+The forced command of a key line that sshaft-keys printed. Takes the code from SSH_ORIGINAL_COMMAND (482913, "482 913"
+and 48-29-13 are the same code; "deny" rejects the login), asks for it where one is needed and none was given, reads the
+key that signed from SSH_USER_AUTH (sshd_config: ExposeAuthInfo yes), and reports the pass.
+
+  --agent SOCKET  report to the agent that listens there (/run/sshaft/login/agent.sock)
+  --ticket T      the ticket that the agent wrote into the key line
+  --config FILE   stand-alone: report to the identity service itself; FILE is config.json
+  --user USER     stand-alone: whose key it was
+  --version, --help
+
+Exit status: 0 the identity service has accepted, 1 wrong code, 2 no login is waiting or it is over, 3 denied by you,
+4 too many wrong codes, 64 usage or no code, 69 the service is not available, 70 a fault of this program, 75 too slow,
+77 ticket or key not valid, 78 configuration.
+"""
+
+OPTIONS = ("agent", "ticket", "config", "user")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    try:
+        status, text = _main(sys.argv[1:] if arguments is None else arguments)
+    except StopError as stop:
+        status, text = stop.status, stop.text
+    except Exception as error:  # noqa: BLE001 - the last handler: never a stack trace to the person
+        event.write(PROGRAM, "login.failed", error=type(error).__name__, message=str(error))
+        status, text = exit_status.SOFTWARE, "Something is wrong on this host. Tell your administrators."
+    write(1 if status == exit_status.OK else 2, text + "\n")
+    return status
+
+
+def _main(arguments: list[str]) -> tuple[int, str]:
+    if arguments == ["--help"]:
+        return exit_status.OK, HELP.rstrip()
+    if arguments == ["--version"]:
+        from sshaft import __version__  # noqa: PLC0415 - not on the hot path
+
+        return exit_status.OK, f"{PROGRAM} {__version__}"
+    options = dict(zip((word[2:] for word in arguments[::2]), arguments[1::2], strict=False))
+    ways = ({"agent", "ticket"}, {"config", "user"})
+    if len(arguments) != 4 or set(options) not in ways or any(w[:2] != "--" for w in arguments[::2]):
+        return exit_status.USAGE, f"{PROGRAM}: give --agent and --ticket, or --config and --user; see {PROGRAM} --help"
+    wish = read_wish(_environment("SSH_ORIGINAL_COMMAND"))
+    client_ip = _client_ip(_environment("SSH_CONNECTION"))
+    key = _key_used(_environment("SSH_USER_AUTH"))
+    if "config" in options:
+        from sshaft_login import standalone  # noqa: PLC0415 - requests and pydantic; the agent's way does without
+
+        return standalone.run(options["config"], options["user"], wish, key, client_ip)
+    if key is None:
+        event.write(PROGRAM, "login.failed", error="no_auth_info", message="sshd_config needs: ExposeAuthInfo yes")
+        return sentence("misconfigured")
+    fields = {"ticket": options["ticket"], "key_type": key[0], "key": key[1], "client_ip": client_ip}
+    kind = "accept"
+    if wish == "deny":
+        kind = "reject"
+    elif wish:
+        fields["code"] = wish
+    answer = _ask(options["agent"], kind, fields)
+    if answer.get("state") == "code_required" and not wish:
+        answer = _ask(options["agent"], kind, {**fields, "code": ask_code()})
+    return sentence(answer.get("state", ""), answer.get("attempts_left", ""), answer.get("reference", ""))
+
+
+def _ask(agent: str, kind: str, fields: dict[str, str]) -> dict[str, str]:
+    set_deadline(ANSWER_SECONDS, exit_status.TEMPORARY, sentence("unavailable")[1])
+    try:
+        answered, answer = agent_socket.ask(agent, kind, fields)
+    except agent_socket.AgentUnavailableError as error:
+        event.write(PROGRAM, "login.failed", error="agent_unavailable", message=str(error))
+        raise StopError(*sentence("unavailable")) from None
+    return answer if answered == "result" else {"state": "unavailable"}
+
+
+def _key_used(path: str) -> tuple[str, str] | None:
+    """Type and base64 of the key that signed, from the file that ExposeAuthInfo makes."""
+    if not path:
+        return None
+    try:
+        file = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        data = posix.read(file, MAX_AUTH_INFO)
+    finally:
+        posix.close(file)
+    for line in data.decode("ascii", "replace").split("\n"):
+        words = line.split(" ")
+        if len(words) == 3 and words[0] == "publickey":
+            return words[1], words[2]
+    return None
+
+
+def _client_ip(connection: str) -> str:
+    address = connection.partition(" ")[0][:64]
+    return address if all(c in "0123456789abcdefABCDEF.:%_-" or c.isalnum() for c in address) else ""
+
+
+def _environment(name: str) -> str:
+    return posix.environ.get(name.encode(), b"").decode("utf-8", "replace")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

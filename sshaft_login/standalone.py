@@ -1,0 +1,76 @@
+"""`sshaft-login --config`: the original's way, without an agent. The key line says whose key it was."""
+
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sshaft import config, event, exit_status, listing, log, public_key
+from sshaft.deadline import Deadline
+from sshaft.errors import ConfigurationError, InvalidKeyError, SshaftError
+from sshaft.identity_client import Claim, IdentityClient, Outcome
+from sshaft.listing import Grant
+from sshaft_login.sentences import sentence
+from sshaft_login.terminal import ask_code, set_deadline
+
+
+def run(path: str, user: str, wish: str, key: tuple[str, str] | None, client_ip: str) -> tuple[int, str]:
+    """Exit status and sentence. `key` is missing where sshd has no ExposeAuthInfo, as in the original's set-up."""
+    request_id = secrets.token_hex(16)
+    log.set_up("warning")
+    try:
+        outcome = _report(config.load(Path(path)), user, wish, key, client_ip, request_id)
+    except ConfigurationError as error:
+        state, message = "misconfigured", str(error)
+    except SshaftError as error:
+        state, message = "unavailable", str(error)
+    except InvalidKeyError as error:
+        state, message = "wrong_key", str(error)
+    else:
+        left = "" if outcome.attempts_left is None else str(outcome.attempts_left)
+        return sentence(outcome.state, left, request_id)
+    event.write("sshaft-login", "login.failed", error=state, message=message, user=user, request_id=request_id)
+    return sentence(state, reference=request_id)
+
+
+def _report(
+    settings: config.Config, user: str, wish: str, key: tuple[str, str] | None, client_ip: str, request_id: str
+) -> Outcome:
+    too_slow = sentence("unavailable", reference=request_id)[1]
+    set_deadline(settings.list_seconds + settings.accept_seconds + 2, exit_status.TEMPORARY, too_slow)
+    signed = public_key.from_blob(*key, settings.allowed_key_types) if key else None
+    client = IdentityClient(settings)
+    answer = client.list_keys(signed.fingerprint if signed else None, Deadline.after(settings.list_seconds), request_id)
+    entries = answer.of(signed.fingerprint) if signed else tuple(answer.all())
+    if signed:
+        grant = listing.decide(entries, datetime.now(UTC))
+    else:
+        # Without the key the user is all there is; any one of the user's keys stands for them.
+        own = {entry.key.fingerprint: entry.key for entry in entries if entry.user == user}
+        grant = next((g for g in (listing.decide(answer.of(f), datetime.now(UTC)) for f in own) if g), None)
+    if isinstance(grant, str):
+        event.write("sshaft-login", "key.opens_nothing", reason=grant, user=user, request_id=request_id)
+        return Outcome("refused")
+    if grant is None or grant.user != user or not grant.pending:
+        return Outcome("no_challenge")
+    claim = _claim(grant, wish, signed, client_ip)
+    attempt = secrets.token_hex(16)
+    if wish == "deny":
+        if settings.mfa_reject_endpoint is None:
+            return Outcome("no_denials")
+        return client.reject(claim, attempt, Deadline.after(settings.accept_seconds), request_id)
+    if grant.needs_code and not wish:
+        claim = _claim(grant, ask_code(), signed, client_ip)
+        set_deadline(settings.accept_seconds + 2, exit_status.TEMPORARY, too_slow)
+    return client.accept(claim, attempt, Deadline.after(settings.accept_seconds), request_id)
+
+
+def _claim(grant: Grant, wish: str, signed: public_key.PublicKey | None, client_ip: str) -> Claim:
+    return Claim(
+        user=grant.user,
+        challenge=grant.challenge,
+        code=None if wish in ("", "deny") else wish,
+        fingerprint=signed.fingerprint if signed else None,
+        key_type=signed.type if signed else None,
+        client_ip=client_ip or None,
+        knows_challenges=grant.knows_challenges,
+    )
