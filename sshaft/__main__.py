@@ -14,7 +14,7 @@ from sshaft.text import printable
 
 PROGRAMS = {
     "agent": ("sshaft_agent.commands", "agent", "Run the agent on the host of sshd, or ask how it is."),
-    "demo": ("sshaft.demo", "demo", "Run one login for real, on this machine, with throwaway keys."),
+    "demo": ("sshaft_demo.commands", "demo", "Run one login for real, on this machine, with throwaway keys."),
     "identity": ("sshaft_identity.commands", "identity", "The identity service: users, keys, challenges."),
 }
 

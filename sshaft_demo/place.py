@@ -1,37 +1,35 @@
-"""A private sshd on loopback with our `sshd_config`, its own accounts and the real commands; for the demo and the tests.
+"""Where the parts of a trial run: a folder, accounts and processes that are gone when it ends.
 
-As root the accounts are separate (keys, login, agent, identity), as in production; as an ordinary user they are all that user. They
-exist only for the processes started here: nss_wrapper shows them an extended passwd file. Nothing of the host is changed.
+As root the accounts are separate (keys, login, agent, identity), as in production; as an ordinary user they are all
+that user. They exist only for the processes started here: nss_wrapper shows them an extended passwd file.
 """
 
 import glob
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
+from typing import Any, Self
 
 from sshaft import commands
 from sshaft.errors import ConfigurationError, SshaftError
 
 SSHD = "/usr/sbin/sshd"
 CHECKOUT = Path(__file__).resolve().parent.parent
-SSHD_CONFIG = CHECKOUT / "sshd_config"
 PACKAGES = ("sshaft", "sshaft_agent", "sshaft_identity", "sshaft_keys", "sshaft_login")
 AGENT, KEYS, LOGIN, IDENTITY = "sshaft", "_sshaft-keys", "mfa", "sshaft-identity"
 _FIRST_UID = 64801
 
 
 class StartError(SshaftError):
-    """Something that was started on loopback is not up. Carries the end of its log."""
+    """Something that was started is not up. Carries the end of its log."""
 
     code = "not_started"
 
@@ -68,7 +66,7 @@ class Place:
         self._processes: list[subprocess.Popen[bytes]] = []
         self._made_sshd_directory = False
         parent = "/var/lib" if self.accounts.separate else None
-        self.directory = Path(tempfile.mkdtemp(prefix="sshaft-loopback-", dir=parent))
+        self.directory = Path(tempfile.mkdtemp(prefix="sshaft-demo-", dir=parent))
         self.directory.chmod(0o755)
         try:
             self._prepare()
@@ -143,28 +141,28 @@ class Place:
         path.chmod(mode)
         return path
 
-    def start(
-        self, name: str, command: Sequence[str | Path], *, account: str | None = None, accounts_visible: bool = True
-    ) -> subprocess.Popen[bytes]:
-        """Start a process, as `account` where accounts are separate; its output goes to `NAME.log`."""
-        user: dict[str, object] = {}
+    def popen(self, command: Sequence[str | Path], *, account: str | None, **files: Any) -> "subprocess.Popen[bytes]":
+        """A process of `account` (where accounts are separate), in a session of its own, that sees our accounts."""
+        user: dict[str, Any] = {}
         if account is not None and self.accounts.separate:
             uid = self.accounts.uids[account]
             others = [self.accounts.uids[KEYS], self.accounts.uids[LOGIN]] if account == AGENT else []
             user = {"user": uid, "group": uid, "extra_groups": others}
-        environment = self.environment() if accounts_visible else {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
-        environment["HOME"] = str(self.empty_home)
+        return subprocess.Popen(
+            [str(word) for word in command],
+            env={**self.environment(), "HOME": str(self.empty_home)},
+            cwd="/",
+            start_new_session=True,
+            **files,
+            **user,
+        )
+
+    def start(
+        self, name: str, command: Sequence[str | Path], *, account: str | None = None
+    ) -> "subprocess.Popen[bytes]":
+        """Start a process that runs until it is stopped; its output goes to `NAME.log`."""
         with self.log_path(name).open("ab") as log:
-            process = subprocess.Popen(  # noqa: S603 - our own command lines
-                [str(word) for word in command],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=environment,
-                cwd="/",
-                start_new_session=True,
-                **user,  # type: ignore[call-overload]
-            )
+            process = self.popen(command, account=account, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self._processes.append(process)
         return process
 
@@ -196,7 +194,7 @@ class Place:
             with suppress(OSError):
                 Path("/run/sshd").rmdir()
 
-    def __enter__(self) -> "Place":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -228,66 +226,3 @@ def _copy_packages(target: Path) -> None:
 
 def _name(requirement: str) -> str:
     return re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
-
-
-def sshd_config(place: Place, runtime: Path, port: int, changes: dict[str, str] | None = None) -> str:
-    """The project's sshd_config for `place`: its paths and port put in, `changes` (keyword: value) made."""
-    keys = place.libexec / "sshaft-keys"
-    # sshd wants a command that root owns; an ordinary user's launcher is none, the interpreter is.
-    command = str(keys) if place.accounts.separate else f"{Path(sys.executable).resolve()} -IS {keys}"
-    user = KEYS if place.accounts.separate else LOGIN
-    replaced = {
-        "Port": str(port),
-        "AddressFamily": "inet\nListenAddress 127.0.0.1",
-        "HostKey": str(place.directory / "ssh_host_ed25519_key"),
-        "AuthorizedKeysCommand": f"{command} --agent {runtime}/keys/agent.sock --fingerprint %f --type %t --key %k",
-        "AuthorizedKeysCommandUser": user,
-        # everybody is behind 127.0.0.1 here
-        "PerSourceMaxStartups": "200",
-        "MaxStartups": "200",
-        **(changes or {}),
-    }
-    text = SSHD_CONFIG.read_text()
-    for keyword, value in replaced.items():
-        text, count = re.subn(rf"(?m)^{keyword} [^#\n]*(#.*)?$", lambda _, k=keyword, v=value: f"{k} {v}", text)
-        if not count:
-            text += f"{keyword} {value}\n"
-    return text
-
-
-def start_sshd(
-    place: Place, runtime: Path, port: int, changes: dict[str, str] | None = None
-) -> subprocess.Popen[bytes]:
-    """An sshd on 127.0.0.1:`port`. Raises `StartError`."""
-    path = place.directory / f"sshd_config.{port}"
-    path.write_text(sshd_config(place, runtime, port, changes))
-    process = place.start("sshd", [SSHD, "-D", "-e", "-f", path])
-    wait_for(lambda: _connects(port), process, lambda: place.log("sshd"), "sshd")
-    return process
-
-
-def wait_for(ready: object, process: subprocess.Popen[bytes], log: object, name: str, seconds: float = 20) -> None:
-    """Until `ready()` is true. Raises `StartError` when the process ends first or it takes too long."""
-    end = time.monotonic() + seconds
-    while not ready():  # type: ignore[operator]
-        if process.poll() is not None or time.monotonic() > end:
-            raise StartError(f"{name} did not start: {log()[-2000:].strip()}")  # type: ignore[operator]
-        time.sleep(0.02)
-
-
-def free_port(first: int = 0) -> int:
-    """A port on 127.0.0.1 that nobody listens at: `first` or one of the hundred after it; any for 0."""
-    for port in range(first, first + 100) if first else [0]:
-        with socket.socket() as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with suppress(OSError):
-                trial.bind(("127.0.0.1", port))
-                return int(trial.getsockname()[1])
-    raise StartError(f"no free port from {first} to {first + 99}")
-
-
-def _connects(port: int) -> bool:
-    with suppress(OSError):
-        socket.create_connection(("127.0.0.1", port), 0.2).close()
-        return True
-    return False

@@ -1,0 +1,106 @@
+"""`sshaft demo`: one login for real on this machine, each step shown with its time."""
+
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from sshaft.text import printable
+from sshaft_demo.parts import Agent, Identity, Sshd, free_port
+from sshaft_demo.place import Place, StartError
+
+USER = "alice"
+STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Steps:
+    """Lines like `  0.42 s  the agent is up`."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+
+    def __call__(self, text: str) -> None:
+        click.echo(f"{time.monotonic() - self._started:6.2f} s  {text}")
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="End after the scripted login; exit status 0 if it passed.")
+@click.option("--port", default=2222, show_default=True, help="Of sshd; the next free one if it is taken.")
+@click.option("--identity-port", default=8080, show_default=True, help="Of the identity service; likewise.")
+def demo(*, once: bool, port: int, identity_port: int) -> None:
+    """Run one login for real: identity service, agent, sshd and ssh on loopback, with a throwaway key.
+
+    Then everything stays up for you to try, until Ctrl-C. Nothing is left behind: no account, no file, no process.
+    """
+    for number in STOP:
+        signal.signal(number, _interrupted)
+    step = Steps()
+    try:
+        with Place() as place:
+            identity, sshd, key = _start(place, step, free_port(port), free_port(identity_port))
+            _log_in(step, identity, sshd, key)
+            if not once:
+                _stay(identity, sshd, key)
+    except KeyboardInterrupt:
+        click.echo("\nstopped; nothing is left running")
+        sys.exit(0 if not once else 130)
+
+
+def _start(place: Place, step: Steps, port: int, identity_port: int) -> tuple[Identity, Sshd, Path]:
+    how = "each part with its own account" if place.accounts.separate else "all parts as you (not root)"
+    step(f"a folder for this run: {place.directory}, {how}")
+    identity = Identity(place, identity_port, port)
+    step(f"identity service up: {identity.url} (SQLite)")
+    key = place.generate_key("id_ed25519")
+    identity.add_user(USER, key.with_suffix(".pub"))
+    config = identity.write_config(place.directory / "config.json")
+    step(f"user {USER} with a throwaway key, and a client for the agent")
+    agent = Agent(place, config)
+    step(f"agent up: {agent.runtime}/{{keys,login}}/agent.sock")
+    sshd = Sshd(place, agent.runtime, port)
+    step(f"sshd up: 127.0.0.1 port {port}, with our sshd_config")
+    return identity, sshd, key
+
+
+def _log_in(step: Steps, identity: Identity, sshd: Sshd, key: Path) -> None:
+    """One challenge, passed by one ssh. Raises `StartError` if it does not pass."""
+    opened = identity.open_challenge(USER, "--app", "the demo")
+    step(f"challenge opened: {opened['state']}; its page says: {opened['ssh_command']}")
+    began = time.monotonic()
+    done = sshd.ssh(key, opened["code"])
+    took = time.monotonic() - began
+    said = printable((done.stdout + done.stderr).strip())
+    step(f"$ {opened['ssh_command']}\n          {said} (exit status {done.returncode}, {took:.2f} s)")
+    now: dict[str, Any] = identity.challenge(opened["id"])
+    step(f"challenge is now: {now['state']} ({now.get('key_type')}, amr {', '.join(now.get('amr') or [])})")
+    if done.returncode != 0 or now["state"] != "accepted":
+        raise StartError(f"the login did not pass\n{sshd.log()}\n{sshd.place.log('agent')}")
+
+
+def _stay(identity: Identity, sshd: Sshd, key: Path) -> None:
+    """Keep a challenge open and say how to pass it, another for each Enter, until somebody interrupts."""
+    folder = sshd.place.directory
+    ssh = sshd.by_hand(key)
+    click.echo("\nTry it by hand:")
+    while True:
+        opened = identity.open_challenge(USER, "--app", "the demo", "--expires-in", "600")
+        click.echo(f"""
+  a login of {USER} waits at   {opened["page_url"]}
+  pass it   {ssh} {opened["code"]}
+  or deny   {ssh} deny
+  the logs  tail -f {folder}/*.log
+
+Enter opens another one, Ctrl-C ends it all and removes everything.""")
+        if not sys.stdin.readline():  # no terminal there
+            threading.Event().wait()
+
+
+def _interrupted(_number: int, _frame: FrameType | None) -> NoReturn:
+    for number in STOP:
+        signal.signal(number, signal.SIG_IGN)  # an impatient second Ctrl-C must not interrupt the clearing up
+    raise KeyboardInterrupt

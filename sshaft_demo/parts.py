@@ -1,0 +1,219 @@
+"""The parts of one trial: identity service, agent, sshd and ssh, each the real program as its own account."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sshaft_demo.place import AGENT, CHECKOUT, IDENTITY, KEYS, LOGIN, SSHD, Place, StartError
+
+SSHD_CONFIG = CHECKOUT / "sshd_config"
+
+
+@dataclass
+class Identity:
+    """An identity service of ours, in a folder of its own."""
+
+    place: Place
+    port: int
+    ssh_port: int
+
+    def __post_init__(self) -> None:
+        self.directory = self.place.folder("identity", IDENTITY, 0o700)
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.run("init", "--listen", f"127.0.0.1:{self.port}", "--public-url", self.url, "--ssh-host", "127.0.0.1",
+                 "--ssh-port", str(self.ssh_port))  # fmt: skip
+        self.process = self.start()
+
+    def start(self) -> "subprocess.Popen[bytes]":
+        command = self.place.sshaft("identity", "--directory", self.directory, "serve")
+        process = self.place.start("identity", command, account=IDENTITY)
+        wait_for(lambda: connects(self.port), process, lambda: self.place.log("identity"), "the identity service")
+        return process
+
+    def run(self, *arguments: str | Path, stdin: str = "") -> str:
+        """Standard output of `sshaft identity ...`. Raises `StartError`."""
+        command = self.place.sshaft("identity", "--directory", self.directory, *arguments)
+        return run(self.place, command, IDENTITY, stdin)
+
+    def add_user(self, name: str, public_key: Path | None = None) -> None:
+        self.run("user", "add", name)
+        if public_key is not None:
+            self.run("key", "add", name, "-", stdin=public_key.read_text())
+
+    def write_config(self, path: Path) -> Path:
+        """A new client and its config.json at `path`, readable for the agent only."""
+        login_path = str(self.place.libexec / "sshaft-login")
+        scopes = ("--scope", "mfa:list", "--scope", "mfa:accept")
+        written = self.directory / path.name
+        self.run("client", "add", path.stem, *scopes, "--login-path", login_path, "--config-json", written)
+        shutil.move(written, path)
+        if self.place.accounts.separate:
+            os.chown(path, self.place.accounts.uids[AGENT], self.place.accounts.uids[AGENT])
+        return path
+
+    def open_challenge(self, user: str, *options: str) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(self.run("challenge", "open", user, "--json", *options))
+        return answer
+
+    def challenge(self, challenge: str) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(self.run("challenge", "show", challenge))
+        return answer
+
+
+@dataclass
+class Agent:
+    """An agent for the identity service of `config`."""
+
+    place: Place
+    config: Path
+    name: str = "agent"
+
+    def __post_init__(self) -> None:
+        self.runtime = self.place.folder(f"run-{self.name}", AGENT)
+        self.process = self.start()
+
+    def start(self) -> "subprocess.Popen[bytes]":
+        own = ("--config", self.config, "--runtime-directory", self.runtime)
+        users = ("--keys-user", KEYS, "--login-user", LOGIN)
+        process = self.place.start(self.name, self.place.sshaft("agent", *own, *users), account=AGENT)
+        ready = self.runtime / "status.sock"
+        wait_for(ready.exists, process, lambda: self.place.log(self.name), "the agent")
+        return process
+
+    def status(self) -> dict[str, Any]:
+        command = self.place.sshaft("agent", "status", "--json", "--runtime-directory", self.runtime)
+        facts: dict[str, Any] = json.loads(run(self.place, command, AGENT))
+        return facts
+
+
+@dataclass
+class Sshd:
+    """An sshd on 127.0.0.1 with the project's sshd_config, its keys command pointed at `runtime`.
+
+    `changes` are further lines (keyword: value) put in place of the file's own.
+    """
+
+    place: Place
+    runtime: Path
+    port: int
+    changes: dict[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        path = self.place.directory / f"sshd_config.{self.port}"
+        path.write_text(sshd_config(self.place, self.runtime, self.port, self.changes))
+        self.name = f"sshd.{self.port}"
+        self.process = self.place.start(self.name, [SSHD, "-D", "-e", "-f", path])
+        wait_for(lambda: connects(self.port), self.process, self.log, "sshd")
+        host_key = (self.place.directory / "ssh_host_ed25519_key.pub").read_text().split()[:2]
+        self.known_hosts = self.place.directory / "known_hosts"
+        self.known_hosts.write_text(f"* {' '.join(host_key)}\n")
+
+    def log(self) -> str:
+        return self.place.log(self.name)
+
+    def command(self, key: Path | None, *words: str, options: tuple[str, ...] = ()) -> list[str]:
+        """`ssh mfa@127.0.0.1 WORDS` with `key` and nothing of this user's own configuration."""
+        settings = {"BatchMode": "yes", "LogLevel": "ERROR"}
+        if key is not None:
+            settings |= {"IdentitiesOnly": "yes", "IdentityAgent": "none", "IdentityFile": str(key)}
+        flags = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
+        known = ["-o", f"UserKnownHostsFile={self.known_hosts}", "-o", "StrictHostKeyChecking=yes"]
+        return ["ssh", "-F", "none", "-p", str(self.port), *known, *flags, *options, f"{LOGIN}@127.0.0.1", *words]
+
+    def by_hand(self, key: Path) -> str:
+        """The same for a person to paste."""
+        only = f"-o IdentitiesOnly=yes -o IdentityAgent=none -o UserKnownHostsFile={self.known_hosts} -i {key}"
+        return f"ssh -F none {only} -p {self.port} {LOGIN}@127.0.0.1"
+
+    def ssh(
+        self, key: Path | None, *words: str, options: tuple[str, ...] = (), stdin: str = "", timeout: float = 60,
+        environment: dict[str, str] | None = None,
+    ) -> "subprocess.CompletedProcess[str]":  # fmt: skip
+        """One real ssh, to its end."""
+        return subprocess.run(
+            self.command(key, *words, options=options),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            env={"PATH": os.environ["PATH"], **(environment or {})},
+        )
+
+
+def sshd_config(place: Place, runtime: Path, port: int, changes: dict[str, str] | None = None) -> str:
+    """The project's sshd_config for `place`: its paths and port put in, `changes` made."""
+    keys = place.libexec / "sshaft-keys"
+    # sshd wants a command that root owns; an ordinary user's launcher is none, the interpreter is.
+    command = str(keys) if place.accounts.separate else f"{Path(sys.executable).resolve()} -IS {keys}"
+    replaced = {
+        "Port": str(port),
+        "AddressFamily": "inet\nListenAddress 127.0.0.1",
+        "HostKey": str(place.directory / "ssh_host_ed25519_key"),
+        "AuthorizedKeysCommand": f"{command} --agent {runtime}/keys/agent.sock --fingerprint %f --type %t --key %k",
+        "AuthorizedKeysCommandUser": KEYS if place.accounts.separate else LOGIN,
+        # everybody is behind 127.0.0.1 here
+        "PerSourceMaxStartups": "200",
+        "MaxStartups": "200",
+        **(changes or {}),
+    }
+    text = SSHD_CONFIG.read_text()
+    for keyword, value in replaced.items():
+        text, count = re.subn(rf"(?m)^{keyword} .*$", lambda _, k=keyword, v=value: f"{k} {v}", text)  # type: ignore[misc]
+        if not count:
+            text += f"{keyword} {value}\n"
+    return text
+
+
+def run(place: Place, command: list[str | Path], account: str, stdin: str = "") -> str:
+    """Standard output of a command of `account`, to its end. Raises `StartError` when it fails."""
+    process = place.popen(
+        command, account=account, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    out, error = process.communicate(stdin.encode())
+    if process.returncode != 0:
+        raise StartError(f"{' '.join(map(str, command[-4:]))}: {error.decode(errors='replace').strip()}")
+    return out.decode()
+
+
+def wait_for(
+    ready: Callable[[], bool],
+    process: "subprocess.Popen[bytes]",
+    log: Callable[[], str],
+    name: str,
+    seconds: float = 20,
+) -> None:
+    """Until `ready()` is true. Raises `StartError` when the process ends first or it takes too long."""
+    end = time.monotonic() + seconds
+    while not ready():
+        if process.poll() is not None or time.monotonic() > end:
+            raise StartError(f"{name} did not start: {log()[-2000:].strip()}")
+        time.sleep(0.02)
+
+
+def free_port(first: int = 0) -> int:
+    """A port on 127.0.0.1 that nobody listens at: `first` or one of the hundred after it; any for 0."""
+    for port in range(first, first + 100) if first else [0]:
+        with socket.socket() as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with suppress(OSError):
+                trial.bind(("127.0.0.1", port))
+                return int(trial.getsockname()[1])
+    raise StartError(f"no free port from {first} to {first + 99}")
+
+
+def connects(port: int) -> bool:
+    with suppress(OSError):
+        socket.create_connection(("127.0.0.1", port), 0.2).close()
+        return True
+    return False
