@@ -70,7 +70,7 @@ def main(arguments: list[str] | None = None) -> Any:
     try:
         status = cli.main(arguments, prog_name="sshaft", standalone_mode=False)
     except SshaftError as error:
-        return _fail(printable(str(error), 2000), error.exit_status)
+        return _fail(str(error), error.exit_status)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return exit_status.USAGE
@@ -85,7 +85,7 @@ def main(arguments: list[str] | None = None) -> Any:
 
 
 def _fail(message: str, status: int) -> int:
-    click.echo(f"sshaft: {message}", err=True)
+    click.echo(f"sshaft: {printable(message, 2000)}", err=True)
     return status
 
 

@@ -24,11 +24,19 @@ def line(
         raise ValueError("verify-required means nothing to sshd for a key that is no security key")
     options = ["restrict", f'command="{" ".join(command)}"']
     if expires_at is not None:
-        # Without the Z sshd would read its own local time.
-        options.append(f'expiry-time="{expires_at.astimezone(UTC):%Y%m%d%H%M%SZ}"')
+        options.append(f'expiry-time="{_expiry_time(expires_at)}"')
     if verify_required:
         options.append("verify-required")
     return f"{','.join(options)} {key}"
+
+
+def _expiry_time(expires_at: datetime) -> str:
+    try:
+        end = expires_at.astimezone(UTC)
+    except OverflowError:  # the year 0 or 10000 in UTC
+        raise ValueError("no such time in UTC") from None
+    # Without the Z sshd would read its own local time. glibc's %Y leaves out leading zeros.
+    return f"{end.year:04}{end:%m%d%H%M%SZ}"
 
 
 def is_safe_word(word: str) -> bool:

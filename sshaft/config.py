@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 
 from sshaft.authorized_keys import is_safe_word
 from sshaft.errors import ConfigurationError
-from sshaft.public_key import DEFAULT_TYPES
+from sshaft.public_key import DEFAULT_TYPES, is_certificate_type
 
 MAX_FILE = 64 * 1024
 
@@ -50,9 +50,23 @@ def _command_path(value: str) -> str:
     return value
 
 
+def _key_type(value: str) -> str:
+    if not is_safe_word(value):
+        raise ValueError("is not the name of a key type")
+    if is_certificate_type(value):
+        raise ValueError("is a certificate; sshaft takes plain keys only")
+    return value
+
+
 def _text(value: str) -> str:
     if not value.isprintable():
         raise ValueError("must not hold control characters")
+    return value
+
+
+def _secret(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value():
+        raise ValueError("is empty")
     return value
 
 
@@ -77,7 +91,7 @@ class Config(BaseModel):
     token_endpoint_auth_method: Literal[
         "client_secret_post", "client_secret_basic", "private_key_jwt", "tls_client_auth"
     ] = "client_secret_post"
-    client_secret: SecretStr | None = None
+    client_secret: Annotated[SecretStr, AfterValidator(_secret)] | None = None
     client_secret_file: Path | None = None
     private_key_file: Path | None = None
     """PEM private key for `private_key_jwt`."""
@@ -93,7 +107,9 @@ class Config(BaseModel):
     proxy: Url | None = None
     """Never taken from the environment."""
 
-    allowed_key_types: tuple[Text, ...] = DEFAULT_TYPES
+    allowed_key_types: Annotated[tuple[Annotated[str, AfterValidator(_key_type)], ...], Field(min_length=1)] = (
+        DEFAULT_TYPES
+    )
     list_seconds: Annotated[float, Field(gt=0, le=2.8)] = 2.5
     """Deadline of one look-up, retries and token included; `sshaft-keys` itself ends after 3 s."""
     accept_seconds: Seconds = 10.0
@@ -146,11 +162,22 @@ def _check_files(config: Config) -> None:
 
 def _object(path: Path, text: str) -> dict[str, Any]:
     try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        data = json.loads(text, object_pairs_hook=_without_repetition)
+    except RecursionError:
+        raise ConfigurationError(f"{path}: not JSON: nested too deep") from None
+    except ValueError as error:
         raise ConfigurationError(f"{path}: not JSON: {error}") from None
     if not isinstance(data, dict):
         raise ConfigurationError(f"{path}: not a JSON object")
+    return data
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    data = dict(pairs)
+    if len(data) < len(pairs):
+        names = [name for name, _value in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{twice!r} is there twice; keep one")
     return data
 
 

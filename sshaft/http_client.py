@@ -4,6 +4,7 @@ requests' own timeouts bound one wait for one byte; a server that drips would ne
 a timer that shuts the connection down under whoever is reading from it.
 """
 
+import os
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
@@ -85,6 +86,9 @@ class HttpClient:
         _thread.exchange = exchange
         try:
             answer = self._exchange(method, url, left, request)
+            if exchange.aborted:
+                # without a Content-Length the end that our timer made looks like the end of the answer
+                raise ReachError(f"{where}: no whole answer in time")
         except requests.exceptions.SSLError as error:
             if exchange.aborted:
                 raise ReachError(f"{where}: no whole answer in time") from error
@@ -96,6 +100,7 @@ class HttpClient:
         finally:
             timer.cancel()
             _thread.exchange = None
+            exchange.close()
         if 300 <= answer.status < 400:
             raise IdentityServiceError(f"{where}: answered a redirect ({answer.status}); give the final address")
         if answer.status >= 500 or (answer.status == 429 and not answer.body):
@@ -119,60 +124,62 @@ class HttpClient:
 
 
 class _Exchange:
-    """The sockets that one exchange uses, so that its timer can shut them down."""
+    """Twins (dup) of the sockets that one exchange uses, so that its timer can shut them down.
+
+    Twins, because TLS takes the socket over and an answer without a length takes it away from its connection; a twin
+    reaches what stands behind both, from the first byte of the handshake on.
+    """
 
     def __init__(self) -> None:
         self.aborted = False
-        self._sockets: list[socket] = []
+        self._twins: list[socket] = []
         self._lock = threading.Lock()
 
-    def watch(self, twin: socket) -> None:
+    def watch(self, descriptor: int) -> None:
+        twin = socket(fileno=os.dup(descriptor))
         with self._lock:
-            self._sockets.append(twin)
+            self._twins.append(twin)
             if self.aborted:
                 _shut_down(twin)
 
     def abort(self) -> None:
         with self._lock:
             self.aborted = True
-            for twin in self._sockets:
+            for twin in self._twins:
                 _shut_down(twin)
+
+    def close(self) -> None:
+        with self._lock:
+            for twin in self._twins:
+                twin.close()
+            self._twins.clear()
 
 
 def _shut_down(twin: socket) -> None:
-    with suppress(OSError):  # closed already
+    with suppress(OSError):  # the other side was faster
         twin.shutdown(SHUT_RDWR)
 
 
 class _Watched:
-    """A connection that shows its socket to the exchange that uses it.
+    """A connection that shows its socket to the exchange that uses it."""
 
-    It shows a twin (dup): TLS takes the original socket over, and a twin reaches the connection from the first byte of
-    the handshake on.
-    """
-
-    _twin: socket | None = None
+    sock: socket | None
 
     def _new_conn(self) -> socket:
         connected: socket = super()._new_conn()  # type: ignore[misc]
-        self._twin = connected.dup()
-        self._show()
+        _show(connected)
         return connected
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        self._show()
+        if self.sock is not None:  # a connection that was kept alive
+            _show(self.sock)
         super().request(*args, **kwargs)  # type: ignore[misc]
 
-    def close(self) -> None:
-        super().close()  # type: ignore[misc]
-        if self._twin is not None:
-            self._twin.close()
-            self._twin = None
 
-    def _show(self) -> None:
-        exchange: _Exchange | None = getattr(_thread, "exchange", None)
-        if exchange is not None and self._twin is not None:
-            exchange.watch(self._twin)
+def _show(connected: socket) -> None:
+    exchange: _Exchange | None = getattr(_thread, "exchange", None)
+    if exchange is not None:
+        exchange.watch(connected.fileno())
 
 
 class _WatchedHTTP(_Watched, HTTPConnection):

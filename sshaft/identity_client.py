@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import tenacity
-from pydantic import BaseModel, StringConstraints, ValidationError
+from pydantic import BaseModel, FiniteFloat, StringConstraints, ValidationError
 
 from sshaft import client_authentication, listing
 from sshaft.access_token import AccessToken, AccessTokens, usable_until
@@ -24,7 +24,7 @@ class _TokenAnswer(BaseModel):
 
     access_token: Annotated[str, StringConstraints(min_length=1, max_length=16384, pattern=r"^[\x21-\x7e]+$")]
     token_type: str
-    expires_in: float | None = None
+    expires_in: FiniteFloat | None = None
 
 
 class _Problem(BaseModel):
@@ -85,6 +85,8 @@ _BY_ERROR = {
     "rejected": "already_rejected",
     "too_many_attempts": "too_many_attempts",
 }
+_MISCONFIGURED = {"not_found": "check the endpoint", "insufficient_scope": "check token_scope"}
+"""Not about this login: told to the operator as a failure, not to the person as a no."""
 
 
 class IdentityClient:
@@ -137,6 +139,10 @@ class IdentityClient:
         if 200 <= answer.status < 300:
             return Outcome(success)
         problem = _problem(answer.body)
+        if problem.error in _MISCONFIGURED:
+            raise IdentityServiceError(
+                f"{url}: answered {answer.status} ({problem.error}): {_MISCONFIGURED[problem.error]}"
+            )
         state = _BY_ERROR.get(problem.error or "") or _BY_STATUS.get(answer.status)
         if state is None:
             raise IdentityServiceError(f"{url}: answered {answer.status}")

@@ -6,6 +6,7 @@ from collections.abc import MutableMapping
 from typing import Any, TextIO
 
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
 
 from sshaft.text import printable
 
@@ -22,7 +23,8 @@ def set_up(level: str = "info", stream: TextIO | None = None) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.dict_tracebacks,
+            # without the local variables of each frame: among them are tokens, secrets and forms
+            structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
             make_safe,
             structlog.processors.JSONRenderer(),
         ],
@@ -39,10 +41,17 @@ def get_logger() -> Any:
 def make_safe(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Hide what must not be written, cut and escape what is long or foreign."""
     for key, value in event.items():
-        if key != "event" and key.rpartition("_")[2] in HIDDEN:
-            event[key] = "[hidden]"
-        elif isinstance(value, str):
-            event[key] = printable(value, MAX_VALUE)
-        elif not isinstance(value, int | float | bool | None | list | dict | tuple):
-            event[key] = printable(str(value), MAX_VALUE)
+        event[key] = _safe(key, value)
     return event
+
+
+def _safe(key: str, value: Any) -> Any:
+    if key != "event" and key.rpartition("_")[2] in HIDDEN:
+        return "[hidden]"
+    if isinstance(value, dict):
+        return {printable(str(name), MAX_VALUE): _safe(str(name), inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_safe(key, inner) for inner in value]
+    if isinstance(value, int | float | None):
+        return value
+    return printable(str(value), MAX_VALUE)

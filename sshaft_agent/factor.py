@@ -19,6 +19,8 @@ WORKERS = 8
 
 Fields = dict[str, str]
 
+OVER = ("no_challenge", "expired", "cancelled", "already_rejected", "already_used")
+
 
 class Factor:
     """One identity service as seen from this host. Lives on the event loop; HTTP runs in threads."""
@@ -128,20 +130,48 @@ class Factor:
         code = question.get("code") or None
         if not grant.pending:
             # The line said "this key is registered"; the login may have been started since.
-            entries = await self.lookups.entries(grant.key.fingerprint, ticket.request_id, fresh=True)
-            newer = listing.decide(entries, self._now())
-            if not isinstance(newer, Grant) or newer.user != grant.user or not newer.pending or newer.verify_required:
+            newer = await self._newer(grant, ticket.request_id)
+            if newer is None:
                 return Outcome("no_challenge")
             grant = newer
+        unanswerable = self._unanswerable(kind, grant, code)
+        if unanswerable is not None:
+            return unanswerable
+        if self.tickets.take(ticket.secret, self._clock()) is None:  # another session of this connection was first
+            return Outcome("invalid_ticket")
+        return await self._settle(kind, grant, code, question.get("client_ip") or None, ticket.request_id)
+
+    def _unanswerable(self, kind: str, grant: Grant, code: str | None) -> Outcome | None:
+        """What needs no question to the identity service, and spends no ticket."""
         if kind == "accept" and grant.needs_code and code is None:
             return Outcome("code_required")
         if kind == "reject" and self.client.config.mfa_reject_endpoint is None:
             return Outcome("no_denials")
-        if self.tickets.take(ticket.secret, self._clock()) is None:  # another session of this connection was first
-            return Outcome("invalid_ticket")
-        return await self._send(kind, grant, code, question.get("client_ip") or None, ticket.request_id)
+        return None
 
-    async def _send(self, kind: str, grant: Grant, code: str | None, client_ip: str | None, request_id: str) -> Outcome:
+    async def _settle(
+        self, kind: str, grant: Grant, code: str | None, client_ip: str | None, request_id: str
+    ) -> Outcome:
+        outcome = await self._send(kind, grant, code, client_ip, request_id, request_id)
+        if outcome.state in OVER and (code is not None or kind == "reject"):
+            # What we remembered of the list was old: the person has started the login again since.
+            newer = await self._newer(grant, request_id)
+            if newer is not None and newer.challenge != grant.challenge:
+                return await self._send(kind, newer, code, client_ip, f"{request_id}-again", request_id)
+        return outcome
+
+    async def _newer(self, grant: Grant, request_id: str) -> Grant | None:
+        """What the same key of the same user may do by the newest list; only if something is pending."""
+        entries = await self.lookups.entries(grant.key.fingerprint, request_id, fresh=True)
+        newer = listing.decide(entries, self._now())
+        if not isinstance(newer, Grant) or newer.user != grant.user or not newer.pending:
+            return None
+        # verify-required is sshd's to enforce, by the key line: too late for this connection
+        return newer if newer.verify_required == grant.verify_required else None
+
+    async def _send(
+        self, kind: str, grant: Grant, code: str | None, client_ip: str | None, attempt: str, request_id: str
+    ) -> Outcome:
         claim = Claim(
             user=grant.user,
             challenge=grant.challenge,
@@ -154,7 +184,7 @@ class Factor:
         seconds = self.client.config.accept_seconds
         call = self.client.accept if kind == "accept" else self.client.reject
         sent = asyncio.get_running_loop().run_in_executor(
-            self._workers, call, claim, request_id, Deadline.after(seconds), request_id
+            self._workers, call, claim, attempt, Deadline.after(seconds), request_id
         )
         try:
             return await asyncio.wait_for(sent, seconds + SLACK)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from sshaft import log
 from sshaft.deadline import Deadline
-from sshaft.errors import IdentityServiceError, ReachError
+from sshaft.errors import ReachError
 from sshaft.identity_client import IdentityClient
 from sshaft.listing import Entry, Listing
 from sshaft_agent.breaker import Breaker
@@ -83,7 +83,8 @@ class Lookups:
         )
         try:
             listing = await asyncio.wait_for(call, seconds + SLACK)
-        except (IdentityServiceError, TimeoutError) as error:
+        except Exception as error:
+            # Whatever it was: a trial whose end is not reported would keep the breaker open for good.
             if breaker.failed(self._clock()):
                 log.get_logger().error("identity.down", message=str(error), request_id=request_id)
             if isinstance(error, TimeoutError):
@@ -91,7 +92,8 @@ class Lookups:
             raise
         if breaker.succeeded():
             log.get_logger().info("identity.up", request_id=request_id)
-        self._learn(listing, question, fingerprint, request_id)
+        if client is self._client:  # not an answer to the configuration before
+            self._learn(listing, question, fingerprint, request_id)
         return listing
 
     def _learn(self, listing: Listing, question: str, fingerprint: str, request_id: str) -> None:

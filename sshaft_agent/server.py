@@ -12,7 +12,7 @@ from pathlib import Path
 
 import sshaft
 from sshaft import config, log, messages
-from sshaft.errors import IdentityServiceError, SshaftError
+from sshaft.errors import ConfigurationError, SshaftError
 from sshaft.identity_client import IdentityClient
 from sshaft_agent import sockets
 from sshaft_agent.factor import Factor, Fields
@@ -27,6 +27,7 @@ PURGE_SECONDS = 30.0
 _REQUEST_ID = re.compile(r"[0-9a-f]{32}")
 
 Answer = tuple[str, Fields]
+Answers = Callable[[str, Fields], Awaitable[Answer]]
 
 
 class Server:
@@ -43,14 +44,8 @@ class Server:
 
     async def run(self) -> None:
         """Serve. Raises `ConfigurationError` before anything is started."""
-        sockets.make_directory(self._directory)
-        paths = (
-            (sockets.keys_path(self._directory), self._keys_user, self._keys),
-            (sockets.login_path(self._directory), self._login_user, self._login),
-        )
-        servers = [await self._serve(sockets.listen_for(user, path), {user.uid}, each) for path, user, each in paths]
-        status = sockets.listen_for_status(sockets.status_path(self._directory))
-        servers.append(await self._serve(status, {0, sockets.account(None).uid}, self._status))
+        listening = self._listen()
+        servers = [await self._serve(each, uids, answer) for _path, each, uids, answer in listening]
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -68,19 +63,34 @@ class Server:
         await stopping.wait()
         notify("STOPPING=1")
         log.get_logger().info("agent.stopping", open=len(self._connections))
-        for server in servers:
+        for server, (path, *_) in zip(servers, listening, strict=True):
             server.close()
+            path.unlink(missing_ok=True)  # now and not later: another agent may start here while this one drains
         purging.cancel()
         if self._connections:
             await asyncio.wait(self._connections, timeout=DRAIN_SECONDS)
         self._factor.close()
-        for path in (*(path for path, *_ in paths), sockets.status_path(self._directory)):
-            path.unlink(missing_ok=True)
         log.get_logger().info("agent.stopped")
 
-    async def _serve(
-        self, listening: socket.socket, uids: set[int], answer: Callable[[str, Fields], Awaitable[Answer]]
-    ) -> asyncio.Server:
+    def _listen(self) -> list[tuple[Path, socket.socket, set[int], Answers]]:
+        """All sockets, or none and a `ConfigurationError`."""
+        sockets.make_directory(self._directory)
+        keys, login = sockets.keys_path(self._directory), sockets.login_path(self._directory)
+        status = sockets.status_path(self._directory)
+        listening: list[tuple[Path, socket.socket, set[int], Answers]] = []
+        try:
+            for path, user, answer in ((keys, self._keys_user, self._keys), (login, self._login_user, self._login)):
+                listening.append((path, sockets.listen_for(user, path), {user.uid}, answer))
+            own = {0, sockets.account(None).uid}
+            listening.append((status, sockets.listen_for_status(status), own, self._status))
+        except ConfigurationError:
+            for path, each, *_ in listening:
+                each.close()
+                path.unlink(missing_ok=True)
+            raise
+        return listening
+
+    async def _serve(self, listening: socket.socket, uids: set[int], answer: Answers) -> asyncio.Server:
         async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             task = asyncio.current_task()
             assert task is not None  # noqa: S101 - asyncio runs this as a task
@@ -100,7 +110,7 @@ class Server:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         uids: set[int],
-        answer: Callable[[str, Fields], Awaitable[Answer]],
+        answer: Answers,
     ) -> None:
         peer = sockets.peer_uid(writer.get_extra_info("socket"))
         if peer not in uids:
@@ -116,7 +126,7 @@ class Server:
         async with asyncio.timeout(QUESTION_SECONDS):
             await writer.drain()
 
-    async def _answer(self, data: bytes, answer: Callable[[str, Fields], Awaitable[Answer]]) -> Answer:
+    async def _answer(self, data: bytes, answer: Answers) -> Answer:
         try:
             return await answer(*messages.decode(data))
         except messages.MessageError as error:
@@ -134,7 +144,7 @@ class Server:
             request_id = secrets.token_hex(16)
         try:
             return "keys", {"lines": await self._factor.keys(question, request_id)}
-        except IdentityServiceError as error:
+        except SshaftError as error:
             # At info level: while the service is down this happens for every key that is offered.
             log.get_logger().info("keys.failed", message=str(error), request_id=request_id)
             return "error", {"reason": error.code}

@@ -136,4 +136,6 @@ def _remove_stale(path: Path) -> None:
         except (ConnectionRefusedError, FileNotFoundError):
             path.unlink(missing_ok=True)
             return
+        except (TimeoutError, BlockingIOError):
+            pass  # its queue is full: very much alive
     raise ConfigurationError(f"{path}: another agent is running there (see `sshaft agent status`)")

@@ -69,7 +69,7 @@ def _start(place: Place, step: Steps, port: int, identity_port: int) -> tuple[Id
 
 def _log_in(step: Steps, identity: Identity, sshd: Sshd, key: Path) -> None:
     """One challenge, passed by one ssh. Raises `StartError` if it does not pass."""
-    opened = identity.open_challenge(USER, "--app", "the demo")
+    opened = identity.open_challenge(USER, app="the demo")
     step(f"challenge opened: {opened['state']}; its page says: {opened['ssh_command']}")
     began = time.monotonic()
     done = sshd.ssh(key, opened["code"])
@@ -88,7 +88,7 @@ def _stay(identity: Identity, sshd: Sshd, key: Path) -> None:
     ssh = sshd.by_hand(key)
     click.echo("\nTry it by hand:")
     while True:
-        opened = identity.open_challenge(USER, "--app", "the demo", "--expires-in", "600")
+        opened = identity.open_challenge(USER, app="the demo", expires_in=600)
         click.echo(f"""
   a login of {USER} waits at   {opened["page_url"]}
   pass it   {ssh} {opened["code"]}

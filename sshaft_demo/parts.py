@@ -6,13 +6,14 @@ import re
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import requests
 
 from sshaft_demo.place import AGENT, CHECKOUT, IDENTITY, KEYS, LOGIN, SSHD, Place, StartError
 
@@ -28,6 +29,8 @@ class Identity:
     ssh_port: int
 
     def __post_init__(self) -> None:
+        self._token_until = 0.0
+        self._client: dict[str, Any] = {}
         self.directory = self.place.folder("identity", IDENTITY, 0o700)
         self.url = f"http://127.0.0.1:{self.port}"
         self.run("init", "--listen", f"127.0.0.1:{self.port}", "--public-url", self.url, "--ssh-host", "127.0.0.1",
@@ -45,6 +48,16 @@ class Identity:
         command = self.place.sshaft("identity", "--directory", self.directory, *arguments)
         return run(self.place, command, IDENTITY, stdin)
 
+    def run_all(self, commands: list[list[str]]) -> None:
+        """Many `sshaft identity ...` in one process. Raises `StartError` if one of them fails."""
+        own = ["identity", "--directory", str(self.directory)]
+        program = (
+            f"import json, sys; sys.path.append({str(self.place.packages)!r}); from sshaft.__main__ import main; "
+            f"sys.exit(max(main({own!r} + words) for words in json.load(sys.stdin)))"
+        )
+        command = [self.place.sshaft()[0], "-I", "-c", program]
+        run(self.place, command, IDENTITY, json.dumps(commands))
+
     def add_user(self, name: str, public_key: Path | None = None) -> None:
         self.run("user", "add", name)
         if public_key is not None:
@@ -61,13 +74,31 @@ class Identity:
             os.chown(path, self.place.accounts.uids[AGENT], self.place.accounts.uids[AGENT])
         return path
 
-    def open_challenge(self, user: str, *options: str) -> dict[str, Any]:
-        answer: dict[str, Any] = json.loads(self.run("challenge", "open", user, "--json", *options))
-        return answer
+    def open_challenge(self, user: str, **more: Any) -> dict[str, Any]:
+        """A challenge opened over the API, as a web login would: `id`, `code`, `ssh_command`, `page_url` and more."""
+        return self._api("POST", "", json={"user": user, **more})
 
     def challenge(self, challenge: str) -> dict[str, Any]:
-        answer: dict[str, Any] = json.loads(self.run("challenge", "show", challenge))
-        return answer
+        return self._api("GET", f"/{challenge}")
+
+    def cancel(self, challenge: str) -> dict[str, Any]:
+        return self._api("POST", f"/{challenge}/cancel")
+
+    def _api(self, method: str, path: str, **request: Any) -> dict[str, Any]:
+        if time.monotonic() > self._token_until:
+            if not self._client:
+                self._client = json.loads(self.run("client", "add", "web", "--scope", "challenges", "--json"))
+            client = {name: self._client[name] for name in ("client_id", "client_secret")}
+            form = {"grant_type": "client_credentials", "scope": "challenges", **client}
+            answer = requests.post(f"{self.url}/oauth2/token", data=form, timeout=10).json()
+            self._session = requests.Session()
+            self._session.trust_env = False
+            self._session.headers["Authorization"] = f"Bearer {answer['access_token']}"
+            self._token_until = time.monotonic() + float(answer["expires_in"]) - 30
+        answer = self._session.request(method, f"{self.url}/api/v1/challenges{path}", timeout=40, **request)
+        answer.raise_for_status()
+        body: dict[str, Any] = answer.json()
+        return body
 
 
 @dataclass
@@ -86,8 +117,9 @@ class Agent:
         own = ("--config", self.config, "--runtime-directory", self.runtime)
         users = ("--keys-user", KEYS, "--login-user", LOGIN)
         process = self.place.start(self.name, self.place.sshaft("agent", *own, *users), account=AGENT)
-        ready = self.runtime / "status.sock"
-        wait_for(ready.exists, process, lambda: self.place.log(self.name), "the agent")
+        wait_for(
+            lambda: _answers(self.runtime / "status.sock"), process, lambda: self.place.log(self.name), "the agent"
+        )
         return process
 
     def status(self) -> dict[str, Any]:
@@ -153,14 +185,12 @@ class Sshd:
 
 def sshd_config(place: Place, runtime: Path, port: int, changes: dict[str, str] | None = None) -> str:
     """The project's sshd_config for `place`: its paths and port put in, `changes` made."""
-    keys = place.libexec / "sshaft-keys"
-    # sshd wants a command that root owns; an ordinary user's launcher is none, the interpreter is.
-    command = str(keys) if place.accounts.separate else f"{Path(sys.executable).resolve()} -IS {keys}"
+    question = f"--agent {runtime}/keys/agent.sock --fingerprint %f --type %t --key %k"
     replaced = {
         "Port": str(port),
         "AddressFamily": "inet\nListenAddress 127.0.0.1",
         "HostKey": str(place.directory / "ssh_host_ed25519_key"),
-        "AuthorizedKeysCommand": f"{command} --agent {runtime}/keys/agent.sock --fingerprint %f --type %t --key %k",
+        "AuthorizedKeysCommand": place.keys_command(question),
         "AuthorizedKeysCommandUser": KEYS if place.accounts.separate else LOGIN,
         # everybody is behind 127.0.0.1 here
         "PerSourceMaxStartups": "200",
@@ -210,6 +240,13 @@ def free_port(first: int = 0) -> int:
                 trial.bind(("127.0.0.1", port))
                 return int(trial.getsockname()[1])
     raise StartError(f"no free port from {first} to {first + 99}")
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as trial, suppress(OSError):
+        trial.connect(str(path))
+        return True
+    return False
 
 
 def connects(port: int) -> bool:

@@ -113,6 +113,13 @@ class Place:
         )
         return [Path(sys.executable).resolve(), "-IS", "-c", start, *arguments]
 
+    def keys_command(self, arguments: str) -> str:
+        """The value of AuthorizedKeysCommand. sshd wants a program that root owns: an ordinary user's launcher is none,
+        the interpreter is.
+        """
+        keys = self.libexec / "sshaft-keys"
+        return f"{keys if self.accounts.separate else f'{Path(sys.executable).resolve()} -IS {keys}'} {arguments}"
+
     def environment(self) -> dict[str, str]:
         """For the processes that must see our accounts."""
         found = sorted(glob.glob("/usr/lib/*/libnss_wrapper.so") + glob.glob("/usr/lib*/libnss_wrapper.so"))  # noqa: PTH207

@@ -125,7 +125,7 @@ class Challenges:
             return _all(connection, select(challenges).order_by(challenges.c.created_at.desc()))
 
     def listed(self, now: datetime, fingerprint: str | None = None) -> list[ListedKey]:
-        """The keys of users with pending challenges, an entry for each of both; or one registered key, pending or no."""
+        """The keys of users with pending challenges, an entry for each pair; or one registered key, pending or not."""
         alive = (challenges.c.user_name == ssh_keys.c.user_name) & _pending & (challenges.c.expires_at > now)
         query = select(ssh_keys, challenges.c.id).order_by(ssh_keys.c.user_name, challenges.c.created_at)
         if fingerprint is None:

@@ -63,7 +63,11 @@ def add_key(directory: Path, user_name: str, file: TextIO) -> None:
     FILE is as ~/.ssh/id_ed25519.pub or an authorized_keys file without options. All keys are taken or none: a key
     that belongs to somebody else, or a line that is no key, refuses the file.
     """
-    keys = keys_of(file.read(MAX_FILE), printable(file.name))
+    where = printable(getattr(file, "name", "<stdin>"))
+    text = file.read(MAX_FILE + 1)
+    if len(text) > MAX_FILE:
+        raise EnrolmentError(f"{where} is larger than 1 MiB: no file of keys")
+    keys = keys_of(text, where)
     with opened(directory) as (store, _):
         for added in store.enrolment.add_keys(user_name, keys, utc_now()):
             click.echo(f"{added.fingerprint} {added.type}")

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 from collections.abc import Iterator
@@ -25,7 +26,9 @@ def listen(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address[:2], family=family, backlog=1024)
     except OSError as error:
-        raise ListenError(f"cannot listen on {bracketed(host)}:{port}: {error.strerror}") from error
+        # create_server puts the address into strerror again; getaddrinfo's own numbers are below zero.
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        raise ListenError(f"cannot listen on {bracketed(host)}:{port}: {reason}") from error
 
 
 def serve(app: Starlette, listening: socket.socket) -> None:

@@ -7,6 +7,7 @@ anything. Everything is printed at once at the end; sshd discards all of it if t
 import _signal
 import posix
 import sys
+import time
 
 from sshaft import agent_socket, event, exit_status
 
@@ -59,9 +60,10 @@ def _main(arguments: list[str]) -> int:  # noqa: PLR0911 - one return for each w
     if ("agent" in options) == ("config" in options):
         return _usage("give either --agent SOCKET or --config FILE")
     if "config" in options:
+        began = time.monotonic()
         from sshaft_keys import standalone  # noqa: PLC0415 - requests and pydantic; the agent's way does without
 
-        return standalone.run(options, DEADLINE)
+        return standalone.run(options, DEADLINE - (time.monotonic() - began))
     missing = [name for name in ("fingerprint", "type", "key") if name not in options]
     if missing:
         return _usage(f"--agent needs --{missing[0]} too")

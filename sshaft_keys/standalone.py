@@ -39,9 +39,9 @@ def run(options: dict[str, str], seconds: float) -> int:
     except SshaftError as error:
         event.write(PROGRAM, "keys.failed", error=error.code, message=str(error), request_id=request_id)
         return error.exit_status
-    watchdog.cancel()
     with suppress(BrokenPipeError):  # an sshd that found its line stops reading
         _write_all(lines.encode())
+    watchdog.cancel()
     return exit_status.OK
 
 

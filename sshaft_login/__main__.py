@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     except StopError as stop:
         status, text = stop.status, stop.text
     except Exception as error:  # noqa: BLE001 - the last handler: never a stack trace to the person
-        event.write(PROGRAM, "login.failed", error=type(error).__name__, message=str(error))
+        event.write_to_syslog(PROGRAM, "login.failed", error=type(error).__name__, message=str(error))
         status, text = exit_status.SOFTWARE, "Something is wrong on this host. Tell your administrators."
     write(1 if status == exit_status.OK else 2, text + "\n")
     return status
@@ -68,7 +68,9 @@ def _main(arguments: list[str]) -> tuple[int, str]:
 
         return standalone.run(options["config"], options["user"], wish, key, client_ip)
     if key is None:
-        event.write(PROGRAM, "login.failed", error="no_auth_info", message="sshd_config needs: ExposeAuthInfo yes")
+        event.write_to_syslog(
+            PROGRAM, "login.failed", error="no_auth_info", message="sshd_config needs: ExposeAuthInfo yes"
+        )
         return sentence("misconfigured")
     fields = {"ticket": options["ticket"], "key_type": key[0], "key": key[1], "client_ip": client_ip}
     kind = "accept"
@@ -87,7 +89,7 @@ def _ask(agent: str, kind: str, fields: dict[str, str]) -> dict[str, str]:
     try:
         answered, answer = agent_socket.ask(agent, kind, fields)
     except agent_socket.AgentUnavailableError as error:
-        event.write(PROGRAM, "login.failed", error="agent_unavailable", message=str(error))
+        event.write_to_syslog(PROGRAM, "login.failed", error="agent_unavailable", message=str(error))
         raise StopError(*sentence("unavailable")) from None
     return answer if answered == "result" else {"state": "unavailable"}
 

@@ -28,7 +28,9 @@ def run(path: str, user: str, wish: str, key: tuple[str, str] | None, client_ip:
     else:
         left = "" if outcome.attempts_left is None else str(outcome.attempts_left)
         return sentence(outcome.state, left, request_id)
-    event.write("sshaft-login", "login.failed", error=state, message=message, user=user, request_id=request_id)
+    event.write_to_syslog(
+        "sshaft-login", "login.failed", error=state, message=message, user=user, request_id=request_id
+    )
     return sentence(state, reference=request_id)
 
 
@@ -48,7 +50,7 @@ def _report(
         own = {entry.key.fingerprint: entry.key for entry in entries if entry.user == user}
         grant = next((g for g in (listing.decide(answer.of(f), datetime.now(UTC)) for f in own) if g), None)
     if isinstance(grant, str):
-        event.write("sshaft-login", "key.opens_nothing", reason=grant, user=user, request_id=request_id)
+        event.write_to_syslog("sshaft-login", "key.opens_nothing", reason=grant, user=user, request_id=request_id)
         return Outcome("refused")
     if grant is None or grant.user != user or not grant.pending:
         return Outcome("no_challenge")

@@ -1,6 +1,8 @@
 """A small identity service on loopback whose answers a test chooses. By default it is the original's server: form token
 request, bearer list, bearer JSON accept, and strict about all three."""
 
+import base64
+import hashlib
 import json
 import socket
 import ssl
@@ -10,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 CLIENT_ID, CLIENT_SECRET = "factor", "s3cret+/&"
@@ -25,6 +27,10 @@ class Call:
     query: dict[str, list[str]]
     headers: dict[str, str]
     body: bytes
+    peer: tuple[str, int] = ("", 0)
+    """Address and port of the client: another port, another connection."""
+    certificate: Any = None
+    """What the client showed in the TLS handshake, as `ssl.SSLSocket.getpeercert` gives it."""
 
     @property
     def form(self) -> dict[str, str]:
@@ -50,8 +56,8 @@ def reply_json(value: object, status: int = 200) -> Reply:
 
 
 class IdentityServer:
-    """`entries` is what list answers; `replies[path]` overrides an answer: a Reply for always, a list of replies for the
-    next calls (then the default again), or a function from Call to Reply."""
+    """`entries` is what list answers; `replies[path]` overrides an answer: a Reply for always, a list of replies for
+    the next calls (then the default again), or a function from Call to Reply."""
 
     def __init__(self, *, tls: ssl.SSLContext | None = None, delay: float = 0.0) -> None:
         self.entries: list[Any] = []
@@ -73,7 +79,7 @@ class IdentityServer:
             def do_GET(self) -> None:
                 outer._handle(self)
 
-            do_POST = do_GET
+            do_POST = do_GET  # noqa: N815 - http.server's name
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -101,7 +107,7 @@ class IdentityServer:
         self._server.shutdown()
         self._server.server_close()
 
-    def __enter__(self) -> "IdentityServer":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -133,7 +139,10 @@ class IdentityServer:
         parts = urlsplit(handler.path)
         body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
         headers = {name.lower(): value for name, value in handler.headers.items()}
-        call = Call(handler.command, parts.path, parse_qs(parts.query), headers, body)
+        secured = isinstance(handler.connection, ssl.SSLSocket)
+        certificate = handler.connection.getpeercert() if secured else None
+        peer = (str(handler.client_address[0]), int(handler.client_address[1]))
+        call = Call(handler.command, parts.path, parse_qs(parts.query), headers, body, peer, certificate)
         with self._lock:
             self.calls.append(call)
             reply = self._chosen(call)
@@ -190,6 +199,9 @@ class IdentityServer:
             return reply_json({"error": "invalid_token"}, 401)
         if call.method != "GET" or call.body:
             return Reply(400)
+        wanted = call.query.get("fingerprint")
+        if self.filters and wanted:
+            return reply_json([entry for entry in self.entries if _fingerprint(entry["authorized_key"]) in wanted])
         return reply_json(self.entries)
 
     def _accept(self, call: Call) -> Reply:
@@ -198,10 +210,15 @@ class IdentityServer:
         body = call.json
         if call.headers.get("content-type") != "application/json" or list(body) != ["user"]:
             return Reply(400)
-        if body["user"] not in [entry.get("user") for entry in self.entries]:
+        if body["user"] not in [entry.get("user") for entry in self.entries if isinstance(entry, dict)]:
             return Reply(404)
         self.accepted.append(body["user"])
         return Reply(200)
+
+
+def _fingerprint(key: str) -> str:
+    digest = hashlib.sha256(base64.b64decode(key.split(" ")[1])).digest()
+    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
 
 
 # --- the ways of a server that is broken or means harm

@@ -6,15 +6,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service as Driver
 from selenium.webdriver.remote.webdriver import WebDriver
+from web.served import Identity, command
 
 FLAGS = (
     "--headless",
@@ -28,38 +27,6 @@ FLAGS = (
     "--disable-sync",
     "--window-size=1100,800",
 )
-
-
-@dataclass(frozen=True)
-class Identity:
-    """The service: its command line, its address, and a client that may do everything."""
-
-    directory: Path
-    url: str
-    secret: str
-    fingerprint: str
-
-    def run(self, *arguments: str) -> str:
-        return command(self.directory, *arguments)
-
-    def open(self, *options: str) -> dict[str, str]:
-        opened: dict[str, str] = json.loads(self.run("challenge", "open", "alice", "--json", *options))
-        return opened | {"page_url": self.url + opened["page_url"][opened["page_url"].index("/challenge/") :]}
-
-    def accept(self, opened: dict[str, str], code: str | None = None) -> requests.Response:
-        body = {"challenge": opened["id"], "code": code or opened["code"], "fingerprint": self.fingerprint}
-        return self.post("/api/v1/mfa/ssh/accept", body)
-
-    def post(self, path: str, body: dict[str, Any]) -> requests.Response:
-        form = {"grant_type": "client_credentials", "client_id": "test", "client_secret": self.secret}
-        token = requests.post(f"{self.url}/oauth2/token", data=form, timeout=5).json()["access_token"]
-        headers = {"Authorization": f"Bearer {token}"}
-        return requests.post(self.url + path, json={"user": "alice"} | body, headers=headers, timeout=5)
-
-
-def command(directory: Path, *arguments: str) -> str:
-    line = [sys.executable, "-m", "sshaft", "identity", "--directory", str(directory), *arguments]
-    return subprocess.run(line, check=True, capture_output=True, text=True, timeout=30).stdout
 
 
 @pytest.fixture(scope="session")

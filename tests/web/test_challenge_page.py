@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import requests
-from conftest import Identity
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
+from web.served import Identity
 
 pytestmark = pytest.mark.web
 
@@ -39,7 +39,7 @@ def test_the_page_shows_the_command_with_the_code_and_what_is_asked(identity: Id
     assert browser.find_element(By.ID, "command").text == f"ssh -p 2222 mfa@login.example.org {opened['code']}"
     assert browser.find_element(By.CLASS_NAME, "for").text == "Login to The <b>Wiki</b> as alice"
     assert title(browser) == "Confirm with SSH"
-    seconds_until(lambda: browser.find_element(By.ID, "left").text.startswith("4:5"))
+    seconds_until(lambda: browser.find_element(By.ID, "left").text.startswith("Waiting, 4:5"))
 
 
 def test_the_page_turns_to_passed_by_itself_within_a_second_of_the_accept(

@@ -1,0 +1,64 @@
+# One image for both sides: the factor (sshd and the agent, the default) and the identity service (`sshaft identity serve`).
+# docs/container.md says how to run it. Needs BuildKit: Docker 23 or newer, before that DOCKER_BUILDKIT=1.
+# There is no "# syntax=" line on purpose: it would fetch a frontend image.
+ARG BASE=docker.io/library/debian:trixie-slim
+
+FROM ${BASE} AS build
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends python3 python3-venv \
+ && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY requirements.lock requirements-dev.lock ./
+# pip and the build backend stay in /build: what runs later needs neither. setuptools has its hash in requirements-dev.lock only.
+# Both secrets are optional, for networks with a package index or a certificate authority of their own.
+RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf --mount=type=secret,id=ca_crt \
+    python3 -m venv /build \
+ && python3 -m venv --without-pip /opt/sshaft \
+ && awk '/^[^ #]/ { wanted = /^setuptools==/ } wanted' requirements-dev.lock >build.lock \
+ && /build/bin/pip install --no-cache-dir --disable-pip-version-check --only-binary :all: --require-hashes -r build.lock \
+ && /build/bin/pip --python /opt/sshaft/bin/python3 install --no-cache-dir --disable-pip-version-check \
+    --only-binary :all: --no-deps --require-hashes -r requirements.lock
+COPY . .
+# A wheel, not an editable install: nobody can write to it, and its .pyc files are made here, once.
+RUN /build/bin/pip wheel --no-cache-dir --disable-pip-version-check --no-index --no-deps --no-build-isolation --wheel-dir wheels . \
+ && /build/bin/pip --python /opt/sshaft/bin/python3 install --no-cache-dir --disable-pip-version-check --no-index --no-deps \
+    wheels/*.whl
+
+FROM ${BASE}
+# The host keys that Debian's package makes would be the same in every container of this image.
+# A program that gains rights when it is started (su, passwd, ssh-keysign) has no task here.
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends openssh-server python3 \
+ && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/* /etc/ssh/ssh_host_*_key* \
+ && find / -xdev -type f -perm /6000 -exec chmod a-s {} +
+# The ids never change: files on the host are given to them. Nobody can log in by password ("*"), and the homes hold nothing.
+# The agent is in the groups of the two accounts it serves, so that it can give each its own socket.
+RUN groupadd --system --gid 480 sshaft \
+ && groupadd --system --gid 481 _sshaft-keys \
+ && groupadd --system --gid 482 mfa \
+ && groupadd --system --gid 483 sshaft-identity \
+ && install -d -m 0755 /run/sshd /var/empty /sshaft \
+ && install -d -m 0700 /etc/ssh/keys \
+ && useradd --system --uid 481 --gid 481 --no-create-home --home-dir /var/empty --shell /usr/sbin/nologin --password '*' _sshaft-keys \
+ && useradd --system --uid 482 --gid 482 --no-create-home --home-dir /var/empty --shell /bin/sh --password '*' mfa \
+ && useradd --system --uid 480 --gid 480 --groups _sshaft-keys,mfa --no-create-home --home-dir /var/empty --shell /usr/sbin/nologin \
+    --password '*' sshaft \
+ && useradd --system --uid 483 --gid 483 --no-create-home --home-dir /var/empty --shell /usr/sbin/nologin --password '*' sshaft-identity \
+ && rm -f /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow- \
+ && install -d -m 0755 -o 480 -g 480 /run/sshaft \
+ && install -d -m 0700 -o 480 -g 480 /var/lib/sshaft \
+ && install -d -m 0700 -o 483 -g 483 /var/lib/sshaft-identity
+COPY --from=build /opt/sshaft /opt/sshaft
+RUN ln -s /opt/sshaft/bin/sshaft /usr/local/bin/sshaft \
+ && sshaft install-commands /usr/libexec/sshaft \
+ && ln -s /usr/libexec/sshaft/sshaft-keys /sshaft/keys \
+ && ln -s /usr/libexec/sshaft/sshaft-login /sshaft/login
+COPY --chmod=0755 container/entrypoint container/healthcheck container/first-start /usr/libexec/sshaft/
+COPY --chmod=0644 sshd_config /etc/ssh/sshd_config
+ENV SSHAFT_IDENTITY_DIRECTORY=/var/lib/sshaft-identity
+LABEL org.opencontainers.image.title="sshaft" \
+      org.opencontainers.image.description="An SSH login as an authentication factor of a web login" \
+      org.opencontainers.image.licenses="GPL-3.0-or-later"
+EXPOSE 2222
+HEALTHCHECK --interval=30s --timeout=10s --start-period=15s --retries=3 CMD ["/usr/libexec/sshaft/healthcheck"]
+ENTRYPOINT ["/usr/libexec/sshaft/entrypoint"]

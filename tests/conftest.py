@@ -1,0 +1,46 @@
+"""What tests of all kinds share: hypothesis without its stopwatch, a fake identity service, a key of every type."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import public_keys
+from fakes.identity_server import IdentityServer
+from hypothesis import HealthCheck, settings
+
+# Two cores and other people's work on them: how long an example takes says nothing.
+settings.register_profile(
+    "sshaft", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+settings.load_profile("sshaft")
+
+
+@pytest.fixture
+def identity() -> Iterator[IdentityServer]:
+    with IdentityServer() as server:
+        yield server
+
+
+@pytest.fixture
+def write_config(tmp_path: Path) -> Callable[..., Path]:
+    """A function that writes its argument as config.json, which only we can read, and returns the path."""
+
+    def write(data: object, name: str = "config.json", mode: int = 0o600) -> Path:
+        path = tmp_path / name
+        path.write_text(data if isinstance(data, str) else json.dumps(data))
+        path.chmod(mode)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def any_keys() -> dict[str, str]:
+    """One key of every type that is allowed by default, as `TYPE BASE64`."""
+    return public_keys.one_of_each()
+
+
+def entry(user: str, key: str, **more: Any) -> dict[str, Any]:
+    return {"user": user, "authorized_key": key, **more}

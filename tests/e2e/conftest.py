@@ -1,0 +1,143 @@
+"""A real sshd with the project's sshd_config, a real ssh, the real programs. As root every part has its own account."""
+
+import itertools
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes.identity_server import IdentityServer
+
+from sshaft_demo.parts import Agent, Identity, Sshd, free_port
+from sshaft_demo.place import AGENT, KEYS, LOGIN, Place
+
+HERE = Path(__file__).parent
+NUMBERS = itertools.count()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.e2e)
+
+
+@pytest.fixture(scope="session")
+def place() -> Iterator[Place]:
+    with Place() as place:
+        yield place
+
+
+@dataclass
+class Keys:
+    """Throwaway key pairs by name, made when first asked for."""
+
+    place: Place
+    made: dict[str, Path] = field(default_factory=dict)
+
+    def __call__(self, name: str, *options: str) -> Path:
+        if name not in self.made:
+            self.made[name] = self.place.generate_key(f"key-{name}", *options)
+        return self.made[name]
+
+    def text(self, name: str) -> str:
+        return self(name).with_suffix(".pub").read_text().strip()
+
+
+@pytest.fixture(scope="session")
+def keys(place: Place) -> Keys:
+    return Keys(place)
+
+
+@dataclass
+class Site:
+    """Our identity service, an agent and an sshd, as they would be installed. Alice has a key there, Bob another."""
+
+    identity: Identity
+    agent: Agent
+    sshd: Sshd
+
+    def accepts(self) -> int:
+        """How many accepts the identity service has granted."""
+        log = self.identity.place.log("identity")
+        return sum('"challenge.accepted"' in line for line in log.splitlines())
+
+
+@pytest.fixture(scope="session")
+def site(place: Place, keys: Keys) -> Site:
+    port = free_port()
+    identity = Identity(place, free_port(), port)
+    identity.add_user("alice", keys("alice").with_suffix(".pub"))
+    identity.add_user("bob", keys("bob").with_suffix(".pub"))
+    agent = Agent(place, identity.write_config(place.directory / "site.json"), "agent-site")
+    return Site(identity, agent, Sshd(place, agent.runtime, port))
+
+
+@dataclass
+class FakeSite:
+    """An identity service whose answers the test chooses, with an agent and an sshd of its own."""
+
+    server: IdentityServer
+    agent: Agent
+    sshd: Sshd
+
+    def log(self) -> str:
+        return self.agent.place.log(self.agent.name)
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        lines = [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
+        return [event for event in lines if event["event"] == name]
+
+
+def give(place: Place, path: Path, owner: str, mode: int = 0o400, group: str | None = None) -> Path:
+    """Make `path` the file of an account, where accounts are separate."""
+    if place.accounts.separate:
+        os.chown(path, place.accounts.uids[owner], place.accounts.uids[group or owner])
+    path.chmod(mode)
+    return path
+
+
+MakeFakeSite = Callable[..., FakeSite]
+
+
+@pytest.fixture
+def fake_site(place: Place) -> Iterator[MakeFakeSite]:
+    made: list[FakeSite] = []
+
+    def make(**config: Any) -> FakeSite:
+        server = IdentityServer()
+        name = f"agent-{next(NUMBERS)}"
+        path = place.directory / f"{name}.json"
+        values = server.config(login_path=str(place.libexec / "sshaft-login"), **config)
+        path.write_text(json.dumps(values))
+        agent = Agent(place, give(place, path, AGENT), name)
+        site = FakeSite(server, agent, Sshd(place, agent.runtime, free_port()))
+        made.append(site)
+        return site
+
+    yield make
+    for site in made:
+        place.stop(site.sshd.process)
+        place.stop(site.agent.process)
+        site.server.close()
+
+
+@pytest.fixture
+def standalone(place: Place) -> Iterator[Callable[..., Sshd]]:
+    """An sshd whose commands ask the identity service themselves, as in the original: both accounts read the config."""
+    made: list[Sshd] = []
+
+    def make(server: IdentityServer, **changes: str) -> Sshd:
+        path = place.directory / f"standalone-{server.port}.json"
+        path.write_text(json.dumps(server.config(login_path=str(place.libexec / "sshaft-login"))))
+        give(place, path, KEYS, 0o440, group=LOGIN)
+        command = place.keys_command(f"--config {path} --fingerprint %f --type %t --key %k")
+        sshd = Sshd(place, place.directory, free_port(), {"AuthorizedKeysCommand": command, **changes})
+        made.append(sshd)
+        return sshd
+
+    yield make
+    for sshd in made:
+        place.stop(sshd.process)

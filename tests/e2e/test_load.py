@@ -1,0 +1,52 @@
+"""A hundred people at once, through one sshd and one agent."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+from e2e.conftest import Keys, MakeFakeSite, Site
+
+from sshaft import public_key
+from sshaft_demo.parts import run
+from sshaft_demo.place import KEYS
+
+PEOPLE = 100
+
+ASK_A_HUNDRED_TIMES = """
+import json, sys
+from concurrent.futures import ThreadPoolExecutor
+sys.path.append({packages!r})
+from sshaft import agent_socket
+with ThreadPoolExecutor(100) as pool:
+    asked = [pool.submit(agent_socket.ask, sys.argv[1], "keys", {question!r}) for _ in range(100)]
+lines = [each.result()[1]["lines"] for each in asked]
+print(json.dumps({{"answers": len(lines), "different": len(set(lines)), "first": lines[0][:8]}}))
+"""
+
+
+def test_a_hundred_logins_at_once_all_pass_and_each_once(site: Site, keys: Keys) -> None:
+    names = [f"person{i}" for i in range(PEOPLE)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(keys, names))
+    site.identity.run_all([["user", "add", name] for name in names])
+    site.identity.run_all([["key", "add", name, str(keys(name).with_suffix(".pub"))] for name in names])
+    opened = {name: site.identity.open_challenge(name) for name in names}
+    before = site.accepts()
+    with ThreadPoolExecutor(PEOPLE) as pool:
+        done = list(pool.map(lambda name: site.sshd.ssh(keys(name), opened[name]["code"], timeout=120), names))
+    assert [d.returncode for d in done] == [0] * PEOPLE, {d.stderr for d in done}
+    assert site.accepts() == before + PEOPLE
+    assert {site.identity.challenge(opened[name]["id"])["state"] for name in names} == {"accepted"}
+
+
+def test_a_hundred_look_ups_at_once_make_one_token_and_one_list_request(fake_site: MakeFakeSite, keys: Keys) -> None:
+    site = fake_site()
+    site.server.delay = 0.3
+    site.server.entries = [{"user": "alice", "authorized_key": keys.text("alice")}]
+    place = site.sshd.place
+    listing = public_key.parse(keys.text("alice"))
+    question = {"fingerprint": listing.fingerprint, "type": listing.type, "key": str(listing).split()[1]}
+    program = ASK_A_HUNDRED_TIMES.format(packages=str(place.packages), question=question)
+    socket = site.agent.runtime / "keys" / "agent.sock"
+    answers = json.loads(run(place, [place.sshaft()[0], "-I", "-c", program, socket], KEYS))
+    assert answers == {"answers": 100, "different": 1, "first": "restrict"}
+    assert [site.server.count(path) for path in ("/token", "/keys")] == [1, 1]

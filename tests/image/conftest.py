@@ -1,0 +1,166 @@
+"""The image, built as a user builds it, from a checkout with secrets in it.
+
+SUITE=bookworm pytest tests/image takes the other Debian.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from image import documented
+from image.container_engine import Engine, UnavailableError, private_engine, running_engine
+from image.documented import CHECKOUT, Factor, Mounts, Site
+
+HERE = Path(__file__).parent
+SUITE = os.environ.get("SUITE", "trixie")
+BASE = f"debian:{SUITE}-slim"
+IMAGE = "sshaft:tests"
+BASE_DAYS = 14  # then its security updates are too old to say anything about an image built today
+CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.image)
+
+
+# --- the engine and the image
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    try:
+        if os.geteuid() != 0:
+            raise UnavailableError("needs root: what is mounted has owners")
+        running = running_engine()
+        if running is not None:
+            _have_base(running)
+            yield running
+            running.clean()
+            return
+        base = _base_tar()
+        with private_engine() as private:
+            private("import", "-c", 'CMD ["bash"]', base, BASE)
+            yield private
+            private.clean()
+    except UnavailableError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+
+
+def _have_base(engine: Engine) -> None:
+    if engine("image", "inspect", BASE, check=False).returncode == 0:
+        return
+    pulled = engine("pull", BASE, check=False)
+    if pulled.returncode != 0:
+        raise UnavailableError(f"the engine that runs here can't pull {BASE}: {pulled.stderr.strip()[-300:]}")
+
+
+def _base_tar() -> Path:
+    """Kept between runs."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sshaft"
+    tar = cache / f"debian-{SUITE}-slim.tar"
+    if tar.exists() and time.time() - tar.stat().st_mtime < BASE_DAYS * 86400:
+        return tar
+    if shutil.which("mmdebstrap") is None:
+        raise UnavailableError("missing program: mmdebstrap")
+    cache.mkdir(parents=True, exist_ok=True)
+    part = tar.with_suffix(f".{os.getpid()}")
+    made = subprocess.run([HERE / "make-base", SUITE, part], check=False, capture_output=True, text=True)
+    if made.returncode != 0:
+        raise UnavailableError(f"no base of Debian's packages: {made.stderr[-1000:]}")
+    return part.replace(tar)
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A copy of the project, with secrets lying about in it as they do in real ones."""
+
+    directory: Path
+    secret: str
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    directory = tmp_path_factory.mktemp("checkout") / "sshaft"
+    secret = "planted-" + os.urandom(12).hex()
+    unwanted = shutil.ignore_patterns(".git", ".venv", ".*_cache", "__pycache__", "tests")
+    shutil.copytree(CHECKOUT, directory, ignore=unwanted)
+    (directory / "keys").mkdir()
+    for name in ("config.json", ".env", "keys/ssh_host_ed25519_key", "client_secret", "docs/notes.md", "sshaft.pem"):
+        (directory / name).write_text(secret)
+    return Checkout(directory, secret)
+
+
+@pytest.fixture(scope="session")
+def image(engine: Engine, checkout: Checkout, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The image's name. pip gets the host's certificate authorities and index, by the documented build secrets."""
+    secrets = tmp_path_factory.mktemp("secrets")
+    pip_conf = "[global]\n"
+    if CA_BUNDLE.exists():
+        pip_conf += "cert = /run/secrets/ca_crt\n"
+        shutil.copy(CA_BUNDLE, secrets / "ca_crt")
+    if index := os.environ.get("PIP_INDEX_URL"):
+        pip_conf += f"index-url = {index}\n"
+    (secrets / "pip_conf").write_text(pip_conf)
+    options = [f"--secret=id={path.name},src={path}" for path in secrets.iterdir()]
+    if SUITE != "trixie":
+        options.append(f"--build-arg=BASE=docker.io/library/{BASE}")
+    engine("build", *options, "-t", IMAGE, checkout.directory, timeout=600)
+    return IMAGE
+
+
+# --- containers of it
+
+StartFactor = Callable[..., Factor]
+
+
+@pytest.fixture
+def mounts(tmp_path: Path) -> Mounts:
+    return Mounts(tmp_path)
+
+
+@pytest.fixture
+def start_factor(engine: Engine, image: str, mounts: Mounts) -> Iterator[StartFactor]:
+    """Starts factors of this test, with the documented options unless told otherwise; no identity service."""
+    started = []
+
+    def start(options: list[str] | None = None, **how: Any) -> Factor:
+        started.append(documented.start_factor(engine, image, mounts, options, **how))
+        return started[-1]
+
+    yield start
+    for factor in started:
+        engine.remove(factor.container)
+
+
+SET_UP = """set -e
+sshaft identity init >/dev/null
+sshaft identity user add alice
+sshaft identity key add alice - >/dev/null
+sshaft identity client add sshaft --scope mfa:list --scope mfa:accept --json
+"""
+
+
+@pytest.fixture(scope="session")
+def site(engine: Engine, image: str, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    directory = tmp_path_factory.mktemp("site")
+    keys = [directory / "alice", directory / "mallory"]
+    for key in keys:
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    volume = engine.volume()
+    once = ("--rm", "-i", "--user=sshaft-identity", f"-v={volume}:/var/lib/sshaft-identity")
+    printed = engine("run", *once, image, "sh", "-c", SET_UP, text=keys[0].with_suffix(".pub").read_text()).stdout
+    mounts = Mounts(directory / "mounts", json.loads(printed)["client_secret"])
+    factor = _start_factor(engine, image, mounts, factor_options())
+    identity = start_identity(engine, image, factor, volume)
+    return Site(engine, factor, identity, volume, *keys)

@@ -1,0 +1,203 @@
+"""A container engine for the tests: the one that runs here, or a private dockerd that leaves nothing behind."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+DAEMON_PROGRAMS = ("dockerd", "mmdebstrap", "iptables", "iptables-save", "iptables-restore", "ip")
+FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
+INTERFACES = Path("/sys/class/net")
+
+
+class UnavailableError(Exception):
+    """No engine can be used here; says why."""
+
+
+class Engine:
+    """The docker client, bound to one engine. Everything made with `run` or `volume` is removed by `clean`."""
+
+    def __init__(self, client: str, environment: dict[str, str]) -> None:
+        self.client = client
+        # Programs that call docker themselves must find the same client, and an old one needs to be told of BuildKit.
+        path = f"{Path(client).parent}:{os.environ['PATH']}"
+        self.environment = {**os.environ, "DOCKER_BUILDKIT": "1", "PATH": path, **environment}
+        self._containers: list[str] = []
+        self._volumes: list[str] = []
+
+    def __call__(
+        self, *arguments: str | Path, check: bool = True, text: str | None = None, timeout: float = 300
+    ) -> subprocess.CompletedProcess[str]:
+        return self.execute(self.client, *arguments, check=check, text=text, timeout=timeout)
+
+    def execute(
+        self, *command: str | Path, check: bool = True, text: str | None = None, timeout: float = 300
+    ) -> subprocess.CompletedProcess[str]:
+        """Any program that speaks to this engine; `text` is its input."""
+        done = subprocess.run(
+            [str(word) for word in command],
+            check=False,
+            input=text or "",
+            capture_output=True,
+            text=True,
+            env=self.environment,
+            timeout=timeout,
+        )
+        assert not check or done.returncode == 0, (
+            f"{command}: {done.returncode}\n{done.stdout[-4000:]}{done.stderr[-4000:]}"
+        )
+        return done
+
+    def run(self, *arguments: str | Path) -> str:
+        """`docker run -d ARGUMENTS`; the container's id."""
+        container = self("run", "-d", *arguments).stdout.strip()
+        self._containers.append(container)
+        return container
+
+    def volume(self) -> str:
+        name = self("volume", "create").stdout.strip()
+        self._volumes.append(name)
+        return name
+
+    def remove(self, container: str) -> None:
+        self("rm", "-f", container, check=False)
+
+    def inspect(self, container: str, template: str) -> str:
+        return self("inspect", "-f", template, container).stdout.strip()
+
+    def logs(self, container: str) -> str:
+        done = self("logs", container)
+        return done.stdout + done.stderr
+
+    def wait_for_end(self, container: str, seconds: float = 20) -> int:
+        """The container's exit status."""
+        return int(self("wait", container, timeout=seconds).stdout)
+
+    def processes(self, container: str) -> list[int]:
+        """Process ids of a container, as the host numbers them."""
+        return [int(line) for line in self("top", container, "-eo", "pid").stdout.split()[1:]]
+
+    def clean(self) -> None:
+        for container in self._containers:
+            self.remove(container)
+        for volume in self._volumes:
+            self("volume", "rm", "-f", volume, check=False)
+
+
+def client() -> str:
+    """Debian's client first: it has BuildKit, which one without its buildx plugin lacks."""
+    found = "/usr/bin/docker" if Path("/usr/bin/docker").exists() else shutil.which("docker")
+    if found is None:
+        raise UnavailableError("the docker client is missing")
+    return found
+
+
+def running_engine() -> Engine | None:
+    """The engine of DOCKER_HOST or of the standard socket."""
+    engine = Engine(client(), {})
+    if engine("version", check=False, timeout=20).returncode == 0:
+        return engine
+    if "DOCKER_HOST" in os.environ:
+        raise UnavailableError(f"no engine answers at DOCKER_HOST {os.environ['DOCKER_HOST']}")
+    return None
+
+
+@contextmanager
+def private_engine() -> Iterator[Engine]:
+    """A dockerd with data of its own. What it does to the host's network is undone."""
+    missing = [program for program in DAEMON_PROGRAMS if shutil.which(program) is None]
+    if missing:
+        raise UnavailableError(f"missing programs: {', '.join(missing)}")
+    if (INTERFACES / "docker0").exists():
+        raise UnavailableError("docker0 exists: another engine runs here that this test can't reach")
+    directory = Path(tempfile.mkdtemp(prefix="sshaft-engine-", dir="/var/tmp"))
+    try:
+        with _network_restored(), _daemon(directory) as engine:
+            yield engine
+    finally:
+        if not _mounts_below(directory):
+            shutil.rmtree(directory)
+
+
+@contextmanager
+def _daemon(directory: Path) -> Iterator[Engine]:
+    socket = f"unix://{directory}/docker.sock"
+    engine = Engine(client(), {"DOCKER_HOST": socket})
+    command = ["dockerd", "--host", socket, "--pidfile", str(directory / "pid")]
+    command += ["--data-root", str(directory / "data"), "--exec-root", str(directory / "exec")]
+    with (directory / "log").open("wb") as log:
+        daemon = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
+    try:
+        end = time.monotonic() + 30
+        while engine("version", check=False).returncode != 0:
+            if daemon.poll() is not None or time.monotonic() > end:
+                raise UnavailableError(f"dockerd did not start: {(directory / 'log').read_text()[-1000:]}")
+            time.sleep(0.1)
+        yield engine
+    finally:
+        with suppress(subprocess.TimeoutExpired):
+            containers = engine("ps", "-aq", check=False).stdout.split()
+            if containers:
+                engine("rm", "-f", *containers, check=False)
+        daemon.terminate()
+        try:
+            daemon.wait(30)
+        except subprocess.TimeoutExpired:
+            daemon.kill()
+            daemon.wait()
+        for mount in _mounts_below(directory):
+            subprocess.run(["umount", mount], check=False)
+
+
+def _mounts_below(directory: Path) -> list[str]:
+    """The deepest first."""
+    places = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    return sorted((place for place in places if place.startswith(f"{directory}/")), reverse=True)
+
+
+@contextmanager
+def _network_restored() -> Iterator[None]:
+    """Bridges, packet filter and forwarding as they were."""
+    forward = FORWARD.read_text()
+    interfaces = {path.name for path in INTERFACES.iterdir()}
+    programs = [name for name in ("iptables", "ip6tables") if shutil.which(f"{name}-save")]
+    before = {name: _tables(name) for name in programs}
+    try:
+        yield
+    finally:
+        for path in INTERFACES.iterdir():
+            if path.name not in interfaces and path.name.startswith(("docker0", "br-", "veth")):
+                subprocess.run(["ip", "link", "delete", path.name], check=False)
+        for name in programs:
+            for table, _ in _tables(name).items() - before[name].items():
+                _restore(name, table, before[name].get(table))
+        FORWARD.write_text(forward)
+
+
+def _tables(name: str) -> dict[str, str]:
+    """Table to what `iptables-save` says of it, without its comments and counters."""
+    saved = subprocess.run([f"{name}-save"], check=True, capture_output=True, text=True).stdout
+    tables: dict[str, str] = {}
+    table = ""
+    for line in saved.splitlines():
+        if line.startswith("*"):
+            table = line[1:]
+        if not line.startswith("#"):
+            tables[table] = tables.get(table, "") + line.partition(" [")[0] + "\n"
+    return tables
+
+
+def _restore(name: str, table: str, content: str | None) -> None:
+    if content is not None:
+        subprocess.run([f"{name}-restore"], check=True, input=content, text=True)
+        return
+    chains = [line[1:].split() for line in _tables(name)[table].splitlines() if line.startswith(":")]
+    for chain, policy in chains:
+        if policy != "-":
+            subprocess.run([name, "-t", table, "-P", chain, "ACCEPT"], check=True)
+    for option in ("-F", "-X"):
+        subprocess.run([name, "-t", table, option], check=True)

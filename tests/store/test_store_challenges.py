@@ -1,0 +1,173 @@
+"""Challenges in a real database, also where many act at once."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from fakes.public_keys import ed25519
+from unit.identity.running import Clock, wrong
+
+from sshaft.public_key import parse
+from sshaft_identity.challenge import MAX_TRIES, State, Verdict
+from sshaft_identity.challenges import KEPT, Answer, Attempt, Opened
+from sshaft_identity.codes import attempt_name
+from sshaft_identity.store import Store
+
+MINUTES = timedelta(minutes=5)
+KEY = parse(ed25519("alice"))
+
+
+@pytest.fixture
+def opened(store: Store, clock: Clock) -> Opened:
+    store.enrolment.add_user("alice", clock())
+    store.enrolment.add_keys("alice", [(KEY, "alice@laptop")], clock())
+    return store.challenges.open("alice", clock(), MINUTES)
+
+
+def state_of(store: Store, opened: Opened) -> State:
+    challenge = store.challenges.get(opened.challenge.id)
+    assert challenge
+    return challenge.state
+
+
+def at_once(count: int, act: Callable[[int], Answer]) -> list[Answer]:
+    """What `count` threads got that started together."""
+    start = threading.Barrier(count)
+    answers: list[Answer] = []
+
+    def run(number: int) -> None:
+        start.wait()
+        answers.append(act(number))
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answers) == count
+    return answers
+
+
+def verdicts(answers: list[Answer]) -> Counter[Verdict]:
+    return Counter(answer.verdict for answer in answers)
+
+
+def test_of_fifty_who_accept_at_once_exactly_one_succeeds(store: Store, opened: Opened, clock: Clock) -> None:
+    def accept(number: int) -> Answer:
+        name = attempt_name(f"ticket-{number}", opened.code)
+        attempt = Attempt("alice", opened.challenge.id, opened.code, KEY.fingerprint, "192.0.2.1", name)
+        return store.challenges.accept(attempt, clock())
+
+    assert verdicts(at_once(50, accept)) == {Verdict.ACCEPTED: 1, Verdict.ALREADY_USED: 49}
+
+
+def test_the_same_attempt_fifty_times_at_once_is_one_accept_and_always_a_success(
+    store: Store, opened: Opened, clock: Clock
+) -> None:
+    name = attempt_name("ticket", opened.code)
+    attempt = Attempt("alice", opened.challenge.id, opened.code, name=name)
+    answers = at_once(50, lambda _: store.challenges.accept(attempt, clock()))
+    assert verdicts(answers) == {Verdict.ACCEPTED: 50}
+    challenge = store.challenges.get(opened.challenge.id)
+    assert challenge
+    assert challenge.tries == 1
+
+
+def test_of_twenty_wrong_codes_at_once_five_are_counted_and_answered(
+    store: Store, opened: Opened, clock: Clock
+) -> None:
+    def guess(number: int) -> Answer:
+        attempt = Attempt("alice", opened.challenge.id, wrong(opened.code, number + 1))
+        return store.challenges.accept(attempt, clock())
+
+    answers = at_once(20, guess)
+    assert verdicts(answers) == {Verdict.INVALID_CODE: MAX_TRIES, Verdict.TOO_MANY_ATTEMPTS: 15}
+    left = sorted(each.attempts_left for each in answers if each.verdict is Verdict.INVALID_CODE)
+    assert left == [0, 1, 2, 3, 4]
+    assert state_of(store, opened) is State.REJECTED
+
+
+def test_the_same_wrong_attempt_at_once_is_counted_once(store: Store, opened: Opened, clock: Clock) -> None:
+    code = wrong(opened.code)
+    attempt = Attempt("alice", opened.challenge.id, code, name=attempt_name("ticket", code))
+    answers = at_once(20, lambda _: store.challenges.accept(attempt, clock()))
+    assert verdicts(answers) == {Verdict.INVALID_CODE: 20}
+    assert {each.attempts_left for each in answers} == {4}
+
+
+def test_between_accept_reject_and_cancel_at_once_one_wins(store: Store, opened: Opened, clock: Clock) -> None:
+    done: list[str] = []
+
+    def act(number: int) -> Answer:
+        if number % 3 == 0:
+            answer = store.challenges.accept(Attempt("alice", opened.challenge.id, opened.code), clock())
+            done.extend(["accepted"] * (answer.verdict is Verdict.ACCEPTED))
+            return answer
+        if number % 3 == 1:
+            answer = store.challenges.reject("alice", clock())
+            done.extend(["rejected"] * (answer.verdict is Verdict.REJECTED))
+            return answer
+        done.extend(["cancelled"] * store.challenges.cancel(opened.challenge.id, clock()))
+        return Answer(Verdict.CANCELLED)
+
+    at_once(12, act)
+    assert done == [state_of(store, opened)]
+
+
+def test_consuming_succeeds_once(store: Store, opened: Opened, clock: Clock) -> None:
+    assert not store.challenges.consume(opened.challenge.id)
+    store.challenges.accept(Attempt("alice", opened.challenge.id, opened.code), clock())
+    assert [store.challenges.consume(opened.challenge.id) for _ in range(2)] == [True, False]
+
+
+def test_an_accept_writes_down_what_was_proven(store: Store, opened: Opened, clock: Clock) -> None:
+    clock.advance(7)
+    attempt = Attempt("alice", opened.challenge.id, opened.code, KEY.fingerprint, "192.0.2.1")
+    (challenge,) = store.challenges.accept(attempt, clock()).challenges
+    assert challenge.approval
+    assert challenge.approval.accepted_at == clock()
+    assert challenge.approval.fingerprint == KEY.fingerprint
+    assert challenge.approval.key_type == "ssh-ed25519"
+    assert challenge.approval.client_ip == "192.0.2.1"
+
+
+@pytest.mark.parametrize(("seconds", "verdict"), [(299.999999, Verdict.ACCEPTED), (300, Verdict.EXPIRED)])
+def test_time_is_kept_to_the_microsecond(
+    store: Store, opened: Opened, clock: Clock, seconds: float, verdict: Verdict
+) -> None:
+    clock.advance(seconds)
+    assert store.challenges.accept(Attempt("alice", opened.challenge.id, opened.code), clock()).verdict is verdict
+
+
+def test_no_two_pending_challenges_of_a_user_share_a_code(
+    store: Store, opened: Opened, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = iter([opened.page_token, opened.page_token, "another"])
+    monkeypatch.setattr("sshaft_identity.challenges.new_page_token", lambda: next(tokens))
+    assert store.challenges.open("alice", clock(), MINUTES).page_token == "another"
+
+
+def test_a_page_is_found_by_its_token_only(store: Store, opened: Opened) -> None:
+    found = store.challenges.of_page(opened.page_token)
+    assert found == store.challenges.get(opened.challenge.id)
+    assert store.challenges.of_page(opened.challenge.id) is None
+
+
+def test_opening_writes_down_what_has_expired_and_forgets_what_is_old(
+    store: Store, opened: Opened, clock: Clock
+) -> None:
+    clock.advance(301)
+    assert state_of(store, opened) is State.PENDING
+    store.challenges.open("bob", clock(), MINUTES)
+    assert state_of(store, opened) is State.EXPIRED
+    clock.advance(KEPT.total_seconds())
+    store.challenges.open("bob", clock(), MINUTES)
+    assert [each.user for each in store.challenges.recent()] == ["bob"]
+
+
+def test_a_listing_writes_nothing(store: Store, opened: Opened, clock: Clock) -> None:
+    before = store.challenges.get(opened.challenge.id)
+    assert [each.challenge for each in store.challenges.listed(clock(), KEY.fingerprint)] == [before]
+    assert store.challenges.get(opened.challenge.id) == before

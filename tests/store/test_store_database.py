@@ -1,0 +1,133 @@
+"""The tables themselves: made by migrations, indexed, and careful about writers."""
+
+import sqlite3
+import threading
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from fakes.public_keys import ed25519
+from sqlalchemy import event, text
+from unit.identity.running import Clock, new_store
+
+from sshaft.errors import ConfigurationError
+from sshaft.public_key import parse
+from sshaft_identity.challenges import Attempt
+from sshaft_identity.clients import Scope
+from sshaft_identity.codes import Codes
+from sshaft_identity.database import Database
+from sshaft_identity.errors import DatabaseError, EnrolmentError
+from sshaft_identity.store import Store
+from sshaft_identity.tables import metadata
+
+
+def test_the_migrations_make_the_tables_that_the_code_uses(store: Store) -> None:
+    with store.database.read() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_migrating_again_changes_nothing(store: Store) -> None:
+    store.enrolment.add_user("alice", Clock()())
+    store.database.migrate()
+    store.database.check()
+    assert store.enrolment.users() == ["alice"]
+
+
+def test_an_empty_database_is_not_up_to_date(tmp_path: Path) -> None:
+    with (
+        Store(f"sqlite:///{tmp_path / 'x.db'}", Codes(b"k" * 32)) as store,
+        pytest.raises(ConfigurationError, match="init"),
+    ):
+        store.database.check()
+
+
+def test_a_database_of_a_later_version_is_not_ours(store: Store) -> None:
+    with store.database.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(ConfigurationError, match="9999"):
+        store.database.check()
+
+
+def test_a_file_that_cannot_be_opened_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseError, match="No such file or directory"):
+        Database(f"sqlite:///{tmp_path / 'no' / 'identity.db'}")
+
+
+def test_sqlite_is_set_up_for_several_processes(store: Store) -> None:
+    with store.database.read() as connection:
+        values = [
+            connection.scalar(text(f"PRAGMA {name}")) for name in ("journal_mode", "busy_timeout", "foreign_keys")
+        ]
+    assert values == ["wal", 5000, 1]
+
+
+def test_a_writer_waits_for_another_process_and_a_reader_does_not(store: Store, tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "identity.db", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    timer = threading.Timer(0.3, lambda: other.execute("COMMIT"))
+    timer.start()
+    assert store.enrolment.users() == []
+    store.enrolment.add_user("alice", Clock()())
+    timer.join()
+    other.close()
+    assert store.enrolment.users() == ["alice"]
+
+
+def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
+    store.enrolment.add_user("alice", Clock()())
+    store.enrolment.add_user("bob", Clock()())
+    store.enrolment.add_keys("alice", [(parse(ed25519("a")), "")], Clock()())
+    with pytest.raises(EnrolmentError):
+        store.enrolment.add_keys("bob", [(parse(ed25519("b")), ""), (parse(ed25519("a")), "")], Clock()())
+    assert store.enrolment.keys("bob") == []
+
+
+def test_no_query_of_the_login_path_scans_a_table(store: Store, clock: Clock) -> None:
+    statements: list[tuple[str, object]] = []
+
+    @event.listens_for(store.database.engine, "before_cursor_execute")
+    def note(*arguments: object) -> None:
+        statements.append((str(arguments[2]), arguments[3]))
+
+    store.enrolment.add_user("alice", clock())
+    store.enrolment.add_keys("alice", [(parse(ed25519("a")), "")], clock())
+    store.clients.add("web", list(Scope), clock())
+    client = store.clients.all()[0]
+    statements.clear()
+    token = store.clients.issue_token(client, client.scopes, clock())
+    assert token
+    store.clients.of_token(token, clock())
+    use_challenges(store, clock)
+    event.remove(store.database.engine, "before_cursor_execute", note)
+    assert len(statements) > 15
+    with store.database.read() as connection:
+        for statement, parameters in statements:
+            if statement.startswith(("SELECT", "UPDATE", "DELETE")):
+                plan = connection.exec_driver_sql("EXPLAIN QUERY PLAN " + statement, parameters)  # type: ignore[arg-type]
+                details = [row.detail for row in plan]
+                scanned = [
+                    detail for detail in details if detail.startswith(tuple(f"SCAN {t}" for t in metadata.tables))
+                ]
+                assert not scanned, statement
+
+
+def use_challenges(store: Store, clock: Clock) -> None:
+    opened = store.challenges.open("alice", clock(), timedelta(minutes=5))
+    fingerprint = parse(ed25519("a")).fingerprint
+    store.challenges.listed(clock())
+    store.challenges.listed(clock(), fingerprint)
+    store.challenges.of_page(opened.page_token)
+    store.challenges.some([opened.challenge.id])
+    store.challenges.accept(Attempt("alice", None, "0", fingerprint, name="x"), clock())
+    store.challenges.accept(Attempt("alice", opened.challenge.id, opened.code, fingerprint), clock())
+    store.challenges.consume(opened.challenge.id)
+    store.challenges.reject("alice", clock())
+    store.challenges.cancel(opened.challenge.id, clock())
+
+
+def test_two_stores_on_one_file_see_each_others_work(store: Store, tmp_path: Path) -> None:
+    with new_store(tmp_path) as other:
+        other.enrolment.add_user("alice", Clock()())
+    assert store.enrolment.users() == ["alice"]

@@ -1,0 +1,29 @@
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+from unit.identity.running import Clock, Service, new_store, running
+
+from sshaft import log
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def events() -> Iterator[io.StringIO]:
+    """What is logged, as it stands in the log."""
+    stream = io.StringIO()
+    log.set_up("debug", stream)
+    yield stream
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def service(tmp_path: Path, clock: Clock, events: io.StringIO) -> Iterator[Service]:
+    with new_store(tmp_path) as store, running(store, clock, events) as service:
+        yield service

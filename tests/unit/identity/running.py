@@ -1,0 +1,131 @@
+"""The identity service inside the test: on a real SQLite file and a real socket, with a clock that the test moves."""
+
+import asyncio
+import io
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from sshaft.public_key import parse
+from sshaft_identity.app import create_app
+from sshaft_identity.clients import Scope
+from sshaft_identity.codes import Codes
+from sshaft_identity.server import Server, listen, quiet_uvicorn
+from sshaft_identity.settings import Settings
+from sshaft_identity.store import Store
+
+START = datetime(2026, 11, 22, 12, tzinfo=UTC)
+SETTINGS = Settings(public_url="https://id.example.org", ssh_host="login.example.org")
+
+
+@dataclass
+class Clock:
+    now: datetime = START
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, seconds: float) -> datetime:
+        self.now += timedelta(seconds=seconds)
+        return self.now
+
+
+def new_store(directory: Path) -> Store:
+    store = Store(f"sqlite:///{directory / 'identity.db'}", Codes(b"k" * 32))
+    store.database.migrate()
+    return store
+
+
+@dataclass
+class Service:
+    """A client with every scope, and what a test says to the service most."""
+
+    url: str
+    store: Store
+    clock: Clock
+    log: io.StringIO
+    secret: str = ""
+    tokens: dict[str, str] = field(default_factory=dict)
+    session: requests.Session = field(default_factory=requests.Session)
+
+    def token(self, scope: str, client_id: str = "test") -> str:
+        """A token that is still good however far the test moves the clock."""
+        client = next(each for each in self.store.clients.all() if each.client_id == client_id)
+        token = self.store.clients.issue_token(client, [scope], self.clock() + timedelta(days=30))
+        assert token
+        return token
+
+    def call(self, method: str, path: str, scope: str | None = None, **more: Any) -> requests.Response:
+        headers = more.pop("headers", {})
+        if scope is not None:
+            if scope not in self.tokens:
+                self.tokens[scope] = self.token(scope)
+            headers = {"Authorization": f"Bearer {self.tokens[scope]}"} | headers
+        return self.session.request(method, self.url + path, headers=headers, timeout=40, **more)
+
+    def open(self, user: str = "alice", **more: Any) -> dict[str, str]:
+        answer = self.call("POST", "/api/v1/challenges", Scope.CHALLENGES, json={"user": user} | more)
+        assert answer.status_code == 201, answer.text
+        opened: dict[str, str] = answer.json()
+        return opened
+
+    def accept(self, user: str = "alice", attempt: str | None = None, **body: Any) -> requests.Response:
+        headers = {} if attempt is None else {"Idempotency-Key": attempt}
+        body = {"user": user} | {name: value for name, value in body.items() if value is not None}
+        return self.call("POST", "/api/v1/mfa/ssh/accept", Scope.ACCEPT, json=body, headers=headers)
+
+    def reject(self, **body: Any) -> requests.Response:
+        return self.call("POST", "/api/v1/mfa/ssh/reject", Scope.ACCEPT, json={"user": "alice"} | body)
+
+    def keys(self, fingerprint: str | None = None) -> Any:
+        params = {} if fingerprint is None else {"fingerprint": fingerprint}
+        answer = self.call("GET", "/api/v1/mfa/ssh/keys", Scope.LIST, params=params)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def show(self, challenge: str, wait: int = 0) -> dict[str, Any]:
+        answer = self.call("GET", f"/api/v1/challenges/{challenge}", Scope.CHALLENGES, params={"wait": wait})
+        assert answer.status_code == 200, answer.text
+        shown: dict[str, Any] = answer.json()
+        return shown
+
+    def add_user(self, name: str, *keys: str) -> list[str]:
+        """Their fingerprints."""
+        self.store.enrolment.add_user(name, self.clock())
+        parsed = [parse(key) for key in keys]
+        self.store.enrolment.add_keys(name, [(key, "") for key in parsed], self.clock())
+        return [key.fingerprint for key in parsed]
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        lines = [json.loads(line) for line in self.log.getvalue().splitlines()]
+        return [event for event in lines if event["event"] == name]
+
+
+def wrong(code: str, by: int = 1) -> str:
+    """Another code."""
+    return f"{(int(code) + by) % 10**6:06}"
+
+
+@contextmanager
+def running(store: Store, clock: Clock, log: io.StringIO, settings: Settings = SETTINGS) -> Iterator[Service]:
+    quiet_uvicorn()
+    secret = store.clients.add("test", list(Scope), clock())
+    server = Server(create_app(store, settings, clock))
+    with listen("127.0.0.1", 0) as listening:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])))
+        thread.start()
+        service = Service(url, store, clock, log, secret)
+        try:
+            yield service
+        finally:
+            service.session.close()
+            server.stop()
+            thread.join()

@@ -1,0 +1,99 @@
+"""The pure state machine."""
+
+from dataclasses import replace
+from datetime import timedelta
+from itertools import product
+
+import pytest
+from unit.identity.running import START
+
+from sshaft_identity.challenge import (
+    MAX_TRIES,
+    TRANSITIONS,
+    Challenge,
+    Context,
+    State,
+    Verdict,
+    amr,
+    may_become,
+    standing,
+)
+
+PENDING = Challenge("c1", "alice", "web", Context(), START, START + timedelta(minutes=5))
+ENDED = (State.CONSUMED, State.REJECTED, State.EXPIRED, State.CANCELLED)
+
+
+def test_only_the_documented_steps_are_possible() -> None:
+    possible = {(a, b) for a, b in product(State, State) if may_become(a, b)}
+    assert possible == {
+        (State.PENDING, State.ACCEPTED),
+        (State.ACCEPTED, State.CONSUMED),
+        (State.PENDING, State.REJECTED),
+        (State.PENDING, State.EXPIRED),
+        (State.PENDING, State.CANCELLED),
+    }
+
+
+@pytest.mark.parametrize("state", ENDED)
+def test_nothing_comes_after_an_end(state: State) -> None:
+    assert not TRANSITIONS[state]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "state"), [(0, "pending"), (299.999, "pending"), (300, "expired"), (301, "expired")]
+)
+def test_a_pending_challenge_expires_by_the_clock_alone(seconds: float, state: str) -> None:
+    assert PENDING.state_at(START + timedelta(seconds=seconds)) == state
+
+
+@pytest.mark.parametrize("state", [state for state in State if state is not State.PENDING])
+def test_time_changes_no_other_state(state: State) -> None:
+    assert replace(PENDING, state=state).state_at(START + timedelta(days=1)) is state
+
+
+@pytest.mark.parametrize(
+    ("state", "tries", "same", "verdict"),
+    [
+        (State.PENDING, 0, False, None),
+        (State.PENDING, 1, True, Verdict.INVALID_CODE),
+        (State.ACCEPTED, 1, True, Verdict.ACCEPTED),
+        (State.ACCEPTED, 1, False, Verdict.ALREADY_USED),
+        (State.CONSUMED, 1, True, Verdict.ACCEPTED),
+        (State.CONSUMED, 1, False, Verdict.ALREADY_USED),
+        (State.REJECTED, 1, False, Verdict.REJECTED),
+        (State.REJECTED, 1, True, Verdict.REJECTED),
+        (State.REJECTED, MAX_TRIES, True, Verdict.INVALID_CODE),
+        (State.REJECTED, MAX_TRIES, False, Verdict.TOO_MANY_ATTEMPTS),
+        (State.EXPIRED, 1, True, Verdict.EXPIRED),
+        (State.CANCELLED, 0, False, Verdict.CANCELLED),
+    ],
+)
+def test_where_a_challenge_stands_before_the_code_is_looked_at(
+    state: State, tries: int, same: bool, verdict: Verdict | None
+) -> None:
+    challenge = replace(PENDING, state=state, tries=tries, attempt="mine" if same else "another")
+    assert standing(challenge, "mine", START) == verdict
+
+
+def test_an_attempt_without_a_name_is_never_one_that_came_before() -> None:
+    assert standing(replace(PENDING, state=State.ACCEPTED), None, START) == Verdict.ALREADY_USED
+    assert standing(PENDING, None, START) is None
+
+
+def test_a_pending_challenge_past_its_time_is_expired_for_every_attempt() -> None:
+    assert standing(replace(PENDING, attempt="mine"), "mine", PENDING.expires_at) == Verdict.EXPIRED
+
+
+@pytest.mark.parametrize(
+    ("key_type", "proven"),
+    [
+        ("ssh-ed25519", ["swk", "pop"]),
+        ("ssh-rsa", ["swk", "pop"]),
+        ("ecdsa-sha2-nistp256", ["swk", "pop"]),
+        (None, ["swk", "pop"]),
+        ("sk-ssh-ed25519@openssh.com", ["hwk", "pop", "user"]),
+        ("sk-ecdsa-sha2-nistp256@openssh.com", ["hwk", "pop", "user"]),
+    ],
+)
+def test_amr_says_what_the_key_type_proves_and_never_mfa(key_type: str | None, proven: list[str]) -> None:
+    assert amr(key_type) == proven

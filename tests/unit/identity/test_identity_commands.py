@@ -1,0 +1,302 @@
+"""The operator's commands, in this process."""
+
+import json
+import sqlite3
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+from fakes.public_keys import ed25519, sk_ed25519
+
+from sshaft.errors import ConfigurationError, SshaftError
+from sshaft.public_key import parse
+from sshaft_identity.commands import identity
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Run:
+    """Runs a command on a directory that nobody has set up."""
+
+    def run(*arguments: str, stdin: str | None = None) -> Result:
+        return CliRunner().invoke(identity, ["--directory", str(tmp_path / "id"), *arguments], input=stdin)
+
+    return run
+
+
+@pytest.fixture
+def run(bare: Run) -> Run:
+    assert bare("init").exit_code == 0
+    return bare
+
+
+def refused(result: Result, kind: type[SshaftError] = SshaftError) -> str:
+    """What `sshaft` would say: one line."""
+    assert isinstance(result.exception, kind), result.output
+    message = str(result.exception)
+    assert "\n" not in message
+    return message
+
+
+def test_init_makes_a_private_directory_with_all_that_serve_needs(bare: Run, tmp_path: Path) -> None:
+    result = bare("init", "--listen", "127.0.0.1:8443", "--public-url", "https://id.example.org")
+    assert result.exit_code == 0
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "id").iterdir()}
+    assert modes == {"identity.json": 0o600, "hmac.key": 0o600, "identity.db": 0o600}
+    assert stat.S_IMODE((tmp_path / "id").stat().st_mode) == 0o700
+
+
+def test_init_again_keeps_everything_and_changes_only_what_is_said(run: Run, tmp_path: Path) -> None:
+    run("user", "add", "alice")
+    key = (tmp_path / "id" / "hmac.key").read_bytes()
+    assert run("init", "--ssh-host", "login.example.org", "--ssh-port", "2222").exit_code == 0
+    assert run("init", "--lifetime", "120").exit_code == 0
+    settings = json.loads((tmp_path / "id" / "identity.json").read_text())
+    assert (settings["ssh_host"], settings["ssh_port"], settings["lifetime"]) == ("login.example.org", 2222, 120)
+    assert (tmp_path / "id" / "hmac.key").read_bytes() == key
+    assert run("user", "list").output == "alice\n"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--ssh-port", "0"), ("--ssh-host", "-x"), ("--public-url", "nowhere"), ("--database", "nosuch://x")],
+)
+def test_init_refuses_what_cannot_be_right(bare: Run, options: tuple[str, str]) -> None:
+    refused(bare("init", *options), ConfigurationError)
+
+
+def test_a_database_url_with_a_password_is_in_no_error(bare: Run) -> None:
+    assert "hunter2" not in refused(bare("init", "--database", "nosuch://me:hunter2@db/x"), ConfigurationError)
+
+
+@pytest.mark.parametrize("address", ["8080", ":8080", "host", "host:", "host:70000", "host:-1", "host:٣"])
+def test_an_address_needs_host_and_port(bare: Run, address: str) -> None:
+    result = bare("init", "--listen", address)
+    assert result.exit_code == 2
+    assert "HOST:PORT" in result.output
+
+
+def test_every_command_but_init_says_so_where_nothing_is_set_up(bare: Run) -> None:
+    assert "init" in refused(bare("user", "list"), ConfigurationError)
+    assert "init" in refused(bare("serve"), ConfigurationError)
+
+
+def test_an_outdated_database_is_an_error_that_names_init_and_init_mends_it(run: Run, tmp_path: Path) -> None:
+    database = sqlite3.connect(tmp_path / "id" / "identity.db")
+    for table in ("alembic_version", "challenges", "access_tokens", "clients", "ssh_keys", "users"):
+        database.execute(f"DROP TABLE {table}")
+    database.close()
+    for command in (("user", "list"), ("serve", "--listen", "127.0.0.1:0")):
+        assert "run `sshaft identity init`" in refused(run(*command), ConfigurationError)
+    assert run("init").exit_code == 0
+    assert run("user", "list").exit_code == 0
+
+
+def test_a_database_that_is_none_is_one_line(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "id" / "identity.db").write_bytes(b"no database" * 100)
+    message = refused(run("user", "list"))
+    assert "database" in message
+
+
+def test_users_come_and_go(run: Run) -> None:
+    for name in ("bob", "alice", "a.b-c_d+e@example.org"):
+        assert run("user", "add", name).exit_code == 0
+    assert run("user", "list").output.split() == ["a.b-c_d+e@example.org", "alice", "bob"]
+    assert run("user", "remove", "bob").exit_code == 0
+    assert "bob" not in run("user", "list").output
+
+
+@pytest.mark.parametrize("name", ["", "a b", "-x", "a" * 65, "a\nb", "ä", "a\n"])
+def test_a_name_that_is_no_user_name_is_refused(run: Run, name: str) -> None:
+    assert "1 to 64" in refused(run("user", "add", "--", name))
+
+
+def test_a_user_is_there_once_and_can_be_removed_once(run: Run) -> None:
+    run("user", "add", "alice")
+    assert "already" in refused(run("user", "add", "alice"))
+    run("user", "remove", "alice")
+    assert "no user" in refused(run("user", "remove", "alice"))
+
+
+def test_all_keys_of_a_file_are_registered_with_their_comments(run: Run, tmp_path: Path) -> None:
+    run("user", "add", "alice")
+    file = tmp_path / "keys"
+    file.write_text(f"# mine\n\n{ed25519('a')} alice@laptop \u202eevil\n{sk_ed25519('a')}\n")
+    added = run("key", "add", "alice", str(file))
+    prints = [parse(key).fingerprint for key in (ed25519("a"), sk_ed25519("a"))]
+    assert [line.split()[0] for line in added.output.splitlines()] == prints
+    listed = sorted(run("key", "list", "alice").output.splitlines())
+    assert listed == sorted(
+        [f"{prints[0]} ssh-ed25519 alice alice@laptop \\u202eevil", f"{prints[1]} sk-ssh-ed25519@openssh.com alice"]
+    )
+    assert run("key", "add", "alice", "-", stdin=ed25519("a")).output == ""
+
+
+def test_a_key_has_one_owner_and_nothing_of_the_file_is_taken(run: Run) -> None:
+    run("user", "add", "alice")
+    run("user", "add", "bob")
+    run("key", "add", "alice", "-", stdin=ed25519("a"))
+    message = refused(run("key", "add", "bob", "-", stdin=f"{ed25519('b')}\n{ed25519('a')}"))
+    assert parse(ed25519("a")).fingerprint in message
+    assert "alice" in message
+    assert run("key", "list", "bob").output == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "holds no key"),
+        ("# nothing\n", "holds no key"),
+        ("ssh-ed25519 AAAA", "line 1"),
+        (f"{ed25519('a')}\nssh-dss AAAA", "line 2"),
+        (f"restrict {ed25519('a')}", "line 1"),
+        ("-----BEGIN OPENSSH PRIVATE KEY-----", "line 1"),
+    ],
+)
+def test_a_file_with_anything_but_keys_is_refused_by_line(run: Run, text: str, reason: str) -> None:
+    run("user", "add", "alice")
+    assert reason in refused(run("key", "add", "alice", "-", stdin=text))
+    assert run("key", "list").output == ""
+
+
+def test_keys_of_nobody_are_refused(run: Run) -> None:
+    assert "user add alice" in refused(run("key", "add", "alice", "-", stdin=ed25519("a")))
+    assert "no user" in refused(run("key", "list", "alice"))
+
+
+def test_a_key_is_removed_by_its_fingerprint(run: Run) -> None:
+    run("user", "add", "alice")
+    fingerprint = run("key", "add", "alice", "-", stdin=ed25519("a")).output.split()[0]
+    assert run("key", "remove", fingerprint).exit_code == 0
+    assert run("key", "list").output == ""
+    assert "no key" in refused(run("key", "remove", fingerprint))
+
+
+def test_a_clients_secret_is_printed_once_and_stored_hashed(run: Run, tmp_path: Path) -> None:
+    made = json.loads(run("client", "add", "web", "--scope", "challenges", "--json").output)
+    assert made["client_id"] == "web"
+    assert len(made["client_secret"]) >= 43
+    assert made["client_secret"].encode() not in (tmp_path / "id" / "identity.db").read_bytes()
+    assert run("client", "list").output == "web challenges\n"
+    assert "already" in refused(run("client", "add", "web", "--scope", "challenges"))
+
+
+def test_for_people_the_secret_comes_as_lines(run: Run) -> None:
+    assert "client_secret  " in run("client", "add", "web", "--scope", "challenges").output
+
+
+def test_a_ready_config_json_for_the_sshd_side_is_written_privately(run: Run, tmp_path: Path) -> None:
+    run("init", "--public-url", "https://id.example.org")
+    file = tmp_path / "config.json"
+    scopes = ("--scope", "mfa:list", "--scope", "mfa:accept")
+    result = run("client", "add", "sshd", *scopes, "--config-json", str(file), "--login-path", "/opt/login")
+    assert result.output == ""
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    config = json.loads(file.read_text())
+    assert len(config.pop("client_secret")) >= 43
+    assert config == {
+        "token_endpoint": "https://id.example.org/oauth2/token",
+        "client_id": "sshd",
+        "token_scope": "mfa:list mfa:accept",
+        "mfa_list_endpoint": "https://id.example.org/api/v1/mfa/ssh/keys",
+        "mfa_accept_endpoint": "https://id.example.org/api/v1/mfa/ssh/accept",
+        "mfa_reject_endpoint": "https://id.example.org/api/v1/mfa/ssh/reject",
+        "login_path": "/opt/login",
+    }
+
+
+def test_a_config_json_is_overwritten_only_by_force_and_a_refusal_makes_no_client(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text("mine")
+    add = ("client", "add", "sshd", "--scope", "mfa:list", "--config-json", str(file))
+    assert "--force" in refused(run(*add))
+    assert run("client", "list").output == ""
+    assert run(*add, "--force").exit_code == 0
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_a_config_json_that_cannot_be_written_leaves_no_client(run: Run, tmp_path: Path) -> None:
+    refused(run("client", "add", "sshd", "--scope", "mfa:list", "--config-json", str(tmp_path / "no" / "c.json")))
+    assert run("client", "list").output == ""
+
+
+def test_a_client_is_revoked_and_removed(run: Run) -> None:
+    run("client", "add", "web", "--scope", "challenges")
+    assert run("client", "revoke", "web").output == "0 access tokens revoked\n"
+    assert run("client", "remove", "web").exit_code == 0
+    for command in ("revoke", "remove"):
+        assert "no client" in refused(run("client", command, "web"))
+
+
+def open_for_alice(run: Run, *options: str) -> dict[str, Any]:
+    run("user", "add", "alice")
+    opened: dict[str, Any] = json.loads(run("challenge", "open", "alice", "--json", *options).output)
+    return opened
+
+
+def test_a_challenge_is_opened_shown_listed_and_cancelled(run: Run) -> None:
+    opened = open_for_alice(run, "--app", "Wiki", "--expires-in", "60")
+    assert opened["ssh_command"] == f"ssh mfa@localhost {opened['code']}"
+    assert opened["page_url"].startswith("http://127.0.0.1:8080/challenge/")
+    shown = json.loads(run("challenge", "show", opened["id"]).output)
+    assert shown == {name: value for name, value in opened.items() if name in shown}
+    assert "code" not in shown
+    assert run("challenge", "list").output.split()[:3] == [opened["id"], "pending", "alice"]
+    assert run("challenge", "cancel", opened["id"]).exit_code == 0
+    assert "it is cancelled" in refused(run("challenge", "cancel", opened["id"]))
+
+
+def test_for_people_a_challenge_comes_as_lines(run: Run) -> None:
+    run("user", "add", "alice")
+    lines = [line.split(maxsplit=1) for line in run("challenge", "open", "alice").output.splitlines()]
+    assert [line[0] for line in lines] == ["challenge", "code", "run", "page"]
+    assert lines[2][1] == f"ssh mfa@localhost {lines[1][1]}"
+
+
+def test_there_are_no_challenges_of_unknown_users_or_ids_by_command(run: Run) -> None:
+    assert "no user" in refused(run("challenge", "open", "nobody"))
+    for command in ("show", "cancel"):
+        assert "no such challenge" in refused(run("challenge", command, "0" * 32))
+
+
+@pytest.mark.parametrize("seconds", ["29", "601", "x"])
+def test_a_challenge_runs_thirty_seconds_to_ten_minutes(run: Run, seconds: str) -> None:
+    assert run("challenge", "open", "alice", "--expires-in", seconds).exit_code == 2
+
+
+def test_neither_code_nor_page_token_stands_in_the_database(run: Run, tmp_path: Path) -> None:
+    opened = open_for_alice(run)
+    content = (tmp_path / "id" / "identity.db").read_bytes()
+    assert opened["id"].encode() in content
+    assert opened["page_url"].rpartition("/")[2].encode() not in content
+    connection = sqlite3.connect(tmp_path / "id" / "identity.db")
+    values = [str(value) for row in connection.execute("SELECT * FROM challenges") for value in row]
+    connection.close()
+    assert opened["code"] not in values
+
+
+def all_commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    paths = [path]
+    for name, command in group.commands.items():
+        paths += all_commands(command, (*path, name)) if isinstance(command, click.Group) else [(*path, name)]
+    return paths
+
+
+@pytest.mark.parametrize("path", all_commands(identity), ids=" ".join)
+def test_every_help_stands_for_itself(bare: Run, path: tuple[str, ...]) -> None:
+    result = bare(*path, "--help")
+    assert result.exit_code == 0
+    assert len(result.output.splitlines()) >= 4
+    for parameter in click.Context(identity).command.params:
+        assert getattr(parameter, "help", "text")
+
+
+def test_the_directory_comes_from_the_environment_too(tmp_path: Path) -> None:
+    environment = {"SSHAFT_IDENTITY_DIRECTORY": str(tmp_path / "other")}
+    assert CliRunner(env=environment).invoke(identity, ["init"]).exit_code == 0
+    assert (tmp_path / "other" / "identity.json").exists()

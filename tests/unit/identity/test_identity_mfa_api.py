@@ -1,0 +1,374 @@
+"""List, accept and reject, as the sshd side calls them."""
+
+import json
+from typing import Any
+
+import pytest
+from fakes.public_keys import ed25519, sk_ed25519
+from unit.identity.running import Service, wrong
+
+from sshaft_identity.clients import Scope
+
+ALICES, BOBS, ALICES_TOKEN = ed25519("alice"), ed25519("bob"), sk_ed25519("alice")
+
+
+@pytest.fixture
+def alice(service: Service) -> list[str]:
+    """Her two fingerprints: of a software key and of a security key."""
+    return service.add_user("alice", ALICES, ALICES_TOKEN)
+
+
+# --- list
+
+
+def test_without_a_pending_challenge_nobody_is_listed(service: Service, alice: list[str]) -> None:
+    assert alice
+    assert service.keys() == []
+
+
+def test_a_registered_key_is_answered_by_fingerprint_even_when_nothing_is_pending(
+    service: Service, alice: list[str]
+) -> None:
+    assert service.keys(alice[0]) == [{"user": "alice", "authorized_key": ALICES, "challenge": None}]
+
+
+def test_an_unknown_fingerprint_has_no_entries(service: Service) -> None:
+    assert service.keys("SHA256:" + "A" * 43) == []
+
+
+def test_a_pending_challenge_lists_all_keys_of_its_user_and_says_what_is_approved(
+    service: Service, alice: list[str]
+) -> None:
+    service.add_user("bob", BOBS)
+    opened = service.open(app="Wiki", context={"ip": "192.0.2.7", "user_agent": "Firefox"})
+    service.clock.advance(10)
+    expected = {
+        "user": "alice",
+        "challenge": opened["id"],
+        "expires_at": "2026-11-22T12:05:00Z",
+        "binding": "code_in",
+        "context": {"app": "Wiki", "ip": "192.0.2.7", "user_agent": "Firefox", "started_at": "2026-11-22T12:00:00Z"},
+    }
+    listed = sorted(service.keys(), key=lambda entry: str(entry["authorized_key"] != ALICES))
+    assert listed == [expected | {"authorized_key": ALICES}, expected | {"authorized_key": ALICES_TOKEN}]
+    assert service.keys(alice[1]) == [expected | {"authorized_key": ALICES_TOKEN}]
+
+
+def test_several_pending_challenges_have_an_entry_each(service: Service, alice: list[str]) -> None:
+    opened = {service.open()["id"] for _ in range(3)}
+    assert {entry["challenge"] for entry in service.keys(alice[0])} == opened
+    assert len(service.keys()) == 6
+
+
+def test_listing_changes_nothing_and_counts_nothing(service: Service, alice: list[str]) -> None:
+    opened = service.open()
+    for _ in range(20):
+        service.keys(alice[0])
+    assert service.accept(challenge=opened["id"], code=opened["code"]).status_code == 200
+
+
+def test_a_challenge_that_is_over_is_not_listed(service: Service, alice: list[str]) -> None:
+    opened = service.open()
+    service.open(expires_in=30)
+    service.accept(challenge=opened["id"], code=opened["code"])
+    service.clock.advance(30)
+    assert service.keys() == []
+    assert [entry["challenge"] for entry in service.keys(alice[0])] == [None]
+
+
+@pytest.mark.parametrize(
+    "fingerprint",
+    ["", "SHA256:", "MD5:" + "A" * 43, "SHA256:" + "A" * 42, "SHA256:" + "A" * 42 + "\n", "SHA256:" + "Ä" * 43],
+)
+def test_a_fingerprint_of_another_form_is_refused(service: Service, fingerprint: str) -> None:
+    answer = service.call("GET", "/api/v1/mfa/ssh/keys", Scope.LIST, params={"fingerprint": fingerprint})
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+
+
+# --- accept
+
+
+def test_the_right_code_accepts_once_and_the_challenge_says_what_was_proven(service: Service, alice: list[str]) -> None:
+    opened = service.open()
+    answer = service.accept(
+        challenge=opened["id"],
+        code=opened["code"],
+        fingerprint=alice[1],
+        key_type="ssh-ed25519",  # whatever the agent calls it, the registered key's type counts
+        client_ip="192.0.2.99",
+    )
+    assert (answer.status_code, answer.json()) == (200, {"state": "accepted", "challenge": opened["id"]})
+    shown = service.show(opened["id"])
+    assert shown["state"] == "accepted"
+    assert shown["fingerprint"] == alice[1]
+    assert shown["key_type"] == "sk-ssh-ed25519@openssh.com"
+    assert shown["client_ip"] == "192.0.2.99"
+    assert shown["amr"] == ["hwk", "pop", "user"]
+    again = service.accept(challenge=opened["id"], code=opened["code"], fingerprint=alice[1])
+    assert (again.status_code, again.json()["error"]) == (409, "already_used")
+
+
+def test_without_a_code_nothing_is_counted(service: Service, alice: list[str]) -> None:
+    opened = service.open()
+    for _ in range(10):
+        answer = service.accept(challenge=opened["id"], fingerprint=alice[0])
+        assert (answer.status_code, answer.json()["error"]) == (403, "code_required")
+    assert service.accept(code=opened["code"]).status_code == 200
+
+
+def test_the_original_body_of_a_user_alone_passes_no_challenge_of_ours(service: Service, alice: list[str]) -> None:
+    assert alice
+    service.open()
+    assert service.accept().json()["error"] == "code_required"
+
+
+def test_the_fifth_wrong_code_rejects_and_then_no_code_helps(service: Service, alice: list[str]) -> None:
+    opened = service.open()
+    left = []
+    for by in range(1, 6):
+        answer = service.accept(challenge=opened["id"], code=wrong(opened["code"], by), fingerprint=alice[0])
+        assert (answer.status_code, answer.json()["error"]) == (403, "invalid_code")
+        left.append(answer.json()["attempts_left"])
+    assert left == [4, 3, 2, 1, 0]
+    for named in (opened["id"], None):
+        answer = service.accept(challenge=named, code=opened["code"])
+        assert (answer.status_code, answer.json()["error"]) == (429, "too_many_attempts")
+    assert service.show(opened["id"])["state"] == "rejected"
+
+
+def test_the_fifth_try_may_still_be_right(service: Service, alice: list[str]) -> None:
+    assert alice
+    opened = service.open()
+    for by in range(1, 5):
+        service.accept(challenge=opened["id"], code=wrong(opened["code"], by))
+    assert service.accept(challenge=opened["id"], code=opened["code"]).status_code == 200
+
+
+@pytest.mark.parametrize("code", ["1", "12345", "0123456789012345"])
+def test_a_code_of_another_length_is_a_wrong_one(service: Service, alice: list[str], code: str) -> None:
+    assert alice
+    opened = service.open()
+    assert service.accept(challenge=opened["id"], code=code).json()["error"] == "invalid_code"
+
+
+def test_the_same_attempt_is_answered_alike_and_counted_once(service: Service, alice: list[str]) -> None:
+    opened = service.open()
+    body: dict[str, Any] = {"challenge": opened["id"], "code": wrong(opened["code"]), "fingerprint": alice[0]}
+    answers = [service.accept(attempt="ticket-1", **body) for _ in range(3)]
+    assert {(answer.status_code, answer.text) for answer in answers} == {(403, answers[0].text)}
+    assert answers[0].json()["attempts_left"] == 4
+
+
+def test_the_same_attempt_after_success_is_a_success_and_another_is_not(service: Service, alice: list[str]) -> None:
+    opened = service.open()
+    body = {"challenge": opened["id"], "code": opened["code"], "fingerprint": alice[0]}
+    for _ in range(3):
+        answer = service.accept(attempt="ticket-1", **body)
+        assert (answer.status_code, answer.json()) == (200, {"state": "accepted", "challenge": opened["id"]})
+    assert service.accept(attempt="ticket-2", **body).json()["error"] == "already_used"
+    service.call("POST", f"/api/v1/challenges/{opened['id']}/consume", Scope.CHALLENGES)
+    assert service.accept(attempt="ticket-1", **body).status_code == 200
+
+
+def test_one_idempotency_key_with_changing_codes_still_counts_each(service: Service, alice: list[str]) -> None:
+    assert alice
+    opened = service.open()
+    for by in range(1, 6):
+        service.accept(attempt="ticket-1", challenge=opened["id"], code=wrong(opened["code"], by))
+    answer = service.accept(attempt="ticket-1", challenge=opened["id"], code=opened["code"])
+    assert answer.json()["error"] == "too_many_attempts"
+
+
+def test_the_same_fifth_wrong_attempt_is_answered_as_the_first_time(service: Service, alice: list[str]) -> None:
+    assert alice
+    opened = service.open()
+    for by in range(1, 6):
+        service.accept(attempt="ticket-1", challenge=opened["id"], code=wrong(opened["code"], by))
+    answer = service.accept(attempt="ticket-1", challenge=opened["id"], code=wrong(opened["code"], 5))
+    assert answer.json()["error"] == "invalid_code"
+    assert answer.json()["attempts_left"] == 0
+
+
+def test_without_a_named_challenge_the_code_chooses(service: Service, alice: list[str]) -> None:
+    first, second = service.open(), service.open()
+    answer = service.accept(code=second["code"], fingerprint=alice[0], attempt="ticket-1")
+    assert answer.json() == {"state": "accepted", "challenge": second["id"]}
+    assert service.show(first["id"])["state"] == "pending"
+    again = service.accept(code=second["code"], fingerprint=alice[0], attempt="ticket-1")
+    assert again.json() == answer.json()
+    assert service.accept(challenge=first["id"], code=first["code"]).status_code == 200
+
+
+def test_without_a_named_challenge_a_wrong_code_counts_against_each(service: Service, alice: list[str]) -> None:
+    assert alice
+    opened = [service.open(), service.open()]
+    code = next(f"{n:06}" for n in range(10) if f"{n:06}" not in {each["code"] for each in opened})
+    for left in (4, 3, 2, 1, 0):
+        assert service.accept(code=code).json()["attempts_left"] == left
+    assert [service.show(each["id"])["state"] for each in opened] == ["rejected", "rejected"]
+
+
+def test_a_key_that_is_not_registered_for_the_user_is_refused_uncounted(service: Service, alice: list[str]) -> None:
+    (bobs,) = service.add_user("bob", BOBS)
+    opened = service.open()
+    for fingerprint in (bobs, "SHA256:" + "A" * 43):
+        for _ in range(5):
+            answer = service.accept(challenge=opened["id"], code=opened["code"], fingerprint=fingerprint)
+            assert (answer.status_code, answer.json()["error"]) == (403, "unknown_key")
+    assert service.accept(challenge=opened["id"], code=opened["code"], fingerprint=alice[0]).status_code == 200
+
+
+def test_nobody_passes_another_users_challenge(service: Service, alice: list[str]) -> None:
+    assert alice
+    (bobs,) = service.add_user("bob", BOBS)
+    opened = service.open()
+    answer = service.accept("bob", challenge=opened["id"], code=opened["code"], fingerprint=bobs)
+    assert (answer.status_code, answer.json()["error"]) == (404, "no_challenge")
+    assert service.accept("bob", code=opened["code"], fingerprint=bobs).json()["error"] == "no_challenge"
+
+
+def test_nobody_passes_the_challenge_of_a_user_that_does_not_exist(service: Service) -> None:
+    opened = service.open("nobody")
+    for named in (opened["id"], None):
+        answer = service.accept("nobody", challenge=named, code=opened["code"])
+        assert (answer.status_code, answer.json()["error"]) == (404, "no_challenge")
+
+
+def test_a_removed_user_passes_nothing(service: Service, alice: list[str]) -> None:
+    opened = service.open()
+    service.store.enrolment.remove_user("alice")
+    assert service.keys(alice[0]) == []
+    answer = service.accept(challenge=opened["id"], code=opened["code"], fingerprint=alice[0])
+    assert answer.json()["error"] == "unknown_key"
+
+
+def test_where_nothing_is_pending_there_is_no_challenge(service: Service, alice: list[str]) -> None:
+    assert alice
+    answer = service.accept(code="123456")
+    assert (answer.status_code, answer.json()["error"]) == (404, "no_challenge")
+    answer = service.accept(challenge="0" * 32, code="123456")
+    assert (answer.status_code, answer.json()["error"]) == (404, "no_challenge")
+
+
+def test_at_the_end_of_its_time_a_challenge_has_expired(service: Service, alice: list[str]) -> None:
+    assert alice
+    opened = service.open()
+    service.clock.advance(300)
+    answer = service.accept(challenge=opened["id"], code=opened["code"])
+    assert (answer.status_code, answer.json()["error"]) == (410, "expired")
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_what_is_rejected_or_cancelled_is_gone(service: Service, alice: list[str], named: bool) -> None:
+    assert alice
+    rejected = service.open()
+    service.reject()
+    answer = service.accept(challenge=rejected["id"] if named else None, code=rejected["code"])
+    assert (answer.status_code, answer.json()["error"]) == (410, "rejected")
+    service.clock.advance(1)
+    cancelled = service.open()
+    service.call("POST", f"/api/v1/challenges/{cancelled['id']}/cancel", Scope.CHALLENGES)
+    answer = service.accept(challenge=cancelled["id"] if named else None, code=cancelled["code"])
+    assert (answer.status_code, answer.json()["error"]) == (410, "cancelled")
+
+
+# --- reject
+
+
+def test_a_reject_ends_the_named_challenge_and_no_other(service: Service, alice: list[str]) -> None:
+    first, second = service.open(), service.open()
+    answer = service.reject(challenge=first["id"], fingerprint=alice[0], key_type="ssh-ed25519", client_ip="192.0.2.1")
+    assert (answer.status_code, answer.json()) == (200, {"state": "rejected"})
+    assert [service.show(each["id"])["state"] for each in (first, second)] == ["rejected", "pending"]
+    assert service.events("challenge.rejected")[-1]["client_ip"] == "192.0.2.1"
+
+
+def test_a_reject_of_a_named_challenge_may_arrive_twice(service: Service) -> None:
+    opened = service.open()
+    assert [service.reject(challenge=opened["id"]).status_code for _ in range(2)] == [200, 200]
+
+
+def test_a_reject_without_a_name_ends_all(service: Service) -> None:
+    opened = [service.open(), service.open()]
+    assert service.reject().status_code == 200
+    assert [service.show(each["id"])["state"] for each in opened] == ["rejected", "rejected"]
+    answer = service.reject()
+    assert (answer.status_code, answer.json()["error"]) == (404, "no_challenge")
+
+
+def test_what_is_accepted_is_not_rejected_any_more(service: Service, alice: list[str]) -> None:
+    assert alice
+    opened = service.open()
+    service.accept(challenge=opened["id"], code=opened["code"])
+    assert service.reject(challenge=opened["id"]).status_code == 404
+    assert service.show(opened["id"])["state"] == "accepted"
+
+
+# --- bodies
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b'"alice"',
+        b"{}",
+        b"{",
+        b'{"user": null}',
+        b'{"user": 1}',
+        b'{"user": ""}',
+        b'{"user": "-alice"}',
+        b'{"user": "al ice"}',
+        b'{"user": "alice\\n"}',
+        b'{"user": "' + b"a" * 65 + b'"}',
+        b'{"user": "alice", "code": 123456}',
+        b'{"user": "alice", "code": "12 34"}',
+        b'{"user": "alice", "code": "' + "٤٨٢٩١٣".encode() + b'"}',
+        b'{"user": "alice", "fingerprint": "x"}',
+        b'{"user": "alice", "challenge": {}}',
+        b'{"user": "\\ud800"}',
+        b'{"user": "alice", "x": ' + b"[" * 30000 + b"]" * 30000 + b"}",
+        b"\xff\xfe",
+        "{'user': 'alice'}".encode("utf-16"),
+    ],
+)
+def test_an_odd_body_is_an_invalid_request_and_its_detail_repeats_nothing(service: Service, body: bytes) -> None:
+    answer = service.call("POST", "/api/v1/mfa/ssh/accept", Scope.ACCEPT, data=body)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+    assert len(answer.json()["detail"]) < 200
+
+
+def test_members_that_are_not_known_are_ignored(service: Service, alice: list[str]) -> None:
+    opened = service.open()
+    answer = service.accept(code=opened["code"], fingerprint=alice[0], colour="green", deep={"er": [1]})
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("size", [64 * 1024 + 1, 300 * 1024])
+@pytest.mark.parametrize(
+    "path", ["/api/v1/mfa/ssh/accept", "/api/v1/mfa/ssh/reject", "/api/v1/challenges", "/oauth2/token"]
+)
+def test_more_than_64_kib_is_too_large(service: Service, path: str, size: int) -> None:
+    scope = {"/oauth2/token": None, "/api/v1/challenges": Scope.CHALLENGES}.get(path, Scope.ACCEPT)
+    answer = service.call("POST", path, scope, data=b" " * size)
+    assert (answer.status_code, answer.json()["error"]) == (413, "too_large")
+
+
+def test_a_body_of_exactly_64_kib_is_read(service: Service, alice: list[str]) -> None:
+    assert alice
+    body = json.dumps({"user": "alice"}).encode().ljust(64 * 1024)
+    assert service.call("POST", "/api/v1/mfa/ssh/accept", Scope.ACCEPT, data=body).json()["error"] == "no_challenge"
+
+
+def test_codes_never_reach_the_log(service: Service, alice: list[str]) -> None:
+    opened = service.open()
+    bad = wrong(opened["code"])
+    service.accept(challenge=opened["id"], code=bad)
+    service.accept(challenge=opened["id"], code=opened["code"], fingerprint=alice[0])
+    assert service.events("challenge.wrong_code")[-1]["challenges"] == [opened["id"]]
+    assert service.events("challenge.accepted")[-1]["fingerprint"] == alice[0]
+    for secret in (bad, opened["code"], opened["page_url"].rpartition("/")[2], *service.tokens.values()):
+        assert f'"{secret}"' not in service.log.getvalue()
+        assert secret not in service.log.getvalue() or len(secret) == 6

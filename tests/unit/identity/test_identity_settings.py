@@ -1,0 +1,95 @@
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from sshaft.errors import ConfigurationError
+from sshaft_identity import settings as settings_of
+from sshaft_identity.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "command"),
+    [
+        (Settings(), "ssh mfa@localhost 482913"),
+        (Settings(ssh_host="login.example.org", ssh_port=2222), "ssh -p 2222 mfa@login.example.org 482913"),
+        (Settings(ssh_user="second", ssh_host="2001:db8::1"), "ssh second@2001:db8::1 482913"),
+    ],
+)
+def test_the_ssh_command_names_the_port_only_where_it_must(settings: Settings, command: str) -> None:
+    assert settings.ssh_command("482913") == command
+
+
+@pytest.mark.parametrize(
+    ("settings", "url"),
+    [
+        (Settings(), "http://127.0.0.1:8080"),
+        (Settings(host="::1", port=1), "http://[::1]:1"),
+        (Settings(host="0.0.0.0"), "http://localhost:8080"),
+        (Settings(public_url="https://id.example.org/"), "https://id.example.org"),
+        (Settings(public_url="https://example.org/id"), "https://example.org/id"),
+    ],
+)
+def test_addresses_start_with_the_public_url_or_where_it_listens(settings: Settings, url: str) -> None:
+    assert settings.base_url == url
+    assert settings.page_url("t") == f"{url}/challenge/t"
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("port", 65536),
+        ("port", "80"),
+        ("ssh_port", 0),
+        ("lifetime", 29),
+        ("lifetime", 601),
+        ("ssh_host", "-oProxyCommand=x"),
+        ("ssh_host", "a b"),
+        ("ssh_host", "host;reboot"),
+        ("ssh_user", "-l"),
+        ("ssh_user", "$(id)"),
+        ("public_url", "id.example.org"),
+        ("public_url", "ftp://id.example.org"),
+        ("colour", "green"),
+    ],
+)
+def test_what_cannot_be_right_is_refused_and_named(tmp_path: Path, member: str, value: object) -> None:
+    (tmp_path / "identity.json").write_text(json.dumps({member: value}))
+    with pytest.raises(ConfigurationError, match=f"identity.json: {member}: "):
+        settings_of.load(tmp_path)
+
+
+def test_what_was_saved_is_loaded_again(tmp_path: Path) -> None:
+    settings = Settings(port=9, public_url="https://id.example.org", database="postgresql://db/sshaft")
+    settings_of.save(tmp_path, settings)
+    assert settings_of.load(tmp_path) == settings
+    assert stat.S_IMODE((tmp_path / "identity.json").stat().st_mode) == 0o600
+
+
+def test_settings_that_are_no_json_are_a_configuration_error(tmp_path: Path) -> None:
+    (tmp_path / "identity.json").write_text("{")
+    with pytest.raises(ConfigurationError, match=r"identity\.json: "):
+        settings_of.load(tmp_path)
+
+
+def test_without_settings_the_error_names_init(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="init"):
+        settings_of.load(tmp_path)
+    with pytest.raises(ConfigurationError, match="init"):
+        settings_of.load_key(tmp_path)
+
+
+def test_the_key_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> None:
+    settings_of.make_key(tmp_path)
+    key = settings_of.load_key(tmp_path)
+    settings_of.make_key(tmp_path)
+    assert settings_of.load_key(tmp_path) == key
+    assert len(key) == 32
+    assert stat.S_IMODE((tmp_path / "hmac.key").stat().st_mode) == 0o600
+
+
+def test_a_key_of_another_length_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "hmac.key").write_bytes(b"short")
+    with pytest.raises(ConfigurationError, match="exactly 32 bytes"):
+        settings_of.load_key(tmp_path)

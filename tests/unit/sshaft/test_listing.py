@@ -1,0 +1,380 @@
+"""What the agent reads in a list answer, and what a key may then do. Answers are taken as hostile."""
+
+import json
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import public_keys
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sshaft import listing, public_key
+from sshaft.errors import IdentityServiceError
+from sshaft.listing import AMBIGUOUS, CODELESS, EXPIRED, Entry, Grant, decide
+from sshaft.public_key import DEFAULT_TYPES
+
+KEY = public_keys.ed25519()
+SK_KEY = public_keys.sk_ed25519()
+FINGERPRINT = public_key.parse(KEY).fingerprint
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+GOOD = {"user": "good", "authorized_key": public_keys.ed25519("good") + " good@laptop"}
+
+CONTRACT = json.loads((Path(__file__).parents[2] / "contract" / "list.json").read_text())
+
+
+def read(*items: Any) -> listing.Listing:
+    return listing.parse(json.dumps(items).encode(), DEFAULT_TYPES)
+
+
+def only(item: dict[str, Any]) -> Entry:
+    (entry,) = read(item).all()
+    return entry
+
+
+# --- parse
+
+
+@pytest.mark.parametrize("example", CONTRACT["examples"], ids=lambda example: example["name"])
+def test_list_answers_of_the_contract_are_read_as_it_says(example: dict[str, Any]) -> None:
+    entries = list(read(*example["answer"]).all())
+    assert len(entries) == len(example["read"])
+    for entry, expected in zip(entries, example["read"], strict=True):
+        shown = {
+            "user": entry.user,
+            "fingerprint": entry.key.fingerprint,
+            "pending": entry.pending,
+            "needs_code": entry.needs_code,
+            "challenge": entry.challenge,
+            "app": entry.app,
+            "verify_required": entry.verify_required,
+            "expires_at": entry.expires_at.strftime("%Y-%m-%dT%H:%M:%SZ") if entry.expires_at else None,
+        }
+        assert shown == shown | expected
+
+
+def test_fingerprints_in_the_contract_are_those_of_its_keys() -> None:
+    keys = CONTRACT["keys"]
+    assert public_key.parse(keys["software"]).fingerprint == keys["software_fingerprint"]
+    assert public_key.parse(keys["security_key"]).fingerprint == keys["security_key_fingerprint"]
+
+
+def test_list_of_the_originals_server_is_read() -> None:
+    entry = only({"user": "alice", "authorized_key": KEY + " alice@laptop"})
+    assert entry == Entry("alice", public_key.parse(KEY))
+    assert entry.pending
+    assert not entry.needs_code
+
+
+def test_keys_are_found_by_their_fingerprint() -> None:
+    found = read({"user": "alice", "authorized_key": KEY}, {"user": "bob", "authorized_key": SK_KEY})
+    assert [entry.user for entry in found.of(FINGERPRINT)] == ["alice"]
+    assert found.of("SHA256:" + "A" * 43) == ()
+
+
+LEFT_OUT = [
+    None,
+    True,
+    0,
+    1.5,
+    "text",
+    [],
+    [GOOD],
+    {},
+    {"user": "a"},
+    {"authorized_key": KEY},
+    {"user": None, "authorized_key": KEY},
+    {"user": 1, "authorized_key": KEY},
+    {"user": ["a"], "authorized_key": KEY},
+    {"user": {"$ne": ""}, "authorized_key": KEY},
+    {"user": "", "authorized_key": KEY},
+    {"user": "a" * 257, "authorized_key": KEY},
+    {"user": "a" * 65536, "authorized_key": KEY},
+    {"user": "a\nb", "authorized_key": KEY},
+    {"user": "a\r", "authorized_key": KEY},
+    {"user": "a\0b", "authorized_key": KEY},
+    {"user": "a\x1b[2J", "authorized_key": KEY},
+    {"user": "a\u2028b", "authorized_key": KEY},
+    {"user": "a\u202eb", "authorized_key": KEY},
+    {"user": "a\u200bb", "authorized_key": KEY},
+    {"user": "a\u00a0b", "authorized_key": KEY},
+    {"user": "a\ud800", "authorized_key": KEY},
+    {"user": "a", "authorized_key": None},
+    {"user": "a", "authorized_key": [KEY]},
+    {"user": "a", "authorized_key": ""},
+    {"user": "a", "authorized_key": "x" * 65536},
+    {"user": "a", "authorized_key": KEY + " " + "x" * 65536},
+    {"user": "a", "authorized_key": f'command="id" {KEY}'},
+    {"user": "a", "authorized_key": f"cert-authority {KEY}"},
+    {"user": "a", "authorized_key": f'{KEY}\ncommand="id" {KEY}'},
+    {"user": "a", "authorized_key": f"{KEY}\0"},
+    {"user": "a", "authorized_key": f'x" {KEY}'},
+    {"user": "a", "authorized_key": KEY.replace("ssh-ed25519", "ssh-rsa")},
+    {"user": "a", "authorized_key": "$(id)"},
+    {"user": "a", "authorized_key": KEY, "challenge": ""},
+    {"user": "a", "authorized_key": KEY, "challenge": 7},
+    {"user": "a", "authorized_key": KEY, "challenge": ["c"]},
+    {"user": "a", "authorized_key": KEY, "challenge": "c" * 65536},
+    {"user": "a", "authorized_key": KEY, "binding": "code_back"},
+    {"user": "a", "authorized_key": KEY, "binding": "CODE_IN"},
+    {"user": "a", "authorized_key": KEY, "binding": ""},
+    {"user": "a", "authorized_key": KEY, "binding": None},
+    {"user": "a", "authorized_key": KEY, "binding": 1},
+    {"user": "a", "authorized_key": KEY, "verify_required": True},
+    {"user": "a", "authorized_key": KEY, "verify_required": "maybe"},
+    {"user": "a", "authorized_key": KEY, "verify_required": None},
+    {"user": "a", "authorized_key": KEY, "verify_required": [True]},
+    {"user": "a", "authorized_key": KEY, "expires_at": "tomorrow"},
+    {"user": "a", "authorized_key": KEY, "expires_at": "2026-11-22T12:05:00"},
+    {"user": "a", "authorized_key": KEY, "expires_at": float("nan")},
+    {"user": "a", "authorized_key": KEY, "expires_at": float("inf")},
+    {"user": "a", "authorized_key": KEY, "expires_at": 1e300},
+    {"user": "a", "authorized_key": KEY, "expires_at": []},
+    {"user": "a", "authorized_key": KEY, "expires_at": "9999-12-31T23:59:59-14:00"},
+    {"user": "a", "authorized_key": KEY, "expires_at": "0001-01-01T00:00:00+14:00"},
+    {"user": "a", "authorized_key": KEY, "context": "Webmail"},
+    {"user": "a", "authorized_key": KEY, "context": {"app": 1}},
+]
+
+
+@pytest.mark.parametrize("item", LEFT_OUT, ids=lambda item: ascii(item)[:60])
+def test_bad_entry_is_left_out_and_counted_and_the_others_stay(item: Any) -> None:
+    found = read(GOOD, item, GOOD, item)
+    assert [entry.user for entry in found.all()] == ["good", "good"]
+    assert sum(found.left_out.values()) == 2
+    (reason,) = found.left_out
+    assert reason.isascii()
+    assert reason.isprintable()
+    assert len(reason) < 100
+    assert "x" * 50 not in reason
+
+
+@pytest.mark.parametrize(
+    "user", ["a;id", "$(id)", '"', "'", "-rf", "--user=x", "José", "李", "a b", "%s", "../x", "a\\"]
+)
+def test_users_with_signs_stay_for_they_never_stand_in_a_line_of_the_agent(user: str) -> None:
+    assert only({"user": user, "authorized_key": KEY}).user == user
+
+
+@pytest.mark.parametrize("comment", ['"; id #', " two words", "\t", ' \\"', " é李", " \ud800"])
+def test_nothing_of_a_key_but_type_and_data_is_kept(comment: str) -> None:
+    assert str(only({"user": "a", "authorized_key": f"{KEY} {comment}"}).key) == KEY
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b"{}",
+        b'{"entries": []}',
+        b'"[]"',
+        b"1",
+        b"NaN",
+        b"[",
+        b"[}",
+        b"[]x",
+        b"[] []",
+        b"\xef\xbb\xbf[",
+        b"\xff\xfe[\x00]\x00x",
+        b'["\xff"]',
+        b"<!doctype html><title>Sign in</title>",
+        b"[" * 100_000,
+        b"[" * 100_000 + b"]" * 100_000,
+        b'[{"user":' * 50_000,
+        b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+        b"[" + b"9" * 100_000 + b"]",
+        b"\0" * 1000,
+        b" " * 100_000,
+    ],
+    ids=lambda body: repr(body[:24]),
+)
+def test_answer_that_is_no_list_is_broken(body: bytes) -> None:
+    with pytest.raises(IdentityServiceError) as error:
+        listing.parse(body, DEFAULT_TYPES)
+    assert str(error.value).isprintable()
+    assert len(str(error.value)) < 200
+
+
+def test_more_entries_than_the_limit_are_refused_and_the_limit_itself_is_not() -> None:
+    assert list(listing.parse(b"[" + b"0," * 49_999 + b"0]", DEFAULT_TYPES).all()) == []
+    with pytest.raises(IdentityServiceError, match="50000"):
+        listing.parse(b"[" + b"0," * 50_000 + b"0]", DEFAULT_TYPES)
+
+
+def test_half_a_surrogate_pair_in_one_comment_takes_no_other_key_away() -> None:
+    body = b'[{"user": "eve", "authorized_key": "x \\ud800"}, ' + json.dumps(GOOD).encode() + b"]"
+    found = listing.parse(body, DEFAULT_TYPES)
+    assert [entry.user for entry in found.all()] == ["good"]
+    assert sum(found.left_out.values()) == 1
+
+
+def test_types_that_are_not_allowed_are_left_out() -> None:
+    body = json.dumps([GOOD, {"user": "b", "authorized_key": SK_KEY}]).encode()
+    assert [entry.user for entry in listing.parse(body, ("ssh-ed25519",)).all()] == ["good"]
+
+
+@pytest.mark.parametrize(
+    ("item", "pending"), [({}, True), ({"challenge": "c"}, True), ({"challenge": None}, False)], ids=str
+)
+def test_null_challenge_means_nothing_is_pending_and_none_a_server_without_challenges(
+    item: dict[str, Any], pending: bool
+) -> None:
+    assert only({"user": "a", "authorized_key": KEY, **item}).pending is pending
+
+
+def test_times_are_read_as_utc() -> None:
+    entry = only({"user": "a", "authorized_key": KEY, "challenge": "c", "expires_at": "2026-11-22T13:00:00+02:00"})
+    assert entry.expires_at == datetime(2026, 11, 22, 11, tzinfo=UTC)
+    assert entry.expires_at.utcoffset() == timedelta(0)
+
+
+anything: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=8,
+)
+nearly_entries = st.fixed_dictionaries(
+    {"user": st.text(max_size=8) | anything, "authorized_key": st.sampled_from([KEY, SK_KEY, "x"]) | anything},
+    optional={
+        "challenge": anything,
+        "expires_at": st.text(max_size=30) | anything | st.datetimes().map(lambda time: time.isoformat() + "+14:00"),
+        "binding": st.sampled_from(["code_in", "none"]) | anything,
+        "verify_required": st.booleans() | anything,
+        "context": anything,
+    },
+)
+
+
+@given(st.lists(anything | nearly_entries, max_size=6))
+def test_any_list_is_read_without_a_crash_and_the_good_entry_stays(items: list[Any]) -> None:
+    found = read(*items, GOOD)
+    entries = list(found.all())
+    assert "good" in [entry.user for entry in entries]
+    assert len(entries) + sum(found.left_out.values()) == len(items) + 1
+    for fingerprint in found.entries:
+        grant = decide(found.of(fingerprint), NOW)
+        assert grant is None or isinstance(grant, str | Grant)
+
+
+@given(st.binary(max_size=60) | anything.map(lambda value: json.dumps(value).encode()))
+def test_any_body_is_read_or_broken(body: bytes) -> None:
+    try:
+        listing.parse(body, DEFAULT_TYPES)
+    except IdentityServiceError:
+        return
+
+
+# --- decide
+
+ALICE = Entry("alice", public_key.parse(KEY), challenge="c1", expires_at=NOW + timedelta(minutes=5), needs_code=True)
+
+
+def entry(**more: Any) -> Entry:
+    return Entry(**({name: getattr(ALICE, name) for name in ALICE.__dataclass_fields__} | more))
+
+
+def registered(user: str = "alice") -> Entry:
+    return entry(user=user, pending=False, challenge=None, expires_at=None, needs_code=False)
+
+
+def base(user: str = "alice") -> Entry:
+    return Entry(user, public_key.parse(KEY))
+
+
+LATER = NOW + timedelta(minutes=6)
+PAST = NOW - timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("entries", "decision"),
+    [
+        ((), None),
+        ((ALICE, entry(user="bob", challenge="c2")), AMBIGUOUS),
+        ((ALICE, entry(user="bob")), AMBIGUOUS),
+        ((base(), base("bob")), AMBIGUOUS),
+        ((base(), registered(), base("bob")), AMBIGUOUS),
+        # the other user's is over by our clock, the server says it is not: better nobody than the wrong one
+        ((ALICE, entry(user="bob", expires_at=PAST)), AMBIGUOUS),
+        ((entry(expires_at=NOW),), EXPIRED),
+        ((entry(expires_at=PAST),), EXPIRED),
+        ((entry(expires_at=PAST), registered()), EXPIRED),
+        ((entry(needs_code=False), entry(challenge="c2", needs_code=False)), CODELESS),
+        ((ALICE, entry(challenge="c2", needs_code=False)), CODELESS),
+        ((ALICE, base()), CODELESS),
+    ],
+)
+def test_key_opens_nothing(entries: tuple[Entry, ...], decision: str | None) -> None:
+    assert decide(entries, NOW) == decision
+    assert decide(tuple(reversed(entries)), NOW) == decision
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        ((ALICE,), {"pending": True, "challenge": "c1", "needs_code": True, "knows_challenges": True}),
+        ((base(),), {"pending": True, "challenge": None, "needs_code": False, "knows_challenges": False}),
+        ((registered(),), {"pending": False, "challenge": None, "needs_code": False, "knows_challenges": True}),
+        ((registered(), ALICE), {"pending": True, "challenge": "c1", "user": "alice"}),
+        ((registered("bob"), ALICE), {"pending": True, "challenge": "c1", "user": "alice"}),
+        ((registered("bob"), base()), {"pending": True, "user": "alice"}),
+        ((ALICE, ALICE), {"challenge": "c1", "expires_at": ALICE.expires_at}),
+        ((base(), base()), {"challenge": None, "pending": True, "knows_challenges": False}),
+        (
+            (ALICE, entry(challenge="c2", expires_at=LATER)),
+            {"challenge": None, "needs_code": True, "expires_at": LATER, "knows_challenges": True},
+        ),
+        ((ALICE, entry(challenge="c2", expires_at=PAST)), {"challenge": "c1", "expires_at": ALICE.expires_at}),
+        ((ALICE, entry(challenge="c2", expires_at=PAST, needs_code=False)), {"challenge": "c1", "needs_code": True}),
+        ((entry(expires_at=None),), {"challenge": "c1", "expires_at": None}),
+        ((ALICE, entry(challenge="c2", verify_required=True)), {"verify_required": True, "challenge": None}),
+        ((ALICE,), {"verify_required": False}),
+    ],
+)
+def test_key_may_present_itself_for_its_user(entries: tuple[Entry, ...], expected: dict[str, Any]) -> None:
+    for order in (entries, tuple(reversed(entries))):
+        grant = decide(order, NOW)
+        assert isinstance(grant, Grant)
+        assert {name: getattr(grant, name) for name in expected} == expected
+        assert grant.key == ALICE.key
+
+
+several = st.lists(
+    st.builds(
+        entry,
+        user=st.sampled_from(["alice", "bob"]),
+        pending=st.booleans(),
+        challenge=st.sampled_from([None, "c1", "c2"]),
+        expires_at=st.sampled_from([None, PAST, LATER]),
+        needs_code=st.booleans(),
+        verify_required=st.booleans(),
+    ),
+    max_size=4,
+)
+
+
+@given(several)
+def test_whatever_is_listed_a_grant_is_for_the_only_user_who_waits(entries: list[Entry]) -> None:
+    grant = decide(tuple(entries), NOW)
+    if not isinstance(grant, Grant) or not grant.pending:
+        return
+    waiting = [each for each in entries if each.pending]
+    current = [each for each in waiting if each.expires_at is None or each.expires_at > NOW]
+    assert {each.user for each in waiting} == {grant.user}
+    assert grant.expires_at is None or grant.expires_at > NOW
+    assert grant.needs_code is any(each.needs_code for each in current)
+    assert grant.verify_required is any(each.verify_required for each in current)
+    if grant.challenge is None and len({each.challenge for each in current}) > 1:
+        assert grant.needs_code  # or nothing would choose among them
+
+
+def test_a_full_list_is_read_in_time_for_one_login(record_property: Callable[[str, object], None]) -> None:
+    items = [{"user": f"user{i}", "authorized_key": public_keys.ed25519(str(i))} for i in range(10_000)]
+    body = json.dumps(items).encode()
+    began = time.monotonic()
+    assert len(listing.parse(body, DEFAULT_TYPES).entries) == 10_000
+    record_property("seconds", time.monotonic() - began)
+    assert time.monotonic() - began < 2

@@ -1,0 +1,42 @@
+"""The service as the page's tests drive it: by its commands and over HTTP."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The service: its command line, its address, and a client that may do everything."""
+
+    directory: Path
+    url: str
+    secret: str
+    fingerprint: str
+
+    def run(self, *arguments: str) -> str:
+        return command(self.directory, *arguments)
+
+    def open(self, *options: str) -> dict[str, str]:
+        opened: dict[str, str] = json.loads(self.run("challenge", "open", "alice", "--json", *options))
+        return opened | {"page_url": self.url + opened["page_url"][opened["page_url"].index("/challenge/") :]}
+
+    def accept(self, opened: dict[str, str], code: str | None = None) -> requests.Response:
+        body = {"challenge": opened["id"], "code": code or opened["code"], "fingerprint": self.fingerprint}
+        return self.post("/api/v1/mfa/ssh/accept", body)
+
+    def post(self, path: str, body: dict[str, Any]) -> requests.Response:
+        form = {"grant_type": "client_credentials", "client_id": "test", "client_secret": self.secret}
+        token = requests.post(f"{self.url}/oauth2/token", data=form, timeout=5).json()["access_token"]
+        headers = {"Authorization": f"Bearer {token}"}
+        return requests.post(self.url + path, json={"user": "alice"} | body, headers=headers, timeout=5)
+
+
+def command(directory: Path, *arguments: str) -> str:
+    line = [sys.executable, "-m", "sshaft", "identity", "--directory", str(directory), *arguments]
+    return subprocess.run(line, check=True, capture_output=True, text=True, timeout=30).stdout
