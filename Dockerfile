@@ -26,9 +26,10 @@ RUN /build/bin/pip wheel --no-cache-dir --disable-pip-version-check --no-index -
 
 FROM ${BASE}
 # The host keys that Debian's package makes would be the same in every container of this image.
-# A program that gains rights when it is started (su, passwd, ssh-keysign) has no task here.
+# A program that gains rights when it is started (su, passwd, ssh-keysign) has no task here. Without
+# systemd-standalone-sysusers Debian's sshd would bring all of systemd.
 RUN apt-get update \
- && apt-get install -y --no-install-recommends openssh-server python3 \
+ && apt-get install -y --no-install-recommends openssh-server python3 systemd-standalone-sysusers \
  && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/* /etc/ssh/ssh_host_*_key* \
  && find / -xdev -type f -perm /6000 -exec chmod a-s {} +
 # The ids never change: files on the host are given to them. Nobody can log in by password ("*"), and the homes hold nothing.

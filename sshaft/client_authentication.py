@@ -2,6 +2,7 @@
 
 import secrets
 import time
+import warnings
 from base64 import b64encode
 from typing import Any
 from urllib.parse import quote_plus
@@ -52,6 +53,8 @@ def _assertion(config: Config, now: float) -> str:
         from joserfc.jwk import ECKey, OKPKey, RSAKey  # noqa: PLC0415
     except ImportError:
         raise ConfigurationError("private_key_jwt needs joserfc: pip install 'sshaft[private-key-jwt]'") from None
+    # The operator chose the older name for a server that knows no other; stderr is for events.
+    warnings.filterwarnings("ignore", "EdDSA is deprecated")
     algorithm = config.private_key_algorithm
     kind = ECKey if algorithm.startswith("ES") else OKPKey if algorithm.startswith("Ed") else RSAKey
     header = {"alg": algorithm} | ({"kid": config.private_key_id} if config.private_key_id else {})

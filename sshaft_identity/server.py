@@ -24,11 +24,16 @@ def listen(host: str, port: int) -> socket.socket:
     """A listening socket; port 0 takes a free one. Raises `ListenError`."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address[:2], family=family, backlog=1024)
+        listening = socket.create_server(address[:2], family=family, backlog=1024)
     except OSError as error:
         # create_server puts the address into strerror again; getaddrinfo's own numbers are below zero.
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         raise ListenError(f"cannot listen on {bracketed(host)}:{port}: {reason}") from error
+
+    # asyncio does this only for sockets that name their protocol, and create_server's do not. Without it the second
+    # half of every answer on a kept connection waits 40 ms for the peer's delayed acknowledgement.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
 
 def serve(app: Starlette, listening: socket.socket) -> None:

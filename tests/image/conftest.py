@@ -8,18 +8,16 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from image import documented
 from image.container_engine import Engine, UnavailableError, private_engine, running_engine
-from image.documented import CHECKOUT, Factor, Mounts, Site
+from image.containers import CHECKOUT, SUITE, Checkout, Factor, Mounts, Site, StartFactor, start_identity
+from image.containers import start_factor as start
 
 HERE = Path(__file__).parent
-SUITE = os.environ.get("SUITE", "trixie")
 BASE = f"debian:{SUITE}-slim"
 IMAGE = "sshaft:tests"
 BASE_DAYS = 14  # then its security updates are too old to say anything about an image built today
@@ -38,8 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
     try:
-        if os.geteuid() != 0:
-            raise UnavailableError("needs root: what is mounted has owners")
+        _need_root()
         running = running_engine()
         if running is not None:
             _have_base(running)
@@ -55,6 +52,11 @@ def engine() -> Iterator[Engine]:
         if os.environ.get("CI") == "true":
             pytest.fail(str(error))
         pytest.skip(str(error))
+
+
+def _need_root() -> None:
+    if os.geteuid() != 0:
+        raise UnavailableError("needs root: what is mounted has owners")
 
 
 def _have_base(engine: Engine) -> None:
@@ -79,14 +81,6 @@ def _base_tar() -> Path:
     if made.returncode != 0:
         raise UnavailableError(f"no base of Debian's packages: {made.stderr[-1000:]}")
     return part.replace(tar)
-
-
-@dataclass(frozen=True)
-class Checkout:
-    """A copy of the project, with secrets lying about in it as they do in real ones."""
-
-    directory: Path
-    secret: str
 
 
 @pytest.fixture(scope="session")
@@ -121,8 +115,6 @@ def image(engine: Engine, checkout: Checkout, tmp_path_factory: pytest.TempPathF
 
 # --- containers of it
 
-StartFactor = Callable[..., Factor]
-
 
 @pytest.fixture
 def mounts(tmp_path: Path) -> Mounts:
@@ -131,14 +123,14 @@ def mounts(tmp_path: Path) -> Mounts:
 
 @pytest.fixture
 def start_factor(engine: Engine, image: str, mounts: Mounts) -> Iterator[StartFactor]:
-    """Starts factors of this test, with the documented options unless told otherwise; no identity service."""
-    started = []
+    """Starts factors of this test: `containers.start_factor` with this test's mounts. No identity service."""
+    started: list[Factor] = []
 
-    def start(options: list[str] | None = None, **how: Any) -> Factor:
-        started.append(documented.start_factor(engine, image, mounts, options, **how))
+    def start_one(*options: Any, **more: Any) -> Factor:
+        started.append(start(engine, image, mounts, *options, **more))
         return started[-1]
 
-    yield start
+    yield start_one
     for factor in started:
         engine.remove(factor.container)
 
@@ -161,6 +153,6 @@ def site(engine: Engine, image: str, tmp_path_factory: pytest.TempPathFactory) -
     once = ("--rm", "-i", "--user=sshaft-identity", f"-v={volume}:/var/lib/sshaft-identity")
     printed = engine("run", *once, image, "sh", "-c", SET_UP, text=keys[0].with_suffix(".pub").read_text()).stdout
     mounts = Mounts(directory / "mounts", json.loads(printed)["client_secret"])
-    factor = _start_factor(engine, image, mounts, factor_options())
+    factor = start(engine, image, mounts)
     identity = start_identity(engine, image, factor, volume)
     return Site(engine, factor, identity, volume, *keys)

@@ -116,7 +116,7 @@ def test_the_copy_button_works_by_keyboard(identity: Identity, browser: WebDrive
 @pytest.mark.parametrize("width", [320, 390, 1280])
 def test_nothing_needs_scrolling_sideways(identity: Identity, browser: WebDriver, width: int) -> None:
     metrics: dict[str, Any] = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)  # type: ignore[attr-defined]
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     browser.get(identity.open("--app", "A very long name of an application " + "w" * 80)["page_url"])
     assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth") is True
 
@@ -124,7 +124,7 @@ def test_nothing_needs_scrolling_sideways(identity: Identity, browser: WebDriver
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_has_contrast_enough_in_light_and_in_dark(identity: Identity, browser: WebDriver, scheme: str) -> None:
     features = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})  # type: ignore[attr-defined]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
     browser.get(identity.open("--app", "Wiki")["page_url"])
     card = browser.find_element(By.TAG_NAME, "main").value_of_css_property("background-color")
     for selector in ("h1", "#sentence", "#command", "#copy", ".facts", ".note", ".for"):

