@@ -3,11 +3,14 @@
 # There is no "# syntax=" line on purpose: it would fetch a frontend image.
 ARG BASE=docker.io/library/debian:trixie-slim
 
+# No versions are asked of apt (DL3008): Debian keeps one of each package, the one with the security updates.
 FROM ${BASE} AS build
+# hadolint ignore=DL3008
 RUN apt-get update \
  && apt-get install -y --no-install-recommends python3 python3-venv \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 COPY requirements.lock requirements-dev.lock ./
 # pip and the build backend stay in /build: what runs later needs neither. setuptools has its hash in requirements-dev.lock only.
 # Both secrets are optional, for networks with a package index or a certificate authority of their own.
@@ -15,19 +18,18 @@ RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf --mount=type=secret,id=
     python3 -m venv /build \
  && python3 -m venv --without-pip /opt/sshaft \
  && awk '/^[^ #]/ { wanted = /^setuptools==/ } wanted' requirements-dev.lock >build.lock \
- && /build/bin/pip install --no-cache-dir --disable-pip-version-check --only-binary :all: --require-hashes -r build.lock \
- && /build/bin/pip --python /opt/sshaft/bin/python3 install --no-cache-dir --disable-pip-version-check \
-    --only-binary :all: --no-deps --require-hashes -r requirements.lock
+ && /build/bin/pip install --only-binary :all: --require-hashes -r build.lock \
+ && /build/bin/pip --python /opt/sshaft/bin/python3 install --only-binary :all: --no-deps --require-hashes -r requirements.lock
 COPY . .
 # A wheel, not an editable install: nobody can write to it, and its .pyc files are made here, once.
-RUN /build/bin/pip wheel --no-cache-dir --disable-pip-version-check --no-index --no-deps --no-build-isolation --wheel-dir wheels . \
- && /build/bin/pip --python /opt/sshaft/bin/python3 install --no-cache-dir --disable-pip-version-check --no-index --no-deps \
-    wheels/*.whl
+RUN /build/bin/pip wheel --no-index --no-deps --no-build-isolation --wheel-dir wheels . \
+ && /build/bin/pip --python /opt/sshaft/bin/python3 install --no-index --no-deps wheels/*.whl
 
 FROM ${BASE}
 # The host keys that Debian's package makes would be the same in every container of this image.
 # A program that gains rights when it is started (su, passwd, ssh-keysign) has no task here. Without
 # systemd-standalone-sysusers Debian's sshd would bring all of systemd.
+# hadolint ignore=DL3008
 RUN apt-get update \
  && apt-get install -y --no-install-recommends openssh-server python3 systemd-standalone-sysusers \
  && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/* /etc/ssh/ssh_host_*_key* \

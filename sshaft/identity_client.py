@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import tenacity
-from pydantic import BaseModel, FiniteFloat, StringConstraints, ValidationError
+from pydantic import BaseModel, BeforeValidator, FiniteFloat, StringConstraints, ValidationError
 
 from sshaft import client_authentication, listing
 from sshaft.access_token import AccessToken, AccessTokens, usable_until
@@ -27,11 +27,16 @@ class _TokenAnswer(BaseModel):
     expires_in: FiniteFloat | None = None
 
 
+def _only(kind: type) -> BeforeValidator:
+    """A member of another type counts as absent: it must not take the other one with it."""
+    return BeforeValidator(lambda value: value if type(value) is kind else None)
+
+
 class _Problem(BaseModel):
     """The part of a refusal (RFC 9457) that decides what the person is told."""
 
-    error: str | None = None
-    attempts_left: int | None = None
+    error: Annotated[str | None, _only(str)] = None
+    attempts_left: Annotated[int | None, _only(int)] = None
 
 
 @dataclass(frozen=True)

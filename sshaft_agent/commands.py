@@ -72,9 +72,10 @@ def status(directory: Path, *, as_json: bool) -> None:
         kind, answer = agent_socket.ask(path, "status", {})
     except agent_socket.AgentUnavailableError as error:
         raise _NotRunningError(str(error)) from None
-    if kind != "status":
-        raise _NotRunningError(f"the agent at {path} gives no status")
-    facts = json.loads(answer["json"])
+    try:
+        facts = dict(json.loads(answer["json"]))
+    except (KeyError, TypeError, ValueError):
+        raise _NotRunningError(f"what answers at {path} ({kind}) gives no status") from None
     if as_json:
         click.echo(json.dumps(facts))
         return

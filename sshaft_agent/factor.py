@@ -4,12 +4,13 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sshaft import authorized_keys, listing, log, public_key
 from sshaft.deadline import Deadline
-from sshaft.errors import IdentityServiceError, InvalidKeyError
+from sshaft.errors import InvalidKeyError, SshaftError
 from sshaft.identity_client import Claim, IdentityClient, Outcome
 from sshaft.listing import Grant
 from sshaft_agent.lookup import SLACK, Lookups
@@ -97,7 +98,7 @@ class Factor:
         logger = log.get_logger().bind(request_id=ticket.request_id, user=ticket.grant.user)
         try:
             outcome = await self._report(kind, question, ticket)
-        except (IdentityServiceError, TimeoutError) as error:
+        except (SshaftError, TimeoutError) as error:
             logger.warning("login.failed", message=str(error) or "no answer in time")
             outcome = Outcome("unavailable")
         facts = {
@@ -155,7 +156,9 @@ class Factor:
         outcome = await self._send(kind, grant, code, client_ip, request_id, request_id)
         if outcome.state in OVER and (code is not None or kind == "reject"):
             # What we remembered of the list was old: the person has started the login again since.
-            newer = await self._newer(grant, request_id)
+            newer = None
+            with suppress(SshaftError):  # then the first answer stands
+                newer = await self._newer(grant, request_id)
             if newer is not None and newer.challenge != grant.challenge:
                 return await self._send(kind, newer, code, client_ip, f"{request_id}-again", request_id)
         return outcome

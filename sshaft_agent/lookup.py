@@ -57,8 +57,9 @@ class Lookups:
         """The entries of one key. Raises `IdentityServiceError`, at once while the breaker is open."""
         self.asked += 1
         if self._first is not None and not self._first.done():
-            # The first answer tells whether this server filters; if not, it has answered all who wait here.
-            await asyncio.wait([self._first])
+            # The first answer tells whether this server filters; if not, it has answered all who wait here. If there
+            # is none, nobody who waits here would get a better one.
+            await asyncio.shield(self._first)
         question = EVERYTHING if self._lists_everything else fingerprint
         known = None if fresh else self._remembered.get(question)
         if known is not None and self._clock() < known[0]:
@@ -85,6 +86,8 @@ class Lookups:
             listing = await asyncio.wait_for(call, seconds + SLACK)
         except Exception as error:
             # Whatever it was: a trial whose end is not reported would keep the breaker open for good.
+            if client is self._client:
+                self._first = None
             if breaker.failed(self._clock()):
                 log.get_logger().error("identity.down", message=str(error), request_id=request_id)
             if isinstance(error, TimeoutError):

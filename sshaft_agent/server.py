@@ -103,7 +103,10 @@ class Server:
                 self._connections.discard(task)
                 writer.close()
 
-        return await asyncio.start_unix_server(connected, sock=listening, limit=messages.MAX_MESSAGE)
+        # asyncio listens again, with a queue of 100 if it is not told
+        return await asyncio.start_unix_server(
+            connected, sock=listening, limit=messages.MAX_MESSAGE, backlog=sockets.BACKLOG
+        )
 
     async def _converse(
         self,

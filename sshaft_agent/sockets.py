@@ -82,7 +82,7 @@ def listen_for(user: Account, path: Path) -> socket.socket:
         directory.chmod(0o700 if own else 0o710)
         return _bind(path, 0o600 if own else 0o660, None if own else user.gid)
     except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror}") from None
+        raise ConfigurationError(f"{path}: {error.strerror or error}") from None
 
 
 def listen_for_status(path: Path) -> socket.socket:
@@ -90,7 +90,7 @@ def listen_for_status(path: Path) -> socket.socket:
     try:
         return _bind(path, 0o666, None)
     except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror}") from None
+        raise ConfigurationError(f"{path}: {error.strerror or error}") from None
 
 
 def peer_uid(connection: socket.socket) -> int:

@@ -9,8 +9,9 @@ from starlette.responses import JSONResponse, Response
 
 from sshaft.log import get_logger
 from sshaft_identity.app_state import rfc3339, state_of
+from sshaft_identity.attempts import Answer, Attempt
 from sshaft_identity.challenge import BINDING, Challenge, Verdict
-from sshaft_identity.challenges import Answer, Attempt, ListedKey
+from sshaft_identity.challenges import ListedKey
 from sshaft_identity.clients import Scope
 from sshaft_identity.codes import attempt_name
 from sshaft_identity.incoming import Identifier, Line, Message, UserName, bearer_of, message_of

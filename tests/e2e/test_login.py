@@ -249,10 +249,9 @@ def test_no_log_holds_a_code_a_ticket_or_a_secret(site: Site, keys: Keys) -> Non
         assert text not in logs
 
 
+@pytest.mark.root
 def test_agents_directories_are_closed_to_the_other_account(site: Site) -> None:
     place = site.sshd.place
-    if not place.accounts.separate:
-        pytest.skip("one account has all parts; ./dev test as root separates them")
     for account, forbidden in ((LOGIN, "keys"), (KEYS, "login")):
         process = place.popen(
             ["ls", site.agent.runtime / forbidden], account=account, stdout=subprocess.PIPE, stderr=subprocess.STDOUT

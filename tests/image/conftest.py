@@ -91,7 +91,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     shutil.copytree(CHECKOUT, directory, ignore=unwanted)
     (directory / "keys").mkdir()
     for name in ("config.json", ".env", "keys/ssh_host_ed25519_key", "client_secret", "docs/notes.md", "sshaft.pem"):
-        (directory / name).write_text(secret)
+        (directory / name).write_text(f"SECRET={secret}\n")  # compose reads .env
     return Checkout(directory, secret)
 
 

@@ -53,7 +53,8 @@ def test_agent_has_no_rights_and_cannot_gain_any(site: Site) -> None:
 
 
 def test_secret_and_code_stay_out_of_command_lines_environments_and_logs(site: Site, challenge: dict[str, Any]) -> None:
-    login = subprocess.Popen(site.factor.ssh(site.key), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    login = subprocess.Popen(site.factor.ssh(site.key), stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, text=True)
     assert login.stdin
     assert login.stdout
     with login:

@@ -10,8 +10,9 @@ from fakes.public_keys import ed25519
 from unit.identity.running import Clock, wrong
 
 from sshaft.public_key import parse
+from sshaft_identity.attempts import Answer, Attempt
 from sshaft_identity.challenge import MAX_TRIES, State, Verdict
-from sshaft_identity.challenges import KEPT, Answer, Attempt, Opened
+from sshaft_identity.challenges import KEPT, Opened
 from sshaft_identity.codes import attempt_name
 from sshaft_identity.store import Store
 

@@ -14,7 +14,7 @@ from unit.identity.running import Clock, new_store
 
 from sshaft.errors import ConfigurationError
 from sshaft.public_key import parse
-from sshaft_identity.challenges import Attempt
+from sshaft_identity.attempts import Attempt
 from sshaft_identity.clients import Scope
 from sshaft_identity.codes import Codes
 from sshaft_identity.database import Database

@@ -178,7 +178,8 @@ def test_status_outside_of_the_contract_is_a_failure(identity: IdentityServer, c
 
 
 @pytest.mark.parametrize(
-    ("left", "read"), [(4, 4), (0, 0), (-1, -1), ("4", 4), (4.5, None), ("four", None), ([], None), (None, None)]
+    ("left", "read"),
+    [(4, 4), (0, 0), (-1, -1), ("4", None), (True, None), (4.5, None), ("four", None), ([], None), (None, None)],
 )
 def test_odd_number_of_tries_takes_nothing_else_away(
     identity: IdentityServer, connect: Connect, left: object, read: int | None
@@ -369,7 +370,7 @@ AMBIGUOUS = {
     "504": Reply(504),
     "closed": Reply(write=lambda _: None),
     "reset": Reply(write=reset),
-    "broken off": Reply(write=lambda connection: connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Le")),
+    "broken off": Reply(write=lambda connection: connection.sendall(b"HTTP/1.1 2")),
 }
 
 

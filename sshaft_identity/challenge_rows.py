@@ -1,0 +1,64 @@
+"""A challenge as a row: how it is read, written, and taken one step on by a conditional UPDATE."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, select, update
+
+from sshaft_identity.challenge import Approval, Challenge, Context, State
+from sshaft_identity.tables import challenges
+
+is_pending = challenges.c.state == State.PENDING
+
+
+def of_user(user: str) -> Select[Any]:
+    return select(challenges).where(challenges.c.user_name == user).order_by(challenges.c.created_at)
+
+
+def read_again(connection: Connection, those: Iterable[Challenge]) -> list[Challenge]:
+    query = select(challenges).where(challenges.c.id.in_([each.id for each in those]))
+    return read_all(connection, query.order_by(challenges.c.created_at))
+
+
+def read_all(connection: Connection, query: Select[Any]) -> list[Challenge]:
+    return [_challenge(row) for row in connection.execute(query)]
+
+
+def columns(challenge: Challenge) -> dict[str, Any]:
+    return {
+        "id": challenge.id,
+        "user_name": challenge.user,
+        "client_id": challenge.client,
+        "state": challenge.state,
+        "tries": challenge.tries,
+        "code_hmac": challenge.code_hmac,
+        "app": challenge.context.app,
+        "ip": challenge.context.ip,
+        "user_agent": challenge.context.user_agent,
+        "created_at": challenge.created_at,
+        "expires_at": challenge.expires_at,
+    }
+
+
+def _challenge(row: Row[Any]) -> Challenge:
+    approval = row.accepted_at and Approval(row.accepted_at, row.fingerprint, row.key_type, row.client_ip)
+    return Challenge(
+        id=row.id,
+        user=row.user_name,
+        client=row.client_id,
+        context=Context(row.app, row.ip, row.user_agent),
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        state=State(row.state),
+        tries=row.tries,
+        attempt=row.attempt,
+        code_hmac=row.code_hmac,
+        approval=approval,
+    )
+
+
+def step(connection: Connection, identifier: str, state: State, now: datetime) -> bool:
+    """Whether it was pending, and now is in `state`."""
+    pending = update(challenges).where(challenges.c.id == identifier, is_pending, challenges.c.expires_at > now)
+    return connection.execute(pending.values(state=state)).rowcount == 1

@@ -1,0 +1,98 @@
+"""`sshaft demo`, as a new user meets it."""
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+COMMAND = [sys.executable, "-I", "-m", "sshaft", "demo"]
+
+
+def folder_of(output: str) -> Path:
+    found = re.search(r"/\S+/sshaft-demo-\w+", output)
+    assert found, output
+    return Path(found[0])
+
+
+def running_in(folder: Path) -> list[str]:
+    processes = subprocess.run(["ps", "-ww", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    return [line for line in processes.splitlines() if str(folder) in line]
+
+
+@contextmanager
+def running_demo(*options: str) -> Iterator["subprocess.Popen[str]"]:
+    demo = subprocess.Popen([*COMMAND, *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    try:
+        yield demo
+    finally:
+        demo.terminate()
+        demo.communicate(timeout=60)
+
+
+def words(output: str) -> list[str]:
+    """Without times, numbers and what differs between root and an ordinary user."""
+    plain = re.sub(r"/\S+/sshaft-demo-\w+", "DIR", output)
+    plain = re.sub(r"each part with its own account|all parts as you \(not root\)", "WHO", plain)
+    return re.sub(r"\d+", "0", plain).split()
+
+
+def test_demo_once_passes_as_the_readme_shows_and_leaves_nothing() -> None:
+    done = subprocess.run([*COMMAND, "--once"], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    shown = (ROOT / "README.md").read_text().split("```\n  0.63 s")[1].split("```")[0]
+    assert words(done.stdout) == words("  0.63 s" + shown)
+    folder = folder_of(done.stdout)
+    assert not folder.exists()
+    assert running_in(folder) == []
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_demo_that_is_interrupted_leaves_nothing(how: signal.Signals) -> None:
+    with running_demo() as demo:
+        assert demo.stdout is not None
+        output = ""
+        while "Ctrl-C" not in output:
+            line = demo.stdout.readline()
+            assert line, output
+            output += line
+        folder = folder_of(output)
+        assert len(running_in(folder)) >= 3
+        demo.send_signal(how)
+        output += demo.communicate(timeout=60)[0]
+        assert demo.returncode == 0
+    assert output.endswith("nothing is left running\n")
+    assert not folder.exists()
+    assert running_in(folder) == []
+
+
+def test_demo_that_is_interrupted_while_it_starts_leaves_nothing() -> None:
+    with running_demo("--once") as demo:
+        assert demo.stdout is not None
+        folder = folder_of(demo.stdout.readline())
+        time.sleep(0.3)
+        demo.send_signal(signal.SIGTERM)
+        demo.communicate(timeout=60)
+        assert demo.returncode == 130
+    assert not folder.exists()
+    assert running_in(folder) == []
+
+
+def test_demo_steps_over_taken_ports() -> None:
+    with socket.socket() as first, socket.socket() as second:
+        for taken in (first, second):
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+        ports = [first.getsockname()[1], second.getsockname()[1]]
+        options = ["--once", "--port", str(ports[0]), "--identity-port", str(ports[1])]
+        done = subprocess.run([*COMMAND, *options], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"127.0.0.1:{ports[1]} " not in done.stdout
+    assert f"port {ports[0]}," not in done.stdout

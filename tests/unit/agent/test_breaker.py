@@ -1,0 +1,60 @@
+"""The circuit breaker as a table of moves on a clock."""
+
+from sshaft_agent.breaker import LONGEST_PAUSE, THRESHOLD, Breaker
+
+
+def opened(now: float = 0.0) -> Breaker:
+    breaker = Breaker()
+    assert [breaker.failed(now) for _ in range(THRESHOLD)] == [False] * (THRESHOLD - 1) + [True]
+    assert breaker.is_open
+    return breaker
+
+
+def test_failures_in_a_row_open_it_and_others_do_not() -> None:
+    breaker = Breaker()
+    for _ in range(10):
+        for _ in range(THRESHOLD - 1):
+            assert breaker.allows(0)
+            assert not breaker.failed(0)
+        assert not breaker.succeeded()
+    assert not breaker.is_open
+    assert breaker.allows(0)
+
+
+def test_open_it_lets_nothing_out_but_one_trial_after_each_pause() -> None:
+    breaker = opened()
+    assert not breaker.allows(0)
+    assert not breaker.allows(0.99)
+    assert breaker.allows(1.0)
+    assert not breaker.allows(1.0)  # one at a time
+    assert not breaker.allows(60)
+
+
+def test_pauses_get_longer_up_to_a_limit() -> None:
+    breaker = opened()
+    now, pauses = 0.0, []
+    for _ in range(6):
+        step = 0.0
+        while not breaker.allows(now + step):
+            step += 0.25
+        pauses.append(step)
+        now += step
+        assert not breaker.failed(now)  # it was open already
+    assert pauses == [1, 2, 4, 8, LONGEST_PAUSE, LONGEST_PAUSE]
+
+
+def test_success_closes_it_and_says_so_once() -> None:
+    breaker = opened()
+    assert breaker.allows(1)
+    assert breaker.succeeded()
+    assert not breaker.is_open
+    assert not breaker.succeeded()
+    assert [breaker.failed(2) for _ in range(THRESHOLD)][-1]  # all the failures are needed again
+    assert breaker.allows(3)  # and the pause is short again
+
+
+def test_late_failures_of_calls_from_before_do_not_lengthen_the_pause() -> None:
+    breaker = opened()
+    for _ in range(100):
+        breaker.failed(0.5)
+    assert breaker.allows(1.5)

@@ -1,0 +1,34 @@
+"""sd_notify over real datagram sockets."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from sshaft_agent.notify import notify, reloading
+
+
+@pytest.mark.parametrize("kind", ["path", "abstract"])
+def test_states_arrive_in_one_datagram(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = f"{tmp_path}/notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(name if kind == "path" else "\0" + name)
+        manager.settimeout(2)
+        monkeypatch.setenv("NOTIFY_SOCKET", name if kind == "path" else "@" + name)
+        notify("READY=1", "STATUS=x")
+        assert manager.recv(100) == b"READY=1\nSTATUS=x"
+        reloading()
+        first, second = manager.recv(100).decode().split("\n")
+        assert first == "RELOADING=1"
+        assert int(second.removeprefix("MONOTONIC_USEC=")) > 0
+
+
+@pytest.mark.parametrize(
+    "address", [None, "", "relative", "vsock:2:1234", "/nowhere/notify", "@nobody", "/" + "x" * 200]
+)
+def test_no_service_manager_is_no_trouble(address: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if address is None:
+        monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    else:
+        monkeypatch.setenv("NOTIFY_SOCKET", address)
+    notify("READY=1")

@@ -1,0 +1,487 @@
+"""The agent as a real process: questions good and bad, signals, reload, drain, status, and starts that must fail."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import public_keys
+from fakes.agent_process import PROGRAM, AgentProcess
+from fakes.identity_server import ERROR, IdentityServer, reply_json
+from fakes.unix_server import UnixServer
+
+from sshaft import agent_socket, messages, public_key
+from sshaft.agent_socket import AgentUnavailableError
+
+KEY = public_keys.ed25519()
+TYPE, ENCODED = public_keys.of(KEY)
+QUESTION = {"type": TYPE, "key": ENCODED, "fingerprint": public_key.parse(KEY).fingerprint, "request_id": "0" * 32}
+SIGNED = {"key_type": TYPE, "key": ENCODED, "client_ip": "192.0.2.7"}
+root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root for separate accounts")
+
+WriteConfig = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[IdentityServer]:
+    with IdentityServer() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def shared(server: IdentityServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentProcess]:
+    """One agent for all tests that leave it as it was."""
+    place = tmp_path_factory.mktemp("agent")
+    config = place / "config.json"
+    config.write_text(json.dumps(server.config()))
+    config.chmod(0o600)
+    with AgentProcess(config, place / "run") as agent:
+        yield agent
+
+
+@pytest.fixture
+def pending(server: IdentityServer) -> Iterator[IdentityServer]:
+    server.entries = [{"user": "alice", "authorized_key": KEY}]
+    server.calls.clear()
+    yield server
+    server.entries = []
+    server.replies.clear()
+    server.delay = 0.0
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [*PROGRAM, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+
+
+def raw(path: Path, data: bytes) -> bytes:
+    """What the agent answers to these bytes."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(5)
+        connection.connect(str(path))
+        try:
+            connection.sendall(data)
+            answer = b""
+            while part := connection.recv(65536):
+                answer += part
+        except (ConnectionResetError, BrokenPipeError):
+            return b"reset"
+        return answer
+
+
+# --- questions
+
+
+@pytest.mark.usefixtures("pending")
+def test_one_login_from_key_to_accept(shared: AgentProcess, server: IdentityServer) -> None:
+    ticket = shared.ticket(QUESTION)
+    kind, answer = shared.ask("accept", ticket=ticket, **SIGNED)
+    assert (kind, answer["state"]) == ("result", "accepted")
+    assert server.accepted == ["alice"]
+    assert shared.ask("accept", ticket=ticket, **SIGNED) == ("result", {"state": "invalid_ticket"})
+
+
+def test_key_of_nobody_is_an_empty_answer(shared: AgentProcess) -> None:
+    assert shared.ask("keys", **QUESTION) == ("keys", {"lines": ""})
+
+
+BAD = {
+    "not ours": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n\n\n",
+    "no kind": b"sshaft/1 \n\n",
+    "another version": b"sshaft/2 keys\n\n",
+    "no field": b"sshaft/1 keys\nfingerprint\n\n",
+    "a field twice": b"sshaft/1 keys\na b\na c\n\n",
+    "a raw byte": b"sshaft/1 keys\na \xff\n\n",
+    "a bad escape": b"sshaft/1 keys\na %zz\n\n",
+    "nothing": b"\n\n",
+    "accept at keys": messages.encode("accept", {"ticket": "t", "key_type": TYPE, "key": ENCODED}),
+    "status at keys": messages.encode("status", {}),
+    "an unknown kind": messages.encode("reload", {}),
+}
+
+
+@pytest.mark.parametrize("data", BAD.values(), ids=BAD)
+def test_bad_message_is_answered_as_such(shared: AgentProcess, data: bytes) -> None:
+    assert raw(shared.keys, data) == b"sshaft/1 error\nreason bad_message\n\n"
+    assert shared.ask("status")[0] == "status"
+
+
+@pytest.mark.parametrize("path", ["login", "status_socket"])
+def test_kinds_are_answered_at_their_own_sockets_only(shared: AgentProcess, path: str) -> None:
+    assert raw(getattr(shared, path), messages.encode("keys", QUESTION)) == b"sshaft/1 error\nreason bad_message\n\n"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"type": TYPE},
+        QUESTION | {"key": "x" * 60_000},
+        QUESTION | {"fingerprint": "\0"},
+        QUESTION | {"request_id": 'x", "level": "'},
+    ],
+    ids=lambda fields: str(fields)[:40],
+)
+def test_whole_message_with_odd_fields_is_a_no(shared: AgentProcess, fields: dict[str, str]) -> None:
+    assert shared.ask("keys", **fields) == ("keys", {"lines": ""})
+
+
+def test_foreign_request_id_does_not_reach_the_service(pending: IdentityServer, shared: AgentProcess) -> None:
+    time.sleep(0.55)  # what the agent remembers of tests before is forgotten
+    pending.calls.clear()
+    shared.ask("keys", **QUESTION | {"request_id": "a\r\nX-Evil: 1"})
+    headers = pending.calls[-1].headers
+    assert "x-evil" not in headers
+    assert len(headers["x-request-id"]) == 32
+
+
+@pytest.mark.parametrize("size", [65_537, 70_000, 1_000_000, 20_000_000])
+def test_message_that_is_too_long_is_cut_off(shared: AgentProcess, size: int) -> None:
+    assert raw(shared.keys, b"sshaft/1 keys\na " + b"a" * size) in (b"", b"reset")
+    assert shared.ask("status")[0] == "status"
+
+
+def test_longest_message_is_read(shared: AgentProcess) -> None:
+    data = messages.encode("keys", {"key": "x" * (messages.MAX_MESSAGE - len(b"sshaft/1 keys\nkey \n\n"))})
+    assert len(data) == messages.MAX_MESSAGE
+    assert raw(shared.keys, data) == b"sshaft/1 keys\nlines \n\n"
+
+
+def test_half_a_message_is_no_question(shared: AgentProcess) -> None:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(shared.keys))
+        connection.sendall(messages.encode("keys", QUESTION)[:-1])
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(100) == b""
+
+
+def test_slow_and_silent_senders_are_cut_off_after_three_seconds_and_nobody_waits_for_them(
+    shared: AgentProcess,
+) -> None:
+    slow = [socket.socket(socket.AF_UNIX) for _ in range(300)]
+    began = time.monotonic()
+    for connection in slow:
+        connection.settimeout(6)
+        connection.connect(str(shared.keys))
+    stop = threading.Event()
+
+    def drip() -> None:
+        with contextlib.suppress(OSError):
+            while not stop.wait(0.2):
+                slow[0].sendall(b"s")
+
+    dripping = threading.Thread(target=drip)
+    dripping.start()
+    try:
+        asked = time.monotonic()
+        assert shared.ask("status")[0] == "status"
+        assert time.monotonic() - asked < 1
+        for connection in slow[1:]:
+            assert connection.recv(10) == b""
+        assert 2.5 < time.monotonic() - began < 4.5
+    finally:
+        stop.set()
+        dripping.join()
+        for connection in slow:
+            connection.close()
+
+
+def test_hundred_processes_at_once_are_answered(shared: AgentProcess) -> None:
+    with ThreadPoolExecutor(100) as pool:
+        answers = list(pool.map(lambda _: shared.ask("keys", **QUESTION), range(300)))
+    assert [kind for kind, _ in answers] == ["keys"] * 300
+
+
+def test_service_that_is_down_is_an_error_with_its_code(pending: IdentityServer, shared: AgentProcess) -> None:
+    pending.replies["/keys"] = ERROR
+    other = public_keys.ed25519("another")
+    question = {"type": TYPE, "key": public_keys.of(other)[1], "fingerprint": public_key.parse(other).fingerprint}
+    time.sleep(2.05)  # until what was found is forgotten
+    assert shared.ask("keys", **question) == ("error", {"reason": "identity_unavailable"})
+
+
+# --- status
+
+
+def test_status_as_json(shared: AgentProcess) -> None:
+    done = run("agent", "status", "--runtime-directory", shared.directory, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    facts = json.loads(done.stdout)
+    assert set(facts) == {
+        "version", "uptime_seconds", "identity_service", "access_token_seconds_left", "tickets", "lookups",
+        "list_requests", "accepted",
+    }  # fmt: skip
+    assert facts["uptime_seconds"] >= 0
+
+
+def test_status_for_people(shared: AgentProcess) -> None:
+    done = run("agent", "status", "--runtime-directory", shared.directory)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "identity service " in done.stdout
+    assert "token" in done.stdout
+    assert not any(secret in done.stdout for secret in ("s3cret", "token-"))
+
+
+def test_status_of_no_agent_is_one_line(tmp_path: Path) -> None:
+    done = run("agent", "status", "--runtime-directory", tmp_path)
+    assert (done.returncode, done.stdout) == (69, "")
+    assert done.stderr.startswith("sshaft: no agent answers at ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_status_of_an_agent_that_says_something_else_is_one_line(tmp_path: Path) -> None:
+    answers = (
+        b"sshaft/1 error\nreason busy\n\n",
+        b"\x1b[2J\n\n",
+        b"sshaft/1 status\n\n",
+        b"sshaft/1 status\njson x\n\n",
+        b"sshaft/1 status\njson 1\n\n",
+    )
+    for number, answer in enumerate(answers):
+        place = tmp_path / str(number)
+        place.mkdir()
+        with UnixServer(place / "status.sock", answer):
+            done = run("agent", "status", "--runtime-directory", place)
+        assert (done.returncode, done.stdout) == (69, "")
+        assert done.stderr.startswith("sshaft: ")
+        assert done.stderr.count("\n") == 1
+        assert "\x1b" not in done.stderr
+
+
+# --- who asks
+
+
+@pytest.fixture
+def public_place() -> Iterator[Path]:
+    """A directory that other accounts can reach."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+ASK = f"""
+import sys
+sys.path.append({str(Path(__file__).parents[3])!r})
+from sshaft import agent_socket
+try:
+    print(agent_socket.ask(sys.argv[1], sys.argv[2], {{}}))
+except OSError as error:
+    print("refused", error)
+"""
+
+
+def ask_as(uid: int, groups: list[int], path: Path, kind: str) -> str:
+    return subprocess.run(
+        ["/usr/bin/python3", "-I", "-c", ASK, path, kind],
+        capture_output=True, text=True, check=True, user=uid, group=uid, extra_groups=groups, timeout=10,
+    ).stdout  # fmt: skip
+
+
+@pytest.mark.root
+@root
+def test_sockets_answer_their_own_user_and_nobody_else(server: IdentityServer, public_place: Path) -> None:
+    config = public_place / "config.json"
+    config.write_text(json.dumps(server.config()))
+    config.chmod(0o600)
+    options = ("--keys-user", "daemon", "--login-user", "nobody")
+    with AgentProcess(config, public_place / "run", *options) as agent:
+        assert "('keys', {'lines': ''})" in ask_as(1, [], agent.keys, "keys")
+        assert "('result', {'state': 'invalid_ticket'})" in ask_as(65534, [], agent.login, "accept")
+        # the other one can't even enter the directory
+        assert "refused" in ask_as(65534, [], agent.keys, "keys")
+        assert "refused" in ask_as(1, [], agent.login, "accept")
+        # and if file modes let somebody in, the uid does not
+        assert "refused" in ask_as(65534, [1], agent.keys, "keys")
+        assert "refused" in ask_as(0, [], agent.keys, "keys")
+        assert "refused" in ask_as(1, [], agent.status_socket, "status")
+        assert "('status'" in ask_as(0, [], agent.status_socket, "status")
+        assert agent.event("peer.refused")["uid"] in (0, 1, 65534)
+        assert {event["uid"] for event in agent.events if event["event"] == "peer.refused"} == {65534, 0, 1}
+
+
+@pytest.mark.root
+@root
+def test_agent_runs_as_an_ordinary_account(server: IdentityServer, public_place: Path) -> None:
+    config = public_place / "config.json"
+    config.write_text(json.dumps(server.config()))
+    config.chmod(0o600)
+    home = public_place / "home"
+    home.mkdir()
+    for path in (config, home):
+        os.chown(path, 65534, 65534)
+    account: dict[str, Any] = {"user": 65534, "group": 65534, "extra_groups": [1]}
+    with AgentProcess(
+        config, home / "run", "--keys-user", "daemon", notify=public_place / "notify", **account
+    ) as agent:
+        assert "('keys', {'lines': ''})" in ask_as(1, [], agent.keys, "keys")
+        assert "refused" in ask_as(0, [], agent.keys, "keys")
+        assert "('status'" in ask_as(0, [], agent.status_socket, "status")
+        assert not any(event["event"] == "agent.runs_as_root" for event in agent.events)
+        # nobody of the same account may read the secret out of its memory
+        assert Path(f"/proc/{agent.process.pid}/mem").stat().st_uid == 0
+        assert agent.stop() == 0
+
+
+def test_agent_leaves_no_core_file(shared: AgentProcess) -> None:
+    limits = Path(f"/proc/{shared.process.pid}/limits").read_text().splitlines()
+    (core,) = [line.split() for line in limits if line.startswith("Max core file size")]
+    assert core[4:6] == ["0", "0"]
+
+
+# --- signals
+
+
+def test_running_request_is_drained_and_the_sockets_are_gone_at_once(
+    pending: IdentityServer, write_config: WriteConfig, tmp_path: Path
+) -> None:
+    with AgentProcess(write_config(pending.config()), tmp_path / "run") as agent:
+        ticket = agent.ticket(QUESTION)
+        pending.delay = 1.0
+        answers: list[Any] = []
+        asking = threading.Thread(target=lambda: answers.append(agent.ask("accept", ticket=ticket, **SIGNED)))
+        asking.start()
+        while pending.count("/accept") == 0:
+            time.sleep(0.01)
+        agent.process.send_signal(signal.SIGTERM)
+        assert agent.notified() == "STOPPING=1"
+        agent.event("agent.stopping")
+        with pytest.raises(AgentUnavailableError):
+            agent.ask("keys", **QUESTION)
+        assert not any(path.exists() for path in (agent.keys, agent.login, agent.status_socket))
+        assert agent.process.poll() is None
+        assert agent.wait() == 0
+        asking.join()
+        assert answers[0][1]["state"] == "accepted"
+        assert agent.event("agent.stopped")
+
+
+def test_agent_that_drains_does_not_take_the_next_ones_sockets_away(
+    pending: IdentityServer, write_config: WriteConfig, tmp_path: Path
+) -> None:
+    config = write_config(pending.config())
+    with AgentProcess(config, tmp_path / "run") as old:
+        ticket = old.ticket(QUESTION)
+        pending.delay = 2.0
+        asking = threading.Thread(target=lambda: old.ask("accept", ticket=ticket, **SIGNED))
+        asking.start()
+        while pending.count("/accept") == 0:
+            time.sleep(0.01)
+        old.process.send_signal(signal.SIGTERM)
+        old.event("agent.stopping")
+        with AgentProcess(config, tmp_path / "run", notify=tmp_path / "second") as new:
+            assert old.process.poll() is None, "the test was too slow: the old agent has ended before"
+            assert old.wait() == 0
+            assert new.ask("status")[0] == "status"
+            assert new.keys.exists()
+        asking.join()
+
+
+def test_reload_takes_a_right_configuration_and_refuses_a_wrong_one(
+    pending: IdentityServer, write_config: WriteConfig, tmp_path: Path
+) -> None:
+    config = write_config(pending.config())
+    with AgentProcess(config, tmp_path / "run") as agent, IdentityServer() as other:
+        other.entries = [{"user": "bob", "authorized_key": KEY}]
+
+        def reload() -> None:
+            agent.process.send_signal(signal.SIGHUP)
+            assert agent.notified().startswith("RELOADING=1\nMONOTONIC_USEC=")
+            assert agent.notified() == "READY=1"
+
+        assert "restrict" in agent.ask("keys", **QUESTION)[1]["lines"]
+        for wrong in ("{", json.dumps(other.config(login_path="relative")), json.dumps(other.config(extra="x"))):
+            config.write_text(wrong)
+            reload()
+            assert agent.event("config.refused")["message"].startswith(f"{config}: ")
+            agent.ask("accept", ticket=agent.ticket(QUESTION), **SIGNED)
+        assert other.calls == []
+        assert pending.accepted[-3:] == ["alice"] * 3
+        config.write_text(json.dumps(other.config()))
+        reload()
+        assert agent.event("config.reloaded")["path"] == str(config)
+        assert agent.ask("accept", ticket=agent.ticket(QUESTION), **SIGNED)[1]["state"] == "accepted"
+        assert other.accepted == ["bob"]
+
+
+def test_no_secret_reaches_the_log(pending: IdentityServer, write_config: WriteConfig, tmp_path: Path) -> None:
+    pending.entries = [{"user": "alice", "authorized_key": KEY, "challenge": "c", "binding": "code_in"}]
+    pending.replies["/accept"] = reply_json({"error": "invalid_code"}, 403)
+    with AgentProcess(write_config(pending.config()), tmp_path / "run", "--log-level", "debug") as agent:
+        ticket = agent.ticket(QUESTION)
+        agent.ask("accept", ticket=ticket, code="482913", **SIGNED)
+        agent.ask("accept", ticket=ticket, code="482913", **SIGNED)
+        agent.stop()
+        for secret in (ticket, "482913", "s3cret", *pending.valid_tokens):
+            assert secret not in agent.output
+        assert all(line.startswith("{") for line in agent.output.splitlines())
+
+
+# --- starts that must fail
+
+
+def test_second_agent_on_one_directory_is_refused(shared: AgentProcess, write_config: WriteConfig) -> None:
+    with IdentityServer() as server:
+        done = run("agent", "--config", write_config(server.config()), "--runtime-directory", shared.directory)
+    assert done.returncode == 78
+    assert done.stderr.splitlines()[-1].startswith(f"sshaft: {shared.keys}: another agent is running there")
+    assert shared.ask("status")[0] == "status"
+    assert shared.ask("keys", **QUESTION)[0] == "keys"
+
+
+def no_sockets(directory: Path) -> bool:
+    return not any(path.is_socket() for path in directory.glob("**/*"))
+
+
+@pytest.mark.parametrize("wrong", ["config", "no config", "keys user", "login directory", "status", "key"])
+def test_nothing_is_half_started(server: IdentityServer, write_config: WriteConfig, tmp_path: Path, wrong: str) -> None:
+    config, options, place = write_config(server.config()), [], tmp_path / "run"
+    place.mkdir()
+    match wrong:
+        case "config":
+            config = write_config(server.config(login_path="relative"))
+        case "no config":
+            config = tmp_path / "none.json"
+        case "keys user":
+            options = ["--keys-user", "nobody-here"]
+        case "login directory":
+            (place / "login").symlink_to(tmp_path)
+        case "status":
+            (place / "status.sock").mkdir()
+        case "key":
+            key = write_config("no PEM", "key.pem")
+            config = write_config(
+                server.config(token_endpoint_auth_method="private_key_jwt", private_key_file=str(key))
+            )
+    before = len(server.calls)
+    done = run("agent", "--config", config, "--runtime-directory", place, *options)
+    assert done.returncode == 78, done.stderr
+    assert done.stdout == ""
+    lines = [line for line in done.stderr.splitlines() if "agent.runs_as_root" not in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("sshaft: ")
+    assert no_sockets(place)
+    assert len(server.calls) == before
+
+
+def test_agent_needs_nothing_of_the_identity_service() -> None:
+    code = "import sys; import sshaft_agent.commands; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert not loaded & {"sshaft_identity", "sqlalchemy", "starlette", "uvicorn", "joserfc", "cryptography", "jinja2"}
+
+
+def test_one_agent_socket_is_never_asked_twice_on_one_connection(shared: AgentProcess) -> None:
+    question = messages.encode("keys", QUESTION)
+    assert raw(shared.keys, question + question) == messages.encode("keys", {"lines": ""})
+    assert agent_socket.ask(str(shared.keys), "keys", QUESTION)[0] == "keys"
