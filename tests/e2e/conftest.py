@@ -129,9 +129,12 @@ def standalone(place: Place) -> Iterator[Callable[..., Sshd]]:
     """An sshd whose commands ask the identity service themselves, as in the original: both accounts read the config."""
     made: list[Sshd] = []
 
-    def make(server: IdentityServer, **changes: str) -> Sshd:
-        path = place.directory / f"standalone-{server.port}.json"
-        path.write_text(json.dumps(server.config(login_path=str(place.libexec / "sshaft-login"))))
+    def make(source: IdentityServer | Identity, **changes: str) -> Sshd:
+        path = place.directory / f"standalone-{next(NUMBERS)}.json"
+        if isinstance(source, Identity):
+            source.write_config(path)
+        else:
+            path.write_text(json.dumps(source.config(login_path=str(place.libexec / "sshaft-login"))))
         give(place, path, KEYS, 0o440, group=LOGIN)
         command = place.keys_command(f"--config {path} --fingerprint %f --type %t --key %k")
         sshd = Sshd(place, place.directory, free_port(), {"AuthorizedKeysCommand": command, **changes})

@@ -137,15 +137,6 @@ def test_whole_message_with_odd_fields_is_a_no(shared: AgentProcess, fields: dic
     assert shared.ask("keys", **fields) == ("keys", {"lines": ""})
 
 
-def test_foreign_request_id_does_not_reach_the_service(pending: IdentityServer, shared: AgentProcess) -> None:
-    time.sleep(0.55)  # what the agent remembers of tests before is forgotten
-    pending.calls.clear()
-    shared.ask("keys", **QUESTION | {"request_id": "a\r\nX-Evil: 1"})
-    headers = pending.calls[-1].headers
-    assert "x-evil" not in headers
-    assert len(headers["x-request-id"]) == 32
-
-
 @pytest.mark.parametrize("size", [65_537, 70_000, 1_000_000, 20_000_000])
 def test_message_that_is_too_long_is_cut_off(shared: AgentProcess, size: int) -> None:
     assert raw(shared.keys, b"sshaft/1 keys\na " + b"a" * size) in (b"", b"reset")
@@ -203,12 +194,16 @@ def test_hundred_processes_at_once_are_answered(shared: AgentProcess) -> None:
     assert [kind for kind, _ in answers] == ["keys"] * 300
 
 
-def test_service_that_is_down_is_an_error_with_its_code(pending: IdentityServer, shared: AgentProcess) -> None:
-    pending.replies["/keys"] = ERROR
-    other = public_keys.ed25519("another")
-    question = {"type": TYPE, "key": public_keys.of(other)[1], "fingerprint": public_key.parse(other).fingerprint}
-    time.sleep(2.05)  # until what was found is forgotten
-    assert shared.ask("keys", **question) == ("error", {"reason": "identity_unavailable"})
+def test_foreign_request_id_does_not_reach_the_service_and_a_service_that_is_down_is_an_error_with_its_code(
+    pending: IdentityServer, write_config: WriteConfig, tmp_path: Path
+) -> None:
+    with AgentProcess(write_config(pending.config()), tmp_path / "run") as agent:
+        pending.replies["/keys"] = ERROR
+        question = QUESTION | {"request_id": "a\r\nX-Evil: 1"}
+        assert agent.ask("keys", **question) == ("error", {"reason": "identity_unavailable"})
+        headers = pending.calls[-1].headers
+        assert "x-evil" not in headers
+        assert len(headers["x-request-id"]) == 32
 
 
 # --- status
@@ -243,10 +238,8 @@ def test_status_of_no_agent_is_one_line(tmp_path: Path) -> None:
 def test_status_of_an_agent_that_says_something_else_is_one_line(tmp_path: Path) -> None:
     answers = (
         b"sshaft/1 error\nreason busy\n\n",
-        b"\x1b[2J\n\n",
         b"sshaft/1 status\n\n",
         b"sshaft/1 status\njson x\n\n",
-        b"sshaft/1 status\njson 1\n\n",
     )
     for number, answer in enumerate(answers):
         place = tmp_path / str(number)
