@@ -192,4 +192,4 @@ class Factor:
         try:
             return await asyncio.wait_for(sent, seconds + SLACK)
         finally:
-            self.lookups.forget()
+            self.lookups.forget(grant.key.fingerprint)

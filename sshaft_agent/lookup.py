@@ -46,9 +46,10 @@ class Lookups:
         self._remembered.clear()
         self.breaker = Breaker()
 
-    def forget(self) -> None:
-        """A challenge has just ended: ask anew."""
-        self._remembered.clear()
+    def forget(self, fingerprint: str) -> None:
+        """A challenge of this key's owner has just ended: ask anew."""
+        self._remembered.pop(fingerprint, None)
+        self._remembered.pop(EVERYTHING, None)
 
     def close(self) -> None:
         self._workers.shutdown(wait=False, cancel_futures=True)

@@ -1,14 +1,14 @@
-"""What tests of all kinds share: hypothesis without its stopwatch, a fake identity service, a key of every type."""
+"""What tests of all kinds share: hypothesis without its stopwatch, a fake identity service and the launchers."""
 
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from fakes import public_keys
 from fakes.identity_server import IdentityServer
 from hypothesis import HealthCheck, settings
+
+from sshaft import commands
 
 # Two cores and other people's work on them: how long an example takes says nothing.
 settings.register_profile(
@@ -37,10 +37,8 @@ def write_config(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def any_keys() -> dict[str, str]:
-    """One key of every type that is allowed by default, as `TYPE BASE64`."""
-    return public_keys.one_of_each()
-
-
-def entry(user: str, key: str, **more: Any) -> dict[str, Any]:
-    return {"user": user, "authorized_key": key, **more}
+def launchers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with `sshaft-keys` and `sshaft-login` as `sshaft install-commands` makes them."""
+    directory = tmp_path_factory.mktemp("commands")
+    commands.install(directory)
+    return directory

@@ -124,6 +124,7 @@ def test_stop_ends_both_within_seconds_and_with_0(engine: Engine, start_factor: 
 
 def test_stop_before_anything_listens_ends_it_with_0(engine: Engine, start_factor: StartFactor) -> None:
     factor = start_factor(ready=False)
+    wait_until(lambda: factor.pids(b"\0agent\0"), "the agent is being started")
     begin = time.monotonic()
     engine("stop", factor.container)
     assert time.monotonic() - begin < 5

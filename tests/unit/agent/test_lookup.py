@@ -146,7 +146,7 @@ def test_memory_can_be_passed_by(asked: Asked, identity: IdentityServer, how: st
         await asked.users(1)
         identity.entries = []
         if how == "forget":
-            asked.lookups.forget()
+            asked.lookups.forget(FINGERPRINTS[1])
         assert await asked.users(1, fresh=how == "fresh") == []
 
     run(steps())

@@ -1,0 +1,204 @@
+"""`sshaft-keys --config`: the original's way, as a real process against a real server."""
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import public_keys
+from fakes.identity_server import BUSY, DEEP, HTML, IdentityServer, drip, hang, redirect
+
+from sshaft import public_key
+
+WriteConfig = Callable[..., Path]
+ALICE, BOB = public_keys.ed25519("alice"), public_keys.sk_ed25519("bob")
+
+
+def of(key: str) -> list[str]:
+    key_type, encoded = public_keys.of(key)
+    return ["--fingerprint", public_key.parse(key).fingerprint, "--type", key_type, "--key", encoded]
+
+
+class Keys:
+    """The command with a configuration for the fake service."""
+
+    def __init__(self, launcher: Path, config: Path) -> None:
+        self.launcher = launcher
+        self.config = config
+
+    def start(self, *words: str, **more: Any) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [self.launcher, "--config", self.config, *words],
+            **({"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": {}} | more),
+        )
+
+    def __call__(self, *words: str) -> tuple[int, str, list[dict[str, Any]]]:
+        """Status, standard output, events."""
+        with self.start(*words) as process:
+            out, err = process.communicate(timeout=10)
+        return process.returncode, out, [json.loads(line) for line in err.splitlines()]
+
+
+@pytest.fixture
+def keys(launchers: Path, identity: IdentityServer, write_config: WriteConfig) -> Keys:
+    identity.entries = [
+        {"user": "alice", "authorized_key": f"{ALICE} alice@laptop"},
+        {"user": "bob", "authorized_key": BOB},
+    ]
+    return Keys(launchers / "sshaft-keys", write_config(identity.config()))
+
+
+def line(keys: Keys, user: str, key: str) -> str:
+    return f'restrict,command="/sshaft/login --config {keys.config} --user {user}" {key}\n'
+
+
+def test_without_a_key_it_prints_a_line_for_every_user_who_waits(keys: Keys, identity: IdentityServer) -> None:
+    assert keys() == (0, line(keys, "alice", ALICE) + line(keys, "bob", BOB), [])
+    assert [call.path for call in identity.calls] == ["/token", "/keys"]
+    assert identity.calls[1].query == {}
+
+
+def test_with_a_key_it_prints_the_line_of_that_key(keys: Keys, identity: IdentityServer) -> None:
+    assert keys(*of(BOB)) == (0, line(keys, "bob", BOB), [])
+    assert identity.calls[1].query == {"fingerprint": [public_key.parse(BOB).fingerprint]}
+    assert keys(*of(public_keys.ed25519("nobody"))) == (0, "", [])
+    assert keys(*of(ALICE)[2:]) == (0, line(keys, "alice", ALICE), [])  # without --fingerprint
+
+
+def test_every_line_is_a_key_to_openssh(keys: Keys) -> None:
+    _status, out, _events = keys()
+    assert public_keys.openssh_fingerprints(out.splitlines()) == [public_key.parse(k).fingerprint for k in (ALICE, BOB)]
+
+
+def test_options_of_an_extended_server_reach_sshd(keys: Keys, identity: IdentityServer) -> None:
+    identity.entries = [
+        {
+            "user": "bob",
+            "authorized_key": BOB,
+            "challenge": "c",
+            "expires_at": "2099-01-02T03:04:05Z",
+            "binding": "code_in",
+            "verify_required": True,
+        }
+    ]
+    _status, out, _events = keys()
+    assert out.endswith(f'--user bob",expiry-time="20990102030405Z",verify-required {BOB}\n')
+
+
+HOSTILE = [
+    "-x", "--config=/tmp/evil", "-", "a b", "a;id", "$(id)", "`id`", 'x" ssh-ed25519 AAAA ', 'x",environment="A=b',
+    "a\\", "a'b", "a,b", "a=b", "a/b", "a:b", "a#b", "a*", "~", "!x", "é", "李", "a" * 65, "%u", "{a,b}", "a&", "a|b",
+]  # fmt: skip
+
+
+def test_users_that_could_be_read_as_something_else_are_left_out_and_logged(
+    keys: Keys, identity: IdentityServer
+) -> None:
+    identity.entries = [
+        {"user": user, "authorized_key": public_keys.ed25519(f"key {number}")} for number, user in enumerate(HOSTILE)
+    ]
+    identity.entries.append({"user": "alice", "authorized_key": ALICE})
+    status, out, events = keys()
+    assert (status, out) == (0, line(keys, "alice", ALICE))
+    assert [event["event"] for event in events] == ["entry.left_out"] * len(HOSTILE)
+    assert {event["reason"] for event in events} == {"user: not safe in a key line"}
+
+
+@pytest.mark.parametrize("user", ["a", "A.b_c@d+e-f", "0", "_", "a" * 64, "alice@example.org", "x--config"])
+def test_plain_users_are_listed(keys: Keys, identity: IdentityServer, user: str) -> None:
+    identity.entries = [{"user": user, "authorized_key": ALICE}]
+    assert keys() == (0, line(keys, user, ALICE), [])
+
+
+def test_bad_entries_are_left_out_and_logged_once_for_each_reason(keys: Keys, identity: IdentityServer) -> None:
+    evil = f'{ALICE}\ncommand="evil" {public_keys.ed25519("evil")}'
+    identity.entries += [{"user": "eve", "authorized_key": evil}] * 3 + [7]
+    status, out, events = keys()
+    assert (status, out) == (0, line(keys, "alice", ALICE) + line(keys, "bob", BOB))
+    assert sorted(event["count"] for event in events) == [1, 3]
+
+
+def test_key_of_two_users_opens_nothing(keys: Keys, identity: IdentityServer) -> None:
+    identity.entries.append({"user": "mallory", "authorized_key": ALICE})
+    status, out, (event,) = keys()
+    assert (status, out) == (0, line(keys, "bob", BOB))
+    assert (event["event"], event["reason"]) == ("key.opens_nothing", "ambiguous")
+
+
+def test_time_that_is_none_in_utc_takes_no_other_line_away(keys: Keys, identity: IdentityServer) -> None:
+    identity.entries.append(
+        {"user": "eve", "authorized_key": public_keys.ed25519("e"), "expires_at": "9999-12-31T23:59:59-14:00"}
+    )
+    status, out, _events = keys()
+    assert (status, out) == (0, line(keys, "alice", ALICE) + line(keys, "bob", BOB))
+
+
+def test_certificate_and_unknown_types_ask_nobody(keys: Keys, identity: IdentityServer) -> None:
+    for key_type in ("ssh-ed25519-cert-v01@openssh.com", "ssh-dss", ""):
+        assert keys("--type", key_type, "--key", "AAAA") == (0, "", [])
+    assert identity.calls == []
+
+
+@pytest.mark.parametrize("fingerprint", ["SHA256:" + "A" * 43, "MD5:00:11", ""])
+def test_fingerprint_of_another_key_is_a_wrong_configuration_of_sshd(keys: Keys, fingerprint: str) -> None:
+    status, out, (event,) = keys("--fingerprint", fingerprint, *of(ALICE)[2:])
+    assert (status, out, event["error"]) == (78, "", "configuration")
+
+
+@pytest.mark.parametrize("path", ["config.json", "/nowhere/config.json", "/tmp/a b", "/tmp/$(id)", "", "/tmp/\x1b"])
+def test_wrong_configuration_is_one_event_and_status_78(launchers: Path, path: str) -> None:
+    status, out, (event,) = Keys(launchers / "sshaft-keys", path)()  # type: ignore[arg-type]
+    assert (status, out, event["event"], event["error"]) == (78, "", "keys.failed", "configuration")
+
+
+@pytest.mark.parametrize("reply", [HTML, DEEP, BUSY, redirect("/x")], ids=["HTML", "deep", "503", "redirect"])
+@pytest.mark.parametrize("path", ["/token", "/keys"])
+def test_service_that_gives_no_answer_is_one_event_and_no_keys(
+    keys: Keys, identity: IdentityServer, path: str, reply: Any
+) -> None:
+    identity.replies[path] = reply
+    status, out, (event,) = keys()
+    assert (status, out, event["error"]) == (69, "", "identity_unavailable")
+    assert "s3cret" not in str(event)
+
+
+@pytest.fixture
+def slow_servers() -> Iterator[list[IdentityServer]]:
+    replies = [("/token", hang(9)), ("/keys", hang(9)), ("/keys", drip(9)), ("/keys", drip(9, headers=False))]
+    servers = []
+    for path, reply in replies:
+        servers.append(IdentityServer())
+        servers[-1].replies[path] = reply
+    yield servers
+    for server in servers:
+        server.close()
+
+
+def test_slow_service_costs_three_seconds_at_most_and_no_keys(
+    launchers: Path, write_config: WriteConfig, slow_servers: list[IdentityServer]
+) -> None:
+    """Also where an operator gave the look-up all of the time there is."""
+    running = []
+    for number, server in enumerate(slow_servers):
+        config = write_config(server.config(list_seconds=2.8), f"{number}.json")
+        running.append((time.monotonic(), Keys(launchers / "sshaft-keys", config).start()))
+    for began, process in running:
+        out, err = process.communicate(timeout=10)
+        assert time.monotonic() - began < 3.2
+        assert out == ""
+        assert process.returncode in (69, 75)
+        (event,) = [json.loads(line) for line in err.splitlines()]
+        assert event["event"] == "keys.failed"
+
+
+def test_sshd_that_does_not_read_costs_three_seconds_at_most(keys: Keys, identity: IdentityServer) -> None:
+    identity.entries = [
+        {"user": f"user{number}", "authorized_key": public_keys.ed25519(str(number))} for number in range(1000)
+    ]
+    began = time.monotonic()
+    with keys.start() as process:
+        assert process.wait(10) == 75
+        assert time.monotonic() - began < 3.3
