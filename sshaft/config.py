@@ -183,6 +183,8 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _read(path: Path, limit: int = MAX_FILE) -> tuple[str, int]:
     """Text and mode of a regular file."""
+    if not str(path).isprintable():
+        raise ConfigurationError(f"{str(path)!r}: not a path")
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123 - a pipe must not block
             status = os.fstat(file.fileno())
@@ -192,8 +194,6 @@ def _read(path: Path, limit: int = MAX_FILE) -> tuple[str, int]:
     except OSError as error:
         who = f" by uid {os.geteuid()}" if isinstance(error, PermissionError) else ""
         raise ConfigurationError(f"{path}: can't be read{who}: {error.strerror}") from None
-    except ValueError:  # a NUL in the path
-        raise ConfigurationError(f"{str(path)!r}: not a path") from None
     if len(data) > limit:
         raise ConfigurationError(f"{path}: larger than {limit // 1024} KiB")
     try:

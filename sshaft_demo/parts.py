@@ -195,6 +195,7 @@ def sshd_config(place: Place, runtime: Path, port: int, changes: dict[str, str] 
         # everybody is behind 127.0.0.1 here
         "PerSourceMaxStartups": "200",
         "MaxStartups": "200",
+        **({"PerSourcePenalties": "no"} if openssh_version() >= (9, 8) else {}),
         **(changes or {}),
     }
     text = SSHD_CONFIG.read_text()
@@ -205,12 +206,24 @@ def sshd_config(place: Place, runtime: Path, port: int, changes: dict[str, str] 
     return text
 
 
+def openssh_version() -> tuple[int, ...]:
+    """(9, 2) for "OpenSSH_9.2p1 Debian-2"."""
+    said = subprocess.run([SSHD, "-V"], capture_output=True, text=True, check=False).stderr
+    found = re.search(r"OpenSSH_(\d+)\.(\d+)", said)
+    return tuple(int(number) for number in found.groups()) if found else (0, 0)
+
+
 def run(place: Place, command: list[str | Path], account: str, stdin: str = "") -> str:
     """Standard output of a command of `account`, to its end. Raises `StartError` when it fails."""
     process = place.popen(
         command, account=account, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    out, error = process.communicate(stdin.encode())
+    try:
+        out, error = process.communicate(stdin.encode())
+    except BaseException:  # interrupted: it must not outlive us
+        process.kill()
+        process.wait()
+        raise
     if process.returncode != 0:
         raise StartError(f"{' '.join(map(str, command[-4:]))}: {error.decode(errors='replace').strip()}")
     return out.decode()

@@ -1,6 +1,7 @@
 """What tests of all kinds share: hypothesis without its stopwatch, a fake identity service and the launchers."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,11 @@ settings.register_profile(
     "sshaft", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 settings.load_profile("sshaft")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("root") and os.geteuid() != 0:
+        pytest.skip("needs root: ./dev test runs it by sudo")
 
 
 @pytest.fixture

@@ -436,15 +436,13 @@ def no_sockets(directory: Path) -> bool:
     return not any(path.is_socket() for path in directory.glob("**/*"))
 
 
-@pytest.mark.parametrize("wrong", ["config", "no config", "keys user", "login directory", "status", "key"])
+@pytest.mark.parametrize("wrong", ["config", "keys user", "login directory", "status", "key"])
 def test_nothing_is_half_started(server: IdentityServer, write_config: WriteConfig, tmp_path: Path, wrong: str) -> None:
     config, options, place = write_config(server.config()), [], tmp_path / "run"
     place.mkdir()
     match wrong:
         case "config":
             config = write_config(server.config(login_path="relative"))
-        case "no config":
-            config = tmp_path / "none.json"
         case "keys user":
             options = ["--keys-user", "nobody-here"]
         case "login directory":

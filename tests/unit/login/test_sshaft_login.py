@@ -1,0 +1,382 @@
+"""The forced command as the real process that sshd starts, with an agent that is right, wrong, slow or absent."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import public_keys
+from fakes.unix_server import UnixServer
+
+from sshaft import messages
+from sshaft_login.sentences import sentence
+
+TOP = Path(__file__).parents[3]
+PYTHON = str(Path(sys.executable).resolve())
+KEY = public_keys.ed25519()
+TYPE, ENCODED = public_keys.of(KEY)
+
+
+def result(**fields: str) -> bytes:
+    return messages.encode("result", fields)
+
+
+ACCEPTED = result(state="accepted", reference="0" * 32)
+CODE_REQUIRED = result(state="code_required", reference="0" * 32)
+
+
+class Login:
+    """The command in the environment that sshd gives it."""
+
+    def __init__(self, launcher: Path, place: Path) -> None:
+        self.launcher = launcher
+        self.socket = place / "agent.sock"
+        self.auth_info = place / "auth_info"
+        self.auth_info.write_text(f"publickey {KEY}\n")
+        self.environment = {
+            "PATH": "/usr/bin:/bin",
+            "SSH_CONNECTION": "192.0.2.7 51234 192.0.2.1 22",
+            "SSH_USER_AUTH": str(self.auth_info),
+        }
+
+    def __call__(
+        self, command: str | bytes | None = None, *, typed: bytes = b"", **environment: str | bytes | None
+    ) -> Any:
+        changed: dict[str, Any] = self.environment | {"SSH_ORIGINAL_COMMAND": command} | environment
+        return self.run(
+            "--agent",
+            str(self.socket),
+            "--ticket",
+            "tSecret-1",
+            input=typed,
+            env={name: value for name, value in changed.items() if value is not None},
+        )
+
+    def run(self, *words: str | bytes, **more: Any) -> tuple[int, str, str]:
+        done = subprocess.run(
+            [self.launcher, *words], **({"env": self.environment} | more), capture_output=True, timeout=10, check=False
+        )
+        shown = done.stdout + done.stderr
+        assert all(byte == 0x0A or 0x20 <= byte < 0x7F for byte in shown), "something raw reached the terminal"
+        return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+@pytest.fixture
+def login(launchers: Path, tmp_path: Path) -> Login:
+    return Login(launchers / "sshaft-login", tmp_path)
+
+
+def test_code_is_brought_to_the_agent_with_the_key_that_signed(login: Login) -> None:
+    with UnixServer(login.socket, ACCEPTED) as agent:
+        assert login("482 913") == (0, "Passed. Your login goes on in the browser.\n", "")
+    assert agent.asked == [
+        (
+            "accept",
+            {"ticket": "tSecret-1", "key_type": TYPE, "key": ENCODED, "client_ip": "192.0.2.7", "code": "482913"},
+        )
+    ]
+
+
+def test_without_a_code_none_is_sent(login: Login) -> None:
+    with UnixServer(login.socket, ACCEPTED) as agent:
+        assert login()[0] == 0
+    assert "code" not in agent.asked[0][1]
+
+
+def test_deny_rejects(login: Login) -> None:
+    with UnixServer(login.socket, result(state="rejected")) as agent:
+        status, out, err = login("deny")
+    assert (status, out) == (3, "")
+    assert err.startswith("Denied.")
+    ((kind, fields),) = agent.asked
+    assert kind == "reject"
+    assert "code" not in fields
+
+
+@pytest.mark.parametrize(
+    "command", ["sh", "-482913", "1234567890123", "482913;id", b"\xff\xfe", "\x1b[2J", "1" * 100_000]
+)
+def test_anything_else_is_told_the_usage_and_asks_nobody(login: Login, command: str | bytes) -> None:
+    with UnixServer(login.socket, ACCEPTED) as agent:
+        status, out, err = login(command)
+    assert (status, out) == (64, "")
+    assert err.startswith("Usage: ssh")
+    assert agent.asked == []
+
+
+# --- the prompt
+
+
+@pytest.mark.parametrize(
+    ("typed", "sent"),
+    [(b"482913\n", "482913"), (b" 482 913 \r\n", "482913"), (b"48-29-13", "482913"), (b"1\n2\n", "1")],
+)
+def test_code_is_asked_for_where_one_is_needed(login: Login, typed: bytes, sent: str) -> None:
+    with UnixServer(login.socket, CODE_REQUIRED, ACCEPTED) as agent:
+        assert login(typed=typed) == (0, "Passed. Your login goes on in the browser.\n", "Code: ")
+    first, second = agent.asked
+    assert "code" not in first[1]
+    assert second == ("accept", first[1] | {"code": sent})
+
+
+@pytest.mark.parametrize("typed", [b"", b"\n", b"  \r\n"])
+def test_end_of_input_at_the_prompt_says_what_to_do(login: Login, typed: bytes) -> None:
+    with UnixServer(login.socket, CODE_REQUIRED, ACCEPTED) as agent:
+        status, out, err = login(typed=typed)
+    assert (status, out) == (64, "")
+    assert err.startswith("Code: Your login needs the code that its page shows. Usage: ssh")
+    assert len(agent.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "typed", [b"abc\n", b"deny\n", b"1234567890123\n", b"\x1b[A\n", b"\xff\n", b"9" * 100_000, b"-1\n"]
+)
+def test_what_is_no_code_at_the_prompt_is_told_the_usage(login: Login, typed: bytes) -> None:
+    with UnixServer(login.socket, CODE_REQUIRED, ACCEPTED) as agent:
+        status, out, err = login(typed=typed)
+    assert (status, out) == (64, "")
+    assert err.startswith("Code: Usage: ssh")
+    assert len(agent.asked) == 1
+
+
+def test_service_that_never_has_enough_is_asked_twice_and_no_more(login: Login) -> None:
+    with UnixServer(login.socket, CODE_REQUIRED) as agent:
+        assert login(typed=b"1\n1\n1\n")[0] == 64
+    assert len(agent.asked) == 2
+    with UnixServer(login.socket.with_name("b"), CODE_REQUIRED) as agent:
+        login.socket = Path(agent.path)
+        assert login("482913")[0] == 64
+    assert len(agent.asked) == 1
+
+
+def test_closed_input_is_the_end_of_input(login: Login) -> None:
+    with UnixServer(login.socket, CODE_REQUIRED):
+        done = subprocess.run(
+            ["/bin/sh", "-c", '"$@" <&-', "sh", login.launcher, "--agent", login.socket, "--ticket", "t"],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=login.environment,
+        )
+    assert done.returncode in (64, 70)
+    assert done.stderr.startswith("Code: ")
+    assert "Traceback" not in done.stderr
+
+
+# --- answers
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        "invalid_code",
+        "no_challenge",
+        "expired",
+        "cancelled",
+        "already_rejected",
+        "already_used",
+        "too_many_attempts",
+        "unknown_key",
+        "refused",
+        "invalid_ticket",
+        "wrong_key",
+        "no_denials",
+        "unavailable",
+        "misconfigured",
+        "new",
+    ],
+)
+def test_no_is_told_on_standard_error_with_its_status(login: Login, state: str) -> None:
+    with UnixServer(login.socket, result(state=state, attempts_left="4", reference="0123456789abcdef")):
+        status, text = sentence(state, "4", "0123456789abcdef")
+        assert login("482913") == (status, "", text + "\n")
+    assert status != 0
+
+
+HOSTILE = '\x1b]0;evil\x07\x1b[2J\r\n{"event": "login.accepted"}\u202e\u2028'
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        result(state=HOSTILE, attempts_left=HOSTILE, reference=HOSTILE),
+        result(state="invalid_code", attempts_left=HOSTILE, reference=HOSTILE),
+        result(state="unavailable", attempts_left="9" * 1000, reference=HOSTILE),
+        result(state=f"accepted{HOSTILE}"),
+        result(state="accepted "),
+        result(),
+        result(states="accepted"),
+        messages.encode("error", {"reason": HOSTILE, "state": "accepted"}),
+        messages.encode("error", {"state": "accepted"}),
+        messages.encode("keys", {"state": "accepted", "lines": HOSTILE}),
+        ACCEPTED[:-1],
+        ACCEPTED.replace(b"accepted", b"accepted\xff"),
+        ACCEPTED + b"x",
+        HOSTILE.encode(),
+        b"a" * 200_000,
+        b"",
+    ],
+    ids=lambda answer: repr(answer)[:40],
+)
+def test_hostile_answer_is_a_no_and_never_reaches_the_terminal_raw(login: Login, answer: bytes) -> None:
+    with UnixServer(login.socket, answer):
+        status, out, err = login("482913")
+    assert status in (1, 69, 77)
+    assert out == ""
+    assert err.count("\n") == 1
+    assert "evil" not in err
+
+
+def test_absent_agent_is_told_without_our_insides(login: Login) -> None:
+    status, out, err = login("482913")
+    assert (status, out) == (69, "")
+    assert err == "The login service can't be reached just now. Try again in a minute.\n"
+
+
+# --- what sshd says about the connection
+
+
+@pytest.mark.parametrize(
+    "auth_info", [None, "", "/nowhere", "empty", "password", "hostbased", "short", "long", "binary"]
+)
+def test_missing_auth_info_is_a_wrong_set_up_and_asks_nobody(login: Login, auth_info: str | None) -> None:
+    texts = {
+        "empty": b"",
+        "password": b"password\n",
+        "hostbased": f"hostbased {KEY}\n".encode(),
+        "short": b"publickey ssh-ed25519\n",
+        "long": f"publickey {KEY} comment\n".encode(),
+        "binary": os.urandom(1000).replace(b"\n", b"") + b"\n",
+    }
+    path: str | None = auth_info
+    if auth_info in texts:
+        login.auth_info.write_bytes(texts[auth_info])
+        path = str(login.auth_info)
+    with UnixServer(login.socket, ACCEPTED) as agent:
+        status, out, err = login("482913", SSH_USER_AUTH=path)
+    assert (status, out, err) == (78, "", "This host is not set up for it. Tell your administrators.\n")
+    assert agent.asked == []
+
+
+def test_key_is_found_among_other_methods(login: Login) -> None:
+    login.auth_info.write_text(f"password\npublickey {KEY}\n")
+    with UnixServer(login.socket, ACCEPTED) as agent:
+        assert login("1")[0] == 0
+    assert agent.asked[0][1]["key"] == ENCODED
+
+
+@pytest.mark.parametrize(
+    ("connection", "address"),
+    [
+        ("192.0.2.7 1 192.0.2.1 22", "192.0.2.7"),
+        ("2001:db8::1 1 ::1 22", "2001:db8::1"),
+        ("fe80::1%eth0 1 ::1 22", "fe80::1%eth0"),
+        ("UNKNOWN 65535 UNKNOWN 65535", "UNKNOWN"),
+        ("", ""),
+        (None, ""),
+        ("\x1b[2J 1", ""),
+        ("a\nb 1", ""),
+        ("x" * 1000, "x" * 64),
+    ],
+)
+def test_address_of_the_client_is_passed_on_if_it_is_one(login: Login, connection: str | None, address: str) -> None:
+    with UnixServer(login.socket, ACCEPTED) as agent:
+        login("1", SSH_CONNECTION=connection)
+    assert agent.asked[0][1]["client_ip"] == address
+
+
+# --- options and start-up
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["--agent", "/s"],
+        ["--agent", "/s", "--ticket"],
+        ["--agent", "/s", "--agent", "/t"],
+        ["--agent", "/s", "--user", "u"],
+        ["--config", "/c", "--ticket", "t"],
+        ["--agent", "/s", "--ticket", "t", "--user", "u", "--config", "/c"],
+        ["--agent=/s", "--ticket=t", "--x=y", "z"],
+        ["xxagent", "/s", "--ticket", "t"],
+        ["/s", "--agent", "t", "--ticket"],
+        ["-c", "id"],
+        [b"\xff", b"\x1b[2J"],
+    ],
+    ids=ascii,
+)
+def test_options_that_are_not_right_are_one_line_and_status_64(login: Login, words: list[str | bytes]) -> None:
+    status, out, err = login.run(*words)
+    assert (status, out) == (64, "")
+    assert err.startswith("sshaft-login: give --agent and --ticket")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_and_version_are_printed(login: Login, option: str) -> None:
+    status, out, err = login.run(option)
+    assert (status, err) == (0, "")
+    assert "sshaft-login" in out
+
+
+LOADED = """
+import sys
+sys.path.append({top!r})
+from sshaft_login.__main__ import main
+main(["--agent", {socket!r}, "--ticket", "t"])
+sys.stderr.write("\\n" + " ".join(sys.modules) + "\\n")
+"""
+
+
+@pytest.mark.parametrize(
+    "answers", [[ACCEPTED], [CODE_REQUIRED, ACCEPTED], [b"broken"]], ids=["code", "prompt", "broken"]
+)
+def test_only_built_in_modules_and_our_own_are_loaded(login: Login, answers: list[bytes]) -> None:
+    def modules(code: str) -> set[str]:
+        done = subprocess.run(
+            [PYTHON, "-I", "-S", "-c", code],
+            capture_output=True,
+            text=True,
+            input="1\n",
+            check=True,
+            timeout=10,
+            env=login.environment,
+        )
+        return set(done.stderr.splitlines()[-1].split())
+
+    bare = modules('import sys; sys.stderr.write(" ".join(sys.modules))')
+    with UnixServer(login.socket, *answers):
+        loaded = modules(LOADED.format(top=str(TOP), socket=str(login.socket)))
+    own = {name for name in loaded if name.partition(".")[0] in ("sshaft", "sshaft_login")}
+    assert loaded - bare - own - {"__main__"} <= set(sys.builtin_module_names)
+    assert "sshaft_login.standalone" not in own
+
+
+def test_person_who_has_gone_is_no_failure(login: Login) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with UnixServer(login.socket, ACCEPTED) as agent:
+        done = subprocess.run(
+            [login.launcher, "--agent", login.socket, "--ticket", "t"],
+            stdin=subprocess.DEVNULL,
+            stdout=write,
+            stderr=write,
+            env=login.environment | {"SSH_ORIGINAL_COMMAND": "1"},
+            check=False,
+            timeout=10,
+        )
+    os.close(write)
+    assert done.returncode == 0
+    assert len(agent.asked) == 1
+
+
+def test_insides_are_not_told_even_where_something_breaks(login: Login, tmp_path: Path) -> None:
+    with UnixServer(login.socket, ACCEPTED):
+        status, out, err = login("1", SSH_USER_AUTH=str(tmp_path))  # a directory: can't be read as a file
+    assert (status, out) == (70, "")
+    assert err == "Something is wrong on this host. Tell your administrators.\n"
+    assert not json.dumps(err).count("Errno")

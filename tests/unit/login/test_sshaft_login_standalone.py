@@ -1,0 +1,157 @@
+"""`sshaft-login --config --user`: the original's way, as a real process against a real server."""
+
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import public_keys
+from fakes.identity_server import ERROR, IdentityServer, hang, reply_json
+
+from sshaft import public_key
+
+WriteConfig = Callable[..., Path]
+KEY = public_keys.ed25519()
+UNAVAILABLE = "The login service can't be reached just now. Try again in a minute."
+
+
+class Login:
+    def __init__(self, launcher: Path, config: Path, auth_info: Path) -> None:
+        self.launcher = launcher
+        self.config = config
+        auth_info.write_text(f"publickey {KEY}\n")
+        self.environment = {"SSH_USER_AUTH": str(auth_info), "SSH_CONNECTION": "192.0.2.7 1 192.0.2.1 22"}
+
+    def __call__(self, command: str = "", *, user: str = "alice", typed: str = "") -> tuple[int, str, str]:
+        done = subprocess.run(
+            [self.launcher, "--config", self.config, "--user", user],
+            input=typed,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+            env=self.environment | {"SSH_ORIGINAL_COMMAND": command},
+        )
+        return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture
+def login(launchers: Path, identity: IdentityServer, write_config: WriteConfig, tmp_path: Path) -> Login:
+    identity.entries = [{"user": "alice", "authorized_key": KEY}]
+    return Login(launchers / "sshaft-login", write_config(identity.config()), tmp_path / "auth_info")
+
+
+def extended(identity: IdentityServer, **more: Any) -> None:
+    identity.entries = [{"user": "alice", "authorized_key": KEY, "challenge": "c1", "binding": "code_in"} | more]
+    identity.replies["/accept"] = reply_json({"state": "accepted"})
+    identity.replies["/reject"] = reply_json({"state": "rejected"})
+
+
+@pytest.mark.parametrize("auth_info", [True, False], ids=["with ExposeAuthInfo", "as the original"])
+def test_originals_server_is_told_the_user(login: Login, identity: IdentityServer, auth_info: bool) -> None:
+    if not auth_info:
+        del login.environment["SSH_USER_AUTH"]
+    assert login() == (0, "Passed. Your login goes on in the browser.\n", "")
+    assert identity.accepted == ["alice"]
+    assert identity.calls[-1].json == {"user": "alice"}
+
+
+def test_extended_server_is_told_everything(login: Login, identity: IdentityServer) -> None:
+    extended(identity)
+    assert login("48-29-13")[0] == 0
+    assert identity.calls[-1].json == {
+        "user": "alice",
+        "challenge": "c1",
+        "code": "482913",
+        "fingerprint": public_key.parse(KEY).fingerprint,
+        "key_type": "ssh-ed25519",
+        "client_ip": "192.0.2.7",
+    }
+    assert len(identity.calls[-1].headers["idempotency-key"]) == 32
+
+
+def test_code_is_asked_for(login: Login, identity: IdentityServer) -> None:
+    extended(identity)
+    assert login(typed="482913\n") == (0, "Passed. Your login goes on in the browser.\n", "Code: ")
+    assert identity.calls[-1].json["code"] == "482913"
+
+
+def test_user_of_another_key_is_nobody(login: Login, identity: IdentityServer) -> None:
+    identity.entries.append({"user": "bob", "authorized_key": public_keys.ed25519("bob")})
+    assert login(user="bob") == (2, "", "No login is waiting for you. Start it in the browser first.\n")
+    assert identity.accepted == []
+
+
+@pytest.mark.parametrize(
+    ("entries", "status", "auth_info"),
+    [
+        ([], 2, True),
+        ([{"challenge": None}], 2, True),
+        ([{"challenge": None}], 2, False),
+        ([{}, {"user": "mallory"}], 77, True),
+        ([{}, {"user": "mallory"}], 77, False),
+        ([{"challenge": "c1", "binding": "code_back"}], 2, True),
+    ],
+    ids=["nothing", "registered", "registered, no key", "ambiguous", "ambiguous, no key", "unknown binding"],
+)
+def test_nothing_is_reported_where_nothing_is_pending(
+    login: Login, identity: IdentityServer, entries: list[dict[str, Any]], status: int, auth_info: bool
+) -> None:
+    if not auth_info:
+        del login.environment["SSH_USER_AUTH"]
+    identity.entries = [{"user": "alice", "authorized_key": KEY} | entry for entry in entries]
+    told, out, err = login("1")
+    assert (told, out) == (status, "")
+    assert err.count("\n") == 1
+    assert identity.count("/accept") == 0
+
+
+def test_denial_is_reported_or_said_to_be_impossible(
+    login: Login, identity: IdentityServer, write_config: WriteConfig
+) -> None:
+    extended(identity)
+    assert login("deny")[0] == 78
+    login.config = write_config(identity.config(mfa_reject_endpoint=f"{identity.url}/reject"))
+    status, _out, err = login("deny")
+    assert status == 3
+    assert err.startswith("Denied.")
+    assert identity.count("/accept") == 0
+
+
+def test_wrong_code_is_told_with_the_tries_that_are_left(login: Login, identity: IdentityServer) -> None:
+    extended(identity)
+    identity.replies["/accept"] = reply_json({"error": "invalid_code", "attempts_left": 4}, 403)
+    assert login("1") == (1, "", "That is not the code of your login. 4 tries are left.\n")
+
+
+@pytest.mark.parametrize("trouble", ["token", "keys", "accept", "config", "auth info"])
+def test_trouble_is_one_calm_line_without_our_insides(login: Login, identity: IdentityServer, trouble: str) -> None:
+    extended(identity)
+    status, text = 69, UNAVAILABLE
+    match trouble:
+        case "config":
+            login.config.write_text('{"secret_insides": 1}')
+            status, text = 78, "This host is not set up for it. Tell your administrators."
+        case "auth info":
+            Path(login.environment["SSH_USER_AUTH"]).write_text("publickey ssh-ed25519 AAAA\n")
+            status, text = 77, "This connection used another key than it was opened for."
+        case _:
+            identity.replies[f"/{trouble}"] = ERROR
+    told, out, err = login("1")
+    assert (told, out) == (status, "")
+    assert err.startswith(text + " (reference ")
+    assert len(err) == len(text + " (reference 01234567)\n")
+
+
+def test_hanging_service_is_given_up(
+    launchers: Path, identity: IdentityServer, write_config: WriteConfig, tmp_path: Path
+) -> None:
+    identity.replies["/keys"] = hang(9)
+    config = write_config(identity.config(list_seconds=0.5, accept_seconds=0.5))
+    began = time.monotonic()
+    status, _out, err = Login(launchers / "sshaft-login", config, tmp_path / "auth_info")("1")
+    assert status == 69
+    assert err.startswith(UNAVAILABLE)
+    assert time.monotonic() - began < 2

@@ -1,0 +1,171 @@
+"""The operator's command: help for everything, one line and a status of sysexits.h for everything that is wrong."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+import sshaft
+from sshaft import commands
+from sshaft.__main__ import PROGRAMS, cli, main
+from sshaft.errors import ConfigurationError
+
+Capture = pytest.CaptureFixture[str]
+
+
+def every_command(command: click.Command = cli, *path: str) -> Iterator[tuple[str, ...]]:
+    yield path
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            yield from every_command(below, *path, name)
+
+
+@pytest.mark.parametrize("option", ["--help", "-h"])
+@pytest.mark.parametrize("path", list(every_command()), ids=" ".join)
+def test_every_command_has_help(path: tuple[str, ...], option: str, capsys: Capture) -> None:
+    assert main([*path, option]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith(f"Usage: {' '.join(['sshaft', *path])}")
+    assert err == ""
+    assert all(len(line) <= 120 for line in out.splitlines())
+
+
+def test_every_program_is_listed(capsys: Capture) -> None:
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(f"  {name} " in out for name in (*PROGRAMS, "install-commands"))
+
+
+def test_version_is_printed(capsys: Capture) -> None:
+    assert main(["--version"]) == 0
+    assert sshaft.__version__ in capsys.readouterr().out
+
+
+def test_no_command_is_help_and_a_wrong_use(capsys: Capture) -> None:
+    assert main([]) == 64
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Usage: sshaft" in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--unknown"],
+        ["-x"],
+        ["agnet"],
+        ["a\nb\x1b[2J"],
+        ["--a\nb\x1b[2J"],
+        ["agent", "--unknown"],
+        ["agent", "statsu"],
+        ["agent"],
+        ["agent", "--config"],
+        ["agent", "--config", "x", "--log-level", "loud"],
+        ["agent", "--log-level=a\nb\x1b[2J", "--config", "x"],
+        ["agent", "status", "extra\n\x1b[2J"],
+        ["install-commands"],
+        ["install-commands", "/a", "/b"],
+        ["identity", "--unknown"],
+        ["demo", "--unknown"],
+    ],
+    ids=ascii,
+)
+def test_wrong_use_is_one_line_and_status_64(arguments: list[str], capsys: Capture) -> None:
+    assert main(arguments) == 64
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("sshaft: ")
+    assert err.count("\n") == 1
+    assert err[:-1].isprintable()
+    assert "--help" in err
+
+
+def test_configuration_that_is_wrong_is_one_line_and_status_78(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-I", "-m", "sshaft", "agent", "--config", tmp_path / "a\nb.json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+    )
+    assert (done.returncode, done.stdout) == (78, "")
+    *warnings, line = done.stderr.splitlines()
+    assert all("agent.runs_as_root" in warning for warning in warnings)
+    assert line.startswith("sshaft: ")
+    assert line.isprintable()
+
+
+def test_program_whose_packages_are_missing_says_what_to_install() -> None:
+    code = (
+        "import sys\n"
+        "sys.modules.update(dict.fromkeys(['sqlalchemy', 'starlette', 'uvicorn', 'alembic', 'jinja2']))\n"
+        "from sshaft.__main__ import main\n"
+        "assert main(['agent', '--help']) == 0\n"
+        "sys.exit(main(['identity', '--help']))"
+    )
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False, timeout=20)
+    assert "Usage: sshaft agent" in done.stdout
+    assert done.returncode in (0, 70)
+    assert done.stderr.count("\n") <= 1
+    if done.returncode:
+        assert "pip install 'sshaft[identity]'" in done.stderr
+
+
+# --- install-commands
+
+
+def test_commands_are_installed_and_run(tmp_path: Path, capsys: Capture) -> None:
+    assert main(["install-commands", str(tmp_path / "bin")]) == 0
+    out, err = capsys.readouterr()
+    assert out == f"{tmp_path}/bin/sshaft-keys\n{tmp_path}/bin/sshaft-login\n"
+    assert "sshd will not run it" in err  # below /tmp, where everybody may write
+    for name in ("sshaft-keys", "sshaft-login"):
+        path = tmp_path / "bin" / name
+        assert path.stat().st_mode & 0o7777 == 0o755
+        first = path.read_text().splitlines()[0]
+        assert first.endswith(" -IS")
+        assert len(first) <= commands.MAX_INTERPRETER_LINE
+        done = subprocess.run([path, "--version"], capture_output=True, text=True, check=True)
+        assert done.stdout == f"{name} {sshaft.__version__}\n"
+    assert sorted(path.name for path in (tmp_path / "bin").iterdir()) == ["sshaft-keys", "sshaft-login"]
+
+
+def test_commands_are_replaced_while_they_run(tmp_path: Path) -> None:
+    for _ in range(2):
+        before = commands.install(tmp_path)[0].stat().st_ino
+    assert commands.install(tmp_path)[0].stat().st_ino != before
+
+
+@pytest.mark.parametrize("name", ["a b", "a;id", "a'b", "a\nb", "$HOME", "é"])
+def test_directory_that_could_not_stand_in_sshd_config_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigurationError, match="may hold only"):
+        commands.install(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_directory_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError) as error:
+        commands.install(tmp_path / "file")
+    assert str(error.value) == f"{tmp_path}/file: File exists"
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make paths that sshd would trust")
+def test_path_is_judged_as_sshd_does(tmp_path: Path) -> None:
+    (program := tmp_path / "program").touch(0o755)
+    base = set(commands.unsafe_parts(program))
+    for change in (lambda: program.chmod(0o775), lambda: program.chmod(0o757), lambda: os.chown(program, 1, 0)):
+        change()
+        assert len(set(commands.unsafe_parts(program)) - base) == 1
+        os.chown(program, 0, 0)
+        program.chmod(0o755)
+    tmp_path.chmod(0o777)
+    assert any(part.startswith(f"{tmp_path}: ") for part in commands.unsafe_parts(program))
