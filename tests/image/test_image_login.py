@@ -27,6 +27,12 @@ def test_another_key_is_refused(site: Site) -> None:
     assert "Permission denied (publickey)" in done.stderr
 
 
+def test_failed_logins_behind_one_address_do_not_lock_everybody_out(site: Site, challenge: dict[str, Any]) -> None:
+    for _ in range(8):  # by its defaults, OpenSSH 9.8 and later would block the address after the third
+        assert site.factor.log_in(site.wrong_key, "123456").returncode == 255
+    assert site.factor.log_in(site.key, challenge["code"]).returncode == 0
+
+
 def test_keys_command_runs_as_its_own_account_and_has_no_rights(site: Site, challenge: dict[str, Any]) -> None:
     with stopped(site.factor):
         login = subprocess.Popen(site.factor.ssh(site.key, challenge["code"]), stdin=subprocess.DEVNULL)
