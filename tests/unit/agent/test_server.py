@@ -340,7 +340,7 @@ def test_running_request_is_drained_and_the_sockets_are_gone_at_once(
 ) -> None:
     with AgentProcess(write_config(pending.config()), tmp_path / "run") as agent:
         ticket = agent.ticket(QUESTION)
-        pending.delay = 1.0
+        pending.delay = 0.6
         answers: list[Any] = []
         asking = threading.Thread(target=lambda: answers.append(agent.ask("accept", ticket=ticket, **SIGNED)))
         asking.start()
@@ -365,7 +365,7 @@ def test_agent_that_drains_does_not_take_the_next_ones_sockets_away(
     config = write_config(pending.config())
     with AgentProcess(config, tmp_path / "run") as old:
         ticket = old.ticket(QUESTION)
-        pending.delay = 2.0
+        pending.delay = 1.5
         asking = threading.Thread(target=lambda: old.ask("accept", ticket=ticket, **SIGNED))
         asking.start()
         while pending.count("/accept") == 0:
