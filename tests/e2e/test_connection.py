@@ -86,6 +86,19 @@ def test_no_shell_reads_what_the_person_typed(site: Site, keys: Keys, command: s
     assert not target.exists()
 
 
+def test_public_key_alone_does_not_tell_whether_its_owner_is_logging_in(site: Site, keys: Keys, tmp_path: Path) -> None:
+    public = tmp_path / "bob.pub"
+    public.write_text(keys.text("bob") + "\n")
+    offered = {}
+    for pending in (False, True):
+        challenge = site.identity.open_challenge("bob") if pending else None
+        said = site.sshd.ssh(public, options=("-v",)).stderr
+        offered[pending] = ["Server accepts key" in said, "Permission denied (publickey)" in said]
+        if challenge:
+            site.identity.cancel(challenge["id"])
+    assert offered[False] == offered[True] == [True, True]
+
+
 def test_environment_of_the_client_is_not_taken(site: Site, keys: Keys) -> None:
     code = site.identity.open_challenge("alice")["code"]
     options = ("-o", "SetEnv=PYTHONPATH=/tmp PYTHONSTARTUP=/tmp/x SSH_ORIGINAL_COMMAND=deny LD_PRELOAD=/tmp/x.so")

@@ -137,6 +137,17 @@ def key_line(site: Site, keys: Keys, name: str) -> str:
     return out.decode()
 
 
+def seconds_to_ask(site: Site, keys: Keys) -> float:
+    """How long sshaft-keys takes to say that there is no agent."""
+    kind, blob = keys.text("alice").split()[:2]
+    socket = site.agent.runtime / "keys" / "agent.sock"
+    command = [site.sshd.place.libexec / "sshaft-keys", "--agent", socket, "--fingerprint", "x", "--type", kind]
+    began = time.monotonic()
+    process = site.sshd.place.popen([*command, "--key", blob], account=KEYS, stderr=subprocess.DEVNULL)
+    assert process.wait() == 69
+    return time.monotonic() - began
+
+
 def login_with(site: Site, keys: Keys, ticket: str, code: str, key: str = "alice", auth: str = "") -> tuple[int, str]:
     """sshaft-login as sshd would start it, with a ticket and a key of the test's choice."""
     place = site.sshd.place
@@ -200,11 +211,8 @@ def test_guessed_ticket_is_refused(site: Site, keys: Keys) -> None:
 def test_agent_that_was_killed_refuses_at_once_and_a_new_one_serves(site: Site, keys: Keys) -> None:
     site.agent.process.kill()
     site.agent.process.wait()
-    began = time.monotonic()
-    done = site.sshd.ssh(keys("alice"), "123456")
-    took = time.monotonic() - began
-    assert done.returncode == 255
-    assert took < 2.5, "it waited for something"  # the deadline is 3 s; the figure itself is docs/performance's
+    assert site.sshd.ssh(keys("alice"), "123456").returncode == 255
+    assert min(seconds_to_ask(site, keys) for _ in range(5)) < 0.1
     assert '"agent_unavailable"' in site.sshd.log()
     site.agent.process = site.agent.start()  # over the socket that the killed one left
     assert site.sshd.ssh(keys("alice"), site.identity.open_challenge("alice")["code"]).returncode == 0

@@ -117,7 +117,7 @@ def test_stop_ends_both_within_seconds_and_with_0(engine: Engine, start_factor: 
     factor = start_factor()
     begin = time.monotonic()
     engine("stop", factor.container)
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 11
     assert engine.inspect(factor.container, "{{.State.ExitCode}}") == "0"
     assert '"agent.stopped"' in engine.logs(factor.container)
 
@@ -127,7 +127,7 @@ def test_stop_before_anything_listens_ends_it_with_0(engine: Engine, start_facto
     wait_until(lambda: factor.pids(b"\0agent\0"), "the agent is being started")
     begin = time.monotonic()
     engine("stop", factor.container)
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 11
     assert engine.inspect(factor.container, "{{.State.ExitCode}}") == "0"
 
 

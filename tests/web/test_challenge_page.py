@@ -46,15 +46,13 @@ def test_the_page_shows_the_command_with_the_code_and_what_is_asked(identity: Id
     seconds_until(lambda: browser.find_element(By.ID, "left").text.startswith("Waiting, 4:5"))
 
 
-def test_the_page_turns_to_passed_by_itself_within_a_second_of_the_accept(
-    identity: Identity, browser: WebDriver
-) -> None:
+def test_the_page_turns_to_passed_by_itself_without_being_loaded_anew(identity: Identity, browser: WebDriver) -> None:
     opened = identity.open()
     browser.get(opened["page_url"])
     wait_for_script(browser)
     browser.execute_script("window.untouched = true")
     assert identity.accept(opened).status_code == 200
-    assert seconds_until(lambda: title(browser) == "Passed") < 1
+    seconds_until(lambda: title(browser) == "Passed")  # how fast: tests/e2e/test_page.py
     assert browser.title == "Passed"
     assert browser.execute_script("return window.untouched") is True, "the page was loaded anew"
     assert not browser.find_elements(By.ID, "command")
@@ -90,7 +88,7 @@ def test_a_cancel_by_the_operators_command_reaches_the_page(identity: Identity, 
     browser.get(opened["page_url"])
     wait_for_script(browser)
     identity.run("challenge", "cancel", opened["id"])
-    assert seconds_until(lambda: title(browser) == "Cancelled") < 1.5
+    seconds_until(lambda: title(browser) == "Cancelled")
 
 
 def test_without_javascript_the_page_shows_the_command_and_finds_the_news_by_reloading(

@@ -153,4 +153,4 @@ def test_hanging_service_is_given_up(
     status, _out, err = Login(launchers / "sshaft-login", config, tmp_path / "auth_info")("1")
     assert status == 69
     assert err.startswith(UNAVAILABLE)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 8

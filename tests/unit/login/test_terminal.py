@@ -206,4 +206,4 @@ def test_deadline_ends_the_process_whatever_it_waits_for() -> None:
         assert process.wait(5) == 75
         assert process.stderr is not None
         assert process.stderr.read() == "Too late.\n"
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 8

@@ -139,5 +139,5 @@ def test_nobody_waits_longer_than_allowed_for_another_thread() -> None:
     with pytest.raises(ReachError) as error:
         tokens.get(Deadline.after(0.1))
     assert error.value.unsent
-    assert time.monotonic() - began < 0.4
+    assert time.monotonic() - began < 3
     other.join()

@@ -117,4 +117,4 @@ def test_the_callers_alarm_ends_the_wait(tmp_path: Path) -> None:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 8

@@ -162,7 +162,7 @@ def test_gibibyte_is_not_read(http: HttpClient, identity: IdentityServer) -> Non
     with pytest.raises(IdentityServiceError, match="larger than 8192 KiB") as error:
         send(http, f"{identity.url}/x", 20)
     assert not isinstance(error.value, ReachError)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 8
 
 
 @pytest.mark.parametrize("head", [b"", b"Transfer-Encoding: chunked\r\n"], ids=["until closed", "chunked"])
