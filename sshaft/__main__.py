@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -69,24 +70,29 @@ def main(arguments: list[str] | None = None) -> Any:
     """Run, and turn what went wrong into one line and a status of sysexits.h."""
     try:
         status = cli.main(arguments, prog_name="sshaft", standalone_mode=False)
-    except SshaftError as error:
-        return _fail(str(error), error.exit_status)
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
-        return exit_status.USAGE
-    except click.UsageError as error:
-        command = error.ctx.command_path if error.ctx else "sshaft"
-        return _fail(f"{error.format_message()} See '{command} --help'.", exit_status.USAGE)
-    except click.ClickException as error:
-        return _fail(error.format_message(), exit_status.SOFTWARE)
-    except click.Abort:
-        return _fail("interrupted", 130)
+    except Exception as error:  # noqa: BLE001 - the last handler: no stack trace
+        message, status = _told(error)
+        click.echo(f"sshaft: {printable(message, 2000)}" if message else str(error), err=True)
     return status if isinstance(status, int) else exit_status.OK
 
 
-def _fail(message: str, status: int) -> int:
-    click.echo(f"sshaft: {printable(message, 2000)}", err=True)
-    return status
+def _told(error: Exception) -> tuple[str, int]:
+    """What to say, and the exit status; nothing where the error is the help text itself."""
+    match error:
+        case SshaftError():
+            return str(error), error.exit_status
+        case click.exceptions.NoArgsIsHelpError():
+            return "", exit_status.USAGE
+        case click.UsageError():
+            command = error.ctx.command_path if error.ctx else "sshaft"
+            return f"{error.format_message()} See '{command} --help'.", exit_status.USAGE
+        case click.ClickException():
+            return error.format_message(), exit_status.SOFTWARE
+        case click.Abort():
+            return "interrupted", 130
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(at.filename).name}:{at.lineno}"
+    return f"a fault of this program, at {where}: {type(error).__name__}: {error}", exit_status.SOFTWARE
 
 
 if __name__ == "__main__":

@@ -60,6 +60,8 @@ class Place:
     directory: Path = field(init=False)
 
     def __post_init__(self) -> None:
+        if not (CHECKOUT / "sshd_config").exists():
+            raise ConfigurationError("the demo runs from a checkout of the project: ./dev demo")
         missing = [p for p in (SSHD, "ssh", "ssh-keygen") if not shutil.which(p)]
         if missing:
             raise ConfigurationError(f"missing programs: {', '.join(missing)}; ./dev setup demo installs them")

@@ -26,19 +26,23 @@ class AgentProcess:
         self.keys = directory / "keys" / "agent.sock"
         self.login = directory / "login" / "agent.sock"
         self.status_socket = directory / "status.sock"
-        self._manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         notify = notify or directory.with_name(directory.name + ".notify")
-        self._manager.bind(str(notify))
-        notify.chmod(0o777)
-        self._manager.settimeout(10)
-        self.process = subprocess.Popen(
-            [*PROGRAM, "agent", "--config", str(config), "--runtime-directory", str(directory), *options],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env={"PATH": os.environ["PATH"], "NOTIFY_SOCKET": str(notify)},
-            **popen,
-        )
+        self._manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            self._manager.bind(str(notify))
+            notify.chmod(0o777)
+            self._manager.settimeout(10)
+            self.process = subprocess.Popen(
+                [*PROGRAM, "agent", "--config", str(config), "--runtime-directory", str(directory), *options],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                env={"PATH": os.environ["PATH"], "NOTIFY_SOCKET": str(notify)},
+                **popen,
+            )
+        except BaseException:
+            self._manager.close()
+            raise
         self._lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

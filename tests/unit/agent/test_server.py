@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -257,26 +258,28 @@ def test_status_of_an_agent_that_says_something_else_is_one_line(tmp_path: Path)
 
 @pytest.fixture
 def public_place() -> Iterator[Path]:
-    """A directory that other accounts can reach."""
+    """A directory that other accounts can reach, with the code in it, wherever the checkout is."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
+        shutil.copytree(Path(__file__).parents[3] / "sshaft", Path(name, "code", "sshaft"))
         yield Path(name)
 
 
-ASK = f"""
+ASK = """
 import sys
-sys.path.append({str(Path(__file__).parents[3])!r})
+sys.path.append(sys.argv[3])
 from sshaft import agent_socket
 try:
-    print(agent_socket.ask(sys.argv[1], sys.argv[2], {{}}))
+    print(agent_socket.ask(sys.argv[1], sys.argv[2], {}))
 except OSError as error:
     print("refused", error)
 """
 
 
 def ask_as(uid: int, groups: list[int], path: Path, kind: str) -> str:
+    code = next(folder / "code" for folder in path.parents if (folder / "code").exists())
     return subprocess.run(
-        ["/usr/bin/python3", "-I", "-c", ASK, path, kind],
+        ["/usr/bin/python3", "-I", "-c", ASK, path, kind, code],
         capture_output=True, text=True, check=True, user=uid, group=uid, extra_groups=groups, timeout=10,
     ).stdout  # fmt: skip
 
