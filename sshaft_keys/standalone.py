@@ -75,11 +75,20 @@ def _lines(options: dict[str, str], request_id: str) -> str:
         grant = listing.decide(answer.of(wanted), now)
         if isinstance(grant, str):
             logger.warning("key.opens_nothing", reason=grant, fingerprint=wanted)
-        elif grant is not None and not SAFE_USER.fullmatch(grant.user):
-            logger.warning("entry.left_out", reason="user: not safe in a key line", user=grant.user)
+        elif grant is not None and (unfit := _unfit(grant)):
+            logger.warning("entry.left_out", reason=unfit, user=grant.user)
         elif grant is not None:
             lines.append(_line(settings.login_path, options["config"], grant) + "\n")
     return "".join(lines)
+
+
+def _unfit(grant: Grant) -> str | None:
+    """Why no line may be written for it here."""
+    if not SAFE_USER.fullmatch(grant.user):
+        return "user: not safe in a key line"
+    if grant.verify_required:  # sshaft-login could not tell whether the line had asked for it
+        return "verify_required: needs the agent"
+    return None
 
 
 def _line(login_path: str, config_path: str, grant: Grant) -> str:
@@ -87,5 +96,4 @@ def _line(login_path: str, config_path: str, grant: Grant) -> str:
         grant.key,
         (login_path, "--config", config_path, "--user", grant.user),
         expires_at=grant.expires_at,
-        verify_required=grant.verify_required,
     )

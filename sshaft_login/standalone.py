@@ -54,6 +54,8 @@ def _report(
         return Outcome("refused")
     if grant is None or grant.user != user or not grant.pending:
         return Outcome("no_challenge")
+    if grant.verify_required:  # begun after sshd had its line: what sshd asked of the key is not known here
+        return Outcome("refused")
     claim = _claim(grant, wish, signed, client_ip)
     attempt = secrets.token_hex(16)
     if wish == "deny":

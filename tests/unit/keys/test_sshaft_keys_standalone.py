@@ -82,19 +82,19 @@ def test_every_line_is_a_key_to_openssh(keys: Keys) -> None:
     assert public_keys.openssh_fingerprints(out.splitlines()) == [public_key.parse(k).fingerprint for k in (ALICE, BOB)]
 
 
-def test_options_of_an_extended_server_reach_sshd(keys: Keys, identity: IdentityServer) -> None:
-    identity.entries = [
-        {
-            "user": "bob",
-            "authorized_key": BOB,
-            "challenge": "c",
-            "expires_at": "2099-01-02T03:04:05Z",
-            "binding": "code_in",
-            "verify_required": True,
-        }
-    ]
+def test_end_of_a_challenge_reaches_sshd(keys: Keys, identity: IdentityServer) -> None:
+    challenge = {"challenge": "c", "expires_at": "2099-01-02T03:04:05Z", "binding": "code_in"}
+    identity.entries = [{"user": "bob", "authorized_key": BOB, **challenge}]
     _status, out, _events = keys()
-    assert out.endswith(f'--user bob",expiry-time="20990102030405Z",verify-required {BOB}\n')
+    assert out.endswith(f'--user bob",expiry-time="20990102030405Z" {BOB}\n')
+
+
+def test_challenge_that_wants_verification_is_left_to_the_agent(keys: Keys, identity: IdentityServer) -> None:
+    challenge = {"challenge": "c", "binding": "code_in", "verify_required": True}
+    identity.entries = [{"user": "bob", "authorized_key": BOB, **challenge}]
+    status, out, events = keys()
+    assert (status, out) == (0, "")
+    assert [event["reason"] for event in events] == ["verify_required: needs the agent"]
 
 
 HOSTILE = [

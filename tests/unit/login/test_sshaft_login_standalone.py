@@ -49,6 +49,16 @@ def extended(identity: IdentityServer, **more: Any) -> None:
     identity.replies["/reject"] = reply_json({"state": "rejected"})
 
 
+def test_challenge_that_wants_verification_is_refused_without_an_agent(login: Login, identity: IdentityServer) -> None:
+    key = public_keys.sk_ed25519("alice")
+    Path(login.environment["SSH_USER_AUTH"]).write_text(f"publickey {key}\n")
+    extended(identity, authorized_key=key, verify_required=True)
+    status, out, said = login("123456")
+    assert (status, out) == (77, "")
+    assert said.startswith("The identity service refused.")
+    assert identity.count("/accept") == 0
+
+
 @pytest.mark.parametrize("auth_info", [True, False], ids=["with ExposeAuthInfo", "as the original"])
 def test_originals_server_is_told_the_user(login: Login, identity: IdentityServer, auth_info: bool) -> None:
     if not auth_info:
