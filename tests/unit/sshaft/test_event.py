@@ -115,6 +115,8 @@ def test_event_goes_to_syslog_where_stderr_is_the_null_device(function: str, tmp
         timeout=20,
         check=False,
     )
+    if done.stderr.startswith("unshare:"):
+        pytest.skip(f"no mount namespace of our own here: {done.stderr.strip()}")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("<84>sshaft-keys[")
     assert json.loads(done.stdout[done.stdout.index("{") :])["message"] == r"a\x0ab"
