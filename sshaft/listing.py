@@ -35,12 +35,12 @@ class _Context(BaseModel):
 
 
 class _Entry(BaseModel):
-    user: Annotated[_Name, ...]
+    user: _Name
     authorized_key: str
     challenge: _Name | None = None
     expires_at: Annotated[AwareDatetime, AfterValidator(_in_utc)] | None = None
     binding: str = "none"
-    verify_required: Annotated[bool, ...] = False
+    verify_required: bool = False
     context: _Context | None = None
 
 

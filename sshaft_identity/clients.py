@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import Connection, delete, insert, select
 
 from sshaft_identity.codes import digest
 from sshaft_identity.database import Database
@@ -43,7 +43,7 @@ class Clients:
         secret = secrets.token_urlsafe(32)
         values = {"client_id": client_id, "secret_hash": digest(secret), "scope": " ".join(sorted(set(scopes)))}
         with self._database.write() as connection:
-            if connection.scalar(select(clients.c.client_id).where(clients.c.client_id == client_id)) is not None:
+            if _is_registered(connection, client_id):
                 raise EnrolmentError(f"there is already a client {client_id}")
             connection.execute(insert(clients).values(created_at=now, **values))
         return secret
@@ -71,7 +71,7 @@ class Clients:
         token = secrets.token_urlsafe(32)
         with self._database.write() as connection:
             connection.execute(delete(access_tokens).where(access_tokens.c.expires_at <= now))
-            if connection.scalar(select(clients.c.client_id).where(clients.c.client_id == client.client_id)) is None:
+            if not _is_registered(connection, client.client_id):
                 return None
             connection.execute(
                 insert(access_tokens).values(
@@ -95,6 +95,10 @@ class Clients:
     def revoke_tokens(self, client_id: str) -> int:
         """How many access tokens of the client are void from now on; it may ask for new ones."""
         with self._database.write() as connection:
-            if connection.scalar(select(clients.c.client_id).where(clients.c.client_id == client_id)) is None:
+            if not _is_registered(connection, client_id):
                 raise EnrolmentError(f"there is no client {client_id}")
             return connection.execute(delete(access_tokens).where(access_tokens.c.client_id == client_id)).rowcount
+
+
+def _is_registered(connection: Connection, client_id: str) -> bool:
+    return connection.scalar(select(clients.c.client_id).where(clients.c.client_id == client_id)) is not None

@@ -1,5 +1,6 @@
 """The sshd side's three calls: list the keys that may log in now, accept a challenge, reject one."""
 
+import re
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -18,7 +19,6 @@ from sshaft_identity.incoming import Identifier, Line, Message, UserName, bearer
 from sshaft_identity.problem import ProblemError, problem
 
 FINGERPRINT_PATTERN = r"^SHA256:[A-Za-z0-9+/]{43}$"
-FINGERPRINT_LENGTH = 50
 
 Fingerprint = Annotated[str, Field(pattern=FINGERPRINT_PATTERN)]
 
@@ -29,15 +29,6 @@ _EVENTS = {
 }
 
 
-class AcceptRequest(Message):
-    user: UserName
-    challenge: Identifier | None = None
-    code: Annotated[str, Field(pattern="^[0-9]{1,16}$")] | None = None
-    fingerprint: Fingerprint | None = None
-    key_type: Identifier | None = None
-    client_ip: Line | None = None
-
-
 class RejectRequest(Message):
     user: UserName
     challenge: Identifier | None = None
@@ -46,22 +37,20 @@ class RejectRequest(Message):
     client_ip: Line | None = None
 
 
+class AcceptRequest(RejectRequest):
+    code: Annotated[str, Field(pattern="^[0-9]{1,16}$")] | None = None
+
+
 async def list_keys(request: Request) -> Response:
     """Changes nothing and counts nothing: sshd asks for every key that is offered, once more for the one it takes."""
     await bearer_of(request, Scope.LIST)
     fingerprint = request.query_params.get("fingerprint")
-    if fingerprint is not None and not _is_fingerprint(fingerprint):
+    if fingerprint is not None and not re.fullmatch(FINGERPRINT_PATTERN, fingerprint):
         raise ProblemError("invalid_request", detail="fingerprint: must be SHA256: and 43 characters of base64")
     state = state_of(request)
     listed = await run_in_threadpool(state.store.challenges.listed, state.clock(), fingerprint)
     get_logger().debug("keys.listed", fingerprint=fingerprint, entries=len(listed))
     return JSONResponse([entry(each) for each in listed])
-
-
-def _is_fingerprint(text: str) -> bool:
-    name, _, encoded = text.partition(":")
-    letters = encoded.replace("+", "a").replace("/", "a")
-    return name == "SHA256" and len(text) == FINGERPRINT_LENGTH and letters.isascii() and letters.isalnum()
 
 
 def entry(listed: ListedKey) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def _main(arguments: list[str]) -> int:  # noqa: PLR0911 - one return for each w
         began = time.monotonic()
         from sshaft_keys import standalone  # noqa: PLC0415 - requests and pydantic; the agent's way does without
 
-        return standalone.run(options, DEADLINE - (time.monotonic() - began))
+        return standalone.run(options, DEADLINE - (time.monotonic() - began), _print)
     missing = [name for name in ("fingerprint", "type", "key") if name not in options]
     if missing:
         return _usage(f"--agent needs --{missing[0]} too")

@@ -4,7 +4,7 @@ import os
 import re
 import secrets
 import threading
-from contextlib import suppress
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,8 +21,8 @@ SAFE_USER = re.compile(r"(?!-)[A-Za-z0-9._@+-]{1,64}")
 """The user's name stands in the key line here, read by sshd and by a shell."""
 
 
-def run(options: dict[str, str], seconds: float) -> int:
-    """Print the lines; the exit status. Ends within `seconds` whatever the network does."""
+def run(options: dict[str, str], seconds: float, write: Callable[[str], None]) -> int:
+    """Give the lines to `write`; the exit status. Ends within `seconds` whatever the network or the reader does."""
     request_id = secrets.token_hex(16)
     log.set_up("warning")
 
@@ -39,15 +39,9 @@ def run(options: dict[str, str], seconds: float) -> int:
     except SshaftError as error:
         event.write(PROGRAM, "keys.failed", error=error.code, message=str(error), request_id=request_id)
         return error.exit_status
-    with suppress(BrokenPipeError):  # an sshd that found its line stops reading
-        _write_all(lines.encode())
+    write(lines)
     watchdog.cancel()
     return exit_status.OK
-
-
-def _write_all(data: bytes) -> None:
-    while data:
-        data = data[os.write(1, data) :]
 
 
 def _lines(options: dict[str, str], request_id: str) -> str:

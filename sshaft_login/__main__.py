@@ -34,8 +34,6 @@ Exit status: 0 the identity service has accepted, 1 wrong code, 2 no login is wa
 77 ticket or key not valid, 78 configuration.
 """
 
-OPTIONS = ("agent", "ticket", "config", "user")
-
 
 def main(arguments: list[str] | None = None) -> int:
     try:

@@ -11,11 +11,21 @@ from hypothesis import HealthCheck, settings
 
 from sshaft import commands
 
+HERE = Path(__file__).parent
+
 # Two cores and other people's work on them: how long an example takes says nothing.
 settings.register_profile(
     "sshaft", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 settings.load_profile("sshaft")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What stands in the folder of a marker carries it."""
+    for item in items:
+        folder = item.path.relative_to(HERE).parts[0]
+        if folder in ("e2e", "image", "web"):
+            item.add_marker(folder)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -14,14 +14,7 @@ from fakes.identity_server import IdentityServer
 from sshaft_demo.parts import Agent, Identity, Sshd, free_port
 from sshaft_demo.place import AGENT, KEYS, LOGIN, Place
 
-HERE = Path(__file__).parent
 NUMBERS = itertools.count()
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if HERE in item.path.parents:
-            item.add_marker(pytest.mark.e2e)
 
 
 @pytest.fixture(scope="session")

@@ -24,12 +24,6 @@ BASE_DAYS = 14  # then its security updates are too old to say anything about an
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if HERE in item.path.parents:
-            item.add_marker(pytest.mark.image)
-
-
 # --- the engine and the image
 
 

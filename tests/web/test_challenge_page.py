@@ -13,8 +13,6 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
 from web.served import Identity
 
-pytestmark = pytest.mark.web
-
 NO_SCRIPTS = {"profile.managed_default_content_settings.javascript": 2}
 
 
