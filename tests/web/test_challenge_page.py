@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import requests
-from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
@@ -20,7 +20,7 @@ def seconds_until(holds: Callable[[], bool], limit: float = 10) -> float:
     """How long it took, at most `limit` seconds."""
     start = time.monotonic()
     while time.monotonic() - start < limit:
-        with suppress(NoSuchElementException, StaleElementReferenceException):  # the page is being loaded anew
+        with suppress(WebDriverException):  # the page is being loaded anew: Chromium has many words for that
             if holds():
                 return time.monotonic() - start
         time.sleep(0.02)
