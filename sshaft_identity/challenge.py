@@ -9,11 +9,22 @@
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
 MAX_TRIES = 5
 SHORTEST = timedelta(seconds=30)
 LONGEST = timedelta(minutes=10)  # NIST SP 800-63B-4 §3.1.3
-BINDING = "code_in"
+
+
+class Binding(StrEnum):
+    """How the web login and the SSH login are tied together (docs/identity-api.md)."""
+
+    CODE_IN = "code_in"
+    """The page shows a code, ssh brings it."""
+    CODE_BACK = "code_back"
+    """ssh is given a code, the person types it where the web login asks."""
+    NONE = "none"
+    """Not at all: any SSH login of the user passes. NIST SP 800-63B-4 §3.1.3 no longer accepts it."""
 
 
 class State(StrEnum):
@@ -36,11 +47,15 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 
 
 class Verdict(StrEnum):
-    """What one attempt to accept comes to; the values are the `error` members of the wire, but for the first."""
+    """What one attempt comes to; the values are the `error` members of the wire, but for `accepted` and `presented`."""
 
     ACCEPTED = "accepted"
     CODE_REQUIRED = "code_required"
     INVALID_CODE = "invalid_code"
+    PRESENTED = "presented"
+    CONFIRM_REQUIRED = "confirm_required"
+    ADDRESS_MISMATCH = "address_mismatch"
+    VERIFICATION_REQUIRED = "verification_required"
     UNKNOWN_KEY = "unknown_key"
     NO_CHALLENGE = "no_challenge"
     ALREADY_USED = "already_used"
@@ -61,32 +76,42 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """What the accepted SSH login proved. Without a registered key both key members are None."""
+    """What the accepted SSH login proved. Without a registered key both key members are None. `verified`: sshd made
+    the security key ask for its PIN or a finger.
+    """
 
     accepted_at: datetime
     fingerprint: str | None
     key_type: str | None
     client_ip: str | None
+    verified: bool = False
 
     @property
     def amr(self) -> list[str]:
-        return amr(self.key_type)
+        return amr(self.key_type, verified=self.verified)
 
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """One row. `client` is the client that opened it, None when the operator did; `attempt` names the last try."""
+    """One row. `client` is the client that opened it, None when the operator or the service itself did; `user` is None
+    where nobody was named and nobody has passed it yet: then the owner of the key that brings the code is the subject.
+    `attempt` names the last try.
+    """
 
     id: str
-    user: str
+    user: str | None
     client: str | None
     context: Context
     created_at: datetime
     expires_at: datetime
+    binding: Binding = Binding.CODE_IN
+    verify_required: bool = False
     state: State = State.PENDING
     tries: int = 0
     attempt: str | None = field(default=None, repr=False)
     code_hmac: str = field(default="", repr=False)
+    code_index: str | None = field(default=None, repr=False)
+    presented_at: datetime | None = None
     approval: Approval | None = None
 
     def state_at(self, now: datetime) -> State:
@@ -98,6 +123,15 @@ class Challenge:
     @property
     def attempts_left(self) -> int:
         return max(0, MAX_TRIES - self.tries)
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Opened without a user: its code alone finds it, and is longer for that."""
+        return self.code_index is not None
+
+    @property
+    def acr(self) -> str | None:
+        return None if self.approval is None else acr(self.binding, verified=self.approval.verified)
 
 
 def may_become(state: State, wanted: State) -> bool:
@@ -125,11 +159,56 @@ def standing(challenge: Challenge, attempt: str | None, now: datetime) -> Verdic
             return Verdict.CANCELLED
 
 
-def amr(key_type: str | None) -> list[str]:
+def amr(key_type: str | None, *, verified: bool = False) -> list[str]:
     """RFC 8176: what a key of this type proves when sshd asks for a touch, as it does by default.
 
-    A smartcard cannot be told from a key in a file, so both are `swk`. Never `mfa`: one factor was seen.
+    A smartcard cannot be told from a key in a file, so both are `swk`. `mfa` only where sshd enforced `verify-required`:
+    then the key itself was the second factor's proof.
     """
     if key_type is not None and key_type.startswith("sk-"):
-        return ["hwk", "pop", "user"]
+        return ["hwk", "pop", "user", *(["mfa"] if verified else [])]
     return ["swk", "pop"]
+
+
+def acr(binding: Binding, *, verified: bool) -> str | None:
+    """Our own names. Without a binding there is nothing to claim: nobody knows whose web login was passed."""
+    if binding is Binding.NONE:
+        return None
+    return "urn:sshaft:acr:verified-code" if verified else "urn:sshaft:acr:code"
+
+
+class AddressCheck(StrEnum):
+    """What it means that browser and ssh come from different addresses: nothing, a question, or a no."""
+
+    OFF = "off"
+    WARN = "warn"
+    REQUIRE = "require"
+
+
+def objection(check: AddressCheck, browser: str | None, ssh: str | None, *, confirmed: bool) -> Verdict | None:
+    """Why the pass must not count yet. An address that is not known differs from nothing; `require` wants to know."""
+    match check:
+        case AddressCheck.REQUIRE if not _same(browser, ssh):
+            return Verdict.ADDRESS_MISMATCH
+        case AddressCheck.WARN if browser and ssh and not confirmed and not _same(browser, ssh):
+            return Verdict.CONFIRM_REQUIRED
+        case _:
+            return None
+
+
+def _same(one: str | None, other: str | None) -> bool:
+    """The same IPv4 address or IPv6 /64: within it a host takes what address it likes."""
+    networks = [_network(each or "") for each in (one, other)]
+    return networks[0] is not None and networks[0] == networks[1]
+
+
+def _network(text: str) -> IPv4Network | IPv6Network | None:
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is None:
+            return IPv6Network((address, 64), strict=False)
+        address = address.ipv4_mapped
+    return IPv4Network(address)

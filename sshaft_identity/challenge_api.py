@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from sshaft.log import get_logger
 from sshaft_identity.app_state import rfc3339, state_of
-from sshaft_identity.challenge import BINDING, LONGEST, SHORTEST, Challenge, Context, State
+from sshaft_identity.challenge import LONGEST, SHORTEST, Challenge, Context, State
 from sshaft_identity.challenges import Opened
 from sshaft_identity.clients import Scope
 from sshaft_identity.incoming import Line, Message, UserName, bearer_of, message_of, wait_of
@@ -117,7 +117,7 @@ def shown(challenge: Challenge, state: State) -> dict[str, Any]:
         "state": state,
         "user": challenge.user,
         "app": challenge.context.app,
-        "binding": BINDING,
+        "binding": challenge.binding,
         "created_at": rfc3339(challenge.created_at),
         "expires_at": rfc3339(challenge.expires_at),
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, select, update
 
-from sshaft_identity.challenge import Approval, Challenge, Context, State
+from sshaft_identity.challenge import Approval, Binding, Challenge, Context, State
 from sshaft_identity.tables import challenges
 
 is_pending = challenges.c.state == State.PENDING
@@ -30,23 +30,31 @@ def columns(challenge: Challenge) -> dict[str, Any]:
         "id": challenge.id,
         "user_name": challenge.user,
         "client_id": challenge.client,
+        "binding": challenge.binding,
+        "verify_required": challenge.verify_required,
         "state": challenge.state,
         "tries": challenge.tries,
         "code_hmac": challenge.code_hmac,
+        "code_index": challenge.code_index,
         "app": challenge.context.app,
         "ip": challenge.context.ip,
         "user_agent": challenge.context.user_agent,
         "created_at": challenge.created_at,
         "expires_at": challenge.expires_at,
+        "verified": False,
     }
 
 
 def _challenge(row: Row[Any]) -> Challenge:
-    approval = row.accepted_at and Approval(row.accepted_at, row.fingerprint, row.key_type, row.client_ip)
+    approval = row.accepted_at and Approval(
+        row.accepted_at, row.fingerprint, row.key_type, row.client_ip, verified=row.verified
+    )
     return Challenge(
         id=row.id,
         user=row.user_name,
         client=row.client_id,
+        binding=Binding(row.binding),
+        verify_required=row.verify_required,
         context=Context(row.app, row.ip, row.user_agent),
         created_at=row.created_at,
         expires_at=row.expires_at,
@@ -54,6 +62,8 @@ def _challenge(row: Row[Any]) -> Challenge:
         tries=row.tries,
         attempt=row.attempt,
         code_hmac=row.code_hmac,
+        code_index=row.code_index,
+        presented_at=row.presented_at,
         approval=approval,
     )
 

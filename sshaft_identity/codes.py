@@ -6,6 +6,8 @@ import secrets
 from dataclasses import dataclass, field
 
 DIGITS = 6
+ANONYMOUS_DIGITS = 8
+"""Where the code alone finds its challenge or its enrolment, whoever brings it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,13 +16,23 @@ class Codes:
 
     key: bytes = field(repr=False)
 
-    def of_page(self, page_token: str) -> str:
-        """The code of the page at this address: 6 decimal digits.
+    def of_page(self, page_token: str, digits: int = DIGITS) -> str:
+        """The code of the page at this address.
 
-        64 bits modulo 10^6: the most likely code is more likely than the least by a factor below 1 + 2^-44.
+        64 bits modulo 10^8: the most likely code is more likely than the least by a factor below 1 + 2^-37.
         """
-        number = int.from_bytes(self._mac("code", page_token)[:8])
-        return f"{number % 10**DIGITS:0{DIGITS}}"
+        return self._digits(digits, "code", page_token)
+
+    def given_back(self, challenge_id: str) -> str:
+        """`code_back`: what ssh shows the person who holds a key. The same for one challenge, however often asked."""
+        return self._digits(DIGITS, "back", challenge_id)
+
+    def index(self, code: str) -> str:
+        """What finds a challenge by its code alone."""
+        return self._mac("index", code).hex()
+
+    def _digits(self, count: int, *parts: str) -> str:
+        return f"{int.from_bytes(self._mac(*parts)[:8]) % 10**count:0{count}}"
 
     def sealed(self, challenge_id: str, code: str) -> str:
         """What is stored: bound to its challenge, so that equal codes do not look equal."""

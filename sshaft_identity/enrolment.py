@@ -96,7 +96,13 @@ def _add_key(connection: Connection, user: str, key: PublicKey, name: str, now: 
         raise EnrolmentError(f"the key {key.fingerprint} is {owner}'s: one key has one owner, nothing was added")
     connection.execute(
         insert(ssh_keys).values(
-            fingerprint=key.fingerprint, user_name=user, type=key.type, blob=key.blob, name=name, created_at=now
+            fingerprint=key.fingerprint,
+            user_name=user,
+            type=key.type,
+            blob=key.blob,
+            name=name,
+            source="operator",
+            created_at=now,
         )
     )
     return True

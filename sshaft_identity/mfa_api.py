@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from sshaft.log import get_logger
 from sshaft_identity.app_state import rfc3339, state_of
 from sshaft_identity.attempts import Answer, Attempt
-from sshaft_identity.challenge import BINDING, Challenge, Verdict
+from sshaft_identity.challenge import Challenge, Verdict
 from sshaft_identity.challenges import ListedKey
 from sshaft_identity.clients import Scope
 from sshaft_identity.codes import attempt_name
@@ -62,7 +62,7 @@ def entry(listed: ListedKey) -> dict[str, Any]:
     return base | {
         "challenge": challenge.id,
         "expires_at": rfc3339(challenge.expires_at),
-        "binding": BINDING,
+        "binding": challenge.binding,
         "context": _context(challenge),
     }
 

@@ -2,7 +2,20 @@
 
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    and_,
+)
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
@@ -31,6 +44,9 @@ users = Table(
     "users",
     metadata,
     Column("name", String(64), primary_key=True),
+    # who signed in by the organisation's OpenID Provider under this name first: nobody else may, ever
+    Column("oidc_issuer", Text),
+    Column("oidc_subject", Text),
     Column("created_at", UtcTime, nullable=False),
 )
 
@@ -41,8 +57,13 @@ ssh_keys = Table(
     Column("user_name", String(64), ForeignKey("users.name", ondelete="CASCADE"), nullable=False, index=True),
     Column("type", String(64), nullable=False),
     Column("blob", LargeBinary, nullable=False),
-    Column("name", Text, nullable=False),  # the comment of the file it came from
+    Column("name", Text, nullable=False),  # the comment of the file it came from, or what its owner calls it
+    Column("source", String(16), nullable=False),  # how it came in: operator, import, ssh, signature
+    Column("attested", Text),  # what the verified attestation of an sk- key says of the device; none: not verified
     Column("created_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime),
+    Column("last_used_at", UtcTime),
+    Column("last_used_from", Text),
 )
 
 clients = Table(
@@ -51,6 +72,9 @@ clients = Table(
     Column("client_id", String(64), primary_key=True),
     # SHA-256 is enough: the secret is 256 generated bits, never a person's word, so there is nothing to guess slowly.
     Column("secret_hash", String(64), nullable=False),
+    Column("previous_secret_hash", String(64)),  # good until then: a rotation must not stop the agents
+    Column("previous_secret_until", UtcTime),
+    Column("allows_unbound", Boolean, nullable=False, default=False),  # may open challenges with binding `none`
     Column("scope", Text, nullable=False),  # RFC 6749 §3.3: parted by blanks
     Column("created_at", UtcTime, nullable=False),
 )
@@ -68,22 +92,114 @@ challenges = Table(
     "challenges",
     metadata,
     Column("id", String(32), primary_key=True),
-    Column("user_name", String(64), nullable=False),  # no foreign key: an unknown user is answered like a known one
+    # No foreign key: an unknown user is answered like a known one. Null until accepted where none was named.
+    Column("user_name", String(64)),
     Column("client_id", String(64)),  # none either: what a removed client opened stays on record
+    Column("binding", String(16), nullable=False),
+    Column("verify_required", Boolean, nullable=False),
     Column("state", String(16), nullable=False),
     Column("tries", Integer, nullable=False),
     Column("attempt", String(64)),
     Column("code_hmac", String(64), nullable=False),
+    Column("code_index", String(64)),  # finds a challenge by its code alone; only where no user was named
     Column("page_hash", String(64), nullable=False, unique=True),
     Column("app", Text),
     Column("ip", Text),
     Column("user_agent", Text),
     Column("created_at", UtcTime, nullable=False, index=True),
     Column("expires_at", UtcTime, nullable=False),
+    Column("shown_at", UtcTime),  # when its page was first looked at
+    Column("presented_at", UtcTime),  # `code_back`: when ssh was given the code
     Column("accepted_at", UtcTime),
     Column("fingerprint", String(64)),
     Column("key_type", String(64)),
     Column("client_ip", Text),
+    Column("verified", Boolean, nullable=False),  # the line had `verify-required`, so sshd made sure
     Index("ix_challenges_user_name_state", "user_name", "state"),
     Index("ix_challenges_state_expires_at", "state", "expires_at"),
+)
+
+_pending = challenges.c.state == "pending"
+_anonymous = and_(_pending, challenges.c.code_index.is_not(None))
+# One pending challenge for a user and client, whatever many processes do at once. Null is equal to nothing.
+Index(
+    "uq_challenges_pending",
+    challenges.c.user_name,
+    challenges.c.client_id,
+    unique=True,
+    sqlite_where=_pending,
+    postgresql_where=_pending,
+)
+Index(
+    "uq_challenges_code_index",
+    challenges.c.code_index,
+    unique=True,
+    sqlite_where=_anonymous,
+    postgresql_where=_anonymous,
+)
+
+failures = Table(  # how often somebody was wrong lately, see `limits`
+    "failures",
+    metadata,
+    Column("scope", String(16), primary_key=True),
+    Column("subject", String(128), primary_key=True),
+    Column("count", Integer, nullable=False),
+    Column("ends_at", UtcTime, nullable=False, index=True),
+)
+
+enrolments = Table(
+    "enrolments",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("user_name", String(64), ForeignKey("users.name", ondelete="CASCADE"), nullable=False, index=True),
+    Column("state", String(16), nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("code_index", String(64), nullable=False),
+    Column("page_hash", String(64), nullable=False, unique=True),
+    Column("invited_by", String(64)),  # the client, or null: the operator or the person
+    Column("created_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime, nullable=False),
+    Column("presented_at", UtcTime),  # the key that came with the code, until it is confirmed
+    Column("fingerprint", String(64)),
+    Column("type", String(64)),
+    Column("blob", LargeBinary),
+    Column("client_ip", Text),
+    Index("ix_enrolments_state_expires_at", "state", "expires_at"),
+)
+_open = enrolments.c.state == "open"
+Index("uq_enrolments_code_index", enrolments.c.code_index, unique=True, sqlite_where=_open, postgresql_where=_open)
+
+sessions = Table(  # browsers on "my keys"
+    "sessions",
+    metadata,
+    Column("token_hash", String(64), primary_key=True),
+    Column("user_name", String(64), ForeignKey("users.name", ondelete="CASCADE"), nullable=False, index=True),
+    Column("method", String(16), nullable=False),  # ssh, oidc
+    Column("authenticated_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime, nullable=False, index=True),
+)
+
+audit_events = Table(  # append-only; `audit` writes and seals it
+    "audit_events",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("at", UtcTime, nullable=False, index=True),
+    Column("event", String(48), nullable=False),
+    Column("user_name", String(64)),
+    Column("facts", Text, nullable=False),  # JSON
+    Column("seq", BigInteger, unique=True),  # the place in the chain; null: not sealed yet
+    Column("hash", String(64)),
+    Index("ix_audit_events_user_name_at", "user_name", "at"),
+)
+
+signing_keys = Table(
+    "signing_keys",
+    metadata,
+    Column("kid", String(64), primary_key=True),
+    Column("algorithm", String(16), nullable=False),
+    Column("public_jwk", Text, nullable=False),
+    Column("sealed_private", LargeBinary, nullable=False),  # encrypted with a key that is made from hmac.key
+    Column("created_at", UtcTime, nullable=False),
+    Column("signs_from", UtcTime, nullable=False),
+    Column("retires_at", UtcTime),
 )

@@ -1,4 +1,4 @@
-"""The first tables: users and their keys, clients and their access tokens, challenges. `tables` says more."""
+"""The first tables. `tables` says what they are for."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,61 +11,188 @@ depends_on = None
 
 def upgrade() -> None:
     op.create_table(
-        "users",
-        sa.Column("name", sa.String(64), primary_key=True),
-        sa.Column("created_at", sa.BigInteger, nullable=False),
+        "audit_events",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("event", sa.String(length=48), nullable=False),
+        sa.Column("user_name", sa.String(length=64)),
+        sa.Column("facts", sa.Text(), nullable=False),
+        sa.Column("seq", sa.BigInteger()),
+        sa.Column("hash", sa.String(length=64)),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("seq"),
     )
+    op.create_index("ix_audit_events_at", "audit_events", ["at"])
+    op.create_index("ix_audit_events_user_name_at", "audit_events", ["user_name", "at"])
     op.create_table(
-        "ssh_keys",
-        sa.Column("fingerprint", sa.String(64), primary_key=True),
-        sa.Column("user_name", sa.String(64), sa.ForeignKey("users.name", ondelete="CASCADE"), nullable=False),
-        sa.Column("type", sa.String(64), nullable=False),
-        sa.Column("blob", sa.LargeBinary, nullable=False),
-        sa.Column("name", sa.Text, nullable=False),
-        sa.Column("created_at", sa.BigInteger, nullable=False),
+        "challenges",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("user_name", sa.String(length=64)),
+        sa.Column("client_id", sa.String(length=64)),
+        sa.Column("binding", sa.String(length=16), nullable=False),
+        sa.Column("verify_required", sa.Boolean(), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("tries", sa.Integer(), nullable=False),
+        sa.Column("attempt", sa.String(length=64)),
+        sa.Column("code_hmac", sa.String(length=64), nullable=False),
+        sa.Column("code_index", sa.String(length=64)),
+        sa.Column("page_hash", sa.String(length=64), nullable=False),
+        sa.Column("app", sa.Text()),
+        sa.Column("ip", sa.Text()),
+        sa.Column("user_agent", sa.Text()),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.Column("shown_at", sa.BigInteger()),
+        sa.Column("presented_at", sa.BigInteger()),
+        sa.Column("accepted_at", sa.BigInteger()),
+        sa.Column("fingerprint", sa.String(length=64)),
+        sa.Column("key_type", sa.String(length=64)),
+        sa.Column("client_ip", sa.Text()),
+        sa.Column("verified", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("page_hash"),
     )
-    op.create_index("ix_ssh_keys_user_name", "ssh_keys", ["user_name"])
+    op.create_index("ix_challenges_created_at", "challenges", ["created_at"])
+    op.create_index("ix_challenges_state_expires_at", "challenges", ["state", "expires_at"])
+    op.create_index("ix_challenges_user_name_state", "challenges", ["user_name", "state"])
+    op.create_index(
+        "uq_challenges_code_index",
+        "challenges",
+        ["code_index"],
+        unique=True,
+        sqlite_where=sa.text("state = 'pending' AND code_index IS NOT NULL"),
+        postgresql_where=sa.text("state = 'pending' AND code_index IS NOT NULL"),
+    )
+    op.create_index(
+        "uq_challenges_pending",
+        "challenges",
+        ["user_name", "client_id"],
+        unique=True,
+        sqlite_where=sa.text("state = 'pending'"),
+        postgresql_where=sa.text("state = 'pending'"),
+    )
     op.create_table(
         "clients",
-        sa.Column("client_id", sa.String(64), primary_key=True),
-        sa.Column("secret_hash", sa.String(64), nullable=False),
-        sa.Column("scope", sa.Text, nullable=False),
-        sa.Column("created_at", sa.BigInteger, nullable=False),
+        sa.Column("client_id", sa.String(length=64), nullable=False),
+        sa.Column("secret_hash", sa.String(length=64), nullable=False),
+        sa.Column("previous_secret_hash", sa.String(length=64)),
+        sa.Column("previous_secret_until", sa.BigInteger()),
+        sa.Column("allows_unbound", sa.Boolean(), nullable=False),
+        sa.Column("scope", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("client_id"),
+    )
+    op.create_table(
+        "failures",
+        sa.Column("scope", sa.String(length=16), nullable=False),
+        sa.Column("subject", sa.String(length=128), nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.Column("ends_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("scope", "subject"),
+    )
+    op.create_index("ix_failures_ends_at", "failures", ["ends_at"])
+    op.create_table(
+        "signing_keys",
+        sa.Column("kid", sa.String(length=64), nullable=False),
+        sa.Column("algorithm", sa.String(length=16), nullable=False),
+        sa.Column("public_jwk", sa.Text(), nullable=False),
+        sa.Column("sealed_private", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("signs_from", sa.BigInteger(), nullable=False),
+        sa.Column("retires_at", sa.BigInteger()),
+        sa.PrimaryKeyConstraint("kid"),
+    )
+    op.create_table(
+        "users",
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("oidc_issuer", sa.Text()),
+        sa.Column("oidc_subject", sa.Text()),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
     )
     op.create_table(
         "access_tokens",
-        sa.Column("token_hash", sa.String(64), primary_key=True),
-        sa.Column("client_id", sa.String(64), sa.ForeignKey("clients.client_id", ondelete="CASCADE"), nullable=False),
-        sa.Column("scope", sa.Text, nullable=False),
-        sa.Column("expires_at", sa.BigInteger, nullable=False),
+        sa.Column("token_hash", sa.String(length=64), nullable=False),
+        sa.Column("client_id", sa.String(length=64), nullable=False),
+        sa.Column("scope", sa.Text(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["client_id"], ["clients.client_id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("token_hash"),
     )
     op.create_index("ix_access_tokens_client_id", "access_tokens", ["client_id"])
     op.create_index("ix_access_tokens_expires_at", "access_tokens", ["expires_at"])
     op.create_table(
-        "challenges",
-        sa.Column("id", sa.String(32), primary_key=True),
-        sa.Column("user_name", sa.String(64), nullable=False),
-        sa.Column("client_id", sa.String(64)),
-        sa.Column("state", sa.String(16), nullable=False),
-        sa.Column("tries", sa.Integer, nullable=False),
-        sa.Column("attempt", sa.String(64)),
-        sa.Column("code_hmac", sa.String(64), nullable=False),
-        sa.Column("page_hash", sa.String(64), nullable=False, unique=True),
-        sa.Column("app", sa.Text),
-        sa.Column("ip", sa.Text),
-        sa.Column("user_agent", sa.Text),
-        sa.Column("created_at", sa.BigInteger, nullable=False),
-        sa.Column("expires_at", sa.BigInteger, nullable=False),
-        sa.Column("accepted_at", sa.BigInteger),
-        sa.Column("fingerprint", sa.String(64)),
-        sa.Column("key_type", sa.String(64)),
-        sa.Column("client_ip", sa.Text),
+        "enrolments",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("user_name", sa.String(length=64), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("tries", sa.Integer(), nullable=False),
+        sa.Column("code_index", sa.String(length=64), nullable=False),
+        sa.Column("page_hash", sa.String(length=64), nullable=False),
+        sa.Column("invited_by", sa.String(length=64)),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.Column("presented_at", sa.BigInteger()),
+        sa.Column("fingerprint", sa.String(length=64)),
+        sa.Column("type", sa.String(length=64)),
+        sa.Column("blob", sa.LargeBinary()),
+        sa.Column("client_ip", sa.Text()),
+        sa.ForeignKeyConstraint(["user_name"], ["users.name"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("page_hash"),
     )
-    op.create_index("ix_challenges_user_name_state", "challenges", ["user_name", "state"])
-    op.create_index("ix_challenges_state_expires_at", "challenges", ["state", "expires_at"])
-    op.create_index("ix_challenges_created_at", "challenges", ["created_at"])
+    op.create_index("ix_enrolments_state_expires_at", "enrolments", ["state", "expires_at"])
+    op.create_index("ix_enrolments_user_name", "enrolments", ["user_name"])
+    op.create_index(
+        "uq_enrolments_code_index",
+        "enrolments",
+        ["code_index"],
+        unique=True,
+        sqlite_where=sa.text("state = 'open'"),
+        postgresql_where=sa.text("state = 'open'"),
+    )
+    op.create_table(
+        "sessions",
+        sa.Column("token_hash", sa.String(length=64), nullable=False),
+        sa.Column("user_name", sa.String(length=64), nullable=False),
+        sa.Column("method", sa.String(length=16), nullable=False),
+        sa.Column("authenticated_at", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["user_name"], ["users.name"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("token_hash"),
+    )
+    op.create_index("ix_sessions_expires_at", "sessions", ["expires_at"])
+    op.create_index("ix_sessions_user_name", "sessions", ["user_name"])
+    op.create_table(
+        "ssh_keys",
+        sa.Column("fingerprint", sa.String(length=64), nullable=False),
+        sa.Column("user_name", sa.String(length=64), nullable=False),
+        sa.Column("type", sa.String(length=64), nullable=False),
+        sa.Column("blob", sa.LargeBinary(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("source", sa.String(length=16), nullable=False),
+        sa.Column("attested", sa.Text()),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger()),
+        sa.Column("last_used_at", sa.BigInteger()),
+        sa.Column("last_used_from", sa.Text()),
+        sa.ForeignKeyConstraint(["user_name"], ["users.name"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("fingerprint"),
+    )
+    op.create_index("ix_ssh_keys_user_name", "ssh_keys", ["user_name"])
 
 
 def downgrade() -> None:
-    for table in ("challenges", "access_tokens", "clients", "ssh_keys", "users"):
+    for table in (
+        "ssh_keys",
+        "sessions",
+        "enrolments",
+        "access_tokens",
+        "users",
+        "signing_keys",
+        "failures",
+        "clients",
+        "challenges",
+        "audit_events",
+    ):
         op.drop_table(table)

@@ -15,6 +15,7 @@ from fakes.public_keys import ed25519, sk_ed25519
 from sshaft.errors import ConfigurationError, SshaftError
 from sshaft.public_key import parse
 from sshaft_identity.commands import identity
+from sshaft_identity.tables import metadata
 
 Run = Callable[..., Result]
 
@@ -88,7 +89,7 @@ def test_every_command_but_init_says_so_where_nothing_is_set_up(bare: Run) -> No
 
 def test_an_outdated_database_is_an_error_that_names_init_and_init_mends_it(run: Run, tmp_path: Path) -> None:
     database = sqlite3.connect(tmp_path / "id" / "identity.db")
-    for table in ("alembic_version", "challenges", "access_tokens", "clients", "ssh_keys", "users"):
+    for table in ("alembic_version", *(each.name for each in reversed(metadata.sorted_tables))):
         database.execute(f"DROP TABLE {table}")
     database.close()
     for command in (("user", "list"), ("serve", "--listen", "127.0.0.1:0")):
