@@ -31,6 +31,7 @@ ROUTES = [
     Route("/api/v1/mfa/ssh/reject", mfa_api.reject, methods=["POST"]),
     Route("/api/v1/challenges", challenge_api.open_challenge, methods=["POST"]),
     Route("/api/v1/challenges/{id}", challenge_api.get_challenge, methods=["GET"]),
+    Route("/api/v1/challenges/{id}/verify", challenge_api.verify, methods=["POST"]),
     Route("/api/v1/challenges/{id}/consume", challenge_api.consume, methods=["POST"]),
     Route("/api/v1/challenges/{id}/cancel", challenge_api.cancel, methods=["POST"]),
     Route("/challenge/{page_token}", pages.page, methods=["GET"]),

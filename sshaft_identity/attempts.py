@@ -1,136 +1,277 @@
-"""One attempt to accept a challenge, judged in one transaction: the moment at which an SSH login counts.
+"""One attempt to pass a challenge, judged in one transaction: the moment at which an SSH login counts.
 
 Every step is one conditional UPDATE whose row count decides, so that of many who try at once exactly one succeeds, on
 SQLite and PostgreSQL alike.
 """
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, case, or_, select, update
 
-from sshaft_identity.challenge import MAX_TRIES, Approval, Challenge, State, Verdict, standing
-from sshaft_identity.challenge_rows import is_pending, of_user, read_again, read_all
-from sshaft_identity.codes import Codes
+from sshaft_identity import audit, limits
+from sshaft_identity.challenge import (
+    MAX_TRIES,
+    AddressCheck,
+    Binding,
+    Challenge,
+    State,
+    Verdict,
+    objection,
+    standing,
+)
+from sshaft_identity.challenge_rows import is_pending, named, of_code, of_user, read_again, read_all
+from sshaft_identity.codes import ANONYMOUS_DIGITS, Codes
+from sshaft_identity.limits import Limits, Subject, subjects
 from sshaft_identity.tables import challenges, ssh_keys, users
+
+Facts = dict[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the operator has decided about attempts."""
+
+    limits: Limits = field(default_factory=Limits)
+    address_check: AddressCheck = AddressCheck.WARN
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try to accept, as the agent tells it. `name` is the same for the same try, see `codes.attempt_name`."""
+    """One try to pass, as the agent tells it. `name` is the same for the same try, see `codes.attempt_name`.
+
+    `verified`: the key line had `verify-required`. `confirmed`: the person has seen what is approved and said yes.
+    """
 
     user: str
     challenge: str | None = None
-    code: str | None = None
+    code: str | None = field(default=None, repr=False)
     fingerprint: str | None = None
     client_ip: str | None = None
     name: str | None = None
+    verified: bool = False
+    confirmed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How an attempt ended; `challenges` are those it concerned, as they are now."""
+    """How an attempt ended; `challenges` are those it concerned, as they are now. `code` is what ssh shows the person
+    (`code_back`), `retry_at` when somebody who was wrong too often may try again.
+    """
 
     verdict: Verdict
     challenges: tuple[Challenge, ...] = ()
+    code: str | None = field(default=None, repr=False)
+    retry_at: datetime | None = None
 
     @property
-    def attempts_left(self) -> int:
-        return max((challenge.attempts_left for challenge in self.challenges), default=0)
+    def attempts_left(self) -> int | None:
+        return max((challenge.attempts_left for challenge in self.challenges), default=None)
 
 
-def judge(connection: Connection, codes: Codes, attempt: Attempt, now: datetime) -> Answer:
-    """A wrong code counts against every challenge that it may have been meant for."""
-    if connection.scalar(select(users.c.name).where(users.c.name == attempt.user)) is None:
-        return Answer(Verdict.UNKNOWN_KEY if attempt.fingerprint else Verdict.NO_CHALLENGE)
-    key_type = _key_type(connection, attempt)
-    if attempt.fingerprint is not None and key_type is None:
-        return Answer(Verdict.UNKNOWN_KEY)
-    candidates = _candidates(connection, attempt, now)
-    undecided = [each for each in candidates if standing(each, attempt.name, now) is None]
-    if not undecided:
-        return _settled(candidates, attempt, now)
-    if attempt.code is None:
-        return Answer(Verdict.CODE_REQUIRED, tuple(undecided))
-    right = [each for each in undecided if codes.matches(each.id, attempt.code, each.code_hmac)]
-    if right:
-        approval = Approval(now, attempt.fingerprint, key_type, attempt.client_ip)
-        done = _accept(connection, right[0], attempt, approval)
-        concerned = right[:1]
-    else:
-        done = False not in [_count_wrong(connection, each, attempt, now) for each in undecided]
-        concerned = undecided
-    after = read_again(connection, concerned)
-    if not done:  # somebody was faster: their step stands, and this attempt meets what they left
-        return _settled(after, attempt, now)
-    return Answer(Verdict.ACCEPTED if right else Verdict.INVALID_CODE, tuple(after))
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """All that one judgement needs, for the time of its transaction."""
 
+    connection: Connection
+    codes: Codes
+    rules: Rules
+    now: datetime
 
-def _candidates(connection: Connection, attempt: Attempt, now: datetime) -> list[Challenge]:
-    """What the attempt may have been meant for: the named one; else those judged by this very attempt before; else all
-    pending ones of the user; else the last one that would still run, so that "too late" can say why.
-    """
-    mine = of_user(attempt.user)
-    if attempt.challenge is not None:
-        return read_all(connection, mine.where(challenges.c.id == attempt.challenge))
-    if attempt.name is not None:
-        before = read_all(connection, mine.where(challenges.c.attempt == attempt.name))
-        if before:
-            return before
-    alive = mine.where(challenges.c.expires_at > now)
-    last = alive.order_by(None).order_by(challenges.c.created_at.desc()).limit(1)
-    return read_all(connection, alive.where(is_pending)) or read_all(connection, last)
+    def accept(self, attempt: Attempt) -> Answer:
+        """What the SSH login comes to. A wrong code counts against every challenge that it may have been meant for,
+        against the user, the client and the address it came from.
+        """
+        key_type = self._key_type(attempt)
+        if key_type is None and (attempt.fingerprint is not None or not self._is_user(attempt.user)):
+            return Answer(Verdict.UNKNOWN_KEY if attempt.fingerprint else Verdict.NO_CHALLENGE)
+        candidates = self._candidates(attempt)
+        undecided = [each for each in candidates if standing(each, attempt.name, self.now) is None]
+        if not undecided and not self._is_guess(attempt, candidates):
+            return self._settled(candidates, attempt.name)
+        counted = subjects(attempt.user, attempt.client_ip, (each.client for each in undecided))
+        if locked := self._locked(counted, undecided):
+            return locked
+        chosen = _choose(self.codes, attempt.code, undecided)
+        if chosen is Verdict.INVALID_CODE:
+            meant = [each for each in undecided if each.binding is Binding.CODE_IN]
+            return self._wrong(meant, attempt.name, counted, _facts(attempt, key_type))
+        if isinstance(chosen, Verdict):
+            return Answer(chosen, tuple(undecided))
+        return self._pass(chosen, attempt, key_type)
 
+    def _pass(self, chosen: Challenge, attempt: Attempt, key_type: str | None) -> Answer:
+        if chosen.verify_required and not attempt.verified:
+            return Answer(Verdict.VERIFICATION_REQUIRED, (chosen,))
+        check = self.rules.address_check
+        if no := objection(check, chosen.context.ip, attempt.client_ip, confirmed=attempt.confirmed):
+            return Answer(no, (chosen,))
+        proof = {
+            "user_name": attempt.user,
+            "fingerprint": attempt.fingerprint,
+            "key_type": key_type,
+            "client_ip": attempt.client_ip,
+            "verified": attempt.verified,
+        }
+        if chosen.binding is Binding.CODE_BACK:
+            done = self._take(chosen, None, presented_at=self.now, **proof)
+        else:
+            done = self._take(chosen, attempt.name, accepted_at=self.now, state=State.ACCEPTED, **proof)
+        after = read_again(self.connection, [chosen])
+        if not done:  # somebody was faster: their step stands, and this attempt meets what they left
+            return self._settled(after, attempt.name)
+        self._note_use(attempt)
+        if chosen.binding is Binding.CODE_BACK:
+            self._record("challenge.presented", after, _facts(attempt, key_type))
+            return Answer(Verdict.PRESENTED, tuple(after), code=self.codes.given_back(chosen.id))
+        self._record("challenge.accepted", after)
+        return Answer(Verdict.ACCEPTED, tuple(after))
 
-def _settled(candidates: list[Challenge], attempt: Attempt, now: datetime) -> Answer:
-    """The answer where no code is looked at any more."""
-    verdicts = [(standing(each, attempt.name, now) or Verdict.INVALID_CODE, each) for each in candidates]
-    if not verdicts:
-        return Answer(Verdict.NO_CHALLENGE)
-    accepted = [each for verdict, each in verdicts if verdict is Verdict.ACCEPTED]
-    if accepted:
-        return Answer(Verdict.ACCEPTED, tuple(accepted))
-    return Answer(verdicts[0][0], tuple(candidates))
+    def verify(self, identifier: str, code: str, name: str | None) -> Answer:
+        """`code_back`: the code that ssh gave, brought by the client where the web login asked for it. Before ssh has
+        given one every code is wrong, and costs as much.
+        """
+        (challenge,) = read_all(self.connection, named(identifier)) or (None,)
+        if challenge is None or challenge.binding is not Binding.CODE_BACK:
+            return Answer(Verdict.NO_CHALLENGE)
+        if standing(challenge, name, self.now) is not None:
+            return self._settled([challenge], name)
+        counted = subjects(challenge.user, None, [challenge.client])
+        if locked := self._locked(counted, [challenge]):
+            return locked
+        right = self.codes.matches_given_back(challenge.id, code)
+        if not right or challenge.presented_at is None:
+            return self._wrong([challenge], name, counted, {})
+        done = self._take(challenge, name, accepted_at=self.now, state=State.ACCEPTED)
+        after = read_again(self.connection, [challenge])
+        if not done:
+            return self._settled(after, name)
+        self._record("challenge.accepted", after)
+        return Answer(Verdict.ACCEPTED, tuple(after))
 
+    def _candidates(self, attempt: Attempt) -> list[Challenge]:
+        """What the attempt may have been meant for: the named one; else those judged by this very attempt before; else
+        all pending ones of the user, and the one without a user that has this code; else the last one that would still
+        run, so that "too late" can say why.
+        """
+        mine = of_user(attempt.user)
+        if attempt.challenge is not None:
+            return read_all(self.connection, mine.where(challenges.c.id == attempt.challenge))
+        if attempt.name is not None:
+            before = read_all(self.connection, mine.where(challenges.c.attempt == attempt.name))
+            if before:
+                return before
+        if self._is_long(attempt.code):
+            anonymous = of_code(self.codes.index(attempt.code or "")).where(challenges.c.expires_at > self.now)
+            found = read_all(self.connection, anonymous)
+            if found:
+                return found
+        alive = mine.where(challenges.c.expires_at > self.now)
+        last = alive.order_by(None).order_by(challenges.c.created_at.desc()).limit(1)
+        return read_all(self.connection, alive.where(is_pending)) or read_all(self.connection, last)
 
-def _accept(connection: Connection, challenge: Challenge, attempt: Attempt, approval: Approval) -> bool:
-    """The one UPDATE that accepts. It takes a try as well: a right code after five wrong ones finds no row."""
-    accepted = update(challenges).where(
-        challenges.c.id == challenge.id,
-        is_pending,
-        challenges.c.expires_at > approval.accepted_at,
-        challenges.c.tries < MAX_TRIES,
-    )
-    values = {"accepted_at": approval.accepted_at, "fingerprint": approval.fingerprint, "key_type": approval.key_type}
-    result = connection.execute(
-        accepted.values(
-            state=State.ACCEPTED,
-            tries=challenges.c.tries + 1,
-            attempt=attempt.name,
-            client_ip=approval.client_ip,
-            **values,
+    @staticmethod
+    def _is_long(code: str | None) -> bool:
+        return code is not None and len(code) == ANONYMOUS_DIGITS
+
+    def _is_guess(self, attempt: Attempt, candidates: Collection[Challenge]) -> bool:
+        """A code that finds nothing that waits, while some challenge waits for a code that would."""
+        again = attempt.name is not None and attempt.name in [each.attempt for each in candidates]
+        if again or attempt.challenge is not None or not self._is_long(attempt.code):
+            return False
+        waiting = is_pending & challenges.c.code_index.is_not(None) & (challenges.c.expires_at > self.now)
+        return self.connection.scalar(select(challenges.c.id).where(waiting).limit(1)) is not None
+
+    def _locked(self, counted: Collection[Subject], concerned: Collection[Challenge]) -> Answer | None:
+        until = limits.locked_until(self.connection, counted, self.rules.limits, self.now)
+        return Answer(Verdict.TOO_MANY_ATTEMPTS, tuple(concerned), retry_at=until) if until else None
+
+    def _settled(self, candidates: Collection[Challenge], name: str | None) -> Answer:
+        """The answer where no code is looked at any more."""
+        verdicts = [(standing(each, name, self.now) or Verdict.INVALID_CODE, each) for each in candidates]
+        if not verdicts:
+            return Answer(Verdict.NO_CHALLENGE)
+        accepted = [each for verdict, each in verdicts if verdict is Verdict.ACCEPTED]
+        if accepted:
+            return Answer(Verdict.ACCEPTED, tuple(accepted))
+        return Answer(verdicts[0][0], tuple(candidates))
+
+    def _wrong(
+        self, concerned: list[Challenge], name: str | None, counted: Collection[Subject], facts: Facts
+    ) -> Answer:
+        done = False not in [self._count_wrong(each, name) for each in concerned]
+        after = read_again(self.connection, concerned)
+        if not done:
+            return self._settled(after, name)
+        limits.count(self.connection, counted, self.now)
+        self._record("challenge.wrong_code", after, facts)
+        tried_out = [each for each in after if each.state is State.REJECTED]
+        self._record("challenge.rejected", tried_out, facts | {"reason": "tried_out"})
+        return Answer(Verdict.INVALID_CODE, tuple(after))
+
+    def _take(self, challenge: Challenge, name: str | None, **values: Any) -> bool:
+        """The one UPDATE that lets an attempt pass. An accept takes a try: a right code after five wrong ones finds no
+        row.
+        """
+        taken = update(challenges).where(
+            challenges.c.id == challenge.id,
+            is_pending,
+            challenges.c.expires_at > self.now,
+            challenges.c.tries < MAX_TRIES,
         )
-    )
-    return result.rowcount == 1
+        if "accepted_at" in values:
+            values |= {"tries": challenges.c.tries + 1, "attempt": name}
+        return self.connection.execute(taken.values(**values)).rowcount == 1
+
+    def _count_wrong(self, challenge: Challenge, name: str | None) -> bool:
+        """Take a try, and with the fifth reject. Only who finds a row is answered: five answers, no more."""
+        counted = update(challenges).where(
+            challenges.c.id == challenge.id,
+            is_pending,
+            challenges.c.expires_at > self.now,
+            challenges.c.tries < MAX_TRIES,
+            or_(challenges.c.attempt.is_(None), challenges.c.attempt != name) if name else is_pending,
+        )
+        state = case((challenges.c.tries + 1 >= MAX_TRIES, State.REJECTED), else_=challenges.c.state)
+        values = {"tries": challenges.c.tries + 1, "attempt": name, "state": state}
+        return self.connection.execute(counted.values(**values)).rowcount == 1
+
+    def _is_user(self, name: str) -> bool:
+        return self.connection.scalar(select(users.c.name).where(users.c.name == name)) is not None
+
+    def _key_type(self, attempt: Attempt) -> str | None:
+        """The type of the user's registered key, whatever the agent called it: amr is our own statement."""
+        query = select(ssh_keys.c.type).where(
+            ssh_keys.c.fingerprint == (attempt.fingerprint or ""), ssh_keys.c.user_name == attempt.user
+        )
+        return self.connection.scalar(query)
+
+    def _note_use(self, attempt: Attempt) -> None:
+        used = update(ssh_keys).where(ssh_keys.c.fingerprint == (attempt.fingerprint or ""))
+        self.connection.execute(used.values(last_used_at=self.now, last_used_from=attempt.client_ip))
+
+    def _record(self, event: str, those: Collection[Challenge], facts: Facts | None = None) -> None:
+        for each in those:
+            audit.record_challenge(self.connection, event, each, self.now, **(facts or {}))
 
 
-def _count_wrong(connection: Connection, challenge: Challenge, attempt: Attempt, now: datetime) -> bool:
-    """Take a try, and with the fifth reject. The answer is given only after a row was found: five answers, no more."""
-    counted = update(challenges).where(
-        challenges.c.id == challenge.id,
-        is_pending,
-        challenges.c.expires_at > now,
-        challenges.c.tries < MAX_TRIES,
-        or_(challenges.c.attempt.is_(None), challenges.c.attempt != attempt.name) if attempt.name else is_pending,
-    )
-    state = case((challenges.c.tries + 1 >= MAX_TRIES, State.REJECTED), else_=challenges.c.state)
-    result = connection.execute(counted.values(tries=challenges.c.tries + 1, attempt=attempt.name, state=state))
-    return result.rowcount == 1
+def _facts(attempt: Attempt, key_type: str | None) -> Facts:
+    """The SSH side of an audit event, where the challenge itself does not hold it."""
+    return {"fingerprint": attempt.fingerprint, "key_type": key_type, "ssh_address": attempt.client_ip}
 
 
-def _key_type(connection: Connection, attempt: Attempt) -> str | None:
-    """The type of the user's registered key, whatever the agent called it: amr is our own statement."""
-    query = select(ssh_keys.c.type).where(
-        ssh_keys.c.fingerprint == (attempt.fingerprint or ""), ssh_keys.c.user_name == attempt.user
-    )
-    return connection.scalar(query)
+def _choose(codes: Codes, code: str | None, undecided: Collection[Challenge]) -> Challenge | Verdict:
+    """Which of them is meant; they are in the order in which they were opened."""
+    of = {binding: [each for each in undecided if each.binding is binding] for binding in Binding}
+    if code is not None and (of[Binding.CODE_IN] or not undecided):
+        right = [each for each in of[Binding.CODE_IN] if codes.matches(each.id, code, each.code_hmac)]
+        return right[0] if right else Verdict.INVALID_CODE
+    if of[Binding.CODE_BACK]:  # the last one opened; the person is told what it is for
+        return of[Binding.CODE_BACK][-1]
+    if of[Binding.CODE_IN]:
+        return Verdict.CODE_REQUIRED
+    # Without any binding there is nothing to choose by, and who brings a code means another login.
+    unbound = of[Binding.NONE]
+    return unbound[0] if len(unbound) == 1 and code is None else Verdict.NO_CHALLENGE

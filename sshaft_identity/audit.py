@@ -7,6 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, insert
 
+from sshaft_identity.challenge import Challenge
 from sshaft_identity.tables import audit_events
 
 Fact = str | int | bool | None
@@ -17,3 +18,22 @@ def record(connection: Connection, event: str, now: datetime, *, user: str | Non
     known = {name: value for name, value in facts.items() if value is not None}
     text = json.dumps(known, sort_keys=True, separators=(",", ":"))
     connection.execute(insert(audit_events).values(at=now, event=event, user_name=user, facts=text))
+
+
+def record_challenge(connection: Connection, event: str, challenge: Challenge, now: datetime, **facts: Fact) -> None:
+    """An event about a challenge, with all that is known of it but its code. `facts` are added, or stand instead."""
+    known: dict[str, Fact] = {
+        "challenge": challenge.id,
+        "client": challenge.client,
+        "app": challenge.context.app,
+        "browser_address": challenge.context.ip,
+    }
+    approval = challenge.approval
+    if approval is not None:
+        known |= {
+            "fingerprint": approval.fingerprint,
+            "key_type": approval.key_type,
+            "ssh_address": approval.client_ip,
+            "amr": " ".join(approval.amr),
+        }
+    record(connection, event, now, user=challenge.user, **known | facts)

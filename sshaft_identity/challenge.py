@@ -162,8 +162,8 @@ def standing(challenge: Challenge, attempt: str | None, now: datetime) -> Verdic
 def amr(key_type: str | None, *, verified: bool = False) -> list[str]:
     """RFC 8176: what a key of this type proves when sshd asks for a touch, as it does by default.
 
-    A smartcard cannot be told from a key in a file, so both are `swk`. `mfa` only where sshd enforced `verify-required`:
-    then the key itself was the second factor's proof.
+    A smartcard cannot be told from a key in a file, so both are `swk`. `mfa` only where sshd enforced
+    `verify-required`: then the key and what unlocked it were both seen.
     """
     if key_type is not None and key_type.startswith("sk-"):
         return ["hwk", "pop", "user", *(["mfa"] if verified else [])]

@@ -1,20 +1,22 @@
 """For the party that starts a login: open a challenge, wait for its end, consume it once, or cancel it."""
 
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, Strict, model_validator
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from sshaft.log import get_logger
 from sshaft_identity.app_state import rfc3339, state_of
-from sshaft_identity.challenge import LONGEST, SHORTEST, Challenge, Context, State
-from sshaft_identity.challenges import Opened
+from sshaft_identity.challenge import LONGEST, SHORTEST, Binding, Challenge, Context, State, Verdict
+from sshaft_identity.challenges import Opened, Wish
 from sshaft_identity.clients import Scope
-from sshaft_identity.incoming import Line, Message, UserName, bearer_of, message_of, wait_of
+from sshaft_identity.codes import attempt_name
+from sshaft_identity.incoming import Code, Line, Message, UserName, bearer_of, message_of, wait_of
 from sshaft_identity.problem import ProblemError, problem
+from sshaft_identity.refusal import refused
 from sshaft_identity.settings import Settings
 
 
@@ -24,25 +26,43 @@ class ContextMessage(Message):
 
 
 class OpenRequest(Message):
-    user: UserName
+    """Without `user` the owner of the key that brings the code is the subject."""
+
+    user: UserName | None = None
+    binding: Annotated[Binding, Strict(strict=False)] = Binding.CODE_IN
+    verify_required: bool = False
     app: Line | None = None
     context: ContextMessage | None = None
     expires_in: Annotated[int, Field(ge=int(SHORTEST.total_seconds()), le=int(LONGEST.total_seconds()))] | None = None
+
+    @model_validator(mode="after")
+    def _names_somebody(self) -> Self:
+        if self.user is None and (self.binding is not Binding.CODE_IN or self.verify_required):
+            raise ValueError("without user there is only code_in, and no verify_required")
+        return self
+
+
+class VerifyRequest(Message):
+    code: Code
 
 
 async def open_challenge(request: Request) -> Response:
     client = await bearer_of(request, Scope.CHALLENGES)
     wanted = await message_of(request, OpenRequest)
     state = state_of(request)
+    if wanted.binding is Binding.NONE and not client.allows_unbound:
+        raise ProblemError("binding_not_allowed")
     asked = wanted.context or ContextMessage()
-    opened = await run_in_threadpool(
-        state.store.challenges.open,
-        wanted.user,
-        state.clock(),
-        timedelta(seconds=wanted.expires_in or state.settings.lifetime),
+    wish = Wish(
+        user=wanted.user,
+        lifetime=timedelta(seconds=wanted.expires_in or state.settings.lifetime),
         client=client.client_id,
         context=Context(wanted.app, asked.ip, asked.user_agent),
+        binding=wanted.binding,
+        verify_required=wanted.verify_required,
     )
+    opened = await run_in_threadpool(state.store.challenges.open, wish, state.clock())
+    state.changes.notify(opened.superseded)
     get_logger().info(
         "challenge.created",
         challenge=opened.challenge.id,
@@ -74,12 +94,33 @@ async def get_challenge(request: Request) -> Response:
 async def consume(request: Request) -> Response:
     challenge = await _own(request)
     state = state_of(request)
-    done = await run_in_threadpool(state.store.challenges.consume, challenge.id)
+    done = await run_in_threadpool(state.store.challenges.consume, challenge.id, state.clock())
     after = await _read(request, challenge.id)
     if not done:
         return problem("already_used" if after.state is State.CONSUMED else "not_accepted")
     get_logger().info("challenge.consumed", challenge=after.id, user=after.user, client=after.client)
     state.changes.notify([after])
+    return JSONResponse(shown(after, after.state))
+
+
+async def verify(request: Request) -> Response:
+    """`code_back`: the code that ssh gave, typed where the web login asked for it."""
+    challenge = await _own(request)
+    wanted = await message_of(request, VerifyRequest)
+    state = state_of(request)
+    name = attempt_name(request.headers.get("idempotency-key"), wanted.code)
+    answer = await run_in_threadpool(state.store.challenges.verify, challenge.id, wanted.code, name, state.clock())
+    state.changes.notify(answer.challenges)
+    get_logger().info(
+        "challenge.verified",
+        verdict=answer.verdict,
+        challenge=challenge.id,
+        user=challenge.user,
+        client=challenge.client,
+    )
+    if answer.verdict is not Verdict.ACCEPTED:
+        return refused(answer, state.clock())
+    (after,) = answer.challenges
     return JSONResponse(shown(after, after.state))
 
 
@@ -118,6 +159,7 @@ def shown(challenge: Challenge, state: State) -> dict[str, Any]:
         "user": challenge.user,
         "app": challenge.context.app,
         "binding": challenge.binding,
+        "verify_required": challenge.verify_required,
         "created_at": rfc3339(challenge.created_at),
         "expires_at": rfc3339(challenge.expires_at),
     }
@@ -129,14 +171,15 @@ def shown(challenge: Challenge, state: State) -> dict[str, Any]:
             "key_type": approval.key_type,
             "client_ip": approval.client_ip,
             "amr": approval.amr,
+            "acr": challenge.acr,
         }
     return members
 
 
 def directions(opened: Opened, settings: Settings) -> dict[str, str]:
     """What a new challenge has besides: how the person passes it."""
-    return {
-        "code": opened.code,
-        "ssh_command": settings.ssh_command(opened.code),
+    code = {"code": opened.code} if opened.challenge.binding is Binding.CODE_IN else {}
+    return code | {
+        "ssh_command": settings.ssh_command(code.get("code")),
         "page_url": settings.page_url(opened.page_token),
     }

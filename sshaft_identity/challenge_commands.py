@@ -7,8 +7,9 @@ import click
 
 from sshaft.text import printable
 from sshaft_identity.app_state import rfc3339, utc_now
-from sshaft_identity.challenge import LONGEST, SHORTEST, Challenge, Context
+from sshaft_identity.challenge import LONGEST, SHORTEST, Binding, Challenge, Context
 from sshaft_identity.challenge_api import directions, shown
+from sshaft_identity.challenges import Wish
 from sshaft_identity.command_line import echo_json, opened
 from sshaft_identity.errors import EnrolmentError
 from sshaft_identity.store import Store
@@ -28,22 +29,33 @@ def challenge() -> None:
     metavar="SECONDS",
     help="30 to 600.  [default: the lifetime in identity.json, 300]",
 )
+@click.option(
+    "--binding",
+    type=click.Choice([Binding.CODE_IN, Binding.CODE_BACK]),
+    default=Binding.CODE_IN,
+    show_default=True,
+    help="code_in: the page shows a code, ssh brings it. code_back: ssh shows it, the page takes it.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the answer of POST /api/v1/challenges.")
 @click.pass_obj
-def open_challenge(directory: Path, user_name: str, app: str | None, expires_in: int | None, as_json: bool) -> None:
+def open_challenge(
+    directory: Path, user_name: str, app: str | None, expires_in: int | None, binding: str, as_json: bool
+) -> None:
     """Open a challenge for USER and print its code, the ssh command and the address of its page."""
     now = utc_now()
     with opened(directory) as (store, settings):
         if not store.enrolment.has_user(user_name):
             raise EnrolmentError(f"there is no user {printable(user_name)}")
         lifetime = timedelta(seconds=expires_in or settings.lifetime)
-        made = store.challenges.open(user_name, now, lifetime, context=Context(app=app))
+        wish = Wish(user_name, lifetime, context=Context(app=app), binding=Binding(binding))
+        made = store.challenges.open(wish, now)
         members = shown(made.challenge, made.challenge.state) | directions(made, settings)
     if as_json:
         echo_json(members)
         return
     for label, name in (("challenge", "id"), ("code", "code"), ("run", "ssh_command"), ("page", "page_url")):
-        click.echo(f"{label:<10} {members[name]}")
+        if name in members:
+            click.echo(f"{label:<10} {members[name]}")
 
 
 @challenge.command("show")

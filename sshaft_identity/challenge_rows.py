@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select, update
+from sqlalchemy import Connection, Row, Select, Update, select, update
 
 from sshaft_identity.challenge import Approval, Binding, Challenge, Context, State
 from sshaft_identity.tables import challenges
@@ -14,6 +14,15 @@ is_pending = challenges.c.state == State.PENDING
 
 def of_user(user: str) -> Select[Any]:
     return select(challenges).where(challenges.c.user_name == user).order_by(challenges.c.created_at)
+
+
+def named(identifier: str) -> Select[Any]:
+    return select(challenges).where(challenges.c.id == identifier)
+
+
+def of_code(code_index: str) -> Select[Any]:
+    """The pending one that was opened without a user and has this code."""
+    return select(challenges).where(challenges.c.code_index == code_index, is_pending)
 
 
 def read_again(connection: Connection, those: Iterable[Challenge]) -> list[Challenge]:
@@ -68,7 +77,12 @@ def _challenge(row: Row[Any]) -> Challenge:
     )
 
 
-def step(connection: Connection, identifier: str, state: State, now: datetime) -> bool:
-    """Whether it was pending, and now is in `state`."""
+def step(connection: Connection, identifier: str, state: State, now: datetime) -> list[Challenge]:
+    """The challenge, if it was pending and now is in `state`."""
     pending = update(challenges).where(challenges.c.id == identifier, is_pending, challenges.c.expires_at > now)
-    return connection.execute(pending.values(state=state)).rowcount == 1
+    return changed(connection, pending.values(state=state))
+
+
+def changed(connection: Connection, statement: Update) -> list[Challenge]:
+    """Carry an UPDATE out; what it changed, as it is now."""
+    return [_challenge(row) for row in connection.execute(statement.returning(challenges))]

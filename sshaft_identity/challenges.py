@@ -4,86 +4,123 @@
 
 import secrets
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, case, delete, exists, insert, not_, select, update
+from sqlalchemy.exc import IntegrityError
 
-from sshaft_identity.attempts import Answer, Attempt, judge
-from sshaft_identity.challenge import Challenge, Context, State, Verdict
-from sshaft_identity.challenge_rows import columns, is_pending, of_user, read_again, read_all, step
-from sshaft_identity.codes import Codes, digest, new_page_token
+from sshaft_identity import audit
+from sshaft_identity.attempts import Answer, Attempt, Judge, Rules
+from sshaft_identity.challenge import Binding, Challenge, Context, State, Verdict
+from sshaft_identity.challenge_rows import changed, columns, is_pending, named, of_code, of_user, read_all, step
+from sshaft_identity.codes import ANONYMOUS_DIGITS, DIGITS, Codes, digest, new_page_token
 from sshaft_identity.database import Database
 from sshaft_identity.enrolment import RegisteredKey, registered_key
 from sshaft_identity.tables import challenges, ssh_keys
 
 KEPT = timedelta(days=7)
 """How long a challenge can be asked after, from its opening."""
+OPEN_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is asked of a new challenge. Without a user it is `code_in`: the code alone says whose key may bring it."""
+
+    user: str | None
+    lifetime: timedelta
+    client: str | None = None
+    context: Context = field(default_factory=Context)
+    binding: Binding = Binding.CODE_IN
+    verify_required: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A new challenge with what exists only now: its code and its page's token."""
+    """A new challenge with what exists only now: its code and its page's token. `superseded` are those it took the
+    place of.
+    """
 
     challenge: Challenge
     code: str
     page_token: str
+    superseded: tuple[Challenge, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ListedKey:
-    """A registered key and one pending challenge of its owner, if there is one."""
+    """A registered key and one pending challenge of its owner, if there is one; `anonymous`: it may bring the code of a
+    challenge that names nobody.
+    """
 
     key: RegisteredKey
     challenge: Challenge | None
+    anonymous: bool = False
 
 
 class Challenges:
-    def __init__(self, database: Database, codes: Codes) -> None:
+    def __init__(self, database: Database, codes: Codes, rules: Rules) -> None:
         self._database = database
         self._codes = codes
+        self._rules = rules
 
-    def open(
-        self,
-        user: str,
-        now: datetime,
-        lifetime: timedelta,
-        *,
-        client: str | None = None,
-        context: Context | None = None,
-    ) -> Opened:
-        """A new pending challenge, whether or not there is such a user."""
-        with self._database.write() as connection:
-            _sweep(connection, now)
-            others = read_all(connection, of_user(user).where(is_pending, challenges.c.expires_at > now))
-            page_token, code = self._fresh_code(others)
-            identifier = secrets.token_hex(16)
-            challenge = Challenge(
-                id=identifier,
-                user=user,
-                client=client,
-                context=context or Context(),
-                created_at=now,
-                expires_at=now + lifetime,
-                code_hmac=self._codes.sealed(identifier, code),
-            )
-            connection.execute(insert(challenges).values(page_hash=digest(page_token), **columns(challenge)))
-        return Opened(challenge, code, page_token)
+    def open(self, wish: Wish, now: datetime) -> Opened:
+        """A new pending challenge, whether or not there is such a user. The pending one that the same client had opened
+        for the same user is cancelled.
+        """
+        for _ in range(OPEN_TRIES):
+            try:
+                with self._database.write() as connection:
+                    return self._open(connection, wish, now)
+            except IntegrityError:  # another process has just opened one for them: now that one is superseded
+                continue
+        raise RuntimeError("a challenge can't be opened: others are always faster")
 
-    def _fresh_code(self, others: Collection[Challenge]) -> tuple[str, str]:
-        """A page token and its code, which none of the user's other pending challenges has: the code may choose."""
+    def _open(self, connection: Connection, wish: Wish, now: datetime) -> Opened:
+        _sweep(connection, now)
+        superseded = _supersede(connection, wish, now) if wish.user is not None else []
+        page_token, code = self._fresh_code(connection, wish, now)
+        identifier = secrets.token_hex(16)
+        challenge = Challenge(
+            id=identifier,
+            user=wish.user,
+            client=wish.client,
+            context=wish.context,
+            created_at=now,
+            expires_at=now + wish.lifetime,
+            binding=wish.binding,
+            verify_required=wish.verify_required,
+            code_hmac=self._codes.sealed(identifier, code),
+            code_index=self._codes.index(code) if wish.user is None else None,
+        )
+        connection.execute(insert(challenges).values(page_hash=digest(page_token), **columns(challenge)))
+        audit.record_challenge(connection, "challenge.created", challenge, now, binding=wish.binding)
+        return Opened(challenge, code, page_token, tuple(superseded))
+
+    def _fresh_code(self, connection: Connection, wish: Wish, now: datetime) -> tuple[str, str]:
+        """A page token and its code, which nothing pending has that the code would have to be told from."""
+        running = is_pending & (challenges.c.expires_at > now)
+        others = [] if wish.user is None else read_all(connection, of_user(wish.user).where(running))
         while True:
             page_token = new_page_token()
-            code = self._codes.of_page(page_token)
-            if not any(self._matches(other, code) for other in others):
+            code = self._codes.of_page(page_token, ANONYMOUS_DIGITS if wish.user is None else DIGITS)
+            if wish.user is None:
+                taken = bool(read_all(connection, of_code(self._codes.index(code))))
+            else:
+                taken = any(self._codes.matches(other.id, code, other.code_hmac) for other in others)
+            if not taken:
                 return page_token, code
 
-    def _matches(self, challenge: Challenge, code: str) -> bool:
-        return self._codes.matches(challenge.id, code, challenge.code_hmac)
+    def code_of(self, challenge: Challenge, page_token: str) -> str | None:
+        """The code that the challenge's page shows, if it shows one."""
+        if challenge.binding is not Binding.CODE_IN:
+            return None
+        return self._codes.of_page(page_token, ANONYMOUS_DIGITS if challenge.is_anonymous else DIGITS)
 
     def get(self, identifier: str) -> Challenge | None:
         with self._database.read() as connection:
-            return next(iter(read_all(connection, select(challenges).where(challenges.c.id == identifier))), None)
+            return next(iter(read_all(connection, named(identifier))), None)
 
     def of_page(self, page_token: str) -> Challenge | None:
         query = select(challenges).where(challenges.c.page_hash == digest(page_token))
@@ -100,8 +137,14 @@ class Challenges:
             return read_all(connection, select(challenges).order_by(challenges.c.created_at.desc()))
 
     def listed(self, now: datetime, fingerprint: str | None = None) -> list[ListedKey]:
-        """The keys of users with pending challenges, an entry for each pair; or one registered key, pending or not."""
-        alive = (challenges.c.user_name == ssh_keys.c.user_name) & is_pending & (challenges.c.expires_at > now)
+        """The keys of users with pending challenges, an entry for each pair; or one registered key, pending or not.
+
+        A key that can't prove what a challenge requires is not listed for it. Challenges that name nobody are seen only
+        by those who ask for one key.
+        """
+        able = not_(challenges.c.verify_required) | ssh_keys.c.type.like("sk-%")
+        running = is_pending & (challenges.c.expires_at > now)
+        alive = (challenges.c.user_name == ssh_keys.c.user_name) & running & able
         query = select(ssh_keys, challenges.c.id).order_by(ssh_keys.c.user_name, challenges.c.created_at)
         if fingerprint is None:
             query = query.select_from(challenges.join(ssh_keys, alive))
@@ -113,37 +156,83 @@ class Challenges:
             rows = connection.execute(query).all()
             wanted = {row.id for row in rows if row.id is not None}
             by_id = {c.id: c for c in read_all(connection, select(challenges).where(challenges.c.id.in_(wanted)))}
-        return [ListedKey(registered_key(row), by_id.get(row.id)) for row in rows]
+            anonymous = bool(rows) and fingerprint is not None and _waits_for_anybody(connection, now)
+        listed = [ListedKey(registered_key(row), by_id.get(row.id)) for row in rows]
+        if not anonymous:
+            return listed
+        return [each for each in listed if each.challenge] + [ListedKey(listed[0].key, None, anonymous=True)]
 
     def accept(self, attempt: Attempt, now: datetime) -> Answer:
-        """Judge one attempt, see `attempts`."""
+        """Judge one SSH login, see `attempts`."""
         with self._database.write() as connection:
-            return judge(connection, self._codes, attempt, now)
+            return Judge(connection, self._codes, self._rules, now).accept(attempt)
 
-    def reject(self, user: str, now: datetime, identifier: str | None = None) -> Answer:
+    def verify(self, identifier: str, code: str, name: str | None, now: datetime) -> Answer:
+        """Judge the code of a `code_back` challenge, see `attempts`."""
+        with self._database.write() as connection:
+            return Judge(connection, self._codes, self._rules, now).verify(identifier, code, name)
+
+    def reject(self, attempt: Attempt, now: datetime) -> Answer:
         """Reject one pending challenge of the user, or all. One that was rejected before is answered alike."""
         with self._database.write() as connection:
-            query = of_user(user) if identifier is None else of_user(user).where(challenges.c.id == identifier)
+            query = of_user(attempt.user)
+            if attempt.challenge is not None:
+                query = query.where(challenges.c.id == attempt.challenge)
             pending = read_all(connection, query.where(is_pending, challenges.c.expires_at > now))
-            done = [each for each in pending if step(connection, each.id, State.REJECTED, now)]
-            if identifier is not None and not done:
+            done = [each for one in pending for each in step(connection, one.id, State.REJECTED, now)]
+            facts = {"fingerprint": attempt.fingerprint, "ssh_address": attempt.client_ip, "reason": "denied"}
+            for each in done:
+                audit.record_challenge(connection, "challenge.rejected", each, now, **facts)
+            if attempt.challenge is not None and not done:
                 done = read_all(connection, query.where(challenges.c.state == State.REJECTED))
-            return Answer(Verdict.REJECTED if done else Verdict.NO_CHALLENGE, tuple(read_again(connection, done)))
+            return Answer(Verdict.REJECTED if done else Verdict.NO_CHALLENGE, tuple(done))
 
     def cancel(self, identifier: str, now: datetime) -> bool:
         """Whether it was pending and is cancelled now."""
         with self._database.write() as connection:
-            return step(connection, identifier, State.CANCELLED, now)
+            done = step(connection, identifier, State.CANCELLED, now)
+            for each in done:
+                audit.record_challenge(connection, "challenge.cancelled", each, now)
+            return bool(done)
 
-    def consume(self, identifier: str) -> bool:
+    def consume(self, identifier: str, now: datetime) -> bool:
         """True once, for a challenge that was accepted."""
         taken = update(challenges).where(challenges.c.id == identifier, challenges.c.state == State.ACCEPTED)
         with self._database.write() as connection:
-            return connection.execute(taken.values(state=State.CONSUMED)).rowcount == 1
+            done = changed(connection, taken.values(state=State.CONSUMED))
+            for each in done:
+                audit.record_challenge(connection, "challenge.consumed", each, now)
+            return bool(done)
+
+    def show(self, challenge: Challenge, now: datetime, address: str | None) -> None:
+        """Write down that its page was looked at for the first time, and from where."""
+        first = update(challenges).where(challenges.c.id == challenge.id, challenges.c.shown_at.is_(None))
+        with self._database.write() as connection:
+            for each in changed(connection, first.values(shown_at=now)):
+                audit.record_challenge(connection, "challenge.shown", each, now, page_address=address)
+
+
+def _supersede(connection: Connection, wish: Wish, now: datetime) -> list[Challenge]:
+    """One pending challenge for a user and client: a person has one page open, and one code that counts."""
+    theirs = (
+        is_pending & (challenges.c.user_name == wish.user) & challenges.c.client_id.is_not_distinct_from(wish.client)
+    )
+    state = case((challenges.c.expires_at <= now, State.EXPIRED), else_=State.CANCELLED)
+    done = changed(connection, update(challenges).where(theirs).values(state=state))
+    for each in done:
+        facts = {"reason": "superseded"} if each.state is State.CANCELLED else {}
+        audit.record_challenge(connection, f"challenge.{each.state}", each, now, **facts)
+    return done
+
+
+def _waits_for_anybody(connection: Connection, now: datetime) -> bool:
+    waiting = is_pending & challenges.c.code_index.is_not(None) & (challenges.c.expires_at > now)
+    return bool(connection.scalar(select(exists().where(waiting))))
 
 
 def _sweep(connection: Connection, now: datetime) -> None:
     """Write down what time has decided, and forget what nobody asks after any more."""
     over = update(challenges).where(is_pending, challenges.c.expires_at <= now)
-    connection.execute(over.values(state=State.EXPIRED))
+    for each in changed(connection, over.values(state=State.EXPIRED)):
+        audit.record_challenge(connection, "challenge.expired", each, now)
     connection.execute(delete(challenges).where(challenges.c.created_at <= now - KEPT))

@@ -29,6 +29,11 @@ def client() -> None:
     type=click.Choice([scope.value for scope in Scope]),
     help="May be given several times. The sshd side needs mfa:list and mfa:accept, a web login challenges.",
 )
+@click.option(
+    "--allow-unbound",
+    is_flag=True,
+    help="Let it open challenges with binding none: any SSH login of the user passes them, also one meant for another.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print client_id and client_secret as JSON.")
 @click.option(
     "--config-json",
@@ -41,24 +46,31 @@ def client() -> None:
 def add_client(
     directory: Path,
     name: str,
+    /,
     scopes: tuple[str, ...],
-    as_json: bool,
     config_json: Path | None,
     login_path: str,
-    force: bool,
+    **flags: bool,
 ) -> None:
     """Make the client NAME and print its secret, which cannot be shown again."""
-    if config_json is not None and config_json.exists() and not force:
+    if config_json is not None and config_json.exists() and not flags["force"]:
         raise EnrolmentError(f"{config_json} exists: --force overwrites it")
     with opened(directory) as (store, settings):
-        secret = store.clients.add(name, [Scope(scope) for scope in scopes], utc_now())
+        wanted = [Scope(scope) for scope in scopes]
+        secret = store.clients.add(name, wanted, utc_now(), allows_unbound=flags["allow_unbound"])
         if config_json is not None:
             try:
                 write_private(config_json, sshd_side_config(settings, name, secret, scopes, login_path))
             except OSError as error:
                 store.clients.remove(name)
                 raise ConfigurationError(f"{config_json} cannot be written: {error.strerror}") from error
-    if as_json:
+    if flags["allow_unbound"]:
+        click.echo(
+            "Warning: without a code an attacker who knows the password passes whenever the person's next SSH login "
+            "comes. NIST SP 800-63B-4 §3.1.3 no longer accepts it.",
+            err=True,
+        )
+    if flags["as_json"]:
         echo_json({"client_id": name, "client_secret": secret})
     elif config_json is None:
         click.echo(f"client_id      {name}\nclient_secret  {secret}")

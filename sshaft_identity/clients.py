@@ -7,8 +7,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, Row, delete, insert, select
 
 from sshaft_identity.codes import digest
 from sshaft_identity.database import Database
@@ -30,28 +31,33 @@ class Scope(StrEnum):
 class Client:
     client_id: str
     scopes: frozenset[str]
+    allows_unbound: bool = False
+    """Whether it may open challenges that nothing ties to the SSH login (binding `none`)."""
 
 
 class Clients:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, client_id: str, scopes: Collection[Scope], now: datetime) -> str:
+    def add(self, client_id: str, scopes: Collection[Scope], now: datetime, *, allows_unbound: bool = False) -> str:
         """Register a client; the secret that comes back is known to nobody else and to us no longer."""
         if not re.fullmatch(CLIENT_PATTERN, client_id):
             raise EnrolmentError("a client's name is 1 to 64 of A-Z a-z 0-9 . _ - and starts with a letter or digit")
         secret = secrets.token_urlsafe(32)
-        values = {"client_id": client_id, "secret_hash": digest(secret), "scope": " ".join(sorted(set(scopes)))}
+        values: dict[str, Any] = {
+            "client_id": client_id,
+            "secret_hash": digest(secret),
+            "scope": " ".join(sorted(set(scopes))),
+        }
         with self._database.write() as connection:
             if _is_registered(connection, client_id):
                 raise EnrolmentError(f"there is already a client {client_id}")
-            connection.execute(insert(clients).values(created_at=now, **values))
+            connection.execute(insert(clients).values(created_at=now, allows_unbound=allows_unbound, **values))
         return secret
 
     def all(self) -> list[Client]:
         with self._database.read() as connection:
-            rows = connection.execute(select(clients.c.client_id, clients.c.scope).order_by(clients.c.client_id))
-            return [Client(row.client_id, frozenset(row.scope.split())) for row in rows]
+            return [_client(row) for row in connection.execute(select(clients).order_by(clients.c.client_id))]
 
     def remove(self, client_id: str) -> None:
         """The client and its access tokens; what it has opened stays. Raises `EnrolmentError` if there is none."""
@@ -64,7 +70,7 @@ class Clients:
         with self._database.read() as connection:
             row = connection.execute(select(clients).where(clients.c.client_id == client_id)).one_or_none()
         right = hmac.compare_digest(digest(secret), row.secret_hash if row else _NOBODY)
-        return Client(row.client_id, frozenset(row.scope.split())) if row and right else None
+        return _client(row) if row and right else None
 
     def issue_token(self, client: Client, scopes: Collection[str], now: datetime) -> str | None:
         """A new opaque access token for `TOKEN_LIFETIME`; None if the client was removed meanwhile."""
@@ -85,12 +91,16 @@ class Clients:
 
     def of_token(self, token: str, now: datetime) -> Client | None:
         """Whom the token was given to, with the scopes it was given for. One look-up by hash, whatever the token."""
-        query = select(access_tokens).where(access_tokens.c.token_hash == digest(token))
+        query = (
+            select(access_tokens, clients.c.allows_unbound)
+            .join(clients, clients.c.client_id == access_tokens.c.client_id)
+            .where(access_tokens.c.token_hash == digest(token))
+        )
         with self._database.read() as connection:
             row = connection.execute(query).one_or_none()
         if row is None or row.expires_at <= now:
             return None
-        return Client(row.client_id, frozenset(row.scope.split()))
+        return _client(row)
 
     def revoke_tokens(self, client_id: str) -> int:
         """How many access tokens of the client are void from now on; it may ask for new ones."""
@@ -98,6 +108,10 @@ class Clients:
             if not _is_registered(connection, client_id):
                 raise EnrolmentError(f"there is no client {client_id}")
             return connection.execute(delete(access_tokens).where(access_tokens.c.client_id == client_id)).rowcount
+
+
+def _client(row: Row[Any]) -> Client:
+    return Client(row.client_id, frozenset(row.scope.split()), row.allows_unbound)
 
 
 def _is_registered(connection: Connection, client_id: str) -> bool:

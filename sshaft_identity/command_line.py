@@ -36,7 +36,7 @@ ADDRESS = Address()
 
 
 def open_store(directory: Path, settings: Settings) -> Store:
-    return Store(settings_of.database_url(directory, settings), Codes(settings_of.load_key(directory)))
+    return Store(settings_of.database_url(directory, settings), Codes(settings_of.load_key(directory)), settings.rules)
 
 
 @contextmanager

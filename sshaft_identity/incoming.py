@@ -25,6 +25,7 @@ def one_line(text: str) -> str:
 UserName = Annotated[str, Field(pattern=USER_PATTERN)]
 Line = Annotated[str, AfterValidator(one_line)]
 Identifier = Annotated[str, Field(max_length=64)]
+Code = Annotated[str, Field(pattern="^[0-9]{1,16}$")]
 
 
 class Message(BaseModel):

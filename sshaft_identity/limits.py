@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, and_, case, delete, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -21,13 +22,14 @@ class Scope(StrEnum):
     SOURCE = "source"
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(BaseModel):
     """Wrong codes in `WINDOW`, from the first one on. Afterwards every code is refused unseen until the window ends."""
 
-    user: int = 10
-    source: int = 30
-    client: int = 1000
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    user: int = Field(default=10, ge=1, le=100, description="NIST SP 800-63B-4 §3.2.2: 100 at most")
+    source: int = Field(default=30, ge=1, description="the address that ssh came from")
+    client: int = Field(default=1000, ge=1, description="the client whose challenges were tried")
 
     def most(self, scope: Scope) -> int:
         return {Scope.USER: self.user, Scope.SOURCE: self.source, Scope.CLIENT: self.client}[scope]
@@ -47,11 +49,8 @@ class Subject:
 
 def subjects(user: str | None = None, source: str | None = None, clients: Iterable[str | None] = ()) -> list[Subject]:
     """In one order, so that two transactions never wait for each other's rows crosswise."""
-    named = [
-        (Scope.USER, user),
-        (Scope.SOURCE, source),
-        *((Scope.CLIENT, each) for each in sorted(set(filter(None, clients)))),
-    ]
+    named = [(Scope.USER, user), (Scope.SOURCE, source)]
+    named += [(Scope.CLIENT, each) for each in sorted({each for each in clients if each})]
     return [Subject(scope, name) for scope, name in named if name]
 
 
@@ -63,7 +62,7 @@ def locked_until(connection: Connection, those: Iterable[Subject], limits: Limit
     are = or_(*(and_(failures.c.scope == s.scope, failures.c.subject == s.key["subject"]) for s in those))
     query = select(failures).where(are, failures.c.ends_at > now).order_by(failures.c.scope, failures.c.subject)
     rows = connection.execute(query.with_for_update()).all()
-    return max((row.ends_at for row in rows if row.count >= limits.most(Scope(row.scope))), default=None)
+    return max((row.ends_at for row in rows if row.times >= limits.most(Scope(row.scope))), default=None)
 
 
 def count(connection: Connection, those: Iterable[Subject], now: datetime) -> None:
@@ -71,12 +70,12 @@ def count(connection: Connection, those: Iterable[Subject], now: datetime) -> No
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     for subject in those:
         is_over = failures.c.ends_at <= now
-        new = insert(failures).values(**subject.key, count=1, ends_at=now + WINDOW)
+        new = insert(failures).values(**subject.key, times=1, ends_at=now + WINDOW)
         connection.execute(
             new.on_conflict_do_update(
                 index_elements=[failures.c.scope, failures.c.subject],
                 set_={
-                    "count": case((is_over, 1), else_=failures.c.count + 1),
+                    "times": case((is_over, 1), else_=failures.c.times + 1),
                     "ends_at": case((is_over, now + WINDOW), else_=failures.c.ends_at),
                 },
             )

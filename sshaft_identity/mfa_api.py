@@ -1,6 +1,7 @@
 """The sshd side's three calls: list the keys that may log in now, accept a challenge, reject one."""
 
 import re
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -10,13 +11,14 @@ from starlette.responses import JSONResponse, Response
 
 from sshaft.log import get_logger
 from sshaft_identity.app_state import rfc3339, state_of
-from sshaft_identity.attempts import Answer, Attempt
-from sshaft_identity.challenge import Challenge, Verdict
+from sshaft_identity.attempts import Attempt
+from sshaft_identity.challenge import Binding, Verdict
 from sshaft_identity.challenges import ListedKey
 from sshaft_identity.clients import Scope
 from sshaft_identity.codes import attempt_name
-from sshaft_identity.incoming import Identifier, Line, Message, UserName, bearer_of, message_of
+from sshaft_identity.incoming import Code, Identifier, Line, Message, UserName, bearer_of, message_of
 from sshaft_identity.problem import ProblemError, problem
+from sshaft_identity.refusal import context_of, refused
 
 FINGERPRINT_PATTERN = r"^SHA256:[A-Za-z0-9+/]{43}$"
 
@@ -24,6 +26,7 @@ Fingerprint = Annotated[str, Field(pattern=FINGERPRINT_PATTERN)]
 
 _EVENTS = {
     Verdict.ACCEPTED: "challenge.accepted",
+    Verdict.PRESENTED: "challenge.presented",
     Verdict.INVALID_CODE: "challenge.wrong_code",
     Verdict.CODE_REQUIRED: "challenge.code_required",
 }
@@ -38,7 +41,11 @@ class RejectRequest(Message):
 
 
 class AcceptRequest(RejectRequest):
-    code: Annotated[str, Field(pattern="^[0-9]{1,16}$")] | None = None
+    """`verified`: the key line had `verify-required`. `confirmed`: the person saw what is approved and said yes."""
+
+    code: Code | None = None
+    verified: bool = False
+    confirmed: bool = False
 
 
 async def list_keys(request: Request) -> Response:
@@ -48,30 +55,25 @@ async def list_keys(request: Request) -> Response:
     if fingerprint is not None and not re.fullmatch(FINGERPRINT_PATTERN, fingerprint):
         raise ProblemError("invalid_request", detail="fingerprint: must be SHA256: and 43 characters of base64")
     state = state_of(request)
-    listed = await run_in_threadpool(state.store.challenges.listed, state.clock(), fingerprint)
+    now = state.clock()
+    listed = await run_in_threadpool(state.store.challenges.listed, now, fingerprint)
     get_logger().debug("keys.listed", fingerprint=fingerprint, entries=len(listed))
-    return JSONResponse([entry(each) for each in listed])
+    return JSONResponse([entry(each, now) for each in listed])
 
 
-def entry(listed: ListedKey) -> dict[str, Any]:
+def entry(listed: ListedKey, now: datetime) -> dict[str, Any]:
     """One member of the list's answer."""
-    base: dict[str, Any] = {"user": listed.key.user, "authorized_key": str(listed.key.key), "challenge": None}
+    base: dict[str, Any] = {"user": listed.key.user, "authorized_key": str(listed.key.key)}
     challenge = listed.challenge
-    if challenge is None:
-        return base
+    if challenge is None:  # nothing waits for this key, or something that names nobody: then its code chooses
+        return base | ({"binding": Binding.CODE_IN} if listed.anonymous else {"challenge": None})
     return base | {
         "challenge": challenge.id,
         "expires_at": rfc3339(challenge.expires_at),
         "binding": challenge.binding,
-        "context": _context(challenge),
+        "verify_required": challenge.verify_required,
+        "context": context_of(challenge, now),
     }
-
-
-def _context(challenge: Challenge) -> dict[str, str]:
-    context = challenge.context
-    members = {"app": context.app, "ip": context.ip, "user_agent": context.user_agent}
-    known = {name: value for name, value in members.items() if value is not None}
-    return known | {"started_at": rfc3339(challenge.created_at)}
 
 
 async def accept(request: Request) -> Response:
@@ -84,9 +86,12 @@ async def accept(request: Request) -> Response:
         fingerprint=wanted.fingerprint,
         client_ip=wanted.client_ip,
         name=attempt_name(request.headers.get("idempotency-key"), wanted.code),
+        verified=wanted.verified,
+        confirmed=wanted.confirmed,
     )
     state = state_of(request)
-    answer = await run_in_threadpool(state.store.challenges.accept, attempt, state.clock())
+    now = state.clock()
+    answer = await run_in_threadpool(state.store.challenges.accept, attempt, now)
     state.changes.notify(answer.challenges)
     get_logger().info(
         _EVENTS.get(answer.verdict, "challenge.not_accepted"),
@@ -97,24 +102,20 @@ async def accept(request: Request) -> Response:
         client_ip=wanted.client_ip,
         client=client.client_id,
     )
-    return _accept_response(answer)
-
-
-def _accept_response(answer: Answer) -> Response:
-    match answer.verdict:
-        case Verdict.ACCEPTED:
-            return JSONResponse({"state": "accepted", "challenge": answer.challenges[0].id})
-        case Verdict.INVALID_CODE:
-            return problem("invalid_code", attempts_left=answer.attempts_left)
-        case refused:
-            return problem(refused)
+    if answer.verdict not in (Verdict.ACCEPTED, Verdict.PRESENTED):
+        return refused(answer, now)
+    (challenge,) = answer.challenges[:1]
+    code = {} if answer.code is None else {"code": answer.code}
+    about = {"challenge": challenge.id, "context": context_of(challenge, now)}
+    return JSONResponse({"state": answer.verdict, **about, **code})
 
 
 async def reject(request: Request) -> Response:
     client = await bearer_of(request, Scope.ACCEPT)
     wanted = await message_of(request, RejectRequest)
     state = state_of(request)
-    answer = await run_in_threadpool(state.store.challenges.reject, wanted.user, state.clock(), wanted.challenge)
+    attempt = Attempt(wanted.user, wanted.challenge, fingerprint=wanted.fingerprint, client_ip=wanted.client_ip)
+    answer = await run_in_threadpool(state.store.challenges.reject, attempt, state.clock())
     state.changes.notify(answer.challenges)
     if answer.verdict is not Verdict.REJECTED:
         return problem("no_challenge")

@@ -47,7 +47,7 @@ async def page(request: Request) -> Response:
         page_state=page_state_of(challenge, state),
         app=challenge.context.app,
         user=challenge.user,
-        command=state.settings.ssh_command(state.store.codes.of_page(page_token)),
+        command=state.settings.ssh_command(state.store.challenges.code_of(challenge, page_token)),
         attempts_left=challenge.attempts_left,
         expires_in=seconds_left(challenge, state),
     )

@@ -8,7 +8,9 @@ from pathlib import Path
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from sshaft.errors import ConfigurationError
-from sshaft_identity.challenge import LONGEST, SHORTEST
+from sshaft_identity.attempts import Rules
+from sshaft_identity.challenge import LONGEST, SHORTEST, AddressCheck
+from sshaft_identity.limits import Limits
 
 SETTINGS_FILE = "identity.json"
 DATABASE_FILE = "identity.db"
@@ -28,6 +30,12 @@ class Settings(BaseModel):
     ssh_user: str = Field(default="mfa", pattern=r"^[A-Za-z0-9._][A-Za-z0-9._-]{0,63}$")
     ssh_host: str = Field(default="localhost", pattern=r"^[A-Za-z0-9.:_][A-Za-z0-9.:_-]{0,252}$")
     ssh_port: int = Field(default=22, ge=1, le=65535)
+    address_check: AddressCheck = Field(
+        default=AddressCheck.WARN,
+        strict=False,
+        description="where ssh and the browser differ in it: off, warn (the person must confirm) or require (refused)",
+    )
+    limits: Limits = Field(default_factory=Limits)
     lifetime: int = Field(default=300, ge=int(SHORTEST.total_seconds()), le=int(LONGEST.total_seconds()))
 
     @field_validator("public_url")
@@ -37,6 +45,10 @@ class Settings(BaseModel):
             return None
         AnyHttpUrl(value)  # raises a ValueError of its own
         return value.rstrip("/")
+
+    @property
+    def rules(self) -> Rules:
+        return Rules(self.limits, self.address_check)
 
     @property
     def base_url(self) -> str:
@@ -53,10 +65,10 @@ class Settings(BaseModel):
     def page_url(self, page_token: str) -> str:
         return f"{self.base_url}/challenge/{page_token}"
 
-    def ssh_command(self, code: str) -> str:
+    def ssh_command(self, *words: str | None) -> str:
         """What the person runs; every part is of a kind that no shell takes for anything else."""
         port = "" if self.ssh_port == 22 else f"-p {self.ssh_port} "
-        return f"ssh {port}{self.ssh_user}@{self.ssh_host} {code}"
+        return " ".join([f"ssh {port}{self.ssh_user}@{self.ssh_host}", *filter(None, words)])
 
 
 def bracketed(host: str) -> str:

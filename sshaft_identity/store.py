@@ -5,6 +5,7 @@ threads, the commands straight.
 from types import TracebackType
 from typing import Self
 
+from sshaft_identity.attempts import Rules
 from sshaft_identity.challenges import Challenges
 from sshaft_identity.clients import Clients
 from sshaft_identity.codes import Codes
@@ -15,12 +16,12 @@ from sshaft_identity.enrolment import Enrolment
 class Store:
     """Opened by URL. Use it as a context manager, or `close` it."""
 
-    def __init__(self, url: str, codes: Codes) -> None:
+    def __init__(self, url: str, codes: Codes, rules: Rules | None = None) -> None:
         self.database = Database(url)
         self.codes = codes
         self.enrolment = Enrolment(self.database)
         self.clients = Clients(self.database)
-        self.challenges = Challenges(self.database, codes)
+        self.challenges = Challenges(self.database, codes, rules or Rules())
 
     def close(self) -> None:
         self.database.close()

@@ -143,7 +143,7 @@ failures = Table(  # how often somebody was wrong lately, see `limits`
     metadata,
     Column("scope", String(16), primary_key=True),
     Column("subject", String(128), primary_key=True),
-    Column("count", Integer, nullable=False),
+    Column("times", Integer, nullable=False),
     Column("ends_at", UtcTime, nullable=False, index=True),
 )
 

@@ -86,7 +86,7 @@ def upgrade() -> None:
         "failures",
         sa.Column("scope", sa.String(length=16), nullable=False),
         sa.Column("subject", sa.String(length=128), nullable=False),
-        sa.Column("count", sa.Integer(), nullable=False),
+        sa.Column("times", sa.Integer(), nullable=False),
         sa.Column("ends_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("scope", "subject"),
     )

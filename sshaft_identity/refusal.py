@@ -1,0 +1,34 @@
+"""How an attempt that did not pass is told, to the sshd side and to the client that verifies a code alike."""
+
+import math
+from datetime import datetime
+from typing import Any
+
+from starlette.responses import Response
+
+from sshaft_identity.app_state import rfc3339
+from sshaft_identity.attempts import Answer
+from sshaft_identity.challenge import Challenge, Verdict
+from sshaft_identity.problem import problem
+
+
+def refused(answer: Answer, now: datetime) -> Response:
+    match answer.verdict:
+        case Verdict.INVALID_CODE if answer.attempts_left is not None:
+            return problem("invalid_code", attempts_left=answer.attempts_left)
+        case Verdict.TOO_MANY_ATTEMPTS if answer.retry_at is not None:
+            seconds = math.ceil((answer.retry_at - now).total_seconds())
+            return problem("too_many_attempts", headers={"Retry-After": str(seconds)}, retry_after=seconds)
+        case Verdict.CONFIRM_REQUIRED:
+            return problem(answer.verdict, context=context_of(answer.challenges[0], now))
+        case verdict:
+            return problem(verdict)
+
+
+def context_of(challenge: Challenge, now: datetime) -> dict[str, Any]:
+    """What is being approved, for the person at the terminal: only what is known."""
+    context = challenge.context
+    members = {"app": context.app, "ip": context.ip, "user_agent": context.user_agent}
+    known = {name: value for name, value in members.items() if value is not None}
+    age = max(0, int((now - challenge.created_at).total_seconds()))
+    return known | {"started_at": rfc3339(challenge.created_at), "age": age}
