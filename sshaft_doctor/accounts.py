@@ -76,7 +76,7 @@ def examine(settings: Effective, login_user: str, root: Path = Path("/")) -> lis
     else:
         found += judge_login(login)
         found += _shadow(login, pam, root)
-        found += _home(login)
+        found += judge_home(login)
         found += _groups(settings, login)
     found += _nologin(pam, root)
     keys_user = settings.get("AuthorizedKeysCommandUser", "none")
@@ -128,7 +128,8 @@ def _shadow(login: Account, pam: bool, root: Path) -> list[Finding]:
     return judge_password(login, shadow, pam, int(time.time() // 86400))
 
 
-def _home(login: Account) -> list[Finding]:
+def judge_home(login: Account) -> list[Finding]:
+    """The home that sessions begin in: there, and root's alone."""
     home = Path(login.home or "/")
     try:
         status = home.stat()

@@ -61,7 +61,7 @@ def examine(at: Sockets, keys_user: Account | None, login: Account | None) -> li
     found += judge_account(own, keys_user, login)
     found += paths.examine("agent.folder", at.runtime, {0, own.uid})
     for path, user, other in ((at.keys, keys_user, login), (at.login, login, keys_user)):
-        found += _socket(path, own, user, other, running=running)
+        found += examine_socket(path, own, user, other, running=running)
     return found
 
 
@@ -113,7 +113,7 @@ def judge_account(own: Account, keys_user: Account | None, login: Account | None
     return []
 
 
-def _socket(
+def examine_socket(
     path: Path, own: Account, user: Account | None, other: Account | None, *, running: bool
 ) -> list[Finding]:  # fmt: skip
     """One socket: in a folder that only the agent and its user can enter."""

@@ -14,7 +14,7 @@ from sshaft_doctor.hardened import Choices
 
 SSHD = Path("/usr/sbin/sshd")
 
-_path = click.Path(path_type=Path)
+_path = click.Path(path_type=Path, readable=False)  # what we may not read is a finding, not a wrong use
 _sshd = click.option("--sshd", type=_path, default=SSHD, show_default=True, help="The sshd that runs here.")
 
 

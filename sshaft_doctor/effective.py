@@ -73,6 +73,7 @@ def ask(sshd: Path, config: Path, login_user: str, lines: Iterable[Line] = ()) -
             with tempfile.TemporaryDirectory() as folder:
                 key = _make_key(Path(folder) / "key")
                 done = _run(sshd, config, login_user, ("-T", "-h", str(key)))
+                done.stdout = "".join(line for line in done.stdout.splitlines(keepends=True) if folder not in line)
         else:
             done = _run(sshd, config, login_user, more or ("-T",))
         if done.returncode == 0 and done.stdout:

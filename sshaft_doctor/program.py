@@ -78,12 +78,12 @@ def _python(
         found.append(warning("path.isolated", what, str(script), again))
     if paths.examine("path.interpreter", interpreter):
         return found  # told already; and nothing that others can change is started to ask it
-    own = _added(script)
+    own = added_paths(script)
     known: list[str] = []
     try:
         # Without -S it loads what site-packages say, before we have looked at them: not as root.
         if os.geteuid() != 0 or (as_user and keys_user is not None):
-            known = _sys_path(interpreter, program.flags, as_user or {})
+            known = module_paths(interpreter, program.flags, as_user or {})
     except (OSError, ValueError, subprocess.SubprocessError) as failure:
         what = f"{interpreter} does not start: {getattr(failure, 'strerror', None) or type(failure).__name__}"
         return [*found, error("path.interpreter", what, str(interpreter), again)]
@@ -100,7 +100,7 @@ def _packages(folder: Path, keys_user: Account | None) -> list[Finding]:
     return found or (paths.examine_tree("path.packages", folder) if folder.is_dir() else [])
 
 
-def _sys_path(interpreter: Path, flags: tuple[str, ...], as_user: dict[str, Any]) -> list[str]:
+def module_paths(interpreter: Path, flags: tuple[str, ...], as_user: dict[str, Any]) -> list[str]:
     """Where this interpreter looks for modules; asked as the account that will run it."""
     isolated = flags if any("I" in flag for flag in flags) else ("-I", *flags)
     done = subprocess.run(  # noqa: S603 - safe_path has been applied to it
@@ -117,7 +117,7 @@ def _sys_path(interpreter: Path, flags: tuple[str, ...], as_user: dict[str, Any]
     return [entry for entry in json.loads(done.stdout) if isinstance(entry, str) and entry.startswith("/")]
 
 
-def _added(script: Path) -> list[str]:
+def added_paths(script: Path) -> list[str]:
     """The folders that a launcher adds itself: `sys.path += [...]` (see `sshaft.commands`)."""
     try:
         tree = ast.parse(script.read_text(errors="replace"))

@@ -49,8 +49,8 @@ def _read(path: Path, match: str, depth: int) -> Iterator[Line]:
         keyword, value = _split(raw)
         if keyword == "match":
             match = value
-        if keyword == "include" and depth:
-            for pattern in value.split():
+        if keyword == "include":
+            for pattern in value.split() if depth else ():
                 for included in sorted(glob.glob(str(Path("/etc/ssh") / pattern.strip('"')))):  # noqa: PTH207 - absolute
                     yield from _read(Path(included), match, depth - 1)
         elif keyword:
