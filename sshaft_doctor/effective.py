@@ -54,12 +54,13 @@ def parse(text: str, file: str = "sshd_config", lines: Iterable[Line] = ()) -> E
     return Effective(values, file, tuple(lines))
 
 
-def of_lines(file: str, lines: Iterable[Line]) -> Effective:
-    """Without sshd: the first value of each keyword outside of Match blocks. No defaults, no Match."""
+def of_lines(file: str, lines: Iterable[Line], login_user: str = "") -> Effective:
+    """Without sshd: the first value of each keyword, that of `Match User LOGIN_USER` before all. Nothing else matches."""
     values: dict[str, tuple[str, ...]] = {}
     lines = tuple(lines)
-    for line in lines:
-        if not line.match and line.keyword != "match":
+    own = [line for line in lines if line.match.lower().split() == ["user", login_user.lower()]]
+    for line in [*own, *(line for line in lines if not line.match)]:
+        if line.keyword != "match":
             values.setdefault(line.keyword, (line.value,))
     return Effective(values, file, lines)
 

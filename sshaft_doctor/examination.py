@@ -79,8 +79,8 @@ def _settings(subject: Subject) -> tuple[Effective | None, list[Finding]]:
         refused = [error("sshd.config", f"sshd does not take its configuration: {failure}", where, remedy)]
     except ConfigurationError as failure:
         refused = [error("sshd.config", f"sshd can't be asked: {failure}", where, "sshaft doctor --sshd PATH")]
-    what = "read from the files instead: defaults, Match blocks and what sshd makes of them are not checked"
-    return effective.of_lines(where, lines), [*refused, note("sshd.effective", what, where)]
+    what = "read from the files instead: other Match blocks and what sshd makes of it all are not checked"
+    return effective.of_lines(where, lines, subject.login_user), [*refused, note("sshd.effective", what, where)]
 
 
 def _sshd_files(subject: Subject, settings: Effective) -> list[Finding]:

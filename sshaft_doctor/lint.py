@@ -2,106 +2,64 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
-from sshaft_doctor import keys_command, penalties
+from sshaft_doctor import keys_command, penalties, rules
 from sshaft_doctor.effective import Effective
-from sshaft_doctor.findings import Finding, Severity, error, note, warning
+from sshaft_doctor.findings import Finding, error, note, warning
 from sshaft_doctor.openssh_version import Version
+from sshaft_doctor.rules import name
+from sshaft_doctor.sources import Line
 
 KEYS_SECONDS = 3.0
 """How long `sshaft-keys` may take, each time that sshd starts it."""
 
 
-@dataclass(frozen=True)
-class Rule:
-    """One setting that has one right value. `default` is what sshd does without the line."""
-
-    keyword: str
-    right: str
-    severity: Severity
-    why: str
-    default: str
-
-
-RULES = (
-    Rule("PubkeyAuthentication", "yes", Severity.ERROR, "no key is ever asked for", "yes"),
-    Rule("AuthorizedKeysFile", "none", Severity.ERROR,
-         "a key in such a file outranks the command: it logs in without sshaft", ".ssh/authorized_keys"),
-    Rule("TrustedUserCAKeys", "none", Severity.ERROR,
-         "a certificate outranks the command: it logs in without sshaft", "none"),
-    Rule("ForceCommand", "none", Severity.ERROR,
-         "it outranks the command of the key line: sshaft-login never runs", "none"),
-    Rule("FingerprintHash", "sha256", Severity.ERROR, "%f is then not what the agent computes", "sha256"),
-    Rule("RefuseConnection", "no", Severity.ERROR, "every connection is refused", "no"),
-    Rule("PermitUserEnvironment", "no", Severity.WARNING,
-         "~/.ssh/environment could change what sshaft-login loads", "no"),
-    Rule("PermitTTY", "no", Severity.WARNING, "no session needs one; only the key line's restrict keeps it", "yes"),
-    Rule("PermitUserRC", "no", Severity.WARNING, "~/.ssh/rc would run before sshaft-login but for the key line", "yes"),
-    Rule("DisableForwarding", "yes", Severity.WARNING, "only the key line's restrict keeps forwarding shut", "no"),
-    Rule("ChrootDirectory", "none", Severity.WARNING,
-         "sshaft-login, its interpreter and the agent's socket must all be in there", "none"),
-    Rule("UseDNS", "no", Severity.NOTE, "a login waits for a resolver, and from= compares names", "no"),
-    Rule("UsePAM", "no", Severity.NOTE,
-         "PAM's account and session modules take part: right for a host's own sshd, not needed for sshaft alone",
-         "no"),
-)  # fmt: skip
-
-# Which forwarding DisableForwarding covers, and since when: agent and X11 were missed before 10.0, tunnels before 10.4.
-FORWARDING = {
-    "AllowTcpForwarding": Version(0, 0),
-    "AllowStreamLocalForwarding": Version(0, 0),
-    "AllowAgentForwarding": Version(10, 0),
-    "X11Forwarding": Version(10, 0),
-    "PermitTunnel": Version(10, 4),
-}
-_FORWARDING_DEFAULTS = {"X11Forwarding": "no", "PermitTunnel": "no"}
+GLOBAL = frozenset(
+    f"sshd.{keyword}"
+    for keyword in ("usepam", "logingracetime", "usedns", "fingerprinthash", "permituserenvironment", "penalties")
+)
+"""Checks of settings that can't stand in a Match block (servconf.c)."""
 
 
 def lint(settings: Effective, version: Version | None, login_user: str = "mfa") -> list[Finding]:
-    """Every finding about these settings. Without a version the checks that need one are silent."""
-    found = [finding for rule in RULES for finding in _rule(rule, settings)]
-    found += _forwarding(settings, version)
+    """Every finding about these settings. Without a version the checks that need one are silent.
+
+    A file that has nothing of ours gets one finding: it may be the host's own, and advice for it could lock people out.
+    """
+    own = _own_line(settings)
+    if own is None and not keys_command.is_ours(settings.get("AuthorizedKeysCommand")):
+        return [_foreign_command(settings, None)]
+    found = [finding for rule in rules.RULES for finding in rules.apply(rule, settings)]
+    found += rules.forwarding(settings, version)
     found += _keys_command(settings, version)
     for check in _CHECKS:
         found += check(settings)
     found += _allowed(settings, login_user)
-    return found + penalties.check(settings, version)
+    found += penalties.check(settings, version)
+    return _below(own.match, found) if own and own.match else found
 
 
-def _rule(rule: Rule, settings: Effective) -> list[Finding]:
-    value = settings.get(rule.keyword, rule.default)
-    if value.lower() == rule.right:
-        return []
-    what = f"{rule.keyword} is {value or 'empty'}: {rule.why}"
+def _own_line(settings: Effective) -> Line | None:
+    """The first line that runs our command, in force or not."""
+    lines = (line for line in settings.lines if line.keyword == "authorizedkeyscommand")
+    return next((line for line in lines if keys_command.is_ours(line.value)), None)
+
+
+def _below(match: str, found: list[Finding]) -> list[Finding]:
+    """The same for an sshd that others use as well: our lines belong into our Match block, PAM is its affair."""
     return [
-        Finding(name(rule.keyword), rule.severity, what, settings.where(rule.keyword), f"{rule.keyword} {rule.right}")
+        each if each.check in GLOBAL or not each.remedy else replace(each, remedy=f"below Match {match}: {each.remedy}")
+        for each in found
+        if each.check != "sshd.usepam"
     ]
-
-
-def name(keyword: str) -> str:
-    return f"sshd.{keyword.lower()}"
-
-
-def _forwarding(settings: Effective, version: Version | None) -> list[Finding]:
-    disabled = settings.get("DisableForwarding", "no").lower() == "yes"
-    found = []
-    for keyword, covered_since in FORWARDING.items():
-        value = settings.get(keyword, _FORWARDING_DEFAULTS.get(keyword, "yes"))
-        covered = disabled and (covered_since == (0, 0) or (version is not None and version >= covered_since))
-        if value.lower() == "no" or covered:
-            continue
-        since = f", and DisableForwarding misses it before {covered_since}" if disabled else ""
-        what = f"{keyword} is {value}{since}"
-        found.append(warning(name(keyword), what, settings.where(keyword), f"{keyword} no"))
-    return found
 
 
 def _keys_command(settings: Effective, version: Version | None) -> list[Finding]:
     command, where = settings.get("AuthorizedKeysCommand", "none"), settings.where("AuthorizedKeysCommand")
     if not keys_command.is_ours(command):
-        return [_foreign_command(settings, command, where)]
+        return [_foreign_command(settings, _own_line(settings))]
     found = keys_command.check(command, version, where)
     if settings.get("ExposeAuthInfo", "no").lower() != "yes":
         how = warning if "config" in keys_command.options(keys_command.split(command)) else error
@@ -110,24 +68,18 @@ def _keys_command(settings: Effective, version: Version | None) -> list[Finding]
     return found
 
 
-def _foreign_command(settings: Effective, command: str, where: str) -> Finding:
-    ours = [
-        line for line in settings.lines if line.keyword == "authorizedkeyscommand" and keys_command.is_ours(line.value)
-    ]
-    if ours and command.lower() != "none":
-        what = f"sshd takes the first AuthorizedKeysCommand, {command}; ours at {ours[0].place} comes too late"
-        return error("sshd.authorizedkeyscommand", what, where, f"remove it, or put before it: {_line(ours[0].value)}")
-    right = _line(ours[0].value if ours else "/usr/libexec/sshaft/sshaft-keys --agent /run/sshaft/keys/agent.sock "
-                  "--fingerprint %f --type %t --key %k")  # fmt: skip
-    if ours:
-        what = f"no command for this account: ours stands in a Match block that does not match ({ours[0].match})"
-        return error("sshd.authorizedkeyscommand", what, ours[0].place, "correct the Match line above it")
-    what = f"AuthorizedKeysCommand is {command}, not sshaft-keys"
-    return error("sshd.authorizedkeyscommand", what, where, right)
-
-
-def _line(value: str) -> str:
-    return f"AuthorizedKeysCommand {value}"
+def _foreign_command(settings: Effective, own: Line | None) -> Finding:
+    command, where = settings.get("AuthorizedKeysCommand", "none"), settings.where("AuthorizedKeysCommand")
+    check = "sshd.authorizedkeyscommand"
+    if own is None:
+        what = f"nothing of sshaft is in this file (AuthorizedKeysCommand is {command})"
+        remedy = "name the file of sshaft's sshd: --sshd-config FILE; sshaft sshd-config writes one"
+        return error(check, what, settings.file, remedy)
+    if command.lower() == "none" and own.match:
+        what = f"no command for this account: ours stands in a Match block that does not match ({own.match})"
+        return error(check, what, own.place, "correct the Match line above it")
+    what = f"sshd takes the first AuthorizedKeysCommand, {command}; ours at {own.place} comes too late"
+    return error(check, what, where, f"remove it, or put before it: AuthorizedKeysCommand {own.value}")
 
 
 def _authentication(settings: Effective) -> list[Finding]:

@@ -64,10 +64,13 @@ def test_configuration_that_cannot_be_read_is_an_error_as_text_and_as_json(tmp_p
 
 def test_without_sshd_the_files_are_read_and_that_is_said(tmp_path: Path, capsys: Capture) -> None:
     path = tmp_path / "sshd_config"
-    path.write_text("AuthorizedKeysFile none\nLogLevel VERBOSE\nAuthorizedKeysCommand /bin/false\n")
+    path.write_text(
+        "AuthorizedKeysFile none\nLogLevel VERBOSE\nAuthorizedKeysCommand /no/sshaft-keys --agent /no/keys/agent.sock\n"
+    )
     assert main(["doctor", "--sshd", str(tmp_path / "sshd"), "--sshd-config", str(path), "--json"]) == 78
     found = {f["check"]: f for f in json.loads(capsys.readouterr().out)["findings"]}
     assert found["sshd.effective"]["what"].startswith("read from the files instead")
     assert found["sshd.loglevel"]["where"] == f"{path}:2"
     assert "sshd.authorizedkeysfile" not in found
-    assert found["sshd.authorizedkeyscommand"]["severity"] == "error"
+    assert found["path.command"]["severity"] == "error"
+    assert "lacks --fingerprint and --type and --key" in found["sshd.keys_command"]["what"]

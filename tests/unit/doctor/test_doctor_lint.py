@@ -1,5 +1,8 @@
 """Each trap has a row that shows its finding; the hardened file of every version shows the silence."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from unit.doctor.conftest import Settings
 
@@ -226,19 +229,31 @@ def test_stand_alone_command_without_a_key_is_a_warning(settings: Settings) -> N
 
 
 @pytest.mark.parametrize("command", ["none", "/usr/bin/sss_ssh_authorizedkeys %u", "/usr/bin/keys", "/bin/sshaft-keys"])
-def test_foreign_command_is_found(command: str) -> None:
-    values = {"authorizedkeyscommand": (command,), "authorizedkeyscommanduser": ("nobody",)}
-    found = [f for f in lint(Effective(values), V92) if f.check == "sshd.authorizedkeyscommand"]
-    assert len(found) == 1
-    assert found[0].severity == ERROR
-    assert found[0].remedy.startswith("AuthorizedKeysCommand /")
+def test_file_with_nothing_of_ours_gets_one_finding_and_no_advice(command: str) -> None:
+    values = {"authorizedkeyscommand": (command,), "authorizedkeysfile": (".ssh/authorized_keys",)}
+    (found,) = lint(Effective(values, "/etc/ssh/sshd_config"), V92)
+    assert (found.check, found.severity, found.where) == (
+        "sshd.authorizedkeyscommand",
+        ERROR,
+        "/etc/ssh/sshd_config",
+    )
+    assert found.remedy.startswith("name the file of sshaft's sshd")
 
 
-def test_earlier_command_of_a_drop_in_is_told_with_both_places(settings: Settings, tmp_path: object) -> None:
+def test_advice_for_an_sshd_that_others_use_is_for_our_match_block(settings: Settings) -> None:
+    wrong = settings(AuthorizedKeysFile=".ssh/authorized_keys", UsePAM="yes", LoginGraceTime="0")
+    lines = tuple(replace(line, match="User mfa") for line in wrong.lines)
+    found = {f.check: f.remedy for f in lint(replace(wrong, lines=lines), V92)}
+    assert found == {
+        "sshd.authorizedkeysfile": "below Match User mfa: AuthorizedKeysFile none",
+        "sshd.logingracetime": "LoginGraceTime 45",
+    }
+
+
+def test_earlier_command_of_a_drop_in_is_told_with_both_places(settings: Settings, tmp_path: Path) -> None:
     right = settings()
     theirs = "/usr/bin/userdbctl ssh-authorized-keys %u"
-    drop_in = Line(path=type(right.lines[0].path)("/etc/ssh/sshd_config.d/20-userdb.conf"), number=3,
-                   keyword="authorizedkeyscommand", value=theirs)  # fmt: skip
+    drop_in = Line(Path("/etc/ssh/sshd_config.d/20-userdb.conf"), 3, "authorizedkeyscommand", theirs)
     wrong = Effective({**right.values, "authorizedkeyscommand": (theirs,)}, right.file, (drop_in, *right.lines))
     (found,) = lint(wrong, V92)
     assert found.where == "/etc/ssh/sshd_config.d/20-userdb.conf:3"
@@ -250,9 +265,6 @@ def test_earlier_command_of_a_drop_in_is_told_with_both_places(settings: Setting
 
 def test_our_command_in_a_match_block_that_does_not_match_is_told(settings: Settings) -> None:
     right = settings()
-    lines = tuple(
-        Line(line.path, line.number, line.keyword, line.value, "User mfaa")
-        if line.keyword == "authorizedkeyscommand" else line for line in right.lines
-    )  # fmt: skip
+    lines = tuple(replace(line, match="User mfaa") for line in right.lines)
     (found,) = lint(Effective({**right.values, "authorizedkeyscommand": ("none",)}, right.file, lines), V92)
     assert "Match block that does not match (User mfaa)" in found.what

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sshaft.errors import ConfigurationError
-from sshaft_doctor import effective, openssh_version, sources
+from sshaft_doctor import effective, lint, openssh_version, sources
 from sshaft_doctor.effective import RefusedError
 from sshaft_doctor.openssh_version import Version
 
@@ -106,6 +106,7 @@ def test_without_sshd_the_first_line_of_a_keyword_counts(tmp_path: Path) -> None
     top.write_text("LogLevel INFO\nLogLevel VERBOSE\nMatch User mfa\nPermitTTY no\n")
     found = effective.of_lines(str(top), sources.read(top))
     assert (found.get("loglevel"), found.get("permittty")) == ("INFO", "")
+    assert effective.of_lines(str(top), sources.read(top), "mfa").get("permittty") == "no"
 
 
 @pytest.fixture
@@ -146,3 +147,13 @@ def test_installed_version_is_what_sshd_says(real_config: Path) -> None:
     found = re.search(r"OpenSSH_(\d+\.\d+)", said)
     assert found
     assert str(openssh_version.installed(SSHD)) == found[1]
+
+
+def test_hook_of_the_manual_for_the_sshd_of_a_host_has_nothing_but_a_note(real_config: Path) -> None:
+    manual = (Path(__file__).resolve().parents[3] / "docs" / "install.md").read_text()
+    block = re.search(r"(?m)^    Match User mfa\n(?:        .*\n)+", manual)
+    assert block
+    real_config.write_text(f"HostKey /nowhere\nUsePAM yes\nX11Forwarding yes\nAcceptEnv LANG LC_*\n{block[0]}")
+    settings = effective.ask(SSHD, real_config, "mfa", sources.read(real_config))
+    version = Version(9, 7)  # before PerSourcePenalties, which stands outside of the block
+    assert [finding.check for finding in lint.lint(settings, version)] == ["sshd.unusedconnectiontimeout"]
