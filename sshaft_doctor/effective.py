@@ -55,7 +55,7 @@ def parse(text: str, file: str = "sshd_config", lines: Iterable[Line] = ()) -> E
 
 
 def of_lines(file: str, lines: Iterable[Line], login_user: str = "") -> Effective:
-    """Without sshd: the first value of each keyword, that of `Match User LOGIN_USER` before all. Nothing else matches."""
+    """Without sshd: the first value of each keyword, `Match User LOGIN_USER` before all. No other Match."""
     values: dict[str, tuple[str, ...]] = {}
     lines = tuple(lines)
     own = [line for line in lines if line.match.lower().split() == ["user", login_user.lower()]]

@@ -152,7 +152,7 @@ def _program(words: list[str], keys_user: Account | None) -> list[Finding]:
 
 def _configuration(path: Path | None, readers: secret_files.Readers) -> list[Finding]:
     settings, found = secret_files.load(path)
-    if path is not None and not any(finding.severity == Severity.NOTE for finding in found):
+    if path is not None:
         found += _without_repetition(found, secret_files.examine(path, readers))
     if settings is not None:
         found += secret_files.login_command(settings, readers.login)

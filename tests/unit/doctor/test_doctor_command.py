@@ -44,8 +44,10 @@ def test_outside_text_cannot_move_the_cursor() -> None:
     assert len(text.split("\n")) == 4
 
 
-def test_check_that_needs_root_says_so() -> None:
-    assert "needs root" in needs_root("path.x", "this").what
+def test_check_that_needs_other_rights_says_so() -> None:
+    found = needs_root("path.x", "this")
+    assert found.what.startswith("not checked: this ")
+    assert found.remedy.startswith("run sshaft doctor as ")
 
 
 def test_configuration_that_cannot_be_read_is_an_error_as_text_and_as_json(tmp_path: Path, capsys: Capture) -> None:
