@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from sshaft_doctor import keys_command
 from sshaft_doctor.effective import Effective
 from sshaft_doctor.findings import Finding, error, needs_root, note, warning
 
@@ -79,10 +80,16 @@ def examine(settings: Effective, login_user: str, root: Path = Path("/")) -> lis
         found += judge_home(login)
         found += _groups(settings, login)
     found += _nologin(pam, root)
-    keys_user = settings.get("AuthorizedKeysCommandUser", "none")
-    if keys_user.lower() != "none":
-        found += judge_keys_user(keys_user, find(keys_user), login)
+    name = keys_user(settings, login_user)
+    if name:
+        found += judge_keys_user(name, find(name), login)
     return found
+
+
+def keys_user(settings: Effective, login_user: str) -> str:
+    """The name in AuthorizedKeysCommandUser, which may be `%u`; "" where none is set."""
+    name = settings.get("AuthorizedKeysCommandUser", "none")
+    return "" if name.lower() == "none" else keys_command.expand(name, {"u": login_user})
 
 
 def judge_login(login: Account) -> list[Finding]:

@@ -48,7 +48,7 @@ def examine(subject: Subject) -> tuple[Version | None, list[Finding]]:
     found += _or_ok("sshd.settings", lint.lint(settings, version, subject.login_user), "sshd's settings are right")
     found += _or_ok("account.both", accounts.examine(settings, subject.login_user), "both accounts are as they must be")
     login = accounts.find(subject.login_user)
-    keys_user = accounts.find(settings.get("AuthorizedKeysCommandUser"))
+    keys_user = accounts.find(accounts.keys_user(settings, subject.login_user))
     found += _sshd_files(subject, settings)
     command = settings.get("AuthorizedKeysCommand", "none")
     if keys_command.is_ours(command):
@@ -89,11 +89,12 @@ def _sshd_files(subject: Subject, settings: Effective) -> list[Finding]:
     for file in sources.files(subject.sshd_config, list(settings.lines)):
         found += paths.examine("path.sshd_config", file)
     for name in dict.fromkeys(settings.all("HostKey")):
-        found += _host_key(Path(name))
-    return _or_ok("path.sshd", found + _temporary(Path("/tmp")), "sshd's own files are safe")  # noqa: S108 - sshd's
+        found += host_key(Path(name))
+    return _or_ok("path.sshd", found + temporary(Path("/tmp")), "sshd's own files are safe")  # noqa: S108 - sshd's
 
 
-def _host_key(path: Path) -> list[Finding]:
+def host_key(path: Path) -> list[Finding]:
+    """One key of this host: there, and root's alone, or sshd does not load it."""
     try:
         own = paths.walk(path)[-1]
     except PermissionError:
@@ -108,7 +109,7 @@ def _host_key(path: Path) -> list[Finding]:
     return []
 
 
-def _temporary(folder: Path) -> list[Finding]:
+def temporary(folder: Path) -> list[Finding]:
     """Where sshd writes, as the login account, which key has signed."""
     try:
         full = folder.stat().st_mode & 0o1777 == 0o1777 and not os.statvfs(folder).f_flag & os.ST_RDONLY

@@ -209,6 +209,24 @@ def test_command_that_its_account_cannot_reach_fails_as_under_sshd(patient: Pati
 
 
 @pytest.mark.root
+def test_host_key_that_others_can_read_is_told(patient: Patient) -> None:
+    with mode(patient.place.directory / "ssh_host_ed25519_key", 0o644):
+        assert set(patient.told()) == {"path.host_key"}
+
+
+@pytest.mark.root
+def test_interpreter_that_does_not_start_is_told(patient: Patient) -> None:
+    broken = patient.place.directory / "python3"
+    broken.write_text("#!/bin/false\n")
+    broken.chmod(0o755)
+    keys = patient.place.libexec / "sshaft-keys"
+    with replaced(keys, lambda text: f"#!{broken} -IS\n" + text.partition("\n")[2]):
+        told = patient.told()
+    assert set(told) == {"path.interpreter", "keys.dry_run"}
+    assert "does not start" in told["path.interpreter"]["what"]
+
+
+@pytest.mark.root
 def test_unknown_command_user_is_told(patient: Patient) -> None:
     patient.write(AuthorizedKeysCommandUser="nobody-here")
     told = patient.told()

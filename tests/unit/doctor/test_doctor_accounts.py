@@ -94,6 +94,14 @@ def test_unknown_login_user_is_one_finding(tmp_path: Path) -> None:
     assert examined("no-such-account", tmp_path) == ["account.login"]
 
 
+def test_command_user_may_be_named_by_a_token(tmp_path: Path) -> None:
+    settings = Effective({"authorizedkeyscommanduser": ("%u",)})
+    assert accounts.keys_user(settings, "mfa") == "mfa"
+    assert accounts.keys_user(Effective({}), "mfa") == ""
+    assert "account.keys" in examined("root", tmp_path, AuthorizedKeysCommandUser="no-such-account")
+    assert "account.keys" not in examined("root", tmp_path, AuthorizedKeysCommandUser="none")
+
+
 def test_nologin_file_is_told_unless_pam_decides(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/nologin").write_text("")

@@ -267,4 +267,5 @@ def test_our_command_in_a_match_block_that_does_not_match_is_told(settings: Sett
     right = settings()
     lines = tuple(replace(line, match="User mfaa") for line in right.lines)
     (found,) = lint(Effective({**right.values, "authorizedkeyscommand": ("none",)}, right.file, lines), V92)
+    assert found.severity == ERROR
     assert "Match block that does not match (User mfaa)" in found.what

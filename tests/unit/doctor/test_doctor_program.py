@@ -92,6 +92,19 @@ def test_launcher_of_another_kind_adds_nothing_that_we_know(tmp_path: Path, text
     assert program.added_paths(script(tmp_path, "#!/bin/sh", text)) == []
 
 
+def test_script_behind_an_interpreter_must_be_readable_for_the_command_user(tmp_path: Path) -> None:
+    path = script(tmp_path, "import sys")
+    words = [str(Path(sys.executable).resolve()), "-IS", str(path)]
+
+    def unreadable() -> list[str]:
+        found = program.examine(program.look(words), ME, None)
+        return [finding.what for finding in found if "can't read" in finding.what]
+
+    assert unreadable() == []
+    path.chmod(0o000)
+    assert bool(unreadable()) is (os.geteuid() != 0)  # root may
+
+
 def test_folder_that_the_command_user_cannot_enter_is_told(tmp_path: Path) -> None:
     (tmp_path / "closed").mkdir()
     path = script(tmp_path / "closed", "#!/bin/sh")
