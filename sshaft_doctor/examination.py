@@ -53,7 +53,7 @@ def examine(subject: Subject) -> tuple[Version | None, list[Finding]]:
     command = settings.get("AuthorizedKeysCommand", "none")
     if keys_command.is_ours(command):
         found += _command(keys_command.split(command), subject, login, keys_user, version)
-    return version, found
+    return version, list(dict.fromkeys(found))  # both commands have the same packages
 
 
 def _version(subject: Subject) -> tuple[Version | None, list[Finding]]:
@@ -156,9 +156,21 @@ def _configuration(path: Path | None, readers: secret_files.Readers) -> list[Fin
     if path is not None:
         found += _without_repetition(found, secret_files.examine(path, readers))
     if settings is not None:
-        found += secret_files.login_command(settings, readers.login)
+        found += login_command(Path(settings.login_path), readers.login)
         found += service.examine(settings, str(path))
     return found
+
+
+def login_command(path: Path, login: Account | None) -> list[Finding]:
+    """`login_path` and what stands behind it; sshd runs it without a look at it."""
+    found = paths.examine("path.login", path)
+    if found:
+        return found
+    try:
+        looked = program.look([str(path)])
+    except OSError as failure:
+        return [needs_root("path.login", f"{path} ({failure.strerror})", str(path))]
+    return program.examine(looked, login, dry_run.become(login) if login else None)
 
 
 def _without_repetition(told: list[Finding], more: list[Finding]) -> list[Finding]:

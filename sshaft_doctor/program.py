@@ -88,12 +88,14 @@ def _python(
         what = f"{interpreter} does not start: {getattr(failure, 'strerror', None) or type(failure).__name__}"
         return [*found, error("path.interpreter", what, str(interpreter), again)]
     for folder in dict.fromkeys(map(Path, [*known, *own])):
-        if folder.exists():
-            found += _packages(folder, keys_user if str(folder) in own else None)
+        found += _packages(folder, keys_user if str(folder) in own else None)
     return found
 
 
 def _packages(folder: Path, keys_user: Account | None) -> list[Finding]:
+    if not os.path.lexists(folder):  # nobody else may make it
+        above = next(parent for parent in folder.parents if parent.exists())
+        return paths.examine("path.packages", above)
     found = paths.examine("path.packages", folder)
     if keys_user is not None:
         found += paths.reach("path.reach", folder, keys_user, 5)

@@ -1,4 +1,4 @@
-"""config.json, the secrets it names, and the forced command: who can read them, who could change them."""
+"""config.json and the secrets it names: who can read them, who could change them."""
 
 import json
 import os
@@ -95,12 +95,3 @@ def _readers(file: Path, readers: Readers) -> list[Finding]:
         if account and account.uid not in (0, readers.agent.uid) and found.lets(account, 4):
             return [error("path.secret", f"{account.name} can read {file} ({mode})", where, remedy)]
     return paths.reach("path.config", file, readers.agent, 4, remedy)
-
-
-def login_command(config: Config, login: Account | None) -> list[Finding]:
-    """`login_path`, which sshd runs without a look at it."""
-    path = Path(config.login_path)
-    found = paths.examine("path.login", path)
-    if login is not None and not found:
-        found = paths.reach("path.login", path, login, 5)
-    return found

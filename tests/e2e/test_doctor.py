@@ -209,6 +209,14 @@ def test_command_that_its_account_cannot_reach_fails_as_under_sshd(patient: Pati
 
 
 @pytest.mark.root
+def test_forced_command_that_the_login_account_cannot_run_is_told(patient: Patient) -> None:
+    with mode(patient.place.libexec / "sshaft-login", 0o700):
+        told = patient.told()
+    assert set(told) == {"path.reach"}
+    assert told["path.reach"]["what"].startswith(f"{LOGIN} can't read and run")
+
+
+@pytest.mark.root
 def test_host_key_that_others_can_read_is_told(patient: Patient) -> None:
     with mode(patient.place.directory / "ssh_host_ed25519_key", 0o644):
         assert set(patient.told()) == {"path.host_key"}

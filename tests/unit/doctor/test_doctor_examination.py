@@ -1,4 +1,4 @@
-"""sshd's own files: host keys, and the folder it writes to."""
+"""sshd's own files (host keys, the folder it writes to), and the forced command."""
 
 import os
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from sshaft_doctor import examination
+from sshaft_doctor.accounts import Account
 from sshaft_doctor.findings import Severity
 
 
@@ -44,3 +45,18 @@ def test_folder_that_the_login_account_cannot_write_to_is_an_error(tmp_path: Pat
     assert missing.check == "path.tmp"
     tmp_path.chmod(0o1777)
     assert examination.temporary(tmp_path) == []
+
+
+LOGIN = Account("mfa", 4_000_002, 4_000_002, frozenset({4_000_002}))
+
+
+def test_forced_command_that_is_missing_is_an_error(tmp_path: Path) -> None:
+    (found,) = examination.login_command(tmp_path / "none", LOGIN)
+    assert (found.check, found.severity) == ("path.login", Severity.ERROR)
+
+
+def test_forced_command_that_the_login_account_cannot_run_is_an_error() -> None:
+    (found,) = examination.login_command(Path("/etc/passwd"), LOGIN)
+    assert (found.check, found.severity) == ("path.reach", Severity.ERROR)
+    assert "mfa can't run /etc/passwd" in found.what
+    assert examination.login_command(Path("/usr/bin/env"), LOGIN) == []

@@ -79,6 +79,17 @@ def test_packages_that_others_can_change_are_told(tmp_path: Path) -> None:
     assert any(str(packages) in what and "everybody" in what for what in told)
 
 
+def test_folder_for_packages_that_anybody_could_make_is_told(tmp_path: Path) -> None:
+    python = str(Path(sys.executable).resolve())
+    path = script(tmp_path, f"#!{python} -IS", f"import sys\nsys.path += [{str(tmp_path / 'a' / 'none')!r}]\n")
+    tmp_path.chmod(0o777)
+    told = [what for check, what in checks(path) if check == "path.packages"]
+    assert any(what.startswith(f"{tmp_path} ") and "everybody" in what for what in told)
+    tmp_path.chmod(0o755)
+    told = [what for check, what in checks(path) if check == "path.packages"]
+    assert not any(what.startswith(f"{tmp_path} ") and "everybody" in what for what in told)
+
+
 def test_python_says_where_it_looks_for_modules(tmp_path: Path) -> None:
     python = Path(sys.executable).resolve()
     known = program.module_paths(python, ("-IS",), {})

@@ -1,4 +1,4 @@
-"""config.json, the secrets it names and the forced command."""
+"""config.json and the secrets it names."""
 
 import os
 from collections.abc import Callable
@@ -84,17 +84,3 @@ def test_configuration_that_is_not_right_is_told_as_it_says(write_config: Write,
 def test_named_file_comes_before_the_usual_places(tmp_path: Path) -> None:
     assert secret_files.find(tmp_path / "a", "/b") == tmp_path / "a"
     assert secret_files.find(None, "/b") == Path("/b")
-
-
-def test_forced_command_that_is_missing_is_told(write_config: Write, tmp_path: Path) -> None:
-    settings = config.load(write_config({**VALUES, "login_path": str(tmp_path / "none")}))
-    (found,) = secret_files.login_command(settings, LOGIN)
-    assert (found.check, found.severity) == ("path.login", Severity.ERROR)
-
-
-def test_forced_command_that_the_login_account_cannot_run_is_told(write_config: Write) -> None:
-    settings = config.load(write_config({**VALUES, "login_path": "/etc/passwd"}))
-    (found,) = secret_files.login_command(settings, LOGIN)
-    assert "mfa can't read and run" in found.what
-    settings = config.load(write_config({**VALUES, "login_path": "/usr/bin/env"}))
-    assert secret_files.login_command(settings, LOGIN) == []
