@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import insert, select, update
 
 from sshaft_identity.attempts import Answer, Attempt, judge
 from sshaft_identity.challenge import Challenge, Context, State, Verdict
@@ -53,8 +53,7 @@ class Challenges:
         context: Context | None = None,
     ) -> Opened:
         """A new pending challenge, whether or not there is such a user."""
-        with self._database.write() as connection:
-            _sweep(connection, now)
+        with self._database.write(alone=f"codes of {user}") as connection:
             others = read_all(connection, of_user(user).where(is_pending, challenges.c.expires_at > now))
             page_token, code = self._fresh_code(others)
             identifier = secrets.token_hex(16)
@@ -140,10 +139,3 @@ class Challenges:
         taken = update(challenges).where(challenges.c.id == identifier, challenges.c.state == State.ACCEPTED)
         with self._database.write() as connection:
             return connection.execute(taken.values(state=State.CONSUMED)).rowcount == 1
-
-
-def _sweep(connection: Connection, now: datetime) -> None:
-    """Write down what time has decided, and forget what nobody asks after any more."""
-    over = update(challenges).where(is_pending, challenges.c.expires_at <= now)
-    connection.execute(over.values(state=State.EXPIRED))
-    connection.execute(delete(challenges).where(challenges.c.created_at <= now - KEPT))
