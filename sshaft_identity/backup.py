@@ -1,7 +1,7 @@
 """A backup: every row of the database in one file, which either kind of database can be filled from.
 
-gzip of JSON lines: a header, for each table a line with its columns and a line a row, and a trailer with the counts and
-the SHA-256 of all lines before it. The trailer finds what was cut off or damaged; it is no protection against somebody
+gzip of JSON lines: a header, for each table a line with its columns and a line a row, the counts, and as the last line
+the SHA-256 of all before it. That finds what was cut off or damaged; it is no protection against somebody
 who may write the file.
 """
 
@@ -100,25 +100,25 @@ def _write_lines(
                 for row in some:
                     line([_encoded(row[column.name]) for column in columns])
                 done(len(some))
-    packed.write(_line({"rows": rows, "sha256": sum_of_lines.hexdigest()}))
+    line({"rows": rows})
+    packed.write(_line({"sha256": sum_of_lines.hexdigest()}))
     return rows
 
 
 def verified(path: Path) -> Backup:
     """What the file holds, all of it read once. Raises `CopyError` if it is no backup, cut off or damaged."""
     sum_of_lines = hashlib.sha256()
-    last = b""
+    last = before = b""
     header: Any = None
     for line in _lines_of(path):
         sum_of_lines.update(last)
-        last = line
+        before, last = last, line
         header = _parsed(line) if header is None else header
     if not isinstance(header, dict) or header.get("sshaft_identity_backup") != FORMAT:
         raise CopyError(f"{path} is no backup of `sshaft identity backup` that this version can read")
-    trailer = _parsed(last)
-    if not isinstance(trailer, dict) or trailer.get("sha256") != sum_of_lines.hexdigest():
+    if _parsed(last) != {"sha256": sum_of_lines.hexdigest()}:
         raise CopyError(f"{path} is cut off or was altered, nothing was restored: take another backup")
-    return Backup(path, header["revision"], header["version"], header["key"], trailer["rows"])
+    return Backup(path, header["revision"], header["version"], header["key"], json.loads(before)["rows"])
 
 
 def restore(database: Database, backup: Backup, progress: Progress, *, replace: bool) -> None:
