@@ -3,6 +3,7 @@
 import re
 import traceback
 import uuid
+from functools import partial
 
 import structlog
 from sqlalchemy.exc import DataError
@@ -19,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sshaft.log import get_logger
 from sshaft_identity import challenge_api, mfa_api, pages, token_endpoint
 from sshaft_identity.app_state import AppState, Clock, state_of, utc_now
+from sshaft_identity.challenge_version import read_versions
 from sshaft_identity.changes import Changes
 from sshaft_identity.database import UNAVAILABLE, reason
 from sshaft_identity.problem import ProblemError, answer_http_exception, answer_problem, problem
@@ -52,7 +54,7 @@ def create_app(store: Store, settings: Settings, clock: Clock = utc_now) -> Star
         exception_handlers={ProblemError: answer_problem, HTTPException: answer_http_exception},
     )
     app.router.redirect_slashes = False  # it would answer with an address made from the Host header
-    app.state.sshaft = AppState(store, settings, clock, Changes(store.challenges.some, clock))
+    app.state.sshaft = AppState(store, settings, clock, Changes(partial(read_versions, store.database), clock))
     return app
 
 

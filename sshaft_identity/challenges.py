@@ -89,10 +89,6 @@ class Challenges:
         with self._database.read() as connection:
             return next(iter(read_all(connection, query)), None)
 
-    def some(self, identifiers: Collection[str]) -> list[Challenge]:
-        with self._database.read() as connection:
-            return read_all(connection, select(challenges).where(challenges.c.id.in_(identifiers)))
-
     def recent(self) -> list[Challenge]:
         """All that are kept, the newest first."""
         with self._database.read() as connection:

@@ -15,18 +15,12 @@ from starlette.concurrency import run_in_threadpool
 
 from sshaft.log import get_logger
 from sshaft_identity.challenge import Challenge
+from sshaft_identity.challenge_version import Version, version
 from sshaft_identity.database import reason
 
 POLL_SECONDS = 0.5
 AT_ONCE = 500
 """How many challenges one look asks for: a query has a limited number of parameters."""
-
-Version = tuple[str, int]
-
-
-def version(challenge: Challenge, now: datetime) -> Version:
-    """What a waiter can see change."""
-    return challenge.state_at(now), challenge.tries
 
 
 @dataclass(eq=False)
@@ -38,11 +32,11 @@ class _Waiter:
 class Changes:
     def __init__(
         self,
-        look: Callable[[list[str]], Iterable[Challenge]],
+        look: Callable[[list[str], datetime], dict[str, Version]],
         clock: Callable[[], datetime],
         every: float = POLL_SECONDS,
     ) -> None:
-        """`look` reads challenges from the database, in a thread."""
+        """`look` reads what there is to see of challenges from the database, in a thread."""
         self._look = look
         self._clock = clock
         self._every = every
@@ -124,11 +118,11 @@ class Changes:
         for start in range(0, len(waited_for), AT_ONCE):
             some = waited_for[start : start + AT_ONCE]
             try:
-                challenges = await run_in_threadpool(self._look, some)
+                versions = await run_in_threadpool(self._look, some, self._clock())
             except SQLAlchemyError as error:  # the waiters wait on; the next look may succeed
                 get_logger().warning("changes.poll_failed", reason=reason(error))
                 return
-            self._compare(some, {challenge.id: version(challenge, self._clock()) for challenge in challenges})
+            self._compare(some, versions)
 
     def _compare(self, identifiers: Iterable[str], versions: dict[str, Version]) -> None:
         for identifier in identifiers:

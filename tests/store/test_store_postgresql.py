@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -20,6 +21,7 @@ from sshaft.public_key import parse
 from sshaft_identity import listener
 from sshaft_identity.attempts import Attempt
 from sshaft_identity.challenge import Challenge, State
+from sshaft_identity.challenge_version import read_versions
 from sshaft_identity.changes import Changes
 from sshaft_identity.clients import Scope
 from sshaft_identity.codes import Codes
@@ -245,7 +247,7 @@ class Told:
 
     def __init__(self, store: Store, url: str, clock: Clock) -> None:
         self.store, self.url, self.clock = store, url, clock
-        self.changes = Changes(store.challenges.some, clock, every=3600)
+        self.changes = Changes(partial(read_versions, store.database), clock, every=3600)
 
     async def wait(self, challenge: Challenge) -> Challenge:
         async def read() -> Challenge | None:
