@@ -3,14 +3,16 @@
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, func, make_url, select, text
+from sqlalchemy import Connection, Engine, event, func, make_url, select, text
 from sqlalchemy.exc import ArgumentError, InterfaceError, InternalError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from sshaft.errors import ConfigurationError
 from sshaft_identity import sqlite
@@ -105,6 +107,8 @@ class Database:
             connection.execute(text("SELECT 1"))
 
     def close(self) -> None:
+        """Also what a thread still uses, as soon as it is given back."""
+        event.listen(self.engine.pool, "checkin", _close)
         self.engine.dispose()
 
     def _advice(self, error: SQLAlchemyError) -> str:
@@ -137,6 +141,10 @@ def _engine(url: str, *, patient: bool) -> Engine:
                 raise ConfigurationError("PostgreSQL needs psycopg: pip install 'sshaft[postgresql]'") from error
             return postgresql.new_engine(parsed, patient=patient)
     raise ConfigurationError("the database is neither postgresql://USER@HOST/NAME nor sqlite:////FILE")
+
+
+def _close(_connection: Any, entry: ConnectionPoolEntry) -> None:
+    entry.close()
 
 
 def _lock_number(name: str) -> int:

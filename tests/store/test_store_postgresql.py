@@ -162,6 +162,17 @@ def test_the_first_request_after_a_lost_connection_does_not_fail(
     assert on_postgresql.enrolment.users() == ["alice"]
 
 
+def test_a_connection_that_is_used_while_the_store_closes_is_closed_when_it_comes_back(postgresql_url: str) -> None:
+    database = Database(postgresql_url)
+    with database.read() as connection:
+        driver_connection = connection.connection.driver_connection
+        assert driver_connection
+        database.close()
+        assert connection.scalar(text("SELECT 1")) == 1
+        assert not driver_connection.closed
+    assert driver_connection.closed
+
+
 # --- at the same time
 
 
