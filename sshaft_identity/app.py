@@ -3,9 +3,10 @@
 import re
 import traceback
 import uuid
+from functools import partial
 
 import structlog
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
@@ -19,7 +20,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sshaft.log import get_logger
 from sshaft_identity import challenge_api, mfa_api, pages, token_endpoint
 from sshaft_identity.app_state import AppState, Clock, state_of, utc_now
+from sshaft_identity.challenge_version import read_versions
 from sshaft_identity.changes import Changes
+from sshaft_identity.database import UNAVAILABLE, reason
 from sshaft_identity.problem import ProblemError, answer_http_exception, answer_problem, problem
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
@@ -52,7 +55,7 @@ def create_app(store: Store, settings: Settings, clock: Clock = utc_now) -> Star
         exception_handlers={ProblemError: answer_problem, HTTPException: answer_http_exception},
     )
     app.router.redirect_slashes = False  # it would answer with an address made from the Host header
-    app.state.sshaft = AppState(store, settings, clock, Changes(store.challenges.some, clock))
+    app.state.sshaft = AppState(store, settings, clock, Changes(partial(read_versions, store.database), clock))
     return app
 
 
@@ -83,9 +86,11 @@ class EveryRequest:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self._app(scope, receive, send_with_headers)
-            except OperationalError as error:
-                get_logger().error("database.unavailable", reason=str(error.orig))
+            except UNAVAILABLE as error:
+                get_logger().error("database.unavailable", reason=reason(error))
                 failure = problem("unavailable", headers={"Retry-After": "1"})
+            except DataError:  # a text that PostgreSQL cannot hold, one with a NUL in it: the caller's fault
+                failure = problem("invalid_request")
             except Exception as error:  # noqa: BLE001 - the last door: the outside learns only that something broke
                 # Places, not values: messages and locals of a failure may hold codes, secrets and tokens.
                 frames = [f"{each.filename}:{each.lineno}" for each in traceback.extract_tb(error.__traceback__)]

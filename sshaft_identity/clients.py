@@ -49,7 +49,7 @@ class Clients:
             "secret_hash": digest(secret),
             "scope": " ".join(sorted(set(scopes))),
         }
-        with self._database.write() as connection:
+        with self._database.write(alone="clients") as connection:
             if _is_registered(connection, client_id):
                 raise EnrolmentError(f"there is already a client {client_id}")
             connection.execute(insert(clients).values(created_at=now, allows_unbound=allows_unbound, **values))
@@ -76,7 +76,6 @@ class Clients:
         """A new opaque access token for `TOKEN_LIFETIME`; None if the client was removed meanwhile."""
         token = secrets.token_urlsafe(32)
         with self._database.write() as connection:
-            connection.execute(delete(access_tokens).where(access_tokens.c.expires_at <= now))
             if not _is_registered(connection, client.client_id):
                 return None
             connection.execute(
@@ -115,4 +114,6 @@ def _client(row: Row[Any]) -> Client:
 
 
 def _is_registered(connection: Connection, client_id: str) -> bool:
-    return connection.scalar(select(clients.c.client_id).where(clients.c.client_id == client_id)) is not None
+    """In a transaction that writes: nobody else removes the client before it ends (SQLite has one writer anyway)."""
+    query = select(clients.c.client_id).where(clients.c.client_id == client_id)
+    return connection.scalar(query.with_for_update(read=True, key_share=True)) is not None

@@ -12,6 +12,7 @@ from sshaft_identity.app_state import utc_now
 from sshaft_identity.challenge_commands import challenge
 from sshaft_identity.client_commands import client
 from sshaft_identity.command_line import ADDRESS, open_store, opened
+from sshaft_identity.database_commands import backup, copy, restore
 from sshaft_identity.enrolment_commands import key, user
 from sshaft_identity.settings import Settings
 
@@ -42,7 +43,7 @@ def identity(context: click.Context, directory: Path) -> None:
 @click.option("--ssh-port", type=int, help="The port of the shown ssh command.  [default: 22]")
 @click.option("--ssh-user", help="The account of the shown ssh command.  [default: mfa]")
 @click.option("--lifetime", type=int, metavar="SECONDS", help="How long a challenge runs, 30 to 600.  [default: 300]")
-@click.option("--database", help="An SQLAlchemy URL.  [default: identity.db in the directory, SQLite]")
+@click.option("--database", help="postgresql://USER@HOST/NAME.  [default: identity.db in the directory, SQLite]")
 @click.pass_obj
 def init(directory: Path, /, listen: tuple[str, int] | None, **options: Any) -> None:
     """Set the directory up, or bring it up to date.
@@ -61,7 +62,7 @@ def init(directory: Path, /, listen: tuple[str, int] | None, **options: Any) -> 
         settings_of.make_key(directory)
     except OSError as error:
         raise ConfigurationError(f"{directory} cannot be set up: {error.strerror}") from error
-    with open_store(directory, settings) as store:
+    with open_store(directory, settings, patient=True) as store:
         store.database.migrate()
     click.echo(f"The identity service in {directory} is ready; it will listen on {settings.listen_address}.")
 
@@ -92,3 +93,6 @@ identity.add_command(user)
 identity.add_command(key)
 identity.add_command(client)
 identity.add_command(challenge)
+identity.add_command(backup)
+identity.add_command(restore)
+identity.add_command(copy)

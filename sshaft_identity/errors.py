@@ -23,3 +23,10 @@ class DatabaseError(SshaftError):
 
     code = "database"
     exit_status = exit_status.UNAVAILABLE
+
+
+class CopyError(SshaftError):
+    """A backup cannot be written or is not one, or the database to fill is not fit for it. Nothing was changed."""
+
+    code = "copy"
+    exit_status = exit_status.DATA

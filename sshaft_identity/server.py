@@ -13,6 +13,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from sshaft.log import get_logger
+from sshaft_identity import background
 from sshaft_identity.app_state import AppState
 from sshaft_identity.errors import ListenError
 from sshaft_identity.settings import bracketed
@@ -60,6 +61,7 @@ class Server(uvicorn.Server):
         )
         super().__init__(config)
         self._state = cast("AppState", app.state.sshaft)
+        self._background: list[asyncio.Task[None]] = []
 
     async def run_on(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -78,11 +80,14 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        self._background = background.start(self._state)
         host, port = sockets[0].getsockname()[:2] if sockets else (None, None)
         get_logger().info("identity.ready", address=f"http://{bracketed(str(host))}:{port}")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._state.changes.close()
+        for task in self._background:
+            task.cancel()
         await super().shutdown(sockets)
 
 

@@ -16,8 +16,9 @@ from sshaft_identity.enrolment import Enrolment
 class Store:
     """Opened by URL. Use it as a context manager, or `close` it."""
 
-    def __init__(self, url: str, codes: Codes, rules: Rules | None = None) -> None:
-        self.database = Database(url)
+    def __init__(self, url: str, codes: Codes, rules: Rules | None = None, *, patient: bool = False) -> None:
+        """`patient`: see `Database`."""
+        self.database = Database(url, patient=patient)
         self.codes = codes
         self.enrolment = Enrolment(self.database)
         self.clients = Clients(self.database)

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import select
 from unit.identity.running import Clock
 
-from sshaft_identity.clients import TOKEN_LIFETIME, Client, Scope
+from sshaft_identity.clients import Client, Scope
 from sshaft_identity.errors import EnrolmentError
 from sshaft_identity.store import Store
 from sshaft_identity.tables import access_tokens, clients
@@ -35,14 +35,6 @@ def test_neither_secrets_nor_tokens_are_stored(store: Store, web: Client, clock:
         ]
     assert secret not in stored
     assert token not in stored
-
-
-def test_expired_tokens_are_forgotten_when_new_ones_are_issued(store: Store, web: Client, clock: Clock) -> None:
-    for _ in range(3):
-        store.clients.issue_token(web, web.scopes, clock())
-        clock.now += TOKEN_LIFETIME / 2
-    with store.database.read() as connection:
-        assert len(connection.execute(select(access_tokens)).all()) == 2
 
 
 def test_a_token_is_good_for_what_it_was_given_for(store: Store, clock: Clock) -> None:

@@ -180,6 +180,25 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("fingerprint"),
     )
     op.create_index("ix_ssh_keys_user_name", "ssh_keys", ["user_name"])
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute(TELL_OF_CHALLENGE)
+        op.execute(ON_CHALLENGE_UPDATE)
+
+
+# Processes whose pages wait for a challenge listen, see `sshaft_identity.listener`. A trigger forgets no change, also
+# none of the operator's commands. Nobody waits for a challenge that is yet to be made, so INSERT tells nothing:
+# PostgreSQL commits transactions that tell something one after the other.
+TELL_OF_CHALLENGE = """
+CREATE OR REPLACE FUNCTION sshaft_tell_of_challenge() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_notify('sshaft_challenges', NEW.id);
+    RETURN NULL;
+END $$
+"""
+ON_CHALLENGE_UPDATE = """
+CREATE TRIGGER sshaft_challenge_changed AFTER UPDATE ON challenges FOR EACH ROW
+WHEN (OLD IS DISTINCT FROM NEW) EXECUTE FUNCTION sshaft_tell_of_challenge()
+"""
 
 
 def downgrade() -> None:
@@ -196,3 +215,5 @@ def downgrade() -> None:
         "audit_events",
     ):
         op.drop_table(table)
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("DROP FUNCTION sshaft_tell_of_challenge()")
