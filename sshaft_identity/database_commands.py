@@ -14,6 +14,7 @@ from sshaft_identity.app_state import utc_now
 from sshaft_identity.command_line import failures_told, opened
 from sshaft_identity.copying import Progress
 from sshaft_identity.database import Database
+from sshaft_identity.errors import CopyError
 
 
 @click.command()
@@ -65,6 +66,7 @@ def copy(directory: Path, source_url: str | None, target_url: str) -> None:
     """
     if source_url is None:
         source_url = settings_of.database_url(directory, settings_of.load(directory))
+    require_file(source_url)
     with (
         closing(Database(source_url, patient=True)) as source,
         closing(Database(target_url, patient=True)) as target,
@@ -74,6 +76,13 @@ def copy(directory: Path, source_url: str | None, target_url: str) -> None:
         target.migrate()
         rows = copying.copy(source, target, shown_as("copy"))
     tell(rows)
+
+
+def require_file(url: str) -> None:
+    """SQLite makes a file that is not there, which is no good for one to read from."""
+    scheme, _, path = url.partition(":///")
+    if scheme.startswith("sqlite") and not Path(path).exists():
+        raise CopyError(f"there is no {path}")
 
 
 def shown_as(label: str) -> Progress:

@@ -2,13 +2,18 @@
 
 import gzip
 import json
+import os
+import pty
 import stat
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 from fakes.public_keys import ed25519, sk_ed25519
 from sqlalchemy import insert, select, text
 from store.serving import command, serving, set_up
@@ -18,6 +23,7 @@ from sshaft.public_key import parse
 from sshaft_identity import backup, copying
 from sshaft_identity.attempts import Attempt
 from sshaft_identity.clients import Scope
+from sshaft_identity.commands import identity
 from sshaft_identity.database import Database
 from sshaft_identity.errors import CopyError
 from sshaft_identity.store import Store
@@ -142,9 +148,12 @@ def test_an_altered_file_is_refused(file: Path, old: bytes, new: bytes) -> None:
         backup.verified(file)
 
 
-@pytest.mark.parametrize("content", [b"", b"no gzip", gzip.compress(b"no json\n"), gzip.compress(b"[]\n{}\n")])
-def test_what_is_no_backup_is_refused(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "file").write_bytes(content)
+@pytest.mark.parametrize("lines", ["", "no json\n", "[]\n{}\n", '{"sshaft_identity_backup": 2}\n'])
+def test_what_is_no_backup_is_refused(tmp_path: Path, lines: str) -> None:
+    (tmp_path / "file").write_bytes(lines.encode())
+    with pytest.raises(CopyError, match="backup"):
+        backup.verified(tmp_path / "file")
+    (tmp_path / "file").write_bytes(gzip.compress(lines.encode()))
     with pytest.raises(CopyError, match="backup"):
         backup.verified(tmp_path / "file")
 
@@ -206,6 +215,50 @@ def test_backup_and_restore_by_command_while_the_service_runs(url: str, tmp_path
             assert service.page_state(opened) == "pending"
         assert service.accept(opened, token).status_code == 200
         assert service.events("request.failed") == []
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., Result]:
+    def run(*arguments: str, stdin: str | None = None) -> Result:
+        return CliRunner().invoke(identity, ["--directory", str(tmp_path / "id"), *arguments], input=stdin)
+
+    assert run("init").exit_code == 0
+    return run
+
+
+def test_replacing_asks_before_it_drops_anything(run: Callable[..., Result], tmp_path: Path) -> None:
+    file = str(tmp_path / "file")
+    run("backup", file)
+    run("user", "add", "alice")
+    refused = run("restore", "--replace", file, stdin="n\n")
+    assert "Drop the 1 rows of the database" in refused.output
+    assert refused.exit_code == 1
+    assert run("user", "list").output == "alice\n"
+    assert run("restore", "--replace", file, stdin="y\n").exit_code == 0
+    assert run("user", "list").output == ""
+
+
+def test_a_restore_beside_another_key_says_what_that_means(run: Callable[..., Result], tmp_path: Path) -> None:
+    file = str(tmp_path / "file")
+    run("backup", file)
+    assert "hmac.key" not in run("restore", file).output
+    (tmp_path / "id" / "hmac.key").write_bytes(b"x" * 32)
+    assert "hmac.key is not that of the backup" in run("restore", file).output
+
+
+def test_progress_is_shown_where_there_is_a_terminal_and_counts_go_to_stdout(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    run("user", "add", "alice")
+    line = [sys.executable, "-m", "sshaft", "identity", "--directory", str(tmp_path / "id"), "backup", "file"]
+    reader, terminal = pty.openpty()
+    done = subprocess.run(line, stdout=subprocess.PIPE, stderr=terminal, cwd=tmp_path, check=True, timeout=60)
+    os.close(terminal)
+    shown = os.read(reader, 10_000)
+    os.close(reader)
+    assert b"backup" in shown
+    assert b"100%" in shown
+    assert b"users          1\n" in done.stdout
 
 
 def test_a_backup_holds_neither_secrets_nor_keys_of_the_service(url: str, tmp_path: Path) -> None:

@@ -51,14 +51,21 @@ def test_all_rows_arrive_as_they_were(
         assert copied["users"] == copying.BATCH + 3
 
 
-def test_a_target_with_rows_is_left_as_it_is(store: Store, on_sqlite: Store, clock: Clock, url: str) -> None:
-    if url.startswith("sqlite"):
-        pytest.skip("the two would be one file")
+def test_a_target_with_rows_is_left_as_it_is(store: Store, clock: Clock, tmp_path: Path) -> None:
     fill(store, clock)
-    on_sqlite.enrolment.add_user("zoe", clock())
-    with pytest.raises(CopyError, match="not empty: it has rows in users"):
-        copying.copy(store.database, on_sqlite.database, quietly)
-    assert on_sqlite.enrolment.users() == ["zoe"]
+    with migrated(f"sqlite:///{tmp_path / 'target.db'}") as target:
+        target.enrolment.add_user("zoe", clock())
+        with pytest.raises(CopyError, match="not empty: it has rows in users"):
+            copying.copy(store.database, target.database, quietly)
+        assert target.enrolment.users() == ["zoe"]
+
+
+def test_a_source_that_is_not_there_is_said_and_not_made(tmp_path: Path) -> None:
+    source, target = (f"sqlite:///{tmp_path / name}.db" for name in ("nosuch", "target"))
+    line = [sys.executable, "-m", "sshaft", "identity", "copy", "--from", source, "--to", target]
+    ended = subprocess.run(line, check=False, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (65, f"sshaft: there is no {tmp_path / 'nosuch.db'}\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_while_a_database_is_filled_nobody_else_writes_to_it(on_postgresql: Store) -> None:

@@ -5,13 +5,16 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from fakes.postgresql import PostgreSQL, programs, running
 from store.serving import Serving, another_host, serving, set_up, until
+from unit.identity.running import migrated
 
-LISTENERS = "SELECT pid FROM pg_stat_activity WHERE query LIKE 'LISTEN%' OR query = 'SELECT 1'"
+from sshaft_identity.app_state import utc_now
+from sshaft_identity.challenge import State
 
 
 @pytest.fixture
@@ -116,6 +119,18 @@ def test_a_postgresql_that_hangs_does_not_hang_the_service(own_postgresql: Postg
             for (pid,) in stopped:
                 os.kill(pid, signal.SIGCONT)
         assert service.accept(opened, token).status_code == 200
+
+
+def test_a_service_purges_as_it_starts(url: str, tmp_path: Path) -> None:
+    secret = set_up(tmp_path / "a", url)
+    with migrated(url) as store:
+        opened = store.challenges.open("alice", utc_now() - timedelta(minutes=9), timedelta(minutes=5))
+        with serving(tmp_path / "a", secret) as service:
+            until(lambda: service.events("purge.done"))
+            assert service.events("purge.done")[0]["challenges_expired"] == 1
+        challenge = store.challenges.get(opened.challenge.id)
+    assert challenge
+    assert challenge.state is State.EXPIRED
 
 
 def test_sigterm_ends_a_service_that_listens(own_postgresql: PostgreSQL, tmp_path: Path) -> None:
