@@ -11,23 +11,25 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 from fakes.public_keys import ed25519, sk_ed25519
-from sqlalchemy import insert, select, text
+from sqlalchemy import Column, insert, select, text
 from store.serving import command, serving, set_up
 from unit.identity.running import Clock, migrated
 
 from sshaft.public_key import parse
 from sshaft_identity import backup, copying
 from sshaft_identity.attempts import Attempt
+from sshaft_identity.challenges import Wish
 from sshaft_identity.clients import Scope
 from sshaft_identity.commands import identity
 from sshaft_identity.database import Database
 from sshaft_identity.errors import CopyError
 from sshaft_identity.store import Store
-from sshaft_identity.tables import metadata
+from sshaft_identity.tables import UtcTime, metadata
 
 KEY = b"k" * 32
 MINUTES = timedelta(minutes=5)
@@ -49,11 +51,23 @@ def fill(store: Store, clock: Clock) -> None:
     client = store.clients.all()[0]
     store.clients.issue_token(client, client.scopes, clock())
     clock.advance(0.123456)
-    opened = store.challenges.open("alice", clock(), MINUTES, client="web")
+    opened = store.challenges.open(Wish("alice", MINUTES, client="web"), clock())
     store.challenges.accept(Attempt("alice", opened.challenge.id, opened.code), clock())
     with store.database.write() as connection:
         rows = [{"name": f"u{number}", "created_at": clock()} for number in range(copying.BATCH + 1)]
         connection.execute(insert(metadata.tables["users"]), rows)
+        for table in metadata.sorted_tables:
+            if connection.execute(select(table).limit(1)).first() is None:
+                connection.execute(insert(table).values({each.name: some(each, clock) for each in table.columns}))
+
+
+def some(column: Column[Any], clock: Clock) -> object:
+    """A value of the column's kind, for tables that have no story here."""
+    if column.foreign_keys:
+        return "alice"
+    if isinstance(column.type, UtcTime):
+        return clock()
+    return {bool: True, int: 7, bytes: b"\x00\xff", str: "some text"}[column.type.python_type]
 
 
 def content(database: Database) -> dict[str, list[tuple[object, ...]]]:

@@ -22,6 +22,7 @@ from sshaft_identity import listener
 from sshaft_identity.attempts import Attempt
 from sshaft_identity.challenge import Challenge, State
 from sshaft_identity.challenge_version import read_versions
+from sshaft_identity.challenges import Wish
 from sshaft_identity.changes import Changes
 from sshaft_identity.clients import Scope
 from sshaft_identity.codes import Codes
@@ -228,7 +229,7 @@ def test_tokens_are_issued_or_refused_while_their_client_is_removed(on_postgresq
 def test_challenges_of_one_user_are_opened_one_after_the_other(on_postgresql: Store, clock: Clock) -> None:
     """Two that look at the same moment could give the person the same code twice."""
     with on_postgresql.database.write(alone="codes of alice"):
-        on_postgresql.challenges.open("bob", clock(), MINUTES)
+        on_postgresql.challenges.open(Wish("bob", MINUTES), clock())
         blocked = threading.Thread(target=on_postgresql.challenges.open, args=("alice", clock(), MINUTES))
         blocked.start()
         blocked.join(0.3)
@@ -315,7 +316,7 @@ def test_nothing_but_the_challenges_id_is_told(on_postgresql: Store, clock: Cloc
     url = on_postgresql.database.engine.url
     with psycopg.connect(dbname=url.database, user=url.username, host=url.query["host"], autocommit=True) as connection:  # type: ignore[arg-type]
         connection.execute("LISTEN sshaft_challenges")
-        opened = on_postgresql.challenges.open("alice", clock(), MINUTES)
+        opened = on_postgresql.challenges.open(Wish("alice", MINUTES), clock())
         on_postgresql.challenges.cancel(opened.challenge.id, clock())
         assert [each.payload for each in connection.notifies(timeout=30, stop_after=1)] == [opened.challenge.id]
         assert not list(connection.notifies(timeout=0.1))

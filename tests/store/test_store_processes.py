@@ -15,6 +15,7 @@ from unit.identity.running import migrated
 
 from sshaft_identity.app_state import utc_now
 from sshaft_identity.challenge import State
+from sshaft_identity.challenges import Wish
 
 
 @pytest.fixture
@@ -124,7 +125,7 @@ def test_a_postgresql_that_hangs_does_not_hang_the_service(own_postgresql: Postg
 def test_a_service_purges_as_it_starts(url: str, tmp_path: Path) -> None:
     secret = set_up(tmp_path / "a", url)
     with migrated(url) as store:
-        opened = store.challenges.open("alice", utc_now() - timedelta(minutes=9), timedelta(minutes=5))
+        opened = store.challenges.open(Wish("alice", timedelta(minutes=5)), utc_now() - timedelta(minutes=9))
         with serving(tmp_path / "a", secret) as service:
             until(lambda: service.events("purge.done"))
             assert service.events("purge.done")[0]["challenges_expired"] == 1

@@ -8,7 +8,7 @@ from sqlalchemy import func, select, text
 from unit.identity.running import Clock
 
 from sshaft_identity.challenge import State
-from sshaft_identity.challenges import KEPT, Challenges, Opened
+from sshaft_identity.challenges import KEPT, Challenges, Opened, Wish
 from sshaft_identity.clients import TOKEN_LIFETIME, Scope
 from sshaft_identity.purge import BATCH, RULES, Rule, batches
 from sshaft_identity.store import Store
@@ -31,7 +31,7 @@ def state_of(challenges: Challenges, opened: Opened) -> State | None:
 
 
 def test_a_challenge_is_expired_in_time_and_forgotten_after_a_week(store: Store, clock: Clock) -> None:
-    opened = store.challenges.open("alice", clock(), MINUTES)
+    opened = store.challenges.open(Wish("alice", MINUTES), clock())
     clock.advance(299.999)
     assert purge(store, clock) == {}
     clock.advance(0.001)
@@ -45,7 +45,7 @@ def test_a_challenge_is_expired_in_time_and_forgotten_after_a_week(store: Store,
 
 
 def test_what_is_over_for_another_reason_stays_as_it_is(store: Store, clock: Clock) -> None:
-    opened = store.challenges.open("alice", clock(), MINUTES)
+    opened = store.challenges.open(Wish("alice", MINUTES), clock())
     store.challenges.cancel(opened.challenge.id, clock())
     clock.advance(3600)
     assert purge(store, clock) == {}
@@ -85,7 +85,7 @@ def test_no_rule_scans_a_table(on_sqlite: Store, clock: Clock, rule: Rule) -> No
 
 
 def test_of_two_processes_one_purges(on_postgresql: Store, clock: Clock) -> None:
-    on_postgresql.challenges.open("alice", clock(), MINUTES)
+    on_postgresql.challenges.open(Wish("alice", MINUTES), clock())
     clock.advance(300)
     with on_postgresql.database.write(alone="purge"):
         assert purge(on_postgresql, clock) == {}
@@ -93,7 +93,7 @@ def test_of_two_processes_one_purges(on_postgresql: Store, clock: Clock) -> None
 
 
 def test_a_row_that_somebody_changes_now_is_left_for_the_next_time(on_postgresql: Store, clock: Clock) -> None:
-    opened = on_postgresql.challenges.open("alice", clock(), MINUTES)
+    opened = on_postgresql.challenges.open(Wish("alice", MINUTES), clock())
     clock.advance(300)
     with on_postgresql.database.write() as connection:
         connection.execute(text("UPDATE challenges SET tries = 1 WHERE id = :id"), {"id": opened.challenge.id})
