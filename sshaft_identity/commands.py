@@ -9,6 +9,7 @@ from sshaft import log
 from sshaft.errors import ConfigurationError
 from sshaft_identity import settings as settings_of
 from sshaft_identity.app_state import utc_now
+from sshaft_identity.audit_commands import audit
 from sshaft_identity.challenge_commands import challenge
 from sshaft_identity.client_commands import client
 from sshaft_identity.command_line import ADDRESS, open_store, opened
@@ -92,3 +93,4 @@ identity.add_command(user)
 identity.add_command(key)
 identity.add_command(client)
 identity.add_command(challenge)
+identity.add_command(audit)

@@ -23,3 +23,10 @@ class DatabaseError(SshaftError):
 
     code = "database"
     exit_status = exit_status.UNAVAILABLE
+
+
+class AuditError(SshaftError):
+    """The audit log is not what was written."""
+
+    code = "audit"
+    exit_status = exit_status.DATA
