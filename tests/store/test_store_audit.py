@@ -88,11 +88,9 @@ def test_no_event_is_replaced_or_emptied_in_one_go(sealed: Store) -> None:
     with sealed.database.read() as connection:
         row = dict(connection.execute(select(audit_events).limit(1)).mappings().one())
         sqlite = connection.dialect.name == "sqlite"
+    replace = insert(audit_events).prefix_with("OR REPLACE").values(row | {"facts": "{}"})
     with pytest.raises(DBAPIError, match="append-only"), sealed.database.write() as connection:
-        if sqlite:
-            connection.execute(insert(audit_events).prefix_with("OR REPLACE").values(row | {"facts": "{}"}))
-        else:
-            connection.execute(text("TRUNCATE audit_events"))
+        connection.execute(replace if sqlite else text("TRUNCATE audit_events"))
     assert head(sealed).seq == EVENTS
 
 

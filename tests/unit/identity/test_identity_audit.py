@@ -5,7 +5,7 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -184,12 +184,18 @@ def test_the_service_goes_on_sealing_after_the_database_was_away(service: Servic
             return service.store.database.write()
 
     async def until_sealed() -> None:
-        sealing = asyncio.create_task(audit_chain.keep_sealing(Away(), heard.extend, every=0.01))  # type: ignore[arg-type]
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+
+        def hear(sealed: Mapping[str, int]) -> None:
+            heard.extend(sealed)
+            loop.call_soon_threadsafe(done.set)
+
+        sealing = asyncio.create_task(audit_chain.keep_sealing(Away(), hear, every=0.01))  # type: ignore[arg-type]
         async with asyncio.timeout(20):
-            while "challenge.opened" not in heard:
-                await asyncio.sleep(0.01)
+            await done.wait()
         sealing.cancel()
 
     note(service.store.database, "challenge.opened", START, user="alice")
     asyncio.run(until_sealed())
+    assert "challenge.opened" in heard
     assert [event["reason"] for event in service.events("audit.sealing_failed")] == ["OperationalError"]
