@@ -15,6 +15,7 @@ from sshaft_identity.challenges import Opened
 from sshaft_identity.clients import Scope
 from sshaft_identity.incoming import Line, Message, UserName, bearer_of, message_of, wait_of
 from sshaft_identity.problem import ProblemError, problem
+from sshaft_identity.results import result_of
 from sshaft_identity.settings import Settings
 
 
@@ -80,7 +81,8 @@ async def consume(request: Request) -> Response:
         return problem("already_used" if after.state is State.CONSUMED else "not_accepted")
     get_logger().info("challenge.consumed", challenge=after.id, user=after.user, client=after.client)
     state.changes.notify([after])
-    return JSONResponse(shown(after, after.state))
+    signed = await run_in_threadpool(result_of, after, state.store.signing_keys, state.settings.base_url, state.clock())
+    return JSONResponse(shown(after, after.state) | ({} if signed is None else {"result": signed}))
 
 
 async def cancel(request: Request) -> Response:

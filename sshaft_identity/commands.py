@@ -15,6 +15,7 @@ from sshaft_identity.client_commands import client
 from sshaft_identity.command_line import ADDRESS, open_store, opened
 from sshaft_identity.enrolment_commands import key, user
 from sshaft_identity.settings import Settings
+from sshaft_identity.signing_key_commands import signing_key
 
 
 @click.group()
@@ -48,8 +49,8 @@ def identity(context: click.Context, directory: Path) -> None:
 def init(directory: Path, /, listen: tuple[str, int] | None, **options: Any) -> None:
     """Set the directory up, or bring it up to date.
 
-    Makes what is missing (directory, settings, HMAC key), migrates the database, and writes the options that are
-    given into identity.json. Again is harmless: nothing is lost and no key is replaced.
+    Makes what is missing (directory, settings, HMAC key, signing key), migrates the database, and writes the options
+    that are given into identity.json. Again is harmless: nothing is lost and no key is replaced.
     """
     wishes = {name: value for name, value in options.items() if value is not None}
     if listen is not None:
@@ -64,6 +65,7 @@ def init(directory: Path, /, listen: tuple[str, int] | None, **options: Any) -> 
         raise ConfigurationError(f"{directory} cannot be set up: {error.strerror}") from error
     with open_store(directory, settings) as store:
         store.database.migrate()
+        store.signing_keys.ensure(utc_now())
     click.echo(f"The identity service in {directory} is ready; it will listen on {settings.listen_address}.")
 
 
@@ -93,4 +95,5 @@ identity.add_command(user)
 identity.add_command(key)
 identity.add_command(client)
 identity.add_command(challenge)
+identity.add_command(signing_key)
 identity.add_command(audit)

@@ -266,11 +266,11 @@ def test_what_breaks_inside_stays_inside(service: Service, monkeypatch: pytest.M
 
 
 def test_a_database_that_is_away_is_a_503(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    def be_away() -> None:
+    def be_away(_: str) -> None:
         raise OperationalError("SELECT 1", {}, Exception("database is locked"))
 
-    monkeypatch.setattr(service.store.database, "ping", be_away)
-    answer = service.call("GET", "/healthz")
+    monkeypatch.setattr(service.store.challenges, "of_page", be_away)
+    answer = service.call("GET", "/challenge/x/state")
     assert (answer.status_code, answer.json()["error"]) == (503, "unavailable")
     assert service.events("database.unavailable")[-1]["reason"] == "database is locked"
 
