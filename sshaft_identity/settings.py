@@ -28,6 +28,9 @@ class Settings(BaseModel):
     ssh_user: str = Field(default="mfa", pattern=r"^[A-Za-z0-9._][A-Za-z0-9._-]{0,63}$")
     ssh_host: str = Field(default="localhost", pattern=r"^[A-Za-z0-9.:_][A-Za-z0-9.:_-]{0,252}$")
     ssh_port: int = Field(default=22, ge=1, le=65535)
+    metrics_host: str | None = Field(default=None, description="where Prometheus asks, on a port of its own")
+    metrics_port: int = Field(default=9464, ge=0, le=65535)
+    metrics_token_file: str | None = Field(default=None, description="whoever has its token asks on the main port")
     lifetime: int = Field(default=300, ge=int(SHORTEST.total_seconds()), le=int(LONGEST.total_seconds()))
 
     @field_validator("public_url")

@@ -151,7 +151,7 @@ class SigningKeys:
 
 
 def signing(keys: Sequence[SigningKey], now: datetime) -> SigningKey | None:
-    """Which of the published keys signs now: of those that may, one without an end before the others, then the newest."""
+    """Which of the published keys signs now: of those that may, one without an end first, then the newest."""
     may = [key for key in keys if key.signs_from <= now]
     return max(may, key=lambda key: (key.retires_at is None, key.signs_from, key.created_at), default=None)
 
