@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sshaft.log import get_logger
-from sshaft_identity import challenge_api, health, mfa_api, pages, token_endpoint
+from sshaft_identity import challenge_api, health, mfa_api, openapi, pages, token_endpoint
 from sshaft_identity.app_state import AppState, Clock, utc_now
 from sshaft_identity.changes import Changes
 from sshaft_identity.metrics import Measured, Metrics
@@ -35,6 +35,7 @@ ROUTES = [
     Route("/challenge/{page_token}", pages.page, methods=["GET"]),
     Route("/challenge/{page_token}/state", pages.page_state, methods=["GET"]),
     Route("/.well-known/jwks.json", health.jwks, methods=["GET"]),
+    Route("/openapi.json", openapi.openapi, methods=["GET"]),
     Route("/healthz", health.healthz, methods=["GET"]),
     Route("/readyz", health.readyz, methods=["GET"]),
 ]

@@ -13,7 +13,7 @@ from sshaft_identity.app_state import rfc3339, state_of
 from sshaft_identity.challenge import LONGEST, SHORTEST, Challenge, Context, State
 from sshaft_identity.challenges import Opened
 from sshaft_identity.clients import Scope
-from sshaft_identity.incoming import Line, Message, UserName, bearer_of, message_of, wait_of
+from sshaft_identity.incoming import Line, Message, UserName, Whole, bearer_of, message_of, wait_of
 from sshaft_identity.problem import ProblemError, problem
 from sshaft_identity.results import result_of
 from sshaft_identity.settings import Settings
@@ -28,7 +28,7 @@ class OpenRequest(Message):
     user: UserName
     app: Line | None = None
     context: ContextMessage | None = None
-    expires_in: Annotated[int, Field(ge=int(SHORTEST.total_seconds()), le=int(LONGEST.total_seconds()))] | None = None
+    expires_in: Annotated[Whole, Field(ge=int(SHORTEST.total_seconds()), le=int(LONGEST.total_seconds()))] | None = None
 
 
 async def open_challenge(request: Request) -> Response:
