@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -13,10 +13,15 @@ from sshaft_identity.app_state import rfc3339, state_of
 from sshaft_identity.challenge import LONGEST, SHORTEST, Challenge, Context, State
 from sshaft_identity.challenges import Opened
 from sshaft_identity.clients import Scope
-from sshaft_identity.incoming import Line, Message, UserName, Whole, bearer_of, message_of, wait_of
+from sshaft_identity.incoming import Line, Message, UserName, bearer_of, message_of, wait_of, whole
 from sshaft_identity.problem import ProblemError, problem
 from sshaft_identity.results import result_of
 from sshaft_identity.settings import Settings
+
+
+Seconds = Annotated[
+    int, Field(ge=int(SHORTEST.total_seconds()), le=int(LONGEST.total_seconds())), BeforeValidator(whole)
+]
 
 
 class ContextMessage(Message):
@@ -28,7 +33,7 @@ class OpenRequest(Message):
     user: UserName
     app: Line | None = None
     context: ContextMessage | None = None
-    expires_in: Annotated[Whole, Field(ge=int(SHORTEST.total_seconds()), le=int(LONGEST.total_seconds()))] | None = None
+    expires_in: Seconds | None = None
 
 
 async def open_challenge(request: Request) -> Response:

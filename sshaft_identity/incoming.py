@@ -2,7 +2,7 @@
 
 from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
@@ -23,13 +23,12 @@ def one_line(text: str) -> str:
 
 
 def whole(value: object) -> object:
-    """JSON knows one kind of number: 50.0 is the integer 50 (JSON Schema says so too)."""
+    """For a `BeforeValidator`: JSON knows one kind of number, and 50.0 is the integer 50 (JSON Schema says so too)."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 UserName = Annotated[str, Field(pattern=USER_PATTERN)]
 Line = Annotated[str, AfterValidator(one_line)]
-Whole = Annotated[int, BeforeValidator(whole)]
 Identifier = Annotated[str, Field(max_length=64)]
 
 

@@ -77,7 +77,7 @@ def test_the_service_never_builds_addresses_from_the_host_header(service: Servic
     assert slash.status_code == 404
 
 
-@pytest.mark.parametrize("seconds", [60, 60.0, 6e1])
+@pytest.mark.parametrize("seconds", [60, 60.0])
 def test_a_whole_number_is_one_however_it_is_written(service: Service, seconds: float) -> None:
     opened = service.open(expires_in=seconds)
     assert (opened["created_at"], opened["expires_at"]) == ("2026-11-22T12:00:00Z", "2026-11-22T12:01:00Z")
