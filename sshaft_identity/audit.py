@@ -22,8 +22,8 @@ def record(connection: Connection, event: str, now: datetime, *, user: str | Non
 
 
 def canonical(value: object) -> str:
-    r"""JSON in the one form that is stored and hashed: sorted names, no blanks, and only characters from blank to `~`,
-    the others as `\uXXXX`. `jq -acS` writes the same.
+    r"""JSON in the one form that is stored and hashed: sorted names, no blanks, and only characters from blank to `~`;
+    the others are written `\uXXXX`.
     """
     return json.dumps(value, sort_keys=True, separators=(",", ":")).replace("\x7f", "\\u007f")
 

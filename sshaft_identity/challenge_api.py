@@ -18,7 +18,6 @@ from sshaft_identity.problem import ProblemError, problem
 from sshaft_identity.results import result_of
 from sshaft_identity.settings import Settings
 
-
 Seconds = Annotated[
     int, Field(ge=int(SHORTEST.total_seconds()), le=int(LONGEST.total_seconds())), BeforeValidator(whole)
 ]

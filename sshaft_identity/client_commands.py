@@ -93,12 +93,16 @@ def write_private(path: Path, content: dict[str, Any], like: os.stat_result | No
     beside = path.with_name(path.name + ".new")
     beside.unlink(missing_ok=True)
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w") as file:
-        if like is not None:
-            os.fchown(handle, like.st_uid, like.st_gid)
-            os.fchmod(handle, stat.S_IMODE(like.st_mode))
-        file.write(json.dumps(content, indent=2) + "\n")
-    beside.replace(path)
+    try:
+        with os.fdopen(handle, "w") as file:
+            if like is not None:
+                os.fchown(handle, like.st_uid, like.st_gid)
+                os.fchmod(handle, stat.S_IMODE(like.st_mode))
+            file.write(json.dumps(content, indent=2) + "\n")
+        beside.replace(path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
 
 
 @client.command("list")

@@ -140,3 +140,12 @@ def test_a_private_key_under_another_name_is_not_opened(store: Store, clock: Clo
         connection.execute(swapped)
     with pytest.raises(ConfigurationError, match="cannot be opened"):
         SigningKeys(store.database, b"k" * 32).sign({}, clock(), "x+jwt")
+
+
+def test_after_hmac_key_is_lost_a_rotation_helps(store: Store, clock: Clock, first: SigningKey) -> None:
+    anew = SigningKeys(store.database, b"x" * 32)
+    with pytest.raises(ConfigurationError):
+        anew.check(clock())
+    anew.rotate(clock(), timedelta(), ES256)
+    assert anew.check(clock())
+    assert first.kid in kids(store, clock), "what it has signed is still good for a while"
