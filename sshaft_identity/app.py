@@ -8,21 +8,20 @@ from functools import partial
 import structlog
 from sqlalchemy.exc import DataError
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sshaft.log import get_logger
-from sshaft_identity import challenge_api, mfa_api, pages, token_endpoint
-from sshaft_identity.app_state import AppState, Clock, state_of, utc_now
+from sshaft_identity import challenge_api, health, mfa_api, openapi, pages, token_endpoint
+from sshaft_identity.app_state import AppState, Clock, utc_now
 from sshaft_identity.challenge_version import read_versions
 from sshaft_identity.changes import Changes
 from sshaft_identity.database import UNAVAILABLE, reason
+from sshaft_identity.metrics import Measured, Metrics
+from sshaft_identity.metrics import route as metrics_route
 from sshaft_identity.problem import ProblemError, answer_http_exception, answer_problem, problem
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
@@ -39,19 +38,32 @@ ROUTES = [
     Route("/api/v1/challenges/{id}/cancel", challenge_api.cancel, methods=["POST"]),
     Route("/challenge/{page_token}", pages.page, methods=["GET"]),
     Route("/challenge/{page_token}/state", pages.page_state, methods=["GET"]),
+    Route("/.well-known/jwks.json", health.jwks, methods=["GET"]),
+    Route("/openapi.json", openapi.openapi, methods=["GET"]),
+    Route("/healthz", health.healthz, methods=["GET"]),
+    Route("/readyz", health.readyz, methods=["GET"]),
 ]
 
 
-def create_app(store: Store, settings: Settings, clock: Clock = utc_now) -> Starlette:
-    """The service as an ASGI application. The store stays the caller's to close."""
-
-    async def healthz(request: Request) -> Response:
-        await run_in_threadpool(state_of(request).store.database.ping)
-        return JSONResponse({"status": "ok"})
-
+def create_app(
+    store: Store,
+    settings: Settings,
+    clock: Clock = utc_now,
+    metrics: Metrics | None = None,
+    metrics_token: str | None = None,
+) -> Starlette:
+    """The service as an ASGI application. The store stays the caller's to close. With `metrics_token` it answers
+    `/metrics` itself.
+    """
+    routes: list[BaseRoute] = [*ROUTES]
+    middleware = [Middleware(EveryRequest)]
+    if metrics is not None:
+        if metrics_token is not None:
+            routes.append(metrics_route(metrics, metrics_token))
+        middleware.insert(0, Middleware(Measured, metrics, routes))
     app = Starlette(
-        routes=[*ROUTES, Route("/healthz", healthz, methods=["GET"])],
-        middleware=[Middleware(EveryRequest)],
+        routes=routes,
+        middleware=middleware,
         exception_handlers={ProblemError: answer_problem, HTTPException: answer_http_exception},
     )
     app.router.redirect_slashes = False  # it would answer with an address made from the Host header

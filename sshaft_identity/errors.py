@@ -30,3 +30,10 @@ class CopyError(SshaftError):
 
     code = "copy"
     exit_status = exit_status.DATA
+
+
+class AuditError(SshaftError):
+    """The audit log is not what was written."""
+
+    code = "audit"
+    exit_status = exit_status.DATA

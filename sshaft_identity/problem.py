@@ -44,6 +44,10 @@ class ProblemError(Exception):
         self.members = members
 
 
+def status_of(error: str) -> int:
+    return _PROBLEMS[error][0]
+
+
 def problem(error: str, *, headers: dict[str, str] | None = None, **members: Any) -> Response:
     status, title = _PROBLEMS[error]
     return JSONResponse(
