@@ -132,7 +132,7 @@ def restore(database: Database, backup: Backup, progress: Progress, *, replace: 
                 f"{backup.path} is of revision {backup.revision}, the database of {revision}: restore it with sshaft "
                 f"{backup.version}, then run `sshaft identity init` with this one"
             )
-        if replace:
+        if replace or copying.is_unused(connection):
             database.renew(connection)
         copying.require_empty(connection)
         with progress(sum(backup.rows.values())) as done:

@@ -1,9 +1,9 @@
 """For the party that starts a login: open a challenge, wait for its end, consume it once, or cancel it."""
 
 from datetime import timedelta
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, Strict, model_validator
+from pydantic import BeforeValidator, Field, Strict
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -40,12 +40,6 @@ class OpenRequest(Message):
     context: ContextMessage | None = None
     expires_in: Seconds | None = None
 
-    @model_validator(mode="after")
-    def _names_somebody(self) -> Self:
-        if self.user is None and (self.binding is not Binding.CODE_IN or self.verify_required):
-            raise ValueError("without user there is only code_in, and no verify_required")
-        return self
-
 
 class VerifyRequest(Message):
     code: Code
@@ -56,7 +50,10 @@ async def open_challenge(request: Request) -> Response:
     wanted = await message_of(request, OpenRequest)
     state = state_of(request)
     if wanted.binding is Binding.NONE and not client.allows_unbound:
-        raise ProblemError("binding_not_allowed")
+        raise ProblemError("binding_not_allowed", detail="this client may not open challenges without a code")
+    if wanted.user is None and (wanted.binding is not Binding.CODE_IN or wanted.verify_required):
+        detail = "without user the binding is code_in, and nothing is known of the key beforehand"
+        raise ProblemError("binding_not_allowed", detail=detail)
     asked = wanted.context or ContextMessage()
     wish = Wish(
         user=wanted.user,

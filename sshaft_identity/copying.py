@@ -48,6 +48,14 @@ def rows_of(connection: Connection, table: Table) -> Iterator[list[Row]]:
         yield [dict(row) for row in rows]
 
 
+FIRST_ROWS = ("audit_events", "signing_keys")
+"""What `init` writes by itself: a database that holds nothing else has not been used."""
+
+
+def is_unused(connection: Connection) -> bool:
+    return not [name for name, rows in counts(connection).items() if rows and name not in FIRST_ROWS]
+
+
 def require_empty(connection: Connection) -> None:
     """From here on nobody else writes, until the transaction ends; reading goes on."""
     if connection.dialect.name == "postgresql":

@@ -49,7 +49,7 @@ class Serving:
         return str(answer.json()["state"])
 
     def health(self) -> requests.Response:
-        return requests.get(f"{self.url}/healthz", timeout=40)
+        return requests.get(f"{self.url}/readyz", timeout=40)
 
     def events(self, name: str) -> list[dict[str, Any]]:
         events = [json.loads(line) for line in self.log.read_text().splitlines()]

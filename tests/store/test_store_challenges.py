@@ -147,7 +147,7 @@ def test_no_two_pending_challenges_of_a_user_share_a_code(
 ) -> None:
     tokens = iter([opened.page_token, opened.page_token, "another"])
     monkeypatch.setattr("sshaft_identity.challenges.new_page_token", lambda: next(tokens))
-    assert store.challenges.open(Wish("alice", MINUTES), clock()).page_token == "another"
+    assert store.challenges.open(Wish("alice", MINUTES, client="wiki"), clock()).page_token == "another"
 
 
 def test_a_page_is_found_by_its_token_only(store: Store, opened: Opened) -> None:

@@ -66,8 +66,8 @@ def test_a_full_disk_is_503_and_the_service_recovers_when_there_is_room(director
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (log_size + 3000, hard))
         assert_unavailable(service, token)
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
-        assert service.open(token)["state"] == "pending"
         assert service.accept(opened, token).status_code == 200
+        assert service.open(token)["state"] == "pending"
 
 
 def test_a_full_database_keeps_what_it_has(on_sqlite: Store, clock: Clock) -> None:

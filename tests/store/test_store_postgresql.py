@@ -221,7 +221,7 @@ def test_tokens_are_issued_or_refused_while_their_client_is_removed(on_postgresq
         def issue(client: object = client) -> object:
             return on_postgresql.clients.issue_token(client, [Scope.LIST], clock())  # type: ignore[arg-type]
 
-        results = at_once([*[issue] * 6, lambda name=client.client_id: on_postgresql.clients.remove(name)])
+        results = at_once([*[issue] * 6, lambda name=client.client_id: on_postgresql.clients.remove(name, clock())])
         assert not [each for each in results if isinstance(each, Exception)]
         assert issue() is None
 
@@ -230,7 +230,7 @@ def test_challenges_of_one_user_are_opened_one_after_the_other(on_postgresql: St
     """Two that look at the same moment could give the person the same code twice."""
     with on_postgresql.database.write(alone="codes of alice"):
         on_postgresql.challenges.open(Wish("bob", MINUTES), clock())
-        blocked = threading.Thread(target=on_postgresql.challenges.open, args=("alice", clock(), MINUTES))
+        blocked = threading.Thread(target=on_postgresql.challenges.open, args=(Wish("alice", MINUTES), clock()))
         blocked.start()
         blocked.join(0.3)
         assert blocked.is_alive()
@@ -271,7 +271,7 @@ class Told:
         """A challenge that somebody waits for, after `act` and after its acceptance by another process."""
         listening = asyncio.create_task(listener.listen(self.store.database.engine, self.changes))
         await self.listener()
-        opened = await asyncio.to_thread(self.store.challenges.open, "alice", self.clock(), MINUTES)
+        opened = await asyncio.to_thread(self.store.challenges.open, Wish("alice", MINUTES), self.clock())
         waiting = asyncio.create_task(self.wait(opened.challenge))
         await asyncio.sleep(0.2)
         await asyncio.to_thread(act, self)
