@@ -56,6 +56,10 @@ class Lookups:
 
     async def entries(self, fingerprint: str, request_id: str, *, fresh: bool = False) -> tuple[Entry, ...]:
         """The entries of one key. Raises `IdentityServiceError`, at once while the breaker is open."""
+        return (await self.listing(fingerprint, request_id, fresh=fresh)).of(fingerprint)
+
+    async def listing(self, fingerprint: str, request_id: str, *, fresh: bool = False) -> Listing:
+        """As `entries`, with what else the answer says."""
         self.asked += 1
         if self._first is not None and not self._first.done():
             # The first answer tells whether this server filters; if not, it has answered all who wait here. If there
@@ -64,7 +68,7 @@ class Lookups:
         question = EVERYTHING if self._lists_everything else fingerprint
         known = None if fresh else self._remembered.get(question)
         if known is not None and self._clock() < known[0]:
-            return known[1].of(fingerprint)
+            return known[1]
         flight = self._flights.get(question)
         if flight is None:
             if not self.breaker.allows(self._clock()):
@@ -73,7 +77,7 @@ class Lookups:
             self._first = self._first or flight
             self._flights[question] = flight
             flight.add_done_callback(lambda _: self._flights.pop(question, None))
-        return (await asyncio.shield(flight)).of(fingerprint)
+        return await asyncio.shield(flight)
 
     async def _fly(self, question: str, fingerprint: str, request_id: str) -> Listing:
         self.calls += 1

@@ -153,7 +153,7 @@ class Server:
             return "error", {"reason": error.code}
 
     async def _login(self, kind: str, question: Fields) -> Answer:
-        if kind not in ("accept", "reject"):
+        if kind not in ("accept", "reject", "enrol"):
             raise messages.MessageError(f"{kind} is not asked here")
         return "result", await self._factor.report(kind, question)
 
@@ -189,3 +189,4 @@ class Server:
         while True:
             await asyncio.sleep(PURGE_SECONDS)
             self._factor.tickets.purge(time.monotonic())
+            self._factor.enrolment.tickets.purge(time.monotonic())

@@ -25,6 +25,7 @@ class Scope(StrEnum):
     LIST = "mfa:list"
     ACCEPT = "mfa:accept"
     CHALLENGES = "challenges"
+    ENROLMENTS = "enrolments"
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ def serve(directory: Path, listen: tuple[str, int] | None, log_level: str) -> No
         host, port = listen or (settings.host, settings.port)
         with server.listen(host, port) as listening:
             real = settings_of.changed(settings, {"host": host, "port": listening.getsockname()[1]})
-            server.serve(app.create_app(store, real, utc_now), listening)
+            server.serve(app.create_app(store, real, utc_now, real.key_policy.roots(directory)), listening)
 
 
 identity.add_command(user)

@@ -45,7 +45,7 @@ def list_users(directory: Path) -> None:
 def remove_user(directory: Path, name: str) -> None:
     """Remove the user NAME and all their keys. Nobody can pass their pending challenges any more."""
     with opened(directory) as (store, _):
-        store.enrolment.remove_user(name)
+        store.enrolment.remove_user(name, utc_now())
 
 
 @user.command("unlock")
@@ -113,4 +113,4 @@ def list_keys(directory: Path, user_name: str | None) -> None:
 def remove_key(directory: Path, fingerprint: str) -> None:
     """Remove the key with FINGERPRINT (SHA256:..., as `ssh-keygen -l` prints it)."""
     with opened(directory) as (store, _):
-        store.enrolment.remove_key(fingerprint)
+        store.enrolment.remove_key(fingerprint, utc_now())

@@ -20,6 +20,9 @@ class Scope(StrEnum):
     USER = "user"
     CLIENT = "client"
     SOURCE = "source"
+    ENROL_SOURCE = "enrol-source"
+    ENROL_KEY = "enrol-key"
+    ENROL_ALL = "enrol-all"
 
 
 class Limits(BaseModel):
@@ -30,9 +33,13 @@ class Limits(BaseModel):
     user: int = Field(default=10, ge=1, le=100, description="NIST SP 800-63B-4 §3.2.2: 100 at most")
     source: int = Field(default=30, ge=1, description="the address that ssh came from")
     client: int = Field(default=1000, ge=1, description="the client whose challenges were tried")
+    enrol_source: int = Field(default=3, ge=1, description="enrolment codes from one address in 15 minutes")
+    enrol_key: int = Field(default=3, ge=1, description="enrolment codes with one key in 15 minutes")
+    enrol_all: int = Field(default=60, ge=1, description="enrolment codes from everybody in 15 minutes")
 
     def most(self, scope: Scope) -> int:
-        return {Scope.USER: self.user, Scope.SOURCE: self.source, Scope.CLIENT: self.client}[scope]
+        most: int = getattr(self, scope.name.lower())
+        return most
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +72,18 @@ def locked_until(connection: Connection, those: Iterable[Subject], limits: Limit
     return max((row.ends_at for row in rows if row.times >= limits.most(Scope(row.scope))), default=None)
 
 
-def count(connection: Connection, those: Iterable[Subject], now: datetime) -> None:
+def count(connection: Connection, those: Iterable[Subject], now: datetime, window: timedelta = WINDOW) -> None:
     """One failure more for each."""
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     for subject in those:
         is_over = failures.c.ends_at <= now
-        new = insert(failures).values(**subject.key, times=1, ends_at=now + WINDOW)
+        new = insert(failures).values(**subject.key, times=1, ends_at=now + window)
         connection.execute(
             new.on_conflict_do_update(
                 index_elements=[failures.c.scope, failures.c.subject],
                 set_={
                     "times": case((is_over, 1), else_=failures.c.times + 1),
-                    "ends_at": case((is_over, now + WINDOW), else_=failures.c.ends_at),
+                    "ends_at": case((is_over, now + window), else_=failures.c.ends_at),
                 },
             )
         )

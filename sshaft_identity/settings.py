@@ -10,6 +10,7 @@ from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError, 
 from sshaft.errors import ConfigurationError
 from sshaft_identity.attempts import Rules
 from sshaft_identity.challenge import LONGEST, SHORTEST, AddressCheck
+from sshaft_identity.key_policy import KeyPolicy
 from sshaft_identity.limits import Limits
 
 SETTINGS_FILE = "identity.json"
@@ -36,6 +37,8 @@ class Settings(BaseModel):
         description="where ssh and the browser differ in it: off, warn (the person must confirm) or require (refused)",
     )
     limits: Limits = Field(default_factory=Limits)
+    enrolment_over_ssh: bool = Field(default=True, description="`ssh mfa@host enrol CODE` with a key nobody owns")
+    key_policy: KeyPolicy = Field(default_factory=KeyPolicy)
     lifetime: int = Field(default=300, ge=int(SHORTEST.total_seconds()), le=int(LONGEST.total_seconds()))
 
     @field_validator("public_url")
@@ -64,6 +67,9 @@ class Settings(BaseModel):
 
     def page_url(self, page_token: str) -> str:
         return f"{self.base_url}/challenge/{page_token}"
+
+    def enrolment_url(self, page_token: str) -> str:
+        return f"{self.base_url}/enrol/{page_token}"
 
     def ssh_command(self, *words: str | None) -> str:
         """What the person runs; every part is of a kind that no shell takes for anything else."""

@@ -11,6 +11,7 @@ from sshaft_identity.clients import Clients
 from sshaft_identity.codes import Codes
 from sshaft_identity.database import Database
 from sshaft_identity.enrolment import Enrolment
+from sshaft_identity.invitations import Invitations
 
 
 class Store:
@@ -23,6 +24,7 @@ class Store:
         self.enrolment = Enrolment(self.database)
         self.clients = Clients(self.database)
         self.challenges = Challenges(self.database, codes, rules or Rules())
+        self.invitations = Invitations(self.database, codes, (rules or Rules()).limits)
 
     def close(self) -> None:
         self.database.close()

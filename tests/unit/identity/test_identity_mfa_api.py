@@ -245,7 +245,7 @@ def test_nobody_passes_the_challenge_of_a_user_that_does_not_exist(service: Serv
 
 def test_a_removed_user_passes_nothing(service: Service, alice: list[str]) -> None:
     opened = service.open()
-    service.store.enrolment.remove_user("alice")
+    service.store.enrolment.remove_user("alice", service.clock())
     assert service.keys(alice[0]) == []
     answer = service.accept(challenge=opened["id"], code=opened["code"], fingerprint=alice[0])
     assert answer.json()["error"] == "unknown_key"
