@@ -90,6 +90,7 @@ def sshd_side_config(
         "mfa_list_endpoint": f"{api}/keys",
         "mfa_accept_endpoint": f"{api}/accept",
         "mfa_reject_endpoint": f"{api}/reject",
+        "mfa_enrol_endpoint": f"{api}/enrol",
         "login_path": login_path,
     }
 

@@ -14,6 +14,7 @@ from sshaft_identity.client_commands import client
 from sshaft_identity.command_line import ADDRESS, open_store, opened
 from sshaft_identity.database_commands import backup, copy, restore
 from sshaft_identity.enrolment_commands import key, user
+from sshaft_identity.invite_commands import invite
 from sshaft_identity.settings import Settings
 
 
@@ -91,6 +92,7 @@ def serve(directory: Path, listen: tuple[str, int] | None, log_level: str) -> No
 
 identity.add_command(user)
 identity.add_command(key)
+identity.add_command(invite)
 identity.add_command(client)
 identity.add_command(challenge)
 identity.add_command(backup)

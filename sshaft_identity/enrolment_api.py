@@ -1,4 +1,4 @@
-"""Enrolment over the API: invite a person, follow what becomes of it; and sshd's side, which brings a key and a code."""
+"""Enrolment over the API: invite a person and follow what becomes of it; sshd's side brings a key and a code."""
 
 import asyncio
 import math

@@ -224,7 +224,8 @@ def _values(state: AppState, page_token: str, invitation: Invitation | None, *, 
         "text": text,
         "sign_command": f"echo '{text}' | ssh-keygen -Y sign -n {sshsig.NAMESPACE} -f ~/.ssh/id_ed25519",
         "challenge_command": (
-            f"echo '{text}' > challenge; ssh-keygen -t ed25519-sk -O challenge=challenge -O write-attestation=attestation"
+            f"echo '{text}' > challenge; "
+            "ssh-keygen -t ed25519-sk -O challenge=challenge -O write-attestation=attestation"
         ),
         "takes_attestations": settings.key_policy.attestation_roots is not None,
         "needs_attestation": settings.key_policy.require_attestation,
