@@ -53,7 +53,9 @@ def verified(data: bytes, key: PublicKey, challenge: bytes, roots: list[x509.Cer
     try:
         encoded, signature, credential = _parsed(data)
         certificate = x509.load_der_x509_certificate(encoded)
-    except (WireError, ValueError):
+    except AttestationError:
+        raise
+    except ValueError:  # WireError, and what cryptography says of a certificate
         raise AttestationError("This is not a whole attestation of ssh-keygen.") from None
     if (
         credential.point != _point(key)
