@@ -9,7 +9,7 @@ from datetime import datetime
 from hashlib import sha256
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
@@ -21,6 +21,14 @@ from sshaft_identity.ssh_wire import Reader, WireError
 MAX_FILE = 32 * 1024
 _V00, _V01 = b"ssh-sk-attest-v00", b"ssh-sk-attest-v01"
 _PRESENT, _HAS_CREDENTIAL, _HAS_EXTENSIONS = 0x01, 0x40, 0x80
+_MALFORMED = (  # WireError is a ValueError; the others are what cryptography says of odd certificates
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
 _AAGUID_EXTENSION = x509.ObjectIdentifier("1.3.6.1.4.1.45724.1.1.4")  # WebAuthn §8.2.1
 
 
@@ -51,12 +59,16 @@ def verified(data: bytes, key: PublicKey, challenge: bytes, roots: list[x509.Cer
     if not roots:
         raise AttestationError("This service knows no makers of security keys (attestation_roots).")
     try:
-        encoded, signature, credential = _parsed(data)
-        certificate = x509.load_der_x509_certificate(encoded)
+        return _verified(data, key, sha256(challenge).digest(), roots, now)
     except AttestationError:
         raise
-    except ValueError:  # WireError, and what cryptography says of a certificate
+    except _MALFORMED:
         raise AttestationError("This is not a whole attestation of ssh-keygen.") from None
+
+
+def _verified(data: bytes, key: PublicKey, challenge_hash: bytes, roots: list[x509.Certificate], now: datetime) -> str:
+    encoded, signature, credential = _parsed(data)
+    certificate = x509.load_der_x509_certificate(encoded)
     if (
         credential.point != _point(key)
         or credential.application_hash != sha256(key.fields[-1]).digest()
@@ -64,7 +76,7 @@ def verified(data: bytes, key: PublicKey, challenge: bytes, roots: list[x509.Cer
     ):
         raise AttestationError("The attestation is of another key.")
     _check_certificate(certificate, credential.aaguid, roots, now)
-    _check_signature(certificate, signature, credential, sha256(challenge).digest())
+    _check_signature(certificate, signature, credential, challenge_hash)
     return f"{credential.aaguid.hex()} {printable(certificate.subject.rfc4514_string(), 160)}"
 
 
