@@ -4,10 +4,11 @@ Its address is the invitation: whoever has it may confirm, so nothing else prove
 """
 
 import secrets
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -57,6 +58,20 @@ FAULTS: dict[str, str] = {
 MAX_NAME = 200
 
 
+@dataclass(frozen=True, slots=True)
+class Form:
+    values: dict[str, str]
+    files: dict[str, bytes]
+
+    def text(self, name: str) -> str:
+        return self.values.get(name, "")
+
+    def content(self, name: str) -> str:
+        """What was pasted into NAME, or else the file NAME_file."""
+        pasted = self.text(name)
+        return pasted if pasted.strip() else self.files.get(f"{name}_file", b"").decode("utf-8", "replace")
+
+
 class FaultError(Exception):
     """What the person sent does not do. Says why, in a sentence for the page."""
 
@@ -80,7 +95,7 @@ async def decide(request: Request) -> Response:
     action = ""
     try:
         form = await _form(request)
-        action = _text(form, "action")
+        action = form.text("action")
         await _act(action, form, state, page_token, invitation)
     except FaultError as fault:
         invitation = await run_in_threadpool(state.store.invitations.of_page, page_token)
@@ -89,11 +104,11 @@ async def decide(request: Request) -> Response:
     return RedirectResponse(page_token, 303)  # relative: a proxy may serve us below a path
 
 
-async def _act(action: str, form: FormData, state: AppState, page_token: str, invitation: Invitation) -> None:
+async def _act(action: str, form: Form, state: AppState, page_token: str, invitation: Invitation) -> None:
     now, invitations, policy = state.clock(), state.store.invitations, state.settings.key_policy
     if action == "confirm" and invitation.key is not None:
-        attested = await _attested(form, state, invitation, invitation.key)
-        shown = _text(form, "fingerprint")
+        attested = _attested(form, state, invitation, invitation.key)
+        shown = form.text("fingerprint")
         outcome = await run_in_threadpool(invitations.confirm, page_token, shown, now, policy, attested)
         what = Presentation(invitation.key, invitation.client_ip, invitation.source or "ssh")
     elif action == "refuse" and invitation.key is not None:
@@ -107,7 +122,7 @@ async def _act(action: str, form: FormData, state: AppState, page_token: str, in
         )  # fmt: skip
         return
     elif action == "sign":
-        what = await _signed(form, invitation)
+        what = _signed(form, invitation)
         outcome = await run_in_threadpool(invitations.present_signed, page_token, what, now, policy)
     else:
         raise FaultError(FAULTS["bad_form"])
@@ -122,9 +137,9 @@ def _check(outcome: Outcome, state: AppState) -> None:
         raise FaultError(FAULTS.get(outcome.verdict, FAULTS["bad_form"]))
 
 
-async def _signed(form: FormData, invitation: Invitation) -> Presentation:
+def _signed(form: Form, invitation: Invitation) -> Presentation:
     """The key of the form, once its signature over this invitation's text is good."""
-    given, signature = await _content(form, "public_key"), await _content(form, "signature")
+    given, signature = form.content("public_key"), form.content("signature")
     if not given.strip():
         raise FaultError(FAULTS["no_key"])
     if not signature.strip():
@@ -141,10 +156,9 @@ async def _signed(form: FormData, invitation: Invitation) -> Presentation:
     return Presentation(key, source="signature", name=printable(" ".join(given.split()[2:]), MAX_NAME))
 
 
-async def _attested(form: FormData, state: AppState, invitation: Invitation, key: PublicKey) -> str | None:
+def _attested(form: Form, state: AppState, invitation: Invitation, key: PublicKey) -> str | None:
     """What a given attestation says; None where none was given: the policy says whether one must be."""
-    upload = form.get("attestation")
-    data = await upload.read() if isinstance(upload, UploadFile) else b""
+    data = form.files.get("attestation", b"")
     if not data:
         return None
     challenge = sshsig.text_to_sign(invitation.user, invitation.id).encode()
@@ -154,7 +168,7 @@ async def _attested(form: FormData, state: AppState, invitation: Invitation, key
         raise FaultError(str(error)) from None
 
 
-async def _form(request: Request) -> FormData:
+async def _form(request: Request) -> Form:
     """The form, from a body of limited size."""
     try:
         body = await body_of(request)
@@ -164,23 +178,18 @@ async def _form(request: Request) -> FormData:
     async def receive() -> Message:
         return {"type": "http.request", "body": body, "more_body": False}
 
+    values: dict[str, str] = {}
+    files: dict[str, bytes] = {}
     try:
-        return await Request(request.scope, receive).form(max_files=3, max_fields=8)
+        async with Request(request.scope, receive).form(max_files=3, max_fields=8) as form:
+            for name, value in form.items():
+                if isinstance(value, UploadFile):
+                    files[name] = await value.read()
+                else:
+                    values[name] = value
     except HTTPException:
         raise FaultError(FAULTS["bad_form"]) from None
-
-
-def _text(form: FormData, name: str) -> str:
-    value = form.get(name)
-    return value if isinstance(value, str) else ""
-
-
-async def _content(form: FormData, name: str) -> str:
-    """What was pasted into NAME, or else the file NAME_file."""
-    pasted, upload = _text(form, name), form.get(f"{name}_file")
-    if not pasted.strip() and isinstance(upload, UploadFile):
-        return (await upload.read()).decode("utf-8", "replace")
-    return pasted
+    return Form(values, files)
 
 
 def _html(
