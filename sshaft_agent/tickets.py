@@ -64,7 +64,7 @@ class Tickets(Generic[AGrant]):
         self._forget(secret)
         return ticket
 
-    def put_back(self, ticket: Ticket) -> None:
+    def put_back(self, ticket: Ticket[AGrant]) -> None:
         """It was taken, and nothing has come of it yet: it is good again, as long as it would have been."""
         self._by_secret[ticket.secret] = ticket
 
