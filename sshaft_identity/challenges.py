@@ -15,6 +15,7 @@ from sshaft_identity.challenge_rows import changed, columns, is_pending, named, 
 from sshaft_identity.codes import ANONYMOUS_DIGITS, DIGITS, Codes, digest, new_page_token
 from sshaft_identity.database import Database
 from sshaft_identity.enrolment import RegisteredKey, registered_key
+from sshaft_identity.registration import is_usable
 from sshaft_identity.tables import challenges, ssh_keys
 
 KEPT = timedelta(days=7)
@@ -132,7 +133,8 @@ class Challenges:
         able = not_(challenges.c.verify_required) | ssh_keys.c.type.like("sk-%")
         running = is_pending & (challenges.c.expires_at > now)
         alive = (challenges.c.user_name == ssh_keys.c.user_name) & running & able
-        query = select(ssh_keys, challenges.c.id).order_by(ssh_keys.c.user_name, challenges.c.created_at)
+        pairs = select(ssh_keys, challenges.c.id).where(is_usable(now))
+        query = pairs.order_by(ssh_keys.c.user_name, challenges.c.created_at)
         if fingerprint is None:
             query = query.select_from(challenges.join(ssh_keys, alive))
         else:

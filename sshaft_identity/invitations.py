@@ -34,8 +34,8 @@ from sshaft_identity.database import Database
 from sshaft_identity.errors import EnrolmentError
 from sshaft_identity.key_policy import KeyPolicy, Refusal
 from sshaft_identity.limits import Limits, Scope, Subject
-from sshaft_identity.registration import NewKey, lock_user, objection, owner_of, register
-from sshaft_identity.tables import enrolments
+from sshaft_identity.registration import NewKey, is_usable, lock_user, objection, register
+from sshaft_identity.tables import enrolments, ssh_keys
 
 SHORTEST, LONGEST = timedelta(seconds=60), timedelta(minutes=15)
 WINDOW = timedelta(minutes=15)
@@ -171,13 +171,14 @@ class Invitations:
         return self._codes.index(f"enrol {code}")
 
     def open_until(self, now: datetime, fingerprint: str) -> datetime | None:
-        """The end of the last open enrolment, if any is open and nobody has or had the key."""
+        """The end of the last open enrolment, if any is open and nobody has the key: an expired one may be renewed."""
         latest = select(func.max(enrolments.c.expires_at)).where(
             enrolments.c.state == State.OPEN, enrolments.c.expires_at > now
         )
         with self._database.read() as connection:
             ends: datetime | None = connection.scalar(latest)
-            return None if ends is None or owner_of(connection, fingerprint) is not None else ends
+            owned = select(ssh_keys.c.user_name).where(ssh_keys.c.fingerprint == fingerprint, is_usable(now))
+            return None if ends is None or connection.scalar(owned) is not None else ends
 
     def get(self, identifier: str) -> Invitation | None:
         with self._database.read() as connection:

@@ -35,7 +35,7 @@ def lock_user(connection: Connection, name: str) -> bool:
 
 
 def owner_of(connection: Connection, fingerprint: str) -> str | None:
-    """Whose key it is or was: an expired key is still its owner's."""
+    """Whose key it is: an expired one stays its owner's, too."""
     return connection.scalar(select(ssh_keys.c.user_name).where(ssh_keys.c.fingerprint == fingerprint))
 
 

@@ -188,9 +188,12 @@ def test_a_key_of_somebody_else_is_refused_and_the_third_such_ends_the_invitatio
 def test_an_expired_key_stays_its_owners_who_alone_may_renew_it(place: Place) -> None:
     ends = place.clock() + timedelta(days=1)
     place.store.enrolment.add_keys("bob", [NewKey(key("bobs"), expires_at=ends)], place.clock())
-    place.clock.advance(86_400)
+    place.open()
     assert place.invitations.open_until(place.clock(), key("bobs").fingerprint) is None
+    place.clock.advance(86_400)
+    assert place.store.challenges.listed(place.clock(), key("bobs").fingerprint) == []
     assert place.present(place.open().code, "bobs").verdict is Verdict.TAKEN
+    assert place.invitations.open_until(place.clock(), key("bobs").fingerprint) is not None
     invited = place.open("bob")
     assert place.present(invited.code, "bobs").verdict is Verdict.PRESENTED
     assert place.confirm(invited, "bobs").verdict is Verdict.CONFIRMED
