@@ -27,7 +27,8 @@ def client() -> None:
     multiple=True,
     required=True,
     type=click.Choice([scope.value for scope in Scope]),
-    help="May be given several times. The sshd side needs mfa:list and mfa:accept, a web login challenges.",
+    help="May be given several times. The sshd side needs mfa:list and mfa:accept, a web login challenges, a help desk "
+    "enrolments.",
 )
 @click.option(
     "--allow-unbound",

@@ -260,6 +260,7 @@ class Invitations:
     def cancel(self, user: str, now: datetime) -> bool:
         """Whether there was an enrolment of this person to end."""
         with self._database.write() as connection:
+            _sweep(connection, now)
             ended = _end(connection, enrolments.c.user_name == user, State.CANCELLED)
             if ended:
                 audit.record(connection, "enrolment.cancelled", now, user=user)

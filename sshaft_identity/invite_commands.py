@@ -8,6 +8,7 @@ import click
 from sshaft_identity.app_state import utc_now
 from sshaft_identity.command_line import echo_json, opened
 from sshaft_identity.enrolment_api import directions, shown
+from sshaft_identity.errors import EnrolmentError
 from sshaft_identity.invitations import LONGEST, SHORTEST
 
 
@@ -22,13 +23,18 @@ from sshaft_identity.invitations import LONGEST, SHORTEST
     metavar="SECONDS",
     help="How long the invitation is open, 60 to 900.",
 )
+@click.option("--cancel", is_flag=True, help="End USER's invitation instead, if one is open.")
 @click.pass_obj
-def invite(directory: Path, user_name: str, as_json: bool, expires_in: int) -> None:
+def invite(directory: Path, user_name: str, as_json: bool, expires_in: int, cancel: bool) -> None:
     """Invite USER to register a key. Give them the page's address: it shows the rest, and there they confirm the key.
 
     A new invitation takes the place of the last one.
     """
     with opened(directory) as (store, settings):
+        if cancel:
+            if not store.invitations.cancel(user_name, utc_now()):
+                raise EnrolmentError(f"no invitation of {user_name} is open")
+            return
         invited = store.invitations.open(user_name, utc_now(), timedelta(seconds=expires_in))
         told = directions(invited, settings)
     if as_json:

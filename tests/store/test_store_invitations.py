@@ -280,6 +280,21 @@ def test_a_new_invitation_takes_the_place_of_the_persons_last(place: Place) -> N
     assert place.state(others) is State.OPEN
 
 
+def test_a_cancelled_invitation_takes_no_key_and_confirms_none(place: Place) -> None:
+    invited = place.open()
+    place.present(invited.code)
+    assert place.invitations.cancel("alice", place.clock())
+    assert not place.invitations.cancel("alice", place.clock())
+    assert place.confirm(invited).verdict is Verdict.NONE
+    assert place.state(invited) is State.CANCELLED
+
+
+def test_an_invitation_that_is_over_cannot_be_cancelled(place: Place) -> None:
+    place.open()
+    place.clock.advance(15 * 60)
+    assert not place.invitations.cancel("alice", place.clock())
+
+
 def test_nobody_is_invited_who_is_no_user(place: Place) -> None:
     with pytest.raises(EnrolmentError, match="there is no user mallory"):
         place.open("mallory")

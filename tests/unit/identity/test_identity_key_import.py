@@ -76,6 +76,13 @@ def test_an_invitation_lasts_one_to_fifteen_minutes(run: Run, seconds: str) -> N
     assert run("invite", "alice", "--expires-in", seconds).exit_code == 2
 
 
+def test_an_invitation_that_went_to_the_wrong_person_is_ended(run: Run, tmp_path: Path) -> None:
+    run("invite", "alice")
+    assert run("invite", "alice", "--cancel").exit_code == 0
+    assert "no invitation of alice" in refused(run("invite", "alice", "--cancel"))
+    assert audited(tmp_path)[-1] == "enrolment.cancelled"
+
+
 def test_nobody_is_invited_who_is_no_user(run: Run) -> None:
     assert "user add bob" in refused(run("invite", "bob"))
 
