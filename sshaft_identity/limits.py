@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import Connection, and_, case, delete, or_, select
+from sqlalchemy import Connection, and_, case, delete, literal, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from sshaft_identity.tables import failures
@@ -75,15 +75,16 @@ def locked_until(connection: Connection, those: Iterable[Subject], limits: Limit
 def count(connection: Connection, those: Iterable[Subject], now: datetime, window: timedelta = WINDOW) -> None:
     """One failure more for each."""
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    ends = literal(now + window, failures.c.ends_at.type)  # within CASE nothing else says of what type it is
     for subject in those:
         is_over = failures.c.ends_at <= now
-        new = insert(failures).values(**subject.key, times=1, ends_at=now + window)
+        new = insert(failures).values(**subject.key, times=1, ends_at=ends)
         connection.execute(
             new.on_conflict_do_update(
                 index_elements=[failures.c.scope, failures.c.subject],
                 set_={
                     "times": case((is_over, 1), else_=failures.c.times + 1),
-                    "ends_at": case((is_over, now + window), else_=failures.c.ends_at),
+                    "ends_at": case((is_over, ends), else_=failures.c.ends_at),
                 },
             )
         )

@@ -135,6 +135,15 @@ def test_after_its_window_a_source_may_try_again(place: Place) -> None:
     assert place.present(place.open().code).verdict is Verdict.PRESENTED
 
 
+def test_a_second_window_counts_anew_and_ends_too(place: Place) -> None:
+    for _ in range(3):
+        for number in range(3):
+            assert place.present(wrong(place.open().code), f"key-{number}").verdict is Verdict.INVALID_CODE
+        outcome = place.present(place.open().code)
+        assert outcome.retry_at == place.clock() + timedelta(minutes=15)
+        place.clock.advance(15 * 60)
+
+
 def test_of_many_wrong_codes_at_once_no_more_are_looked_at_than_allowed(place: Place) -> None:
     invited = place.open()
     with ThreadPoolExecutor(12) as workers:
