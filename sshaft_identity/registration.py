@@ -70,10 +70,10 @@ def register(connection: Connection, user: str, new: NewKey, policy: KeyPolicy, 
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     statement = insert(ssh_keys).values(fingerprint=new.key.fingerprint, user_name=user, **values)
     own_and_over = and_(ssh_keys.c.user_name == user, ssh_keys.c.expires_at <= now)
-    result = connection.execute(
-        statement.on_conflict_do_update(index_elements=[ssh_keys.c.fingerprint], set_=values, where=own_and_over)
-    )
-    if result.rowcount != 1:  # somebody else was faster with the same key
+    written = statement.on_conflict_do_update(
+        index_elements=[ssh_keys.c.fingerprint], set_=values, where=own_and_over
+    ).returning(ssh_keys.c.fingerprint)
+    if connection.scalar(written) is None:  # somebody else was faster with the same key
         return Refusal.TAKEN
     audit.record(
         connection,
