@@ -64,7 +64,9 @@ def create_app(
         exception_handlers={ProblemError: answer_problem, HTTPException: answer_http_exception},
     )
     app.router.redirect_slashes = False  # it would answer with an address made from the Host header
-    app.state.sshaft = AppState(store, settings, clock, Changes(partial(read_versions, store.database), clock), list(roots))
+    app.state.sshaft = AppState(
+        store, settings, clock, Changes(partial(read_versions, store.database), clock), list(roots)
+    )
     return app
 
 

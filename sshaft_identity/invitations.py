@@ -41,7 +41,6 @@ SHORTEST, LONGEST = timedelta(seconds=60), timedelta(minutes=15)
 WINDOW = timedelta(minutes=15)
 MAX_TRIES = 3
 KEPT = timedelta(days=7)
-_PRESENTING = 0x73736861667431  # the name of PostgreSQL's lock; any number will do
 
 
 class State(StrEnum):
@@ -126,7 +125,7 @@ class Invitations:
     def open(self, user: str, now: datetime, lifetime: timedelta = LONGEST, invited_by: str | None = None) -> Invited:
         """A new enrolment in place of the person's last one. Raises `EnrolmentError` where there is no such person."""
         identifier = secrets.token_hex(16)
-        with self._database.write() as connection:
+        with self._database.write(alone="enrolment") as connection:
             if not lock_user(connection, user):
                 raise EnrolmentError(f"there is no user {user}: `sshaft identity user add {user}` makes one")
             _sweep(connection, now)
@@ -189,11 +188,8 @@ class Invitations:
             return _one(connection, enrolments.c.page_hash == digest(page_token))
 
     def present(self, code: str, what: Presentation, now: datetime, policy: KeyPolicy) -> Outcome:
-        """A key with a code, over ssh."""
-        with self._database.write() as connection:
-            # Two that try at once must not both find the count below its limit.
-            if connection.dialect.name == "postgresql":
-                connection.execute(select(func.pg_advisory_xact_lock(_PRESENTING)))
+        """A key with a code, over ssh. Alone: two that try at once must not both find the count below its limit."""
+        with self._database.write(alone="enrolment") as connection:
             if connection.scalar(select(enrolments.c.id).where(_is_alive, enrolments.c.expires_at > now)) is None:
                 return Outcome(Verdict.NONE)
             whose = _counted(what)
@@ -217,7 +213,7 @@ class Invitations:
 
     def present_signed(self, page_token: str, what: Presentation, now: datetime, policy: KeyPolicy) -> Outcome:
         """A key with a signature over the text of this page, which is the enrolment's."""
-        with self._database.write() as connection:
+        with self._database.write(alone="enrolment") as connection:
             found = _one(connection, _is_alive & (enrolments.c.page_hash == digest(page_token)))
             if found is None or found.expires_at <= now:
                 return Outcome(Verdict.NONE)
@@ -227,7 +223,7 @@ class Invitations:
         self, page_token: str, fingerprint: str, now: datetime, policy: KeyPolicy, attested: str | None = None
     ) -> Outcome:
         """The person says that the key is theirs: from now on it is. `fingerprint` is what their page showed."""
-        with self._database.write() as connection:
+        with self._database.write(alone="enrolment") as connection:
             mine = enrolments.c.page_hash == digest(page_token), enrolments.c.fingerprint == fingerprint
             found = _one(connection, *mine)
             if found is None or found.key is None or not lock_user(connection, found.user):
@@ -246,7 +242,7 @@ class Invitations:
     def refuse(self, page_token: str, now: datetime) -> bool:
         """The person says that the presented key is not theirs. Whether it was presented and is refused now."""
         mine = enrolments.c.page_hash == digest(page_token)
-        with self._database.write() as connection:
+        with self._database.write(alone="enrolment") as connection:
             refused = update(enrolments).where(mine, enrolments.c.state == State.PRESENTED)
             if connection.execute(refused.values(state=State.REFUSED)).rowcount != 1:
                 return False
@@ -259,7 +255,7 @@ class Invitations:
 
     def cancel(self, user: str, now: datetime) -> bool:
         """Whether there was an enrolment of this person to end."""
-        with self._database.write() as connection:
+        with self._database.write(alone="enrolment") as connection:
             _sweep(connection, now)
             ended = _end(connection, enrolments.c.user_name == user, State.CANCELLED)
             if ended:

@@ -137,7 +137,7 @@ def import_keys(
     faults: list[str] = []
     users: list[str] = []
     keys: list[Record] = []
-    with database.write() as connection:
+    with database.write(alone="enrolment") as connection:
         # in one order, so that two transactions never wait for each other's rows crosswise
         known = {name: lock_user(connection, name) for name in sorted({record.user for record in records})}
         for name in [name for name, is_there in known.items() if not is_there and create_users]:
