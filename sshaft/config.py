@@ -86,6 +86,8 @@ class Config(BaseModel):
     mfa_list_endpoint: Url
     mfa_accept_endpoint: Url
     mfa_reject_endpoint: Url | None = None
+    mfa_enrol_endpoint: Url | None = None
+    """Without it the agent never lets in a key that nobody owns."""
     login_path: Annotated[str, AfterValidator(_command_path)]
 
     token_endpoint_auth_method: Literal[

@@ -16,6 +16,7 @@ from sshaft.deadline import Deadline
 from sshaft.errors import ConfigurationError, IdentityServiceError, ReachError
 from sshaft.http_client import Answer, HttpClient
 from sshaft.listing import Context, ContextMessage, Listing
+from sshaft.public_key import PublicKey
 
 MAX_TRIES = 4
 
@@ -39,6 +40,7 @@ class _Problem(BaseModel):
     error: Annotated[str | None, _only(str)] = None
     attempts_left: Annotated[int | None, _only(int)] = None
     context: Annotated[ContextMessage | None, _only(dict)] = None
+    reason: Annotated[str | None, _only(str)] = None
 
 
 class _Passed(BaseModel):
@@ -95,6 +97,8 @@ class Outcome:
     attempts_left: int | None = None
     code: str | None = field(default=None, repr=False)
     context: Context | None = None
+    reason: str | None = None
+    """Why a key may not be registered (`key_refused`)."""
 
     def fields(self, now: datetime) -> dict[str, str]:
         """As sshaft-login tells it to the person: `state`, and what is known of `attempts_left`, `code`, and of what is
@@ -127,6 +131,15 @@ _BY_ERROR = {
     "confirm_required": "confirm_required",
     "address_mismatch": "address_mismatch",
     "verification_required": "verification_required",
+}
+_OF_ENROLMENT = {
+    "invalid_code",
+    "no_enrolment",
+    "already_presented",
+    "key_taken",
+    "already_registered",
+    "key_refused",
+    "too_many_attempts",
 }
 _MISCONFIGURED = {"not_found": "check the endpoint", "insufficient_scope": "check token_scope"}
 """Not about this login: told to the operator as a failure, not to the person as a no."""
@@ -169,6 +182,28 @@ class IdentityClient:
         if self.config.mfa_reject_endpoint is None:
             raise ConfigurationError("mfa_reject_endpoint is not configured: this identity service takes no denials")
         return self._report(self.config.mfa_reject_endpoint, "rejected", claim, attempt, deadline, request_id)
+
+    def enrol(self, key: PublicKey, code: str, client_ip: str | None, deadline: Deadline, request_id: str) -> Outcome:
+        """Present a key that has just signed, with an enrolment code: `presented`, or the reason for a no."""
+        url = self.config.mfa_enrol_endpoint
+        if url is None:
+            return Outcome("no_enrolment")
+        body = {"code": code, "authorized_key": str(key), "fingerprint": key.fingerprint}
+        if client_ip is not None:
+            body["client_ip"] = client_ip
+
+        def once() -> Answer:
+            return self._authorized("POST", url, deadline, request_id, json=body)
+
+        # A wrong code that arrives twice counts twice.
+        answer = self._retry(once, deadline, may_repeat=False)
+        if answer.status == 200:
+            return Outcome("presented")
+        problem = _problem(answer.body)
+        if problem.error not in _OF_ENROLMENT:
+            what = problem.error or "no reason given"
+            raise IdentityServiceError(f"{url}: answered {answer.status} ({what}): check mfa_enrol_endpoint and scope")
+        return Outcome(problem.error, reason=problem.reason)
 
     def _report(
         self, url: str, success: str, claim: Claim, attempt: str, deadline: Deadline, request_id: str

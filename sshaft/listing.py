@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -73,6 +73,13 @@ class _Entry(BaseModel):
     context: Annotated[ContextMessage | None, WrapValidator(_or_none)] = None
 
 
+class _Offer(BaseModel):
+    """Not a key: enrolments are open, and the key that was asked for is nobody's."""
+
+    enrolment: Literal["open"]
+    expires_at: Annotated[AwareDatetime, AfterValidator(_in_utc)]
+
+
 @dataclass(frozen=True)
 class Entry:
     """One user's key and, where the server knows challenges, one pending challenge of that user."""
@@ -102,6 +109,8 @@ class Listing:
 
     entries: dict[str, tuple[Entry, ...]]
     left_out: dict[str, int]
+    enrolment_until: datetime | None = None
+    """While enrolments are open: a key that nobody owns may present an enrolment code."""
 
     def of(self, fingerprint: str) -> tuple[Entry, ...]:
         return self.entries.get(fingerprint, ())
@@ -122,13 +131,24 @@ def parse(body: bytes, types: Collection[str]) -> Listing:
         raise IdentityServiceError(f"the list has more than {MAX_ENTRIES} entries")
     found: dict[str, list[Entry]] = {}
     left_out: dict[str, int] = {}
+    enrolment_until = None
     for item in items:
+        if isinstance(item, dict) and "enrolment" in item:
+            enrolment_until = _offer(item)
+            continue
         entry = _entry(item, types)
         if isinstance(entry, str):
             left_out[entry] = left_out.get(entry, 0) + 1
         else:
             found.setdefault(entry.key.fingerprint, []).append(entry)
-    return Listing({fingerprint: tuple(entries) for fingerprint, entries in found.items()}, left_out)
+    return Listing({f: tuple(entries) for f, entries in found.items()}, left_out, enrolment_until)
+
+
+def _offer(item: Any) -> datetime | None:
+    try:
+        return _Offer.model_validate(item).expires_at
+    except ValidationError:
+        return None
 
 
 def _items(body: bytes) -> Any:

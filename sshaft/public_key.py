@@ -42,6 +42,11 @@ class PublicKey:
     def is_security_key(self) -> bool:
         return self.type in SK_TYPES
 
+    @property
+    def fields(self) -> tuple[bytes, ...]:
+        """What follows the type in the blob, as the type's own document orders it."""
+        return tuple(_fields(self.blob)[1:])
+
     def __str__(self) -> str:
         """`TYPE BASE64`, the only form in which a key leaves this program."""
         return f"{self.type} {base64.b64encode(self.blob).decode()}"

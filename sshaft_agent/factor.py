@@ -16,6 +16,7 @@ from sshaft.errors import InvalidKeyError, SshaftError
 from sshaft.identity_client import Claim, IdentityClient, Outcome
 from sshaft.listing import Grant
 from sshaft.public_key import PublicKey
+from sshaft_agent.enrolment import Enrolment
 from sshaft_agent.lookup import SLACK, Lookups
 from sshaft_agent.tickets import LIFETIME, Ticket, Tickets
 
@@ -38,12 +39,13 @@ class Factor:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.lookups = Lookups(client, clock)
-        self.tickets = Tickets()
+        self.tickets: Tickets[Grant] = Tickets()
         self.outcomes: Counter[str] = Counter()
         self.client = client
         self._login_socket = login_socket
         self._clock = clock
         self._now = now
+        self.enrolment = Enrolment(login_socket, clock, now)
         # its own threads: a storm of look-ups must not keep a login from ending
         self._workers = ThreadPoolExecutor(WORKERS, "report")
 
@@ -72,10 +74,13 @@ class Factor:
         if question.get("fingerprint") != key.fingerprint:
             logger.error("keys.none", reason="%f is not the SHA256 fingerprint of %k", fingerprint=key.fingerprint)
             return ""
-        grant = listing.decide(await self.lookups.entries(key.fingerprint, request_id), self._now())
+        listed = await self.lookups.listing(key.fingerprint, request_id)
+        grant = listing.decide(listed.of(key.fingerprint), self._now())
         if isinstance(grant, str):
             logger.warning("key.opens_nothing", reason=grant, fingerprint=key.fingerprint)
             return ""
+        if grant is None and self.enrolment.is_open(listed, self.client.config):
+            return self.enrolment.line(key, listed.enrolment_until, self.client.config, request_id)
         if grant is None or grant.key != key:
             logger.debug("keys.none", reason="unknown", fingerprint=key.fingerprint)
             return ""
@@ -98,6 +103,8 @@ class Factor:
 
     async def report(self, kind: str, question: Fields) -> Fields:
         """What became of `accept` or `reject`: the fields of the outcome, and `reference`."""
+        if self.enrolment.concerns(kind, question):
+            return await self.enrolment.report(kind, question, self.client, self.tickets, self._workers)
         ticket = self.tickets.peek(question.get("ticket", ""), self._clock())
         if ticket is None:
             self.outcomes["invalid_ticket"] += 1
@@ -123,7 +130,7 @@ class Factor:
             logger.warning("login.refused", reason=outcome.state, **facts)
         return outcome.fields(self._now()) | {"reference": ticket.request_id}
 
-    async def _report(self, kind: str, question: Fields, ticket: Ticket) -> Outcome:
+    async def _report(self, kind: str, question: Fields, ticket: Ticket[Grant]) -> Outcome:
         grant = ticket.grant
         try:
             signed = public_key.from_blob(

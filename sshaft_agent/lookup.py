@@ -65,6 +65,10 @@ class Lookups:
 
     async def entries(self, fingerprint: str, request_id: str, *, fresh: bool = False) -> tuple[Entry, ...]:
         """The entries of one key. Raises `IdentityServiceError`, at once while the breaker is open."""
+        return (await self.listing(fingerprint, request_id, fresh=fresh)).of(fingerprint)
+
+    async def listing(self, fingerprint: str, request_id: str, *, fresh: bool = False) -> Listing:
+        """As `entries`, with what else the answer says."""
         self.asked += 1
         if self._first is not None and not self._first.done():
             # The first answer tells whether this server filters; if not, it has answered all who wait here. If there
@@ -74,7 +78,7 @@ class Lookups:
         known = None if fresh else self._remembered.get(question)
         if known is not None and self._clock() < known[0]:
             self.remembered += 1
-            return known[1].of(fingerprint)
+            return known[1]
         flight = self._flights.get(question)
         if flight is None:
             if not self.breaker.allows(self._clock()):
@@ -83,7 +87,7 @@ class Lookups:
             self._first = self._first or flight
             self._flights[question] = flight
             flight.add_done_callback(lambda _: self._flights.pop(question, None))
-        return (await asyncio.shield(flight)).of(fingerprint)
+        return await asyncio.shield(flight)
 
     async def _fly(self, question: str, fingerprint: str, request_id: str) -> Listing:
         self.calls += 1

@@ -158,7 +158,7 @@ class Server:
             return "error", {"reason": error.code}
 
     async def _login(self, kind: str, question: Fields) -> Answer:
-        if kind not in ("accept", "reject"):
+        if kind not in ("accept", "reject", "enrol"):
             raise messages.MessageError(f"{kind} is not asked here")
         return "result", await self.factor.report(kind, question)
 
@@ -194,3 +194,4 @@ class Server:
         while True:
             await asyncio.sleep(PURGE_SECONDS)
             self.factor.tickets.purge(time.monotonic())
+            self.factor.enrolment.tickets.purge(time.monotonic())

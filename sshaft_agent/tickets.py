@@ -1,9 +1,9 @@
 """Tickets: what the key line carries instead of outside text. Random, bound, short-lived, good for one pass."""
 
 import secrets
+from collections.abc import Hashable
 from dataclasses import dataclass
-
-from sshaft.listing import Grant
+from typing import Generic, TypeVar
 
 LIFETIME = 120.0
 """Seconds, at most; less where the challenge ends earlier."""
@@ -12,36 +12,40 @@ REISSUED_WITH = 60.0
 stranger who offers somebody's public key again and again must not fill our memory."""
 MAX_TICKETS = 20_000
 
+AGrant = TypeVar("AGrant", bound=Hashable)
+
 
 @dataclass(frozen=True)
-class Ticket:
+class Ticket(Generic[AGrant]):
     """`secret` goes into the key line; `request_id` names the login in every log and in the Idempotency-Key."""
 
     secret: str
     request_id: str
-    grant: Grant
+    grant: AGrant
     expires_at: float
     """Monotonic."""
 
 
-class Tickets:
+class Tickets(Generic[AGrant]):
     """The tickets that are out. Used from one thread; `now` is the monotonic clock."""
 
-    def __init__(self) -> None:
-        self._by_secret: dict[str, Ticket] = {}
-        self._by_grant: dict[Grant, Ticket] = {}
+    def __init__(self, most: int | None = None) -> None:
+        self._most = most
+        self._by_secret: dict[str, Ticket[AGrant]] = {}
+        self._by_grant: dict[AGrant, Ticket[AGrant]] = {}
 
     def __len__(self) -> int:
         return len(self._by_secret)
 
-    def issue(self, grant: Grant, request_id: str, now: float, lifetime: float = LIFETIME) -> Ticket | None:
+    def issue(self, grant: AGrant, request_id: str, now: float, lifetime: float = LIFETIME) -> Ticket[AGrant] | None:
         """A ticket for `grant`, a fresh one or the one that is out; None when too many are out."""
         current = self._by_grant.get(grant)
         if current is not None and current.expires_at - now >= min(REISSUED_WITH, lifetime / 2):
             return current
-        if len(self._by_secret) >= MAX_TICKETS:
+        most = MAX_TICKETS if self._most is None else self._most
+        if len(self._by_secret) >= most:
             self.purge(now)
-            if len(self._by_secret) >= MAX_TICKETS:
+            if len(self._by_secret) >= most:
                 return None
         # The letter in front: base64url may begin with "-", which every option parser reads as an option.
         ticket = Ticket("t" + secrets.token_urlsafe(18), request_id, grant, now + min(lifetime, LIFETIME))
@@ -49,18 +53,18 @@ class Tickets:
         self._by_grant[grant] = ticket
         return ticket
 
-    def peek(self, secret: str, now: float) -> Ticket | None:
+    def peek(self, secret: str, now: float) -> Ticket[AGrant] | None:
         """The ticket, if it is still good. Leaves it so."""
         ticket = self._by_secret.get(secret)
         return ticket if ticket is not None and now < ticket.expires_at else None
 
-    def take(self, secret: str, now: float) -> Ticket | None:
+    def take(self, secret: str, now: float) -> Ticket[AGrant] | None:
         """The ticket, if it is still good; from now on it is not."""
         ticket = self.peek(secret, now)
         self._forget(secret)
         return ticket
 
-    def put_back(self, ticket: Ticket) -> None:
+    def put_back(self, ticket: Ticket[AGrant]) -> None:
         """It was taken, and nothing has come of it yet: it is good again, as long as it would have been."""
         self._by_secret[ticket.secret] = ticket
 

@@ -59,6 +59,13 @@ class LoginContext(BaseModel):
     started_at: datetime
 
 
+class OpenEnrolment(BaseModel):
+    """Nobody owns the key, and while an invitation is open it may be presented."""
+
+    enrolment: Literal["open"]
+    expires_at: datetime
+
+
 class KeyEntry(BaseModel):
     """A registered key, and one pending challenge of its owner."""
 
@@ -71,7 +78,7 @@ class KeyEntry(BaseModel):
     context: LoginContext | None = None
 
 
-class KeyList(RootModel[list[KeyEntry]]):
+class KeyList(RootModel[list[KeyEntry | OpenEnrolment]]):
     pass
 
 
@@ -84,6 +91,35 @@ class AcceptAnswer(BaseModel):
 
 class RejectAnswer(BaseModel):
     state: Literal["rejected"]
+
+
+class PresentAnswer(BaseModel):
+    state: Literal["presented"]
+    expires_at: datetime
+
+
+class EnrolmentAnswer(BaseModel):
+    model_config = ConfigDict(title="Enrolment")
+
+    id: str
+    state: str
+    user: str
+    created_at: datetime
+    expires_at: datetime
+    fingerprint: Fingerprint | None = None
+    key_type: str | None = None
+    source: str | None = Field(default=None, description="how the key came: ssh, signature")
+    client_ip: str | None = None
+
+
+class InvitedAnswer(EnrolmentAnswer):
+    """With what is shown once."""
+
+    model_config = ConfigDict(title="Invitation")
+
+    code: str | None = Field(default=None, description="absent where enrolment over SSH is switched off")
+    ssh_command: str | None = None
+    page_url: str
 
 
 class ChallengeAnswer(BaseModel):

@@ -3,9 +3,11 @@
 import re
 import traceback
 import uuid
+from collections.abc import Iterable
 from functools import partial
 
 import structlog
+from cryptography import x509
 from sqlalchemy.exc import DataError
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
@@ -15,7 +17,16 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sshaft.log import get_logger
-from sshaft_identity import challenge_api, health, mfa_api, openapi, pages, token_endpoint
+from sshaft_identity import (
+    challenge_api,
+    enrolment_api,
+    enrolment_page,
+    health,
+    mfa_api,
+    openapi,
+    pages,
+    token_endpoint,
+)
 from sshaft_identity.app_state import AppState, Clock, utc_now
 from sshaft_identity.challenge_version import read_versions
 from sshaft_identity.changes import Changes
@@ -36,6 +47,11 @@ ROUTES = [
     Route("/api/v1/challenges/{id}/verify", challenge_api.verify, methods=["POST"]),
     Route("/api/v1/challenges/{id}/consume", challenge_api.consume, methods=["POST"]),
     Route("/api/v1/challenges/{id}/cancel", challenge_api.cancel, methods=["POST"]),
+    Route("/api/v1/mfa/ssh/enrol", enrolment_api.present, methods=["POST"]),
+    Route("/api/v1/enrolments", enrolment_api.invite, methods=["POST"]),
+    Route("/api/v1/enrolments/{id}", enrolment_api.get_enrolment, methods=["GET"]),
+    Route("/enrol/{page_token}", enrolment_page.page, methods=["GET"]),
+    Route("/enrol/{page_token}", enrolment_page.decide, methods=["POST"]),
     Route("/challenge/{page_token}", pages.page, methods=["GET"]),
     Route("/challenge/{page_token}/state", pages.page_state, methods=["GET"]),
     Route("/.well-known/jwks.json", health.jwks, methods=["GET"]),
@@ -51,6 +67,8 @@ def create_app(
     clock: Clock = utc_now,
     metrics: Metrics | None = None,
     metrics_token: str | None = None,
+    *,
+    roots: Iterable[x509.Certificate] = (),
 ) -> Starlette:
     """The service as an ASGI application. The store stays the caller's to close. With `metrics_token` it answers
     `/metrics` itself.
@@ -67,7 +85,9 @@ def create_app(
         exception_handlers={ProblemError: answer_problem, HTTPException: answer_http_exception},
     )
     app.router.redirect_slashes = False  # it would answer with an address made from the Host header
-    app.state.sshaft = AppState(store, settings, clock, Changes(partial(read_versions, store.database), clock))
+    app.state.sshaft = AppState(
+        store, settings, clock, Changes(partial(read_versions, store.database), clock), list(roots)
+    )
     return app
 
 

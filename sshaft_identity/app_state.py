@@ -1,10 +1,11 @@
 """What every endpoint works with: put together by `app`, found again through the request."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import cast
 
+from cryptography import x509
 from starlette.requests import Request
 
 from sshaft_identity.changes import Changes
@@ -20,6 +21,8 @@ class AppState:
     settings: Settings
     clock: Clock
     changes: Changes
+    roots: list[x509.Certificate] = field(default_factory=list)
+    """The makers of security keys whose attestations count."""
 
 
 def state_of(request: Request) -> AppState:

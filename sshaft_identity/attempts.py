@@ -25,6 +25,7 @@ from sshaft_identity.challenge import (
 from sshaft_identity.challenge_rows import is_pending, named, of_code, of_user, read_again, read_all
 from sshaft_identity.codes import ANONYMOUS_DIGITS, Codes
 from sshaft_identity.limits import Limits, Subject, subjects
+from sshaft_identity.registration import is_usable
 from sshaft_identity.tables import challenges, ssh_keys, users
 
 Facts = dict[str, str | None]
@@ -244,7 +245,9 @@ class Judge:
     def _key_type(self, attempt: Attempt) -> str | None:
         """The type of the user's registered key, whatever the agent called it: amr is our own statement."""
         query = select(ssh_keys.c.type).where(
-            ssh_keys.c.fingerprint == (attempt.fingerprint or ""), ssh_keys.c.user_name == attempt.user
+            ssh_keys.c.fingerprint == (attempt.fingerprint or ""),
+            ssh_keys.c.user_name == attempt.user,
+            is_usable(self.now),
         )
         return self.connection.scalar(query)
 

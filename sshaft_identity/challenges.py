@@ -15,6 +15,7 @@ from sshaft_identity.challenge_rows import changed, columns, is_pending, named, 
 from sshaft_identity.codes import ANONYMOUS_DIGITS, DIGITS, Codes, digest, new_page_token
 from sshaft_identity.database import Database
 from sshaft_identity.enrolment import RegisteredKey, registered_key
+from sshaft_identity.registration import is_usable
 from sshaft_identity.tables import challenges, ssh_keys
 
 KEPT = timedelta(days=7)
@@ -132,7 +133,8 @@ class Challenges:
         able = not_(challenges.c.verify_required) | ssh_keys.c.type.like("sk-%")
         running = is_pending & (challenges.c.expires_at > now)
         alive = (challenges.c.user_name == ssh_keys.c.user_name) & running & able
-        query = select(ssh_keys, challenges.c.id).order_by(ssh_keys.c.user_name, challenges.c.created_at)
+        pairs = select(ssh_keys, challenges.c.id).where(is_usable(now))
+        query = pairs.order_by(ssh_keys.c.user_name, challenges.c.created_at)
         if fingerprint is None:
             query = query.select_from(challenges.join(ssh_keys, alive))
         else:
@@ -151,13 +153,22 @@ class Challenges:
 
     def accept(self, attempt: Attempt, now: datetime) -> Answer:
         """Judge one SSH login, see `attempts`."""
-        with self._database.write() as connection:
+        with self._attempts_of(attempt.user) as connection:
             return Judge(connection, self._codes, self.rules, now).accept(attempt)
 
     def verify(self, identifier: str, code: str, name: str | None, now: datetime) -> Answer:
         """Judge the code of a `code_back` challenge, see `attempts`."""
-        with self._database.write() as connection:
+        challenge = self.get(identifier)
+        if challenge is None:
+            return Answer(Verdict.NO_CHALLENGE)
+        with self._attempts_of(challenge.user) as connection:
             return Judge(connection, self._codes, self.rules, now).verify(identifier, code, name)
+
+    def _attempts_of(self, user: str | None) -> AbstractContextManager[Connection]:
+        """One attempt of a user after the other: each looks at what the one before has counted, and two that hold one
+        another's rows would wait for ever.
+        """
+        return self._database.write(alone=f"attempts of {user}")
 
     def reject(self, attempt: Attempt, now: datetime) -> Answer:
         """Reject one pending challenge of the user, or all. One that was rejected before is answered alike."""

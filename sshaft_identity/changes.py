@@ -66,6 +66,10 @@ class Changes:
     def told_no_more(self) -> None:
         self._is_told = False
 
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
     def close(self) -> None:
         """The service ends: everybody is answered now."""
         self._closed = True

@@ -31,7 +31,8 @@ def client() -> None:
     multiple=True,
     required=True,
     type=click.Choice([scope.value for scope in Scope]),
-    help="May be given several times. The sshd side needs mfa:list and mfa:accept, a web login challenges.",
+    help="May be given several times. The sshd side needs mfa:list and mfa:accept, a web login challenges, a help desk "
+    "enrolments.",
 )
 @click.option(
     "--allow-unbound",
@@ -94,6 +95,7 @@ def sshd_side_config(
         "mfa_list_endpoint": f"{api}/keys",
         "mfa_accept_endpoint": f"{api}/accept",
         "mfa_reject_endpoint": f"{api}/reject",
+        "mfa_enrol_endpoint": f"{api}/enrol",
         "login_path": login_path,
     }
 

@@ -26,6 +26,7 @@ class Scope(StrEnum):
     LIST = "mfa:list"
     ACCEPT = "mfa:accept"
     CHALLENGES = "challenges"
+    ENROLMENTS = "enrolments"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from sshaft_identity.client_commands import client
 from sshaft_identity.command_line import ADDRESS, open_store, opened
 from sshaft_identity.database_commands import backup, copy, restore
 from sshaft_identity.enrolment_commands import key, user
+from sshaft_identity.invite_commands import invite
 from sshaft_identity.settings import Settings
 from sshaft_identity.signing_key_commands import signing_key
 
@@ -102,12 +103,13 @@ def serve(
             serving = stack.enter_context(MetricsServer(server.listen(*metrics_listen), metrics.registry))
             log.get_logger().info("metrics.ready", address=f"http://{serving.address}/metrics")
         real = settings_of.changed(settings, {"host": host, "port": listening.getsockname()[1]})
-        ready = app.create_app(store, real, utc_now, metrics, token)
+        ready = app.create_app(store, real, utc_now, metrics, token, roots=real.key_policy.roots(directory))
         server.serve(ready, listening, metrics.count_events if metrics else None)
 
 
 identity.add_command(user)
 identity.add_command(key)
+identity.add_command(invite)
 identity.add_command(client)
 identity.add_command(challenge)
 identity.add_command(backup)

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select
+from sqlalchemy import Connection, Row, delete, func, insert, select
 
 from sshaft.public_key import PublicKey
-from sshaft_identity import limits
+from sshaft_identity import audit, limits
 from sshaft_identity.database import Database
 from sshaft_identity.errors import EnrolmentError
+from sshaft_identity.key_policy import KeyPolicy, Refusal, sentence
+from sshaft_identity.registration import NewKey, lock_user, owner_of, register
 from sshaft_identity.tables import ssh_keys, users
 
 USER_PATTERN = r"^[A-Za-z0-9._@+][A-Za-z0-9._@+-]{0,63}$"
@@ -25,6 +27,9 @@ class RegisteredKey:
     key: PublicKey
     name: str
     created_at: datetime
+    source: str = "operator"
+    attested: str | None = None
+    expires_at: datetime | None = None
 
 
 class Enrolment:
@@ -33,12 +38,10 @@ class Enrolment:
 
     def add_user(self, name: str, now: datetime) -> None:
         """Raises `EnrolmentError` for a name that is no user name or is taken."""
-        if not re.fullmatch(USER_PATTERN, name):
-            raise EnrolmentError("a user name is 1 to 64 of A-Z a-z 0-9 . _ @ + - and does not start with -")
         with self._database.write(alone="enrolment") as connection:
             if _has_user(connection, name):
                 raise EnrolmentError(f"there is already a user {name}")
-            connection.execute(insert(users).values(name=name, created_at=now))
+            make_user(connection, name, now)
 
     def users(self) -> list[str]:
         with self._database.read() as connection:
@@ -48,27 +51,32 @@ class Enrolment:
         with self._database.read() as connection:
             return _has_user(connection, name)
 
-    def remove_user(self, name: str) -> None:
+    def remove_user(self, name: str, now: datetime) -> None:
         """The user and every key of theirs. Raises `EnrolmentError` if there is none."""
         with self._database.write(alone="enrolment") as connection:
+            keys = connection.scalar(select(func.count()).select_from(ssh_keys).where(ssh_keys.c.user_name == name))
             if not connection.execute(delete(users).where(users.c.name == name)).rowcount:
                 raise EnrolmentError(f"there is no user {name}")
+            audit.record(connection, "user.removed", now, user=name, keys=keys)
 
     def unlock(self, name: str) -> bool:
         """Forget the user's wrong codes; whether there were any."""
         with self._database.write() as connection:
             return limits.forget(connection, limits.Scope.USER, name)
 
-    def add_keys(self, user: str, keys: Sequence[tuple[PublicKey, str]], now: datetime) -> list[PublicKey]:
-        """Register keys with their names, all or none; what comes back are those that were not the user's before.
+    def add_keys(
+        self, user: str, keys: Sequence[tuple[PublicKey, str] | NewKey], now: datetime, policy: KeyPolicy | None = None
+    ) -> list[PublicKey]:
+        """Register keys, all or none; what comes back are those that were not the user's before.
 
-        Raises `EnrolmentError` if there is no such user, or if one of the keys is another's: two people with one key
-        could each pass the other's login.
+        Raises `EnrolmentError` if there is no such user, if one of the keys is another's (two people with one key
+        could each pass the other's login), or if the policy does not allow it.
         """
         with self._database.write(alone="enrolment") as connection:
-            if not _has_user(connection, user):
+            if not lock_user(connection, user):
                 raise EnrolmentError(f"there is no user {user}: `sshaft identity user add {user}` makes one")
-            return [key for key, name in keys if _add_key(connection, user, key, name, now)]
+            new = [each if isinstance(each, NewKey) else NewKey(*each) for each in keys]
+            return [each.key for each in new if add_key(connection, user, each, policy or KeyPolicy(), now)]
 
     def keys(self, user: str | None = None) -> list[RegisteredKey]:
         """Everybody's keys, or one user's. Raises `EnrolmentError` if there is no such user."""
@@ -80,35 +88,41 @@ class Enrolment:
                 raise EnrolmentError(f"there is no user {user}")
             return [registered_key(row) for row in connection.execute(query.where(ssh_keys.c.user_name == user))]
 
-    def remove_key(self, fingerprint: str) -> None:
+    def remove_key(self, fingerprint: str, now: datetime) -> None:
         with self._database.write(alone="enrolment") as connection:
+            owner = owner_of(connection, fingerprint)
             if not connection.execute(delete(ssh_keys).where(ssh_keys.c.fingerprint == fingerprint)).rowcount:
                 raise EnrolmentError(f"no key {fingerprint} is registered")
+            audit.record(connection, "key.removed", now, user=owner, fingerprint=fingerprint)
 
 
 def registered_key(row: Row[Any]) -> RegisteredKey:
-    return RegisteredKey(row.user_name, PublicKey(row.type, row.blob), row.name, row.created_at)
+    key = PublicKey(row.type, row.blob)
+    return RegisteredKey(row.user_name, key, row.name, row.created_at, row.source, row.attested, row.expires_at)
+
+
+def make_user(connection: Connection, name: str, now: datetime) -> None:
+    """Raises `EnrolmentError` for a name that is no user name."""
+    if not re.fullmatch(USER_PATTERN, name):
+        raise EnrolmentError("a user name is 1 to 64 of A-Z a-z 0-9 . _ @ + - and does not start with -")
+    connection.execute(insert(users).values(name=name, created_at=now))
+    audit.record(connection, "user.added", now, user=name)
 
 
 def _has_user(connection: Connection, name: str) -> bool:
     return connection.scalar(select(users.c.name).where(users.c.name == name)) is not None
 
 
-def _add_key(connection: Connection, user: str, key: PublicKey, name: str, now: datetime) -> bool:
-    owner = connection.scalar(select(ssh_keys.c.user_name).where(ssh_keys.c.fingerprint == key.fingerprint))
-    if owner == user:
-        return False
-    if owner is not None:
-        raise EnrolmentError(f"the key {key.fingerprint} is {owner}'s: one key has one owner, nothing was added")
-    connection.execute(
-        insert(ssh_keys).values(
-            fingerprint=key.fingerprint,
-            user_name=user,
-            type=key.type,
-            blob=key.blob,
-            name=name,
-            source="operator",
-            created_at=now,
-        )
-    )
-    return True
+def add_key(connection: Connection, user: str, new: NewKey, policy: KeyPolicy, now: datetime) -> bool:
+    """Whether the key was not the user's before. Raises `EnrolmentError`; it names the owner: this is the operator."""
+    fingerprint = new.key.fingerprint
+    match register(connection, user, new, policy, now):
+        case None:
+            return True
+        case Refusal.OWN:
+            return False
+        case Refusal.TAKEN:
+            owner = owner_of(connection, fingerprint)
+            raise EnrolmentError(f"the key {fingerprint} is {owner}'s: one key has one owner, nothing was added")
+        case refusal:
+            raise EnrolmentError(f"the key {fingerprint}: {sentence(refusal, policy)} Nothing was added.")

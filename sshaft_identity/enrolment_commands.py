@@ -1,19 +1,24 @@
 """`sshaft identity user` and `key`: who may pass a challenge, and with which keys."""
 
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
 import click
+from cryptography import x509
 
 from sshaft.errors import InvalidKeyError
 from sshaft.public_key import PublicKey, parse
 from sshaft.text import printable
-from sshaft_identity.app_state import utc_now
+from sshaft_identity import attestation
+from sshaft_identity.app_state import rfc3339, utc_now
 from sshaft_identity.command_line import opened
 from sshaft_identity.errors import EnrolmentError
+from sshaft_identity.key_import import MAX_FILE, MAX_NAME, fetched, import_keys, read_records
+from sshaft_identity.registration import NewKey
 
-MAX_FILE = 1024 * 1024
-MAX_NAME = 200
+_READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.group()
@@ -45,7 +50,7 @@ def list_users(directory: Path) -> None:
 def remove_user(directory: Path, name: str) -> None:
     """Remove the user NAME and all their keys. Nobody can pass their pending challenges any more."""
     with opened(directory) as (store, _):
-        store.enrolment.remove_user(name)
+        store.enrolment.remove_user(name, utc_now())
 
 
 @user.command("unlock")
@@ -65,22 +70,62 @@ def key() -> None:
 
 @key.command("add")
 @click.argument("user_name", metavar="USER")
-@click.argument("file", type=click.File("r", encoding="utf-8", errors="replace"))
+@click.argument("file", type=click.File("r", encoding="utf-8", errors="replace"), required=False)
+@click.option(
+    "--from-url", metavar="URL", help="Fetch the keys there instead, e.g. https://git.example.org/alice.keys."
+)
+@click.option(
+    "--attestation", "attested_by", type=_READABLE, help="What ssh-keygen -O write-attestation=FILE wrote; one sk- key."
+)
+@click.option("--challenge", type=_READABLE, help="The FILE that was given to ssh-keygen -O challenge=FILE.")
 @click.pass_obj
-def add_key(directory: Path, user_name: str, file: TextIO) -> None:
+def add_key(
+    directory: Path,
+    user_name: str,
+    file: TextIO | None,
+    from_url: str | None,
+    attested_by: Path | None,
+    challenge: Path | None,
+) -> None:
     """Register every key of FILE for USER; `-` reads them from stdin.
 
     FILE is as ~/.ssh/id_ed25519.pub or an authorized_keys file without options. All keys are taken or none: a key
-    that belongs to somebody else, or a line that is no key, refuses the file.
+    that belongs to somebody else or that the key policy refuses, or a line that is no key, refuses the file.
     """
-    where = printable(getattr(file, "name", "<stdin>"))
-    text = file.read(MAX_FILE + 1)
+    if (file is None) == (from_url is None):
+        raise click.UsageError("Give either FILE or --from-url URL.")
+    if (attested_by is None) != (challenge is None):
+        raise click.UsageError("--attestation and --challenge come together.")
+    where = printable(getattr(file, "name", None) or from_url or "<stdin>")
+    text = fetched(from_url) if from_url is not None else _read(file, where)
+    keys = [NewKey(each, name) for each, name in keys_of(text, where)]
+    with opened(directory) as (store, settings):
+        now = utc_now()
+        if attested_by is not None and challenge is not None:
+            roots = settings.key_policy.roots(directory)
+            keys = [_attested(keys, attested_by.read_bytes(), challenge.read_bytes(), roots, now)]
+        added = store.enrolment.add_keys(user_name, keys, now, settings.key_policy)
+    for each in added:
+        click.echo(f"{each.fingerprint} {each.type}")
+
+
+def _read(file: TextIO | None, where: str) -> str:
+    text = "" if file is None else file.read(MAX_FILE + 1)
     if len(text) > MAX_FILE:
         raise EnrolmentError(f"{where} is larger than 1 MiB: no file of keys")
-    keys = keys_of(text, where)
-    with opened(directory) as (store, _):
-        for added in store.enrolment.add_keys(user_name, keys, utc_now()):
-            click.echo(f"{added.fingerprint} {added.type}")
+    return text
+
+
+def _attested(
+    keys: list[NewKey], data: bytes, challenge: bytes, roots: list[x509.Certificate], now: datetime
+) -> NewKey:
+    """The one key with what its attestation says. Raises `EnrolmentError`."""
+    if len(keys) != 1:
+        raise EnrolmentError(f"an attestation is of one key, and here are {len(keys)}")
+    try:
+        return replace(keys[0], attested=attestation.verified(data, keys[0].key, challenge, roots, now))
+    except attestation.AttestationError as error:
+        raise EnrolmentError(f"the attestation is refused: {error}") from None
 
 
 def keys_of(text: str, where: str) -> list[tuple[PublicKey, str]]:
@@ -97,14 +142,41 @@ def keys_of(text: str, where: str) -> list[tuple[PublicKey, str]]:
     return keys
 
 
+@key.command("import")
+@click.argument("file", type=click.File("r", encoding="utf-8", errors="replace"))
+@click.option("--format", "kind", type=click.Choice(["csv", "json"]), required=True)
+@click.option("--create-users", is_flag=True, help="Make the users that are not there yet.")
+@click.option("--dry-run", is_flag=True, help="Look and say what would be done; change nothing.")
+@click.pass_obj
+def import_file(directory: Path, file: TextIO, kind: str, create_users: bool, dry_run: bool) -> None:
+    """Register the keys of many people from FILE; `-` reads stdin.
+
+    CSV with a header line, or a JSON array of objects: user, authorized_key, and if wanted name and expires_at (RFC
+    3339). All are taken or none; every line that is not right is named.
+    """
+    where = printable(getattr(file, "name", "<stdin>"))
+    records = read_records(_read(file, where), kind, where)
+    with opened(directory) as (store, settings):
+        imported = import_keys(
+            store.database, records, utc_now(), settings.key_policy, create_users=create_users, dry_run=dry_run
+        )
+    for user_name in imported.users:
+        click.echo(f"user {user_name}")
+    for record in imported.keys:
+        click.echo(f"{record.new.key.fingerprint} {record.new.key.type} {record.user}")
+    if dry_run:
+        click.echo("Nothing was changed (--dry-run).", err=True)
+
+
 @key.command("list")
 @click.argument("user_name", metavar="[USER]", required=False)
 @click.pass_obj
 def list_keys(directory: Path, user_name: str | None) -> None:
-    """Print the keys of USER, or all: fingerprint, type, user, comment."""
+    """Print the keys of USER, or all: fingerprint, type, user, when it expires if it does, comment."""
     with opened(directory) as (store, _):
         for each in store.enrolment.keys(user_name):
-            click.echo(f"{each.key.fingerprint} {each.key.type} {each.user} {each.name}".rstrip())
+            end = "" if each.expires_at is None else f" expires={rfc3339(each.expires_at)}"
+            click.echo(f"{each.key.fingerprint} {each.key.type} {each.user}{end} {each.name}".rstrip())
 
 
 @key.command("remove")
@@ -113,4 +185,4 @@ def list_keys(directory: Path, user_name: str | None) -> None:
 def remove_key(directory: Path, fingerprint: str) -> None:
     """Remove the key with FINGERPRINT (SHA256:..., as `ssh-keygen -l` prints it)."""
     with opened(directory) as (store, _):
-        store.enrolment.remove_key(fingerprint)
+        store.enrolment.remove_key(fingerprint, utc_now())

@@ -30,6 +30,8 @@ def whole(value: object) -> object:
 UserName = Annotated[str, Field(pattern=USER_PATTERN)]
 Line = Annotated[str, AfterValidator(one_line)]
 Identifier = Annotated[str, Field(max_length=64)]
+FINGERPRINT_PATTERN = r"^SHA256:[A-Za-z0-9+/]{43}$"
+Fingerprint = Annotated[str, Field(pattern=FINGERPRINT_PATTERN)]
 Code = Annotated[str, Field(pattern="^[0-9]{1,16}$")]
 
 

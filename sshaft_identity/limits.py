@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import Connection, and_, case, delete, or_, select
+from sqlalchemy import Connection, and_, case, delete, literal, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from sshaft_identity.tables import failures
@@ -20,6 +20,9 @@ class Scope(StrEnum):
     USER = "user"
     CLIENT = "client"
     SOURCE = "source"
+    ENROL_SOURCE = "enrol-source"
+    ENROL_KEY = "enrol-key"
+    ENROL_ALL = "enrol-all"
 
 
 class Limits(BaseModel):
@@ -30,9 +33,13 @@ class Limits(BaseModel):
     user: int = Field(default=10, ge=1, le=100, description="NIST SP 800-63B-4 §3.2.2: 100 at most")
     source: int = Field(default=30, ge=1, description="the address that ssh came from")
     client: int = Field(default=1000, ge=1, description="the client whose challenges were tried")
+    enrol_source: int = Field(default=3, ge=1, description="enrolment codes from one address in 15 minutes")
+    enrol_key: int = Field(default=3, ge=1, description="enrolment codes with one key in 15 minutes")
+    enrol_all: int = Field(default=60, ge=1, description="enrolment codes from everybody in 15 minutes")
 
     def most(self, scope: Scope) -> int:
-        return {Scope.USER: self.user, Scope.SOURCE: self.source, Scope.CLIENT: self.client}[scope]
+        most: int = getattr(self, scope.name.lower())
+        return most
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +56,8 @@ class Subject:
 
 def subjects(user: str | None = None, source: str | None = None, clients: Iterable[str | None] = ()) -> list[Subject]:
     """In one order, so that two transactions never wait for each other's rows crosswise."""
-    named = [(Scope.USER, user), (Scope.SOURCE, source)]
-    named += [(Scope.CLIENT, each) for each in sorted({each for each in clients if each})]
-    return [Subject(scope, name) for scope, name in named if name]
+    named = {(Scope.USER, user), (Scope.SOURCE, source), *((Scope.CLIENT, each) for each in clients)}
+    return [Subject(scope, name) for scope, name in sorted((scope, name) for scope, name in named if name)]
 
 
 def locked_until(connection: Connection, those: Iterable[Subject], limits: Limits, now: datetime) -> datetime | None:
@@ -65,12 +71,13 @@ def locked_until(connection: Connection, those: Iterable[Subject], limits: Limit
     return max((row.ends_at for row in rows if row.times >= limits.most(Scope(row.scope))), default=None)
 
 
-def count(connection: Connection, those: Iterable[Subject], now: datetime) -> None:
+def count(connection: Connection, those: Iterable[Subject], now: datetime, window: timedelta = WINDOW) -> None:
     """One failure more for each."""
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    ends = literal(now + window, failures.c.ends_at.type)  # within CASE nothing else says of what type it is
     for subject in those:
         is_over = failures.c.ends_at <= now
-        new = insert(failures).values(**subject.key, times=1, ends_at=now + WINDOW)
+        new = insert(failures).values(**subject.key, times=1, ends_at=ends)
         connection.execute(
             new.on_conflict_do_update(
                 index_elements=[failures.c.scope, failures.c.subject],

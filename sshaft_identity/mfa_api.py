@@ -1,27 +1,33 @@
 """The sshd side's three calls: list the keys that may log in now, accept a challenge, reject one."""
 
 import re
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from sshaft.log import get_logger
+from sshaft_identity import enrolment_api
 from sshaft_identity.app_state import rfc3339, state_of
 from sshaft_identity.attempts import Attempt
 from sshaft_identity.challenge import Binding, Verdict
 from sshaft_identity.challenges import ListedKey
 from sshaft_identity.clients import Scope
 from sshaft_identity.codes import attempt_name
-from sshaft_identity.incoming import Code, Identifier, Line, Message, UserName, bearer_of, message_of
+from sshaft_identity.incoming import (
+    FINGERPRINT_PATTERN,
+    Code,
+    Fingerprint,
+    Identifier,
+    Line,
+    Message,
+    UserName,
+    bearer_of,
+    message_of,
+)
 from sshaft_identity.problem import ProblemError, problem
 from sshaft_identity.refusal import context_of, refused
-
-FINGERPRINT_PATTERN = r"^SHA256:[A-Za-z0-9+/]{43}$"
-
-Fingerprint = Annotated[str, Field(pattern=FINGERPRINT_PATTERN)]
 
 _EVENTS = {
     Verdict.ACCEPTED: "challenge.accepted",
@@ -56,6 +62,8 @@ async def list_keys(request: Request) -> Response:
     state = state_of(request)
     listed = await run_in_threadpool(state.store.challenges.listed, state.clock(), fingerprint)
     get_logger().debug("keys.listed", fingerprint=fingerprint, entries=len(listed))
+    if fingerprint is not None and not listed:
+        return JSONResponse(await enrolment_api.offer(state, fingerprint))
     return JSONResponse([entry(each) for each in listed])
 
 

@@ -15,14 +15,16 @@ from sshaft_identity import answers
 from sshaft_identity.app_state import state_of
 from sshaft_identity.challenge_api import OpenRequest, VerifyRequest
 from sshaft_identity.clients import Scope
-from sshaft_identity.incoming import LONGEST_WAIT
-from sshaft_identity.mfa_api import FINGERPRINT_PATTERN, AcceptRequest, RejectRequest
+from sshaft_identity.enrolment_api import InviteRequest, PresentRequest
+from sshaft_identity.incoming import FINGERPRINT_PATTERN, LONGEST_WAIT
+from sshaft_identity.mfa_api import AcceptRequest, RejectRequest
 from sshaft_identity.problem import status_of
 
 Parameter = dict[str, Any]
 
 UNDESCRIBED = {
     "/challenge/{page_token}": "a page",
+    "/enrol/{page_token}": "a page",
     "/openapi.json": "this description",
     "/metrics": "the text format of Prometheus",
 }
@@ -107,6 +109,47 @@ OPERATIONS = (
         scope=Scope.ACCEPT,
         body=RejectRequest,
         problems=("invalid_request", "no_challenge"),
+    ),
+    Operation(
+        "POST",
+        "/api/v1/mfa/ssh/enrol",
+        "presentKey",
+        "A key that nobody owns has signed, and its holder gave the code of an invitation.",
+        answers.PresentAnswer,
+        scope=Scope.ACCEPT,
+        body=PresentRequest,
+        problems=(
+            "invalid_request",
+            "invalid_code",
+            "key_refused",
+            "no_enrolment",
+            "already_presented",
+            "key_taken",
+            "already_registered",
+            "too_many_attempts",
+        ),
+    ),
+    Operation(
+        "POST",
+        "/api/v1/enrolments",
+        "invite",
+        "Invite a person to enrol a key.",
+        answers.InvitedAnswer,
+        status=201,
+        scope=Scope.ENROLMENTS,
+        body=InviteRequest,
+        problems=("invalid_request", "unknown_user"),
+        headers={"Location": "The enrolment's address."},
+    ),
+    Operation(
+        "GET",
+        "/api/v1/enrolments/{id}",
+        "getEnrolment",
+        "How it stands; with wait as soon as that changes.",
+        answers.EnrolmentAnswer,
+        scope=Scope.ENROLMENTS,
+        problems=("invalid_request", "no_enrolment"),
+        parameters=(_ID, _WAIT),
     ),
     Operation(
         "POST",
@@ -243,6 +286,7 @@ _SCOPES = {
     Scope.LIST: "list the keys that may log in",
     Scope.ACCEPT: "accept and reject challenges",
     Scope.CHALLENGES: "start logins",
+    Scope.ENROLMENTS: "invite people to enrol keys",
 }
 
 

@@ -15,7 +15,7 @@ from sshaft_identity.challenge import MAX_TRIES, Challenge, State
 from sshaft_identity.incoming import wait_of
 from sshaft_identity.problem import problem
 
-_templates = Environment(
+templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
     undefined=StrictUndefined,
@@ -101,7 +101,7 @@ def seconds_left(challenge: Challenge, state: AppState) -> int:
 def _html(status: int, **values: Any) -> Response:
     nonce = secrets.token_urlsafe(16)
     title, sentence = TEXTS[values["page_state"]]
-    html = _templates.get_template("challenge.html").render(
+    html = templates.get_template("challenge.html").render(
         nonce=nonce, title=title, sentence=sentence, texts=TEXTS, max_tries=MAX_TRIES, **values
     )
     policy = (

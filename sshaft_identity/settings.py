@@ -10,6 +10,7 @@ from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError, 
 from sshaft.errors import ConfigurationError
 from sshaft_identity.attempts import Rules
 from sshaft_identity.challenge import LONGEST, SHORTEST, AddressCheck
+from sshaft_identity.key_policy import KeyPolicy
 from sshaft_identity.limits import Limits
 
 SETTINGS_FILE = "identity.json"
@@ -39,6 +40,8 @@ class Settings(BaseModel):
     metrics_host: str | None = Field(default=None, description="where Prometheus asks, on a port of its own")
     metrics_port: int = Field(default=9464, ge=0, le=65535)
     metrics_token_file: str | None = Field(default=None, description="whoever has its token asks on the main port")
+    enrolment_over_ssh: bool = Field(default=True, description="`ssh mfa@host enrol CODE` with a key nobody owns")
+    key_policy: KeyPolicy = Field(default_factory=KeyPolicy)
     lifetime: int = Field(default=300, ge=int(SHORTEST.total_seconds()), le=int(LONGEST.total_seconds()))
 
     @field_validator("public_url")
@@ -67,6 +70,9 @@ class Settings(BaseModel):
 
     def page_url(self, page_token: str) -> str:
         return f"{self.base_url}/challenge/{page_token}"
+
+    def enrolment_url(self, page_token: str) -> str:
+        return f"{self.base_url}/enrol/{page_token}"
 
     def ssh_command(self, *words: str | None) -> str:
         """What the person runs; every part is of a kind that no shell takes for anything else."""

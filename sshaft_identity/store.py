@@ -11,6 +11,7 @@ from sshaft_identity.clients import Clients
 from sshaft_identity.codes import Codes
 from sshaft_identity.database import Database
 from sshaft_identity.enrolment import Enrolment
+from sshaft_identity.invitations import Invitations
 from sshaft_identity.signing_keys import SigningKeys
 
 
@@ -25,6 +26,7 @@ class Store:
         self.clients = Clients(self.database)
         self.challenges = Challenges(self.database, codes, rules or Rules())
         self.signing_keys = SigningKeys(self.database, codes.key)
+        self.invitations = Invitations(self.database, codes, (rules or Rules()).limits)
 
     def close(self) -> None:
         self.database.close()

@@ -163,6 +163,8 @@ enrolments = Table(
     Column("fingerprint", String(64)),
     Column("type", String(64)),
     Column("blob", LargeBinary),
+    Column("name", Text),
+    Column("source", String(16)),  # how possession was proven: ssh, signature
     Column("client_ip", Text),
     Index("ix_enrolments_state_expires_at", "state", "expires_at"),
 )

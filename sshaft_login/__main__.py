@@ -9,7 +9,7 @@ import sys
 
 from sshaft import agent_socket, event, exit_status
 from sshaft_login.sentences import about, sentence, told
-from sshaft_login.terminal import StopError, ask_code, confirm, read_wish, set_deadline, write
+from sshaft_login.terminal import ENROL, StopError, ask_code, confirm, read_wish, set_deadline, write
 
 PROGRAM = "sshaft-login"
 ANSWER_SECONDS = 20.0
@@ -20,9 +20,10 @@ Usage: sshaft-login --agent SOCKET --ticket T
        sshaft-login --config FILE --user USER
 
 The forced command of a key line that sshaft-keys printed. Takes the code from SSH_ORIGINAL_COMMAND (482913, "482 913"
-and 48-29-13 are the same code; "deny" rejects the login), asks for it where one is needed and none was given, reads the
-key that signed from SSH_USER_AUTH (sshd_config: ExposeAuthInfo yes), and reports the pass. Where the web login asks for
-a code from ssh, it prints one. Where browser and ssh come from different addresses it asks whether that is right.
+and 48-29-13 are the same code; "deny" rejects the login; "enrol 5821-7741" presents a key that is to be registered),
+asks for it where one is needed and none was given, reads the key that signed from SSH_USER_AUTH (sshd_config:
+ExposeAuthInfo yes), and reports the pass. Where the web login asks for a code from ssh, it prints one. Where browser
+and ssh come from different addresses it asks whether that is right.
 
   --agent SOCKET  report to the agent that listens there (/run/sshaft/login/agent.sock)
   --ticket T      the ticket that the agent wrote into the key line
@@ -72,19 +73,27 @@ def _main(arguments: list[str]) -> tuple[int, str]:
         )
         return sentence("misconfigured")
     fields = {"ticket": options["ticket"], "key_type": key[0], "key": key[1], "client_ip": client_ip}
+    return _report(options["agent"], fields, wish)
+
+
+def _report(agent: str, fields: dict[str, str], wish: str) -> tuple[int, str]:
+    if wish.startswith(ENROL):
+        from sshaft_login import enrolment  # noqa: PLC0415 - most logins do without
+
+        return enrolment.sentence(_ask(agent, ENROL, {**fields, "code": wish.removeprefix(ENROL) or ask_code()}))
     kind = "accept"
     if wish == "deny":
         kind = "reject"
     elif wish:
         fields["code"] = wish
-    answer = _ask(options["agent"], kind, fields)
+    answer = _ask(agent, kind, fields)
     if answer.get("state") == "code_required" and not wish:
         write(2, about(answer))
         fields["code"] = ask_code()
-        answer = _ask(options["agent"], kind, fields)
+        answer = _ask(agent, kind, fields)
     if answer.get("state") == "confirm_required":
-        confirm(about(answer), client_ip)
-        answer = _ask(options["agent"], kind, {**fields, "confirmed": "yes"})
+        confirm(about(answer), fields["client_ip"])
+        answer = _ask(agent, kind, {**fields, "confirmed": "yes"})
     return told(answer)
 
 

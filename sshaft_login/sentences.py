@@ -34,6 +34,11 @@ _SENTENCES = {
     "invalid_ticket": (exit_status.NO_PERMISSION, "This took too long or was used before. Run the ssh command again."),
     "wrong_key": (exit_status.NO_PERMISSION, "This connection used another key than it was opened for."),
     "no_denials": (exit_status.CONFIGURATION, "Denying is not possible here. Leave the login alone: it will expire."),
+    "not_registered": (
+        exit_status.NO_PERMISSION,
+        "This key is not registered. If another key of yours is: ssh -o IdentitiesOnly=yes -i THAT-KEY ...",
+    ),
+    "no_enrolments": (exit_status.CONFIGURATION, "Keys can't be registered here. Ask your administrators how."),
     "unavailable": (exit_status.UNAVAILABLE, "The login service can't be reached just now. Try again in a minute."),
     "misconfigured": (exit_status.CONFIGURATION, "This host is not set up for it. Tell your administrators."),
 }

@@ -11,11 +11,13 @@ from sshaft.errors import ConfigurationError, InvalidKeyError, SshaftError
 from sshaft.identity_client import Claim, IdentityClient, Outcome
 from sshaft.listing import Grant
 from sshaft_login.sentences import about, sentence, told
-from sshaft_login.terminal import ask_code, confirm, set_deadline, write
+from sshaft_login.terminal import ENROL, ask_code, confirm, set_deadline, write
 
 
 def run(path: str, user: str, wish: str, key: tuple[str, str] | None, client_ip: str) -> tuple[int, str]:
     """Exit status and sentence. `key` is missing where sshd has no ExposeAuthInfo, as in the original's set-up."""
+    if wish.startswith(ENROL):
+        return sentence("no_enrolments")
     request_id = secrets.token_hex(16)
     log.set_up("warning")
     try:

@@ -10,6 +10,7 @@ from sshaft_login.sentences import USAGE, sentence
 TYPING_SECONDS = 90.0
 """Below the ticket's two minutes."""
 MAX_CODE = 12
+ENROL = "enrol"
 
 
 class StopError(Exception):
@@ -21,8 +22,13 @@ class StopError(Exception):
 
 
 def read_wish(command: str) -> str:
-    """The digits of a code, `deny`, or nothing; anything else stops with the usage."""
+    """The digits of a code, `deny`, `enrol` with or without the digits of its code, or nothing; anything else stops
+    with the usage.
+    """
     wish = command.strip(" ")
+    first, _, code = wish.partition(" ")
+    if first == ENROL:
+        return ENROL + (read_code(code) or _stop(exit_status.USAGE, USAGE)) if code.strip(" ") else ENROL
     if wish in ("", "deny"):
         return wish
     return read_code(wish) or _stop(exit_status.USAGE, USAGE)

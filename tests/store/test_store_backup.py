@@ -123,9 +123,9 @@ def test_a_backup_shows_one_moment_while_others_write(store: Store, clock: Clock
     assert store.enrolment.users() == ["alice", "bob"]
 
 
-def test_a_database_with_rows_is_replaced_only_when_that_is_said(store: Store, file: Path) -> None:
+def test_a_database_with_rows_is_replaced_only_when_that_is_said(store: Store, file: Path, clock: Clock) -> None:
     before = content(store.database)
-    store.enrolment.remove_user("alice")
+    store.enrolment.remove_user("alice", clock())
     after = content(store.database)
     with pytest.raises(CopyError, match="not empty: it has rows in "):
         restore(store.database, file)
@@ -245,7 +245,7 @@ def test_replacing_asks_before_it_drops_anything(run: Callable[..., Result], tmp
     run("backup", file)
     run("user", "add", "alice")
     refused = run("restore", "--replace", file, stdin="n\n")
-    assert "Drop the 3 rows of the database" in refused.output  # two are of init
+    assert "Drop the 4 rows of the database" in refused.output  # two are of init
     assert refused.exit_code == 1
     assert run("user", "list").output == "alice\n"
     assert run("restore", "--replace", file, stdin="y\n").exit_code == 0

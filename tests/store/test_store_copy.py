@@ -56,7 +56,7 @@ def test_a_target_with_rows_is_left_as_it_is(store: Store, clock: Clock, tmp_pat
     fill(store, clock)
     with migrated(f"sqlite:///{tmp_path / 'target.db'}") as target:
         target.enrolment.add_user("zoe", clock())
-        with pytest.raises(CopyError, match="not empty: it has rows in users"):
+        with pytest.raises(CopyError, match=r"not empty: it has rows in .*users"):
             copying.copy(store.database, target.database, quietly)
         assert target.enrolment.users() == ["zoe"]
 

@@ -109,7 +109,7 @@ def test_a_lock_that_is_held_too_long_on_postgresql_is_told_and_nothing_is_lost(
 
         def remove() -> None:
             try:
-                on_postgresql.enrolment.remove_user("alice")
+                on_postgresql.enrolment.remove_user("alice", clock())
             except database.UNAVAILABLE as error:
                 failures.append(reason(error))
 

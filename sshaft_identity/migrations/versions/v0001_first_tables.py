@@ -188,6 +188,8 @@ def upgrade() -> None:
         sa.Column("fingerprint", sa.String(length=64)),
         sa.Column("type", sa.String(length=64)),
         sa.Column("blob", sa.LargeBinary()),
+        sa.Column("name", sa.Text()),
+        sa.Column("source", sa.String(length=16)),
         sa.Column("client_ip", sa.Text()),
         sa.ForeignKeyConstraint(["user_name"], ["users.name"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id"),

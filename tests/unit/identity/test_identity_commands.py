@@ -207,6 +207,7 @@ def test_a_ready_config_json_for_the_sshd_side_is_written_privately(run: Run, tm
         "mfa_list_endpoint": "https://id.example.org/api/v1/mfa/ssh/keys",
         "mfa_accept_endpoint": "https://id.example.org/api/v1/mfa/ssh/accept",
         "mfa_reject_endpoint": "https://id.example.org/api/v1/mfa/ssh/reject",
+        "mfa_enrol_endpoint": "https://id.example.org/api/v1/mfa/ssh/enrol",
         "login_path": "/opt/login",
     }
 

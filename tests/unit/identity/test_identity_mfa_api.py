@@ -1,13 +1,16 @@
 """List, accept and reject, as the sshd side calls them."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from fakes.public_keys import ed25519, sk_ed25519
 from unit.identity.running import Service, wrong
 
+from sshaft.public_key import parse
 from sshaft_identity.clients import Scope
+from sshaft_identity.registration import NewKey
 
 ALICES, BOBS, ALICES_TOKEN = ed25519("alice"), ed25519("bob"), sk_ed25519("alice")
 
@@ -245,7 +248,7 @@ def test_nobody_passes_the_challenge_of_a_user_that_does_not_exist(service: Serv
 
 def test_a_removed_user_passes_nothing(service: Service, alice: list[str]) -> None:
     opened = service.open()
-    service.store.enrolment.remove_user("alice")
+    service.store.enrolment.remove_user("alice", service.clock())
     assert service.keys(alice[0]) == []
     answer = service.accept(challenge=opened["id"], code=opened["code"], fingerprint=alice[0])
     assert answer.json()["error"] == "unknown_key"
@@ -383,3 +386,18 @@ def test_codes_never_reach_the_log(service: Service, alice: list[str]) -> None:
     for secret in (bad, opened["code"], opened["page_url"].rpartition("/")[2], *service.tokens.values()):
         assert f'"{secret}"' not in service.log.getvalue()
         assert secret not in service.log.getvalue() or len(secret) == 6
+
+
+def test_an_expired_key_is_neither_listed_nor_accepted(service: Service) -> None:
+    service.add_user("alice")
+    ends = service.clock() + timedelta(seconds=10)
+    key = parse(ed25519("a"))
+    service.store.enrolment.add_keys("alice", [NewKey(key, expires_at=ends)], service.clock())
+    opened = service.open()
+    assert service.keys(key.fingerprint) != []
+    assert service.keys() != []
+    service.clock.advance(10)
+    assert service.keys(key.fingerprint) == []
+    assert service.keys() == []
+    answer = service.accept(challenge=opened["id"], code=opened["code"], fingerprint=key.fingerprint)
+    assert (answer.status_code, answer.json()["error"]) == (403, "unknown_key")

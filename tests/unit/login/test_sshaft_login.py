@@ -12,6 +12,8 @@ from fakes import public_keys
 from fakes.unix_server import UnixServer
 
 from sshaft import messages
+from sshaft_identity.key_policy import Refusal
+from sshaft_login import enrolment
 from sshaft_login.sentences import sentence
 
 TOP = Path(__file__).parents[3]
@@ -449,3 +451,82 @@ def test_foreign_words_reach_the_terminal_escaped_and_cut(login: Login) -> None:
     assert status == 0
     assert len(out.splitlines()) == 2
     assert all(len(line) < 220 for line in out.splitlines())
+
+
+# --- enrolment
+
+PICTURE = "\n".join(["+--[ED25519 256]--+", *["|        .        |"] * 9, "+----[SHA256]-----+"])
+
+
+def enrolled(**fields: str) -> bytes:
+    return result(state="presented", fingerprint="SHA256:abc", randomart=PICTURE, reference="0" * 32, **fields)
+
+
+@pytest.mark.parametrize("command", ["enrol 58217741", "enrol 5821-7741", " enrol  5821 7741 "])
+def test_an_enrolment_code_is_presented_and_the_key_shown_for_comparison(login: Login, command: str) -> None:
+    with UnixServer(login.socket, enrolled()) as agent:
+        shown = f"Presented. Compare the fingerprint on the page and confirm there:\nSHA256:abc\n{PICTURE}\n"
+        assert login(command) == (0, shown, "")
+    fields = {"ticket": "tSecret-1", "key_type": TYPE, "key": ENCODED, "client_ip": "192.0.2.7", "code": "58217741"}
+    assert agent.asked == [("enrol", fields)]
+
+
+def test_enrol_alone_asks_for_the_code_first(login: Login) -> None:
+    with UnixServer(login.socket, enrolled()) as agent:
+        status, out, err = login("enrol", typed=b"5821-7741\n")
+    assert (status, out.startswith("Presented."), err) == (0, True, "Code: ")
+    assert [fields["code"] for _, fields in agent.asked] == ["58217741"]
+
+
+@pytest.mark.parametrize(
+    "command", ["enrol x", "enrol -1", "enrol 1234567890123", "enrol;id", "Enrol 1", "enrolment 1"]
+)
+def test_what_is_no_enrolment_is_told_the_usage(login: Login, command: str) -> None:
+    with UnixServer(login.socket, enrolled()) as agent:
+        status, _, err = login(command)
+    assert (status, err.startswith("Usage: ssh"), agent.asked) == (64, True, [])
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"state": "invalid_code"}, (1, "That is not the code of an open invitation.")),
+        ({"state": "no_enrolment"}, (2, "No invitation is open.")),
+        ({"state": "too_many_attempts"}, (4, "Too many wrong codes.")),
+        ({"state": "already_presented"}, (77, "Another key was presented")),
+        ({"state": "already_registered"}, (77, "This key is registered for you already.")),
+        ({"state": "key_taken"}, (77, "This key belongs to somebody else.")),
+        ({"state": "key_refused", "reason": "rsa_too_short"}, (77, "This RSA key is too short.")),
+        ({"state": "key_refused", "reason": "\x1b[2J"}, (77, "This key is not taken here.")),
+        ({"state": "invalid_ticket"}, (77, "This took too long or was used before.")),
+        ({"state": "unavailable", "reference": "ab" * 16}, (69, "The login service can't be reached just now.")),
+        ({"state": "\x1b[2J"}, (77, "The identity service refused.")),
+    ],
+)
+def test_each_end_of_an_enrolment_has_a_sentence(
+    login: Login, fields: dict[str, str], expected: tuple[int, str]
+) -> None:
+    with UnixServer(login.socket, result(**fields)):
+        status, out, err = login("enrol 58217741")
+    assert (status, out) == (expected[0], "")
+    assert err.startswith(expected[1])
+
+
+def test_a_picture_that_would_move_the_cursor_is_not_shown(login: Login) -> None:
+    with UnixServer(login.socket, result(state="presented", fingerprint="SHA256:abc", randomart="\x1b[2J")):
+        status, out, _ = login("enrol 58217741")
+    assert status == 0
+    assert "SHA256" not in out
+
+
+def test_a_key_that_nobody_owns_is_told_so(login: Login) -> None:
+    with UnixServer(login.socket, result(state="not_registered", reference="0" * 32)):
+        status, out, err = login("482913")
+    assert (status, out) == (77, "")
+    assert err.startswith("This key is not registered.")
+
+
+def test_every_reason_of_the_key_policy_has_its_own_sentence() -> None:
+    for reason in Refusal:
+        told = enrolment.sentence({"state": "key_refused", "reason": reason})
+        assert reason in (Refusal.TAKEN, Refusal.OWN) or told[1] != "This key is not taken here."

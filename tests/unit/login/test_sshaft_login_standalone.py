@@ -164,3 +164,9 @@ def test_hanging_service_is_given_up(
     assert status == 69
     assert err.startswith(UNAVAILABLE)
     assert time.monotonic() - began < 8
+
+
+@pytest.mark.parametrize("command", ["enrol", "enrol 58217741"])
+def test_enrolling_needs_an_agent(login: Login, identity: IdentityServer, command: str) -> None:
+    assert login(command) == (78, "", "Keys can't be registered here. Ask your administrators how.\n")
+    assert identity.calls == []

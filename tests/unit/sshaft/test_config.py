@@ -99,7 +99,15 @@ def test_https_is_taken_anywhere_and_http_on_loopback(write_config: WriteConfig,
 
 
 @pytest.mark.parametrize(
-    "key", ["token_endpoint", "mfa_list_endpoint", "mfa_accept_endpoint", "mfa_reject_endpoint", "proxy"]
+    "key",
+    [
+        "token_endpoint",
+        "mfa_list_endpoint",
+        "mfa_accept_endpoint",
+        "mfa_reject_endpoint",
+        "mfa_enrol_endpoint",
+        "proxy",
+    ],
 )
 @pytest.mark.parametrize(
     "address",
@@ -139,7 +147,7 @@ def test_https_is_taken_anywhere_and_http_on_loopback(write_config: WriteConfig,
     ],
 )  # fmt: skip
 def test_address_that_is_not_https_and_plain_is_refused(write_config: WriteConfig, key: str, address: object) -> None:
-    if address is None and key in ("mfa_reject_endpoint", "proxy"):
+    if address is None and key in ("mfa_reject_endpoint", "mfa_enrol_endpoint", "proxy"):
         return
     path = write_config(without(**{key: address}))
     line = refused(path)
@@ -158,7 +166,8 @@ def test_missing_key_is_named(write_config: WriteConfig, missing: str) -> None:
         ("Client_ID", "client_id"),
         ("token-endpoint", "token_endpoint"),
         ("token_endpoint_auth_methods", "token_endpoint_auth_method"),
-        ("mfa_deny_endpoint", "mfa_reject_endpoint"),
+        ("mfa_refuse_endpoint", "mfa_reject_endpoint"),
+        ("mfa_enroll_endpoint", "mfa_enrol_endpoint"),
         ("cafile", "ca_file"),
         ("login", "login_path"),
         ("", None),

@@ -391,3 +391,18 @@ def test_a_full_list_is_read_in_time_for_one_login(record_property: Callable[[st
     assert len(listing.parse(body, DEFAULT_TYPES).entries) == 10_000
     record_property("seconds", time.monotonic() - began)
     assert time.monotonic() - began < 8
+
+
+ENROL = json.loads((Path(__file__).parents[2] / "contract" / "enrol.json").read_text())
+
+
+@pytest.mark.parametrize("example", ENROL["offers"], ids=lambda example: example["name"])
+def test_offers_of_enrolment_are_read_as_the_contract_says(example: dict[str, Any]) -> None:
+    answer = read(*example["answer"])
+    expected = example["read"] and datetime.fromisoformat(example["read"])
+    assert (answer.enrolment_until, answer.entries, answer.left_out) == (expected, {}, {})
+
+
+def test_an_offer_is_nobodys_entry_and_takes_none_away() -> None:
+    answer = read(GOOD, {"enrolment": "open", "expires_at": "2026-11-22T12:15:00Z"} | GOOD)
+    assert len(list(answer.all())) == 1

@@ -1,0 +1,368 @@
+"""Invitations to register a key: opened for a person, answered by a key over ssh or by its signature, confirmed on the
+page.
+
+    open -> presented -> confirmed | refused        open, presented -> expired | cancelled
+
+Two things keep a stranger's key out. The code: 8 digits, found by the code alone, whoever brings it. And the page: a
+key that came with the code counts only after the person has compared its fingerprint there and confirmed.
+
+What guessing is worth. A wrong code cannot be told to belong to any one enrolment, and counting it against all of
+them would let a stranger end everybody's invitation. So wrong codes are counted where the guesser is: 3 from one
+address (one /64 of IPv6), 3 with one key, and, as addresses and keys are cheap, 60 in all, each within 15 minutes.
+After that presenting is refused unseen until the window ends. An enrolment lives 15 minutes, so it overlaps two
+windows and meets 120 guesses at the most: 120 / 10^8, one in 830,000. With N enrolments open all the time, a guesser
+who never rests hits one of them with 240 * N / 10^8 an hour: for N = 1 once in 47 years. A hit shows the guesser's key
+to a person who did not present it, and is over with "Not my key".
+
+The right code with a key that may not be taken (somebody else's, against the policy) counts against the enrolment: the
+third cancels it, so that an invitation is no way to ask about keys at length.
+"""
+
+import ipaddress
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, Row, case, delete, func, insert, select, update
+
+from sshaft.public_key import PublicKey
+from sshaft_identity import audit, limits
+from sshaft_identity.codes import ANONYMOUS_DIGITS, Codes, digest, new_page_token
+from sshaft_identity.database import Database
+from sshaft_identity.errors import EnrolmentError
+from sshaft_identity.key_policy import KeyPolicy, Refusal
+from sshaft_identity.limits import Limits, Scope, Subject
+from sshaft_identity.registration import NewKey, is_usable, lock_user, objection, register
+from sshaft_identity.tables import enrolments, ssh_keys
+
+SHORTEST, LONGEST = timedelta(seconds=60), timedelta(minutes=15)
+WINDOW = timedelta(minutes=15)
+MAX_TRIES = 3
+KEPT = timedelta(days=7)
+
+
+class State(StrEnum):
+    OPEN = "open"
+    PRESENTED = "presented"
+    CONFIRMED = "confirmed"
+    REFUSED = "refused"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+
+class Verdict(StrEnum):
+    """What became of a key that was presented or confirmed. But for the first two they name a problem on the wire."""
+
+    PRESENTED = "presented"
+    CONFIRMED = "confirmed"
+    INVALID_CODE = "invalid_code"
+    TOO_MANY = "too_many_attempts"
+    NONE = "no_enrolment"
+    ANOTHER = "already_presented"
+    TAKEN = "key_taken"
+    OWN = "already_registered"
+    REFUSED = "key_refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """One enrolment. `key` is there from `presented` on; `name` is what the key's file called it: foreign text."""
+
+    id: str
+    user: str
+    state: State
+    invited_by: str | None
+    created_at: datetime
+    expires_at: datetime
+    presented_at: datetime | None = None
+    key: PublicKey | None = None
+    name: str = ""
+    source: str | None = None
+    client_ip: str | None = None
+
+    def state_at(self, now: datetime) -> State:
+        over = self.state in (State.OPEN, State.PRESENTED) and self.expires_at <= now
+        return State.EXPIRED if over else self.state
+
+
+@dataclass(frozen=True, slots=True)
+class Invited:
+    """A new enrolment with what exists only now: its code and its page's token."""
+
+    invitation: Invitation
+    code: str = field(repr=False)
+    page_token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Presentation:
+    """A key whose holder has just proven to have it."""
+
+    key: PublicKey
+    client_ip: str | None = None
+    source: str = "ssh"
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    verdict: Verdict
+    invitation: Invitation | None = None
+    refusal: Refusal | None = None
+    retry_at: datetime | None = None
+
+
+class Invitations:
+    """One open enrolment a person; every step is one conditional UPDATE whose row count decides."""
+
+    def __init__(self, database: Database, codes: Codes, most: Limits) -> None:
+        self._database = database
+        self._codes = codes
+        self._limits = most
+
+    def open(self, user: str, now: datetime, lifetime: timedelta = LONGEST, invited_by: str | None = None) -> Invited:
+        """A new enrolment in place of the person's last one. Raises `EnrolmentError` where there is no such person."""
+        identifier = secrets.token_hex(16)
+        with self._database.write(alone="enrolment") as connection:
+            if not lock_user(connection, user):
+                raise EnrolmentError(f"there is no user {user}: `sshaft identity user add {user}` makes one")
+            _sweep(connection, now)
+            _end(connection, enrolments.c.user_name == user, State.CANCELLED)
+            page_token, code = self._fresh_code(connection)
+            ends = now + min(max(lifetime, SHORTEST), LONGEST)
+            connection.execute(
+                insert(enrolments).values(
+                    id=identifier,
+                    user_name=user,
+                    state=State.OPEN,
+                    tries=0,
+                    code_index=self._index(code),
+                    page_hash=digest(page_token),
+                    invited_by=invited_by,
+                    created_at=now,
+                    expires_at=ends,
+                )
+            )
+            audit.record(
+                connection,
+                "enrolment.opened",
+                now,
+                user=user,
+                enrolment=identifier,
+                invited_by=invited_by or "operator",
+            )
+        return Invited(Invitation(identifier, user, State.OPEN, invited_by, now, ends), code, page_token)
+
+    def _fresh_code(self, connection: Connection) -> tuple[str, str]:
+        while True:
+            page_token = new_page_token()
+            code = self.code_of(page_token)
+            same = select(enrolments.c.id).where(_is_alive, enrolments.c.code_index == self._index(code))
+            if connection.scalar(same) is None:
+                return page_token, code
+
+    def code_of(self, page_token: str) -> str:
+        return self._codes.of_page(page_token, ANONYMOUS_DIGITS)
+
+    def _index(self, code: str) -> str:
+        return self._codes.index(f"enrol {code}")
+
+    def open_until(self, now: datetime, fingerprint: str) -> datetime | None:
+        """The end of the last open enrolment, if any is open and nobody has the key: an expired one may be renewed."""
+        latest = select(func.max(enrolments.c.expires_at)).where(
+            enrolments.c.state == State.OPEN, enrolments.c.expires_at > now
+        )
+        with self._database.read() as connection:
+            ends: datetime | None = connection.scalar(latest)
+            owned = select(ssh_keys.c.user_name).where(ssh_keys.c.fingerprint == fingerprint, is_usable(now))
+            return None if ends is None or connection.scalar(owned) is not None else ends
+
+    def get(self, identifier: str) -> Invitation | None:
+        with self._database.read() as connection:
+            return _one(connection, enrolments.c.id == identifier)
+
+    def of_page(self, page_token: str) -> Invitation | None:
+        with self._database.read() as connection:
+            return _one(connection, enrolments.c.page_hash == digest(page_token))
+
+    def present(self, code: str, what: Presentation, now: datetime, policy: KeyPolicy) -> Outcome:
+        """A key with a code, over ssh. Alone: two that try at once must not both find the count below its limit."""
+        with self._database.write(alone="enrolment") as connection:
+            if connection.scalar(select(enrolments.c.id).where(_is_alive, enrolments.c.expires_at > now)) is None:
+                return Outcome(Verdict.NONE)
+            whose = _counted(what)
+            retry_at = limits.locked_until(connection, whose, self._limits, now)
+            if retry_at is not None:
+                return Outcome(Verdict.TOO_MANY, retry_at=retry_at)
+            found = _one(
+                connection, _is_alive & (enrolments.c.expires_at > now) & (enrolments.c.code_index == self._index(code))
+            )
+            if found is None:
+                limits.count(connection, whose, now, WINDOW)
+                self._record_wrong(connection, whose, what, now)
+                return Outcome(Verdict.INVALID_CODE)
+            return _present(connection, found, what, now, policy)
+
+    def _record_wrong(self, connection: Connection, whose: list[Subject], what: Presentation, now: datetime) -> None:
+        audit.record(connection, "enrolment.wrong_code", now, user=None, **_facts(what))
+        everybody = [subject for subject in whose if subject.scope is Scope.ENROL_ALL]
+        if limits.locked_until(connection, everybody, self._limits, now) is not None:
+            audit.record(connection, "enrolment.locked", now, user=None, **_facts(what))
+
+    def present_signed(self, page_token: str, what: Presentation, now: datetime, policy: KeyPolicy) -> Outcome:
+        """A key with a signature over the text of this page, which is the enrolment's."""
+        with self._database.write(alone="enrolment") as connection:
+            found = _one(connection, _is_alive & (enrolments.c.page_hash == digest(page_token)))
+            if found is None or found.expires_at <= now:
+                return Outcome(Verdict.NONE)
+            return _present(connection, found, what, now, policy)
+
+    def confirm(
+        self, page_token: str, fingerprint: str, now: datetime, policy: KeyPolicy, attested: str | None = None
+    ) -> Outcome:
+        """The person says that the key is theirs: from now on it is. `fingerprint` is what their page showed."""
+        with self._database.write(alone="enrolment") as connection:
+            mine = enrolments.c.page_hash == digest(page_token), enrolments.c.fingerprint == fingerprint
+            found = _one(connection, *mine)
+            if found is None or found.key is None or not lock_user(connection, found.user):
+                return Outcome(Verdict.NONE)
+            presented = enrolments.c.state == State.PRESENTED, enrolments.c.expires_at > now
+            confirmed = update(enrolments).where(*mine, *presented).values(state=State.CONFIRMED)
+            if connection.execute(confirmed).rowcount != 1:
+                return Outcome(Verdict.NONE, found)
+            new = NewKey(found.key, found.name, found.source or "ssh", attested)
+            refusal = register(connection, found.user, new, policy, now)
+            if refusal is not None:
+                connection.execute(update(enrolments).where(*mine).values(state=State.PRESENTED))
+                return Outcome(_verdict(refusal), found, refusal)
+            return Outcome(Verdict.CONFIRMED, found)
+
+    def refuse(self, page_token: str, now: datetime) -> bool:
+        """The person says that the presented key is not theirs. Whether it was presented and is refused now."""
+        mine = enrolments.c.page_hash == digest(page_token)
+        with self._database.write(alone="enrolment") as connection:
+            refused = update(enrolments).where(mine, enrolments.c.state == State.PRESENTED)
+            if connection.execute(refused.values(state=State.REFUSED)).rowcount != 1:
+                return False
+            found = _one(connection, mine)
+            assert found is not None  # noqa: S101 - it was just changed
+            assert found.key is not None  # noqa: S101 - presented
+            what = Presentation(found.key, found.client_ip, found.source or "ssh")
+            _record(connection, "enrolment.refused", found, what, now, reason="not_my_key")
+            return True
+
+    def cancel(self, user: str, now: datetime) -> bool:
+        """Whether there was an enrolment of this person to end."""
+        with self._database.write(alone="enrolment") as connection:
+            _sweep(connection, now)
+            ended = _end(connection, enrolments.c.user_name == user, State.CANCELLED)
+            if ended:
+                audit.record(connection, "enrolment.cancelled", now, user=user)
+            return ended
+
+
+_is_alive = enrolments.c.state.in_([State.OPEN, State.PRESENTED])
+
+
+def _present(
+    connection: Connection, found: Invitation, what: Presentation, now: datetime, policy: KeyPolicy
+) -> Outcome:
+    """The right enrolment and a proven key: may it have it?"""
+    if found.state is State.PRESENTED:
+        if found.key == what.key:  # the same once more: an answer that got lost
+            return Outcome(Verdict.PRESENTED, found)
+        _record(connection, "enrolment.refused", found, what, now, reason=Verdict.ANOTHER)
+        return Outcome(Verdict.ANOTHER, found)
+    # an attestation comes with the confirmation
+    refusal = objection(connection, found.user, what.key, policy, now, attested=True)
+    mine = enrolments.c.id == found.id, enrolments.c.state == State.OPEN
+    if refusal is not None:
+        state = case((enrolments.c.tries + 1 >= MAX_TRIES, State.CANCELLED), else_=enrolments.c.state)
+        connection.execute(update(enrolments).where(*mine).values(tries=enrolments.c.tries + 1, state=state))
+        _record(connection, "enrolment.refused", found, what, now, reason=refusal)
+        return Outcome(_verdict(refusal), found, refusal)
+    values = {"fingerprint": what.key.fingerprint, "type": what.key.type, "blob": what.key.blob}
+    presented = update(enrolments).where(*mine, enrolments.c.expires_at > now)
+    result = connection.execute(
+        presented.values(
+            state=State.PRESENTED,
+            presented_at=now,
+            name=what.name,
+            source=what.source,
+            client_ip=what.client_ip,
+            **values,
+        )
+    )
+    if result.rowcount != 1:
+        return Outcome(Verdict.NONE, found)
+    _record(connection, "enrolment.presented", found, what, now)
+    return Outcome(Verdict.PRESENTED, found)
+
+
+def _verdict(refusal: Refusal) -> Verdict:
+    return {Refusal.TAKEN: Verdict.TAKEN, Refusal.OWN: Verdict.OWN}.get(refusal, Verdict.REFUSED)
+
+
+def _counted(what: Presentation) -> list[Subject]:
+    """In the one order of `limits`."""
+    subjects = [Subject(Scope.ENROL_ALL, "all"), Subject(Scope.ENROL_KEY, what.key.fingerprint)]
+    if what.client_ip:
+        subjects.append(Subject(Scope.ENROL_SOURCE, source_of(what.client_ip)))
+    return subjects
+
+
+def source_of(client_ip: str) -> str:
+    """Whom an address stands for: an IPv6 host has a whole /64 to choose from."""
+    try:
+        address = ipaddress.ip_address(client_ip.partition("%")[0])
+    except ValueError:
+        return client_ip
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((address, 64), strict=False))
+
+
+def _record(
+    connection: Connection, event: str, found: Invitation, what: Presentation, now: datetime, reason: str | None = None
+) -> None:
+    audit.record(connection, event, now, user=found.user, enrolment=found.id, reason=reason, **_facts(what))
+
+
+def _facts(what: Presentation) -> dict[str, str | None]:
+    facts = {"fingerprint": what.key.fingerprint, "key_type": what.key.type}
+    return {**facts, "source": what.source, "client_ip": what.client_ip}
+
+
+def _end(connection: Connection, condition: Any, state: State) -> bool:
+    return connection.execute(update(enrolments).where(_is_alive, condition).values(state=state)).rowcount > 0
+
+
+def _sweep(connection: Connection, now: datetime) -> None:
+    """Write down what time has decided, and forget what nobody asks after any more."""
+    _end(connection, enrolments.c.expires_at <= now, State.EXPIRED)
+    connection.execute(delete(enrolments).where(enrolments.c.created_at <= now - KEPT))
+
+
+def _one(connection: Connection, *conditions: Any) -> Invitation | None:
+    rows = connection.execute(select(enrolments).where(*conditions).order_by(enrolments.c.state)).all()
+    return next(map(_invitation, rows), None)  # "open" before "presented"
+
+
+def _invitation(row: Row[Any]) -> Invitation:
+    return Invitation(
+        id=row.id,
+        user=row.user_name,
+        state=State(row.state),
+        invited_by=row.invited_by,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        presented_at=row.presented_at,
+        key=None if row.blob is None else PublicKey(row.type, row.blob),
+        name=row.name or "",
+        source=row.source,
+        client_ip=row.client_ip,
+    )

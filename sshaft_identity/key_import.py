@@ -1,0 +1,164 @@
+"""Keys of many people at once, from a file or an address that the operator names: read whole, then taken whole."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+
+from sshaft.config import Url
+from sshaft.deadline import Deadline
+from sshaft.errors import InvalidKeyError
+from sshaft.http_client import HttpClient
+from sshaft.public_key import parse
+from sshaft.text import printable
+from sshaft_identity.database import Database
+from sshaft_identity.enrolment import USER_PATTERN, add_key, make_user
+from sshaft_identity.errors import EnrolmentError
+from sshaft_identity.key_policy import KeyPolicy
+from sshaft_identity.registration import NewKey, lock_user
+from sshaft_identity.settings import first_fault
+
+MAX_FILE = 1024 * 1024
+MAX_NAME = 200
+MAX_NAMED = 20
+FETCH_SECONDS = 10.0
+
+
+class _Line(BaseModel):
+    """One person's key as the file has it. A column that we do not know may hold what we would have to heed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    user: str = Field(pattern=USER_PATTERN)
+    authorized_key: str
+    name: str | None = None
+    expires_at: AwareDatetime | None = None
+
+    @field_validator("name", "expires_at", mode="before")
+    @classmethod
+    def _empty_is_absent(cls, value: Any) -> Any:
+        return None if value == "" else value
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    where: str
+    user: str
+    new: NewKey
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What was new: users and keys."""
+
+    users: tuple[str, ...]
+    keys: tuple[Record, ...]
+
+
+def fetched(url: str) -> str:
+    """The text at an https address (http to loopback only). Raises `EnrolmentError` or `IdentityServiceError`."""
+    try:
+        TypeAdapter(Url).validate_python(url)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise EnrolmentError(f"the address {printable(url)} {reason}") from None
+    client = HttpClient(max_answer=MAX_FILE)
+    try:
+        answer = client.send("GET", url, Deadline.after(FETCH_SECONDS), headers={"Accept": "text/plain"})
+    finally:
+        client.close()
+    if answer.status != 200:
+        raise EnrolmentError(f"{printable(url)} answered {answer.status}: nothing was added")
+    return answer.body.decode("utf-8", "replace")
+
+
+def read_records(text: str, kind: str, where: str) -> list[Record]:
+    """The records of a CSV or JSON file. Raises `EnrolmentError` that names every bad line."""
+    faults, records = [], []
+    for place, item in _csv(text, where) if kind == "csv" else _json(text, where):
+        try:
+            line = _Line.model_validate(item)
+            key = parse(line.authorized_key)
+        except ValidationError as error:
+            faults.append(f"{place}: {first_fault(error)}")
+        except InvalidKeyError as error:
+            faults.append(f"{place}: authorized_key: {error}")
+        else:
+            comment = " ".join(line.authorized_key.split()[2:]) if line.name is None else line.name
+            ends = None if line.expires_at is None else line.expires_at.astimezone(UTC)
+            new = NewKey(key, printable(comment, MAX_NAME), "import", expires_at=ends)
+            records.append(Record(place, line.user, new))
+    _stop(faults)
+    if not records:
+        raise EnrolmentError(f"{where} holds no key")
+    return records
+
+
+def _csv(text: str, where: str) -> Iterator[tuple[str, Any]]:
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    try:
+        missing = {"user", "authorized_key"} - set(reader.fieldnames or ())
+        if missing:
+            raise EnrolmentError(f"{where}, line 1: the header lacks {' and '.join(sorted(missing))}")
+        for row in reader:
+            # what is beyond the header stands under None, what is missing is None
+            extra = {"more than the header": ""} if None in row else {}
+            yield f"line {reader.line_num}", {n: v for n, v in row.items() if n is not None and v is not None} | extra
+    except csv.Error as error:
+        raise EnrolmentError(f"{where}, line {reader.line_num}: not CSV: {error}") from None
+
+
+def _json(text: str, where: str) -> Iterator[tuple[str, Any]]:
+    try:
+        items = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise EnrolmentError(f"{where} is not JSON: {printable(str(error))}") from None
+    if not isinstance(items, list):
+        raise EnrolmentError(f"{where} is not a JSON array")
+    for number, item in enumerate(items, 1):
+        yield f"entry {number}", item
+
+
+def import_keys(
+    database: Database,
+    records: Sequence[Record],
+    now: datetime,
+    policy: KeyPolicy,
+    *,
+    create_users: bool = False,
+    dry_run: bool = False,
+) -> Imported:
+    """Register all of them in one transaction, or none. Raises `EnrolmentError` that names every refused line."""
+    faults: list[str] = []
+    users: list[str] = []
+    keys: list[Record] = []
+    with database.write(alone="enrolment") as connection:
+        # in one order, so that two transactions never wait for each other's rows crosswise
+        known = {name: lock_user(connection, name) for name in sorted({record.user for record in records})}
+        for name in [name for name, is_there in known.items() if not is_there and create_users]:
+            make_user(connection, name, now)
+            users.append(name)
+        for record in records:
+            if not known[record.user] and not create_users:
+                faults.append(f"{record.where}: there is no user {record.user} (--create-users makes them)")
+                continue
+            try:
+                if add_key(connection, record.user, record.new, policy, now):
+                    keys.append(record)
+            except EnrolmentError as error:
+                faults.append(f"{record.where}: {str(error).removesuffix(', nothing was added')}")
+        _stop(faults)
+        if dry_run:
+            connection.rollback()
+    return Imported(tuple(users), tuple(keys))
+
+
+def _stop(faults: list[str]) -> None:
+    if faults:
+        more = f"; and {len(faults) - MAX_NAMED} more" if len(faults) > MAX_NAMED else ""
+        raise EnrolmentError(f"nothing was imported: {'; '.join(faults[:MAX_NAMED])}{more}")

@@ -1,0 +1,104 @@
+"""Which keys may be registered: one judgement for every way in (ssh, signature, operator, import)."""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+
+from cryptography import x509
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from sshaft.errors import ConfigurationError
+from sshaft.public_key import DEFAULT_TYPES, MAX_RSA_BITS, MIN_RSA_BITS, SK_TYPES, PublicKey
+from sshaft.randomart import bits
+from sshaft_identity.attestation import load_roots
+
+
+class Refusal(StrEnum):
+    """Why a key is not registered. The values stand on the wire, in logs and in the audit log."""
+
+    TYPE = "type_not_allowed"
+    RSA_BITS = "rsa_too_short"
+    SECURITY_KEY = "security_key_required"
+    ATTESTATION = "attestation_required"
+    TOO_MANY = "too_many_keys"
+    TAKEN = "key_taken"
+    OWN = "already_registered"
+
+
+class KeyPolicy(BaseModel):
+    """`key_policy` in identity.json. It judges new keys; what is registered stays."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    allowed_types: tuple[str, ...] = Field(default=DEFAULT_TYPES, min_length=1)
+    # As sshd's RequiredRSASize in our sshd_config: a key that may register must be able to log in, and the other way.
+    rsa_bits: int = Field(default=MIN_RSA_BITS, ge=MIN_RSA_BITS, le=MAX_RSA_BITS)
+    security_keys_only: bool = False
+    require_attestation: bool = False
+    attestation_roots: str | None = Field(default=None, description="PEM file of the makers' certificates")
+    lifetime_days: int | None = Field(default=None, ge=1, le=3650)
+    most_per_user: int | None = Field(default=None, ge=1, le=1000)
+
+    @field_validator("allowed_types")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            if each not in DEFAULT_TYPES:
+                raise ValueError(f"{each!r} is none of {', '.join(DEFAULT_TYPES)}")
+        return value
+
+    @model_validator(mode="after")
+    def _can_be_met(self) -> "KeyPolicy":
+        if self.require_attestation and self.attestation_roots is None:
+            raise ValueError("require_attestation needs attestation_roots")
+        if self.wants_security_keys and not set(self.allowed_types) & set(SK_TYPES):
+            raise ValueError("security keys are required and none of their types is in allowed_types")
+        return self
+
+    @property
+    def wants_security_keys(self) -> bool:
+        return self.security_keys_only or self.require_attestation
+
+    def ends(self, now: datetime) -> datetime | None:
+        """When a key that is registered now expires."""
+        return None if self.lifetime_days is None else now + timedelta(days=self.lifetime_days)
+
+    def roots(self, directory: Path) -> list[x509.Certificate]:
+        """The certificates of `attestation_roots`; a relative path begins at the service's directory."""
+        if self.attestation_roots is None:
+            return []
+        path = directory / self.attestation_roots
+        try:
+            return load_roots(path.read_bytes())
+        except OSError as error:
+            raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+        except ValueError as error:
+            raise ConfigurationError(f"{path} holds no PEM certificates") from error
+
+
+def judge(key: PublicKey, policy: KeyPolicy, *, attested: bool = False, registered: int = 0) -> Refusal | None:
+    """Why `key` may not become one more of a person who has `registered` keys; None: it may."""
+    if policy.wants_security_keys and not key.is_security_key:
+        return Refusal.SECURITY_KEY
+    if key.type not in policy.allowed_types:
+        return Refusal.TYPE
+    if key.type == "ssh-rsa" and bits(key) < policy.rsa_bits:
+        return Refusal.RSA_BITS
+    if policy.require_attestation and not attested:
+        return Refusal.ATTESTATION
+    if policy.most_per_user is not None and registered >= policy.most_per_user:
+        return Refusal.TOO_MANY
+    return None
+
+
+def sentence(refusal: Refusal, policy: KeyPolicy) -> str:
+    """For the person on the page and the operator at the terminal."""
+    return {
+        Refusal.TYPE: f"Keys of this type are not taken here. Taken are: {', '.join(policy.allowed_types)}.",
+        Refusal.RSA_BITS: f"This RSA key is too short: {policy.rsa_bits} bits or more are needed.",
+        Refusal.SECURITY_KEY: "Only security keys (ssh-keygen -t ed25519-sk) are taken here.",
+        Refusal.ATTESTATION: "Only security keys with an attestation of their maker are taken here.",
+        Refusal.TOO_MANY: f"Not more than {policy.most_per_user} keys a person are kept. Remove one first.",
+        Refusal.TAKEN: "This key belongs to somebody else. One key belongs to one person.",
+        Refusal.OWN: "This key is registered already.",
+    }[refusal]

@@ -1,0 +1,40 @@
+"""What the person reads who presents a key for registration (`ssh mfa@host enrol 5821-7741`). Built-in modules only."""
+
+from sshaft import exit_status
+from sshaft_login import sentences
+
+_SENTENCES = {
+    "invalid_code": (exit_status.WRONG_CODE, "That is not the code of an open invitation."),
+    "no_enrolment": (exit_status.NO_LOGIN, "No invitation is open. Ask for a new one."),
+    "too_many_attempts": (exit_status.TOO_MANY, "Too many wrong codes. Try again in 15 minutes."),
+    "already_presented": (
+        exit_status.NO_PERMISSION,
+        "Another key was presented for this invitation. Look at its page; if that key is not yours, refuse it there.",
+    ),
+    "already_registered": (exit_status.NO_PERMISSION, "This key is registered for you already. Nothing was changed."),
+    "key_taken": (
+        exit_status.NO_PERMISSION,
+        "This key belongs to somebody else. One key belongs to one person: present another one.",
+    ),
+}
+_REASONS = {
+    "type_not_allowed": "Keys of this type are not taken here.",
+    "rsa_too_short": "This RSA key is too short. Present a longer one, or an Ed25519 key.",
+    "security_key_required": "Only security keys (ssh-keygen -t ed25519-sk) are taken here.",
+    "attestation_required": "Only security keys with an attestation are taken here. The page says how.",
+    "too_many_keys": "You have as many keys as a person may have. Remove one first.",
+}
+
+
+def sentence(answer: dict[str, str]) -> tuple[int, str]:
+    """Exit status and text. An unknown state is a no."""
+    state = answer.get("state", "")
+    if state == "presented":
+        picture = f"{answer.get('fingerprint', '')}\n{answer.get('randomart', '')}"
+        if not all(c == "\n" or " " <= c <= "~" for c in picture):
+            picture = ""
+        return exit_status.OK, f"Presented. Compare the fingerprint on the page and confirm there:\n{picture}"
+    if state == "key_refused":
+        reason = _REASONS.get(answer.get("reason", ""), "This key is not taken here.")
+        return exit_status.NO_PERMISSION, reason
+    return _SENTENCES.get(state) or sentences.sentence(state, reference=answer.get("reference", ""))

@@ -1,0 +1,427 @@
+"""Invitations in the database: who may present, who may confirm, and what guessing is worth. Attacks first."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from fakes import public_keys
+from sqlalchemy import select
+from unit.identity.running import Clock
+
+from sshaft.public_key import PublicKey, parse
+from sshaft_identity.errors import EnrolmentError
+from sshaft_identity.invitations import (
+    KEPT,
+    LONGEST,
+    Invitations,
+    Invited,
+    Outcome,
+    Presentation,
+    State,
+    Verdict,
+    source_of,
+)
+from sshaft_identity.key_policy import KeyPolicy, Refusal
+from sshaft_identity.registration import NewKey
+from sshaft_identity.store import Store
+from sshaft_identity.tables import audit_events
+
+OPEN = KeyPolicy()
+
+
+def key(seed: str) -> PublicKey:
+    return parse(public_keys.ed25519(seed))
+
+
+class Place:
+    """What a test says most."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self.store = store
+        self.clock = clock
+        self.invitations: Invitations = store.invitations
+        for name in ("alice", "bob"):
+            store.enrolment.add_user(name, clock())
+
+    def open(self, user: str = "alice", **more: Any) -> Invited:
+        return self.invitations.open(user, self.clock(), **more)
+
+    def present(self, code: str, seed: str = "new", ip: str | None = "192.0.2.1", policy: KeyPolicy = OPEN) -> Outcome:
+        return self.invitations.present(code, Presentation(key(seed), ip), self.clock(), policy)
+
+    def confirm(self, invited: Invited, seed: str = "new", policy: KeyPolicy = OPEN, **more: Any) -> Outcome:
+        return self.invitations.confirm(invited.page_token, key(seed).fingerprint, self.clock(), policy, **more)
+
+    def state(self, invited: Invited) -> State:
+        found = self.invitations.of_page(invited.page_token)
+        assert found
+        return found.state_at(self.clock())
+
+    def owners(self) -> dict[str, str]:
+        return {each.key.fingerprint: each.user for each in self.store.enrolment.keys(None)}
+
+    def audited(self, event: str) -> list[dict[str, Any]]:
+        query = select(audit_events).where(audit_events.c.event == event).order_by(audit_events.c.id)
+        with self.store.database.read() as connection:
+            return [json.loads(row.facts) | {"user": row.user_name} for row in connection.execute(query)]
+
+
+@pytest.fixture
+def place(store: Store, clock: Clock) -> Place:
+    return Place(store, clock)
+
+
+def wrong(code: str, by: int = 1) -> str:
+    return f"{(int(code) + by) % 10**8:08}"
+
+
+# --- guessing
+
+
+def test_the_fourth_code_of_one_address_is_not_looked_at_whatever_its_key(place: Place) -> None:
+    invited = place.open()
+    for number in range(3):
+        assert place.present(wrong(invited.code, number + 1), f"key-{number}").verdict is Verdict.INVALID_CODE
+    outcome = place.present(invited.code, "key-9")
+    assert outcome.verdict is Verdict.TOO_MANY
+    assert outcome.retry_at == place.clock() + timedelta(minutes=15)
+    assert place.state(invited) is State.OPEN
+
+
+def test_the_fourth_code_of_one_key_is_not_looked_at_whatever_its_address(place: Place) -> None:
+    invited = place.open()
+    for number in range(3):
+        assert place.present(wrong(invited.code), "one", f"192.0.2.{number}").verdict is Verdict.INVALID_CODE
+    assert place.present(invited.code, "one", "198.51.100.1").verdict is Verdict.TOO_MANY
+
+
+def test_many_keys_from_many_addresses_meet_the_ceiling_of_all(place: Place) -> None:
+    invited = place.open()
+    for number in range(60):
+        code = wrong(invited.code, number + 1)
+        assert place.present(code, f"key-{number}", f"192.0.2.{number}").verdict is Verdict.INVALID_CODE
+    assert place.present(invited.code, "fresh", "198.51.100.1").verdict is Verdict.TOO_MANY
+    assert len(place.audited("enrolment.locked")) == 1
+    place.clock.advance(15 * 60)
+    assert place.present(place.open().code, "fresh", "198.51.100.1").verdict is Verdict.PRESENTED
+
+
+def test_an_unknown_address_is_counted_by_key_and_by_all(place: Place) -> None:
+    invited = place.open()
+    for _ in range(3):
+        place.present(wrong(invited.code), "one", None)
+    assert place.present(invited.code, "one", None).verdict is Verdict.TOO_MANY
+    assert place.present(invited.code, "two", None).verdict is Verdict.PRESENTED
+
+
+def test_wrong_codes_end_nobodys_invitation_and_a_new_one_resets_nothing(place: Place) -> None:
+    invited = place.open("bob")
+    for number in range(3):
+        place.present(wrong(invited.code), f"key-{number}")
+    assert place.state(invited) is State.OPEN
+    again = place.open("bob")
+    assert place.present(again.code).verdict is Verdict.TOO_MANY
+    assert place.present(again.code, ip="198.51.100.1").verdict is Verdict.PRESENTED
+
+
+def test_after_its_window_a_source_may_try_again(place: Place) -> None:
+    for number in range(3):
+        place.present(wrong(place.open().code), f"key-{number}")
+    place.clock.advance(15 * 60 - 1)
+    assert place.present(place.open().code).verdict is Verdict.TOO_MANY
+    place.clock.advance(1)
+    assert place.present(place.open().code).verdict is Verdict.PRESENTED
+
+
+def test_a_second_window_counts_anew_and_ends_too(place: Place) -> None:
+    for _ in range(3):
+        for number in range(3):
+            assert place.present(wrong(place.open().code), f"key-{number}").verdict is Verdict.INVALID_CODE
+        outcome = place.present(place.open().code)
+        assert outcome.retry_at == place.clock() + timedelta(minutes=15)
+        place.clock.advance(15 * 60)
+
+
+def test_of_many_wrong_codes_at_once_no_more_are_looked_at_than_allowed(place: Place) -> None:
+    invited = place.open()
+    with ThreadPoolExecutor(12) as workers:
+        tries = [workers.submit(place.present, wrong(invited.code, n + 1), f"key-{n}") for n in range(24)]
+    verdicts = [each.result().verdict for each in tries]
+    assert verdicts.count(Verdict.INVALID_CODE) == 3
+    assert verdicts.count(Verdict.TOO_MANY) == 21
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff::1", "2001:db8:1:2::/64"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("UNKNOWN", "UNKNOWN"),
+    ],
+)
+def test_an_ipv6_network_counts_as_one_source(address: str, counted: str) -> None:
+    assert source_of(address) == counted
+
+
+def test_a_guesser_is_told_nothing_of_keys(place: Place) -> None:
+    """With a wrong code a registered key is answered as any other."""
+    place.store.enrolment.add_keys("bob", [(key("bobs"), "")], place.clock())
+    invited = place.open()
+    assert place.present(wrong(invited.code), "bobs").verdict is Verdict.INVALID_CODE
+
+
+def test_without_anything_open_no_code_is_right_and_none_is_counted(place: Place) -> None:
+    for _ in range(5):
+        assert place.present("00000000").verdict is Verdict.NONE
+    assert place.present(place.open().code).verdict is Verdict.PRESENTED
+
+
+# --- one key, one person
+
+
+def test_a_key_of_somebody_else_is_refused_and_the_third_such_ends_the_invitation(place: Place) -> None:
+    place.store.enrolment.add_keys("bob", [(key("bobs"), "")], place.clock())
+    invited = place.open()
+    for _ in range(3):
+        assert place.present(invited.code, "bobs").verdict is Verdict.TAKEN
+    assert place.state(invited) is State.CANCELLED
+    assert place.present(invited.code).verdict is Verdict.NONE
+    assert place.owners() == {key("bobs").fingerprint: "bob"}
+
+
+def test_an_expired_key_stays_its_owners_who_alone_may_renew_it(place: Place) -> None:
+    ends = place.clock() + timedelta(days=1)
+    place.store.enrolment.add_keys("bob", [NewKey(key("bobs"), expires_at=ends)], place.clock())
+    place.open()
+    assert place.invitations.open_until(place.clock(), key("bobs").fingerprint) is None
+    place.clock.advance(86_400)
+    assert place.store.challenges.listed(place.clock(), key("bobs").fingerprint) == []
+    assert place.present(place.open().code, "bobs").verdict is Verdict.TAKEN
+    assert place.invitations.open_until(place.clock(), key("bobs").fingerprint) is not None
+    invited = place.open("bob")
+    assert place.present(invited.code, "bobs").verdict is Verdict.PRESENTED
+    assert place.confirm(invited, "bobs").verdict is Verdict.CONFIRMED
+    (renewed,) = place.store.enrolment.keys("bob")
+    assert (renewed.expires_at, renewed.source) == (None, "ssh")
+
+
+def test_a_key_that_two_people_present_is_the_firsts_who_confirms(place: Place) -> None:
+    mine, theirs = place.open("alice"), place.open("bob")
+    assert place.present(mine.code).verdict is Verdict.PRESENTED
+    assert place.present(theirs.code).verdict is Verdict.PRESENTED
+    assert place.confirm(theirs).verdict is Verdict.CONFIRMED
+    outcome = place.confirm(mine)
+    assert (outcome.verdict, outcome.refusal) == (Verdict.TAKEN, Refusal.TAKEN)
+    assert place.owners() == {key("new").fingerprint: "bob"}
+    assert place.state(mine) is State.PRESENTED
+
+
+def test_of_two_people_who_confirm_the_same_key_at_once_one_gets_it(place: Place) -> None:
+    both = [place.open("alice"), place.open("bob")]
+    for each in both:
+        place.present(each.code)
+    with ThreadPoolExecutor(2) as workers:
+        verdicts = [each.result().verdict for each in [workers.submit(place.confirm, invited) for invited in both]]
+    assert sorted(verdicts) == [Verdict.CONFIRMED, Verdict.TAKEN]
+    assert len(place.owners()) == 1
+
+
+def test_of_many_keys_presented_at_once_for_one_invitation_one_is_shown(place: Place) -> None:
+    invited = place.open()
+    with ThreadPoolExecutor(8) as workers:
+        tries = [workers.submit(place.present, invited.code, f"key-{n}", f"192.0.2.{n}") for n in range(8)]
+    verdicts = [each.result().verdict for each in tries]
+    assert verdicts.count(Verdict.PRESENTED) == 1
+    assert verdicts.count(Verdict.ANOTHER) == 7
+
+
+# --- the page decides
+
+
+def test_only_the_shown_key_is_confirmed_and_only_once(place: Place) -> None:
+    invited = place.open()
+    place.present(invited.code)
+    assert place.confirm(invited, "another").verdict is Verdict.NONE
+    assert place.confirm(invited).verdict is Verdict.CONFIRMED
+    assert place.confirm(invited).verdict is Verdict.NONE
+    (mine,) = place.store.enrolment.keys("alice")
+    assert (mine.key, mine.source) == (key("new"), "ssh")
+
+
+def test_what_was_refused_is_never_confirmed(place: Place) -> None:
+    invited = place.open()
+    assert not place.invitations.refuse(invited.page_token, place.clock())
+    place.present(invited.code)
+    assert place.invitations.refuse(invited.page_token, place.clock())
+    assert place.confirm(invited).verdict is Verdict.NONE
+    assert not place.invitations.refuse(invited.page_token, place.clock())
+    assert place.owners() == {}
+
+
+@pytest.mark.parametrize("presented", [False, True])
+def test_after_its_end_nothing_is_presented_or_confirmed(place: Place, presented: bool) -> None:
+    invited = place.open()
+    place.clock.advance(LONGEST.total_seconds() - 1)
+    if presented:
+        assert place.present(invited.code).verdict is Verdict.PRESENTED
+    place.clock.advance(1)
+    assert place.state(invited) is State.EXPIRED
+    assert place.present(invited.code).verdict is Verdict.NONE
+    assert place.confirm(invited).verdict is Verdict.NONE
+
+
+def test_no_invitation_lives_longer_than_fifteen_minutes(place: Place) -> None:
+    invited = place.open(lifetime=timedelta(days=1))
+    assert invited.invitation.expires_at == place.clock() + timedelta(minutes=15)
+
+
+def test_a_new_invitation_takes_the_place_of_the_persons_last(place: Place) -> None:
+    first, others = place.open(), place.open("bob")
+    second = place.open()
+    assert place.state(first) is State.CANCELLED
+    assert place.present(first.code).verdict is Verdict.INVALID_CODE
+    assert place.present(second.code).verdict is Verdict.PRESENTED
+    assert place.state(others) is State.OPEN
+
+
+def test_a_cancelled_invitation_takes_no_key_and_confirms_none(place: Place) -> None:
+    invited = place.open()
+    place.present(invited.code)
+    assert place.invitations.cancel("alice", place.clock())
+    assert not place.invitations.cancel("alice", place.clock())
+    assert place.confirm(invited).verdict is Verdict.NONE
+    assert place.state(invited) is State.CANCELLED
+
+
+def test_an_invitation_that_is_over_cannot_be_cancelled(place: Place) -> None:
+    place.open()
+    place.clock.advance(15 * 60)
+    assert not place.invitations.cancel("alice", place.clock())
+
+
+def test_nobody_is_invited_who_is_no_user(place: Place) -> None:
+    with pytest.raises(EnrolmentError, match="there is no user mallory"):
+        place.open("mallory")
+
+
+def test_a_removed_user_takes_their_invitation_along(place: Place) -> None:
+    invited = place.open()
+    place.store.enrolment.remove_user("alice", place.clock())
+    assert place.invitations.of_page(invited.page_token) is None
+    assert place.present(invited.code).verdict is Verdict.NONE
+
+
+# --- the policy
+
+
+def test_the_policy_is_asked_when_presenting_and_again_when_confirming(place: Place) -> None:
+    invited = place.open()
+    strict = KeyPolicy(security_keys_only=True)
+    outcome = place.present(invited.code, policy=strict)
+    assert (outcome.verdict, outcome.refusal) == (Verdict.REFUSED, Refusal.SECURITY_KEY)
+    assert place.present(invited.code).verdict is Verdict.PRESENTED
+    assert place.confirm(invited, policy=strict).refusal is Refusal.SECURITY_KEY
+    assert place.state(invited) is State.PRESENTED
+    assert place.owners() == {}
+
+
+def test_the_number_of_keys_is_counted_without_those_that_expired(place: Place) -> None:
+    one = KeyPolicy(most_per_user=1)
+    ends = place.clock() + timedelta(days=1)
+    place.store.enrolment.add_keys("alice", [NewKey(key("old"), expires_at=ends)], place.clock())
+    assert place.present(place.open().code, policy=one).refusal is Refusal.TOO_MANY
+    place.clock.advance(86_400)
+    assert place.present(place.open().code, policy=one).verdict is Verdict.PRESENTED
+
+
+def test_a_required_attestation_is_for_the_confirmation(place: Place) -> None:
+    policy = KeyPolicy(require_attestation=True, attestation_roots="roots.pem")
+    hardware = parse(public_keys.sk_ed25519("hard"))
+    invited = place.open()
+    what = Presentation(hardware, "192.0.2.1")
+    assert place.invitations.present(invited.code, what, place.clock(), policy).verdict is Verdict.PRESENTED
+    own = invited.page_token, hardware.fingerprint, place.clock(), policy
+    assert place.invitations.confirm(*own).refusal is Refusal.ATTESTATION
+    assert place.invitations.confirm(*own, "a device").verdict is Verdict.CONFIRMED
+    assert place.store.enrolment.keys("alice")[0].attested == "a device"
+
+
+def test_a_policys_lifetime_is_the_keys(place: Place) -> None:
+    invited = place.open()
+    place.present(invited.code)
+    place.confirm(invited, policy=KeyPolicy(lifetime_days=30))
+    assert place.store.enrolment.keys("alice")[0].expires_at == place.clock() + timedelta(days=30)
+
+
+# --- what the list is told, and what is written down
+
+
+def test_open_until_is_the_last_open_ones_end_and_only_for_nobodys_key(place: Place) -> None:
+    until = place.invitations.open_until
+    assert until(place.clock(), key("new").fingerprint) is None
+    place.open("alice", lifetime=timedelta(seconds=60))
+    last = place.open("bob")
+    assert until(place.clock(), key("new").fingerprint) == last.invitation.expires_at
+    place.store.enrolment.add_keys("bob", [(key("bobs"), "")], place.clock())
+    assert until(place.clock(), key("bobs").fingerprint) is None
+    place.present(last.code)
+    assert until(place.clock(), key("new").fingerprint) == place.clock() + timedelta(seconds=60)
+    place.clock.advance(60)
+    assert until(place.clock(), key("new").fingerprint) is None
+
+
+def test_the_same_key_presented_again_is_answered_alike(place: Place) -> None:
+    invited = place.open()
+    assert [place.present(invited.code).verdict for _ in range(3)] == [Verdict.PRESENTED] * 3
+    assert len(place.audited("enrolment.presented")) == 1
+
+
+def test_every_step_is_in_the_audit_log_and_no_code_is(place: Place) -> None:
+    invited = place.open(invited_by="helpdesk")
+    place.present(wrong(invited.code))
+    place.present(invited.code)
+    place.confirm(invited)
+    place.store.enrolment.remove_key(key("new").fingerprint, place.clock())
+    assert place.audited("enrolment.opened")[0]["invited_by"] == "helpdesk"
+    presented = place.audited("enrolment.presented")[0]
+    assert presented == {
+        "user": "alice",
+        "enrolment": invited.invitation.id,
+        "fingerprint": key("new").fingerprint,
+        "key_type": "ssh-ed25519",
+        "source": "ssh",
+        "client_ip": "192.0.2.1",
+    }
+    assert place.audited("key.enrolled")[0]["user"] == "alice"
+    assert place.audited("key.removed")[0]["user"] == "alice"
+    with place.store.database.read() as connection:
+        everything = str(connection.execute(select(audit_events)).all())
+    assert invited.code not in everything
+    assert wrong(invited.code) not in everything
+    assert invited.page_token not in everything
+
+
+def test_what_is_old_is_forgotten(place: Place) -> None:
+    invited = place.open()
+    place.clock.now += KEPT
+    place.open("bob")
+    assert place.invitations.of_page(invited.page_token) is None
+
+
+def test_neither_code_nor_page_is_in_the_database(place: Place) -> None:
+    invited = place.open()
+    with place.store.database.read() as connection:
+        dump = str(connection.exec_driver_sql("SELECT * FROM enrolments").all())
+    assert invited.code not in dump
+    assert invited.page_token not in dump
+
+
+def test_an_operators_key_that_the_policy_refuses_is_refused_with_why(place: Place) -> None:
+    with pytest.raises(EnrolmentError, match="Only security keys"):
+        place.store.enrolment.add_keys("alice", [(key("new"), "")], place.clock(), KeyPolicy(security_keys_only=True))
+    assert place.owners() == {}

@@ -1,0 +1,266 @@
+"""The enrolment page: what it shows, what its forms do, and what they refuse. Without any script."""
+
+import re
+from datetime import timedelta
+from html import unescape
+from typing import Any
+
+import pytest
+import requests
+from fakes.public_keys import ed25519
+from fakes.security_key import START, Maker, SecurityKey
+from unit.identity.running import SETTINGS, Service, Socket
+
+from sshaft.public_key import parse
+from sshaft.randomart import randomart
+from sshaft_identity.app import create_app
+from sshaft_identity.invitations import Invited, Presentation
+from sshaft_identity.key_policy import KeyPolicy
+from sshaft_identity.settings import changed
+from sshaft_identity.sshsig import text_to_sign
+
+KEY = ed25519("a")
+FINGERPRINT = parse(KEY).fingerprint
+MAKER = Maker()
+
+
+@pytest.fixture
+def invited(service: Service) -> Invited:
+    service.add_user("alice", ed25519("alice"))
+    service.add_user("bob")
+    return service.store.invitations.open("bob", service.clock())
+
+
+def path(invited: Invited) -> str:
+    return f"/enrol/{invited.page_token}"
+
+
+def shown(service: Service, invited: Invited, query: str = "") -> str:
+    answer = service.call("GET", path(invited) + query)
+    assert answer.status_code == 200
+    return unescape(answer.text)
+
+
+def state(html: str) -> str:
+    found = re.search(r'data-state="(\w+)"', html)
+    assert found
+    return found[1]
+
+
+def present(service: Service, invited: Invited, key: str = KEY) -> None:
+    what = Presentation(parse(key), "192.0.2.7", name="laptop")
+    service.store.invitations.present(invited.code, what, service.clock(), KeyPolicy())
+
+
+def post(service: Service, invited: Invited, **form: Any) -> requests.Response:
+    files = {name: value for name, value in form.items() if isinstance(value, bytes)}
+    fields = {name: value for name, value in form.items() if not isinstance(value, bytes)}
+    return service.call("POST", path(invited), data=fields, files=files or None, allow_redirects=False)
+
+
+def fault(answer: requests.Response) -> str:
+    assert answer.status_code == 400
+    found = re.search(r'id="fault">([^<]*)<', answer.text)
+    assert found
+    return unescape(found[1])
+
+
+def text_of(invited: Invited) -> bytes:
+    return text_to_sign("bob", invited.invitation.id).encode()
+
+
+def trusting(service: Service, listening: tuple[Socket, str], **policy: Any) -> None:
+    policy = KeyPolicy(attestation_roots="makers.pem", **policy).model_dump()
+    settings = changed(SETTINGS, {"key_policy": policy})
+    listening[0].app = create_app(service.store, settings, service.clock, roots=[MAKER.root])
+
+
+def test_an_open_page_shows_the_command_and_looks_again_by_itself(service: Service, invited: Invited) -> None:
+    html = shown(service, invited)
+    code = f"{invited.code[:4]}-{invited.code[4:]}"
+    assert f"ssh mfa@login.example.org enrol {code}" in html
+    assert state(html) == "open"
+    assert '<meta http-equiv="refresh"' in html
+    assert "15:00 left" in html
+
+
+def test_the_form_is_not_refreshed_away(service: Service, invited: Invited) -> None:
+    html = shown(service, invited, "?by=signature")
+    assert state(html) == "signature"
+    assert "refresh" not in html
+    assert text_of(invited).decode().strip() in html
+
+
+def test_a_presented_key_is_shown_as_ssh_keygen_shows_it(service: Service, invited: Invited) -> None:
+    present(service, invited)
+    html = shown(service, invited)
+    assert state(html) == "presented"
+    assert FINGERPRINT in html
+    assert "\n".join(randomart(parse(KEY))) in html
+    assert "ED25519 (256 bits)" in html
+    assert invited.code not in html
+
+
+def test_confirming_registers_the_key_and_shows_the_page_anew(service: Service, invited: Invited) -> None:
+    present(service, invited)
+    answer = post(service, invited, action="confirm", fingerprint=FINGERPRINT)
+    assert (answer.status_code, answer.headers["Location"]) == (303, invited.page_token)
+    assert state(shown(service, invited)) == "confirmed"
+    (key,) = service.store.enrolment.keys("bob")
+    assert (key.key.fingerprint, key.name, key.source) == (FINGERPRINT, "laptop", "ssh")
+
+
+def test_another_key_than_the_page_showed_is_not_confirmed(service: Service, invited: Invited) -> None:
+    present(service, invited)
+    other = parse(ed25519("other")).fingerprint
+    assert "decided already" in fault(post(service, invited, action="confirm", fingerprint=other))
+    assert fault(post(service, invited, action="confirm"))
+    assert service.store.enrolment.keys("bob") == []
+
+
+def test_refusing_ends_it_and_is_an_event_for_the_operator(service: Service, invited: Invited) -> None:
+    present(service, invited)
+    assert post(service, invited, action="refuse", fingerprint=FINGERPRINT).status_code == 303
+    assert state(shown(service, invited)) == "refused"
+    assert service.events("enrolment.refused")[0]["level"] == "warning"
+    assert "decided already" in fault(post(service, invited, action="confirm", fingerprint=FINGERPRINT))
+
+
+def test_before_a_key_is_there_nothing_can_be_confirmed(service: Service, invited: Invited) -> None:
+    for action in ("confirm", "refuse", "else", ""):
+        assert "form" in fault(post(service, invited, action=action, fingerprint=FINGERPRINT))
+
+
+def test_after_its_end_the_page_says_so_and_confirms_nothing(service: Service, invited: Invited) -> None:
+    present(service, invited)
+    service.clock.now += timedelta(minutes=15)
+    assert state(shown(service, invited)) == "expired"
+    assert fault(post(service, invited, action="confirm", fingerprint=FINGERPRINT))
+    assert service.store.enrolment.keys("bob") == []
+
+
+def test_an_unknown_address_is_no_invitation(service: Service, invited: Invited) -> None:
+    for method in ("GET", "POST"):
+        answer = service.call(method, "/enrol/nosuch")
+        assert (answer.status_code, state(answer.text)) == (404, "unknown")
+    assert invited
+
+
+def test_a_key_that_became_somebodys_meanwhile_is_refused_without_saying_whose(
+    service: Service, invited: Invited
+) -> None:
+    present(service, invited)
+    service.store.enrolment.add_keys("alice", [(parse(KEY), "")], service.clock())
+    answer = post(service, invited, action="confirm", fingerprint=FINGERPRINT)
+    assert fault(answer) == "This key belongs to somebody else. One key belongs to one person."
+    assert "alice" not in answer.text
+
+
+# --- by signature
+
+
+def test_a_signed_key_is_presented_pasted_or_as_files(service: Service, invited: Invited) -> None:
+    key = SecurityKey()
+    signature = key.signature(text_of(invited))
+    forms: list[dict[str, Any]] = [
+        {"public_key": f"{key.public} my token", "signature": signature},
+        {"public_key_file": key.public.encode(), "signature_file": signature.encode()},
+    ]
+    for form in forms:
+        assert post(service, invited, action="sign", **form).status_code == 303
+    html = shown(service, invited)
+    assert (state(html), "my token" in html, "ED25519-SK" in html) == ("presented", True, True)
+    assert post(service, invited, action="confirm", fingerprint=parse(key.public).fingerprint).status_code == 303
+    assert service.store.enrolment.keys("bob")[0].source == "signature"
+
+
+def test_a_signature_for_another_invitation_or_person_is_refused(service: Service, invited: Invited) -> None:
+    key = SecurityKey()
+    for text in (text_to_sign("alice", invited.invitation.id), text_to_sign("bob", "0" * 32)):
+        form = {"public_key": key.public, "signature": key.signature(text.encode())}
+        assert "does not fit" in fault(post(service, invited, action="sign", **form))
+
+
+def test_a_signature_by_another_key_than_the_given_is_refused(service: Service, invited: Invited) -> None:
+    form = {"public_key": SecurityKey().public, "signature": SecurityKey().signature(text_of(invited))}
+    assert "another key" in fault(post(service, invited, action="sign", **form))
+
+
+@pytest.mark.parametrize(
+    ("form", "because"),
+    [
+        ({}, "Paste the public key"),
+        ({"public_key": KEY}, "Paste the signature"),
+        ({"public_key": "hello", "signature": "x"}, "not one public key"),
+        ({"public_key": f"{KEY}\n{KEY}", "signature": "x"}, "not one public key"),
+        ({"public_key": KEY, "signature": "x"}, "whole signature"),
+        ({"public_key_file": b"\xff\xfe", "signature": "x"}, "not one public key"),
+    ],
+)
+def test_what_is_no_signed_key_is_told_on_the_form(
+    service: Service, invited: Invited, form: dict[str, Any], because: str
+) -> None:
+    answer = post(service, invited, action="sign", **form)
+    assert because in fault(answer)
+    assert state(answer.text) == "signature"
+
+
+def test_a_form_that_is_too_large_or_broken_is_refused_calmly(service: Service, invited: Invited) -> None:
+    assert "did not arrive whole" in fault(post(service, invited, action="sign", public_key="x" * 70_000))
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    answer = service.call("POST", path(invited), data=b"--y\r\nbroken", headers=headers, allow_redirects=False)
+    assert fault(answer)
+    many = {f"f{n}": "x" for n in range(20)}
+    answer = service.call("POST", path(invited), files={n: v.encode() for n, v in many.items()}, allow_redirects=False)
+    assert fault(answer)
+
+
+def test_foreign_text_is_only_ever_shown_as_text(service: Service, invited: Invited) -> None:
+    key = SecurityKey()
+    form = {"public_key": f"{key.public} <script>x</script>\u202e", "signature": key.signature(text_of(invited))}
+    assert post(service, invited, action="sign", **form).status_code == 303
+    raw = service.call("GET", path(invited)).text
+    assert "<script" not in raw
+    assert "\u202e" not in raw
+
+
+def test_the_page_may_post_to_itself_only_and_stands_in_no_frame(service: Service, invited: Invited) -> None:
+    headers = service.call("GET", path(invited)).headers
+    policy = headers["Content-Security-Policy"]
+    assert "form-action 'self'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "script-src" not in policy
+    assert "default-src 'none'" in policy
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Cache-Control"] == "no-store"
+
+
+# --- attestation
+
+
+def test_a_required_attestation_confirms_and_without_it_nothing_does(
+    service: Service, invited: Invited, listening: tuple[Socket, str]
+) -> None:
+    trusting(service, listening, require_attestation=True)
+    service.clock.now = START + timedelta(days=300)
+    fresh = service.store.invitations.open("bob", service.clock())
+    key = SecurityKey()
+    assert "write-attestation" in shown(service, fresh)
+    present(service, fresh, key.public)
+    mine = parse(key.public).fingerprint
+    assert "attestation of their maker" in fault(post(service, fresh, action="confirm", fingerprint=mine))
+    for data in (key.attestation(Maker(), text_of(fresh)), key.attestation(MAKER, text_of(invited)), b"junk"):
+        assert fault(post(service, fresh, action="confirm", fingerprint=mine, attestation=data))
+    good = key.attestation(MAKER, text_of(fresh))
+    assert post(service, fresh, action="confirm", fingerprint=mine, attestation=good).status_code == 303
+    assert "Example Key 5" in (service.store.enrolment.keys("bob")[0].attested or "")
+
+
+def test_switched_off_the_page_shows_the_signature_only(
+    service: Service, invited: Invited, listening: tuple[Socket, str]
+) -> None:
+    settings = changed(SETTINGS, {"enrolment_over_ssh": False})
+    listening[0].app = create_app(service.store, settings, service.clock)
+    html = shown(service, invited)
+    assert state(html) == "signature"
+    assert invited.code[:4] not in re.sub(r"[0-9a-f]{32}", "", html)

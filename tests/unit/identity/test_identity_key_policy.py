@@ -1,0 +1,95 @@
+"""Which keys may be registered."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import public_keys
+from fakes.security_key import Maker
+from pydantic import ValidationError
+from unit.identity.running import START
+
+from sshaft.errors import ConfigurationError
+from sshaft.public_key import DEFAULT_TYPES, parse
+from sshaft_identity import settings as settings_of
+from sshaft_identity.key_policy import KeyPolicy, Refusal, judge, sentence
+
+ED25519 = parse(public_keys.ed25519())
+SK = parse(public_keys.sk_ed25519())
+RSA = parse(public_keys.rsa_key(2048))
+
+
+@pytest.mark.parametrize("public", public_keys.one_of_each().values(), ids=public_keys.one_of_each().keys())
+def test_by_default_every_key_that_sshd_takes_is_taken(public: str) -> None:
+    assert judge(parse(public), KeyPolicy(), registered=10_000) is None
+
+
+@pytest.mark.parametrize(
+    ("policy", "key", "more", "expected"),
+    [
+        ({"allowed_types": ("ssh-ed25519",)}, RSA, {}, Refusal.TYPE),
+        ({"allowed_types": ("ssh-ed25519",)}, ED25519, {}, None),
+        ({"rsa_bits": 3072}, RSA, {}, Refusal.RSA_BITS),
+        ({"rsa_bits": 2048}, RSA, {}, None),
+        ({"rsa_bits": 3072}, parse(public_keys.rsa_key(3072)), {}, None),
+        ({"security_keys_only": True}, ED25519, {}, Refusal.SECURITY_KEY),
+        ({"security_keys_only": True}, SK, {}, None),
+        ({"require_attestation": True, "attestation_roots": "r"}, ED25519, {"attested": True}, Refusal.SECURITY_KEY),
+        ({"require_attestation": True, "attestation_roots": "r"}, SK, {}, Refusal.ATTESTATION),
+        ({"require_attestation": True, "attestation_roots": "r"}, SK, {"attested": True}, None),
+        ({"most_per_user": 2}, ED25519, {"registered": 1}, None),
+        ({"most_per_user": 2}, ED25519, {"registered": 2}, Refusal.TOO_MANY),
+    ],
+)
+def test_the_policy_judges(policy: dict[str, Any], key: Any, more: dict[str, Any], expected: Refusal | None) -> None:
+    assert judge(key, KeyPolicy(**policy), **more) == expected
+
+
+@pytest.mark.parametrize("refusal", list(Refusal))
+def test_every_refusal_has_a_sentence(refusal: Refusal) -> None:
+    assert sentence(refusal, KeyPolicy(most_per_user=3)).endswith(".")
+
+
+def test_a_lifetime_ends_keys_from_now_on() -> None:
+    assert KeyPolicy().ends(START) is None
+    assert KeyPolicy(lifetime_days=30).ends(START) == START + timedelta(days=30)
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {"allowed_types": ()},
+        {"allowed_types": ("ssh-dss",)},
+        {"rsa_bits": 1024},
+        {"require_attestation": True},
+        {"security_keys_only": True, "allowed_types": ("ssh-ed25519",)},
+        {"lifetime_days": 0},
+        {"most_per_user": 0},
+        {"minimum": 3},
+    ],
+)
+def test_a_policy_that_cannot_be_right_is_refused(policy: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        KeyPolicy(**policy)
+
+
+def test_it_is_read_from_identity_json_and_written_back(tmp_path: Path) -> None:
+    file = tmp_path / "identity.json"
+    file.write_text(json.dumps({"key_policy": {"allowed_types": list(DEFAULT_TYPES[:1]), "lifetime_days": 90}}))
+    settings = settings_of.load(tmp_path)
+    assert settings.key_policy == KeyPolicy(allowed_types=("ssh-ed25519",), lifetime_days=90)
+    settings_of.save(tmp_path, settings_of.changed(settings, {"lifetime": 120}))
+    assert settings_of.load(tmp_path).key_policy == settings.key_policy
+
+
+def test_roots_are_read_beside_identity_json_and_an_error_names_the_file(tmp_path: Path) -> None:
+    maker = Maker()
+    (tmp_path / "makers.pem").write_bytes(maker.pem)
+    (tmp_path / "none.pem").write_text("nothing")
+    assert KeyPolicy(attestation_roots="makers.pem").roots(tmp_path) == [maker.root]
+    assert KeyPolicy().roots(tmp_path) == []
+    for name in ("none.pem", "missing.pem"):
+        with pytest.raises(ConfigurationError, match=name):
+            KeyPolicy(attestation_roots=name).roots(tmp_path)

@@ -1,0 +1,180 @@
+"""Signatures of `ssh-keygen -Y sign`: the real ones pass, and nothing else does."""
+
+import base64
+import struct
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from fakes.public_keys import SSH_KEYGEN, blob, mpint, string
+from fakes.security_key import SecurityKey, armored, unarmored
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sshaft.public_key import parse
+from sshaft_identity.sshsig import NAMESPACE, SignatureError, text_to_sign, verified
+
+TEXT = text_to_sign("alice", "0123456789abcdef0123456789abcdef").encode()
+KINDS = {
+    "ed25519": ("-t", "ed25519"),
+    "ecdsa-256": ("-t", "ecdsa", "-b", "256"),
+    "ecdsa-384": ("-t", "ecdsa", "-b", "384"),
+    "ecdsa-521": ("-t", "ecdsa", "-b", "521"),
+    "rsa": ("-t", "rsa", "-b", "2048"),
+}
+
+
+def signed(place: Path, *options: str, message: bytes = TEXT, namespace: str = NAMESPACE) -> tuple[str, str]:
+    """The public key and the signature, both by ssh-keygen."""
+    key = place / "key"
+    if not key.exists():
+        subprocess.run([SSH_KEYGEN, "-q", *options, "-N", "", "-f", str(key)], check=True)
+    command = [SSH_KEYGEN, "-Y", "sign", "-n", namespace, "-f", str(key)]
+    done = subprocess.run(command, input=message, capture_output=True, check=True)
+    return key.with_suffix(".pub").read_text(), done.stdout.decode()
+
+
+@pytest.mark.parametrize("options", KINDS.values(), ids=KINDS.keys())
+def test_a_signature_of_ssh_keygen_says_whose_it_is(options: tuple[str, ...], tmp_path: Path) -> None:
+    public, signature = signed(tmp_path, *options)
+    assert verified(signature, TEXT) == parse(public)
+
+
+@pytest.mark.parametrize("options", KINDS.values(), ids=KINDS.keys())
+def test_it_is_for_one_text_only(options: tuple[str, ...], tmp_path: Path) -> None:
+    _, signature = signed(tmp_path, *options)
+    for other in (b"", TEXT[:-1], text_to_sign("bob", "0123456789abcdef0123456789abcdef").encode()):
+        with pytest.raises(SignatureError, match="does not fit the text"):
+            verified(signature, other)
+
+
+@pytest.mark.parametrize("namespace", ["git", "file", "sshaft-enrolment"])
+def test_a_signature_for_something_else_is_refused(namespace: str, tmp_path: Path) -> None:
+    _, signature = signed(tmp_path, *KINDS["ed25519"], namespace=namespace)
+    with pytest.raises(SignatureError, match="-n sshaft-enrol"):
+        verified(signature, TEXT)
+
+
+@pytest.mark.parametrize("hash_name", ["sha256", "sha512"])
+def test_both_hashes_of_openssh_are_taken(hash_name: str, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    subprocess.run([SSH_KEYGEN, "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    command = [SSH_KEYGEN, "-Y", "sign", "-n", NAMESPACE, "-O", f"hashalg={hash_name}", "-f", str(key)]
+    done = subprocess.run(command, input=TEXT, capture_output=True, check=True)
+    assert verified(done.stdout.decode(), TEXT) == parse(key.with_suffix(".pub").read_text())
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "ecdsa"])
+def test_a_security_key_that_was_touched_passes(kind: str) -> None:
+    key = SecurityKey(kind)
+    assert verified(key.signature(TEXT), TEXT) == parse(key.public)
+    assert verified(key.signature(TEXT, flags=5), TEXT) == parse(key.public)
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "ecdsa"])
+def test_a_security_key_that_nobody_touched_does_not(kind: str) -> None:
+    with pytest.raises(SignatureError, match="not touched"):
+        verified(SecurityKey(kind).signature(TEXT, flags=4), TEXT)
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "ecdsa"])
+def test_flags_and_counter_are_signed(kind: str) -> None:
+    raw = bytearray(unarmored(SecurityKey(kind).signature(TEXT)))
+    for at in (-1, -5):
+        changed = raw[:]
+        changed[at] ^= 0x04
+        with pytest.raises(SignatureError):
+            verified(armored(bytes(changed)), TEXT)
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "ecdsa"])
+def test_openssh_reads_our_made_up_security_keys_signature_too(kind: str, tmp_path: Path) -> None:
+    """The fake signs as a device does: otherwise the tests above would say nothing."""
+    key = SecurityKey(kind)
+    (tmp_path / "allowed").write_text(f'me namespaces="{NAMESPACE}" {key.public}\n')
+    (tmp_path / "signature").write_text(key.signature(TEXT))
+    command = [SSH_KEYGEN, "-Y", "verify", "-f", "allowed", "-I", "me", "-n", NAMESPACE, "-s", "signature"]
+    done = subprocess.run(command, cwd=tmp_path, input=TEXT, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def rsa_signature(algorithm: bytes, digest: hashes.HashAlgorithm) -> str:
+    private = rsa.generate_private_key(65537, 2048)
+    numbers = private.public_key().public_numbers()
+    public = blob("ssh-rsa", mpint(numbers.e), mpint(numbers.n))
+    head = string(NAMESPACE.encode()) + string(b"") + string(b"sha256")
+    hashed = hashes.Hash(hashes.SHA256())
+    hashed.update(TEXT)
+    covered = b"SSHSIG" + head + string(hashed.finalize())
+    inner = string(algorithm) + string(private.sign(covered, padding.PKCS1v15(), digest))
+    return armored(b"SSHSIG" + struct.pack(">I", 1) + string(public) + head + string(inner))
+
+
+def test_rsa_with_sha1_is_refused_and_with_sha2_it_is_not() -> None:
+    verified(rsa_signature(b"rsa-sha2-256", hashes.SHA256()), TEXT)
+    with pytest.raises(SignatureError, match="rsa-sha2"):
+        verified(rsa_signature(b"ssh-rsa", hashes.SHA1()), TEXT)
+
+
+@pytest.mark.parametrize(
+    "junk",
+    ["", "hello", "-----BEGIN SSH SIGNATURE-----\n-----END SSH SIGNATURE-----", "-----BEGIN PGP SIGNATURE-----\nAA\n",
+     "-----BEGIN SSH SIGNATURE-----\n!!!!\n-----END SSH SIGNATURE-----", armored(b"SSHSIG"), armored(b"\xff" * 300),
+     armored(b"SSHSIG" + b"\0\0\0\1" + b"\xff\xff\xff\xff"), armored(b"x" * 40_000),
+     armored(b"SSHSIG\0\0\0\1" + string(blob("ssh-dss", b"x")) + string(b"") * 4)],
+)  # fmt: skip
+def test_what_is_no_signature_is_refused_in_a_sentence(junk: str) -> None:
+    with pytest.raises(SignatureError, match=r"^[A-Z][^\n]*\.$"):
+        verified(junk, TEXT)
+
+
+@cache
+def samples() -> list[tuple[str, bytes]]:
+    import tempfile  # noqa: PLC0415 - hypothesis calls without pytest's folders
+
+    found = []
+    for options in (KINDS["ed25519"], KINDS["ecdsa-256"], KINDS["rsa"]):
+        with tempfile.TemporaryDirectory() as place:
+            public, signature = signed(Path(place), *options)
+            found.append((public, unarmored(signature)))
+    for kind in ("ed25519", "ecdsa"):
+        key = SecurityKey(kind)
+        found.append((key.public, unarmored(key.signature(TEXT))))
+    return found
+
+
+@settings(max_examples=400, deadline=None)
+@given(which=st.integers(0, 4), at=st.integers(0, 2000), bits=st.integers(1, 255))
+def test_no_changed_byte_passes(which: int, at: int, bits: int) -> None:
+    raw = bytearray(samples()[which][1])
+    raw[at % len(raw)] ^= bits
+    with pytest.raises(SignatureError):
+        verified(armored(bytes(raw)), TEXT)
+
+
+@settings(max_examples=200, deadline=None)
+@given(which=st.integers(0, 4), at=st.integers(0, 2000), more=st.binary(max_size=8), cut=st.integers(0, 8))
+def test_nothing_longer_or_shorter_passes(which: int, at: int, more: bytes, cut: int) -> None:
+    raw = samples()[which][1]
+    at %= len(raw) + 1
+    changed = raw[:at] + more + raw[at + cut :]
+    if changed != raw:
+        with pytest.raises(SignatureError):
+            verified(armored(changed), TEXT)
+
+
+def test_a_signature_under_another_persons_key_is_not_theirs() -> None:
+    """The key in the signature is the one that signed: swapped for another, it fits no longer."""
+    (_, mine), (theirs, _) = samples()[3], samples()[0]
+    other = base64.b64decode(theirs.split()[1])
+    length = int.from_bytes(mine[10:14])
+    swapped = mine[:10] + string(other) + mine[14 + length :]
+    with pytest.raises(SignatureError):
+        verified(armored(swapped), TEXT)
+
+
+def test_the_signed_text_is_one_line_that_names_person_and_enrolment() -> None:
+    assert TEXT == b"sshaft-enrol alice 0123456789abcdef0123456789abcdef\n"
