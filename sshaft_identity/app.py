@@ -17,9 +17,20 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sshaft.log import get_logger
-from sshaft_identity import challenge_api, mfa_api, pages, token_endpoint
+from sshaft_identity import (
+    account_pages,
+    challenge_api,
+    mfa_api,
+    openid_sign_in,
+    pages,
+    sign_in,
+    token_endpoint,
+)
+from sshaft_identity.account import NobodyError, answer_nobody
+from sshaft_identity.account_parts import account_parts
 from sshaft_identity.app_state import AppState, Clock, state_of, utc_now
 from sshaft_identity.changes import Changes
+from sshaft_identity.html import PageError, answer_page_error
 from sshaft_identity.problem import ProblemError, answer_http_exception, answer_problem, problem
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
@@ -35,7 +46,24 @@ ROUTES = [
     Route("/api/v1/challenges/{id}/consume", challenge_api.consume, methods=["POST"]),
     Route("/api/v1/challenges/{id}/cancel", challenge_api.cancel, methods=["POST"]),
     Route("/challenge/{page_token}", pages.page, methods=["GET"]),
+    Route("/challenge/{page_token}", pages.type_code, methods=["POST"]),
     Route("/challenge/{page_token}/state", pages.page_state, methods=["GET"]),
+    Route("/challenge/{page_token}/events", pages.page_events, methods=["GET"]),
+    Route("/", sign_in.sign_in, methods=["GET"]),
+    Route("/sign-in/ssh", sign_in.page, methods=["GET"]),
+    Route("/sign-in/ssh", sign_in.begin, methods=["POST"]),
+    Route("/sign-in/ssh/state", sign_in.page_state, methods=["GET"]),
+    Route("/sign-in/ssh/events", sign_in.page_events, methods=["GET"]),
+    Route("/sign-in/oidc", openid_sign_in.begin, methods=["GET"]),
+    Route("/sign-in/oidc/callback", openid_sign_in.come_back, methods=["GET"]),
+    Route("/account/keys", account_pages.keys, methods=["GET"]),
+    Route("/account/keys/rename", account_pages.rename, methods=["POST"]),
+    Route("/account/keys/remove", account_pages.ask_to_remove, methods=["GET"]),
+    Route("/account/keys/remove", account_pages.remove, methods=["POST"]),
+    Route("/account/keys/enrol", account_pages.enrol, methods=["POST"]),
+    Route("/account/activity", account_pages.activity, methods=["GET"]),
+    Route("/account/sign-out", account_pages.sign_out, methods=["POST"]),
+    Route("/account/sign-out-everywhere", account_pages.sign_out_everywhere, methods=["POST"]),
 ]
 
 
@@ -49,10 +77,17 @@ def create_app(store: Store, settings: Settings, clock: Clock = utc_now) -> Star
     app = Starlette(
         routes=[*ROUTES, Route("/healthz", healthz, methods=["GET"])],
         middleware=[Middleware(EveryRequest)],
-        exception_handlers={ProblemError: answer_problem, HTTPException: answer_http_exception},
+        exception_handlers={
+            ProblemError: answer_problem,
+            HTTPException: answer_http_exception,
+            PageError: answer_page_error,
+            NobodyError: answer_nobody,
+        },
     )
     app.router.redirect_slashes = False  # it would answer with an address made from the Host header
-    app.state.sshaft = AppState(store, settings, clock, Changes(store.challenges.some, clock))
+    app.state.sshaft = AppState(
+        store, settings, clock, Changes(store.challenges.some, clock), **account_parts(store, settings, clock)
+    )
     return app
 
 

@@ -1,0 +1,109 @@
+"""Sign-in to "my keys" by SSH, the product's own factor: a challenge that names nobody, whose code decides whose key it is.
+
+The challenge belongs to the browser that opened it. Its page token stands in no address, only in a cookie of that
+browser: who sends somebody a link to a sign-in of his own (login CSRF), or sees a link, gets nothing by it.
+"""
+
+from datetime import timedelta
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from sshaft.log import get_logger
+from sshaft_identity import cookies
+from sshaft_identity.account import KEYS, SIGN_IN, begin_session, session_of
+from sshaft_identity.app_state import state_of
+from sshaft_identity.browsers import client_address, form_of, user_agent
+from sshaft_identity.challenge import Challenge, Context, State
+from sshaft_identity.challenges import Wish
+from sshaft_identity.html import PageError, redirect, render
+from sshaft_identity.incoming import wait_of
+from sshaft_identity.live import EventStream, polled
+from sshaft_identity.pages import challenge_page
+from sshaft_identity.problem import problem
+from sshaft_identity.sessions import Method
+
+APP = "My keys"
+BY_SSH = "/sign-in/ssh"
+NOTES = {
+    "again": "For this you have to sign in anew: adding or removing a key asks for a fresh login.",
+    "nobody": "You are not signed in, or not any more.",
+    "signed_out": "You are signed out.",
+    "everywhere": "You are signed out in every browser.",
+    "no_cookie": "This browser kept no cookie of ours, and a sign-in needs one. It works over https only.",
+}
+
+
+async def sign_in(request: Request) -> Response:
+    """The way in, or the keys for who is in already. `?note=` says why one is here."""
+    note = NOTES.get(request.query_params.get("note", ""))
+    again = request.query_params.get("note") == "again"
+    if not again and await session_of(request) is not None:
+        return redirect(request, KEYS)
+    provider = state_of(request).settings.oidc
+    label = None if provider is None else provider.label
+    return render(request, "sign_in.html", note=note, provider=label, again=again)
+
+
+async def begin(request: Request) -> Response:
+    await form_of(request)
+    state, address = state_of(request), client_address(request)
+    now = state.clock()
+    if not state.throttle.allows(address, now):
+        raise PageError(429, "One at a time", "Too many sign-ins were begun from where you are. Wait five minutes.")
+    if before := await _own(request):
+        await run_in_threadpool(state.store.challenges.cancel, before.id, now)
+        state.changes.notify([before])
+    wish = Wish(None, timedelta(seconds=state.settings.lifetime), context=Context(APP, address, user_agent(request)))
+    opened = await run_in_threadpool(state.store.challenges.open, wish, now)
+    get_logger().info("challenge.created", challenge=opened.challenge.id, app=APP, ip=address)
+    response = redirect(request, BY_SSH)
+    cookies.write(request, response, cookies.SSH_SIGN_IN, opened.page_token, state.settings.lifetime + 60, "strict")
+    return response
+
+
+async def page(request: Request) -> Response:
+    """The challenge's page for this browser; once passed, its key's owner is signed in, exactly once."""
+    token, challenge = cookies.read(request, cookies.SSH_SIGN_IN), await _own(request)
+    if challenge is None or token is None:
+        return redirect(request, f"{SIGN_IN}?note=no_cookie")
+    if challenge.state is State.ACCEPTED:
+        return await _passed(request, challenge)
+    if challenge.state is State.CONSUMED:
+        return redirect(request, SIGN_IN)
+    return await challenge_page(request, challenge, token, base=BY_SSH, again=BY_SSH, passed=BY_SSH)
+
+
+async def page_state(request: Request) -> Response:
+    wait = wait_of(request)
+    challenge = await _own(request)
+    return problem("not_found") if challenge is None else JSONResponse(await polled(request, challenge, wait))
+
+
+async def page_events(request: Request) -> Response:
+    challenge = await _own(request)
+    return problem("not_found") if challenge is None else EventStream(request, challenge)
+
+
+async def _passed(request: Request, challenge: Challenge) -> Response:
+    state = state_of(request)
+    if not await run_in_threadpool(state.store.challenges.consume, challenge.id, state.clock()):
+        return redirect(request, SIGN_IN)  # another request of this browser was faster
+    state.changes.notify([challenge])
+    response = challenge.user and await begin_session(request, challenge.user, Method.SSH)
+    if not response:
+        raise PageError(403, "Not signed in", "The owner of that key is no user any more. Ask your administrator.")
+    get_logger().info("session.started", user=challenge.user, method=Method.SSH, challenge=challenge.id)
+    cookies.clear(request, response, cookies.SSH_SIGN_IN)
+    return response
+
+
+async def _own(request: Request) -> Challenge | None:
+    """The sign-in that this browser has begun. No client's challenge ever signs in here, whatever a cookie says."""
+    token = cookies.read(request, cookies.SSH_SIGN_IN)
+    if token is None:
+        return None
+    found = await run_in_threadpool(state_of(request).store.challenges.of_page, token)
+    is_ours = found is not None and found.client is None and found.is_anonymous and found.context.app == APP
+    return found if is_ours else None
