@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Annotated, Any
 
 import tenacity
@@ -14,7 +15,7 @@ from sshaft.config import Config
 from sshaft.deadline import Deadline
 from sshaft.errors import ConfigurationError, IdentityServiceError, ReachError
 from sshaft.http_client import Answer, HttpClient
-from sshaft.listing import Listing
+from sshaft.listing import Context, ContextMessage, Listing
 
 MAX_TRIES = 4
 
@@ -37,6 +38,15 @@ class _Problem(BaseModel):
 
     error: Annotated[str | None, _only(str)] = None
     attempts_left: Annotated[int | None, _only(int)] = None
+    context: Annotated[ContextMessage | None, _only(dict)] = None
+
+
+class _Passed(BaseModel):
+    """What our own service says beside 200. The original's says nothing, and need not."""
+
+    state: Annotated[str | None, _only(str)] = None
+    code: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,12}$")] | None = None
+    context: Annotated[ContextMessage | None, _only(dict)] = None
 
 
 @dataclass(frozen=True)
@@ -49,9 +59,13 @@ class Claim:
     fingerprint: str | None = None
     key_type: str | None = None
     client_ip: str | None = None
+    verified: bool = False
+    """The key line had `verify-required`."""
+    confirmed: bool = False
+    """The person was shown what is approved and said yes."""
     knows_challenges: bool = True
 
-    def body(self) -> dict[str, str]:
+    def body(self) -> dict[str, str | bool]:
         """A server without challenges gets what the original sent, and no more."""
         if not self.knows_challenges:
             return {"user": self.user}
@@ -62,20 +76,41 @@ class Claim:
             "fingerprint": self.fingerprint,
             "key_type": self.key_type,
             "client_ip": self.client_ip,
+            "verified": self.verified or None,
+            "confirmed": self.confirmed or None,
         }
         return {name: value for name, value in named.items() if value is not None}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the identity service said. `state` is `accepted`, `rejected` (after reject), or the reason for a no:
+    """What the identity service said. `state` is `accepted`, `presented` (`code` is what the person types where the web
+    login asks), `rejected` (after reject), or the reason for a no:
 
-    `code_required`, `invalid_code`, `unknown_key`, `no_challenge`, `already_used`, `expired`, `cancelled`,
-    `already_rejected`, `too_many_attempts`, `refused`.
+    `code_required`, `confirm_required`, `invalid_code`, `unknown_key`, `no_challenge`, `already_used`, `expired`,
+    `cancelled`, `already_rejected`, `too_many_attempts`, `address_mismatch`, `verification_required`, `refused`.
     """
 
     state: str
     attempts_left: int | None = None
+    code: str | None = field(default=None, repr=False)
+    context: Context | None = None
+
+    def fields(self, now: datetime) -> dict[str, str]:
+        """As sshaft-login tells it to the person: `state`, and what is known of `attempts_left`, `code`, and of what is
+        approved: `app`, `address`, `age` (seconds).
+        """
+        context = self.context or Context()
+        age = None if context.started_at is None else max(0, int((now - context.started_at).total_seconds()))
+        named = {
+            "state": self.state,
+            "attempts_left": self.attempts_left,
+            "code": self.code,
+            "app": context.app,
+            "address": context.ip,
+            "age": age,
+        }
+        return {name: str(value) for name, value in named.items() if value is not None}
 
 
 _BY_STATUS = {403: "refused", 404: "no_challenge", 409: "already_used", 410: "expired", 429: "too_many_attempts"}
@@ -89,6 +124,9 @@ _BY_ERROR = {
     "cancelled": "cancelled",
     "rejected": "already_rejected",
     "too_many_attempts": "too_many_attempts",
+    "confirm_required": "confirm_required",
+    "address_mismatch": "address_mismatch",
+    "verification_required": "verification_required",
 }
 _MISCONFIGURED = {"not_found": "check the endpoint", "insufficient_scope": "check token_scope"}
 """Not about this login: told to the operator as a failure, not to the person as a no."""
@@ -142,7 +180,7 @@ class IdentityClient:
         # A server without challenges never promised that the same report may arrive twice.
         answer = self._retry(once, deadline, may_repeat=claim.knows_challenges)
         if 200 <= answer.status < 300:
-            return Outcome(success)
+            return _passed(answer.body, success)
         problem = _problem(answer.body)
         if problem.error in _MISCONFIGURED:
             raise IdentityServiceError(
@@ -151,7 +189,7 @@ class IdentityClient:
         state = _BY_ERROR.get(problem.error or "") or _BY_STATUS.get(answer.status)
         if state is None:
             raise IdentityServiceError(f"{url}: answered {answer.status}")
-        return Outcome(state, problem.attempts_left)
+        return Outcome(state, problem.attempts_left, context=_shown(problem))
 
     def _authorized(
         self,
@@ -201,6 +239,24 @@ class IdentityClient:
             reraise=True,
         )
         return retrying(once)
+
+
+def _passed(body: bytes, success: str) -> Outcome:
+    """A 2xx is a yes whatever its body is, but where the body says that the person has still to type a code."""
+    try:
+        passed = _Passed.model_validate_json(body)
+    except ValidationError:
+        return Outcome(success)
+    context = _shown(passed)
+    if passed.state != "presented":
+        return Outcome(success, context=context)
+    if passed.code is None:
+        raise IdentityServiceError("the answer to accept says `presented` and gives no code")
+    return Outcome("presented", code=passed.code, context=context)
+
+
+def _shown(answer: _Passed | _Problem) -> Context | None:
+    return None if answer.context is None else answer.context.value
 
 
 def _problem(body: bytes) -> _Problem:

@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    StringConstraints,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from pydantic_core import from_json
 
 from sshaft import public_key
@@ -14,7 +22,7 @@ from sshaft.errors import IdentityServiceError, InvalidKeyError
 from sshaft.public_key import PublicKey
 
 MAX_ENTRIES = 50_000
-KNOWN_BINDINGS = ("code_in", "none")
+KNOWN_BINDINGS = ("code_in", "code_back", "none")
 
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
@@ -26,12 +34,33 @@ def _in_utc(value: datetime) -> datetime:
         raise ValueError("no such time in UTC") from None
 
 
-class _Context(BaseModel):
-    model_config = ConfigDict(strict=True)
+@dataclass(frozen=True)
+class Context:
+    """What is being approved, for the person to see: foreign text."""
+
     app: str | None = None
     ip: str | None = None
-    user_agent: str | None = None
-    started_at: str | None = None
+    started_at: datetime | None = None
+
+
+def _or_none(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    """What can't be read counts as absent: it is only shown, and must not take the login with it."""
+    try:
+        return read(value)
+    except ValidationError:
+        return None
+
+
+class ContextMessage(BaseModel):
+    """`context` of a list entry and of the answer to accept."""
+
+    app: Annotated[str | None, WrapValidator(_or_none)] = None
+    ip: Annotated[str | None, WrapValidator(_or_none)] = None
+    started_at: Annotated[AwareDatetime | None, WrapValidator(_or_none)] = None
+
+    @property
+    def value(self) -> Context:
+        return Context(self.app, self.ip, self.started_at)
 
 
 class _Entry(BaseModel):
@@ -41,7 +70,7 @@ class _Entry(BaseModel):
     expires_at: Annotated[AwareDatetime, AfterValidator(_in_utc)] | None = None
     binding: str = "none"
     verify_required: bool = False
-    context: _Context | None = None
+    context: Annotated[ContextMessage | None, WrapValidator(_or_none)] = None
 
 
 @dataclass(frozen=True)
@@ -53,9 +82,18 @@ class Entry:
     pending: bool = True
     challenge: str | None = None
     expires_at: datetime | None = None
-    needs_code: bool = False
+    binding: str = "none"
     verify_required: bool = False
-    app: str | None = None
+    context: Context | None = None
+
+    @property
+    def needs_code(self) -> bool:
+        return self.binding == "code_in"
+
+    @property
+    def knows_challenges(self) -> bool:
+        """Whether the server takes more than the original's `{"user": ...}`."""
+        return self.challenge is not None or self.needs_code
 
 
 @dataclass(frozen=True)
@@ -127,9 +165,9 @@ def _entry(item: Any, types: Collection[str]) -> Entry | str:
         pending=data.challenge is not None or not knows_challenges,
         challenge=data.challenge,
         expires_at=data.expires_at,
-        needs_code=data.binding == "code_in",
+        binding=data.binding,
         verify_required=data.verify_required,
-        app=data.context.app if data.context else None,
+        context=data.context.value if data.context else None,
     )
 
 
@@ -146,6 +184,8 @@ class Grant:
     expires_at: datetime | None
     verify_required: bool
     knows_challenges: bool
+    context: Context | None = None
+    """Of the one challenge that waits."""
 
 
 AMBIGUOUS = "ambiguous"
@@ -169,17 +209,20 @@ def decide(entries: tuple[Entry, ...], now: datetime) -> Grant | str | None:
     chosen = current or entries
     # the same challenge may be listed twice, harmlessly
     challenges = {entry.challenge for entry in current}
-    if len(challenges) > 1 and not all(entry.needs_code for entry in current):
+    if len(challenges) > 1 and any(entry.binding == "none" for entry in current):
         return CODELESS
+    one = len(challenges) == 1
     ends = [entry.expires_at for entry in current if entry.expires_at is not None]
     first = chosen[0]
     return Grant(
         user=first.user,
         key=first.key,
         pending=bool(current),
-        challenge=challenges.pop() if len(challenges) == 1 else None,
-        needs_code=any(entry.needs_code for entry in current),
+        challenge=current[0].challenge if one else None,
+        # with one that gives its code here among them, no code is needed to begin
+        needs_code=bool(current) and all(entry.needs_code for entry in current),
         expires_at=max(ends, default=None),
         verify_required=any(entry.verify_required for entry in current),
-        knows_challenges=any(entry.challenge is not None for entry in chosen) or not current,
+        knows_challenges=any(entry.knows_challenges for entry in chosen) or not current,
+        context=current[0].context if one else None,
     )

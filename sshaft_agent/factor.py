@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from sshaft.deadline import Deadline
 from sshaft.errors import InvalidKeyError, SshaftError
 from sshaft.identity_client import Claim, IdentityClient, Outcome
 from sshaft.listing import Grant
+from sshaft.public_key import PublicKey
 from sshaft_agent.lookup import SLACK, Lookups
 from sshaft_agent.tickets import LIFETIME, Ticket, Tickets
 
@@ -90,7 +92,7 @@ class Factor:
         return line + "\n"
 
     async def report(self, kind: str, question: Fields) -> Fields:
-        """What became of `accept` or `reject`: `state`, and perhaps `attempts_left` and `reference`."""
+        """What became of `accept` or `reject`: the fields of the outcome, and `reference`."""
         ticket = self.tickets.peek(question.get("ticket", ""), self._clock())
         if ticket is None:
             log.get_logger().warning("login.refused", reason="invalid_ticket", client_ip=question.get("client_ip", ""))
@@ -109,12 +111,11 @@ class Factor:
         if outcome.state in ("accepted", "rejected"):
             self.accepted += outcome.state == "accepted"
             logger.info("login.accepted" if outcome.state == "accepted" else "login.rejected", **facts)
-        elif outcome.state != "code_required":
+        elif outcome.state == "presented":
+            logger.info("login.presented", **facts)
+        elif outcome.state not in ("code_required", "confirm_required"):
             logger.warning("login.refused", reason=outcome.state, **facts)
-        answer = {"state": outcome.state, "reference": ticket.request_id}
-        if outcome.attempts_left is not None:
-            answer["attempts_left"] = str(outcome.attempts_left)
-        return answer
+        return outcome.fields(self._now()) | {"reference": ticket.request_id}
 
     async def _report(self, kind: str, question: Fields, ticket: Ticket) -> Outcome:
         grant = ticket.grant
@@ -140,27 +141,44 @@ class Factor:
             return unanswerable
         if self.tickets.take(ticket.secret, self._clock()) is None:  # another session of this connection was first
             return Outcome("invalid_ticket")
-        return await self._settle(kind, grant, code, question.get("client_ip") or None, ticket.request_id)
+        claim = self._claim(grant, code, question)
+        outcome = await self._settle(kind, grant, claim, ticket.request_id)
+        if outcome.state == "confirm_required":  # the person is asked, and this very login goes on with the answer
+            self.tickets.put_back(ticket)
+        return outcome
 
     def _unanswerable(self, kind: str, grant: Grant, code: str | None) -> Outcome | None:
         """What needs no question to the identity service, and spends no ticket."""
         if kind == "accept" and grant.needs_code and code is None:
-            return Outcome("code_required")
+            return Outcome("code_required", context=grant.context)
         if kind == "reject" and self.client.config.mfa_reject_endpoint is None:
             return Outcome("no_denials")
         return None
 
-    async def _settle(
-        self, kind: str, grant: Grant, code: str | None, client_ip: str | None, request_id: str
-    ) -> Outcome:
-        outcome = await self._send(kind, grant, code, client_ip, request_id, request_id)
-        if outcome.state in OVER and (code is not None or kind == "reject"):
+    @staticmethod
+    def _claim(grant: Grant, code: str | None, question: Fields) -> Claim:
+        return Claim(
+            user=grant.user,
+            challenge=grant.challenge,
+            code=code,
+            fingerprint=grant.key.fingerprint,
+            key_type=grant.key.type,
+            client_ip=question.get("client_ip") or None,
+            verified=grant.verify_required,
+            confirmed=question.get("confirmed") == "yes",
+            knows_challenges=grant.knows_challenges,
+        )
+
+    async def _settle(self, kind: str, grant: Grant, claim: Claim, request_id: str) -> Outcome:
+        outcome = await self._send(kind, claim, grant.key, request_id, request_id)
+        if outcome.state in OVER and (claim.code is not None or kind == "reject"):
             # What we remembered of the list was old: the person has started the login again since.
             newer = None
             with suppress(SshaftError):  # then the first answer stands
                 newer = await self._newer(grant, request_id)
             if newer is not None and newer.challenge != grant.challenge:
-                return await self._send(kind, newer, code, client_ip, f"{request_id}-again", request_id)
+                again = replace(claim, challenge=newer.challenge, knows_challenges=newer.knows_challenges)
+                return await self._send(kind, again, grant.key, f"{request_id}-again", request_id)
         return outcome
 
     async def _newer(self, grant: Grant, request_id: str) -> Grant | None:
@@ -172,18 +190,7 @@ class Factor:
         # verify-required is sshd's to enforce, by the key line: too late for this connection
         return newer if newer.verify_required == grant.verify_required else None
 
-    async def _send(
-        self, kind: str, grant: Grant, code: str | None, client_ip: str | None, attempt: str, request_id: str
-    ) -> Outcome:
-        claim = Claim(
-            user=grant.user,
-            challenge=grant.challenge,
-            code=code,
-            fingerprint=grant.key.fingerprint,
-            key_type=grant.key.type,
-            client_ip=client_ip,
-            knows_challenges=grant.knows_challenges,
-        )
+    async def _send(self, kind: str, claim: Claim, key: PublicKey, attempt: str, request_id: str) -> Outcome:
         seconds = self.client.config.accept_seconds
         call = self.client.accept if kind == "accept" else self.client.reject
         sent = asyncio.get_running_loop().run_in_executor(
@@ -192,4 +199,4 @@ class Factor:
         try:
             return await asyncio.wait_for(sent, seconds + SLACK)
         finally:
-            self.lookups.forget(grant.key.fingerprint)
+            self.lookups.forget(key.fingerprint)

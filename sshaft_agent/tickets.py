@@ -60,6 +60,10 @@ class Tickets:
         self._forget(secret)
         return ticket
 
+    def put_back(self, ticket: Ticket) -> None:
+        """It was taken, and nothing has come of it yet: it is good again, as long as it would have been."""
+        self._by_secret[ticket.secret] = ticket
+
     def purge(self, now: float) -> None:
         for secret in [t.secret for t in self._by_secret.values() if t.expires_at <= now]:
             self._forget(secret)

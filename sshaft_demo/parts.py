@@ -74,12 +74,15 @@ class Identity:
             os.chown(path, self.place.accounts.uids[AGENT], self.place.accounts.uids[AGENT])
         return path
 
-    def open_challenge(self, user: str, **more: Any) -> dict[str, Any]:
+    def open_challenge(self, user: str | None, **more: Any) -> dict[str, Any]:
         """A challenge opened over the API, as a web login would: `id`, `code`, `ssh_command`, `page_url` and more."""
-        return self._api("POST", "", json={"user": user, **more})
+        return self._api("POST", "", json=more if user is None else {"user": user, **more})
 
     def challenge(self, challenge: str) -> dict[str, Any]:
         return self._api("GET", f"/{challenge}")
+
+    def verify(self, challenge: str, code: str) -> dict[str, Any]:
+        return self._api("POST", f"/{challenge}/verify", json={"code": code})
 
     def cancel(self, challenge: str) -> dict[str, Any]:
         return self._api("POST", f"/{challenge}/cancel")

@@ -63,7 +63,7 @@ class Challenges:
     def __init__(self, database: Database, codes: Codes, rules: Rules) -> None:
         self._database = database
         self._codes = codes
-        self._rules = rules
+        self.rules = rules
 
     def open(self, wish: Wish, now: datetime) -> Opened:
         """A new pending challenge, whether or not there is such a user. The pending one that the same client had opened
@@ -165,12 +165,12 @@ class Challenges:
     def accept(self, attempt: Attempt, now: datetime) -> Answer:
         """Judge one SSH login, see `attempts`."""
         with self._database.write() as connection:
-            return Judge(connection, self._codes, self._rules, now).accept(attempt)
+            return Judge(connection, self._codes, self.rules, now).accept(attempt)
 
     def verify(self, identifier: str, code: str, name: str | None, now: datetime) -> Answer:
         """Judge the code of a `code_back` challenge, see `attempts`."""
         with self._database.write() as connection:
-            return Judge(connection, self._codes, self._rules, now).verify(identifier, code, name)
+            return Judge(connection, self._codes, self.rules, now).verify(identifier, code, name)
 
     def reject(self, attempt: Attempt, now: datetime) -> Answer:
         """Reject one pending challenge of the user, or all. One that was rejected before is answered alike."""

@@ -45,8 +45,8 @@ def client() -> None:
 @click.pass_obj
 def add_client(
     directory: Path,
-    name: str,
     /,
+    name: str,
     scopes: tuple[str, ...],
     config_json: Path | None,
     login_path: str,

@@ -1,7 +1,6 @@
 """The sshd side's three calls: list the keys that may log in now, accept a challenge, reject one."""
 
 import re
-from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -55,13 +54,12 @@ async def list_keys(request: Request) -> Response:
     if fingerprint is not None and not re.fullmatch(FINGERPRINT_PATTERN, fingerprint):
         raise ProblemError("invalid_request", detail="fingerprint: must be SHA256: and 43 characters of base64")
     state = state_of(request)
-    now = state.clock()
-    listed = await run_in_threadpool(state.store.challenges.listed, now, fingerprint)
+    listed = await run_in_threadpool(state.store.challenges.listed, state.clock(), fingerprint)
     get_logger().debug("keys.listed", fingerprint=fingerprint, entries=len(listed))
-    return JSONResponse([entry(each, now) for each in listed])
+    return JSONResponse([entry(each) for each in listed])
 
 
-def entry(listed: ListedKey, now: datetime) -> dict[str, Any]:
+def entry(listed: ListedKey) -> dict[str, Any]:
     """One member of the list's answer."""
     base: dict[str, Any] = {"user": listed.key.user, "authorized_key": str(listed.key.key)}
     challenge = listed.challenge
@@ -72,7 +70,7 @@ def entry(listed: ListedKey, now: datetime) -> dict[str, Any]:
         "expires_at": rfc3339(challenge.expires_at),
         "binding": challenge.binding,
         "verify_required": challenge.verify_required,
-        "context": context_of(challenge, now),
+        "context": context_of(challenge),
     }
 
 
@@ -106,7 +104,7 @@ async def accept(request: Request) -> Response:
         return refused(answer, now)
     (challenge,) = answer.challenges[:1]
     code = {} if answer.code is None else {"code": answer.code}
-    about = {"challenge": challenge.id, "context": context_of(challenge, now)}
+    about = {"challenge": challenge.id, "context": context_of(challenge)}
     return JSONResponse({"state": answer.verdict, **about, **code})
 
 

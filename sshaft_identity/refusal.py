@@ -20,15 +20,14 @@ def refused(answer: Answer, now: datetime) -> Response:
             seconds = math.ceil((answer.retry_at - now).total_seconds())
             return problem("too_many_attempts", headers={"Retry-After": str(seconds)}, retry_after=seconds)
         case Verdict.CONFIRM_REQUIRED:
-            return problem(answer.verdict, context=context_of(answer.challenges[0], now))
+            return problem(answer.verdict, context=context_of(answer.challenges[0]))
         case verdict:
             return problem(verdict)
 
 
-def context_of(challenge: Challenge, now: datetime) -> dict[str, Any]:
+def context_of(challenge: Challenge) -> dict[str, Any]:
     """What is being approved, for the person at the terminal: only what is known."""
     context = challenge.context
     members = {"app": context.app, "ip": context.ip, "user_agent": context.user_agent}
     known = {name: value for name, value in members.items() if value is not None}
-    age = max(0, int((now - challenge.created_at).total_seconds()))
-    return known | {"started_at": rfc3339(challenge.created_at), "age": age}
+    return known | {"started_at": rfc3339(challenge.created_at)}

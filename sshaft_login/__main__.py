@@ -8,8 +8,8 @@ import posix
 import sys
 
 from sshaft import agent_socket, event, exit_status
-from sshaft_login.sentences import sentence
-from sshaft_login.terminal import StopError, ask_code, read_wish, set_deadline, write
+from sshaft_login.sentences import about, sentence, told
+from sshaft_login.terminal import StopError, ask_code, confirm, read_wish, set_deadline, write
 
 PROGRAM = "sshaft-login"
 ANSWER_SECONDS = 20.0
@@ -21,7 +21,8 @@ Usage: sshaft-login --agent SOCKET --ticket T
 
 The forced command of a key line that sshaft-keys printed. Takes the code from SSH_ORIGINAL_COMMAND (482913, "482 913"
 and 48-29-13 are the same code; "deny" rejects the login), asks for it where one is needed and none was given, reads the
-key that signed from SSH_USER_AUTH (sshd_config: ExposeAuthInfo yes), and reports the pass.
+key that signed from SSH_USER_AUTH (sshd_config: ExposeAuthInfo yes), and reports the pass. Where the web login asks for
+a code from ssh, it prints one. Where browser and ssh come from different addresses it asks whether that is right.
 
   --agent SOCKET  report to the agent that listens there (/run/sshaft/login/agent.sock)
   --ticket T      the ticket that the agent wrote into the key line
@@ -29,9 +30,9 @@ key that signed from SSH_USER_AUTH (sshd_config: ExposeAuthInfo yes), and report
   --user USER     stand-alone: whose key it was
   --version, --help
 
-Exit status: 0 the identity service has accepted, 1 wrong code, 2 no login is waiting or it is over, 3 denied by you,
-4 too many wrong codes, 64 usage or no code, 69 the service is not available, 70 a fault of this program, 75 too slow,
-77 ticket or key not valid, 78 configuration.
+Exit status: 0 the identity service has accepted, or a code was printed, 1 wrong code, 2 no login is waiting or it is
+over, 3 denied or not confirmed by you, 4 too many wrong codes, 64 usage or no code, 69 the service is not available,
+70 a fault of this program, 75 too slow, 77 ticket, key or address not valid, 78 configuration.
 """
 
 
@@ -78,8 +79,13 @@ def _main(arguments: list[str]) -> tuple[int, str]:
         fields["code"] = wish
     answer = _ask(options["agent"], kind, fields)
     if answer.get("state") == "code_required" and not wish:
-        answer = _ask(options["agent"], kind, {**fields, "code": ask_code()})
-    return sentence(answer.get("state", ""), answer.get("attempts_left", ""), answer.get("reference", ""))
+        write(2, about(answer))
+        fields["code"] = ask_code()
+        answer = _ask(options["agent"], kind, fields)
+    if answer.get("state") == "confirm_required":
+        confirm(about(answer), client_ip)
+        answer = _ask(options["agent"], kind, {**fields, "confirmed": "yes"})
+    return told(answer)
 
 
 def _ask(agent: str, kind: str, fields: dict[str, str]) -> dict[str, str]:

@@ -1,11 +1,13 @@
 """What the person at the terminal reads: one calm sentence a state, what to do next, and nothing of our insides."""
 
 from sshaft import exit_status
+from sshaft.text import printable
 
 USAGE = "Usage: ssh ... CODE (the digits that your login page shows), or: ssh ... deny"
 
 _SENTENCES = {
     "accepted": (exit_status.OK, "Passed. Your login goes on in the browser."),
+    "presented": (exit_status.OK, "Type it where your login asks for it:"),
     "rejected": (
         exit_status.DENIED,
         "Denied. The waiting login is stopped. If it was not yours, tell your administrators.",
@@ -18,6 +20,15 @@ _SENTENCES = {
     "already_rejected": (exit_status.NO_LOGIN, "Your login has been rejected. Start it again in the browser."),
     "already_used": (exit_status.NO_LOGIN, "Your login has been passed already."),
     "too_many_attempts": (exit_status.TOO_MANY, "Too many wrong codes. Start the login again in the browser."),
+    "not_confirmed": (exit_status.DENIED, "Nothing was passed. `ssh ... deny` stops a login that is not yours."),
+    "address_mismatch": (
+        exit_status.NO_PERMISSION,
+        "Your browser and this ssh come from different addresses, which is not allowed here.",
+    ),
+    "verification_required": (
+        exit_status.NO_PERMISSION,
+        "This login needs a security key that asks for its PIN or a finger.",
+    ),
     "unknown_key": (exit_status.NO_PERMISSION, "This key is no longer registered for you."),
     "refused": (exit_status.NO_PERMISSION, "The identity service refused."),
     "invalid_ticket": (exit_status.NO_PERMISSION, "This took too long or was used before. Run the ssh command again."),
@@ -39,3 +50,32 @@ def sentence(state: str, attempts_left: str = "", reference: str = "") -> tuple[
     if status >= exit_status.UNAVAILABLE and reference.isalnum() and reference.isascii():
         text += f" (reference {reference[:8]})"
     return status, text
+
+
+def told(answer: dict[str, str]) -> tuple[int, str]:
+    """Exit status and all that is said about the agent's answer."""
+    status, text = sentence(answer.get("state", ""), answer.get("attempts_left", ""), answer.get("reference", ""))
+    code = answer.get("code", "")
+    if answer.get("state") == "presented":
+        if not (code.isascii() and code.isdigit()):
+            return sentence("unavailable", reference=answer.get("reference", ""))
+        text += f" {code}"
+    return status, about(answer) + text
+
+
+def about(answer: dict[str, str]) -> str:
+    """One line on what is approved, as far as that is known: for which app, from which address, since when."""
+    parts = []
+    if answer.get("app"):
+        parts.append(f"to {printable(answer['app'], 80)}")
+    if answer.get("address"):
+        parts.append(f"from a browser at {printable(answer['address'], 64)}")
+    age = answer.get("age", "")
+    if parts and age.isascii() and age.isdigit():
+        parts.append(_ago(int(age[:9])))
+    return f"Login {', '.join(parts)}.\n" if parts else ""
+
+
+def _ago(seconds: int) -> str:
+    count, unit = (seconds, "second") if seconds < 120 else (seconds // 60, "minute")
+    return f"{count} {unit}{'' if count == 1 else 's'} ago"

@@ -1,6 +1,7 @@
 """`sshaft-login --config`: the original's way, without an agent. The key line says whose key it was."""
 
 import secrets
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,8 +10,8 @@ from sshaft.deadline import Deadline
 from sshaft.errors import ConfigurationError, InvalidKeyError, SshaftError
 from sshaft.identity_client import Claim, IdentityClient, Outcome
 from sshaft.listing import Grant
-from sshaft_login.sentences import sentence
-from sshaft_login.terminal import ask_code, set_deadline
+from sshaft_login.sentences import about, sentence, told
+from sshaft_login.terminal import ask_code, confirm, set_deadline, write
 
 
 def run(path: str, user: str, wish: str, key: tuple[str, str] | None, client_ip: str) -> tuple[int, str]:
@@ -26,8 +27,7 @@ def run(path: str, user: str, wish: str, key: tuple[str, str] | None, client_ip:
     except InvalidKeyError as error:
         state, message = "wrong_key", str(error)
     else:
-        left = "" if outcome.attempts_left is None else str(outcome.attempts_left)
-        return sentence(outcome.state, left, request_id)
+        return told(outcome.fields(datetime.now(UTC)) | {"reference": request_id})
     event.write_to_syslog(
         "sshaft-login", "login.failed", error=state, message=message, user=user, request_id=request_id
     )
@@ -57,15 +57,26 @@ def _report(
     if grant.verify_required:  # begun after sshd had its line: what sshd asked of the key is not known here
         return Outcome("refused")
     claim = _claim(grant, wish, signed, client_ip)
-    attempt = secrets.token_hex(16)
     if wish == "deny":
         if settings.mfa_reject_endpoint is None:
             return Outcome("no_denials")
-        return client.reject(claim, attempt, Deadline.after(settings.accept_seconds), request_id)
-    if grant.needs_code and not wish:
-        claim = _claim(grant, ask_code(), signed, client_ip)
+        return client.reject(claim, secrets.token_hex(16), Deadline.after(settings.accept_seconds), request_id)
+    return _accept(client, settings, claim, grant, request_id)
+
+
+def _accept(client: IdentityClient, settings: config.Config, claim: Claim, grant: Grant, request_id: str) -> Outcome:
+    """With what the person has to be asked in between."""
+    attempt, too_slow = secrets.token_hex(16), sentence("unavailable", reference=request_id)[1]
+    if grant.needs_code and claim.code is None:
+        write(2, about(Outcome("code_required", context=grant.context).fields(datetime.now(UTC))))
+        claim = replace(claim, code=ask_code())
         set_deadline(settings.accept_seconds + 2, exit_status.TEMPORARY, too_slow)
-    return client.accept(claim, attempt, Deadline.after(settings.accept_seconds), request_id)
+    outcome = client.accept(claim, attempt, Deadline.after(settings.accept_seconds), request_id)
+    if outcome.state != "confirm_required":
+        return outcome
+    confirm(about(outcome.fields(datetime.now(UTC))), claim.client_ip or "")
+    set_deadline(settings.accept_seconds + 2, exit_status.TEMPORARY, too_slow)
+    return client.accept(replace(claim, confirmed=True), attempt, Deadline.after(settings.accept_seconds), request_id)
 
 
 def _claim(grant: Grant, wish: str, signed: public_key.PublicKey | None, client_ip: str) -> Claim:

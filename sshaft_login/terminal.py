@@ -4,6 +4,7 @@ import _signal
 import posix
 
 from sshaft import exit_status
+from sshaft.text import printable
 from sshaft_login.sentences import USAGE, sentence
 
 TYPING_SECONDS = 90.0
@@ -37,17 +38,31 @@ def read_code(text: str) -> str:
 def ask_code() -> str:
     """The code from the terminal or from plain standard input; without one it stops with what to do."""
     set_deadline(TYPING_SECONDS, exit_status.USAGE, "\nNo code came. Run the ssh command again with the code.")
-    write(2, "Code: ")
+    line = _ask("Code: ")
+    if line:
+        return read_code(line) or _stop(exit_status.USAGE, USAGE)
+    return _stop(exit_status.USAGE, f"{sentence('code_required')[1]} {USAGE}")
+
+
+def confirm(what: str, client_ip: str) -> None:
+    """Ask whether the login is the person's own; it stops at everything but a yes."""
+    no = sentence("not_confirmed")
+    set_deadline(TYPING_SECONDS, no[0], "\n" + no[1])
+    here = f"This ssh comes from {printable(client_ip, 64)}.\n" if client_ip else ""
+    if _ask(f"{what}{here}Is this login yours? [y/N] ").lower() not in ("y", "yes"):
+        raise StopError(*no)
+
+
+def _ask(prompt: str) -> str:
+    """One line from the terminal or from plain standard input, without the blanks around it."""
+    write(2, prompt)
     typed = b""
     while b"\n" not in typed and len(typed) < 256:
         part = posix.read(0, 256)
         if not part:
             break
         typed += part
-    line = typed.partition(b"\n")[0].decode("ascii", "replace")
-    if line.strip(" \t\r\n"):
-        return read_code(line) or _stop(exit_status.USAGE, USAGE)
-    return _stop(exit_status.USAGE, f"{sentence('code_required')[1]} {USAGE}")
+    return typed.partition(b"\n")[0].decode("ascii", "replace").strip(" \t\r\n")
 
 
 def set_deadline(seconds: float, status: int, text: str) -> None:

@@ -12,7 +12,7 @@ from unit.identity.running import Clock, wrong
 from sshaft.public_key import parse
 from sshaft_identity.attempts import Answer, Attempt
 from sshaft_identity.challenge import MAX_TRIES, State, Verdict
-from sshaft_identity.challenges import KEPT, Opened
+from sshaft_identity.challenges import KEPT, Opened, Wish
 from sshaft_identity.codes import attempt_name
 from sshaft_identity.store import Store
 
@@ -24,7 +24,7 @@ KEY = parse(ed25519("alice"))
 def opened(store: Store, clock: Clock) -> Opened:
     store.enrolment.add_user("alice", clock())
     store.enrolment.add_keys("alice", [(KEY, "alice@laptop")], clock())
-    return store.challenges.open("alice", clock(), MINUTES)
+    return store.challenges.open(Wish("alice", MINUTES), clock())
 
 
 def state_of(store: Store, opened: Opened) -> State:
@@ -107,7 +107,7 @@ def test_between_accept_reject_and_cancel_at_once_one_wins(store: Store, opened:
             done.extend(["accepted"] * (answer.verdict is Verdict.ACCEPTED))
             return answer
         if number % 3 == 1:
-            answer = store.challenges.reject("alice", clock())
+            answer = store.challenges.reject(Attempt("alice"), clock())
             done.extend(["rejected"] * (answer.verdict is Verdict.REJECTED))
             return answer
         done.extend(["cancelled"] * store.challenges.cancel(opened.challenge.id, clock()))
@@ -118,9 +118,9 @@ def test_between_accept_reject_and_cancel_at_once_one_wins(store: Store, opened:
 
 
 def test_consuming_succeeds_once(store: Store, opened: Opened, clock: Clock) -> None:
-    assert not store.challenges.consume(opened.challenge.id)
+    assert not store.challenges.consume(opened.challenge.id, clock())
     store.challenges.accept(Attempt("alice", opened.challenge.id, opened.code), clock())
-    assert [store.challenges.consume(opened.challenge.id) for _ in range(2)] == [True, False]
+    assert [store.challenges.consume(opened.challenge.id, clock()) for _ in range(2)] == [True, False]
 
 
 def test_an_accept_writes_down_what_was_proven(store: Store, opened: Opened, clock: Clock) -> None:
@@ -147,7 +147,7 @@ def test_no_two_pending_challenges_of_a_user_share_a_code(
 ) -> None:
     tokens = iter([opened.page_token, opened.page_token, "another"])
     monkeypatch.setattr("sshaft_identity.challenges.new_page_token", lambda: next(tokens))
-    assert store.challenges.open("alice", clock(), MINUTES).page_token == "another"
+    assert store.challenges.open(Wish("alice", MINUTES), clock()).page_token == "another"
 
 
 def test_a_page_is_found_by_its_token_only(store: Store, opened: Opened) -> None:
@@ -161,10 +161,10 @@ def test_opening_writes_down_what_has_expired_and_forgets_what_is_old(
 ) -> None:
     clock.advance(301)
     assert state_of(store, opened) is State.PENDING
-    store.challenges.open("bob", clock(), MINUTES)
+    store.challenges.open(Wish("bob", MINUTES), clock())
     assert state_of(store, opened) is State.EXPIRED
     clock.advance(KEPT.total_seconds())
-    store.challenges.open("bob", clock(), MINUTES)
+    store.challenges.open(Wish("bob", MINUTES), clock())
     assert [each.user for each in store.challenges.recent()] == ["bob"]
 
 

@@ -15,6 +15,7 @@ from unit.identity.running import Clock, new_store
 from sshaft.errors import ConfigurationError
 from sshaft.public_key import parse
 from sshaft_identity.attempts import Attempt
+from sshaft_identity.challenges import Wish
 from sshaft_identity.clients import Scope
 from sshaft_identity.codes import Codes
 from sshaft_identity.database import Database
@@ -114,7 +115,7 @@ def test_no_query_of_the_login_path_scans_a_table(store: Store, clock: Clock) ->
 
 
 def use_challenges(store: Store, clock: Clock) -> None:
-    opened = store.challenges.open("alice", clock(), timedelta(minutes=5))
+    opened = store.challenges.open(Wish("alice", timedelta(minutes=5)), clock())
     fingerprint = parse(ed25519("a")).fingerprint
     store.challenges.listed(clock())
     store.challenges.listed(clock(), fingerprint)
@@ -122,8 +123,8 @@ def use_challenges(store: Store, clock: Clock) -> None:
     store.challenges.some([opened.challenge.id])
     store.challenges.accept(Attempt("alice", None, "0", fingerprint, name="x"), clock())
     store.challenges.accept(Attempt("alice", opened.challenge.id, opened.code, fingerprint), clock())
-    store.challenges.consume(opened.challenge.id)
-    store.challenges.reject("alice", clock())
+    store.challenges.consume(opened.challenge.id, clock())
+    store.challenges.reject(Attempt("alice"), clock())
     store.challenges.cancel(opened.challenge.id, clock())
 
 

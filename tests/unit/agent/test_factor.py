@@ -512,7 +512,9 @@ def test_login_that_was_started_after_the_line_was_printed_is_passed(
     assert last(identity, "/accept").json["challenge"] == "c9"
 
 
-@pytest.mark.parametrize("change", [{"user": "mallory"}, {"verify_required": True}, {"binding": "code_back"}], ids=str)
+@pytest.mark.parametrize(
+    "change", [{"user": "mallory"}, {"verify_required": True}, {"binding": "smoke_signal"}], ids=str
+)
 def test_login_that_was_started_since_for_somebody_else_or_with_a_stricter_line_is_not_passed(
     agent: Agent, identity: IdentityServer, pending: Any, change: dict[str, Any]
 ) -> None:
@@ -657,3 +659,87 @@ def test_denial_where_the_service_takes_none_is_said_and_spends_nothing(
 
     run(steps())
     agent.close()
+
+
+# --- codes that ssh gives, and questions to the person
+
+
+CONTEXT = {"app": "Wiki", "ip": "198.51.100.7", "started_at": "2026-11-22T11:59:40Z"}
+SHOWN = {"app": "Wiki", "address": "198.51.100.7", "age": "20"}
+
+
+def test_code_for_the_browser_is_handed_to_the_person(agent: Agent, identity: IdentityServer, pending: Any) -> None:
+    pending(binding="code_back")
+    identity.replies["/accept"] = reply_json({"state": "presented", "code": "550127", "context": CONTEXT})
+
+    async def steps() -> None:
+        ticket = await agent.ticket()
+        answer = await agent.report(ticket)
+        assert answer == {"state": "presented", "code": "550127", "reference": ID} | SHOWN
+        assert (await agent.report(ticket))["state"] == "invalid_ticket"
+
+    run(steps())
+    assert "code" not in last(identity, "/accept").json
+
+
+def test_presented_without_a_code_is_no_answer(agent: Agent, identity: IdentityServer, pending: Any) -> None:
+    pending(binding="code_back")
+    identity.replies["/accept"] = reply_json({"state": "presented"})
+
+    async def steps() -> None:
+        assert (await agent.report(await agent.ticket()))["state"] == "unavailable"
+
+    run(steps())
+
+
+def test_what_waits_is_told_with_the_question_for_its_code(agent: Agent, pending: Any) -> None:
+    pending(context=CONTEXT)
+
+    async def steps() -> None:
+        answer = await agent.report(await agent.ticket())
+        assert answer == {"state": "code_required", "reference": ID} | SHOWN
+
+    run(steps())
+
+
+def test_same_login_goes_on_after_the_person_has_confirmed(
+    agent: Agent, identity: IdentityServer, pending: Any
+) -> None:
+    pending()
+    identity.replies["/accept"] = reply_json({"error": "confirm_required", "context": CONTEXT}, 403)
+
+    async def steps() -> None:
+        ticket = await agent.ticket()
+        answer = await agent.report(ticket, code="482913")
+        assert answer == {"state": "confirm_required", "reference": ID} | SHOWN
+        identity.replies["/accept"] = reply_json({"state": "accepted"})
+        assert (await agent.report(ticket, code="482913", confirmed="yes"))["state"] == "accepted"
+        assert (await agent.report(ticket, code="482913", confirmed="yes"))["state"] == "invalid_ticket"
+
+    run(steps())
+    assert last(identity, "/accept").json["confirmed"] is True
+
+
+def test_line_that_made_sshd_verify_says_so_at_accept(agent: Agent, identity: IdentityServer, pending: Any) -> None:
+    pending(key=SK_KEY, verify_required=True)
+
+    async def steps() -> None:
+        assert "verify-required" in await agent.line(SK_KEY)
+        await agent.report(await agent.ticket(SK_KEY), public=SK_KEY, code="482913")
+
+    run(steps())
+    assert last(identity, "/accept").json["verified"] is True
+
+
+def test_code_of_a_challenge_that_names_nobody_is_asked_for_and_brought(agent: Agent, identity: IdentityServer) -> None:
+    identity.entries.append({"user": "alice", "authorized_key": KEY, "binding": "code_in"})
+    identity.replies["/accept"] = reply_json({"state": "accepted"})
+
+    async def steps() -> None:
+        ticket = await agent.ticket()
+        assert (await agent.report(ticket))["state"] == "code_required"
+        assert (await agent.report(ticket, code="12345678"))["state"] == "accepted"
+
+    run(steps())
+    sent = last(identity, "/accept").json
+    assert (sent["code"], "challenge" in sent, "fingerprint" in sent) == ("12345678", False, True)

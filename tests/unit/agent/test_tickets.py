@@ -140,3 +140,13 @@ def test_purge_removes_what_is_over_and_nothing_else() -> None:
     out.purge(10)
     assert len(out) == 1
     assert out.peek(longer.secret, 10)
+
+
+def test_a_ticket_that_is_put_back_is_good_once_more_and_no_longer_than_before() -> None:
+    out = Tickets()
+    ticket = issue(out)
+    assert out.take(ticket.secret, 1.0) is ticket
+    out.put_back(ticket)
+    assert out.peek(ticket.secret, LIFETIME) is None
+    assert out.take(ticket.secret, 2.0) is ticket
+    assert out.take(ticket.secret, 2.0) is None

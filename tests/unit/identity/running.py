@@ -55,7 +55,7 @@ class Service:
     clock: Clock
     log: io.StringIO
     secret: str = ""
-    tokens: dict[str, str] = field(default_factory=dict)
+    tokens: dict[tuple[str, str], str] = field(default_factory=dict)
     session: requests.Session = field(default_factory=requests.Session)
 
     def token(self, scope: str, client_id: str = "test") -> str:
@@ -65,16 +65,24 @@ class Service:
         assert token
         return token
 
+    def bearer(self, scope: str, client_id: str = "test") -> dict[str, str]:
+        """The header with a token of the client, which is made if there is none of that name."""
+        if client_id not in {each.client_id for each in self.store.clients.all()}:
+            self.store.clients.add(client_id, [Scope.CHALLENGES], self.clock(), allows_unbound=True)
+        if (scope, client_id) not in self.tokens:
+            self.tokens[scope, client_id] = self.token(scope, client_id)
+        return {"Authorization": f"Bearer {self.tokens[scope, client_id]}"}
+
     def call(self, method: str, path: str, scope: str | None = None, **more: Any) -> requests.Response:
         headers = more.pop("headers", {})
         if scope is not None:
-            if scope not in self.tokens:
-                self.tokens[scope] = self.token(scope)
-            headers = {"Authorization": f"Bearer {self.tokens[scope]}"} | headers
+            headers = self.bearer(scope) | headers
         return self.session.request(method, self.url + path, headers=headers, timeout=40, **more)
 
-    def open(self, user: str = "alice", **more: Any) -> dict[str, str]:
-        answer = self.call("POST", "/api/v1/challenges", Scope.CHALLENGES, json={"user": user} | more)
+    def open(self, user: str | None = "alice", by: str = "test", **more: Any) -> dict[str, str]:
+        named = {} if user is None else {"user": user}
+        headers = self.bearer(Scope.CHALLENGES, by)
+        answer = self.call("POST", "/api/v1/challenges", json=named | more, headers=headers)
         assert answer.status_code == 201, answer.text
         opened: dict[str, str] = answer.json()
         return opened
@@ -93,8 +101,9 @@ class Service:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    def show(self, challenge: str, wait: int = 0) -> dict[str, Any]:
-        answer = self.call("GET", f"/api/v1/challenges/{challenge}", Scope.CHALLENGES, params={"wait": wait})
+    def show(self, challenge: str, wait: int = 0, by: str = "test") -> dict[str, Any]:
+        headers = self.bearer(Scope.CHALLENGES, by)
+        answer = self.call("GET", f"/api/v1/challenges/{challenge}", params={"wait": wait}, headers=headers)
         assert answer.status_code == 200, answer.text
         shown: dict[str, Any] = answer.json()
         return shown

@@ -102,7 +102,10 @@ def test_foreign_words_are_made_one_harmless_line(service: Service, app: str, sh
 @pytest.mark.parametrize(
     "body",
     [
-        {},
+        {"binding": "code_back"},
+        {"verify_required": True},
+        {"user": "alice", "binding": "smoke_signal"},
+        {"user": "alice", "verify_required": "yes"},
         {"user": "a b"},
         {"user": "alice", "expires_in": 29},
         {"user": "alice", "expires_in": "60"},

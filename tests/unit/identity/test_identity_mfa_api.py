@@ -18,6 +18,11 @@ def alice(service: Service) -> list[str]:
     return service.add_user("alice", ALICES, ALICES_TOKEN)
 
 
+def accepted(opened: dict[str, str]) -> dict[str, Any]:
+    """The whole answer to an accept of a challenge without a context."""
+    return {"state": "accepted", "challenge": opened["id"], "context": {"started_at": opened["created_at"]}}
+
+
 # --- list
 
 
@@ -47,6 +52,7 @@ def test_a_pending_challenge_lists_all_keys_of_its_user_and_says_what_is_approve
         "challenge": opened["id"],
         "expires_at": "2026-11-22T12:05:00Z",
         "binding": "code_in",
+        "verify_required": False,
         "context": {"app": "Wiki", "ip": "192.0.2.7", "user_agent": "Firefox", "started_at": "2026-11-22T12:00:00Z"},
     }
     listed = sorted(service.keys(), key=lambda entry: str(entry["authorized_key"] != ALICES))
@@ -55,7 +61,7 @@ def test_a_pending_challenge_lists_all_keys_of_its_user_and_says_what_is_approve
 
 
 def test_several_pending_challenges_have_an_entry_each(service: Service, alice: list[str]) -> None:
-    opened = {service.open()["id"] for _ in range(3)}
+    opened = {service.open(by=client)["id"] for client in ("wiki", "shop", "mail")}
     assert {entry["challenge"] for entry in service.keys(alice[0])} == opened
     assert len(service.keys()) == 6
 
@@ -69,7 +75,7 @@ def test_listing_changes_nothing_and_counts_nothing(service: Service, alice: lis
 
 def test_a_challenge_that_is_over_is_not_listed(service: Service, alice: list[str]) -> None:
     opened = service.open()
-    service.open(expires_in=30)
+    service.open(by="wiki", expires_in=30)
     service.accept(challenge=opened["id"], code=opened["code"])
     service.clock.advance(30)
     assert service.keys() == []
@@ -97,7 +103,7 @@ def test_the_right_code_accepts_once_and_the_challenge_says_what_was_proven(serv
         key_type="ssh-ed25519",  # whatever the agent calls it, the registered key's type counts
         client_ip="192.0.2.99",
     )
-    assert (answer.status_code, answer.json()) == (200, {"state": "accepted", "challenge": opened["id"]})
+    assert (answer.status_code, answer.json()) == (200, accepted(opened))
     shown = service.show(opened["id"])
     assert shown["state"] == "accepted"
     assert shown["fingerprint"] == alice[1]
@@ -164,7 +170,7 @@ def test_the_same_attempt_after_success_is_a_success_and_another_is_not(service:
     body = {"challenge": opened["id"], "code": opened["code"], "fingerprint": alice[0]}
     for _ in range(3):
         answer = service.accept(attempt="ticket-1", **body)
-        assert (answer.status_code, answer.json()) == (200, {"state": "accepted", "challenge": opened["id"]})
+        assert (answer.status_code, answer.json()) == (200, accepted(opened))
     assert service.accept(attempt="ticket-2", **body).json()["error"] == "already_used"
     service.call("POST", f"/api/v1/challenges/{opened['id']}/consume", Scope.CHALLENGES)
     assert service.accept(attempt="ticket-1", **body).status_code == 200
@@ -190,9 +196,9 @@ def test_the_same_fifth_wrong_attempt_is_answered_as_the_first_time(service: Ser
 
 
 def test_without_a_named_challenge_the_code_chooses(service: Service, alice: list[str]) -> None:
-    first, second = service.open(), service.open()
+    first, second = service.open(), service.open(by="wiki")
     answer = service.accept(code=second["code"], fingerprint=alice[0], attempt="ticket-1")
-    assert answer.json() == {"state": "accepted", "challenge": second["id"]}
+    assert answer.json() == accepted(second)
     assert service.show(first["id"])["state"] == "pending"
     again = service.accept(code=second["code"], fingerprint=alice[0], attempt="ticket-1")
     assert again.json() == answer.json()
@@ -201,11 +207,14 @@ def test_without_a_named_challenge_the_code_chooses(service: Service, alice: lis
 
 def test_without_a_named_challenge_a_wrong_code_counts_against_each(service: Service, alice: list[str]) -> None:
     assert alice
-    opened = [service.open(), service.open()]
+    opened = [service.open(), service.open(by="wiki")]
     code = next(f"{n:06}" for n in range(10) if f"{n:06}" not in {each["code"] for each in opened})
     for left in (4, 3, 2, 1, 0):
         assert service.accept(code=code).json()["attempts_left"] == left
-    assert [service.show(each["id"])["state"] for each in opened] == ["rejected", "rejected"]
+    assert [service.show(each["id"], by=by)["state"] for each, by in zip(opened, ("test", "wiki"), strict=True)] == [
+        "rejected",
+        "rejected",
+    ]
 
 
 def test_a_key_that_is_not_registered_for_the_user_is_refused_uncounted(service: Service, alice: list[str]) -> None:
@@ -276,10 +285,11 @@ def test_what_is_rejected_or_cancelled_is_gone(service: Service, alice: list[str
 
 
 def test_a_reject_ends_the_named_challenge_and_no_other(service: Service, alice: list[str]) -> None:
-    first, second = service.open(), service.open()
+    first, second = service.open(), service.open(by="wiki")
     answer = service.reject(challenge=first["id"], fingerprint=alice[0], key_type="ssh-ed25519", client_ip="192.0.2.1")
     assert (answer.status_code, answer.json()) == (200, {"state": "rejected"})
-    assert [service.show(each["id"])["state"] for each in (first, second)] == ["rejected", "pending"]
+    assert service.show(first["id"])["state"] == "rejected"
+    assert service.show(second["id"], by="wiki")["state"] == "pending"
     assert service.events("challenge.rejected")[-1]["client_ip"] == "192.0.2.1"
 
 
@@ -289,9 +299,10 @@ def test_a_reject_of_a_named_challenge_may_arrive_twice(service: Service) -> Non
 
 
 def test_a_reject_without_a_name_ends_all(service: Service) -> None:
-    opened = [service.open(), service.open()]
+    opened = [service.open(), service.open(by="wiki")]
     assert service.reject().status_code == 200
-    assert [service.show(each["id"])["state"] for each in opened] == ["rejected", "rejected"]
+    assert service.show(opened[0]["id"])["state"] == "rejected"
+    assert service.show(opened[1]["id"], by="wiki")["state"] == "rejected"
     answer = service.reject()
     assert (answer.status_code, answer.json()["error"]) == (404, "no_challenge")
 

@@ -73,12 +73,14 @@ def test_the_policy_allows_only_what_carries_this_answers_nonce(service: Service
 
 def test_each_end_has_its_words_and_shows_no_command(service: Service) -> None:
     service.add_user("alice", ed25519("alice"))
-    opened = [service.open(expires_in=30) for _ in range(5)]
+    for user in "bcde":
+        service.add_user(user, ed25519(user))
+    opened = [service.open(user, expires_in=30) for user in ("alice", *"bcde")]
     service.accept(challenge=opened[0]["id"], code=opened[0]["code"])
-    service.reject(challenge=opened[1]["id"])
+    service.reject(user="b", challenge=opened[1]["id"])
     service.call("POST", f"/api/v1/challenges/{opened[2]['id']}/cancel", Scope.CHALLENGES)
     for by in range(1, 6):
-        service.accept(challenge=opened[3]["id"], code=wrong(opened[3]["code"], by))
+        service.accept("d", challenge=opened[3]["id"], code=wrong(opened[3]["code"], by))
     service.clock.advance(30)
     pages = [page_of(service, each) for each in opened]
     assert [heading(page) for page in pages] == ["Passed", "Denied", "Cancelled", "Denied", "Too late"]

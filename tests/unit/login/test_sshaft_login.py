@@ -384,3 +384,68 @@ def test_insides_are_not_told_even_where_something_breaks(login: Login, tmp_path
     assert (status, out) == (70, "")
     assert err == "Something is wrong on this host. Tell your administrators.\n"
     assert not json.dumps(err).count("Errno")
+
+
+# --- what is approved, and codes that ssh gives
+
+
+WIKI = {"app": "Wiki", "address": "198.51.100.7", "age": "20"}
+ABOUT = "Login to Wiki, from a browser at 198.51.100.7, 20 seconds ago.\n"
+CONFIRM = result(state="confirm_required", reference="0" * 32, **WIKI)
+
+
+def test_what_was_passed_is_said(login: Login) -> None:
+    with UnixServer(login.socket, result(state="accepted", **WIKI)):
+        assert login("482913") == (0, ABOUT + "Passed. Your login goes on in the browser.\n", "")
+
+
+def test_what_a_code_is_asked_for_is_said_before_it_is_typed(login: Login) -> None:
+    with UnixServer(login.socket, result(state="code_required", **WIKI), ACCEPTED):
+        status, _, err = login(typed=b"482913\n")
+    assert (status, err) == (0, ABOUT + "Code: ")
+
+
+def test_a_code_for_the_browser_is_printed(login: Login) -> None:
+    with UnixServer(login.socket, result(state="presented", code="550127", **WIKI)) as agent:
+        assert login() == (0, ABOUT + "Type it where your login asks for it: 550127\n", "")
+    assert [kind for kind, _ in agent.asked] == ["accept"]
+
+
+@pytest.mark.parametrize("code", ["", "55\x1b[2J0127", "abc", "\u0665\u0665\u0660"])
+def test_only_digits_are_printed_as_a_code(login: Login, code: str) -> None:
+    with UnixServer(login.socket, result(state="presented", code=code)):
+        assert login()[0] == 69
+
+
+@pytest.mark.parametrize("typed", [b"y\n", b"Y\r\n", b"yes", b" yes \n"])
+def test_a_login_from_another_address_passes_once_it_is_confirmed(login: Login, typed: bytes) -> None:
+    with UnixServer(login.socket, CONFIRM, ACCEPTED) as agent:
+        status, out, err = login("482913", typed=typed)
+    assert (status, out) == (0, "Passed. Your login goes on in the browser.\n")
+    assert err == ABOUT + "This ssh comes from 192.0.2.7.\nIs this login yours? [y/N] "
+    first, second = (fields for _, fields in agent.asked)
+    assert second == first | {"confirmed": "yes"}
+
+
+@pytest.mark.parametrize("typed", [b"", b"\n", b"n\n", b"no\n", b"482913\n", b"y es\n", b"\xff\n"])
+def test_everything_but_a_yes_passes_nothing(login: Login, typed: bytes) -> None:
+    with UnixServer(login.socket, CONFIRM, ACCEPTED) as agent:
+        status, out, err = login("482913", typed=typed)
+    assert (status, out) == (3, "")
+    assert "Nothing was passed." in err
+    assert len(agent.asked) == 1
+
+
+def test_a_service_that_asks_for_ever_is_asked_twice_and_no_more(login: Login) -> None:
+    with UnixServer(login.socket, CONFIRM, CONFIRM, CONFIRM) as agent:
+        assert login("482913", typed=b"y\ny\ny\n")[0] != 0
+    assert len(agent.asked) == 2
+
+
+def test_foreign_words_reach_the_terminal_escaped_and_cut(login: Login) -> None:
+    hostile = {"app": "\x1b]0;x\x07Wiki\u202e\n" + "x" * 200, "address": "1.2.3.4\nPassed.", "age": "1" * 40}
+    with UnixServer(login.socket, result(state="accepted", **hostile)):
+        status, out, _ = login("482913")
+    assert status == 0
+    assert len(out.splitlines()) == 2
+    assert all(len(line) < 220 for line in out.splitlines())

@@ -101,7 +101,7 @@ def test_user_of_another_key_is_nobody(login: Login, identity: IdentityServer) -
         ([{"challenge": None}], 2, False),
         ([{}, {"user": "mallory"}], 77, True),
         ([{}, {"user": "mallory"}], 77, False),
-        ([{"challenge": "c1", "binding": "code_back"}], 2, True),
+        ([{"challenge": "c1", "binding": "smoke_signal"}], 2, True),
     ],
     ids=["nothing", "registered, no key", "ambiguous", "ambiguous, no key", "unknown binding"],
 )

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sshaft import listing, public_key
 from sshaft.errors import IdentityServiceError
-from sshaft.listing import AMBIGUOUS, CODELESS, EXPIRED, Entry, Grant, decide
+from sshaft.listing import AMBIGUOUS, CODELESS, EXPIRED, Context, Entry, Grant, decide
 from sshaft.public_key import DEFAULT_TYPES
 
 KEY = public_keys.ed25519()
@@ -49,7 +49,7 @@ def test_list_answers_of_the_contract_are_read_as_it_says(example: dict[str, Any
             "pending": entry.pending,
             "needs_code": entry.needs_code,
             "challenge": entry.challenge,
-            "app": entry.app,
+            "app": entry.context.app if entry.context else None,
             "verify_required": entry.verify_required,
             "expires_at": entry.expires_at.strftime("%Y-%m-%dT%H:%M:%SZ") if entry.expires_at else None,
         }
@@ -118,7 +118,7 @@ LEFT_OUT = [
     {"user": "a", "authorized_key": KEY, "challenge": 7},
     {"user": "a", "authorized_key": KEY, "challenge": ["c"]},
     {"user": "a", "authorized_key": KEY, "challenge": "c" * 65536},
-    {"user": "a", "authorized_key": KEY, "binding": "code_back"},
+    {"user": "a", "authorized_key": KEY, "binding": "smoke_signal"},
     {"user": "a", "authorized_key": KEY, "binding": "CODE_IN"},
     {"user": "a", "authorized_key": KEY, "binding": ""},
     {"user": "a", "authorized_key": KEY, "binding": None},
@@ -135,9 +135,22 @@ LEFT_OUT = [
     {"user": "a", "authorized_key": KEY, "expires_at": []},
     {"user": "a", "authorized_key": KEY, "expires_at": "9999-12-31T23:59:59-14:00"},
     {"user": "a", "authorized_key": KEY, "expires_at": "0001-01-01T00:00:00+14:00"},
-    {"user": "a", "authorized_key": KEY, "context": "Webmail"},
-    {"user": "a", "authorized_key": KEY, "context": {"app": 1}},
 ]
+
+
+@pytest.mark.parametrize(
+    ("context", "shown"),
+    [
+        ({"app": "Wiki", "ip": "192.0.2.7", "started_at": "2026-11-22T12:00:00Z"}, Context("Wiki", "192.0.2.7", NOW)),
+        ({"app": 1, "ip": ["192.0.2.7"], "started_at": "yesterday"}, Context()),
+        ({"app": "Wiki", "started_at": None}, Context("Wiki")),
+        ("Webmail", None),
+        (None, None),
+    ],
+)
+def test_what_is_only_shown_does_not_take_the_entry_with_it(context: Any, shown: Context | None) -> None:
+    (found,) = read({"user": "a", "authorized_key": KEY, "challenge": "c1", "context": context}).all()
+    assert found.context == shown
 
 
 @pytest.mark.parametrize("item", LEFT_OUT, ids=lambda item: ascii(item)[:60])
@@ -270,7 +283,7 @@ def test_any_body_is_read_or_broken(body: bytes) -> None:
 
 # --- decide
 
-ALICE = Entry("alice", public_key.parse(KEY), challenge="c1", expires_at=NOW + timedelta(minutes=5), needs_code=True)
+ALICE = Entry("alice", public_key.parse(KEY), challenge="c1", expires_at=NOW + timedelta(minutes=5), binding="code_in")
 
 
 def entry(**more: Any) -> Entry:
@@ -278,7 +291,7 @@ def entry(**more: Any) -> Entry:
 
 
 def registered(user: str = "alice") -> Entry:
-    return entry(user=user, pending=False, challenge=None, expires_at=None, needs_code=False)
+    return entry(user=user, pending=False, challenge=None, expires_at=None, binding="none")
 
 
 def base(user: str = "alice") -> Entry:
@@ -302,8 +315,8 @@ PAST = NOW - timedelta(seconds=1)
         ((entry(expires_at=NOW),), EXPIRED),
         ((entry(expires_at=PAST),), EXPIRED),
         ((entry(expires_at=PAST), registered()), EXPIRED),
-        ((entry(needs_code=False), entry(challenge="c2", needs_code=False)), CODELESS),
-        ((ALICE, entry(challenge="c2", needs_code=False)), CODELESS),
+        ((entry(binding="none"), entry(challenge="c2", binding="none")), CODELESS),
+        ((ALICE, entry(challenge="c2", binding="none")), CODELESS),
         ((ALICE, base()), CODELESS),
     ],
 )
@@ -328,7 +341,7 @@ def test_key_opens_nothing(entries: tuple[Entry, ...], decision: str | None) -> 
             {"challenge": None, "needs_code": True, "expires_at": LATER, "knows_challenges": True},
         ),
         ((ALICE, entry(challenge="c2", expires_at=PAST)), {"challenge": "c1", "expires_at": ALICE.expires_at}),
-        ((ALICE, entry(challenge="c2", expires_at=PAST, needs_code=False)), {"challenge": "c1", "needs_code": True}),
+        ((ALICE, entry(challenge="c2", expires_at=PAST, binding="none")), {"challenge": "c1", "needs_code": True}),
         ((entry(expires_at=None),), {"challenge": "c1", "expires_at": None}),
         ((ALICE, entry(challenge="c2", verify_required=True)), {"verify_required": True, "challenge": None}),
         ((ALICE,), {"verify_required": False}),
@@ -349,7 +362,7 @@ several = st.lists(
         pending=st.booleans(),
         challenge=st.sampled_from([None, "c1", "c2"]),
         expires_at=st.sampled_from([None, PAST, LATER]),
-        needs_code=st.booleans(),
+        binding=st.sampled_from(["code_in", "code_back", "none"]),
         verify_required=st.booleans(),
     ),
     max_size=4,
@@ -365,10 +378,10 @@ def test_whatever_is_listed_a_grant_is_for_the_only_user_who_waits(entries: list
     current = [each for each in waiting if each.expires_at is None or each.expires_at > NOW]
     assert {each.user for each in waiting} == {grant.user}
     assert grant.expires_at is None or grant.expires_at > NOW
-    assert grant.needs_code is any(each.needs_code for each in current)
+    assert grant.needs_code is all(each.needs_code for each in current)
     assert grant.verify_required is any(each.verify_required for each in current)
     if grant.challenge is None and len({each.challenge for each in current}) > 1:
-        assert grant.needs_code  # or nothing would choose among them
+        assert all(each.binding != "none" for each in current)  # or nothing would choose among them
 
 
 def test_a_full_list_is_read_in_time_for_one_login(record_property: Callable[[str, object], None]) -> None:

@@ -1,0 +1,333 @@
+"""How web login and SSH login are tied together: codes in both directions, none at all, nobody named."""
+
+import json
+from typing import Any
+
+import pytest
+from fakes.public_keys import ed25519, sk_ed25519
+from sqlalchemy import select
+from unit.identity.running import Service, wrong
+
+from sshaft_identity.attempts import Rules
+from sshaft_identity.challenge import AddressCheck
+from sshaft_identity.clients import Scope
+from sshaft_identity.limits import WINDOW
+from sshaft_identity.tables import audit_events
+
+
+@pytest.fixture
+def alice(service: Service) -> str:
+    return service.add_user("alice", ed25519("alice"))[0]
+
+
+def verify(service: Service, opened: dict[str, str], code: str, attempt: str | None = None) -> Any:
+    headers = {} if attempt is None else {"Idempotency-Key": attempt}
+    path = f"/api/v1/challenges/{opened['id']}/verify"
+    answer = service.call("POST", path, Scope.CHALLENGES, json={"code": code}, headers=headers)
+    return answer.json() | {"status": answer.status_code}
+
+
+def audited(service: Service, event: str) -> list[dict[str, Any]]:
+    with service.store.database.read() as connection:
+        rows = connection.execute(select(audit_events).where(audit_events.c.event == event)).all()
+    return [json.loads(row.facts) | {"user": row.user_name} for row in rows]
+
+
+# --- code_back
+
+
+def test_with_code_back_ssh_is_given_a_code_that_passes_in_the_browser(service: Service, alice: str) -> None:
+    opened = service.open(binding="code_back", app="Wiki")
+    assert "code" not in opened
+    assert opened["ssh_command"] == "ssh mfa@login.example.org"
+    answer = service.accept(challenge=opened["id"], fingerprint=alice, client_ip="192.0.2.9").json()
+    assert answer["state"] == "presented"
+    assert service.show(opened["id"])["state"] == "pending"
+    passed = verify(service, opened, answer["code"])
+    assert (passed["status"], passed["state"], passed["amr"]) == (200, "accepted", ["swk", "pop"])
+    assert (passed["fingerprint"], passed["client_ip"]) == (alice, "192.0.2.9")
+    assert verify(service, opened, answer["code"])["error"] == "already_used"
+
+
+def test_the_code_that_ssh_gives_is_the_same_however_often_it_is_asked_for(service: Service, alice: str) -> None:
+    opened = service.open(binding="code_back")
+    codes = {service.accept(challenge=opened["id"], fingerprint=alice).json()["code"] for _ in range(3)}
+    assert len(codes) == 1
+
+
+def test_before_ssh_was_there_no_code_passes_and_each_one_counts(service: Service, alice: str) -> None:
+    opened = service.open(binding="code_back")
+    code = service.store.codes.given_back(opened["id"])
+    first = verify(service, opened, code)
+    assert (first["status"], first["error"], first["attempts_left"]) == (403, "invalid_code", 4)
+    service.accept(challenge=opened["id"], fingerprint=alice)
+    assert verify(service, opened, code)["state"] == "accepted"
+
+
+def test_five_wrong_codes_in_the_browser_reject(service: Service, alice: str) -> None:
+    opened = service.open(binding="code_back")
+    code = service.accept(challenge=opened["id"], fingerprint=alice).json()["code"]
+    left = [verify(service, opened, wrong(code, by))["attempts_left"] for by in range(1, 6)]
+    assert left == [4, 3, 2, 1, 0]
+    assert verify(service, opened, code)["error"] == "too_many_attempts"
+    assert service.show(opened["id"])["state"] == "rejected"
+
+
+def test_the_same_verification_may_arrive_twice(service: Service, alice: str) -> None:
+    opened = service.open(binding="code_back")
+    code = service.accept(challenge=opened["id"], fingerprint=alice).json()["code"]
+    assert [verify(service, opened, wrong(code), "a")["attempts_left"] for _ in range(2)] == [4, 4]
+    assert [verify(service, opened, code, "b")["state"] for _ in range(2)] == ["accepted", "accepted"]
+
+
+def test_a_code_in_challenge_can_not_be_passed_in_the_browser(service: Service, alice: str) -> None:
+    assert alice
+    opened = service.open()
+    assert verify(service, opened, opened["code"])["error"] == "no_challenge"
+
+
+def test_nobody_verifies_another_clients_challenge(service: Service, alice: str) -> None:
+    opened = service.open(binding="code_back", by="wiki")
+    code = service.accept(challenge=opened["id"], fingerprint=alice).json()["code"]
+    assert verify(service, opened, code)["error"] == "no_challenge"
+    assert service.show(opened["id"], by="wiki")["state"] == "pending"
+
+
+def test_with_both_kinds_waiting_a_code_goes_to_one_and_no_code_to_the_other(service: Service, alice: str) -> None:
+    shown, given = service.open(), service.open(binding="code_back", by="wiki")
+    assert service.accept(fingerprint=alice).json()["challenge"] == given["id"]
+    assert service.accept(fingerprint=alice, code=shown["code"]).json()["state"] == "accepted"
+
+
+# --- none
+
+
+def test_without_a_binding_only_a_client_that_may_can_open(service: Service, alice: str) -> None:
+    assert alice
+    body = {"user": "alice", "binding": "none"}
+    refused = service.call("POST", "/api/v1/challenges", Scope.CHALLENGES, json=body)
+    assert (refused.status_code, refused.json()["error"]) == (403, "binding_not_allowed")
+    opened = service.open(binding="none", by="old")
+    assert service.accept().json()["challenge"] == opened["id"]
+    shown = service.show(opened["id"], by="old")
+    assert (shown["state"], shown["acr"]) == ("accepted", None)
+
+
+def test_who_brings_a_code_means_another_login_than_one_without(service: Service, alice: str) -> None:
+    assert alice
+    service.open(binding="none", by="old")
+    assert service.accept(code="123456").json()["error"] == "no_challenge"
+
+
+def test_of_two_without_a_binding_none_passes(service: Service, alice: str) -> None:
+    assert alice
+    for client in ("old", "older"):
+        service.open(binding="none", by=client)
+    assert service.accept().json()["error"] == "no_challenge"
+
+
+# --- nobody named
+
+
+def test_the_owner_of_the_key_that_brings_the_code_is_the_subject(service: Service, alice: str) -> None:
+    opened = service.open(user=None, app="My keys")
+    assert (opened["user"], len(opened["code"])) == (None, 8)
+    (entry,) = service.keys(alice)
+    assert "challenge" not in entry
+    assert (entry["user"], entry["binding"]) == ("alice", "code_in")
+    answer = service.accept(fingerprint=alice, code=opened["code"])
+    assert (answer.status_code, answer.json()["challenge"]) == (200, opened["id"])
+    shown = service.show(opened["id"])
+    assert (shown["state"], shown["user"], shown["fingerprint"]) == ("accepted", "alice", alice)
+
+
+def test_a_challenge_without_a_user_is_passed_once(service: Service, alice: str) -> None:
+    (bob,) = service.add_user("bob", ed25519("bob"))
+    opened = service.open(user=None)
+    for _ in range(2):
+        answer = service.accept(fingerprint=alice, code=opened["code"], attempt="ticket-1")
+        assert (answer.status_code, answer.json()["challenge"]) == (200, opened["id"])
+    assert service.accept("bob", fingerprint=bob, code=opened["code"]).status_code == 404
+
+
+def test_a_key_that_has_a_challenge_of_its_own_is_listed_for_both(service: Service, alice: str) -> None:
+    own, anybodys = service.open(), service.open(user=None, by="door")
+    listed = service.keys(alice)
+    assert [each.get("challenge") for each in listed] == [own["id"], None]
+    assert service.accept(fingerprint=alice, code=anybodys["code"]).json()["challenge"] == anybodys["id"]
+    assert service.accept(fingerprint=alice, code=own["code"]).json()["challenge"] == own["id"]
+
+
+def test_a_key_that_nobody_owns_is_not_listed_for_it(service: Service, alice: str) -> None:
+    assert alice
+    service.open(user=None)
+    assert service.keys("SHA256:" + "A" * 43) == []
+    assert service.keys() == []
+
+
+def test_guesses_of_long_codes_are_counted_though_no_challenge_is_hit(service: Service, alice: str) -> None:
+    opened = service.open(user=None)
+    for by in range(1, 11):
+        code = f"{(int(opened['code']) + by) % 10**8:08}"
+        answer = service.accept(fingerprint=alice, code=code, client_ip="192.0.2.9")
+        assert (answer.status_code, answer.json()["error"]) == (403, "invalid_code")
+        assert "attempts_left" not in answer.json()
+    answer = service.accept(fingerprint=alice, code=opened["code"], client_ip="192.0.2.9")
+    assert (answer.status_code, answer.json()["error"]) == (429, "too_many_attempts")
+    assert 0 < int(answer.headers["Retry-After"]) <= WINDOW.total_seconds()
+    service.clock.now += WINDOW
+
+
+def test_a_guess_beside_a_login_that_is_over_counts_as_well(service: Service, alice: str) -> None:
+    own = service.open(expires_in=600)
+    service.accept(code=own["code"], fingerprint=alice)
+    opened = service.open(user=None)
+    for by in range(1, 11):
+        service.accept(fingerprint=alice, code=f"{(int(opened['code']) + by) % 10**8:08}")
+    assert service.accept(fingerprint=alice, code=opened["code"]).json()["error"] == "too_many_attempts"
+
+
+# --- one pending for a user and client
+
+
+def test_a_new_challenge_takes_the_place_of_the_clients_last_one_for_the_user(service: Service, alice: str) -> None:
+    first, other, second = service.open(), service.open(by="wiki"), service.open()
+    assert service.show(first["id"])["state"] == "cancelled"
+    assert service.show(other["id"], by="wiki")["state"] == "pending"
+    assert service.accept(challenge=first["id"], code=first["code"]).json()["error"] == "cancelled"
+    assert service.accept(fingerprint=alice, code=second["code"]).status_code == 200
+    assert audited(service, "challenge.cancelled")[0]["reason"] == "superseded"
+
+
+def test_those_who_wait_for_the_old_one_hear_of_it_at_once(service: Service, alice: str) -> None:
+    assert alice
+    first = service.open()
+    service.open()
+    assert service.show(first["id"], wait=20)["state"] == "cancelled"
+
+
+# --- limits
+
+
+def test_a_new_challenge_does_not_reset_the_count_of_wrong_codes(service: Service, alice: str) -> None:
+    for _ in range(2):
+        opened = service.open()
+        for by in range(1, 6):
+            assert service.accept(code=wrong(opened["code"], by), fingerprint=alice).json()["error"] == "invalid_code"
+    opened = service.open()
+    answer = service.accept(code=opened["code"], fingerprint=alice)
+    assert (answer.status_code, answer.json()["error"]) == (429, "too_many_attempts")
+    assert service.show(opened["id"])["state"] == "pending"
+    service.clock.now += WINDOW
+    opened = service.open()
+    assert service.accept(code=opened["code"], fingerprint=alice).status_code == 200
+
+
+def test_wrong_codes_in_the_browser_count_like_those_at_ssh(service: Service, alice: str) -> None:
+    for _ in range(2):
+        opened = service.open(binding="code_back")
+        for _ in range(5):
+            verify(service, opened, "000000")
+    opened = service.open(binding="code_back")
+    code = service.accept(challenge=opened["id"], fingerprint=alice).json()
+    assert code["error"] == "too_many_attempts"
+    assert verify(service, opened, service.store.codes.given_back(opened["id"]))["error"] == "too_many_attempts"
+
+
+def test_one_address_can_not_try_many_users(service: Service) -> None:
+    for number in range(6):
+        service.add_user(f"u{number}", ed25519(f"u{number}"))
+        opened = service.open(f"u{number}")
+        for by in range(1, 6):
+            service.accept(f"u{number}", code=wrong(opened["code"], by), client_ip="192.0.2.66")
+    service.add_user("alice", ed25519("alice"))
+    opened = service.open()
+    assert service.accept(code=opened["code"], client_ip="192.0.2.66").json()["error"] == "too_many_attempts"
+    assert service.accept(code=opened["code"], client_ip="192.0.2.1").status_code == 200
+
+
+# --- what the key must prove
+
+
+def test_where_verification_is_asked_for_only_a_verified_line_passes(service: Service, alice: str) -> None:
+    (hard,) = service.add_user("bob", sk_ed25519("bob"))
+    assert alice
+    opened = service.open("bob", verify_required=True)
+    assert service.keys(hard)[0]["verify_required"] is True
+    refused = service.accept("bob", code=opened["code"], fingerprint=hard)
+    assert (refused.status_code, refused.json()["error"]) == (403, "verification_required")
+    assert service.accept("bob", code=opened["code"], fingerprint=hard, verified=True).status_code == 200
+    shown = service.show(opened["id"])
+    assert shown["amr"] == ["hwk", "pop", "user", "mfa"]
+    assert shown["acr"] == "urn:sshaft:acr:verified-code"
+
+
+def test_a_key_that_can_not_verify_is_listed_as_having_nothing_to_pass(service: Service, alice: str) -> None:
+    service.open(verify_required=True)
+    assert service.keys() == []
+    assert [entry["challenge"] for entry in service.keys(alice)] == [None]
+
+
+# --- addresses
+
+
+def with_check(service: Service, check: str) -> None:
+    service.store.challenges.rules = Rules(address_check=AddressCheck(check))
+
+
+@pytest.mark.parametrize(
+    ("check", "browser", "ssh", "confirmed", "error"),
+    [
+        ("warn", "192.0.2.7", "192.0.2.7", False, None),
+        ("warn", "192.0.2.7", "198.51.100.1", False, "confirm_required"),
+        ("warn", "192.0.2.7", "198.51.100.1", True, None),
+        ("warn", None, "198.51.100.1", False, None),
+        ("off", "192.0.2.7", "198.51.100.1", False, None),
+        ("require", "192.0.2.7", "198.51.100.1", True, "address_mismatch"),
+        ("require", None, "198.51.100.1", True, "address_mismatch"),
+        ("require", "2001:db8::1", "2001:db8::ffff", False, None),
+        ("require", "2001:db8:0:1::1", "2001:db8:0:2::1", False, "address_mismatch"),
+        ("require", "::ffff:192.0.2.7", "192.0.2.7", False, None),
+        ("require", "not an address", "not an address", False, "address_mismatch"),
+    ],
+)
+def test_addresses_that_differ_are_what_the_operator_says(
+    service: Service, alice: str, check: str, browser: str | None, ssh: str, confirmed: bool, error: str | None
+) -> None:
+    with_check(service, check)
+    opened = service.open(app="Wiki", context={} if browser is None else {"ip": browser})
+    answer = service.accept(code=opened["code"], fingerprint=alice, client_ip=ssh, confirmed=confirmed or None)
+    assert answer.json().get("error") == error
+    if error == "confirm_required":
+        assert answer.json()["context"] == {"app": "Wiki", "ip": browser, "started_at": opened["created_at"]}
+    if error:
+        assert service.show(opened["id"])["state"] == "pending"
+
+
+def test_a_wrong_code_is_a_wrong_code_before_anybody_is_asked(service: Service, alice: str) -> None:
+    opened = service.open(context={"ip": "192.0.2.7"})
+    answer = service.accept(code=wrong(opened["code"]), fingerprint=alice, client_ip="198.51.100.1")
+    assert answer.json()["error"] == "invalid_code"
+
+
+# --- audit
+
+
+def test_each_step_is_in_the_audit_log_and_no_code_is(service: Service, alice: str) -> None:
+    opened = service.open(app="Wiki", context={"ip": "192.0.2.7"})
+    facts = {"fingerprint": alice, "client_ip": "192.0.2.7"}
+    service.accept(challenge=opened["id"], code=wrong(opened["code"]), **facts)
+    service.accept(challenge=opened["id"], code=opened["code"], **facts)
+    service.call("POST", f"/api/v1/challenges/{opened['id']}/consume", Scope.CHALLENGES)
+    second = service.open()
+    service.reject(challenge=second["id"], **facts)
+    for event in ("created", "wrong_code", "accepted", "consumed", "rejected"):
+        (first, *_) = audited(service, f"challenge.{event}")
+        assert (first["user"], first["client"]) == ("alice", "test")
+    (accepted,) = audited(service, "challenge.accepted")
+    expected = {"fingerprint": alice, "key_type": "ssh-ed25519", "ssh_address": "192.0.2.7", "app": "Wiki"}
+    assert accepted.items() >= (expected | {"browser_address": "192.0.2.7"}).items()
+    with service.store.database.read() as connection:
+        text = str(connection.execute(select(audit_events)).all())
+    assert opened["code"] not in text
+    assert wrong(opened["code"]) not in text
