@@ -26,7 +26,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     State.ACCEPTED: ("Passed", "You can go back to where you logged in."),
     State.REJECTED: ("Denied", "This login was denied from SSH. If that was not you, tell your administrator."),
     State.EXPIRED: ("Too late", "This code is no longer valid. Start the login again to get a new one."),
-    State.CANCELLED: ("Over", "This login was cancelled, or a newer one took its place. Start it again if you need it."),
+    State.CANCELLED: ("Cancelled", "This login is over, or a newer one took its place. Start it again if you need it."),
     "tried_out": ("Denied", "Too many wrong codes were tried. Start the login again to get a new one."),
     "unknown": ("No such login", "This address belongs to no login, or to one that was long ago."),
 }

@@ -151,8 +151,10 @@ class Socket:
 
 
 @contextmanager
-def running(socket: Socket, url: str, store: Store, clock: Clock, log: io.StringIO) -> Iterator[Service]:
-    socket.app = create_app(store, SETTINGS, clock)
+def running(
+    socket: Socket, url: str, store: Store, clock: Clock, log: io.StringIO, settings: Settings = SETTINGS
+) -> Iterator[Service]:
+    socket.app = create_app(store, settings, clock)
     service = Service(url, store, clock, log, store.clients.add("test", list(Scope), clock()))
     with service.session:
         yield service
