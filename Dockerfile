@@ -54,10 +54,10 @@ RUN groupadd --system --gid 480 sshaft \
 COPY --from=build /opt/sshaft /opt/sshaft
 RUN ln -s /opt/sshaft/bin/sshaft /usr/local/bin/sshaft \
  && sshaft install-commands /usr/libexec/sshaft \
+ && sshaft sshd-config >/etc/ssh/sshd_config \
  && ln -s /usr/libexec/sshaft/sshaft-keys /sshaft/keys \
  && ln -s /usr/libexec/sshaft/sshaft-login /sshaft/login
 COPY --chmod=0755 container/entrypoint container/healthcheck container/first-start /usr/libexec/sshaft/
-COPY --chmod=0644 sshd_config /etc/ssh/sshd_config
 ENV SSHAFT_IDENTITY_DIRECTORY=/var/lib/sshaft-identity
 LABEL org.opencontainers.image.title="sshaft" \
       org.opencontainers.image.description="An SSH login as an authentication factor of a web login" \

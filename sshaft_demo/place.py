@@ -23,7 +23,7 @@ from sshaft.errors import ConfigurationError, SshaftError
 
 SSHD = "/usr/sbin/sshd"
 CHECKOUT = Path(__file__).resolve().parent.parent
-PACKAGES = ("sshaft", "sshaft_agent", "sshaft_identity", "sshaft_keys", "sshaft_login")
+PACKAGES = ("sshaft", "sshaft_agent", "sshaft_doctor", "sshaft_identity", "sshaft_keys", "sshaft_login")
 AGENT, KEYS, LOGIN, IDENTITY = "sshaft", "_sshaft-keys", "mfa", "sshaft-identity"
 _FIRST_UID = 64801
 

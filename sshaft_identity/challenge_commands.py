@@ -31,8 +31,8 @@ def challenge() -> None:
 )
 @click.option(
     "--binding",
-    type=click.Choice([Binding.CODE_IN, Binding.CODE_BACK]),
-    default=Binding.CODE_IN,
+    type=click.Choice([Binding.CODE_IN.value, Binding.CODE_BACK.value]),
+    default=Binding.CODE_IN.value,
     show_default=True,
     help="code_in: the page shows a code, ssh brings it. code_back: ssh shows it, the page takes it.",
 )

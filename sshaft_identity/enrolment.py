@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, insert, select
 
 from sshaft.public_key import PublicKey
+from sshaft_identity import limits
 from sshaft_identity.database import Database
 from sshaft_identity.errors import EnrolmentError
 from sshaft_identity.tables import ssh_keys, users
@@ -52,6 +53,11 @@ class Enrolment:
         with self._database.write() as connection:
             if not connection.execute(delete(users).where(users.c.name == name)).rowcount:
                 raise EnrolmentError(f"there is no user {name}")
+
+    def unlock(self, name: str) -> bool:
+        """Forget the user's wrong codes; whether there were any."""
+        with self._database.write() as connection:
+            return limits.forget(connection, limits.Scope.USER, name)
 
     def add_keys(self, user: str, keys: Sequence[tuple[PublicKey, str]], now: datetime) -> list[PublicKey]:
         """Register keys with their names, all or none; what comes back are those that were not the user's before.

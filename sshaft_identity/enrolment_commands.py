@@ -48,6 +48,16 @@ def remove_user(directory: Path, name: str) -> None:
         store.enrolment.remove_user(name)
 
 
+@user.command("unlock")
+@click.argument("name")
+@click.pass_obj
+def unlock(directory: Path, name: str) -> None:
+    """Forget the wrong codes of the user NAME, who was wrong too often and is refused for up to an hour."""
+    with opened(directory) as (store, _):
+        if not store.enrolment.unlock(name):
+            raise EnrolmentError(f"{printable(name)} has no wrong codes that count")
+
+
 @click.group()
 def key() -> None:
     """SSH public keys. One key belongs to one user."""

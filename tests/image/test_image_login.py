@@ -1,5 +1,6 @@
 """A login through the published port of a factor that was started with the documented command."""
 
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -122,3 +123,18 @@ def test_mounts_alone_are_enough_and_nothing_but_two_folders_is_written(
         site.engine.remove(factor.container)
     mount_points = {"/sshaft", "/sshaft/config.json", "/etc", "/etc/ssh", "/etc/ssh/keys", "/run", "/tmp"}
     assert {path for path in changed - mount_points if not path.startswith(("/run/sshaft", "/tmp/"))} == set()
+
+
+def test_doctor_finds_nothing_wrong_from_the_inside(site: Site) -> None:
+    def told(account: str) -> dict[str, str]:
+        done = site.factor.execute(account, "sshaft", "doctor", "--json", check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return {finding["check"]: finding["severity"] for finding in json.loads(done.stdout)["findings"]}
+
+    of_root, of_agent = told("root"), told("sshaft")
+    assert {check for check, severity in of_root.items() if severity != "ok"} <= {
+        "service.config", "agent.keys_socket", "agent.login_socket"
+    }  # fmt: skip
+    assert (of_root["keys.dry_run"], of_root["agent.status"], of_root["path.program"]) == ("ok", "ok", "ok")
+    assert (of_agent["service.list"], of_agent["sshd.settings"]) == ("ok", "ok")
+    assert set(of_agent.values()) == {"ok", "note"}

@@ -301,3 +301,22 @@ def test_the_directory_comes_from_the_environment_too(tmp_path: Path) -> None:
     environment = {"SSHAFT_IDENTITY_DIRECTORY": str(tmp_path / "other")}
     assert CliRunner(env=environment).invoke(identity, ["init"]).exit_code == 0
     assert (tmp_path / "other" / "identity.json").exists()
+
+
+def test_a_challenge_whose_code_ssh_gives_is_printed_without_one(run: Run) -> None:
+    run("user", "add", "alice")
+    shown = run("challenge", "open", "alice", "--binding", "code_back").output
+    assert "code " not in shown
+    assert "ssh mfa@localhost\n" in shown
+    assert run("challenge", "open", "alice", "--binding", "none").exit_code == 2
+
+
+def test_a_client_that_needs_no_code_is_made_with_a_warning_only(run: Run) -> None:
+    made = run("client", "add", "old", "--scope", "challenges", "--allow-unbound")
+    assert "Warning: without a code" in made.output
+    assert "Warning" not in run("client", "add", "new", "--scope", "challenges").output
+
+
+def test_only_who_was_wrong_can_be_unlocked(run: Run) -> None:
+    run("user", "add", "alice")
+    assert "alice has no wrong codes" in refused(run("user", "unlock", "alice"))

@@ -1,0 +1,144 @@
+"""The agent beside sshd: whether it answers, and who can reach its sockets."""
+
+import json
+import os
+import signal
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sshaft import agent_socket
+from sshaft_doctor import accounts, paths
+from sshaft_doctor.accounts import Account
+from sshaft_doctor.findings import Finding, error, needs_root, ok, warning
+
+SECONDS = 5
+START, RESTART = "systemctl start sshaft-agent", "systemctl restart sshaft-agent"
+
+
+@dataclass(frozen=True)
+class Sockets:
+    """Where the agent listens. The runtime directory holds keys/agent.sock, login/agent.sock and status.sock."""
+
+    runtime: Path
+    keys: Path
+
+    @property
+    def login(self) -> Path:
+        return self.runtime / "login" / "agent.sock"
+
+    @property
+    def status(self) -> Path:
+        return self.runtime / "status.sock"
+
+
+def sockets(named: str, runtime: Path | None) -> Sockets:
+    """From the `--agent` of the keys command, and the operator's own word where the command has none."""
+    keys = Path(named) if named else (runtime or Path("/run/sshaft")) / "keys" / "agent.sock"
+    return Sockets(runtime or keys.parent.parent, keys)
+
+
+def account(at: Sockets) -> Account | None:
+    """Who runs the agent: the owner of its folders; None if there is none."""
+    for path in (at.status, at.keys.parent, at.runtime):
+        try:
+            return accounts.of_uid(path.lstat().st_uid)
+        except OSError:
+            continue
+    return None
+
+
+def examine(at: Sockets, keys_user: Account | None, login: Account | None) -> list[Finding]:
+    """Findings about the agent's answer, its account, its folders and its sockets."""
+    own = account(at)
+    if own is None:
+        return [error("agent.status", f"no agent: {at.runtime} is not there", str(at.runtime), START)]
+    found = [_status(at, own)]
+    running = found[0].severity < error("", "").severity
+    found += judge_account(own, keys_user, login)
+    found += paths.examine("agent.folder", at.runtime, {0, own.uid})
+    for path, user, other in ((at.keys, keys_user, login), (at.login, login, keys_user)):
+        found += examine_socket(path, own, user, other, running=running)
+    return found
+
+
+def _status(at: Sockets, own: Account) -> Finding:
+    where = str(at.status)
+    if os.geteuid() not in (0, own.uid):
+        return needs_root("agent.status", "the agent's status (root or its own account)", where)
+    try:
+        facts = _ask(where)
+    except (agent_socket.AgentUnavailableError, TimeoutError) as failure:
+        return error("agent.status", str(failure), where, START)
+    except (KeyError, TypeError, ValueError):
+        return error("agent.status", "what answers there gives no status", where, START)
+    if facts.get("identity_service") == "down":
+        what = "the agent can't reach the identity service"
+        return error("agent.service", what, where, "journalctl -u sshaft-agent")
+    return ok("agent.status", f"the agent answers (identity service: {facts.get('identity_service')})", where)
+
+
+def _ask(path: str) -> dict[str, Any]:
+    with _alarm(SECONDS):
+        _kind, answer = agent_socket.ask(path, "status", {})
+    return dict(json.loads(answer["json"]))
+
+
+@contextmanager
+def _alarm(seconds: int) -> Iterator[None]:
+    def late(*_: object) -> None:
+        raise TimeoutError(f"no answer in {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def judge_account(own: Account, keys_user: Account | None, login: Account | None) -> list[Finding]:
+    """The agent alone holds the secret: nobody else may be its account."""
+    remedy = "run the agent as an account of its own, in the groups of the two it serves"
+    if own.uid == 0:
+        return [warning("agent.account", "the agent runs as root", "", remedy)]
+    for other, role in ((login, "that people log in to"), (keys_user, "that runs the keys command")):
+        if other is not None and other.uid == own.uid:
+            what = f"the agent runs as {own.name}, the account {role}: it could read the client secret"
+            return [error("agent.account", what, "", remedy)]
+    return []
+
+
+def examine_socket(
+    path: Path, own: Account, user: Account | None, other: Account | None, *, running: bool
+) -> list[Finding]:  # fmt: skip
+    """One socket: in a folder that only the agent and its user can enter."""
+    check, folder = f"agent.{path.parent.name}_socket", path.parent
+    try:
+        found = paths.part(folder)
+    except OSError as failure:
+        return [error(check, f"{folder}: {failure.strerror}", str(folder), RESTART)] if running else []
+    if found.uid not in (0, own.uid) or found.mode & 0o027 or not stat.S_ISDIR(found.mode):
+        what = f"{folder} is open to more than its user (uid {found.uid}, mode {stat.S_IMODE(found.mode):04o})"
+        return [error(check, what, str(folder), f"chmod 0710 {folder}; {RESTART}")]
+    if other is not None and user is not None and other.uid not in (0, user.uid, own.uid) and found.lets(other, 1):
+        what = f"{other.name} can enter {folder}, which is for {user.name}"
+        return [error(check, what, str(folder), f"gpasswd --delete {other.name} {user.name}")]
+    return _reach(check, path, user, running=running)
+
+
+def _reach(check: str, path: Path, user: Account | None, *, running: bool) -> list[Finding]:
+    """Whether the socket is there (where an agent runs), and its user can use it."""
+    try:
+        path.lstat()
+    except PermissionError:
+        return [needs_root(check, f"who can reach {path}")]
+    except OSError:
+        return [error(check, f"{path} is missing", str(path), RESTART)] if running else []
+    if user is None:
+        return []
+    return paths.reach(check, path, user, 6, f"start the agent with the user that sshd's settings name: {user.name}")

@@ -1,0 +1,148 @@
+"""The keys command once, as sshd would start it: as its account, with its environment, for a key that nobody has.
+
+"Works by hand, fails under sshd" is what this finds: sshd gives the command four variables, `/`, and /dev/null.
+"""
+
+import base64
+import os
+import secrets
+import signal
+import struct
+import subprocess
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from sshaft import public_key
+from sshaft.text import printable
+from sshaft_doctor import keys_command
+from sshaft_doctor.accounts import Account
+from sshaft_doctor.findings import Finding, error, needs_root, ok, warning
+
+STANDARD_PATH = "/usr/bin:/bin:/usr/sbin:/sbin"  # _PATH_STDPATH
+DEADLINE = 10.0
+SLOW = 2.0
+MAX_OUTPUT = 64 * 1024
+
+_MEANINGS = {
+    64: "it does not take these arguments",
+    65: "the agent gave no usable answer",
+    69: "the agent or the identity service is not available",
+    70: "a fault of the program",
+    75: "no answer in time",
+    78: "the configuration is not right",
+    126: "it can't be run",
+    127: "its interpreter or the file is not there for this account",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """How it went. `status` is negative for a signal, None when it did not end by itself."""
+
+    status: int | None
+    seconds: float
+    output: str = ""
+    said: str = ""
+
+
+def become(account: Account) -> dict[str, Any] | None:
+    """The arguments of Popen that change to this account; None where we may not."""
+    if os.geteuid() == account.uid:
+        return {}
+    if os.geteuid() != 0:
+        return None
+    return {"user": account.uid, "group": account.gid, "extra_groups": sorted(account.groups)}
+
+
+def throwaway_key() -> public_key.PublicKey:
+    """A well-formed Ed25519 key that nobody has."""
+    blob = b"".join(struct.pack(">I", len(part)) + part for part in (b"ssh-ed25519", secrets.token_bytes(32)))
+    return public_key.from_blob("ssh-ed25519", base64.b64encode(blob).decode())
+
+
+def examine(words: list[str], login: Account | None, keys_user: Account) -> list[Finding]:
+    """Start it and judge it."""
+    as_user = become(keys_user)
+    if as_user is None:
+        return [needs_root("keys.dry_run", f"a dry run of the keys command as {keys_user.name}")]
+    key = throwaway_key()
+    name = login.name if login else "mfa"
+    values = {
+        "f": key.fingerprint,
+        "t": key.type,
+        "k": base64.b64encode(key.blob).decode(),
+        "u": name,
+        "h": login.home if login else "/",
+        "U": str(login.uid) if login else "0",
+        "C": "192.0.2.2 22 192.0.2.1 40000",
+        "D": "",
+    }
+    command = [keys_command.expand(word, values) for word in words]
+    return [judge(run(command, keys_user, as_user), keys_user.name)]
+
+
+def run(command: list[str], account: Account, as_user: dict[str, Any], deadline: float = DEADLINE) -> Run:
+    """One run to its end, or to `deadline`. Starts and ends a process group, as sshd does."""
+    began = time.monotonic()
+    environment = {"PATH": STANDARD_PATH, "USER": account.name, "LOGNAME": account.name, "HOME": account.home}
+    try:
+        process = subprocess.Popen(  # noqa: S603 - what sshd would start, and as whom
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            cwd="/",
+            start_new_session=True,
+            **as_user,
+        )
+    except OSError as failure:
+        return Run(127, time.monotonic() - began, said=failure.strerror or "")
+    status: int | None = None
+    output = said = b""
+    try:
+        output, said = process.communicate(timeout=deadline)
+        status = process.returncode
+    except subprocess.TimeoutExpired as late:
+        output, said = late.stdout or b"", late.stderr or b""
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # also what it left behind
+        process.wait()
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+    seconds = time.monotonic() - began
+    return Run(status, seconds, _text(output), _text(said))
+
+
+def judge(run: Run, account: str) -> Finding:
+    """One finding about one run."""
+    check, where, said = "keys.dry_run", f"as {account}", _first_line(run.said)
+    if run.status is None:
+        what = f"it did not end in {run.seconds:.0f} s, and sshd waits for it until LoginGraceTime{said}"
+        return error(check, what, where, "see what it waits for: the agent's log, the network")
+    if run.status != 0:
+        meaning = f": {_MEANINGS[run.status]}" if run.status in _MEANINGS else ""
+        how = f"status {run.status}" if run.status > 0 else f"signal {-run.status}"
+        what = f"it ended with {how}{meaning}; sshd takes that as no keys{said}"
+        return error(check, what, where, "sshaft agent status; journalctl -u sshaft-agent")
+    if run.output:
+        what = f"it printed a line for a key that nobody has: {printable(run.output, 120)}"
+        return error(check, what, where, "AuthorizedKeysCommand must be sshaft-keys, asked with %f %t %k")
+    took = f"{run.seconds:.2f} s"
+    if run.seconds > SLOW:
+        slow = f"it took {took}; sshd runs it for every key that is offered, and once more"
+        return warning(check, slow, where, "see the agent's log for what is slow")
+    return ok(check, f"run as sshd would: status 0, {took}, no line for a key that nobody has", where)
+
+
+def _first_line(said: str) -> str:
+    line = next((line for line in said.splitlines() if line.strip()), "")
+    return f"; it said: {printable(line, 300)}" if line else ""
+
+
+def _text(data: bytes) -> str:
+    return data[:MAX_OUTPUT].decode(errors="replace")

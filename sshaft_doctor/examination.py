@@ -1,0 +1,192 @@
+"""One examination: which checks there are, in which order, and what each must know from the ones before it."""
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from sshaft.errors import ConfigurationError
+from sshaft_doctor import (
+    accounts,
+    agent,
+    dry_run,
+    effective,
+    keys_command,
+    lint,
+    openssh_version,
+    paths,
+    program,
+    secret_files,
+    selinux,
+    service,
+    sources,
+)
+from sshaft_doctor.accounts import Account
+from sshaft_doctor.effective import Effective
+from sshaft_doctor.findings import Finding, Severity, error, needs_root, note, ok
+from sshaft_doctor.openssh_version import Version
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What to look at, as the operator named it."""
+
+    sshd: Path
+    sshd_config: Path
+    config: Path | None = None
+    runtime: Path | None = None
+    login_user: str = "mfa"
+
+
+def examine(subject: Subject) -> tuple[Version | None, list[Finding]]:
+    """The version of OpenSSH and every finding."""
+    version, found = _version(subject)
+    settings, more = _settings(subject)
+    found += more
+    if settings is None:
+        return version, found
+    found += _or_ok("sshd.settings", lint.lint(settings, version, subject.login_user), "sshd's settings are right")
+    found += _or_ok("account.both", accounts.examine(settings, subject.login_user), "both accounts are as they must be")
+    login = accounts.find(subject.login_user)
+    keys_user = accounts.find(accounts.keys_user(settings, subject.login_user))
+    found += _sshd_files(subject, settings)
+    command = settings.get("AuthorizedKeysCommand", "none")
+    if keys_command.is_ours(command):
+        found += _command(keys_command.split(command), subject, login, keys_user, version)
+    return version, list(dict.fromkeys(found))  # both commands have the same packages
+
+
+def _version(subject: Subject) -> tuple[Version | None, list[Finding]]:
+    try:
+        return openssh_version.installed(subject.sshd), []
+    except ConfigurationError as failure:
+        return None, [error("sshd.version", str(failure), str(subject.sshd), "sshaft doctor --sshd PATH")]
+
+
+def _settings(subject: Subject) -> tuple[Effective | None, list[Finding]]:
+    """What is in force, by sshd's word; without it what the files say, and a finding that tells so."""
+    where = str(subject.sshd_config)
+    try:
+        lines = sources.read(subject.sshd_config)
+    except ConfigurationError as failure:
+        if os.geteuid() != 0 and subject.sshd_config.exists():
+            return None, [needs_root("sshd.settings", "sshd's settings", where)]
+        return None, [error("sshd.config", str(failure), where, "sshaft doctor --sshd-config FILE")]
+    try:
+        return effective.ask(subject.sshd, subject.sshd_config, subject.login_user, lines), []
+    except effective.RefusedError as failure:
+        remedy = "sshaft sshd-config writes a file for this version"
+        refused = [error("sshd.config", f"sshd does not take its configuration: {failure}", where, remedy)]
+    except ConfigurationError as failure:
+        refused = [error("sshd.config", f"sshd can't be asked: {failure}", where, "sshaft doctor --sshd PATH")]
+    what = "read from the files instead: other Match blocks and what sshd makes of it all are not checked"
+    return effective.of_lines(where, lines, subject.login_user), [*refused, note("sshd.effective", what, where)]
+
+
+def _sshd_files(subject: Subject, settings: Effective) -> list[Finding]:
+    """The configuration's own files, the host keys, and the folder that ExposeAuthInfo writes to."""
+    found = []
+    for file in sources.files(subject.sshd_config, list(settings.lines)):
+        found += paths.examine("path.sshd_config", file)
+    for name in dict.fromkeys(settings.all("HostKey")):
+        found += host_key(Path(name))
+    return _or_ok("path.sshd", found + temporary(Path("/tmp")), "sshd's own files are safe")  # noqa: S108 - sshd's
+
+
+def host_key(path: Path) -> list[Finding]:
+    """One key of this host: there, and root's alone, or sshd does not load it."""
+    try:
+        own = paths.walk(path)[-1]
+    except PermissionError:
+        return [needs_root("path.host_key", f"the host key {path}")]
+    except OSError as failure:
+        remedy = f"ssh-keygen -t ed25519 -N '' -f {path}"
+        # a stock file names several keys, and sshd starts with those that are there
+        return [note("path.host_key", f"{path}: {failure.strerror}", str(path), remedy)]
+    if own.uid != 0 or own.mode & 0o077:
+        what = f"{path} must be root's alone (uid {own.uid}, mode {stat.S_IMODE(own.mode):04o}): sshd does not load it"
+        return [error("path.host_key", what, str(path), f"chown root {path} && chmod 0600 {path}")]
+    return []
+
+
+def temporary(folder: Path) -> list[Finding]:
+    """Where sshd writes, as the login account, which key has signed."""
+    try:
+        full = folder.stat().st_mode & 0o1777 == 0o1777 and not os.statvfs(folder).f_flag & os.ST_RDONLY
+    except OSError:
+        full = False
+    if full:
+        return []
+    what = f"the login account can't write to {folder}: sshd can't tell sshaft-login which key signed (ExposeAuthInfo)"
+    return [error("path.tmp", what, str(folder), f"chmod 1777 {folder}, or a tmpfs there (--tmpfs {folder})")]
+
+
+def _command(
+    words: list[str], subject: Subject, login: Account | None, keys_user: Account | None, version: Version | None
+) -> list[Finding]:
+    """The keys command, what stands behind it, and a run of it."""
+    given = keys_command.options(words)
+    found = _program(words, keys_user)
+    own_agent = None
+    if "agent" in given:
+        at = agent.sockets(given["agent"], subject.runtime)
+        own_agent = agent.account(at)
+        found += agent.examine(at, keys_user, login)
+    found += _configuration(
+        secret_files.find(subject.config, given.get("config")), secret_files.Readers(own_agent, keys_user, login)
+    )
+    found += selinux.examine(version, with_agent="agent" in given)
+    if keys_user is not None:
+        found += _dry_run(words, login, keys_user, found)
+    return found
+
+
+def _program(words: list[str], keys_user: Account | None) -> list[Finding]:
+    found = paths.examine("path.command", Path(words[0]))
+    try:
+        looked = program.look(words)
+    except OSError:
+        return found  # told by the walk
+    found += program.examine(looked, keys_user, dry_run.become(keys_user) if keys_user else None)
+    return _or_ok("path.program", found, "the keys command, its interpreter and its packages are root's alone")
+
+
+def _configuration(path: Path | None, readers: secret_files.Readers) -> list[Finding]:
+    settings, found = secret_files.load(path)
+    if path is not None:
+        found += _without_repetition(found, secret_files.examine(path, readers))
+    if settings is not None:
+        found += login_command(Path(settings.login_path), readers.login)
+        found += service.examine(settings, str(path))
+    return found
+
+
+def login_command(path: Path, login: Account | None) -> list[Finding]:
+    """`login_path` and what stands behind it; sshd runs it without a look at it."""
+    found = paths.examine("path.login", path)
+    if found:
+        return found
+    try:
+        looked = program.look([str(path)])
+    except OSError as failure:
+        return [needs_root("path.login", f"{path} ({failure.strerror})", str(path))]
+    return program.examine(looked, login, dry_run.become(login) if login else None)
+
+
+def _without_repetition(told: list[Finding], more: list[Finding]) -> list[Finding]:
+    """One finding a file: what `config.load` refuses it for is not told again."""
+    return [finding for finding in more if not any(finding.where in told_one.what for told_one in told)]
+
+
+def _dry_run(words: list[str], login: Account | None, keys_user: Account, found: list[Finding]) -> list[Finding]:
+    if keys_user.uid == 0 and os.geteuid() == 0:
+        return [note("keys.dry_run", "no dry run: the command would run as root")]
+    unsafe = any(f.severity == Severity.ERROR and f.check in ("path.command", "path.interpreter") for f in found)
+    if unsafe and os.geteuid() == 0 and os.path.lexists(words[0]):
+        # sshd (but Debian's, sometimes) would not start it either, and who knows what it is
+        return [note("keys.dry_run", "no dry run before the way to the command is safe", words[0])]
+    return dry_run.examine(words, login, keys_user)
+
+
+def _or_ok(check: str, found: list[Finding], what: str) -> list[Finding]:
+    return found if any(finding.severity > Severity.NOTE for finding in found) else [*found, ok(check, what)]

@@ -1,0 +1,96 @@
+"""What an examination says: one finding is one fact about this host, and the line that changes it."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from enum import IntEnum
+
+from sshaft.text import printable
+
+
+class Severity(IntEnum):
+    """How much it matters. Only an error is one where logins fail, or where the door stands open."""
+
+    OK = 0
+    NOTE = 1
+    WARNING = 2
+    ERROR = 3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`check` is a stable name, its group before the first dot; `remedy` the line to change, or the command to run."""
+
+    check: str
+    severity: Severity
+    what: str
+    where: str = ""
+    remedy: str = ""
+
+    @property
+    def group(self) -> str:
+        return self.check.partition(".")[0]
+
+    def as_json(self) -> dict[str, str]:
+        return {**asdict(self), "severity": self.severity.name.lower()}
+
+
+def ok(check: str, what: str, where: str = "") -> Finding:
+    return Finding(check, Severity.OK, what, where)
+
+
+def note(check: str, what: str, where: str = "", remedy: str = "") -> Finding:
+    return Finding(check, Severity.NOTE, what, where, remedy)
+
+
+def warning(check: str, what: str, where: str = "", remedy: str = "") -> Finding:
+    return Finding(check, Severity.WARNING, what, where, remedy)
+
+
+def error(check: str, what: str, where: str = "", remedy: str = "") -> Finding:
+    return Finding(check, Severity.ERROR, what, where, remedy)
+
+
+def needs_root(check: str, what: str, where: str = "") -> Finding:
+    """What we may not look at. In a container root may lack the right over other people's files, too."""
+    if os.geteuid() != 0:
+        return note(check, f"not checked: {what} needs root", where, "run sshaft doctor as root")
+    return note(check, f"not checked: {what} is closed to this root", where, "run sshaft doctor as its owner, too")
+
+
+GROUPS = {
+    "sshd": "sshd's settings",
+    "keys": "the keys command",
+    "account": "accounts",
+    "path": "files and folders",
+    "agent": "agent",
+    "service": "identity service",
+    "selinux": "SELinux",
+}
+_MARKS = {Severity.OK: "ok", Severity.NOTE: "note", Severity.WARNING: "warning", Severity.ERROR: "ERROR"}
+
+
+def report(findings: Iterable[Finding]) -> str:
+    """For people: grouped, a line a finding, its remedy below, a summary at the end. Outside text is made safe here."""
+    findings = list(findings)
+    lines = []
+    for group, title in GROUPS.items():
+        own = [finding for finding in findings if finding.group == group]
+        if own:
+            lines.append(title)
+        for finding in own:
+            where = f"  ({printable(finding.where, 300)})" if finding.where else ""
+            lines.append(f"  {_MARKS[finding.severity]:7}  {printable(finding.what, 500)}{where}")
+            if finding.remedy:
+                lines.append(f"           -> {printable(finding.remedy, 500)}")
+    return "\n".join([*lines, summary(findings)])
+
+
+def summary(findings: Iterable[Finding]) -> str:
+    found = [finding.severity for finding in findings]
+    counts = [(found.count(severity), severity.name.lower()) for severity in reversed(Severity)]
+    return ", ".join(f"{count} {_plural(name, count)}" for count, name in counts)
+
+
+def _plural(name: str, count: int) -> str:
+    return name if name == "ok" or count == 1 else f"{name}s"

@@ -1,0 +1,106 @@
+"""The value of AuthorizedKeysCommand: split as sshd splits it, its %-tokens, and whether it is ours."""
+
+import posixpath
+import re
+from collections.abc import Mapping
+
+from sshaft_doctor.findings import Finding, error, warning
+from sshaft_doctor.openssh_version import Version
+
+TOKENS = frozenset("%fhktUu")
+LATER_TOKENS = {"C": Version(9, 4), "D": Version(9, 4)}
+WANTED = {"fingerprint": "%f", "type": "%t", "key": "%k"}
+NAMES = ("sshaft-keys", "keys")  # /sshaft/keys is the container's
+RIGHT = "AuthorizedKeysCommand {} --fingerprint %f --type %t --key %k"
+
+
+def split(text: str) -> list[str]:
+    """The words of a command (misc.c argv_split): blanks, '...', "...", a backslash before quotes, backslash, blank."""
+    words: list[str] = []
+    word, quote, i = "", "", 0
+    begun = False
+    while i < len(text):
+        character = text[i]
+        if character == "\\" and text[i + 1 : i + 2] in (("'", '"', "\\") if quote else ("'", '"', "\\", " ")):
+            i += 1
+            word += text[i]
+            begun = True
+        elif quote:
+            if character == quote:
+                quote = ""
+            else:
+                word += character
+        elif character in "'\"":
+            quote, begun = character, True
+        elif character in " \t":
+            if begun:
+                words.append(word)
+            word, begun = "", False
+        else:
+            word, begun = word + character, True
+        i += 1
+    return [*words, word] if begun else words
+
+
+def tokens(text: str) -> list[str]:
+    """The letters behind each %; "" for a % at the end."""
+    return re.findall(r"%(.?)", text)
+
+
+def expand(text: str, values: Mapping[str, str]) -> str:
+    """One word with its tokens replaced (`values` by letter)."""
+    return re.sub(r"%(.)", lambda found: "%" if found[1] == "%" else values.get(found[1], ""), text)
+
+
+def options(words: list[str]) -> dict[str, str]:
+    """`--name value` and `--name=value`."""
+    found: dict[str, str] = {}
+    for i, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if name.startswith("--") and len(name) > 2:
+            found[name[2:]] = value if equals else words[i + 1] if i + 1 < len(words) else ""
+    return found
+
+
+def is_ours(command: str) -> bool:
+    """Whether this runs `sshaft-keys`, directly or by an interpreter."""
+    words = split(command)
+    named = any(posixpath.basename(word) in NAMES for word in words if not word.startswith("-"))
+    return named and not {"agent", "config"}.isdisjoint(options(words))
+
+
+def check(command: str, version: Version | None, where: str) -> list[Finding]:
+    """What is wrong with our command's line. sshd finds none of it before the first login."""
+    words = split(command)
+    found = [_unknown(letter, version, where) for letter in dict.fromkeys(tokens(command)) if _bad(letter, version)]
+    given = options(words)
+    if "agent" in given and "config" in given:
+        return [*found, error("sshd.keys_command", "it has both --agent and --config", where, "leave one of them out")]
+    way = f"--agent {given['agent']}" if "agent" in given else f"--config {given.get('config', '')}"
+    program = command[: command.find(" --")] if " --" in command else command
+    right = RIGHT.format(f"{program} {way}")
+    wrong = [
+        f"--{name} {given.get(name, '')}".strip() for name, token in WANTED.items() if given.get(name, token) != token
+    ]
+    missing = [f"--{name}" for name in WANTED if name not in given]
+    if wrong:
+        what = f"{' and '.join(wrong)}: not what sshaft-keys takes there"
+        found.append(error("sshd.keys_command", what, where, right))
+    if missing and "agent" in given:
+        found.append(error("sshd.keys_command", f"it lacks {' and '.join(missing)}", where, right))
+    elif missing:
+        what = f"without {' and '.join(missing)} the keys of everybody who waits are fetched for every key offered"
+        found.append(warning("sshd.keys_command", what, where, right))
+    return found
+
+
+def _bad(letter: str, version: Version | None) -> bool:
+    if letter in LATER_TOKENS:
+        return version is not None and version < LATER_TOKENS[letter]
+    return letter not in TOKENS or not letter
+
+
+def _unknown(letter: str, version: Version | None, where: str) -> Finding:
+    since = f" (only from {LATER_TOKENS[letter]} on)" if letter in LATER_TOKENS else ""
+    what = f"OpenSSH {version or ''} does not know %{letter}{since}: it drops every connection, and sshd -t is silent"
+    return error("sshd.token", what.replace("  ", " "), where, f"take %{letter} out of AuthorizedKeysCommand")

@@ -1,0 +1,43 @@
+"""Which OpenSSH this is: what a version can do decides what its configuration may say."""
+
+import re
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+from sshaft.errors import ConfigurationError
+from sshaft.text import printable
+
+
+class Version(NamedTuple):
+    """Compares as versions do: 9.2 is older than 10.0."""
+
+    major: int
+    minor: int
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}"
+
+
+_PLAIN = re.compile(r"\s*(?:.*OpenSSH_)?(\d{1,3})\.(\d{1,3})(?!\d)(?:[p.,\s-].*)?", re.DOTALL)
+
+
+def parse(text: str) -> Version:
+    """From `9.2`, `9.8p1` or all that `sshd -V` says (`OpenSSH_10.0p2 Debian-7, OpenSSL ...`)."""
+    found = _PLAIN.fullmatch(text)
+    if not found:
+        raise ConfigurationError(f"{printable(text, 60)!r} is no version of OpenSSH; give one like 9.2 or 9.8p1")
+    return Version(int(found[1]), int(found[2]))
+
+
+def installed(sshd: Path) -> Version:
+    """The version of the sshd at this path. Raises `ConfigurationError`."""
+    try:
+        done = subprocess.run(  # noqa: S603 - the operator's sshd
+            [sshd, "-V"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as failure:
+        reason = failure.strerror if isinstance(failure, OSError) else "no answer"
+        raise ConfigurationError(f"{sshd} -V: {reason}; name sshd by --sshd, or the version by --for") from None
+    said = re.search(r"OpenSSH_\S+", done.stderr + done.stdout)
+    return parse(said[0] if said else done.stderr.strip())

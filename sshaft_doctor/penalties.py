@@ -1,0 +1,39 @@
+"""OpenSSH 9.8 and later lock an address out for a while after some failed logins (PerSourcePenalties).
+
+Whoever runs ssh before the web login waits has failed once, and many people may stand behind one address.
+"""
+
+import re
+
+from sshaft_doctor.effective import Effective
+from sshaft_doctor.findings import Finding, note, warning
+from sshaft_doctor.openssh_version import Version
+
+SINCE = Version(9, 8)
+LINE = "PerSourcePenalties authfail:1s noauth:1s grace-exceeded:10s max:300s"
+DEFAULT_AUTHFAIL = 5.0
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def check(settings: Effective, version: Version | None) -> list[Finding]:
+    """A finding where early comers are locked out soon."""
+    value = settings.get("PerSourcePenalties").lower()
+    if version is None or version < SINCE or value == "no":
+        return []
+    seconds = authfail(value)
+    if seconds <= 1:
+        return []
+    what = (
+        f"each failed login blocks its address for {seconds:g} s: a few people who come too early lock out "
+        "everybody behind that address"
+    )
+    where = settings.where("PerSourcePenalties")
+    if settings.get("PerSourcePenaltyExemptList", "none").lower() not in ("none", ""):
+        return [note("sshd.penalties", f"{what} (but those in PerSourcePenaltyExemptList)", where, LINE)]
+    return [warning("sshd.penalties", what, where, LINE)]
+
+
+def authfail(value: str) -> float:
+    """Seconds a failed login costs; sshd -T says them as `5`, `5.000000` or `5s`."""
+    found = re.search(r"(?:^|\s)authfail:(\d+(?:\.\d+)?)([smhdw]?)(?=\s|$)", value)
+    return float(found[1]) * _UNITS[found[2]] if found else DEFAULT_AUTHFAIL

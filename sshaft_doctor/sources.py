@@ -1,0 +1,74 @@
+"""Where a setting stands: the lines of sshd_config and of what it includes, in the order in which sshd reads them.
+
+What is in force only sshd can say (`effective`); this finds the line that an operator has to change.
+"""
+
+import glob
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sshaft.errors import ConfigurationError
+
+MAX_DEPTH = 16  # servconf.c
+MAX_FILE = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Line:
+    """One setting; `keyword` in lower case, `match` the criteria of its Match block ("" outside of one)."""
+
+    path: Path
+    number: int
+    keyword: str
+    value: str
+    match: str = ""
+
+    @property
+    def place(self) -> str:
+        return f"{self.path}:{self.number}"
+
+
+def read(path: Path) -> list[Line]:
+    """All settings of a file and its includes. Raises `ConfigurationError` for a file that can't be read."""
+    return list(_read(path, "", MAX_DEPTH))
+
+
+def files(path: Path, lines: list[Line]) -> list[Path]:
+    """The file itself and the ones it includes (those that hold a setting)."""
+    return list(dict.fromkeys([path, *(line.path for line in lines)]))
+
+
+def _read(path: Path, match: str, depth: int) -> Iterator[Line]:
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_FILE).decode(errors="replace")
+    except OSError as failure:
+        raise ConfigurationError(f"{path}: can't be read: {failure.strerror}") from None
+    for number, raw in enumerate(text.split("\n"), 1):
+        keyword, value = _split(raw)
+        if keyword == "match":
+            match = value
+        if keyword == "include":
+            for pattern in value.split() if depth else ():
+                for included in sorted(glob.glob(str(Path("/etc/ssh") / pattern.strip('"')))):  # noqa: PTH207 - absolute
+                    yield from _read(Path(included), match, depth - 1)
+        elif keyword:
+            yield Line(path, number, keyword, value, "" if keyword == "match" else match)
+
+
+def _split(raw: str) -> tuple[str, str]:
+    """Keyword and value: `Keyword value`, `Keyword=value`, with a comment behind a blank."""
+    text = raw.strip()
+    if not text or text.startswith("#"):
+        return "", ""
+    end = next((i for i, c in enumerate(text) if c in " \t="), len(text))
+    value = text[end:].lstrip(" \t").removeprefix("=").strip()
+    quoted = False
+    for i, character in enumerate(value):
+        if character == '"':
+            quoted = not quoted
+        elif character == "#" and not quoted and (i == 0 or value[i - 1] in " \t"):
+            value = value[:i].rstrip()
+            break
+    return text[:end].lower(), value

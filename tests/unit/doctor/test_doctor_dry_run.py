@@ -1,0 +1,88 @@
+"""One run of the keys command: what it is given, and what is made of how it ends."""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sshaft import public_key
+from sshaft_doctor import accounts, dry_run
+from sshaft_doctor.dry_run import Run, judge
+from sshaft_doctor.findings import Severity
+
+ME = accounts.of_uid(os.geteuid())
+SHOW = "import json, os, sys; print(json.dumps([sys.argv[1:], dict(os.environ), os.getcwd(), os.read(0, 9).decode()]))"
+
+
+def test_command_gets_what_sshd_gives_it_and_nothing_else() -> None:
+    done = dry_run.run([sys.executable, "-I", "-c", SHOW, "a b"], ME, {})
+    words, environment, folder, stdin = json.loads(done.output)
+    assert (done.status, words, folder, stdin) == (0, ["a b"], "/", "")
+    environment.pop("LC_CTYPE", None)  # Python's own
+    assert environment == {
+        "PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "USER": ME.name, "LOGNAME": ME.name, "HOME": ME.home
+    }  # fmt: skip
+
+
+def test_command_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
+    mark = tmp_path / "child"
+    program = f"(sleep 100 & echo $! >{mark}; wait) & echo early; sleep 100"
+    began = time.monotonic()
+    done = dry_run.run(["/bin/sh", "-c", program], ME, {}, deadline=1.0)
+    assert (done.status, done.output) == (None, "early\n")
+    assert time.monotonic() - began < 60
+    child = Path("/proc") / mark.read_text().strip()
+    end = time.monotonic() + 30
+    while child.exists() and "Z" not in (child / "stat").read_text().split()[2]:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_command_that_is_not_there_is_127_as_under_sshd(tmp_path: Path) -> None:
+    assert dry_run.run([str(tmp_path / "none")], ME, {}).status == 127
+
+
+def test_throwaway_keys_are_well_formed_and_never_the_same() -> None:
+    one, other = dry_run.throwaway_key(), dry_run.throwaway_key()
+    assert one.fingerprint != other.fingerprint
+    assert public_key.parse(str(one)) == one
+
+
+def test_tokens_become_those_of_the_throwaway_key(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    words = ["/bin/sh", "-c", f'printf "%s\\n" "$@" >{told}', "x", "--f=%f", "%t", "%k", "%u%%"]
+    # sh's own %s would be taken for a token: sshd has that rule, too
+    words[2] = words[2].replace("%s", "%%s")
+    (found,) = dry_run.examine(words, None, ME)
+    fingerprint, kind, key, user = told.read_text().splitlines()
+    parsed = public_key.from_blob(kind, key)
+    assert (fingerprint, user) == (f"--f={parsed.fingerprint}", "mfa%")
+    assert found.severity == Severity.OK
+
+
+@pytest.mark.parametrize(
+    ("run", "severity", "word"),
+    [
+        (Run(0, 0.1), Severity.OK, "status 0"),
+        (Run(0, 2.5), Severity.WARNING, "took 2.50 s"),
+        (Run(0, 0.1, output="ssh-ed25519 AAAA"), Severity.ERROR, "a key that nobody has"),
+        (Run(69, 0.1, said='{"event": "keys.failed"}\nsecond line'), Severity.ERROR, 'as no keys; it said: {"event'),
+        (Run(3, 0.1), Severity.ERROR, "ended with status 3;"),
+        (Run(127, 0.1), Severity.ERROR, "its interpreter"),
+        (Run(-9, 0.1), Severity.ERROR, "ended with signal 9"),
+        (Run(None, 10.0), Severity.ERROR, "did not end in 10 s"),
+    ],
+)  # fmt: skip
+def test_every_end_of_a_run_is_one_finding(run: Run, severity: Severity, word: str) -> None:
+    found = judge(run, "_sshaft-keys")
+    assert (found.check, found.severity, found.where) == ("keys.dry_run", severity, "as _sshaft-keys")
+    assert word in found.what
+    assert "second line" not in found.what
+
+
+def test_what_a_command_says_is_made_safe_for_the_terminal() -> None:
+    assert "\x1b" not in judge(Run(1, 0.1, said="\x1b[2Jgone"), "x").what
+    assert "\x1b" not in judge(Run(0, 0.1, output="\x1b[2Jgone"), "x").what

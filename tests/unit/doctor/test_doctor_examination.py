@@ -1,0 +1,62 @@
+"""sshd's own files (host keys, the folder it writes to), and the forced command."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sshaft_doctor import examination
+from sshaft_doctor.accounts import Account
+from sshaft_doctor.findings import Severity
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    path = tmp_path / "ssh_host_ed25519_key"
+    path.write_text("key")
+    path.chmod(0o600)
+    return path
+
+
+def test_host_key_of_root_alone_is_silent(key: Path) -> None:
+    found = examination.host_key(key)
+    assert [f.check for f in found] == ([] if os.geteuid() == 0 else ["path.host_key"])  # it is ours, then
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o644])
+def test_host_key_that_others_can_read_is_an_error(key: Path, mode: int) -> None:
+    key.chmod(mode)
+    (found,) = examination.host_key(key)
+    assert (found.check, found.severity) == ("path.host_key", Severity.ERROR)
+    assert found.remedy == f"chown root {key} && chmod 0600 {key}"
+
+
+def test_host_key_that_is_missing_is_a_note_with_the_command_that_makes_it(tmp_path: Path) -> None:
+    (found,) = examination.host_key(tmp_path / "none")
+    assert found.severity == Severity.NOTE
+    assert found.remedy.startswith("ssh-keygen ")
+
+
+def test_folder_that_the_login_account_cannot_write_to_is_an_error(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (found,) = examination.temporary(tmp_path)
+    assert (found.check, found.severity) == ("path.tmp", Severity.ERROR)
+    (missing,) = examination.temporary(tmp_path / "none")
+    assert missing.check == "path.tmp"
+    tmp_path.chmod(0o1777)
+    assert examination.temporary(tmp_path) == []
+
+
+LOGIN = Account("mfa", 4_000_002, 4_000_002, frozenset({4_000_002}))
+
+
+def test_forced_command_that_is_missing_is_an_error(tmp_path: Path) -> None:
+    (found,) = examination.login_command(tmp_path / "none", LOGIN)
+    assert (found.check, found.severity) == ("path.login", Severity.ERROR)
+
+
+def test_forced_command_that_the_login_account_cannot_run_is_an_error() -> None:
+    (found,) = examination.login_command(Path("/etc/passwd"), LOGIN)
+    assert (found.check, found.severity) == ("path.reach", Severity.ERROR)
+    assert "mfa can't run /etc/passwd" in found.what
+    assert examination.login_command(Path("/usr/bin/env"), LOGIN) == []

@@ -1,0 +1,159 @@
+"""Versions, the files sshd reads, and what the real sshd of this machine says about them."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sshaft.errors import ConfigurationError
+from sshaft_doctor import effective, lint, openssh_version, sources
+from sshaft_doctor.effective import RefusedError
+from sshaft_doctor.openssh_version import Version
+
+SSHD = Path("/usr/sbin/sshd")
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("9.2", (9, 2)),
+        ("9.8p1", (9, 8)),
+        ("10.0p2", (10, 0)),
+        ("OpenSSH_10.0p2 Debian-7", (10, 0)),
+        ("OpenSSH_9.2, OpenSSL 3.0.19 27 Jan 2026", (9, 2)),
+        ("OpenSSH_8.9p1 Ubuntu-3ubuntu0.10, OpenSSL 3.0.2 15 Mar 2022\n", (8, 9)),
+    ],
+)
+def test_version_is_read_in_every_spelling(text: str, version: tuple[int, int]) -> None:
+    assert openssh_version.parse(text) == version
+
+
+@pytest.mark.parametrize("text", ["", "9", "nine.two", "-9.2", "9.2\x1b[31m", "9.1000"])
+def test_what_is_no_version_is_refused_in_one_clean_line(text: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        openssh_version.parse(text)
+    assert str(caught.value).isprintable()
+
+
+def test_ten_is_newer_than_nine() -> None:
+    assert Version(10, 0) > Version(9, 9) > Version(9, 2)
+
+
+def test_version_of_a_program_that_is_not_there_says_how_to_name_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="name sshd by --sshd"):
+        openssh_version.installed(tmp_path / "sshd")
+
+
+# --- the files
+
+
+def test_settings_come_with_their_place_through_includes_and_match_blocks(tmp_path: Path) -> None:
+    (tmp_path / "b.conf").write_text("LogLevel=VERBOSE # loud\nMatch User root\n UsePAM yes\n")
+    (tmp_path / "a.conf").write_text('Banner "a # b"\n')
+    top = tmp_path / "sshd_config"
+    top.write_text(f"# top\n\nPort\t22\nInclude {tmp_path}/*.conf\nLogLevel INFO\nMatch User mfa\n  PermitTTY no\n")
+    lines = sources.read(top)
+    told = [(line.path.name, line.number, line.keyword, line.value, line.match) for line in lines]
+    assert told == [
+        ("sshd_config", 3, "port", "22", ""),
+        ("a.conf", 1, "banner", '"a # b"', ""),
+        ("b.conf", 1, "loglevel", "VERBOSE", ""),
+        ("b.conf", 2, "match", "User root", ""),
+        ("b.conf", 3, "usepam", "yes", "User root"),
+        ("sshd_config", 5, "loglevel", "INFO", ""),
+        ("sshd_config", 6, "match", "User mfa", ""),
+        ("sshd_config", 7, "permittty", "no", "User mfa"),
+    ]
+    assert [path.name for path in sources.files(top, lines)] == ["sshd_config", "a.conf", "b.conf"]
+
+
+def test_file_that_includes_itself_ends(tmp_path: Path) -> None:
+    top = tmp_path / "sshd_config"
+    top.write_text(f"Port 22\nInclude {top}\n")
+    assert [line.keyword for line in sources.read(top)] == ["port"] * 17
+
+
+def test_file_that_is_missing_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="can't be read"):
+        sources.read(tmp_path / "none")
+
+
+# --- what is in force
+
+
+def test_keywords_are_read_in_either_case() -> None:
+    old = effective.parse("loglevel INFO\nhostkey /a\nhostkey /b\nchanneltimeout session:*=60\n")
+    new = effective.parse("LogLevel INFO\nHostKey /a\nHostKey /b\nChannelTimeout session:*=60\n")
+    assert old == new
+    assert new.get("loglevel") == "INFO"
+    assert new.all("HOSTKEY") == ("/a", "/b")
+    assert new.get("Banner", "none") == "none"
+
+
+def test_place_of_a_setting_is_the_line_whose_value_is_in_force(tmp_path: Path) -> None:
+    top = tmp_path / "sshd_config"
+    top.write_text("LogLevel INFO\nMatch User mfa\nLogLevel VERBOSE\n")
+    lines = sources.read(top)
+    assert effective.parse("loglevel VERBOSE", str(top), lines).where("LogLevel") == f"{top}:3"
+    assert effective.parse("loglevel INFO", str(top), lines).where("LogLevel") == f"{top}:1"
+    assert effective.parse("usepam no", str(top), lines).where("UsePAM") == f"{top}, no such line"
+
+
+def test_without_sshd_the_first_line_of_a_keyword_counts(tmp_path: Path) -> None:
+    top = tmp_path / "sshd_config"
+    top.write_text("LogLevel INFO\nLogLevel VERBOSE\nMatch User mfa\nPermitTTY no\n")
+    found = effective.of_lines(str(top), sources.read(top))
+    assert (found.get("loglevel"), found.get("permittty")) == ("INFO", "")
+    assert effective.of_lines(str(top), sources.read(top), "mfa").get("permittty") == "no"
+
+
+@pytest.fixture
+def real_config(tmp_path: Path) -> Path:
+    if not SSHD.exists() or not shutil.which("ssh-keygen"):
+        pytest.skip("needs Debian's openssh-server")
+    path = tmp_path / "sshd_config"
+    # its host key is not there, as for a user who may not read it
+    path.write_text(
+        "Port 2222\nHostKey /nowhere\nMatch User mfa\nLogLevel VERBOSE\nMatch Address 127.0.0.0/8\nBanner /x\n"
+    )
+    return path
+
+
+def test_real_sshd_says_what_is_in_force_for_the_login_user_from_outside(real_config: Path) -> None:
+    lines = sources.read(real_config)
+    mine = effective.ask(SSHD, real_config, "mfa", lines)
+    assert (mine.get("LogLevel"), mine.get("Banner"), mine.get("Port")) == ("VERBOSE", "none", "2222")
+    assert mine.where("LogLevel") == f"{real_config}:4"
+    assert mine.all("HostKey") == ("/nowhere",)  # and not the one that stood in for it
+    assert effective.ask(SSHD, real_config, "root", lines).get("LogLevel") == "INFO"
+
+
+def test_real_sshd_that_refuses_its_file_is_quoted(real_config: Path) -> None:
+    real_config.write_text("Port 2222\nHostKey /nowhere\nNoSuchKeyword yes\n")
+    with pytest.raises(RefusedError, match="NoSuchKeyword"):
+        effective.ask(SSHD, real_config, "mfa")
+
+
+def test_program_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="No such file"):
+        effective.ask(tmp_path / "sshd", tmp_path / "sshd_config", "mfa")
+
+
+def test_installed_version_is_what_sshd_says(real_config: Path) -> None:
+    assert real_config
+    said = subprocess.run([SSHD, "-V"], capture_output=True, text=True, check=False).stderr
+    found = re.search(r"OpenSSH_(\d+\.\d+)", said)
+    assert found
+    assert str(openssh_version.installed(SSHD)) == found[1]
+
+
+def test_hook_of_the_manual_for_the_sshd_of_a_host_has_nothing_but_a_note(real_config: Path) -> None:
+    manual = (Path(__file__).resolve().parents[3] / "docs" / "install.md").read_text()
+    block = re.search(r"(?m)^    Match User mfa\n(?:        .*\n)+", manual)
+    assert block
+    real_config.write_text(f"HostKey /nowhere\nUsePAM yes\nX11Forwarding yes\nAcceptEnv LANG LC_*\n{block[0]}")
+    settings = effective.ask(SSHD, real_config, "mfa", sources.read(real_config))
+    version = Version(9, 7)  # before PerSourcePenalties, which stands outside of the block
+    assert [finding.check for finding in lint.lint(settings, version)] == ["sshd.unusedconnectiontimeout"]
