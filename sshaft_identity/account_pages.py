@@ -57,7 +57,7 @@ async def ask_to_remove(request: Request) -> Response:
         raise _no_such_key()
     if not session.is_fresh(state.clock()):
         return redirect(request, AGAIN)
-    values = {"key": shown(key, state.clock()), "is_last": len(own) == 1}
+    values: dict[str, Any] = {"key": shown(key, state.clock()), "is_last": len(own) == 1}
     return render(request, "remove_key.html", **values, **_frame(session, "keys"))
 
 
@@ -93,7 +93,7 @@ async def activity(request: Request) -> Response:
     number = int(before) if before.isascii() and before.isdigit() and len(before) < 19 else None
     page = await run_in_threadpool(state.activity.of, session.user, number)
     moments = [{"what": each, "at": moment(each.at), "iso": each.at.isoformat()} for each in page.happenings]
-    values = {"happenings": moments, "older": page.older, "is_first": number is None}
+    values: dict[str, Any] = {"happenings": moments, "older": page.older, "is_first": number is None}
     return render(request, "activity.html", **values, **_frame(session, "activity"))
 
 

@@ -50,6 +50,7 @@ ROUTES = [
     Route("/challenge/{page_token}/state", pages.page_state, methods=["GET"]),
     Route("/challenge/{page_token}/events", pages.page_events, methods=["GET"]),
     Route("/", sign_in.sign_in, methods=["GET"]),
+    Route("/account", sign_in.sign_in, methods=["GET"]),
     Route("/sign-in/ssh", sign_in.page, methods=["GET"]),
     Route("/sign-in/ssh", sign_in.begin, methods=["POST"]),
     Route("/sign-in/ssh/state", sign_in.page_state, methods=["GET"]),

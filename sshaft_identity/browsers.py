@@ -1,4 +1,4 @@
-"""What a request tells of the browser behind it: its address, its name, its form, and whether a page of ours sent it."""
+"""What a request tells of the browser behind it: address, name, form, and whether a page of ours sent it."""
 
 from urllib.parse import parse_qsl, urlsplit
 
@@ -44,20 +44,20 @@ async def form_of(request: Request) -> dict[str, str]:
     """The fields of a form that a page of ours sent. Raises `PageError` for every other."""
     check_same_origin(request)
     body = await body_of(request)
+    broken = PageError(400, "That did not arrive whole", "Go back and try again.")
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
+        raise broken
     try:
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
-            raise ValueError("no form")
-        pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict")
+        return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict"))
     except ValueError:
-        raise PageError(400, "That did not arrive whole", "Go back and try again.") from None
-    return dict(pairs)
+        raise broken from None
 
 
 def check_same_origin(request: Request) -> None:
     """A form counts only from a page of ours: another site can make a browser send one, but not say whence it comes.
 
-    Browsers send `Origin` with every POST, and `Sec-Fetch-Site` where they trust the connection. What says neither is no
-    browser of today, and is refused.
+    Browsers send `Origin` with every POST, and `Sec-Fetch-Site` where they trust the connection. What says neither is
+    no browser of today, and is refused.
     """
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
     own = origin_of(state_of(request).settings.base_url)

@@ -1,5 +1,5 @@
-"""How a page is answered: one skeleton, one policy that lets in nothing but what carries this answer's nonce, and a calm
-page where there is nothing to show.
+"""How a page is answered: one skeleton, one policy that lets in nothing but what carries this answer's nonce, and a
+calm page where there is nothing to show.
 """
 
 import secrets

@@ -213,7 +213,7 @@ class RelyingParty:
     def _name(
         self, claims: Claims, everything: dict[str, Any], tokens: Tokens, metadata: Metadata, deadline: Deadline
     ) -> str:
-        """The claim that names the person; where the id_token lacks it, as UserInfo says (§5.3.2: of the same `sub`)."""
+        """The claim that names the person; where the id_token lacks it, as UserInfo says (§5.3.2: same `sub`)."""
         claim = self.provider.user_claim
         if claim not in everything and tokens.access_token and metadata.userinfo_endpoint:
             headers = {"Authorization": f"Bearer {tokens.access_token}"}

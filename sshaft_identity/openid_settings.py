@@ -23,7 +23,9 @@ class OpenIdProvider(BaseModel):
     client_secret_file: str | None = Field(default=None, description="none: a public client, by PKCE alone")
     scopes: tuple[Annotated[str, Field(pattern=r"^[\x21\x23-\x5B\x5D-\x7E]+$")], ...] = ("openid", "profile")
     user_claim: str = Field(
-        default="preferred_username", min_length=1, description="which claim is the user name here; not the person's to change"
+        default="preferred_username",
+        min_length=1,
+        description="which claim is the user name here; not the person's to change",
     )
     create_users: bool = Field(default=False, description="whether who signs in for the first time becomes a user")
     label: str = Field(default="your organisation", min_length=1, max_length=80, description="what the button calls it")

@@ -18,6 +18,7 @@ from sshaft_identity.html import PageError
 from sshaft_identity.openid import LIFETIME, OpenIdError, Person, new_attempt
 from sshaft_identity.openid_users import Standing
 from sshaft_identity.sessions import FRESH, Method
+from sshaft_identity.sign_in import check_throttle
 
 CALLBACK = "/sign-in/oidc/callback"
 ASK = "Ask your administrator."
@@ -30,8 +31,8 @@ Result = TypeVar("Result")
 
 
 async def begin(request: Request) -> Response:
-    """A link, not a form: `form-action` of our policy would stop a form from being sent on to the provider. Whoever makes
-    a browser follow it has begun a sign-in of that browser's own person, and nothing else.
+    """A link, not a form: `form-action` of our policy would stop a form from being sent on to the provider. Whoever
+    makes a browser follow it has begun a sign-in of that browser's own person, and nothing else.
     """
     state, openid = state_of(request), _openid(request)
     attempt = new_attempt(state.clock(), again=request.query_params.get("again") == "1")
@@ -47,6 +48,7 @@ async def come_back(request: Request) -> Response:
     attempt, query = cookies.read(request, cookies.OIDC_SIGN_IN), dict(pairs)
     if len(query) != len(pairs):  # RFC 6749 §3.1: no parameter twice
         attempt = None
+    check_throttle(request)
     response = await _signed_in(request, await _asked(openid, lambda: openid.party.person(attempt, query)))
     cookies.clear(request, response, cookies.OIDC_SIGN_IN)
     return response

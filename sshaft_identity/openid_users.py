@@ -1,4 +1,4 @@
-"""Who signs in by the OpenID Provider becomes one of our users: the first account there that comes under a name owns it.
+"""Who signs in by the OpenID Provider becomes one of our users: the first account there that comes under a name has it.
 
 Names are given anew when people leave; `sub` never is (OpenID Connect Core 1.0 §5.7).
 """

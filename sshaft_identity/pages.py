@@ -45,8 +45,8 @@ async def page(request: Request) -> Response:
 
 
 async def page_state(request: Request) -> Response:
-    """What the page's script polls where it gets no events. With `?wait=` the answer waits until the challenge is over or
-    a code was tried (`attempts_left` says how many the page has seen left).
+    """What the page's script polls where it gets no events. With `?wait=` the answer waits until the challenge is over
+    or a code was tried (`attempts_left` says how many the page has seen left).
     """
     wait = wait_of(request)
     challenge = await _challenge(request)

@@ -1,4 +1,4 @@
-"""Sign-in to "my keys" by SSH, the product's own factor: a challenge that names nobody, whose code decides whose key it is.
+"""Sign-in to "my keys" by SSH, the product's own factor: a challenge that names nobody; who brings its code is in.
 
 The challenge belongs to the browser that opened it. Its page token stands in no address, only in a cookie of that
 browser: who sends somebody a link to a sign-in of his own (login CSRF), or sees a link, gets nothing by it.
@@ -50,8 +50,7 @@ async def begin(request: Request) -> Response:
     await form_of(request)
     state, address = state_of(request), client_address(request)
     now = state.clock()
-    if not state.throttle.allows(address, now):
-        raise PageError(429, "One at a time", "Too many sign-ins were begun from where you are. Wait five minutes.")
+    check_throttle(request)
     if before := await _own(request):
         await run_in_threadpool(state.store.challenges.cancel, before.id, now)
         state.changes.notify([before])
@@ -61,6 +60,13 @@ async def begin(request: Request) -> Response:
     response = redirect(request, BY_SSH)
     cookies.write(request, response, cookies.SSH_SIGN_IN, opened.page_token, state.settings.lifetime + 60, "strict")
     return response
+
+
+def check_throttle(request: Request) -> None:
+    """Raises `PageError`."""
+    state = state_of(request)
+    if not state.throttle.allows(client_address(request), state.clock()):
+        raise PageError(429, "One at a time", "Too many sign-ins were begun from where you are. Wait five minutes.")
 
 
 async def page(request: Request) -> Response:

@@ -1,10 +1,12 @@
-"""How many sign-ins one address may begin in a while: nobody is behind them yet, and each is a row in the database."""
+"""How many sign-ins one address may begin in a while: nobody is behind them yet, and each costs a row in the database
+or a question to the OpenID Provider.
+"""
 
 from collections import OrderedDict
 from datetime import datetime, timedelta
 from ipaddress import IPv6Address, ip_address, ip_network
 
-MOST = 30
+MOST = 60
 WINDOW = timedelta(minutes=5)
 REMEMBERED = 10_000
 

@@ -1,6 +1,6 @@
 """A small OpenID Provider on loopback, strict about what it is asked: code flow, PKCE S256, client_secret_basic, exact
-redirect URI, codes that count once. It asks nobody for a password: `user` is who is signed in there. A test bends what it
-answers."""
+redirect URI, codes that count once. It asks nobody for a password: `user` is who is signed in there. A test bends what
+it answers."""
 
 import base64
 import functools

@@ -77,7 +77,7 @@ def one_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]
 
 @pytest.fixture
 def used_browser(one_browser: WebDriver) -> WebDriver:
-    """For tests that look at pages only: started once, at the desktop's size, with no cookies and nothing in its log."""
+    """For tests that look at pages only: started once, at the desktop's size, without cookies, its log empty."""
     for method in ("Emulation.clearDeviceMetricsOverride", "Network.clearBrowserCookies"):
         one_browser.execute_cdp_cmd(method, {})
     one_browser.get("about:blank")

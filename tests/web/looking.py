@@ -1,4 +1,4 @@
-"""What the browser tests share: waiting, viewports, and an eye for what people who see or hear a page otherwise need."""
+"""What the browser tests share: waiting, viewports, and an eye for what people need who use a page otherwise."""
 
 import time
 from collections.abc import Callable
@@ -89,13 +89,12 @@ def luminance(colour: str) -> float:
 def nameless(browser: WebDriver) -> list[str]:
     """What one can act on but a screen reader has no name for, as Chromium's own accessibility tree says."""
     tree = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
-    wanted = {"button", "link", "textbox", "heading", "navigation", "list"}
-    silent = {"list"}
+    wanted = {"button", "link", "textbox", "heading", "navigation"}
     return [
         node["role"]["value"]
         for node in tree
         if not node.get("ignored")
-        and node.get("role", {}).get("value") in wanted - silent
+        and node.get("role", {}).get("value") in wanted
         and not node.get("name", {}).get("value")
     ]
 
@@ -109,12 +108,14 @@ def faults_of_structure(browser: WebDriver) -> list[str]:
         if (!document.title) faults.push("no title");
         if (all("main").length !== 1) faults.push("not one main");
         if (all("h1").length !== 1) faults.push("not one h1");
-        for (const label of all("label[for]")) if (!document.getElementById(label.htmlFor)) faults.push("label: " + label.htmlFor);
+        for (const label of all("label[for]"))
+          if (!document.getElementById(label.htmlFor)) faults.push("label: " + label.htmlFor);
         for (const each of all("[aria-describedby]"))
           if (!document.getElementById(each.getAttribute("aria-describedby"))) faults.push("described by nothing");
         const ids = all("[id]").map((e) => e.id);
         if (new Set(ids).size !== ids.length) faults.push("an id twice");
-        for (const each of all("svg")) if (each.getAttribute("aria-hidden") !== "true") faults.push("an image without a word");
+        for (const each of all("svg"))
+          if (each.getAttribute("aria-hidden") !== "true") faults.push("an image without a word");
         for (const each of all("a, button:not([hidden]), input:not([type=hidden])"))
           if (each.checkVisibility() && each.tabIndex < 0) faults.push("not reached by the keyboard");
         return faults;

@@ -1,5 +1,5 @@
-"""Sign-in, my keys and my activity in a real browser; and for every page of the service what people need who use it on a
-phone, in the dark, by keyboard, by ear or without scripts."""
+"""Sign-in, my keys and my activity in a real browser; and for every page of the service what people need who use it on
+a phone, in the dark, by keyboard, by ear or without scripts."""
 
 import json
 from collections.abc import Callable, Iterator

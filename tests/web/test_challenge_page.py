@@ -9,6 +9,7 @@ from selenium.webdriver.remote.webdriver import WebDriver
 from web.looking import NO_SCRIPTS, seconds_until, title, wait_for_script
 from web.served import Identity
 
+
 def test_the_page_shows_the_command_with_the_code_and_what_is_asked(identity: Identity, browser: WebDriver) -> None:
     opened = identity.open("--app", "The <b>Wiki</b>")
     browser.get(opened["page_url"])

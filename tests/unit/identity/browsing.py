@@ -28,7 +28,9 @@ class Browser:
 
     def _send(self, method: str, path: str, headers: dict[str, str], **more: Any) -> requests.Response:
         self.service.session.cookies.clear()
-        cookie = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())} if self.cookies else {}
+        cookie = (
+            {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())} if self.cookies else {}
+        )
         path = path.removeprefix(ORIGIN)
         answer = self.service.call(method, path, headers=headers | cookie, allow_redirects=False, **more)
         self.set_cookies = answer.raw.headers.getlist("set-cookie")

@@ -105,7 +105,7 @@ def test_foreign_words_stay_words_everywhere(service: Service, alice: Browser, k
 # --- changes
 
 
-def test_a_key_gets_another_name(service: Service, alice: Browser, keys: list[str]) -> None:
+def test_a_key_gets_another_name(alice: Browser, keys: list[str]) -> None:
     answer = alice.post("/account/keys/rename", form(alice, fingerprint=keys[0], name="My laptop"))
     assert answer.headers["Location"] == "/account/keys?done=renamed"
     page = alice.get("/account/keys?done=renamed").text
@@ -169,9 +169,7 @@ def test_a_form_without_the_sessions_own_token_does_nothing(
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_the_token_of_another_session_is_none(
-    service: Service, alice: Browser, keys: list[str], action: str
-) -> None:
+def test_the_token_of_another_session_is_none(service: Service, alice: Browser, keys: list[str], action: str) -> None:
     other = Browser(service)
     other.sign_in("alice", keys[0])
     assert alice.post(f"/account/{action}", form(other, fingerprint=keys[1])).status_code == 403
@@ -257,6 +255,6 @@ def test_an_event_of_a_later_version_shows_its_own_name(service: Service, alice:
     assert "moon.landed" in alice.get("/account/activity").text
 
 
-def test_a_key_without_a_name_is_called_by_its_kind(service: Service, alice: Browser) -> None:
+def test_a_key_without_a_name_is_called_by_its_kind(alice: Browser) -> None:
     assert ">Ed25519</h2>" in alice.get("/account/keys").text
     assert parse(ed25519("alice")).fingerprint in alice.get("/account/keys").text

@@ -88,7 +88,7 @@ def test_a_browser_that_has_gone_is_noticed(
         next(lines)
         next(lines)
     for _ in range(200):
-        if not changes._waiters:
+        if not changes._waiters:  # noqa: SLF001 - nothing else tells who waits
             return
         asyncio.run(asyncio.sleep(0.05))
     pytest.fail("it waits for nobody")

@@ -1,4 +1,4 @@
-"""Sign-in by the organisation's OpenID Provider: what is asked of it, and every answer that must not sign anybody in."""
+"""Sign-in by the organisation's OpenID Provider: what is asked of it, and the answers that must not sign anybody in."""
 
 import hmac
 import json
@@ -20,9 +20,11 @@ from unit.identity.running import SETTINGS, Clock, Service
 
 from sshaft.errors import ConfigurationError
 from sshaft_identity.app import create_app
+from sshaft_identity.openid import derived
 from sshaft_identity.openid_settings import OpenIdProvider as Settings
 from sshaft_identity.settings import changed
 from sshaft_identity.tables import audit_events, sessions, users
+from sshaft_identity.throttle import MOST
 
 CALLBACK = "/sign-in/oidc/callback"
 
@@ -303,7 +305,9 @@ def test_an_answer_that_comes_too_late_signs_nobody_in(
     assert refused(service, alice.get(f"{CALLBACK}?{query}"))
 
 
-@pytest.mark.parametrize("cookie", ["", "x" * 40, "0.once.aaaaaaaaaaaaaaaaaaaa", "99999999999999.once.aaaaaaaaaaa", "...."])
+@pytest.mark.parametrize(
+    "cookie", ["", "x" * 40, "0.once.aaaaaaaaaaaaaaaaaaaa", "99999999999999.once.aaaaaaaaaaa", "...."]
+)
 def test_an_invented_cookie_begins_nothing(service: Service, alice: Browser, cookie: str) -> None:
     alice.cookies = {"__Host-sshaft-oidc": cookie}
     assert refused(service, alice.get(f"{CALLBACK}?code=x&state=y"))
@@ -335,7 +339,7 @@ def test_metadata_of_another_or_over_plain_http_is_refused(
 @pytest.mark.parametrize("path", ["/.well-known/openid-configuration", "/jwks", "/token"])
 @pytest.mark.parametrize("status", [500, 503])
 def test_a_provider_that_is_down_is_a_calm_page(
-    service: Service, alice: Browser, provider: OpenIdProvider, path: str, status: int
+    alice: Browser, provider: OpenIdProvider, path: str, status: int
 ) -> None:
     query = "" if "well-known" in path else provider.answer(begin(alice))
     provider.status = {path: status}
@@ -344,6 +348,17 @@ def test_a_provider_that_is_down_is_a_calm_page(
     provider.status = {}
     come_back(alice, provider)
     assert is_signed_in(alice), "nothing of the failure was kept"
+
+
+def test_one_address_may_not_come_back_without_end(service: Service, alice: Browser, provider: OpenIdProvider) -> None:
+    attempt = f"{START}.once.{'a' * 43}"
+    for _ in range(MOST + 1):
+        alice.cookies["__Host-sshaft-oidc"] = attempt
+        answer = alice.get(f"{CALLBACK}?code=invented&state={derived(attempt, 'state')}&iss={provider.issuer}")
+    assert (answer.status_code, heading(answer)) == (429, "One at a time")
+    assert provider.calls.count("/token") == MOST
+    service.clock.advance(300)
+    assert come_back(alice, provider).status_code == 303
 
 
 # --- whose user it is
@@ -362,9 +377,7 @@ def test_somebody_else_under_a_name_that_is_taken_is_refused_and_audited(
     assert (event["user"], event["reason"], event["subject"]) == ("alice", "other_subject", "subject-2")
 
 
-def test_one_account_there_is_never_two_users_here(
-    service: Service, alice: Browser, provider: OpenIdProvider
-) -> None:
+def test_one_account_there_is_never_two_users_here(service: Service, alice: Browser, provider: OpenIdProvider) -> None:
     service.add_user("bob", ed25519("bob"))
     come_back(alice, provider)
     alice.post("/account/sign-out", {"form_token": alice.form_token()})

@@ -203,9 +203,7 @@ def test_what_is_no_code_costs_no_try(service: Service, back: dict[str, str], br
     assert service.store.challenges.recent()[0].tries == 0
 
 
-def test_a_code_typed_for_no_login_or_another_kind_of_login_passes_nothing(
-    service: Service, browser: Browser
-) -> None:
+def test_a_code_typed_for_no_login_or_another_kind_of_login_passes_nothing(service: Service, browser: Browser) -> None:
     service.add_user("alice", ed25519("alice"))
     opened = service.open()
     browser.post(opened["page_url"], {"code": opened["code"]})

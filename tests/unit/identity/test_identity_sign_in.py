@@ -11,6 +11,7 @@ from unit.identity.running import SETTINGS, Service
 from sshaft_identity.app import create_app
 from sshaft_identity.settings import Settings
 from sshaft_identity.tables import audit_events, sessions
+from sshaft_identity.throttle import MOST
 
 
 @pytest.fixture
@@ -77,9 +78,7 @@ def test_cookies_are_of_this_host_alone_and_out_of_reach_for_scripts(browser: Br
     [("http://127.0.0.1:8080", "sshaft-ssh"), ("http://localhost:8080", "sshaft-ssh"),
      ("http://id.example.org", "__Host-sshaft-ssh"), ("https://localhost", "__Host-sshaft-ssh")],
 )  # fmt: skip
-def test_only_http_to_loopback_does_without_the_prefix(
-    service: Service, listening: Any, url: str, name: str
-) -> None:
+def test_only_http_to_loopback_does_without_the_prefix(service: Service, listening: Any, url: str, name: str) -> None:
     listening[0].app = create_app(service.store, Settings(public_url=url), service.clock)
     browser = Browser(service)
     browser.post("/sign-in/ssh", headers={"Origin": url})
@@ -163,7 +162,7 @@ def test_a_new_sign_in_cancels_the_one_before(service: Service, browser: Browser
 
 
 def test_one_address_may_not_begin_without_end(service: Service, browser: Browser) -> None:
-    for _ in range(30):
+    for _ in range(MOST):
         assert browser.post("/sign-in/ssh").status_code == 303
     page = browser.post("/sign-in/ssh")
     assert (page.status_code, heading(page)) == (429, "One at a time")
