@@ -26,12 +26,14 @@ from sshaft_identity.sessions import Method
 
 APP = "My keys"
 BY_SSH = "/sign-in/ssh"
+GRACE = timedelta(minutes=1)
+"""For the browser to come for what ssh has passed in the last moment, or to say that it was too late."""
 NOTES = {
     "again": "For this you have to sign in anew: adding or removing a key asks for a fresh login.",
     "nobody": "You are not signed in, or not any more.",
     "signed_out": "You are signed out.",
     "everywhere": "You are signed out in every browser.",
-    "no_cookie": "This browser kept no cookie of ours, and a sign-in needs one. It works over https only.",
+    "no_cookie": "No sign-in of this browser is waiting. One needs a cookie of ours, which browsers keep over https only.",
 }
 
 
@@ -57,8 +59,8 @@ async def begin(request: Request) -> Response:
     wish = Wish(None, timedelta(seconds=state.settings.lifetime), context=Context(APP, address, user_agent(request)))
     opened = await run_in_threadpool(state.store.challenges.open, wish, now)
     get_logger().info("challenge.created", challenge=opened.challenge.id, app=APP, ip=address)
-    response = redirect(request, BY_SSH)
-    cookies.write(request, response, cookies.SSH_SIGN_IN, opened.page_token, state.settings.lifetime + 60, "strict")
+    response, seconds = redirect(request, BY_SSH), state.settings.lifetime + int(GRACE.total_seconds())
+    cookies.write(request, response, cookies.SSH_SIGN_IN, opened.page_token, seconds, "strict")
     return response
 
 
@@ -97,8 +99,11 @@ async def _passed(request: Request, challenge: Challenge) -> Response:
     if not await run_in_threadpool(state.store.challenges.consume, challenge.id, state.clock()):
         return redirect(request, SIGN_IN)  # another request of this browser was faster
     state.changes.notify([challenge])
-    response = challenge.user and await begin_session(request, challenge.user, Method.SSH)
-    if not response:
+    response, approval = None, challenge.approval
+    if challenge.user is not None and approval is not None:
+        # how fresh the sign-in is counts from the ssh on, not from when the browser came for it
+        response = await begin_session(request, challenge.user, Method.SSH, approval.accepted_at)
+    if response is None:
         raise PageError(403, "Not signed in", "The owner of that key is no user any more. Ask your administrator.")
     get_logger().info("session.started", user=challenge.user, method=Method.SSH, challenge=challenge.id)
     cookies.clear(request, response, cookies.SSH_SIGN_IN)
@@ -106,10 +111,14 @@ async def _passed(request: Request, challenge: Challenge) -> Response:
 
 
 async def _own(request: Request) -> Challenge | None:
-    """The sign-in that this browser has begun. No client's challenge ever signs in here, whatever a cookie says."""
+    """The sign-in that this browser has begun, until shortly after its time. No client's challenge ever signs in here,
+    whatever a cookie says.
+    """
     token = cookies.read(request, cookies.SSH_SIGN_IN)
     if token is None:
         return None
-    found = await run_in_threadpool(state_of(request).store.challenges.of_page, token)
-    is_ours = found is not None and found.client is None and found.is_anonymous and found.context.app == APP
-    return found if is_ours else None
+    state = state_of(request)
+    found = await run_in_threadpool(state.store.challenges.of_page, token)
+    if found is None or found.client is not None or not found.is_anonymous or found.context.app != APP:
+        return None
+    return found if state.clock() < found.expires_at + GRACE else None

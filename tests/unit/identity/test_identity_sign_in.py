@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from fakes.public_keys import ed25519
@@ -152,6 +153,29 @@ def test_a_sign_in_that_took_too_long_offers_another_try(service: Service, brows
     assert heading(page) == "Too late"
     assert 'action="/sign-in/ssh"' in page.text
     assert "Try again" in page.text
+
+
+def test_what_ssh_has_passed_waits_for_its_browser_a_minute_longer_and_no_more(
+    service: Service, browser: Browser, alice: str
+) -> None:
+    service.accept("alice", code=browser.begin(), fingerprint=alice)
+    service.clock.advance(360)
+    assert browser.get("/sign-in/ssh").headers["Location"] == "/?note=no_cookie"
+    assert count_sessions(service) == 0
+    service.accept("alice", code=browser.begin(), fingerprint=alice)
+    service.clock.advance(359)
+    assert browser.get("/sign-in/ssh").headers["Location"] == "/account/keys"
+
+
+def test_how_fresh_a_sign_in_is_counts_from_the_ssh_on(service: Service, browser: Browser, alice: str) -> None:
+    service.accept("alice", code=browser.begin(), fingerprint=alice)
+    service.clock.advance(300)
+    browser.get("/sign-in/ssh")
+    question = f"/account/keys/remove?fingerprint={quote(alice)}"
+    service.clock.advance(299)
+    assert browser.get(question).status_code == 200
+    service.clock.advance(1)
+    assert browser.get(question).headers["Location"] == "/?note=again"
 
 
 def test_a_new_sign_in_cancels_the_one_before(service: Service, browser: Browser, alice: str) -> None:
