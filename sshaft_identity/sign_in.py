@@ -33,7 +33,7 @@ NOTES = {
     "nobody": "You are not signed in, or not any more.",
     "signed_out": "You are signed out.",
     "everywhere": "You are signed out in every browser.",
-    "no_cookie": "No sign-in of this browser is waiting. One needs a cookie of ours, which browsers keep over https only.",
+    "no_cookie": "No sign-in of this browser is waiting. It needs a cookie of ours, which is kept over https only.",
 }
 
 
