@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import signal
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import click
@@ -33,6 +34,9 @@ directory_option = click.option(
 @click.option("--keys-user", help="sshd's AuthorizedKeysCommandUser.  [default: the account that runs this]")
 @click.option("--login-user", help="The account people log in to (mfa).  [default: the account that runs this]")
 @click.option(
+    "--metrics-listen", metavar="HOST:PORT", help="Answer Prometheus there, at /metrics; needs sshaft[metrics]."
+)
+@click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
 @click.pass_context
@@ -42,6 +46,7 @@ def agent(
     directory: Path,
     keys_user: str | None,
     login_user: str | None,
+    metrics_listen: str | None,
     log_level: str,
 ) -> None:
     """Run the agent: it alone holds the client credentials and speaks to the identity service.
@@ -57,7 +62,11 @@ def agent(
     _keep_memory_private()
     if os.geteuid() == 0:
         log.get_logger().warning("agent.runs_as_root", message="start it as an account of its own instead")
-    asyncio.run(Server(config_path, directory, sockets.account(keys_user), sockets.account(login_user)).run())
+    server = Server(config_path, directory, sockets.account(keys_user), sockets.account(login_user))
+    with ExitStack() as stack:
+        if metrics_listen is not None:
+            stack.enter_context(_metrics_server(server, *_address(metrics_listen)))
+        asyncio.run(server.run())
 
 
 @agent.command()
@@ -82,6 +91,24 @@ def status(directory: Path, *, as_json: bool) -> None:
     width = max(len(name) for name in facts)
     for name, value in facts.items():
         click.echo(f"{name.replace('_', ' '):{width}}  {'-' if value is None else value}")
+
+
+def _address(value: str) -> tuple[str, int]:
+    """`HOST:PORT`, `[::1]:PORT`."""
+    host, _, port = value.rpartition(":")
+    if not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise click.BadParameter("must be HOST:PORT, as in 127.0.0.1:9465 or [::1]:9465", param_hint="--metrics-listen")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _metrics_server(server: Server, host: str, port: int) -> AbstractContextManager[object]:
+    from sshaft import metrics  # noqa: PLC0415 - with an HTTP server, which the agent is not by default
+    from sshaft_agent.metrics import registry_of  # noqa: PLC0415 - as above
+
+    registry = registry_of(server)
+    serving = metrics.MetricsServer(metrics.listen(host, port), registry)
+    log.get_logger().info("metrics.ready", address=f"http://{serving.address}{metrics.PATH}")
+    return serving
 
 
 class _NotRunningError(SshaftError):

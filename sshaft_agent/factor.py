@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -38,13 +39,17 @@ class Factor:
     ) -> None:
         self.lookups = Lookups(client, clock)
         self.tickets = Tickets()
-        self.accepted = 0
+        self.outcomes: Counter[str] = Counter()
         self.client = client
         self._login_socket = login_socket
         self._clock = clock
         self._now = now
         # its own threads: a storm of look-ups must not keep a login from ending
         self._workers = ThreadPoolExecutor(WORKERS, "report")
+
+    @property
+    def accepted(self) -> int:
+        return self.outcomes["accepted"]
 
     def use(self, client: IdentityClient) -> None:
         self.client = client
@@ -95,6 +100,7 @@ class Factor:
         """What became of `accept` or `reject`: the fields of the outcome, and `reference`."""
         ticket = self.tickets.peek(question.get("ticket", ""), self._clock())
         if ticket is None:
+            self.outcomes["invalid_ticket"] += 1
             log.get_logger().warning("login.refused", reason="invalid_ticket", client_ip=question.get("client_ip", ""))
             return {"state": "invalid_ticket"}
         logger = log.get_logger().bind(request_id=ticket.request_id, user=ticket.grant.user)
@@ -103,13 +109,13 @@ class Factor:
         except (SshaftError, TimeoutError) as error:
             logger.warning("login.failed", message=str(error) or "no answer in time")
             outcome = Outcome("unavailable")
+        self.outcomes[outcome.state] += 1
         facts = {
             "fingerprint": ticket.grant.key.fingerprint,
             "key_type": ticket.grant.key.type,
             "client_ip": question.get("client_ip", ""),
         }
         if outcome.state in ("accepted", "rejected"):
-            self.accepted += outcome.state == "accepted"
             logger.info("login.accepted" if outcome.state == "accepted" else "login.rejected", **facts)
         elif outcome.state == "presented":
             logger.info("login.presented", **facts)
@@ -196,7 +202,9 @@ class Factor:
         sent = asyncio.get_running_loop().run_in_executor(
             self._workers, call, claim, attempt, Deadline.after(seconds), request_id
         )
+        started = time.monotonic()
         try:
             return await asyncio.wait_for(sent, seconds + SLACK)
         finally:
+            self.lookups.observe(kind, time.monotonic() - started)
             self.lookups.forget(key.fingerprint)

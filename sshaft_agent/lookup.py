@@ -22,6 +22,13 @@ SLACK = 0.2
 
 EVERYTHING = "*"
 
+Observe = Callable[[str, float], None]
+"""Hears which call to the identity service took how many seconds."""
+
+
+def observe_nothing(_call: str, _seconds: float) -> None:
+    """Where nobody measures."""
+
 
 class Lookups:
     """`entries(fingerprint)` for the event loop; the calls run in threads."""
@@ -30,6 +37,8 @@ class Lookups:
         self.breaker = Breaker()
         self.asked = 0
         self.calls = 0
+        self.remembered = 0
+        self.observe: Observe = observe_nothing
         self._client = client
         self._clock = clock
         self._workers = ThreadPoolExecutor(WORKERS, "list")
@@ -64,6 +73,7 @@ class Lookups:
         question = EVERYTHING if self._lists_everything else fingerprint
         known = None if fresh else self._remembered.get(question)
         if known is not None and self._clock() < known[0]:
+            self.remembered += 1
             return known[1].of(fingerprint)
         flight = self._flights.get(question)
         if flight is None:
@@ -83,6 +93,7 @@ class Lookups:
         call = asyncio.get_running_loop().run_in_executor(
             self._workers, client.list_keys, wanted, Deadline.after(seconds), request_id
         )
+        started = time.monotonic()
         try:
             listing = await asyncio.wait_for(call, seconds + SLACK)
         except Exception as error:
@@ -94,6 +105,8 @@ class Lookups:
             if isinstance(error, TimeoutError):
                 raise ReachError("no answer in time") from error
             raise
+        finally:
+            self.observe("list", time.monotonic() - started)
         if breaker.succeeded():
             log.get_logger().info("identity.up", request_id=request_id)
         if client is self._client:  # not an answer to the configuration before

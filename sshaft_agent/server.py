@@ -7,6 +7,7 @@ import secrets
 import signal
 import socket
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -34,13 +35,14 @@ class Server:
     """The agent of one identity service. `run` returns after SIGTERM or SIGINT, once all who had asked are answered."""
 
     def __init__(self, config_path: Path, directory: Path, keys_user: Account, login_user: Account) -> None:
+        self.refused: Counter[str] = Counter()
         self._config_path = config_path
         self._directory = directory
         self._keys_user = keys_user
         self._login_user = login_user
         self._started = time.monotonic()
         self._connections: set[asyncio.Task[None]] = set()
-        self._factor = Factor(IdentityClient(config.load(config_path)), str(sockets.login_path(directory)))
+        self.factor = Factor(IdentityClient(config.load(config_path)), str(sockets.login_path(directory)))
 
     async def run(self) -> None:
         """Serve. Raises `ConfigurationError` before anything is started."""
@@ -69,7 +71,7 @@ class Server:
         purging.cancel()
         if self._connections:
             await asyncio.wait(self._connections, timeout=DRAIN_SECONDS)
-        self._factor.close()
+        self.factor.close()
         log.get_logger().info("agent.stopped")
 
     def _listen(self) -> list[tuple[Path, socket.socket, set[int], Answers]]:
@@ -117,9 +119,11 @@ class Server:
     ) -> None:
         peer = sockets.peer_uid(writer.get_extra_info("socket"))
         if peer not in uids:
+            self.refused["peer"] += 1
             log.get_logger().warning("peer.refused", uid=peer)
             return
         if len(self._connections) > MAX_CONNECTIONS:
+            self.refused["busy"] += 1
             reply: Answer = ("error", {"reason": "busy"})
         else:
             async with asyncio.timeout(QUESTION_SECONDS):
@@ -133,6 +137,7 @@ class Server:
         try:
             return await answer(*messages.decode(data))
         except messages.MessageError as error:
+            self.refused["bad_message"] += 1
             log.get_logger().warning("message.refused", message=str(error))
             return "error", {"reason": "bad_message"}
         except Exception:  # noqa: BLE001 - one broken question must not end the agent
@@ -146,7 +151,7 @@ class Server:
         if not _REQUEST_ID.fullmatch(request_id):
             request_id = secrets.token_hex(16)
         try:
-            return "keys", {"lines": await self._factor.keys(question, request_id)}
+            return "keys", {"lines": await self.factor.keys(question, request_id)}
         except SshaftError as error:
             # At info level: while the service is down this happens for every key that is offered.
             log.get_logger().info("keys.failed", message=str(error), request_id=request_id)
@@ -155,22 +160,22 @@ class Server:
     async def _login(self, kind: str, question: Fields) -> Answer:
         if kind not in ("accept", "reject"):
             raise messages.MessageError(f"{kind} is not asked here")
-        return "result", await self._factor.report(kind, question)
+        return "result", await self.factor.report(kind, question)
 
     async def _status(self, kind: str, _question: Fields) -> Answer:
         if kind != "status":
             raise messages.MessageError(f"{kind} is not asked here")
-        lookups = self._factor.lookups
-        left = self._factor.client.access_tokens.seconds_left()
+        lookups = self.factor.lookups
+        left = self.factor.client.access_tokens.seconds_left()
         facts = {
             "version": sshaft.__version__,
             "uptime_seconds": int(time.monotonic() - self._started),
             "identity_service": "down" if lookups.breaker.is_open else "ok" if lookups.calls else "not asked yet",
             "access_token_seconds_left": None if left is None else int(left),
-            "tickets": len(self._factor.tickets),
+            "tickets": len(self.factor.tickets),
             "lookups": lookups.asked,
             "list_requests": lookups.calls,
-            "accepted": self._factor.accepted,
+            "accepted": self.factor.accepted,
         }
         return "status", {"json": json.dumps(facts)}
 
@@ -178,7 +183,7 @@ class Server:
         """A configuration that is not right is refused and the old one stays."""
         reloading()
         try:
-            self._factor.use(IdentityClient(config.load(self._config_path)))
+            self.factor.use(IdentityClient(config.load(self._config_path)))
         except SshaftError as error:
             log.get_logger().error("config.refused", message=str(error))
         else:
@@ -188,4 +193,4 @@ class Server:
     async def _purge(self) -> None:
         while True:
             await asyncio.sleep(PURGE_SECONDS)
-            self._factor.tickets.purge(time.monotonic())
+            self.factor.tickets.purge(time.monotonic())

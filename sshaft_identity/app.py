@@ -3,24 +3,24 @@
 import re
 import traceback
 import uuid
+from functools import partial
 
 import structlog
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sshaft.log import get_logger
 from sshaft_identity import (
     account_pages,
     challenge_api,
+    health,
     mfa_api,
+    openapi,
     openid_sign_in,
     pages,
     sign_in,
@@ -28,9 +28,13 @@ from sshaft_identity import (
 )
 from sshaft_identity.account import NobodyError, answer_nobody
 from sshaft_identity.account_parts import account_parts
-from sshaft_identity.app_state import AppState, Clock, state_of, utc_now
+from sshaft_identity.app_state import AppState, Clock, utc_now
+from sshaft_identity.challenge_version import read_versions
 from sshaft_identity.changes import Changes
+from sshaft_identity.database import UNAVAILABLE, reason
 from sshaft_identity.html import PageError, answer_page_error
+from sshaft_identity.metrics import Measured, Metrics
+from sshaft_identity.metrics import route as metrics_route
 from sshaft_identity.problem import ProblemError, answer_http_exception, answer_problem, problem
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
@@ -65,19 +69,32 @@ ROUTES = [
     Route("/account/activity", account_pages.activity, methods=["GET"]),
     Route("/account/sign-out", account_pages.sign_out, methods=["POST"]),
     Route("/account/sign-out-everywhere", account_pages.sign_out_everywhere, methods=["POST"]),
+    Route("/.well-known/jwks.json", health.jwks, methods=["GET"]),
+    Route("/openapi.json", openapi.openapi, methods=["GET"]),
+    Route("/healthz", health.healthz, methods=["GET"]),
+    Route("/readyz", health.readyz, methods=["GET"]),
 ]
 
 
-def create_app(store: Store, settings: Settings, clock: Clock = utc_now) -> Starlette:
-    """The service as an ASGI application. The store stays the caller's to close."""
-
-    async def healthz(request: Request) -> Response:
-        await run_in_threadpool(state_of(request).store.database.ping)
-        return JSONResponse({"status": "ok"})
-
+def create_app(
+    store: Store,
+    settings: Settings,
+    clock: Clock = utc_now,
+    metrics: Metrics | None = None,
+    metrics_token: str | None = None,
+) -> Starlette:
+    """The service as an ASGI application. The store stays the caller's to close. With `metrics_token` it answers
+    `/metrics` itself.
+    """
+    routes: list[BaseRoute] = [*ROUTES]
+    middleware = [Middleware(EveryRequest)]
+    if metrics is not None:
+        if metrics_token is not None:
+            routes.append(metrics_route(metrics, metrics_token))
+        middleware.insert(0, Middleware(Measured, metrics, routes))
     app = Starlette(
-        routes=[*ROUTES, Route("/healthz", healthz, methods=["GET"])],
-        middleware=[Middleware(EveryRequest)],
+        routes=routes,
+        middleware=middleware,
         exception_handlers={
             ProblemError: answer_problem,
             HTTPException: answer_http_exception,
@@ -86,9 +103,8 @@ def create_app(store: Store, settings: Settings, clock: Clock = utc_now) -> Star
         },
     )
     app.router.redirect_slashes = False  # it would answer with an address made from the Host header
-    app.state.sshaft = AppState(
-        store, settings, clock, Changes(store.challenges.some, clock), **account_parts(store, settings, clock)
-    )
+    changes = Changes(partial(read_versions, store.database), clock)
+    app.state.sshaft = AppState(store, settings, clock, changes, **account_parts(store, settings, clock))
     return app
 
 
@@ -119,9 +135,11 @@ class EveryRequest:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self._app(scope, receive, send_with_headers)
-            except OperationalError as error:
-                get_logger().error("database.unavailable", reason=str(error.orig))
+            except UNAVAILABLE as error:
+                get_logger().error("database.unavailable", reason=reason(error))
                 failure = problem("unavailable", headers={"Retry-After": "1"})
+            except DataError:  # a text that PostgreSQL cannot hold, one with a NUL in it: the caller's fault
+                failure = problem("invalid_request")
             except Exception as error:  # noqa: BLE001 - the last door: the outside learns only that something broke
                 # Places, not values: messages and locals of a failure may hold codes, secrets and tokens.
                 frames = [f"{each.filename}:{each.lineno}" for each in traceback.extract_tb(error.__traceback__)]

@@ -1,5 +1,5 @@
 """The audit log: what happened to challenges and keys, written in the transaction in which it happens, so that neither
-is without the other.
+is without the other. `audit_chain` seals the events afterwards.
 """
 
 import json
@@ -7,6 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, insert
 
+from sshaft.log import HIDDEN
 from sshaft_identity.challenge import Challenge
 from sshaft_identity.tables import audit_events
 
@@ -14,10 +15,22 @@ Fact = str | int | bool | None
 
 
 def record(connection: Connection, event: str, now: datetime, *, user: str | None, **facts: Fact) -> None:
-    """Append one event. Facts that are None are left out. Never a code, a secret or a token among them."""
-    known = {name: value for name, value in facts.items() if value is not None}
-    text = json.dumps(known, sort_keys=True, separators=(",", ":"))
-    connection.execute(insert(audit_events).values(at=now, event=event, user_name=user, facts=text))
+    """Append one event. Facts that are None are left out. Never a code, a secret or a token among them: what is called
+    so is hidden, as in the log.
+    """
+    known = {name: _hidden(name, value) for name, value in facts.items() if value is not None}
+    connection.execute(insert(audit_events).values(at=now, event=event, user_name=user, facts=canonical(known)))
+
+
+def canonical(value: object) -> str:
+    r"""JSON in the one form that is stored and hashed: sorted names, no blanks, and only characters from blank to `~`;
+    the others are written `\uXXXX`.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).replace("\x7f", "\\u007f")
+
+
+def _hidden(name: str, value: Fact) -> Fact:
+    return "[hidden]" if name.rpartition("_")[2] in HIDDEN else value
 
 
 def record_challenge(connection: Connection, event: str, challenge: Challenge, now: datetime, **facts: Fact) -> None:

@@ -1,9 +1,9 @@
 """For the party that starts a login: open a challenge, wait for its end, consume it once, or cancel it."""
 
 from datetime import timedelta
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
-from pydantic import Field, Strict, model_validator
+from pydantic import BeforeValidator, Field, Strict
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -14,10 +14,15 @@ from sshaft_identity.challenge import LONGEST, SHORTEST, Binding, Challenge, Con
 from sshaft_identity.challenges import Opened, Wish
 from sshaft_identity.clients import Scope
 from sshaft_identity.codes import attempt_name
-from sshaft_identity.incoming import Code, Line, Message, UserName, bearer_of, message_of, wait_of
+from sshaft_identity.incoming import Code, Line, Message, UserName, bearer_of, message_of, wait_of, whole
 from sshaft_identity.problem import ProblemError, problem
 from sshaft_identity.refusal import refused
+from sshaft_identity.results import result_of
 from sshaft_identity.settings import Settings
+
+Seconds = Annotated[
+    int, Field(ge=int(SHORTEST.total_seconds()), le=int(LONGEST.total_seconds())), BeforeValidator(whole)
+]
 
 
 class ContextMessage(Message):
@@ -33,13 +38,7 @@ class OpenRequest(Message):
     verify_required: bool = False
     app: Line | None = None
     context: ContextMessage | None = None
-    expires_in: Annotated[int, Field(ge=int(SHORTEST.total_seconds()), le=int(LONGEST.total_seconds()))] | None = None
-
-    @model_validator(mode="after")
-    def _names_somebody(self) -> Self:
-        if self.user is None and (self.binding is not Binding.CODE_IN or self.verify_required):
-            raise ValueError("without user there is only code_in, and no verify_required")
-        return self
+    expires_in: Seconds | None = None
 
 
 class VerifyRequest(Message):
@@ -51,7 +50,10 @@ async def open_challenge(request: Request) -> Response:
     wanted = await message_of(request, OpenRequest)
     state = state_of(request)
     if wanted.binding is Binding.NONE and not client.allows_unbound:
-        raise ProblemError("binding_not_allowed")
+        raise ProblemError("binding_not_allowed", detail="this client may not open challenges without a code")
+    if wanted.user is None and (wanted.binding is not Binding.CODE_IN or wanted.verify_required):
+        detail = "without user the binding is code_in, and nothing is known of the key beforehand"
+        raise ProblemError("binding_not_allowed", detail=detail)
     asked = wanted.context or ContextMessage()
     wish = Wish(
         user=wanted.user,
@@ -100,7 +102,8 @@ async def consume(request: Request) -> Response:
         return problem("already_used" if after.state is State.CONSUMED else "not_accepted")
     get_logger().info("challenge.consumed", challenge=after.id, user=after.user, client=after.client)
     state.changes.notify([after])
-    return JSONResponse(shown(after, after.state))
+    signed = await run_in_threadpool(result_of, after, state.store.signing_keys, state.settings.base_url, state.clock())
+    return JSONResponse(shown(after, after.state) | ({} if signed is None else {"result": signed}))
 
 
 async def verify(request: Request) -> Response:

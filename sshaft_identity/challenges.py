@@ -3,12 +3,10 @@
 """
 
 import secrets
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, case, delete, exists, insert, not_, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, case, exists, insert, not_, select, update
 
 from sshaft_identity import audit
 from sshaft_identity.attempts import Answer, Attempt, Judge, Rules
@@ -21,7 +19,6 @@ from sshaft_identity.tables import challenges, ssh_keys
 
 KEPT = timedelta(days=7)
 """How long a challenge can be asked after, from its opening."""
-OPEN_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +66,10 @@ class Challenges:
         """A new pending challenge, whether or not there is such a user. The pending one that the same client had opened
         for the same user is cancelled.
         """
-        for _ in range(OPEN_TRIES):
-            try:
-                with self._database.write() as connection:
-                    return self._open(connection, wish, now)
-            except IntegrityError:  # another process has just opened one for them: now that one is superseded
-                continue
-        raise RuntimeError("a challenge can't be opened: others are always faster")
+        with self._database.write(alone=f"codes of {wish.user}") as connection:
+            return self._open(connection, wish, now)
 
     def _open(self, connection: Connection, wish: Wish, now: datetime) -> Opened:
-        _sweep(connection, now)
         superseded = _supersede(connection, wish, now) if wish.user is not None else []
         page_token, code = self._fresh_code(connection, wish, now)
         identifier = secrets.token_hex(16)
@@ -126,10 +117,6 @@ class Challenges:
         query = select(challenges).where(challenges.c.page_hash == digest(page_token))
         with self._database.read() as connection:
             return next(iter(read_all(connection, query)), None)
-
-    def some(self, identifiers: Collection[str]) -> list[Challenge]:
-        with self._database.read() as connection:
-            return read_all(connection, select(challenges).where(challenges.c.id.in_(identifiers)))
 
     def recent(self) -> list[Challenge]:
         """All that are kept, the newest first."""
@@ -228,11 +215,3 @@ def _supersede(connection: Connection, wish: Wish, now: datetime) -> list[Challe
 def _waits_for_anybody(connection: Connection, now: datetime) -> bool:
     waiting = is_pending & challenges.c.code_index.is_not(None) & (challenges.c.expires_at > now)
     return bool(connection.scalar(select(exists().where(waiting))))
-
-
-def _sweep(connection: Connection, now: datetime) -> None:
-    """Write down what time has decided, and forget what nobody asks after any more."""
-    over = update(challenges).where(is_pending, challenges.c.expires_at <= now)
-    for each in changed(connection, over.values(state=State.EXPIRED)):
-        audit.record_challenge(connection, "challenge.expired", each, now)
-    connection.execute(delete(challenges).where(challenges.c.created_at <= now - KEPT))

@@ -1,5 +1,6 @@
-"""Waiting for a challenge to change: long polls and pages. A change made by this process wakes its waiters at once; one
-poller for all of them looks after the changes of others (the commands, another process), while somebody waits.
+"""Waiting for a challenge to change: long polls and pages. A change made by this process wakes its waiters at once; of
+the changes of others (the commands, another process) PostgreSQL tells, see `listener`. On SQLite, and while nobody
+listens to PostgreSQL, one poller looks after them for all, as long as somebody waits.
 """
 
 import asyncio
@@ -14,15 +15,12 @@ from starlette.concurrency import run_in_threadpool
 
 from sshaft.log import get_logger
 from sshaft_identity.challenge import Challenge
+from sshaft_identity.challenge_version import Version, version
+from sshaft_identity.database import reason
 
 POLL_SECONDS = 0.5
-
-Version = tuple[str, int]
-
-
-def version(challenge: Challenge, now: datetime) -> Version:
-    """What a waiter can see change."""
-    return challenge.state_at(now), challenge.tries
+AT_ONCE = 500
+"""How many challenges one look asks for: a query has a limited number of parameters."""
 
 
 @dataclass(eq=False)
@@ -34,23 +32,39 @@ class _Waiter:
 class Changes:
     def __init__(
         self,
-        look: Callable[[list[str]], Iterable[Challenge]],
+        look: Callable[[list[str], datetime], dict[str, Version]],
         clock: Callable[[], datetime],
         every: float = POLL_SECONDS,
     ) -> None:
-        """`look` reads challenges from the database, in a thread."""
+        """`look` reads what there is to see of challenges from the database, in a thread."""
         self._look = look
         self._clock = clock
         self._every = every
         self._waiters: defaultdict[str, set[_Waiter]] = defaultdict(set)
         self._poller: asyncio.Task[None] | None = None
+        self._is_told = False
         self._closed = False
 
     def notify(self, challenges: Iterable[Challenge]) -> None:
         """Wake those who wait for these. Call it in the event loop."""
         for challenge in challenges:
-            for waiter in self._waiters.get(challenge.id, ()):
-                waiter.woken.set()
+            self.wake(challenge.id)
+
+    def wake(self, identifier: str) -> None:
+        for waiter in self._waiters.get(identifier, ()):
+            waiter.woken.set()
+
+    async def told_of_all(self) -> None:
+        """From now on every change comes to `wake`. What went by before that is looked for once, in the database."""
+        self._is_told = True
+        for waiters in self._waiters.values():
+            for waiter in waiters:
+                if waiter.seen is None:  # its first look may be under way, and may be too early
+                    waiter.woken.set()
+        await self._look_at_all()
+
+    def told_no_more(self) -> None:
+        self._is_told = False
 
     def close(self) -> None:
         """The service ends: everybody is answered now."""
@@ -96,17 +110,23 @@ class Changes:
     async def _poll(self) -> None:
         while self._waiters and not self._closed:
             await asyncio.sleep(self._every)
-            if self._waiters:
-                try:
-                    challenges = await run_in_threadpool(self._look, list(self._waiters))
-                except SQLAlchemyError as error:  # the waiters wait on; the next look may succeed
-                    get_logger().warning("changes.poll_failed", reason=type(error).__name__)
-                    continue
-                self._compare({challenge.id: version(challenge, self._clock()) for challenge in challenges})
+            if not self._is_told:
+                await self._look_at_all()
 
-    def _compare(self, versions: dict[str, Version]) -> None:
-        for identifier, waiters in self._waiters.items():
-            for waiter in waiters:
+    async def _look_at_all(self) -> None:
+        waited_for = list(self._waiters)
+        for start in range(0, len(waited_for), AT_ONCE):
+            some = waited_for[start : start + AT_ONCE]
+            try:
+                versions = await run_in_threadpool(self._look, some, self._clock())
+            except SQLAlchemyError as error:  # the waiters wait on; the next look may succeed
+                get_logger().warning("changes.poll_failed", reason=reason(error))
+                return
+            self._compare(some, versions)
+
+    def _compare(self, identifiers: Iterable[str], versions: dict[str, Version]) -> None:
+        for identifier in identifiers:
+            for waiter in self._waiters.get(identifier, ()):
                 if waiter.seen not in (None, versions.get(identifier)):
                     waiter.woken.set()
 

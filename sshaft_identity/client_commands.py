@@ -2,15 +2,19 @@
 
 import json
 import os
+import stat
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import click
 
 from sshaft.errors import ConfigurationError
-from sshaft_identity.app_state import utc_now
+from sshaft_identity.app_state import rfc3339, utc_now
 from sshaft_identity.clients import Scope
 from sshaft_identity.command_line import echo_json, opened
 from sshaft_identity.errors import EnrolmentError
+from sshaft_identity.moments import Duration
 from sshaft_identity.settings import Settings
 
 
@@ -62,7 +66,7 @@ def add_client(
             try:
                 write_private(config_json, sshd_side_config(settings, name, secret, scopes, login_path))
             except OSError as error:
-                store.clients.remove(name)
+                store.clients.remove(name, utc_now())
                 raise ConfigurationError(f"{config_json} cannot be written: {error.strerror}") from error
     if flags["allow_unbound"]:
         click.echo(
@@ -94,14 +98,23 @@ def sshd_side_config(
     }
 
 
-def write_private(path: Path, content: dict[str, str]) -> None:
-    """Written beside and moved into place: never a half file, and never one that others can read."""
+def write_private(path: Path, content: dict[str, Any], like: os.stat_result | None = None) -> None:
+    """Written beside and moved into place: never a half file, and never one that others can read. `like`: the owner
+    and the mode of the file that was there.
+    """
     beside = path.with_name(path.name + ".new")
     beside.unlink(missing_ok=True)
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w") as file:
-        file.write(json.dumps(content, indent=2) + "\n")
-    beside.replace(path)
+    try:
+        with os.fdopen(handle, "w") as file:
+            if like is not None:
+                os.fchown(handle, like.st_uid, like.st_gid)
+                os.fchmod(handle, stat.S_IMODE(like.st_mode))
+            file.write(json.dumps(content, indent=2) + "\n")
+        beside.replace(path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
 
 
 @client.command("list")
@@ -119,7 +132,79 @@ def list_clients(directory: Path) -> None:
 def revoke(directory: Path, name: str) -> None:
     """Make every access token of the client NAME void. With its secret it can get new ones."""
     with opened(directory) as (store, _):
-        click.echo(f"{store.clients.revoke_tokens(name)} access tokens revoked")
+        click.echo(f"{store.clients.revoke_tokens(name, utc_now())} access tokens revoked")
+
+
+@client.command("rotate-secret")
+@click.argument("name")
+@click.option(
+    "--overlap",
+    type=Duration(),
+    default="24h",
+    show_default=True,
+    help="How long the old secret stays good. 0 ends it, and every access token, at once.",
+)
+@click.option(
+    "--write-config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Put the secret into this config.json, or make it, and print no secret.",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print client_id, client_secret and previous_secret_until as JSON."
+)
+@click.pass_obj
+def rotate_secret(directory: Path, name: str, overlap: timedelta, write_config: Path | None, as_json: bool) -> None:
+    """Give the client NAME a new secret.
+
+    Bring it to the client while the old one is still good; the agent reads its config.json again on SIGHUP. A second
+    rotation within the overlap ends the oldest secret.
+    """
+    now = utc_now()
+    with opened(directory) as (store, settings):
+        if write_config is None:
+            secret = store.clients.rotate_secret(name, now, overlap)
+        else:
+            scopes = [tuple(sorted(each.scopes)) for each in store.clients.all() if each.client_id == name]
+            content, like = config_to_renew(write_config, name)
+            if not content and scopes:
+                content = sshd_side_config(settings, name, "", scopes[0], "/sshaft/login")
+
+            def deliver(secret: str) -> None:
+                write_private(write_config, {**content, "client_secret": secret}, like)
+
+            try:
+                secret = store.clients.rotate_secret(name, now, overlap, deliver)
+            except OSError as error:
+                raise ConfigurationError(f"{write_config} cannot be written: {error.strerror}") from error
+    until = rfc3339(now + overlap) if overlap else None
+    shown = {"client_id": name} | ({} if write_config else {"client_secret": secret})
+    if as_json:
+        echo_json({**shown, "previous_secret_until": until})
+        return
+    for label, value in shown.items():
+        click.echo(f"{label:<13}  {value}")
+    end = f"stays good until {until}" if until else "and every access token are void"
+    click.echo(f"The old secret {end}.", err=True)
+
+
+def config_to_renew(path: Path, client_id: str) -> tuple[dict[str, Any], os.stat_result | None]:
+    """What the file holds, and its owner and mode; nothing if there is none. Raises `ConfigurationError` for one that
+    is not this client's.
+    """
+    try:
+        content = json.loads(path.read_text())
+        like = path.stat()
+    except FileNotFoundError:
+        return {}, None
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError:
+        raise ConfigurationError(f"{path} is no JSON: nothing was changed") from None
+    if not isinstance(content, dict) or content.get("client_id") != client_id:
+        raise ConfigurationError(f"{path} is not of the client {client_id}: nothing was changed")
+    if "client_secret" not in content:
+        raise ConfigurationError(f"{path} has no client_secret to replace: nothing was changed")
+    return content, like
 
 
 @client.command("remove")
@@ -128,4 +213,4 @@ def revoke(directory: Path, name: str) -> None:
 def remove_client(directory: Path, name: str) -> None:
     """Remove the client NAME; its secret and its access tokens are void at once."""
     with opened(directory) as (store, _):
-        store.clients.remove(name)
+        store.clients.remove(name, utc_now())

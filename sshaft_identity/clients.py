@@ -3,14 +3,15 @@
 import hmac
 import re
 import secrets
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
+from sshaft_identity.audit import record
 from sshaft_identity.codes import digest
 from sshaft_identity.database import Database
 from sshaft_identity.errors import EnrolmentError
@@ -49,34 +50,66 @@ class Clients:
             "secret_hash": digest(secret),
             "scope": " ".join(sorted(set(scopes))),
         }
-        with self._database.write() as connection:
+        with self._database.write(alone="clients") as connection:
             if _is_registered(connection, client_id):
                 raise EnrolmentError(f"there is already a client {client_id}")
             connection.execute(insert(clients).values(created_at=now, allows_unbound=allows_unbound, **values))
+            record(connection, "client.added", now, user=None, client=client_id, scope=values["scope"])
         return secret
 
     def all(self) -> list[Client]:
         with self._database.read() as connection:
             return [_client(row) for row in connection.execute(select(clients).order_by(clients.c.client_id))]
 
-    def remove(self, client_id: str) -> None:
+    def remove(self, client_id: str, now: datetime) -> None:
         """The client and its access tokens; what it has opened stays. Raises `EnrolmentError` if there is none."""
         with self._database.write() as connection:
             if not connection.execute(delete(clients).where(clients.c.client_id == client_id)).rowcount:
                 raise EnrolmentError(f"there is no client {client_id}")
+            record(connection, "client.removed", now, user=None, client=client_id)
 
-    def authenticate(self, client_id: str, secret: str) -> Client | None:
-        """The client whose secret this is. An unknown client costs the same work as a wrong secret."""
+    def rotate_secret(
+        self, client_id: str, now: datetime, overlap: timedelta, deliver: Callable[[str], None] | None = None
+    ) -> str:
+        """A new secret. The one before stays good for `overlap`, the one before that ends now; without an overlap so do
+        the access tokens. `deliver` is given the secret before it counts: if that raises, nothing has changed.
+        """
+        secret = secrets.token_urlsafe(32)
+        mine = clients.c.client_id == client_id
+        with self._database.write() as connection:
+            row = connection.execute(select(clients).where(mine)).one_or_none()
+            if row is None:
+                raise EnrolmentError(f"there is no client {client_id}")
+            until = now + overlap if overlap else None
+            values = {
+                "secret_hash": digest(secret),
+                "previous_secret_hash": row.secret_hash if overlap else None,
+                "previous_secret_until": until,
+            }
+            connection.execute(update(clients).where(mine).values(values))
+            if not overlap:
+                connection.execute(delete(access_tokens).where(access_tokens.c.client_id == client_id))
+            seconds = int(overlap.total_seconds())
+            record(connection, "client.secret_rotated", now, user=None, client=client_id, overlap_seconds=seconds)
+            if deliver is not None:
+                deliver(secret)
+        return secret
+
+    def authenticate(self, client_id: str, secret: str, now: datetime) -> Client | None:
+        """The client whose secret this is, or was until lately. An unknown client costs the work of a wrong secret."""
         with self._database.read() as connection:
             row = connection.execute(select(clients).where(clients.c.client_id == client_id)).one_or_none()
-        right = hmac.compare_digest(digest(secret), row.secret_hash if row else _NOBODY)
-        return _client(row) if row and right else None
+        given = digest(secret)
+        right = hmac.compare_digest(given, row.secret_hash if row else _NOBODY)
+        was_right = hmac.compare_digest(given, (row.previous_secret_hash if row else None) or _NOBODY)
+        is_in_time = row is not None and row.previous_secret_until is not None and now < row.previous_secret_until
+        known = right or (was_right and is_in_time)
+        return _client(row) if row and known else None
 
     def issue_token(self, client: Client, scopes: Collection[str], now: datetime) -> str | None:
         """A new opaque access token for `TOKEN_LIFETIME`; None if the client was removed meanwhile."""
         token = secrets.token_urlsafe(32)
         with self._database.write() as connection:
-            connection.execute(delete(access_tokens).where(access_tokens.c.expires_at <= now))
             if not _is_registered(connection, client.client_id):
                 return None
             connection.execute(
@@ -102,12 +135,14 @@ class Clients:
             return None
         return _client(row)
 
-    def revoke_tokens(self, client_id: str) -> int:
+    def revoke_tokens(self, client_id: str, now: datetime) -> int:
         """How many access tokens of the client are void from now on; it may ask for new ones."""
         with self._database.write() as connection:
             if not _is_registered(connection, client_id):
                 raise EnrolmentError(f"there is no client {client_id}")
-            return connection.execute(delete(access_tokens).where(access_tokens.c.client_id == client_id)).rowcount
+            count = connection.execute(delete(access_tokens).where(access_tokens.c.client_id == client_id)).rowcount
+            record(connection, "client.revoked", now, user=None, client=client_id, access_tokens=count)
+            return count
 
 
 def _client(row: Row[Any]) -> Client:
@@ -115,4 +150,6 @@ def _client(row: Row[Any]) -> Client:
 
 
 def _is_registered(connection: Connection, client_id: str) -> bool:
-    return connection.scalar(select(clients.c.client_id).where(clients.c.client_id == client_id)) is not None
+    """In a transaction that writes: nobody else removes the client before it ends (SQLite has one writer anyway)."""
+    query = select(clients.c.client_id).where(clients.c.client_id == client_id)
+    return connection.scalar(query.with_for_update(read=True, key_share=True)) is not None

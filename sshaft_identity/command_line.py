@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sshaft_identity import settings as settings_of
 from sshaft_identity.codes import Codes
+from sshaft_identity.database import reason
 from sshaft_identity.errors import DatabaseError
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
@@ -35,22 +36,29 @@ class Address(click.ParamType[tuple[str, int]]):
 ADDRESS = Address()
 
 
-def open_store(directory: Path, settings: Settings) -> Store:
-    return Store(settings_of.database_url(directory, settings), Codes(settings_of.load_key(directory)), settings.rules)
+def open_store(directory: Path, settings: Settings, *, patient: bool = False) -> Store:
+    url = settings_of.database_url(directory, settings)
+    return Store(url, Codes(settings_of.load_key(directory)), settings.rules, patient=patient)
 
 
 @contextmanager
-def opened(directory: Path) -> Iterator[tuple[Store, Settings]]:
-    """The store and the settings of a directory that `init` has set up and that is up to date."""
+def opened(directory: Path, *, patient: bool = False) -> Iterator[tuple[Store, Settings]]:
+    """The store and the settings of a directory that `init` has set up and that is up to date. `patient`: see
+    `Database`.
+    """
     settings = settings_of.load(directory)
-    with open_store(directory, settings) as store:
+    with open_store(directory, settings, patient=patient) as store, failures_told():
         store.database.check()
-        try:
-            yield store, settings
-        except SQLAlchemyError as error:
-            raise DatabaseError(
-                f"the database failed: {getattr(error, 'orig', None) or type(error).__name__}"
-            ) from error
+        yield store, settings
+
+
+@contextmanager
+def failures_told() -> Iterator[None]:
+    """What the database refuses inside becomes a `DatabaseError`."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise DatabaseError(f"the database failed: {reason(error)}") from error
 
 
 def echo_json(value: object) -> None:

@@ -1,5 +1,6 @@
 """`sshaft identity ...`: the operator's commands. They work straight on the database, also while `serve` runs."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +8,17 @@ import click
 
 from sshaft import log
 from sshaft.errors import ConfigurationError
+from sshaft.metrics import MetricsServer
 from sshaft_identity import settings as settings_of
 from sshaft_identity.app_state import utc_now
+from sshaft_identity.audit_commands import audit
 from sshaft_identity.challenge_commands import challenge
 from sshaft_identity.client_commands import client
 from sshaft_identity.command_line import ADDRESS, open_store, opened
+from sshaft_identity.database_commands import backup, copy, restore
 from sshaft_identity.enrolment_commands import key, user
 from sshaft_identity.settings import Settings
+from sshaft_identity.signing_key_commands import signing_key
 
 
 @click.group()
@@ -42,13 +47,13 @@ def identity(context: click.Context, directory: Path) -> None:
 @click.option("--ssh-port", type=int, help="The port of the shown ssh command.  [default: 22]")
 @click.option("--ssh-user", help="The account of the shown ssh command.  [default: mfa]")
 @click.option("--lifetime", type=int, metavar="SECONDS", help="How long a challenge runs, 30 to 600.  [default: 300]")
-@click.option("--database", help="An SQLAlchemy URL.  [default: identity.db in the directory, SQLite]")
+@click.option("--database", help="postgresql://USER@HOST/NAME.  [default: identity.db in the directory, SQLite]")
 @click.pass_obj
 def init(directory: Path, /, listen: tuple[str, int] | None, **options: Any) -> None:
     """Set the directory up, or bring it up to date.
 
-    Makes what is missing (directory, settings, HMAC key), migrates the database, and writes the options that are
-    given into identity.json. Again is harmless: nothing is lost and no key is replaced.
+    Makes what is missing (directory, settings, HMAC key, signing key), migrates the database, and writes the options
+    that are given into identity.json. Again is harmless: nothing is lost and no key is replaced.
     """
     wishes = {name: value for name, value in options.items() if value is not None}
     if listen is not None:
@@ -61,34 +66,52 @@ def init(directory: Path, /, listen: tuple[str, int] | None, **options: Any) -> 
         settings_of.make_key(directory)
     except OSError as error:
         raise ConfigurationError(f"{directory} cannot be set up: {error.strerror}") from error
-    with open_store(directory, settings) as store:
+    with open_store(directory, settings, patient=True) as store:
         store.database.migrate()
+        store.signing_keys.ensure(utc_now())
     click.echo(f"The identity service in {directory} is ready; it will listen on {settings.listen_address}.")
 
 
 @identity.command()
 @click.option("--listen", type=ADDRESS, help="Listen here instead of where identity.json says. Port 0: a free one.")
+@click.option("--metrics-listen", type=ADDRESS, help="Answer Prometheus there.  [default: as identity.json says]")
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
 @click.pass_obj
-def serve(directory: Path, listen: tuple[str, int] | None, log_level: str) -> None:
+def serve(
+    directory: Path, listen: tuple[str, int] | None, metrics_listen: tuple[str, int] | None, log_level: str
+) -> None:
     """Serve the API and the challenge pages until SIGTERM.
 
     Plain HTTP: put a proxy that ends TLS in front of it, or keep it on loopback. Writes JSON lines to stderr; the
     event `identity.ready` says that it listens, and where. A taken address ends it with status 69.
     """
     from sshaft_identity import app, server  # noqa: PLC0415 - the web stack, which no other command needs
+    from sshaft_identity.metrics import Metrics, read_token  # noqa: PLC0415 - as above
 
     log.set_up(log_level)
-    with opened(directory) as (store, settings):
+    with opened(directory) as (store, settings), ExitStack() as stack:
+        if metrics_listen is None and settings.metrics_host is not None:
+            metrics_listen = settings.metrics_host, settings.metrics_port
+        token = read_token(Path(settings.metrics_token_file)) if settings.metrics_token_file else None
+        metrics = Metrics(store, utc_now) if metrics_listen or token else None
         host, port = listen or (settings.host, settings.port)
-        with server.listen(host, port) as listening:
-            real = settings_of.changed(settings, {"host": host, "port": listening.getsockname()[1]})
-            server.serve(app.create_app(store, real, utc_now), listening)
+        listening = stack.enter_context(server.listen(host, port))
+        if metrics_listen and metrics:
+            serving = stack.enter_context(MetricsServer(server.listen(*metrics_listen), metrics.registry))
+            log.get_logger().info("metrics.ready", address=f"http://{serving.address}/metrics")
+        real = settings_of.changed(settings, {"host": host, "port": listening.getsockname()[1]})
+        ready = app.create_app(store, real, utc_now, metrics, token)
+        server.serve(ready, listening, metrics.count_events if metrics else None)
 
 
 identity.add_command(user)
 identity.add_command(key)
 identity.add_command(client)
 identity.add_command(challenge)
+identity.add_command(backup)
+identity.add_command(restore)
+identity.add_command(copy)
+identity.add_command(signing_key)
+identity.add_command(audit)

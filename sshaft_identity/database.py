@@ -1,51 +1,89 @@
 """The connection to the database: how it begins to read and to write, and whether its tables are those we know."""
 
-import sqlite3
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
+from sqlalchemy import Connection, Engine, event, func, make_url, select, text
+from sqlalchemy.exc import ArgumentError, InterfaceError, InternalError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from sshaft.errors import ConfigurationError
+from sshaft_identity import sqlite
 from sshaft_identity.errors import DatabaseError
+from sshaft_identity.tables import metadata
 
-BUSY_TIMEOUT_MS = 5000
+UNAVAILABLE = (OperationalError, InterfaceError, InternalError, PoolTimeoutError)
+"""What SQLAlchemy raises where the database is away, busy, full or being replaced: another time it may work."""
 
 
 class Database:
-    """An engine with two doors. `write` is for every change: on SQLite it takes the one write lock at its start, so
-    that a transaction never finds in its middle that somebody was faster.
+    """An engine with two doors. `write` is for every change.
+
+    On SQLite it takes the one write lock at its start. On PostgreSQL transactions run side by side (READ COMMITTED):
+    a change that depends on what was read is one conditional UPDATE, or it is done `alone`.
     """
 
-    def __init__(self, url: str) -> None:
-        self.engine = _engine(url)
+    def __init__(self, url: str, *, patient: bool = False) -> None:
+        """`patient`: may wait for PostgreSQL as long as it takes, see `postgresql.new_engine`."""
+        self.engine = _engine(url, patient=patient)
+        self.is_postgresql = self.engine.dialect.name == "postgresql"
+        # Statements see the latest commit with or without a transaction around them: without is one round trip, not 3.
+        options = {"isolation_level": "AUTOCOMMIT"} if self.is_postgresql else {}
+        self._reader = self.engine.execution_options(**options)
         self._writer = self.engine.execution_options(writes=True)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        with self.engine.connect() as connection:
+        with self._reader.connect() as connection:
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """One transaction: committed at the end, undone by an exception."""
+    def write(self, *, alone: str | None = None) -> Iterator[Connection]:
+        """One transaction: committed at the end, undone by an exception. No other one that is `alone` by the same name
+        runs at the same time, in whatever process.
+        """
         with self._writer.begin() as connection:
+            if alone is not None and self.is_postgresql:
+                connection.execute(select(func.pg_advisory_xact_lock(_lock_number(alone))))
+            yield connection
+
+    def may_be_alone(self, connection: Connection, name: str) -> bool:
+        """As `write(alone=name)` from here on, but without waiting: False if another one is."""
+        if not self.is_postgresql:
+            return True
+        return bool(connection.scalar(select(func.pg_try_advisory_xact_lock(_lock_number(name)))))
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """Reads that all see the same moment."""
+        options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True} if self.is_postgresql else {}
+        with self.engine.execution_options(**options).begin() as connection:
             yield connection
 
     def migrate(self) -> None:
-        """Make the tables or bring them up to date; again is harmless. Raises `DatabaseError`."""
+        """Make the tables or bring them up to date; again is harmless, at once as well. Raises `DatabaseError`."""
         try:
-            with self.write() as connection:
+            with self.write(alone="migration") as connection:
+                if self.is_postgresql and connection.scalar(text("SHOW server_encoding")) != "UTF8":
+                    raise ConfigurationError("the PostgreSQL database must be one with ENCODING 'UTF8'")
                 command.upgrade(_alembic(connection), "head")
         except SQLAlchemyError as error:
-            raise DatabaseError(f"the database cannot be set up: {_reason(error)}") from error
+            raise DatabaseError(f"the database cannot be set up: {reason(error)}{self._advice(error)}") from error
+
+    def renew(self, connection: Connection) -> None:
+        """Drop all tables and make them again, in the transaction of `connection`. Rows that no trigger lets anybody
+        delete go as well.
+        """
+        metadata.drop_all(connection)
+        connection.execute(text("DROP TABLE alembic_version"))
+        command.upgrade(_alembic(connection), "head")
 
     def check(self) -> None:
         """Raises `ConfigurationError` if the tables are not those of this version, `DatabaseError` if it is away."""
@@ -54,52 +92,64 @@ class Database:
                 current = MigrationContext.configure(connection).get_current_revision()
                 wanted = ScriptDirectory.from_config(_alembic(connection)).get_current_head()
         except SQLAlchemyError as error:
-            raise DatabaseError(f"the database cannot be used: {_reason(error)}") from error
+            raise DatabaseError(f"the database cannot be used: {reason(error)}{self._advice(error)}") from error
         if current != wanted:
             raise ConfigurationError(
                 f"the database is at revision {current or 'none'}, this version needs {wanted}: "
                 "run `sshaft identity init`"
             )
 
+    def revision(self, connection: Connection) -> str:
+        return MigrationContext.configure(connection).get_current_revision() or "none"
+
     def ping(self) -> None:
         with self.read() as connection:
             connection.execute(text("SELECT 1"))
 
     def close(self) -> None:
+        """Also what a thread still uses, as soon as it is given back."""
+        event.listen(self.engine.pool, "checkin", _close)
         self.engine.dispose()
 
+    def _advice(self, error: SQLAlchemyError) -> str:
+        if self.is_postgresql and isinstance(error, UNAVAILABLE):
+            return " (is PostgreSQL running, and is its URL right?)"
+        return ""
 
-def _engine(url: str) -> Engine:
+
+def reason(error: SQLAlchemyError) -> str:
+    """What the database said, in one line; without the parameters, rows or addresses that a full text may hold."""
+    cause = getattr(error, "orig", None)
+    if cause is None:
+        return type(error).__name__
+    primary = getattr(getattr(cause, "diag", None), "message_primary", None)
+    return " ".join(str(primary or cause).split())
+
+
+def _engine(url: str, *, patient: bool) -> Engine:
     try:
         parsed = make_url(url)
-        engine = create_engine(parsed, pool_pre_ping=parsed.get_backend_name() != "sqlite")
-    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-        # The URL may hold a password: say which kind of database, never the address.
-        raise ConfigurationError("the database URL in identity.json is of no kind that is installed here") from error
-    if engine.dialect.name == "sqlite":
-        if parsed.database:
-            _create_private(Path(parsed.database))
-        event.listen(engine, "connect", _on_sqlite_connect)
-        event.listen(engine, "begin", _on_sqlite_begin)
-    return engine
+    except ArgumentError as error:  # it may hold a password, so nothing of it is repeated
+        raise ConfigurationError("the database URL is none: postgresql://USER@HOST/NAME or sqlite:////FILE") from error
+    match parsed.drivername:
+        case "sqlite" | "sqlite+pysqlite":
+            return sqlite.new_engine(parsed)
+        case "postgresql" | "postgresql+psycopg":
+            try:
+                from sshaft_identity import postgresql  # noqa: PLC0415 - an extra of its own
+            except ImportError as error:
+                raise ConfigurationError("PostgreSQL needs psycopg: pip install 'sshaft[postgresql]'") from error
+            return postgresql.new_engine(parsed, patient=patient)
+    raise ConfigurationError("the database is neither postgresql://USER@HOST/NAME nor sqlite:////FILE")
 
 
-def _create_private(path: Path) -> None:
-    try:
-        path.touch(mode=0o600, exist_ok=True)
-    except OSError as error:
-        raise DatabaseError(f"{path} cannot be opened: {error.strerror}") from error
+def _close(_connection: Any, entry: ConnectionPoolEntry) -> None:
+    entry.close()
 
 
-def _on_sqlite_connect(connection: sqlite3.Connection, _record: Any) -> None:
-    connection.isolation_level = None  # the driver starts no transactions of its own; _on_sqlite_begin does
-    for pragma in (f"busy_timeout = {BUSY_TIMEOUT_MS}", "journal_mode = WAL", "foreign_keys = ON"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _on_sqlite_begin(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+def _lock_number(name: str) -> int:
+    """Advisory locks have numbers, shared by all who use the same PostgreSQL database."""
+    return int.from_bytes(hashlib.sha256(f"sshaft identity {name}".encode()).digest()[:8], signed=True)
 
 
 def _alembic(connection: Connection) -> Config:
@@ -107,7 +157,3 @@ def _alembic(connection: Connection) -> Config:
     config.set_main_option("script_location", "sshaft_identity:migrations")
     config.attributes["connection"] = connection
     return config
-
-
-def _reason(error: SQLAlchemyError) -> str:
-    return str(error.orig) if isinstance(error, OperationalError) and error.orig else type(error).__name__

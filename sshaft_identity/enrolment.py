@@ -35,7 +35,7 @@ class Enrolment:
         """Raises `EnrolmentError` for a name that is no user name or is taken."""
         if not re.fullmatch(USER_PATTERN, name):
             raise EnrolmentError("a user name is 1 to 64 of A-Z a-z 0-9 . _ @ + - and does not start with -")
-        with self._database.write() as connection:
+        with self._database.write(alone="enrolment") as connection:
             if _has_user(connection, name):
                 raise EnrolmentError(f"there is already a user {name}")
             connection.execute(insert(users).values(name=name, created_at=now))
@@ -50,7 +50,7 @@ class Enrolment:
 
     def remove_user(self, name: str) -> None:
         """The user and every key of theirs. Raises `EnrolmentError` if there is none."""
-        with self._database.write() as connection:
+        with self._database.write(alone="enrolment") as connection:
             if not connection.execute(delete(users).where(users.c.name == name)).rowcount:
                 raise EnrolmentError(f"there is no user {name}")
 
@@ -65,7 +65,7 @@ class Enrolment:
         Raises `EnrolmentError` if there is no such user, or if one of the keys is another's: two people with one key
         could each pass the other's login.
         """
-        with self._database.write() as connection:
+        with self._database.write(alone="enrolment") as connection:
             if not _has_user(connection, user):
                 raise EnrolmentError(f"there is no user {user}: `sshaft identity user add {user}` makes one")
             return [key for key, name in keys if _add_key(connection, user, key, name, now)]
@@ -81,7 +81,7 @@ class Enrolment:
             return [registered_key(row) for row in connection.execute(query.where(ssh_keys.c.user_name == user))]
 
     def remove_key(self, fingerprint: str) -> None:
-        with self._database.write() as connection:
+        with self._database.write(alone="enrolment") as connection:
             if not connection.execute(delete(ssh_keys).where(ssh_keys.c.fingerprint == fingerprint)).rowcount:
                 raise EnrolmentError(f"no key {fingerprint} is registered")
 

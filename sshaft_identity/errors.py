@@ -23,3 +23,17 @@ class DatabaseError(SshaftError):
 
     code = "database"
     exit_status = exit_status.UNAVAILABLE
+
+
+class CopyError(SshaftError):
+    """A backup cannot be written or is not one, or the database to fill is not fit for it. Nothing was changed."""
+
+    code = "copy"
+    exit_status = exit_status.DATA
+
+
+class AuditError(SshaftError):
+    """The audit log is not what was written."""
+
+    code = "audit"
+    exit_status = exit_status.DATA

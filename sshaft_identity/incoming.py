@@ -22,6 +22,11 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text[:512]).strip()
 
 
+def whole(value: object) -> object:
+    """For a `BeforeValidator`: JSON knows one kind of number, and 50.0 is the integer 50 (JSON Schema says so too)."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 UserName = Annotated[str, Field(pattern=USER_PATTERN)]
 Line = Annotated[str, AfterValidator(one_line)]
 Identifier = Annotated[str, Field(max_length=64)]

@@ -76,7 +76,7 @@ def count(connection: Connection, those: Iterable[Subject], now: datetime) -> No
                 index_elements=[failures.c.scope, failures.c.subject],
                 set_={
                     "times": case((is_over, 1), else_=failures.c.times + 1),
-                    "ends_at": case((is_over, now + WINDOW), else_=failures.c.ends_at),
+                    "ends_at": case((is_over, new.excluded.ends_at), else_=failures.c.ends_at),
                 },
             )
         )

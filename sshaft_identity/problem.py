@@ -15,7 +15,7 @@ _PROBLEMS: dict[str, tuple[int, str]] = {
     "confirm_required": (403, "The person has to confirm: browser and ssh come from different addresses"),
     "address_mismatch": (403, "Browser and ssh come from different addresses"),
     "verification_required": (403, "This login needs a security key that asks for its PIN or a finger"),
-    "binding_not_allowed": (403, "This client may not open challenges without a code"),
+    "binding_not_allowed": (403, "This binding is not allowed here"),
     "insufficient_scope": (403, "The access token is not for this"),
     "no_challenge": (404, "No login is waiting"),
     "not_found": (404, "Not found"),
@@ -42,6 +42,10 @@ class ProblemError(Exception):
         self.error = error
         self.headers = headers
         self.members = members
+
+
+def status_of(error: str) -> int:
+    return _PROBLEMS[error][0]
 
 
 def problem(error: str, *, headers: dict[str, str] | None = None, **members: Any) -> Response:

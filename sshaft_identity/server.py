@@ -6,14 +6,18 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import cast
 
 import uvicorn
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 
 from sshaft.log import get_logger
+from sshaft_identity import audit_chain, background
 from sshaft_identity.app_state import AppState
+from sshaft_identity.audit_chain import OnSealed
 from sshaft_identity.errors import ListenError
 from sshaft_identity.settings import bracketed
 
@@ -36,10 +40,12 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def serve(app: Starlette, listening: socket.socket) -> None:
-    """Serve until told to stop. Says `identity.ready` with the real address once requests are answered."""
+def serve(app: Starlette, listening: socket.socket, on_sealed: OnSealed | None = None) -> None:
+    """Serve until told to stop. Says `identity.ready` with the real address once requests are answered. `on_sealed`
+    hears of audit events, see `audit_chain`.
+    """
     quiet_uvicorn()
-    asyncio.run(Server(app).run_on(listening))
+    asyncio.run(Server(app, on_sealed).run_on(listening))
 
 
 class Server(uvicorn.Server):
@@ -47,7 +53,7 @@ class Server(uvicorn.Server):
     answered at once when it ends.
     """
 
-    def __init__(self, app: Starlette) -> None:
+    def __init__(self, app: Starlette, on_sealed: OnSealed | None = None) -> None:
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -59,13 +65,20 @@ class Server(uvicorn.Server):
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
         super().__init__(config)
+        self._on_sealed = on_sealed
         self._state = cast("AppState", app.state.sshaft)
+        self._background: list[asyncio.Task[None]] = []
 
     async def run_on(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
+        database = self._state.store.database
+        sealing = asyncio.create_task(audit_chain.keep_sealing(database, self._on_sealed))
         await self.serve(sockets=[listening])
+        sealing.cancel()
+        with suppress(SQLAlchemyError):  # what is left is sealed at the next start
+            await run_in_threadpool(audit_chain.seal_all, database)
         get_logger().info("identity.stopped")
 
     def stop(self) -> None:
@@ -78,11 +91,14 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        self._background = background.start(self._state)
         host, port = sockets[0].getsockname()[:2] if sockets else (None, None)
         get_logger().info("identity.ready", address=f"http://{bracketed(str(host))}:{port}")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._state.changes.close()
+        for task in self._background:
+            task.cancel()
         await super().shutdown(sockets)
 
 

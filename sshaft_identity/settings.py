@@ -45,6 +45,9 @@ class Settings(BaseModel):
     )
     sessions: SessionTimes = Field(default_factory=SessionTimes, description='browsers signed in to "my keys"')
     oidc: OpenIdProvider | None = Field(default=None, description='sign-in to "my keys" by this OpenID Provider')
+    metrics_host: str | None = Field(default=None, description="where Prometheus asks, on a port of its own")
+    metrics_port: int = Field(default=9464, ge=0, le=65535)
+    metrics_token_file: str | None = Field(default=None, description="whoever has its token asks on the main port")
     lifetime: int = Field(default=300, ge=int(SHORTEST.total_seconds()), le=int(LONGEST.total_seconds()))
 
     @field_validator("public_url")

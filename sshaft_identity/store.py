@@ -11,17 +11,20 @@ from sshaft_identity.clients import Clients
 from sshaft_identity.codes import Codes
 from sshaft_identity.database import Database
 from sshaft_identity.enrolment import Enrolment
+from sshaft_identity.signing_keys import SigningKeys
 
 
 class Store:
     """Opened by URL. Use it as a context manager, or `close` it."""
 
-    def __init__(self, url: str, codes: Codes, rules: Rules | None = None) -> None:
-        self.database = Database(url)
+    def __init__(self, url: str, codes: Codes, rules: Rules | None = None, *, patient: bool = False) -> None:
+        """`patient`: see `Database`."""
+        self.database = Database(url, patient=patient)
         self.codes = codes
         self.enrolment = Enrolment(self.database)
         self.clients = Clients(self.database)
         self.challenges = Challenges(self.database, codes, rules or Rules())
+        self.signing_keys = SigningKeys(self.database, codes.key)
 
     def close(self) -> None:
         self.database.close()

@@ -53,7 +53,9 @@ async def _issue(request: Request, body: bytes) -> Response:
         error = "unsupported_grant_type" if form.get("grant_type") else "invalid_request"
         raise TokenError(error, "grant_type must be client_credentials")
     state = state_of(request)
-    client = await run_in_threadpool(state.store.clients.authenticate, credentials.client_id, credentials.client_secret)
+    client = await run_in_threadpool(
+        state.store.clients.authenticate, credentials.client_id, credentials.client_secret, state.clock()
+    )
     if client is None:
         raise TokenError("invalid_client", "no such client, or not its secret")
     scopes = frozenset(form.get("scope", "").split()) or client.scopes

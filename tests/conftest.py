@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from fakes.identity_server import IdentityServer
+from fakes.postgresql import TEMPLATE, PostgreSQL, programs, running
 from hypothesis import HealthCheck, settings
 
 from sshaft import commands
+from sshaft_identity.database import Database
 
 HERE = Path(__file__).parent
 
@@ -36,6 +38,20 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture
 def identity() -> Iterator[IdentityServer]:
     with IdentityServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    """With a database that is migrated already, as a template."""
+    where = programs()
+    if where is None:
+        pytest.skip("needs PostgreSQL: apt-get install postgresql, or ./dev test, which keeps it from starting")
+    with running(where) as server:
+        server.execute(f"CREATE DATABASE {TEMPLATE}")
+        database = Database(server.url(TEMPLATE))
+        database.migrate()
+        database.close()
         yield server
 
 

@@ -12,7 +12,7 @@ from unit.identity.running import Clock, wrong
 from sshaft.public_key import parse
 from sshaft_identity.attempts import Answer, Attempt
 from sshaft_identity.challenge import MAX_TRIES, State, Verdict
-from sshaft_identity.challenges import KEPT, Opened, Wish
+from sshaft_identity.challenges import Opened, Wish
 from sshaft_identity.codes import attempt_name
 from sshaft_identity.store import Store
 
@@ -147,25 +147,13 @@ def test_no_two_pending_challenges_of_a_user_share_a_code(
 ) -> None:
     tokens = iter([opened.page_token, opened.page_token, "another"])
     monkeypatch.setattr("sshaft_identity.challenges.new_page_token", lambda: next(tokens))
-    assert store.challenges.open(Wish("alice", MINUTES), clock()).page_token == "another"
+    assert store.challenges.open(Wish("alice", MINUTES, client="wiki"), clock()).page_token == "another"
 
 
 def test_a_page_is_found_by_its_token_only(store: Store, opened: Opened) -> None:
     found = store.challenges.of_page(opened.page_token)
     assert found == store.challenges.get(opened.challenge.id)
     assert store.challenges.of_page(opened.challenge.id) is None
-
-
-def test_opening_writes_down_what_has_expired_and_forgets_what_is_old(
-    store: Store, opened: Opened, clock: Clock
-) -> None:
-    clock.advance(301)
-    assert state_of(store, opened) is State.PENDING
-    store.challenges.open(Wish("bob", MINUTES), clock())
-    assert state_of(store, opened) is State.EXPIRED
-    clock.advance(KEPT.total_seconds())
-    store.challenges.open(Wish("bob", MINUTES), clock())
-    assert [each.user for each in store.challenges.recent()] == ["bob"]
 
 
 def test_a_listing_writes_nothing(store: Store, opened: Opened, clock: Clock) -> None:

@@ -1,13 +1,14 @@
+import json
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import select
 from unit.identity.running import Clock
 
-from sshaft_identity.clients import TOKEN_LIFETIME, Client, Scope
+from sshaft_identity.clients import Client, Scope
 from sshaft_identity.errors import EnrolmentError
 from sshaft_identity.store import Store
-from sshaft_identity.tables import access_tokens, clients
+from sshaft_identity.tables import access_tokens, audit_events, clients
 
 
 @pytest.fixture
@@ -18,9 +19,9 @@ def web(store: Store, clock: Clock) -> Client:
 
 def test_a_client_is_known_by_its_own_secret_only(store: Store, clock: Clock) -> None:
     one, other = (store.clients.add(name, [Scope.LIST], clock()) for name in ("one", "other"))
-    assert store.clients.authenticate("one", one) == Client("one", frozenset({"mfa:list"}))
+    assert store.clients.authenticate("one", one, clock()) == Client("one", frozenset({"mfa:list"}))
     for name, secret in (("one", other), ("nobody", one), ("one", ""), ("", one), ("one", one + " ")):
-        assert store.clients.authenticate(name, secret) is None
+        assert store.clients.authenticate(name, secret, clock()) is None
 
 
 def test_neither_secrets_nor_tokens_are_stored(store: Store, web: Client, clock: Clock) -> None:
@@ -37,14 +38,6 @@ def test_neither_secrets_nor_tokens_are_stored(store: Store, web: Client, clock:
     assert token not in stored
 
 
-def test_expired_tokens_are_forgotten_when_new_ones_are_issued(store: Store, web: Client, clock: Clock) -> None:
-    for _ in range(3):
-        store.clients.issue_token(web, web.scopes, clock())
-        clock.now += TOKEN_LIFETIME / 2
-    with store.database.read() as connection:
-        assert len(connection.execute(select(access_tokens)).all()) == 2
-
-
 def test_a_token_is_good_for_what_it_was_given_for(store: Store, clock: Clock) -> None:
     store.clients.add("both", [Scope.LIST, Scope.ACCEPT], clock())
     client = store.clients.all()[0]
@@ -58,12 +51,12 @@ def test_a_token_is_good_for_what_it_was_given_for(store: Store, clock: Clock) -
 def test_tokens_end_with_their_client_or_when_revoked(store: Store, web: Client, clock: Clock, how: str) -> None:
     token = store.clients.issue_token(web, web.scopes, clock())
     assert token
-    getattr(store.clients, how)("web")
+    getattr(store.clients, how)("web", clock())
     assert store.clients.of_token(token, clock()) is None
 
 
 def test_a_removed_client_gets_no_token_any_more(store: Store, web: Client, clock: Clock) -> None:
-    store.clients.remove("web")
+    store.clients.remove("web", clock())
     assert store.clients.issue_token(web, web.scopes, clock()) is None
 
 
@@ -71,3 +64,73 @@ def test_a_removed_client_gets_no_token_any_more(store: Store, web: Client, cloc
 def test_a_clients_name_is_plain(store: Store, clock: Clock, name: str) -> None:
     with pytest.raises(EnrolmentError, match="1 to 64"):
         store.clients.add(name, [Scope.LIST], clock())
+
+
+# --- rotation
+
+
+def test_the_old_secret_stays_good_for_the_overlap_and_not_a_moment_longer(store: Store, clock: Clock) -> None:
+    old = store.clients.add("web", [Scope.CHALLENGES], clock())
+    new = store.clients.rotate_secret("web", clock(), timedelta(hours=24))
+    assert old != new
+    clock.advance(24 * 3600 - 1)
+    assert [store.clients.authenticate("web", each, clock()) is not None for each in (old, new)] == [True, True]
+    clock.advance(1)
+    assert [store.clients.authenticate("web", each, clock()) is not None for each in (old, new)] == [False, True]
+
+
+def test_a_second_rotation_within_the_overlap_ends_the_oldest_secret(store: Store, clock: Clock) -> None:
+    secrets = [store.clients.add("web", [Scope.CHALLENGES], clock())]
+    secrets += [store.clients.rotate_secret("web", clock(), timedelta(hours=24)) for _ in range(2)]
+    known = [store.clients.authenticate("web", each, clock()) is not None for each in secrets]
+    assert known == [False, True, True]
+
+
+def test_without_an_overlap_the_old_secret_and_the_access_tokens_are_void(store: Store, clock: Clock) -> None:
+    old = store.clients.add("web", [Scope.CHALLENGES], clock())
+    store.clients.rotate_secret("web", clock(), timedelta(hours=1))
+    client = store.clients.all()[0]
+    token = store.clients.issue_token(client, client.scopes, clock())
+    assert token
+    new = store.clients.rotate_secret("web", clock(), timedelta())
+    assert store.clients.authenticate("web", old, clock()) is None
+    assert store.clients.authenticate("web", new, clock()) is not None
+    assert store.clients.of_token(token, clock()) is None
+
+
+def test_a_rotation_with_overlap_leaves_the_access_tokens(store: Store, web: Client, clock: Clock) -> None:
+    token = store.clients.issue_token(web, web.scopes, clock())
+    assert token
+    store.clients.rotate_secret("web", clock(), timedelta(hours=1))
+    assert store.clients.of_token(token, clock()) is not None
+
+
+def test_a_secret_that_cannot_be_delivered_is_not_rotated(store: Store, clock: Clock) -> None:
+    old = store.clients.add("web", [Scope.CHALLENGES], clock())
+
+    def fail(secret: str) -> None:
+        raise OSError(secret and "disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        store.clients.rotate_secret("web", clock(), timedelta(), fail)
+    assert store.clients.authenticate("web", old, clock()) is not None
+
+
+@pytest.mark.parametrize("secret", ["", "nobody"])
+def test_nobody_gets_in_where_there_was_no_secret_before(store: Store, clock: Clock, secret: str) -> None:
+    store.clients.add("web", [Scope.CHALLENGES], clock())
+    store.clients.rotate_secret("web", clock(), timedelta())
+    for name in ("web", "nobody", ""):
+        assert store.clients.authenticate(name, secret, clock()) is None
+
+
+def test_what_the_operator_does_to_a_client_is_in_the_audit_log(store: Store, clock: Clock) -> None:
+    secret = store.clients.add("web", [Scope.CHALLENGES], clock())
+    new = store.clients.rotate_secret("web", clock(), timedelta(hours=1))
+    store.clients.revoke_tokens("web", clock())
+    store.clients.remove("web", clock())
+    with store.database.read() as connection:
+        rows = connection.execute(select(audit_events).order_by(audit_events.c.id)).all()
+    assert [row.event for row in rows] == ["client.added", "client.secret_rotated", "client.revoked", "client.removed"]
+    assert all(json.loads(row.facts)["client"] == "web" for row in rows)
+    assert not any(each in row.facts for row in rows for each in (secret, new))

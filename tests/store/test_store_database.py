@@ -10,11 +10,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from fakes.public_keys import ed25519
 from sqlalchemy import event, text
-from unit.identity.running import Clock, new_store
+from unit.identity.running import Clock, migrated
 
 from sshaft.errors import ConfigurationError
 from sshaft.public_key import parse
 from sshaft_identity.attempts import Attempt
+from sshaft_identity.challenge_version import read_versions
 from sshaft_identity.challenges import Wish
 from sshaft_identity.clients import Scope
 from sshaft_identity.codes import Codes
@@ -56,24 +57,24 @@ def test_a_file_that_cannot_be_opened_is_one_clear_error(tmp_path: Path) -> None
         Database(f"sqlite:///{tmp_path / 'no' / 'identity.db'}")
 
 
-def test_sqlite_is_set_up_for_several_processes(store: Store) -> None:
-    with store.database.read() as connection:
+def test_sqlite_is_set_up_for_several_processes(on_sqlite: Store) -> None:
+    with on_sqlite.database.read() as connection:
         values = [
             connection.scalar(text(f"PRAGMA {name}")) for name in ("journal_mode", "busy_timeout", "foreign_keys")
         ]
     assert values == ["wal", 5000, 1]
 
 
-def test_a_writer_waits_for_another_process_and_a_reader_does_not(store: Store, tmp_path: Path) -> None:
+def test_a_writer_waits_for_another_process_and_a_reader_does_not(on_sqlite: Store, tmp_path: Path) -> None:
     other = sqlite3.connect(tmp_path / "identity.db", isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
     timer = threading.Timer(0.3, lambda: other.execute("COMMIT"))
     timer.start()
-    assert store.enrolment.users() == []
-    store.enrolment.add_user("alice", Clock()())
+    assert on_sqlite.enrolment.users() == []
+    on_sqlite.enrolment.add_user("alice", Clock()())
     timer.join()
     other.close()
-    assert store.enrolment.users() == ["alice"]
+    assert on_sqlite.enrolment.users() == ["alice"]
 
 
 def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
@@ -85,25 +86,25 @@ def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
     assert store.enrolment.keys("bob") == []
 
 
-def test_no_query_of_the_login_path_scans_a_table(store: Store, clock: Clock) -> None:
+def test_no_query_of_the_login_path_scans_a_table(on_sqlite: Store, clock: Clock) -> None:
     statements: list[tuple[str, object]] = []
 
-    @event.listens_for(store.database.engine, "before_cursor_execute")
+    @event.listens_for(on_sqlite.database.engine, "before_cursor_execute")
     def note(*arguments: object) -> None:
         statements.append((str(arguments[2]), arguments[3]))
 
-    store.enrolment.add_user("alice", clock())
-    store.enrolment.add_keys("alice", [(parse(ed25519("a")), "")], clock())
-    store.clients.add("web", list(Scope), clock())
-    client = store.clients.all()[0]
+    on_sqlite.enrolment.add_user("alice", clock())
+    on_sqlite.enrolment.add_keys("alice", [(parse(ed25519("a")), "")], clock())
+    on_sqlite.clients.add("web", list(Scope), clock())
+    client = on_sqlite.clients.all()[0]
     statements.clear()
-    token = store.clients.issue_token(client, client.scopes, clock())
+    token = on_sqlite.clients.issue_token(client, client.scopes, clock())
     assert token
-    store.clients.of_token(token, clock())
-    use_challenges(store, clock)
-    event.remove(store.database.engine, "before_cursor_execute", note)
+    on_sqlite.clients.of_token(token, clock())
+    use_challenges(on_sqlite, clock)
+    event.remove(on_sqlite.database.engine, "before_cursor_execute", note)
     assert len(statements) > 15
-    with store.database.read() as connection:
+    with on_sqlite.database.read() as connection:
         for statement, parameters in statements:
             if statement.startswith(("SELECT", "UPDATE", "DELETE")):
                 plan = connection.exec_driver_sql("EXPLAIN QUERY PLAN " + statement, parameters)  # type: ignore[arg-type]
@@ -120,7 +121,7 @@ def use_challenges(store: Store, clock: Clock) -> None:
     store.challenges.listed(clock())
     store.challenges.listed(clock(), fingerprint)
     store.challenges.of_page(opened.page_token)
-    store.challenges.some([opened.challenge.id])
+    read_versions(store.database, [opened.challenge.id], clock())
     store.challenges.accept(Attempt("alice", None, "0", fingerprint, name="x"), clock())
     store.challenges.accept(Attempt("alice", opened.challenge.id, opened.code, fingerprint), clock())
     store.challenges.consume(opened.challenge.id, clock())
@@ -128,7 +129,7 @@ def use_challenges(store: Store, clock: Clock) -> None:
     store.challenges.cancel(opened.challenge.id, clock())
 
 
-def test_two_stores_on_one_file_see_each_others_work(store: Store, tmp_path: Path) -> None:
-    with new_store(tmp_path) as other:
+def test_two_stores_on_one_database_see_each_others_work(store: Store, url: str) -> None:
+    with migrated(url) as other:
         other.enrolment.add_user("alice", Clock()())
     assert store.enrolment.users() == ["alice"]

@@ -8,6 +8,56 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+# The audit log is append-only by the database itself: only the place in the chain may be filled in, once.
+# SQLite: REPLACE deletes without the trigger for it, so it is stopped where it inserts.
+APPEND_ONLY = {
+    "sqlite": (
+        """
+        CREATE TRIGGER audit_events_no_delete BEFORE DELETE ON audit_events
+        BEGIN SELECT RAISE(ABORT, 'audit_events is append-only'); END
+        """,
+        """
+        CREATE TRIGGER audit_events_no_replace BEFORE INSERT ON audit_events
+        WHEN EXISTS (SELECT 1 FROM audit_events WHERE id = NEW.id OR seq = NEW.seq)
+        BEGIN SELECT RAISE(ABORT, 'audit_events is append-only'); END
+        """,
+        """
+        CREATE TRIGGER audit_events_no_update BEFORE UPDATE ON audit_events
+        WHEN NOT (
+            OLD.seq IS NULL AND OLD.hash IS NULL AND NEW.seq IS NOT NULL AND NEW.hash IS NOT NULL
+            AND NEW.id IS OLD.id AND NEW.at IS OLD.at AND NEW.event IS OLD.event
+            AND NEW.user_name IS OLD.user_name AND NEW.facts IS OLD.facts
+        )
+        BEGIN SELECT RAISE(ABORT, 'audit_events is append-only'); END
+        """,
+    ),
+    "postgresql": (
+        """
+        CREATE OR REPLACE FUNCTION audit_events_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF TG_OP = 'UPDATE' THEN
+                IF OLD.seq IS NULL AND OLD.hash IS NULL AND NEW.seq IS NOT NULL AND NEW.hash IS NOT NULL
+                    AND (NEW.id, NEW.at, NEW.event, NEW.user_name, NEW.facts)
+                        IS NOT DISTINCT FROM (OLD.id, OLD.at, OLD.event, OLD.user_name, OLD.facts)
+                THEN
+                    RETURN NEW;
+                END IF;
+            END IF;
+            RAISE EXCEPTION 'audit_events is append-only';
+        END
+        $$
+        """,
+        """
+        CREATE TRIGGER audit_events_rows BEFORE UPDATE OR DELETE ON audit_events
+        FOR EACH ROW EXECUTE FUNCTION audit_events_append_only()
+        """,
+        """
+        CREATE TRIGGER audit_events_truncate BEFORE TRUNCATE ON audit_events
+        FOR EACH STATEMENT EXECUTE FUNCTION audit_events_append_only()
+        """,
+    ),
+}
+
 
 def upgrade() -> None:
     op.create_table(
@@ -24,6 +74,8 @@ def upgrade() -> None:
     )
     op.create_index("ix_audit_events_at", "audit_events", ["at"])
     op.create_index("ix_audit_events_user_name_at", "audit_events", ["user_name", "at"])
+    for statement in APPEND_ONLY[op.get_bind().dialect.name]:
+        op.execute(statement)
     op.create_table(
         "challenges",
         sa.Column("id", sa.String(length=32), nullable=False),
@@ -181,6 +233,25 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("fingerprint"),
     )
     op.create_index("ix_ssh_keys_user_name", "ssh_keys", ["user_name"])
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute(TELL_OF_CHALLENGE)
+        op.execute(ON_CHALLENGE_UPDATE)
+
+
+# Processes whose pages wait for a challenge listen, see `sshaft_identity.listener`. A trigger forgets no change, also
+# none of the operator's commands. Nobody waits for a challenge that is yet to be made, so INSERT tells nothing:
+# PostgreSQL commits transactions that tell something one after the other.
+TELL_OF_CHALLENGE = """
+CREATE OR REPLACE FUNCTION sshaft_tell_of_challenge() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_notify('sshaft_challenges', NEW.id);
+    RETURN NULL;
+END $$
+"""
+ON_CHALLENGE_UPDATE = """
+CREATE TRIGGER sshaft_challenge_changed AFTER UPDATE ON challenges FOR EACH ROW
+WHEN (OLD IS DISTINCT FROM NEW) EXECUTE FUNCTION sshaft_tell_of_challenge()
+"""
 
 
 def downgrade() -> None:
@@ -197,3 +268,6 @@ def downgrade() -> None:
         "audit_events",
     ):
         op.drop_table(table)
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("DROP FUNCTION sshaft_tell_of_challenge()")
+        op.execute("DROP FUNCTION audit_events_append_only()")

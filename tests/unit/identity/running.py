@@ -43,7 +43,12 @@ class Clock:
 
 
 def new_store(directory: Path) -> Store:
-    store = Store(f"sqlite:///{directory / 'identity.db'}", Codes(b"k" * 32))
+    """On a real SQLite file."""
+    return migrated(f"sqlite:///{directory / 'identity.db'}")
+
+
+def migrated(url: str) -> Store:
+    store = Store(url, Codes(b"k" * 32))
     store.database.migrate()
     return store
 

@@ -129,6 +129,13 @@ def test_of_two_without_a_binding_none_passes(service: Service, alice: str) -> N
 # --- nobody named
 
 
+@pytest.mark.parametrize("body", [{"binding": "code_back"}, {"binding": "none"}, {"verify_required": True}], ids=str)
+def test_where_nobody_is_named_the_code_is_all_there_is(service: Service, body: dict[str, Any]) -> None:
+    headers = service.bearer(Scope.CHALLENGES, "may-do-all")
+    refused = service.call("POST", "/api/v1/challenges", json=body, headers=headers)
+    assert (refused.status_code, refused.json()["error"]) == (403, "binding_not_allowed")
+
+
 def test_the_owner_of_the_key_that_brings_the_code_is_the_subject(service: Service, alice: str) -> None:
     opened = service.open(user=None, app="My keys")
     assert (opened["user"], len(opened["code"])) == (None, 8)

@@ -77,6 +77,18 @@ def test_the_service_never_builds_addresses_from_the_host_header(service: Servic
     assert slash.status_code == 404
 
 
+@pytest.mark.parametrize("seconds", [60, 60.0])
+def test_a_whole_number_is_one_however_it_is_written(service: Service, seconds: float) -> None:
+    opened = service.open(expires_in=seconds)
+    assert (opened["created_at"], opened["expires_at"]) == ("2026-11-22T12:00:00Z", "2026-11-22T12:01:00Z")
+
+
+@pytest.mark.parametrize("seconds", ["60", 60.5, True, 29.0, 601.0, 1e300])
+def test_what_is_no_whole_number_of_seconds_in_range_is_refused(service: Service, seconds: object) -> None:
+    body = {"user": "alice", "expires_in": seconds}
+    assert service.call("POST", "/api/v1/challenges", Scope.CHALLENGES, json=body).status_code == 400
+
+
 def test_unknown_and_known_users_get_the_same_answer(service: Service) -> None:
     service.add_user("alice", ed25519("alice"))
     one, other = service.open("alice"), service.open("nobody")
@@ -102,8 +114,6 @@ def test_foreign_words_are_made_one_harmless_line(service: Service, app: str, sh
 @pytest.mark.parametrize(
     "body",
     [
-        {"binding": "code_back"},
-        {"verify_required": True},
         {"user": "alice", "binding": "smoke_signal"},
         {"user": "alice", "verify_required": "yes"},
         {"user": "a b"},
@@ -269,11 +279,11 @@ def test_what_breaks_inside_stays_inside(service: Service, monkeypatch: pytest.M
 
 
 def test_a_database_that_is_away_is_a_503(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    def be_away() -> None:
+    def be_away(_: str) -> None:
         raise OperationalError("SELECT 1", {}, Exception("database is locked"))
 
-    monkeypatch.setattr(service.store.database, "ping", be_away)
-    answer = service.call("GET", "/healthz")
+    monkeypatch.setattr(service.store.challenges, "of_page", be_away)
+    answer = service.call("GET", "/challenge/x/state")
     assert (answer.status_code, answer.json()["error"]) == (503, "unavailable")
     assert service.events("database.unavailable")[-1]["reason"] == "database is locked"
 

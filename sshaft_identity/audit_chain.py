@@ -1,0 +1,175 @@
+"""The chain over the audit log: every event is sealed with a hash over itself and the hash before it, so that whoever
+notes one hash can tell later whether anything before it was changed, taken out or put in (docs/audit.md).
+
+Sealing is done after the fact and by one process at a time: to record an event never waits for another's.
+"""
+
+import asyncio
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, func, select, text, update
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
+
+from sshaft.log import get_logger
+from sshaft_identity.audit import canonical
+from sshaft_identity.database import Database
+from sshaft_identity.tables import audit_events
+
+START = "0" * 64
+"""What stands for the hash before the first event."""
+BATCH = 500
+SEAL_SECONDS = 1.0
+_LOCK = 0x73736861_75646974  # any number, the same for all processes
+
+OnSealed = Callable[[Mapping[str, int]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The last sealed event. Written `SEQ:HASH`."""
+
+    seq: int = 0
+    hash: str = START
+
+    def __str__(self) -> str:
+        return f"{self.seq}:{self.hash}"
+
+
+class ChainBrokenError(Exception):
+    """The first place at which the chain is not what sealing left. The message says where and how."""
+
+
+def line_of(row: Row[Any]) -> dict[str, object]:
+    """An event as `audit export` writes it, but for its hash; `seq` is null until it is sealed."""
+    try:
+        facts = json.loads(row.facts)
+    except ValueError:
+        facts = row.facts
+    return {"seq": row.seq, "at": timestamp(row.at), "event": row.event, "user": row.user_name, "facts": facts}
+
+
+def timestamp(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def hash_of(previous: str, line: Mapping[str, object]) -> str:
+    """SHA-256 over the previous hash, a line feed, and the event as canonical JSON, without its hash."""
+    return hashlib.sha256(f"{previous}\n{canonical(line)}".encode()).hexdigest()
+
+
+def seal(database: Database, limit: int = BATCH) -> Counter[str]:
+    """Seal up to `limit` events, oldest first. How many of which kind; none while another process is at it."""
+    with database.read() as connection:  # first a look: the write lock is not for nothing
+        if connection.scalar(_unsealed().limit(1)) is None:
+            return Counter()
+    with database.write() as connection:
+        if not _alone(connection):
+            return Counter()
+        head = head_of(connection)
+        rows = connection.execute(_unsealed().limit(limit)).all()
+        for row in rows:
+            line = line_of(row) | {"seq": head.seq + 1}
+            head = Head(head.seq + 1, hash_of(head.hash, line))
+            sealed = update(audit_events).where(audit_events.c.id == row.id)
+            connection.execute(sealed.values(seq=head.seq, hash=head.hash))
+        return Counter(row.event for row in rows)
+
+
+def _unsealed() -> Select[Any]:
+    return select(audit_events).where(audit_events.c.seq.is_(None)).order_by(audit_events.c.id)
+
+
+def _alone(connection: Connection) -> bool:
+    """On SQLite the write lock of the transaction sees to it."""
+    if connection.dialect.name != "postgresql":
+        return True
+    return bool(connection.scalar(text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": _LOCK}))
+
+
+def head_of(connection: Connection) -> Head:
+    last = select(audit_events.c.seq, audit_events.c.hash).where(audit_events.c.seq.is_not(None))
+    row = connection.execute(last.order_by(audit_events.c.seq.desc()).limit(1)).one_or_none()
+    return Head() if row is None else Head(row.seq, row.hash)
+
+
+def count_unsealed(connection: Connection) -> int:
+    query = select(func.count()).select_from(audit_events).where(audit_events.c.seq.is_(None))
+    return connection.scalar(query) or 0
+
+
+def count_sealed(connection: Connection) -> int:
+    query = select(func.count()).select_from(audit_events).where(audit_events.c.seq.is_not(None))
+    return connection.scalar(query) or 0
+
+
+def verify(database: Database, noted: Head | None = None, batch: int = BATCH) -> Iterator[Head]:
+    """Walk the chain: the head reached after each batch, at least once. Raises `ChainBrokenError`.
+
+    `noted` is a head that somebody kept elsewhere: it shows that nothing was cut off at the end, or all hashed anew.
+    """
+    head = Head()
+    _find_half_sealed(database)
+    while True:
+        query = select(audit_events).where(audit_events.c.seq.is_not(None)).order_by(audit_events.c.seq).limit(batch)
+        if head.seq:
+            query = query.where(audit_events.c.seq > head.seq)
+        with database.read() as connection:
+            rows = connection.execute(query).all()
+        for row in rows:
+            head = _next(head, row)
+            if noted is not None and noted.seq == head.seq and noted.hash != head.hash:
+                raise ChainBrokenError(f"event {head.seq} is not the one that was noted: its hash is {head.hash}")
+        yield head
+        if len(rows) < batch:
+            break
+    if noted is not None and noted.seq > head.seq:
+        raise ChainBrokenError(f"the end is missing: event {noted.seq} was noted, the last one here is {head.seq}")
+
+
+def _next(head: Head, row: Row[Any]) -> Head:
+    if row.seq != head.seq + 1:
+        raise ChainBrokenError(f"after event {head.seq} comes {row.seq}: what was between is missing")
+    line = line_of(row)
+    if not isinstance(line["facts"], dict) or canonical(line["facts"]) != row.facts:
+        raise ChainBrokenError(f"event {row.seq} ({line['at']}) was changed: its facts are not as they were written")
+    expected = hash_of(head.hash, line)
+    if row.hash != expected:
+        raise ChainBrokenError(f"event {row.seq} ({line['at']}) was changed, or the one before it: the hash is wrong")
+    return Head(row.seq, expected)
+
+
+def _find_half_sealed(database: Database) -> None:
+    half = select(audit_events.c.id).where(audit_events.c.seq.is_(None), audit_events.c.hash.is_not(None)).limit(1)
+    with database.read() as connection:
+        found = connection.scalar(half)
+    if found is not None:
+        raise ChainBrokenError(f"the row with id {found} has a hash and no place in the chain")
+
+
+async def keep_sealing(database: Database, on_sealed: OnSealed | None = None, every: float = SEAL_SECONDS) -> None:
+    """Seal what there is, again and again, until cancelled. `on_sealed` hears how many events of which kind."""
+    works = True
+    while True:
+        try:
+            await run_in_threadpool(seal_all, database, on_sealed)
+        except SQLAlchemyError as error:  # nothing is lost: the events wait
+            if works:
+                get_logger().warning("audit.sealing_failed", reason=type(error).__name__)
+            works = False
+        else:
+            works = True
+        await asyncio.sleep(every)
+
+
+def seal_all(database: Database, on_sealed: OnSealed | None = None) -> None:
+    """Seal until nothing is left that this process may seal."""
+    while sealed := seal(database):
+        if on_sealed is not None:
+            on_sealed(sealed)

@@ -1,0 +1,94 @@
+"""`sshaft identity audit`: check that the audit log is whole, and hand it to other programs (docs/audit.md)."""
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from sqlalchemy import select
+
+from sshaft_identity import audit_chain
+from sshaft_identity.audit import canonical
+from sshaft_identity.audit_chain import ChainBrokenError, Head
+from sshaft_identity.command_line import opened
+from sshaft_identity.database import Database
+from sshaft_identity.errors import AuditError
+from sshaft_identity.moments import Moment
+from sshaft_identity.tables import audit_events
+
+
+class NotedHead(click.ParamType[Head]):
+    """`SEQ:HASH`, as `verify` prints it."""
+
+    name = "seq:hash"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Head:
+        if isinstance(value, Head):
+            return value
+        found = re.fullmatch(r"([1-9][0-9]{0,17}):([0-9a-f]{64})", str(value))
+        if found is None:
+            self.fail("must be SEQ:HASH, as `sshaft identity audit verify` prints it", param, ctx)
+        return Head(int(found[1]), found[2])
+
+
+@click.group()
+def audit() -> None:
+    """The audit log: what happened to challenges, users, keys and clients. Nothing is ever taken out of it."""
+
+
+@audit.command()
+@click.option("--head", type=NotedHead(), help="A head that was noted earlier: it must still be in the chain.")
+@click.pass_obj
+def verify(directory: Path, head: Head | None) -> None:
+    """Walk the whole chain and print its head. Exit status 65 if it is broken.
+
+    Who can write to the database can also hash everything anew: note the head now and then where the database's
+    administrator can't change it, and give it with --head the next time.
+    """
+    with opened(directory) as (store, _):
+        with store.database.read() as connection:
+            sealed, unsealed = audit_chain.count_sealed(connection), audit_chain.count_unsealed(connection)
+        reached = Head()
+        try:
+            with click.progressbar(length=sealed, label="checking", file=sys.stderr) as progress:
+                for each in audit_chain.verify(store.database, head):
+                    progress.update(each.seq - reached.seq)
+                    reached = each
+        except ChainBrokenError as error:
+            raise AuditError(f"the audit log is broken: {error}") from error
+    click.echo(f"{reached.seq} events sealed, {unsealed} not sealed yet\nhead {reached}")
+
+
+@audit.command()
+@click.option("--since", type=Moment(), help="From then on: a time, a date, or a duration as in 24h or 7d.")
+@click.option("--until", type=Moment(), help="Before then.")
+@click.option("--user", help="Of this user only. The chain can't be checked then.")
+@click.pass_obj
+def export(directory: Path, since: datetime | None, until: datetime | None, user: str | None) -> None:
+    """Write the events to stdout, one JSON object a line, in the order of the chain; last those not sealed yet."""
+    with opened(directory) as (store, _):
+        try:
+            for line in lines(store.database, since, until, user):
+                sys.stdout.write(line)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Who read has seen enough. Python flushes once more at its end, which must find somebody to take it.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def lines(database: Database, since: datetime | None, until: datetime | None, user: str | None) -> Iterator[str]:
+    query = select(audit_events).order_by(audit_events.c.seq.is_(None), audit_events.c.seq, audit_events.c.id)
+    if since is not None:
+        query = query.where(audit_events.c.at >= since)
+    if until is not None:
+        query = query.where(audit_events.c.at < until)
+    if user is not None:
+        query = query.where(audit_events.c.user_name == user)
+    with database.read() as connection:
+        # One statement: it sees one state of the table, while events go on being sealed.
+        for row in connection.execution_options(yield_per=audit_chain.BATCH).execute(query):
+            yield canonical(audit_chain.line_of(row) | {"hash": row.hash}) + "\n"

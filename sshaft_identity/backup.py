@@ -1,0 +1,199 @@
+"""A backup: every row of the database in one file, which either kind of database can be filled from.
+
+gzip of JSON lines: a header, for each table a line with its columns and a line a row, the counts, and as the last line
+the SHA-256 of all before it. That finds what was cut off or damaged; it is no protection against somebody
+who may write the file.
+"""
+
+import base64
+import gzip
+import hashlib
+import hmac
+import json
+import os
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Column, Connection, LargeBinary
+from sqlalchemy.engine.default import DefaultDialect
+
+import sshaft
+from sshaft_identity import copying
+from sshaft_identity.copying import Progress, Row
+from sshaft_identity.database import Database
+from sshaft_identity.errors import CopyError
+from sshaft_identity.tables import UtcTime, metadata
+
+FORMAT = 1
+_TIMES = UtcTime()
+_ANY_DIALECT = DefaultDialect()
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """A file that is whole. `key` tells which hmac.key its open challenges need, see `key_name`."""
+
+    path: Path
+    revision: str
+    version: str
+    key: str
+    rows: dict[str, int]
+
+
+def key_name(key: bytes) -> str:
+    """Tells keys apart and says nothing about them."""
+    return hmac.digest(key, b"sshaft identity backup", "sha256").hex()[:16]
+
+
+def write(database: Database, path: Path, key: bytes, now: datetime, progress: Progress) -> dict[str, int]:
+    """Rows by table. Written beside and moved into place, for its owner only; the database is in use meanwhile."""
+    beside = path.with_name(path.name + ".new")
+    try:
+        beside.unlink(missing_ok=True)
+        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(handle, "wb") as file, database.snapshot() as connection:
+                header = _header(database.revision(connection), key, now)
+                with gzip.GzipFile(filename="", fileobj=file, mode="wb") as packed:
+                    rows = _write_lines(packed, header, connection, progress)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise CopyError(f"{path} cannot be written: {error.strerror}") from error
+    return rows
+
+
+def _header(revision: str, key: bytes, now: datetime) -> dict[str, Any]:
+    return {
+        "sshaft_identity_backup": FORMAT,
+        "version": sshaft.__version__,
+        "revision": revision,
+        "created_at": now.isoformat(timespec="seconds"),
+        "key": key_name(key),
+    }
+
+
+def _write_lines(
+    packed: gzip.GzipFile, header: dict[str, Any], connection: Connection, progress: Progress
+) -> dict[str, int]:
+    sum_of_lines = hashlib.sha256()
+
+    def line(value: object) -> None:
+        text = _line(value)
+        sum_of_lines.update(text)
+        packed.write(text)
+
+    line(header)
+    rows = copying.counts(connection)
+    with progress(sum(rows.values())) as done:
+        for table in metadata.sorted_tables:
+            columns = list(table.columns)
+            line({"table": table.name, "columns": [column.name for column in columns]})
+            for some in copying.rows_of(connection, table):
+                for row in some:
+                    line([_encoded(row[column.name]) for column in columns])
+                done(len(some))
+    line({"rows": rows})
+    packed.write(_line({"sha256": sum_of_lines.hexdigest()}))
+    return rows
+
+
+def verified(path: Path) -> Backup:
+    """What the file holds, all of it read once. Raises `CopyError` if it is no backup, cut off or damaged."""
+    sum_of_lines = hashlib.sha256()
+    last = before = b""
+    header: Any = None
+    for line in _lines_of(path):
+        sum_of_lines.update(last)
+        before, last = last, line
+        header = _parsed(line) if header is None else header
+    if not isinstance(header, dict) or header.get("sshaft_identity_backup") != FORMAT:
+        raise CopyError(f"{path} is no backup of `sshaft identity backup` that this version can read")
+    if _parsed(last) != {"sha256": sum_of_lines.hexdigest()}:
+        raise CopyError(f"{path} is cut off or was altered, nothing was restored: take another backup")
+    return Backup(path, header["revision"], header["version"], header["key"], json.loads(before)["rows"])
+
+
+def restore(database: Database, backup: Backup, progress: Progress, *, replace: bool) -> None:
+    """Fill the database, all or nothing. Raises `CopyError` if it is of another revision, or is not empty and not to
+    be replaced.
+    """
+    with database.write(alone="migration") as connection:
+        revision = database.revision(connection)
+        if backup.revision != revision:
+            raise CopyError(
+                f"{backup.path} is of revision {backup.revision}, the database of {revision}: restore it with sshaft "
+                f"{backup.version}, then run `sshaft identity init` with this one"
+            )
+        if replace or copying.is_unused(connection):
+            database.renew(connection)
+        copying.require_empty(connection)
+        with progress(sum(backup.rows.values())) as done:
+            for table, rows in _tables_of(backup.path):
+                copying.add_rows(connection, metadata.tables[table], rows)
+                done(len(rows))
+        copying.finish(connection, backup.rows)
+
+
+def _tables_of(path: Path) -> Iterator[tuple[str, list[Row]]]:
+    """The rows, a few at a time, of a file that is whole."""
+    name, rows = "", list[Row]()
+    columns: list[Column[Any]] = []
+    for line in _lines_of(path):
+        value = json.loads(line)
+        if isinstance(value, list):
+            rows.append({column.name: _decoded(column, cell) for column, cell in zip(columns, value, strict=True)})
+        if rows and (isinstance(value, dict) or len(rows) == copying.BATCH):
+            yield name, rows
+            rows = []
+        if isinstance(value, dict) and "table" in value:
+            name = value["table"]
+            columns = [metadata.tables[name].columns[column] for column in value["columns"]]
+
+
+def _lines_of(path: Path) -> Iterator[bytes]:
+    try:
+        with gzip.open(path) as file:
+            yield from file
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise CopyError(f"{path} is no whole backup: {str(error) or type(error).__name__}") from error
+    except OSError as error:
+        raise CopyError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _parsed(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
+
+
+def _line(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode() + b"\n"
+
+
+def _encoded(value: Any) -> Any:
+    match value:
+        case bytes():
+            return base64.b64encode(value).decode()
+        case datetime():
+            return _TIMES.process_bind_param(value, _ANY_DIALECT)
+    return value
+
+
+def _decoded(column: Column[Any], value: Any) -> Any:
+    match column.type:
+        case _ if value is None:
+            return None
+        case LargeBinary():
+            return base64.b64decode(value)
+        case UtcTime():
+            return column.type.process_result_value(value, _ANY_DIALECT)
+    return value

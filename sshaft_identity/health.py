@@ -1,0 +1,41 @@
+"""Whether the service lives, whether it is ready, and the keys to check what it signs: what machines ask unasked."""
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from sshaft.errors import SshaftError
+from sshaft.log import get_logger
+from sshaft_identity.app_state import AppState, state_of
+from sshaft_identity.problem import problem
+
+JWKS_SECONDS = 3600
+"""How long a verifier keeps the set; `signing_keys.WAIT` is much longer."""
+
+
+async def healthz(_request: Request) -> Response:
+    """The process answers. Nothing else is looked at: to start it again would not bring a database back."""
+    return JSONResponse({"status": "ok"})
+
+
+async def readyz(request: Request) -> Response:
+    """It can do its work: the database is there and of this version, and there is a key to sign with."""
+    try:
+        missing = await run_in_threadpool(_missing, state_of(request))
+    except SshaftError as error:
+        get_logger().warning("identity.not_ready", reason=str(error))
+        missing = {"database": "the database cannot be used", "configuration": "the set-up is not complete"}[error.code]
+    if missing is not None:
+        return problem("unavailable", detail=missing, headers={"Retry-After": "1"})
+    return JSONResponse({"status": "ready"})
+
+
+def _missing(state: AppState) -> str | None:
+    state.store.database.check()
+    return None if state.store.signing_keys.check(state.clock()) else "no signing key"
+
+
+async def jwks(request: Request) -> Response:
+    state = state_of(request)
+    keys = await run_in_threadpool(state.store.signing_keys.jwks, state.clock())
+    return JSONResponse(keys, headers={"Cache-Control": f"public, max-age={JWKS_SECONDS}"})

@@ -1,0 +1,53 @@
+"""PostgreSQL tells of every changed challenge (a trigger does, see the migrations): here is who listens, one connection
+a process. While it is away, `Changes` polls.
+"""
+
+import asyncio
+from typing import Any
+
+import psycopg
+from sqlalchemy import Engine
+
+from sshaft.log import get_logger
+from sshaft_identity.changes import Changes
+
+CHANNEL = "sshaft_challenges"
+QUIET_SECONDS = 10
+"""After so long without a word the connection is tried: a dead line looks like a quiet one."""
+ANSWER_SECONDS = 5
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
+
+
+async def listen(engine: Engine, changes: Changes) -> None:
+    """Until cancelled. A connection that is lost is made again, with a growing pause between the attempts."""
+    _, options = engine.dialect.create_connect_args(engine.url)
+    pause = FIRST_PAUSE
+    while True:
+        try:
+            connection = await psycopg.AsyncConnection.connect(**options, autocommit=True)
+            async with connection:
+                await connection.execute(f"LISTEN {CHANNEL}")
+                get_logger().info("changes.listening")
+                pause = FIRST_PAUSE
+                await changes.told_of_all()
+                await _pass_on(connection, changes)
+        except (psycopg.Error, OSError, TimeoutError) as error:
+            if pause == FIRST_PAUSE:  # said once an outage; requests have events of their own
+                get_logger().warning("changes.not_listening", reason=_reason(error))
+        finally:
+            changes.told_no_more()
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE)
+
+
+async def _pass_on(connection: psycopg.AsyncConnection[Any], changes: Changes) -> None:
+    """Until the connection fails."""
+    while True:
+        async for told in connection.notifies(timeout=QUIET_SECONDS):
+            changes.wake(told.payload)
+        async with asyncio.timeout(ANSWER_SECONDS):
+            await connection.execute("SELECT 1")
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

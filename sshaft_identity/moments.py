@@ -1,0 +1,47 @@
+"""Times and durations as an operator writes them on the command line."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_LONGEST = timedelta(days=36500)
+
+
+def duration(value: str) -> timedelta | None:
+    """`90s`, `30m`, `24h`, `7d`, or `0`; None: it is none."""
+    found = re.fullmatch(r"([0-9]{1,9})([smhd])", value)
+    if found is None:
+        return timedelta() if value == "0" else None
+    seconds = int(found[1]) * _UNITS[found[2]]
+    return timedelta(seconds=seconds) if seconds <= _LONGEST.total_seconds() else None
+
+
+class Duration(click.ParamType[timedelta]):
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        found = value if isinstance(value, timedelta) else duration(str(value))
+        if found is None:
+            self.fail("must be a number with s, m, h or d, as in 90s, 24h or 7d", param, ctx)
+        return found
+
+
+class Moment(click.ParamType[datetime]):
+    """An ISO 8601 time (UTC where it names no zone), a date, or a duration: so long ago."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        ago = duration(str(value))
+        if ago is not None:
+            return datetime.now(UTC) - ago
+        try:
+            time = datetime.fromisoformat(str(value))
+        except ValueError:
+            self.fail("must be a time as in 2026-11-22T12:00:00Z, a date, or a duration as in 24h or 7d", param, ctx)
+        return time if time.tzinfo else time.replace(tzinfo=UTC)

@@ -1,0 +1,103 @@
+"""What time has decided is written down, and what nobody asks after any more is forgotten: in the background, a few
+rows at a time. Nothing depends on it: whether something has expired is decided by the clock wherever it is read.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, Table, delete, select, tuple_, update
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
+
+from sshaft.log import get_logger
+from sshaft_identity import audit
+from sshaft_identity.challenge import State
+from sshaft_identity.challenge_rows import changed, is_pending
+from sshaft_identity.challenges import KEPT
+from sshaft_identity.database import Database, reason
+from sshaft_identity.tables import access_tokens, challenges, failures
+
+EVERY_SECONDS = 60
+BATCH = 200
+PAUSE_SECONDS = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`end` is given those rows of `table` for which `is_over` holds, and says how many it ended."""
+
+    name: str
+    table: Table
+    is_over: Callable[[datetime], ColumnElement[bool]]
+    end: Callable[[Connection, Table, ColumnElement[bool], datetime], int]
+
+
+def _forget(connection: Connection, table: Table, those: ColumnElement[bool], _now: datetime) -> int:
+    return connection.execute(delete(table).where(those)).rowcount
+
+
+def _expire(connection: Connection, _table: Table, those: ColumnElement[bool], now: datetime) -> int:
+    done = changed(connection, update(challenges).where(those).values(state=State.EXPIRED))
+    for each in done:
+        audit.record_challenge(connection, "challenge.expired", each, now)
+    return len(done)
+
+
+RULES = (
+    Rule("challenges_expired", challenges, lambda now: is_pending & (challenges.c.expires_at <= now), _expire),
+    Rule("challenges_forgotten", challenges, lambda now: challenges.c.created_at <= now - KEPT, _forget),
+    Rule("access_tokens_forgotten", access_tokens, lambda now: access_tokens.c.expires_at <= now, _forget),
+    Rule("failures_forgotten", failures, lambda now: failures.c.ends_at <= now, _forget),
+)
+
+
+async def every_minute(database: Database, clock: Callable[[], datetime]) -> None:
+    """Until cancelled. A purge that fails is tried again with the next."""
+    while True:
+        try:
+            await _purge(database, clock())
+        except SQLAlchemyError as error:
+            get_logger().warning("purge.failed", reason=reason(error))
+        await asyncio.sleep(EVERY_SECONDS)
+
+
+async def _purge(database: Database, now: datetime) -> None:
+    done: Counter[str] = Counter()
+    steps = batches(database, now)
+    while step := await run_in_threadpool(next, steps, None):
+        done.update({step.rule: step.rows})
+        await asyncio.sleep(PAUSE_SECONDS)  # SQLite's other writers ask for the lock now and then, they do not queue
+    if done.total():
+        get_logger().info("purge.done", **+done)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    rule: str
+    rows: int
+
+
+def batches(database: Database, now: datetime) -> Iterator[Batch]:
+    """Purge, one transaction a step, until nothing is left that a rule meets."""
+    for rule in RULES:
+        count = BATCH
+        while count == BATCH:
+            with database.write() as connection:
+                # Of several processes one purges; what it does the others need not do.
+                count = _batch(connection, rule, now) if database.may_be_alone(connection, "purge") else 0
+            yield Batch(rule.name, count)
+
+
+def _batch(connection: Connection, rule: Rule, now: datetime) -> int:
+    columns = list(rule.table.primary_key.columns)
+    key = columns[0] if len(columns) == 1 else tuple_(*columns)
+    # A row that somebody is changing now is left for the next time: nobody waits, and nothing can deadlock.
+    chosen = select(*columns).where(rule.is_over(now)).limit(BATCH).with_for_update(skip_locked=True)
+    rows = list(connection.execute(chosen))
+    if not rows:
+        return 0
+    mine = key.in_([row[0] if len(columns) == 1 else tuple(row) for row in rows])
+    return rule.end(connection, rule.table, mine, now)

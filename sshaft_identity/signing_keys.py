@@ -1,0 +1,183 @@
+"""The keys that sign what the service states: made, rotated, published as a JWKS (RFC 7517) and retired.
+
+    waits -> signs -> published -> gone
+
+A new key is published before it signs, for verifiers keep the set for a while; the one before stays published until
+what it has signed is over. The private parts are in the database encrypted, with a key that is made from hmac.key: the
+database alone signs nothing.
+"""
+
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from joserfc import jwt
+from joserfc.jwk import ECKey, RSAKey
+from sqlalchemy import Connection, delete, insert, or_, select, update
+
+from sshaft.errors import ConfigurationError
+from sshaft_identity.audit import record
+from sshaft_identity.database import Database
+from sshaft_identity.errors import EnrolmentError
+from sshaft_identity.tables import signing_keys
+
+WAIT = timedelta(hours=48)
+"""How long verifiers may go on with the set they know."""
+KEPT = timedelta(hours=1)
+"""How long a key stays published after it has signed last; nothing it signs lives longer."""
+RSA_BITS = 2048
+_NONCE_BYTES = 12
+
+
+class Algorithm(StrEnum):
+    RS256 = "RS256"
+    ES256 = "ES256"
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A key that is published. `sealed` is its private part, encrypted."""
+
+    kid: str
+    algorithm: Algorithm
+    public_jwk: dict[str, str]
+    created_at: datetime
+    signs_from: datetime
+    retires_at: datetime | None
+    sealed: bytes = field(repr=False)
+
+
+class SigningKeys:
+    def __init__(self, database: Database, key: bytes) -> None:
+        """`key` is the service's own (hmac.key)."""
+        self._database = database
+        self._cipher = AESGCM(HKDF(SHA256(), 32, None, b"sshaft-identity signing keys").derive(key))
+        self._opened: dict[str, RSAKey | ECKey] = {}
+
+    def published(self, now: datetime) -> list[SigningKey]:
+        """All that somebody may meet a signature of, or will; the newest first."""
+        with self._database.read() as connection:
+            return _published(connection, now)
+
+    def jwks(self, now: datetime) -> dict[str, list[dict[str, str]]]:
+        return {"keys": [key.public_jwk for key in self.published(now)]}
+
+    def sign(self, claims: dict[str, Any], now: datetime, typ: str) -> str | None:
+        """A JWT, by the key that signs now; None if there is none. `typ` says what it is (RFC 8725 §3.11)."""
+        key = signing(self.published(now), now)
+        if key is None:
+            return None
+        header = {"alg": key.algorithm, "kid": key.kid, "typ": typ}
+        return jwt.encode(header, claims, self._open(key), algorithms=[key.algorithm])
+
+    def check(self, now: datetime) -> bool:
+        """Whether there is a key that signs now. Raises `ConfigurationError` if it cannot be opened."""
+        key = signing(self.published(now), now)
+        return key is not None and self._open(key) is not None
+
+    def ensure(self, now: datetime) -> None:
+        """The first key, unless there is one."""
+        if not self.published(now):
+            self.rotate(now)
+
+    def rotate(self, now: datetime, wait: timedelta = WAIT, algorithm: Algorithm = Algorithm.RS256) -> SigningKey:
+        """A new key, which signs after `wait`, and the end of those before. The first one signs at once.
+
+        Raises `EnrolmentError` if one waits already; without `wait` that one goes instead.
+        """
+        made, kid, sealed = self._make(algorithm)
+        with self._database.write() as connection:
+            connection.execute(delete(signing_keys).where(signing_keys.c.retires_at <= now))
+            before = _published(connection, now)
+            waiting = [key for key in before if key.signs_from > now]
+            if waiting and wait:
+                raise EnrolmentError(f"the key {waiting[0].kid} waits already: --now rotates without waiting")
+            signs_from = now + wait if before else now
+            for key in before:
+                _end(connection, key, now, signs_from + KEPT)
+            connection.execute(
+                insert(signing_keys).values(
+                    kid=kid,
+                    algorithm=algorithm,
+                    public_jwk=json.dumps(made.as_dict(private=False) | {"kid": kid, "alg": algorithm, "use": "sig"}),
+                    sealed_private=sealed,
+                    created_at=now,
+                    signs_from=signs_from,
+                )
+            )
+            record(connection, "signing_key.added", now, user=None, kid=kid, algorithm=algorithm)
+        return next(key for key in self.published(now) if key.kid == kid)
+
+    def retire(self, kid: str, now: datetime) -> None:
+        """Out of the set and out of the database, at once. Raises `EnrolmentError` for the one that signs."""
+        with self._database.write() as connection:
+            keys = _published(connection, now)
+            if kid not in [key.kid for key in keys]:
+                raise EnrolmentError("there is no such signing key")
+            current = signing(keys, now)
+            if current is not None and current.kid == kid:
+                raise EnrolmentError("this key signs now: `signing-key rotate --now` first, then retire it")
+            connection.execute(delete(signing_keys).where(signing_keys.c.kid == kid))
+            record(connection, "signing_key.retired", now, user=None, kid=kid)
+
+    def _make(self, algorithm: Algorithm) -> tuple[RSAKey | ECKey, str, bytes]:
+        """A key, its RFC 7638 thumbprint, and its private part encrypted and bound to that."""
+        made: RSAKey | ECKey
+        made = RSAKey.generate_key(RSA_BITS) if algorithm is Algorithm.RS256 else ECKey.generate_key("P-256")
+        kid = made.thumbprint()
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        return made, kid, nonce + self._cipher.encrypt(nonce, made.as_der(private=True), kid.encode())
+
+    def _open(self, key: SigningKey) -> RSAKey | ECKey:
+        if key.kid not in self._opened:
+            nonce, sealed = key.sealed[:_NONCE_BYTES], key.sealed[_NONCE_BYTES:]
+            try:
+                private = self._cipher.decrypt(nonce, sealed, key.kid.encode())
+            except (InvalidTag, ValueError):
+                raise ConfigurationError(
+                    f"the signing key {key.kid} cannot be opened: hmac.key is not the one that it was made with"
+                ) from None
+            kind = RSAKey if key.algorithm is Algorithm.RS256 else ECKey
+            self._opened[key.kid] = kind.import_key(private)
+        return self._opened[key.kid]
+
+
+def signing(keys: Sequence[SigningKey], now: datetime) -> SigningKey | None:
+    """Which of the published keys signs now: of those that may, one without an end first, then the newest."""
+    may = [key for key in keys if key.signs_from <= now]
+    return max(may, key=lambda key: (key.retires_at is None, key.signs_from, key.created_at), default=None)
+
+
+def _published(connection: Connection, now: datetime) -> list[SigningKey]:
+    alive = or_(signing_keys.c.retires_at.is_(None), signing_keys.c.retires_at > now)
+    query = (
+        select(signing_keys).where(alive).order_by(signing_keys.c.signs_from.desc(), signing_keys.c.created_at.desc())
+    )
+    return [
+        SigningKey(
+            kid=row.kid,
+            algorithm=Algorithm(row.algorithm),
+            public_jwk=json.loads(row.public_jwk),
+            created_at=row.created_at,
+            signs_from=row.signs_from,
+            retires_at=row.retires_at,
+            sealed=row.sealed_private,
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def _end(connection: Connection, key: SigningKey, now: datetime, end: datetime) -> None:
+    mine = signing_keys.c.kid == key.kid
+    if key.signs_from > now:  # it has signed nothing
+        connection.execute(delete(signing_keys).where(mine))
+    elif key.retires_at is None or end < key.retires_at:
+        connection.execute(update(signing_keys).where(mine).values(retires_at=end))

@@ -1,0 +1,250 @@
+"""The audit log in the database: append-only by triggers, sealed by one at a time, and any change of it is found."""
+
+import contextlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, delete, insert, select, text, update
+from sqlalchemy.exc import DBAPIError
+from unit.identity.running import START, Clock
+
+from sshaft_identity import audit_chain
+from sshaft_identity.audit import record
+from sshaft_identity.audit_chain import ChainBrokenError, Head, verify
+from sshaft_identity.store import Store
+from sshaft_identity.tables import audit_events
+
+EVENTS = 8
+
+
+def note(store: Store, clock: Clock, count: int = EVENTS, **facts: Any) -> None:
+    with store.database.write() as connection:
+        for number in range(count):
+            record(connection, "challenge.opened", clock.advance(1), user=f"user{number}", app="Wíki\x1b\x7f", **facts)
+
+
+def head(store: Store, noted: Head | None = None, batch: int = 3) -> Head:
+    return list(verify(store.database, noted, batch))[-1]
+
+
+@pytest.fixture
+def sealed(store: Store, clock: Clock) -> Store:
+    note(store, clock)
+    assert audit_chain.seal(store.database) == {"challenge.opened": EVENTS}
+    return store
+
+
+@pytest.fixture
+def unguarded(sealed: Store) -> Store:
+    """As somebody sees it who may do anything in the database."""
+    with sealed.database.write() as connection:
+        if connection.dialect.name == "sqlite":
+            for name in ("delete", "replace", "update"):
+                connection.execute(text(f"DROP TRIGGER audit_events_no_{name}"))
+        else:
+            connection.execute(text("ALTER TABLE audit_events DISABLE TRIGGER USER"))
+    return sealed
+
+
+# --- append-only
+
+
+REFUSED = [
+    delete(audit_events),
+    delete(audit_events).where(audit_events.c.seq == EVENTS),
+    *[update(audit_events).values({name: None}) for name in ("seq", "hash", "user_name")],
+    *[update(audit_events).values({name: "x"}) for name in ("hash", "user_name", "facts", "event")],
+    update(audit_events).values(at=START),
+    update(audit_events).values(id=audit_events.c.id + 100),
+    update(audit_events).values(seq=audit_events.c.seq + 100),
+]
+
+
+@pytest.mark.parametrize("statement", REFUSED, ids=str)
+def test_the_database_itself_refuses_to_change_a_sealed_event(sealed: Store, statement: Any) -> None:
+    with pytest.raises(DBAPIError, match="append-only"), sealed.database.write() as connection:
+        connection.execute(statement)
+    assert head(sealed).seq == EVENTS
+
+
+@pytest.mark.parametrize(
+    "values", [{"facts": "{}"}, {"seq": 1}, {"hash": "0" * 64}, {"seq": 1, "hash": "0" * 64, "event": "x"}], ids=str
+)
+def test_an_event_that_is_not_sealed_yet_may_only_be_sealed(store: Store, clock: Clock, values: dict[str, Any]) -> None:
+    note(store, clock, 1)
+    with pytest.raises(DBAPIError, match="append-only"), store.database.write() as connection:
+        connection.execute(update(audit_events).values(values))
+    with pytest.raises(DBAPIError, match="append-only"), store.database.write() as connection:
+        connection.execute(delete(audit_events))
+    audit_chain.seal(store.database)
+    assert head(store).seq == 1
+
+
+def test_no_event_is_replaced_or_emptied_in_one_go(sealed: Store) -> None:
+    with sealed.database.read() as connection:
+        row = dict(connection.execute(select(audit_events).limit(1)).mappings().one())
+        sqlite = connection.dialect.name == "sqlite"
+    replace = insert(audit_events).prefix_with("OR REPLACE").values(row | {"facts": "{}"})
+    with pytest.raises(DBAPIError, match="append-only"), sealed.database.write() as connection:
+        connection.execute(replace if sqlite else text("TRUNCATE audit_events"))
+    assert head(sealed).seq == EVENTS
+
+
+# --- sealing
+
+
+def test_an_event_is_recorded_with_its_transaction_or_not_at_all(store: Store, clock: Clock) -> None:
+    with contextlib.suppress(ZeroDivisionError), store.database.write() as connection:
+        record(connection, "challenge.opened", clock(), user="alice")
+        _ = 1 // 0
+    assert not audit_chain.seal(store.database)
+
+
+def test_sealing_goes_on_where_it_was_and_takes_no_more_than_it_is_told(store: Store, clock: Clock) -> None:
+    note(store, clock, 5)
+    counts = [audit_chain.seal(store.database, 2).total() for _ in range(4)]
+    assert counts == [2, 2, 1, 0]
+    note(store, clock, 1)
+    audit_chain.seal(store.database)
+    assert head(store).seq == 6
+
+
+def test_the_chain_does_not_depend_on_how_it_is_sealed_or_walked(store: Store, clock: Clock) -> None:
+    note(store, clock, 7)
+    while audit_chain.seal(store.database, 3):
+        pass
+    assert len({head(store, batch=size) for size in (1, 2, 7, 8)}) == 1
+
+
+def test_events_of_many_writers_are_sealed_once_each_by_many_sealers(store: Store) -> None:
+    writers, each = 4, 10
+
+    def write(number: int) -> int:
+        clock = Clock()
+        for _ in range(each):
+            note(store, clock, 1, writer=number)
+        return 0
+
+    def keep_sealing(_: int) -> int:
+        total = 0
+        for _ in range(20):
+            total += audit_chain.seal(store.database, 5).total()
+        return total
+
+    with ThreadPoolExecutor(8) as pool:
+        writing = pool.map(write, range(writers))
+        total = sum(pool.map(keep_sealing, range(4)))
+        list(writing)
+    while done := audit_chain.seal(store.database).total():
+        total += done
+    assert total == writers * each
+    assert head(store).seq == writers * each
+    with store.database.read() as connection:
+        assert audit_chain.count_unsealed(connection) == 0
+
+
+# --- what is found
+
+
+def rows(connection: Connection) -> list[dict[str, Any]]:
+    return [dict(row) for row in connection.execute(select(audit_events).order_by(audit_events.c.id)).mappings()]
+
+
+@contextlib.contextmanager
+def tampered(store: Store, after: list[dict[str, Any]]) -> Iterator[None]:
+    with store.database.write() as connection:
+        before = rows(connection)
+        connection.execute(delete(audit_events))
+        connection.execute(insert(audit_events), after)
+    yield
+    with store.database.write() as connection:
+        connection.execute(delete(audit_events))
+        connection.execute(insert(audit_events), before)
+
+
+PLACES = st.integers(0, EVENTS - 1)
+CHANGES: dict[str, st.SearchStrategy[Any]] = {
+    "at": st.datetimes(timezones=st.just(START.tzinfo), min_value=START.replace(tzinfo=None)),  # type: ignore[arg-type]
+    "event": st.text("abc.", max_size=20),
+    "user_name": st.none() | st.text('abc" ,:', max_size=20),
+    "facts": st.sampled_from(
+        ['{"app":"x"}', "{}", "[]", "null", "", "not json", '{"app": "W\\u00edki\\u001b\\u007f"}']
+    ),
+    "hash": st.text("0123456789abcdef", min_size=64, max_size=64),
+    "seq": st.integers(-5, EVENTS + 5),
+}
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@given(st.data())
+def test_any_change_deletion_swap_or_insertion_is_found(unguarded: Store, data: st.DataObject) -> None:
+    noted = head(unguarded)
+    with unguarded.database.read() as connection:
+        before = rows(connection)
+    after = [dict(row) for row in before]
+    match data.draw(st.sampled_from(["change", "delete", "swap", "insert"])):
+        case "change":
+            place, column = data.draw(PLACES), data.draw(st.sampled_from(sorted(CHANGES)))
+            after[place][column] = data.draw(CHANGES[column])
+        case "delete":
+            del after[data.draw(PLACES)]
+        case "swap":
+            one, other = data.draw(PLACES), data.draw(PLACES)
+            for column in data.draw(st.sampled_from([("seq",), ("seq", "hash"), ("facts", "user_name", "at")])):
+                after[one][column], after[other][column] = after[other][column], after[one][column]
+        case _:
+            place = data.draw(PLACES)
+            for row in after[place:]:
+                row["seq"] += 1
+            after.append(before[place] | {"id": 1000, "user_name": "mallory"})
+    seqs = [row["seq"] for row in after]
+    if after == before or len(set(seqs)) < len(seqs):  # the second the database refuses itself
+        return
+    with tampered(unguarded, after), pytest.raises(ChainBrokenError):
+        head(unguarded, noted)
+    assert head(unguarded, noted) == noted
+
+
+def test_the_first_broken_place_is_named(unguarded: Store) -> None:
+    with unguarded.database.write() as connection:
+        connection.execute(update(audit_events).where(audit_events.c.seq.in_([3, 6])).values(user_name="mallory"))
+    with pytest.raises(ChainBrokenError, match=r"^event 3 \(2026-11-22T12:00:03\.000000Z\)"):
+        head(unguarded)
+
+
+def test_without_a_noted_head_a_cut_off_end_looks_whole_and_with_one_it_is_found(unguarded: Store) -> None:
+    noted = head(unguarded)
+    with unguarded.database.write() as connection:
+        connection.execute(delete(audit_events).where(audit_events.c.seq > 5))
+    assert head(unguarded).seq == 5
+    with pytest.raises(ChainBrokenError, match=f"event {EVENTS} was noted, the last one here is 5"):
+        head(unguarded, noted)
+
+
+def test_a_chain_that_was_hashed_anew_is_found_by_a_noted_head(unguarded: Store) -> None:
+    noted = head(unguarded)
+    with unguarded.database.write() as connection:
+        connection.execute(update(audit_events).values(seq=None, hash=None))
+        connection.execute(update(audit_events).where(audit_events.c.user_name == "user3").values(user_name="mallory"))
+    audit_chain.seal(unguarded.database)
+    assert head(unguarded).seq == EVENTS
+    with pytest.raises(ChainBrokenError, match=f"event {EVENTS} is not the one that was noted"):
+        head(unguarded, noted)
+
+
+def test_an_earlier_head_is_still_in_a_chain_that_went_on(sealed: Store, clock: Clock) -> None:
+    noted = head(sealed)
+    note(sealed, clock)
+    audit_chain.seal(sealed.database)
+    assert head(sealed, noted).seq == 2 * EVENTS
+
+
+def test_a_hash_without_a_place_is_found(unguarded: Store) -> None:
+    with unguarded.database.write() as connection:
+        connection.execute(update(audit_events).where(audit_events.c.seq == EVENTS).values(seq=None))
+    with pytest.raises(ChainBrokenError, match="has a hash and no place"):
+        head(unguarded)

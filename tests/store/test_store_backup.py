@@ -1,0 +1,285 @@
+"""Backup and restore, over both kinds of database and from one to the other."""
+
+import gzip
+import json
+import os
+import pty
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from fakes.public_keys import ed25519, sk_ed25519
+from sqlalchemy import Column, insert, select, text
+from store.serving import command, serving, set_up
+from unit.identity.running import Clock, migrated
+
+from sshaft.public_key import parse
+from sshaft_identity import backup, copying
+from sshaft_identity.attempts import Attempt
+from sshaft_identity.challenges import Wish
+from sshaft_identity.clients import Scope
+from sshaft_identity.commands import identity
+from sshaft_identity.database import Database
+from sshaft_identity.errors import CopyError
+from sshaft_identity.store import Store
+from sshaft_identity.tables import UtcTime, metadata
+
+KEY = b"k" * 32
+MINUTES = timedelta(minutes=5)
+
+
+@contextmanager
+def quietly(_total: int) -> Iterator[object]:
+    yield lambda _rows: None
+
+
+def fill(store: Store, clock: Clock) -> None:
+    """Rows in every table, with what is awkward in them."""
+    for name in ("alice", "bob"):
+        store.enrolment.add_user(name, clock())
+    store.enrolment.add_keys(
+        "alice", [(parse(ed25519("a")), "al\u00efce \U0001f511 \\x00 'quoted\""), (parse(sk_ed25519("b")), "")], clock()
+    )
+    store.clients.add("web", [Scope.CHALLENGES], clock())
+    client = store.clients.all()[0]
+    store.clients.issue_token(client, client.scopes, clock())
+    clock.advance(0.123456)
+    opened = store.challenges.open(Wish("alice", MINUTES, client="web"), clock())
+    store.challenges.accept(Attempt("alice", opened.challenge.id, opened.code), clock())
+    with store.database.write() as connection:
+        rows = [{"name": f"u{number}", "created_at": clock()} for number in range(copying.BATCH + 1)]
+        connection.execute(insert(metadata.tables["users"]), rows)
+        for table in metadata.sorted_tables:
+            if connection.execute(select(table).limit(1)).first() is None:
+                connection.execute(insert(table).values({each.name: some(each, clock) for each in table.columns}))
+
+
+def some(column: Column[Any], clock: Clock) -> object:
+    """A value of the column's kind, for tables that have no story here."""
+    if column.foreign_keys:
+        return "alice"
+    if isinstance(column.type, UtcTime):
+        return clock()
+    return {bool: True, int: 7, bytes: b"\x00\xff", str: "some text"}[column.type.python_type]
+
+
+def content(database: Database) -> dict[str, list[tuple[object, ...]]]:
+    with database.read() as connection:
+        return {
+            table.name: sorted((tuple(row) for row in connection.execute(select(table))), key=repr)
+            for table in metadata.sorted_tables
+        }
+
+
+@pytest.fixture
+def file(store: Store, clock: Clock, tmp_path: Path) -> Path:
+    """A backup of a filled database."""
+    fill(store, clock)
+    path = tmp_path / "backup.gz"
+    backup.write(store.database, path, KEY, clock(), quietly)
+    return path
+
+
+def restore(database: Database, path: Path, *, replace: bool = False) -> None:
+    backup.restore(database, backup.verified(path), quietly, replace=replace)
+
+
+def test_every_table_has_rows_in_these_tests(store: Store, clock: Clock) -> None:
+    fill(store, clock)
+    assert all(content(store.database).values())
+
+
+def test_a_backup_fills_a_database_of_either_kind(
+    store: Store, file: Path, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    before = content(store.database)
+    (tmp_path / "other").mkdir()
+    with migrated(f"sqlite:///{tmp_path / 'other' / 'identity.db'}") as on_sqlite:
+        restore(on_sqlite.database, file)
+        assert content(on_sqlite.database) == before
+    on_postgresql = request.getfixturevalue("on_postgresql")
+    restore(on_postgresql.database, file)
+    assert content(on_postgresql.database) == before
+
+
+def test_a_backup_is_for_its_owner_only_and_nothing_lies_beside_it(file: Path, tmp_path: Path) -> None:
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert not (tmp_path / "backup.gz.new").exists()
+
+
+def test_a_backup_shows_one_moment_while_others_write(store: Store, clock: Clock) -> None:
+    store.enrolment.add_user("alice", clock())
+    with store.database.snapshot() as connection:
+        before = copying.counts(connection)
+        store.enrolment.add_user("bob", clock())
+        assert copying.counts(connection) == before
+    assert store.enrolment.users() == ["alice", "bob"]
+
+
+def test_a_database_with_rows_is_replaced_only_when_that_is_said(store: Store, file: Path) -> None:
+    before = content(store.database)
+    store.enrolment.remove_user("alice")
+    after = content(store.database)
+    with pytest.raises(CopyError, match="not empty: it has rows in "):
+        restore(store.database, file)
+    assert content(store.database) == after
+    restore(store.database, file, replace=True)
+    assert content(store.database) == before
+    store.database.check()
+
+
+def test_a_file_cut_off_anywhere_is_refused(file: Path) -> None:
+    whole = file.read_bytes()
+    for length in {0, 1, 9, 10, 11, 100, *range(12, len(whole), 997), len(whole) - 9, len(whole) - 1}:
+        file.write_bytes(whole[:length])
+        with pytest.raises(CopyError, match="backup"):
+            backup.verified(file)
+
+
+def test_a_file_that_misses_whole_lines_at_its_end_is_refused(file: Path) -> None:
+    lines = gzip.decompress(file.read_bytes()).splitlines(keepends=True)
+    for kept in (1, 2, len(lines) - 1):
+        file.write_bytes(gzip.compress(b"".join(lines[:kept])))
+        with pytest.raises(CopyError, match="cut off or was altered"):
+            backup.verified(file)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [(b'"alice"', b'"malice"'), (b'"web"', b'"wed"'), (b"0001", b"0002"), (b'"users":', b'"userz":')]
+)
+def test_an_altered_file_is_refused(file: Path, old: bytes, new: bytes) -> None:
+    lines = gzip.decompress(file.read_bytes())
+    assert old in lines
+    file.write_bytes(gzip.compress(lines.replace(old, new, 1)))
+    with pytest.raises(CopyError, match="cut off or was altered"):
+        backup.verified(file)
+
+
+@pytest.mark.parametrize("lines", ["", "no json\n", "[]\n{}\n", '{"sshaft_identity_backup": 2}\n'])
+def test_what_is_no_backup_is_refused(tmp_path: Path, lines: str) -> None:
+    (tmp_path / "file").write_bytes(lines.encode())
+    with pytest.raises(CopyError, match="backup"):
+        backup.verified(tmp_path / "file")
+    (tmp_path / "file").write_bytes(gzip.compress(lines.encode()))
+    with pytest.raises(CopyError, match="backup"):
+        backup.verified(tmp_path / "file")
+
+
+def test_a_backup_of_another_revision_is_refused_and_says_which_version_takes_it(store: Store, file: Path) -> None:
+    with store.database.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(CopyError, match="of revision 0001, the database of 9999: restore it with sshaft 0"):
+        restore(store.database, file, replace=True)
+
+
+def test_a_restore_that_fails_in_its_middle_changes_nothing(store: Store, file: Path) -> None:
+    whole = backup.verified(file)
+    before = content(store.database)
+    more = backup.Backup(whole.path, whole.revision, whole.version, whole.key, whole.rows | {"users": 1})
+    with pytest.raises(CopyError, match="nothing was kept"):
+        backup.restore(store.database, more, quietly, replace=True)
+    assert content(store.database) == before
+    store.database.check()
+
+
+def test_tables_that_only_take_new_rows_are_filled_and_replaced_all_the_same(store: Store, file: Path) -> None:
+    before = content(store.database)
+    with store.database.write() as connection:
+        if store.database.is_postgresql:
+            connection.execute(text(
+                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'append only'; END $$"
+            ))  # fmt: skip
+            connection.execute(text(
+                "CREATE TRIGGER keep BEFORE DELETE OR UPDATE ON challenges FOR EACH ROW EXECUTE FUNCTION refuse()"
+            ))  # fmt: skip
+        else:
+            for what in ("DELETE", "UPDATE"):
+                refused = "BEGIN SELECT RAISE(ABORT, 'append only'); END"
+                connection.execute(text(f"CREATE TRIGGER keep{what} BEFORE {what} ON challenges {refused}"))
+    restore(store.database, file, replace=True)
+    assert content(store.database) == before
+
+
+def test_a_file_that_cannot_be_written_is_one_clear_error(store: Store, tmp_path: Path, clock: Clock) -> None:
+    with pytest.raises(CopyError, match="cannot be written: No such file or directory"):
+        backup.write(store.database, tmp_path / "no" / "file", KEY, clock(), quietly)
+
+
+def test_backup_and_restore_by_command_while_the_service_runs(url: str, tmp_path: Path) -> None:
+    secret = set_up(tmp_path / "a", url)
+    file = tmp_path / "backup.gz"
+    with serving(tmp_path / "a", secret) as service:
+        token = service.token()
+        opened = service.open(token)
+        assert "users          1" in command(tmp_path / "a", "backup", str(file))
+        command(tmp_path / "a", "user", "add", "mallory")
+        for _ in range(10):  # so often that the driver has prepared its statements
+            service.open(token, "mallory")
+        told = command(tmp_path / "a", "restore", "--replace", "--yes", str(file))
+        assert "users          1" in told
+        assert command(tmp_path / "a", "user", "list") == "alice\n"
+        for _ in range(10):
+            assert service.page_state(opened) == "pending"
+        assert service.accept(opened, token).status_code == 200
+        assert service.events("request.failed") == []
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., Result]:
+    def run(*arguments: str, stdin: str | None = None) -> Result:
+        return CliRunner().invoke(identity, ["--directory", str(tmp_path / "id"), *arguments], input=stdin)
+
+    assert run("init").exit_code == 0
+    return run
+
+
+def test_replacing_asks_before_it_drops_anything(run: Callable[..., Result], tmp_path: Path) -> None:
+    file = str(tmp_path / "file")
+    run("backup", file)
+    run("user", "add", "alice")
+    refused = run("restore", "--replace", file, stdin="n\n")
+    assert "Drop the 3 rows of the database" in refused.output  # two are of init
+    assert refused.exit_code == 1
+    assert run("user", "list").output == "alice\n"
+    assert run("restore", "--replace", file, stdin="y\n").exit_code == 0
+    assert run("user", "list").output == ""
+
+
+def test_a_restore_beside_another_key_says_what_that_means(run: Callable[..., Result], tmp_path: Path) -> None:
+    file = str(tmp_path / "file")
+    run("backup", file)
+    assert "hmac.key" not in run("restore", file).output
+    (tmp_path / "id" / "hmac.key").write_bytes(b"x" * 32)
+    assert "hmac.key is not that of the backup" in run("restore", file).output
+
+
+def test_progress_is_shown_where_there_is_a_terminal_and_counts_go_to_stdout(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    run("user", "add", "alice")
+    line = [sys.executable, "-m", "sshaft", "identity", "--directory", str(tmp_path / "id"), "backup", "file"]
+    reader, terminal = pty.openpty()
+    done = subprocess.run(line, stdout=subprocess.PIPE, stderr=terminal, cwd=tmp_path, check=True, timeout=60)
+    os.close(terminal)
+    shown = os.read(reader, 10_000)
+    os.close(reader)
+    assert b"backup" in shown
+    assert b"100%" in shown
+    assert b"users          1\n" in done.stdout
+
+
+def test_a_backup_holds_neither_secrets_nor_keys_of_the_service(url: str, tmp_path: Path) -> None:
+    secret = set_up(tmp_path / "a", url)
+    command(tmp_path / "a", "backup", str(tmp_path / "file"))
+    lines = gzip.decompress((tmp_path / "file").read_bytes())
+    key = (tmp_path / "a" / "hmac.key").read_bytes()
+    assert secret.encode() not in lines
+    assert key.hex().encode() not in lines
+    assert json.loads(lines.splitlines()[0])["key"] == backup.key_name(key)

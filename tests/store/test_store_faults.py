@@ -1,0 +1,134 @@
+"""A database that is locked, full or away: the service says so calmly, loses nothing and recovers by itself."""
+
+import resource
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+from store.serving import Serving, command, serving, set_up
+from unit.identity.running import Clock
+
+from sshaft_identity import database
+from sshaft_identity.database import reason
+from sshaft_identity.store import Store
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return tmp_path / "id"
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """As by a program that forgot its transaction."""
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    yield
+    other.execute("ROLLBACK")
+    other.close()
+
+
+def assert_unavailable(service: Serving, token: str) -> None:
+    answer = service.post("/api/v1/challenges", {"user": "alice"}, token)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (503, "application/problem+json")
+    assert (answer.json()["error"], answer.headers["Retry-After"]) == ("unavailable", "1")
+
+
+def test_a_database_locked_for_longer_than_writers_wait_is_503_and_nothing_is_lost(directory: Path) -> None:
+    file = directory / "identity.db"
+    secret = set_up(directory, f"sqlite:///{file}")
+    with serving(directory, secret) as service:
+        token = service.token()
+        opened = service.open(token)
+        with locked(file):
+            assert_unavailable(service, token)
+            assert service.page_state(opened) == "pending"  # reading goes on
+            assert service.health().status_code == 200
+        assert service.accept(opened, token).status_code == 200
+        assert service.events("database.unavailable")[0]["reason"] == "database is locked"
+
+
+def test_a_full_disk_is_503_and_the_service_recovers_when_there_is_room(directory: Path) -> None:
+    file = directory / "identity.db"
+    secret = set_up(directory, f"sqlite:///{file}")
+    with serving(directory, secret) as service:
+        token = service.token()
+        opened = service.open(token)
+        pid = service.process.pid
+        _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        log_size = service.log.stat().st_size
+        # No file of the process can grow beyond this, and the database and its log are larger already.
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (log_size + 3000, hard))
+        assert_unavailable(service, token)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
+        assert service.accept(opened, token).status_code == 200
+        assert service.open(token)["state"] == "pending"
+
+
+def test_a_full_database_keeps_what_it_has(on_sqlite: Store, clock: Clock) -> None:
+    on_sqlite.enrolment.add_user("alice", clock())
+    with on_sqlite.database.read() as connection:
+        connection.execute(text("PRAGMA max_page_count = 1"))  # of this connection, the pool's only one
+    added = ["alice"]
+
+    def add_many() -> None:
+        for number in range(10_000):
+            on_sqlite.enrolment.add_user(f"user{number:05}", clock())
+            added.append(f"user{number:05}")
+
+    with pytest.raises(OperationalError) as caught:
+        add_many()
+    assert reason(caught.value) == "database or disk is full"
+    assert on_sqlite.enrolment.users() == added
+    with on_sqlite.database.read() as connection:
+        connection.execute(text("PRAGMA max_page_count = 1000000"))
+    on_sqlite.enrolment.add_user("zoe", clock())
+    assert on_sqlite.enrolment.users()[-1] == "zoe"
+
+
+def test_a_command_on_a_locked_database_ends_with_one_line(directory: Path) -> None:
+    command(directory, "init")
+    with locked(directory / "identity.db"), pytest.raises(AssertionError) as caught:
+        command(directory, "user", "add", "alice")
+    assert "sshaft: the database failed: database is locked\n" in str(caught.value)
+    command(directory, "user", "add", "alice")
+
+
+def test_a_lock_that_is_held_too_long_on_postgresql_is_told_and_nothing_is_lost(
+    on_postgresql: Store, clock: Clock
+) -> None:
+    on_postgresql.enrolment.add_user("alice", clock())
+    with on_postgresql.database.write() as connection:
+        connection.execute(text("DELETE FROM users"))
+        failures: list[str] = []
+
+        def remove() -> None:
+            try:
+                on_postgresql.enrolment.remove_user("alice")
+            except database.UNAVAILABLE as error:
+                failures.append(reason(error))
+
+        other = threading.Thread(target=remove)
+        other.start()
+        other.join()
+        connection.rollback()
+    assert failures == ["canceling statement due to lock timeout"]
+    assert on_postgresql.enrolment.users() == ["alice"]
+
+
+def test_a_pool_that_is_used_up_is_unavailable_too(on_postgresql: Store) -> None:
+    pool = on_postgresql.database.engine.pool
+    held = [pool.connect() for _ in range(40)]
+    try:
+        with pytest.raises(database.UNAVAILABLE) as caught:
+            on_postgresql.database.ping()
+        assert reason(caught.value) == "TimeoutError"  # type: ignore[arg-type]
+    finally:
+        for each in held:
+            each.close()
+    on_postgresql.database.ping()

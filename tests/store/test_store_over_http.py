@@ -1,0 +1,13 @@
+"""The API's own tests once more, on PostgreSQL."""
+
+import pytest
+from unit.identity.test_identity_challenge_api import *  # noqa: F403 - every test of it
+from unit.identity.test_identity_contract import *  # noqa: F403
+from unit.identity.test_identity_token_endpoint import *  # noqa: F403
+
+from sshaft_identity.store import Store
+
+
+@pytest.fixture
+def store(on_postgresql: Store) -> Store:
+    return on_postgresql

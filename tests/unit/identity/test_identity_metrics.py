@@ -1,0 +1,236 @@
+"""What Prometheus gets of the identity service: numbers, and no word of a person or a path."""
+
+import json
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from fakes.public_keys import ed25519
+from prometheus_client.parser import text_string_to_metric_families as parse
+from unit.identity.running import SETTINGS, Service, Socket
+
+from sshaft_identity import audit_chain
+from sshaft_identity.app import create_app
+from sshaft_identity.audit import record
+from sshaft_identity.clients import Scope
+from sshaft_identity.metrics import Metrics
+
+TOKEN = "scrape-0123456789abcdef"
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+
+
+@pytest.fixture
+def metrics(service: Service, listening: tuple[Socket, str]) -> Metrics:
+    """The service answers /metrics on its own port."""
+    metrics = Metrics(service.store, service.clock)
+    listening[0].app = create_app(service.store, SETTINGS, service.clock, metrics, TOKEN)
+    return metrics
+
+
+def scrape(service: Service) -> dict[tuple[str, str], float]:
+    """Values by name and labels, these as they stand in the text."""
+    answer = service.call("GET", "/metrics", headers=BEARER)
+    assert answer.status_code == 200
+    return values(answer.text)
+
+
+def values(text: str) -> dict[tuple[str, str], float]:
+    found = {}
+    for family in parse(text):
+        for sample in family.samples:
+            labels = ",".join(f"{name}={value}" for name, value in sorted(sample.labels.items()))
+            found[sample.name, labels] = sample.value
+    return found
+
+
+def test_requests_count_under_the_template_of_their_route(service: Service, metrics: Metrics) -> None:
+    service.add_user("alice", ed25519("alice"))
+    opened = service.open()
+    service.call("GET", opened["page_url"].removeprefix("https://id.example.org") + "/state")
+    service.show(opened["id"])
+    service.call("GET", f"/api/v1/challenges/{opened['id']}/elsewhere")
+    service.call("BREW", "/challenge/x")
+    text = service.call("GET", "/metrics", headers=BEARER).text
+    for secret in (opened["id"], opened["code"], opened["page_url"].rpartition("/")[2], "alice", "elsewhere", "BREW"):
+        assert secret not in text
+    name = "sshaft_identity_http_requests_total"
+    counted = {labels: value for (each, labels), value in values(text).items() if each == name}
+    assert counted == {
+        "method=POST,route=/api/v1/challenges,status=2xx": 1,
+        "method=GET,route=/challenge/{page_token}/state,status=2xx": 1,
+        "method=GET,route=/api/v1/challenges/{id},status=2xx": 1,
+        "method=GET,route=none,status=4xx": 1,
+        "method=other,route=/challenge/{page_token},status=4xx": 1,
+    }
+    assert values(text)["sshaft_identity_http_request_seconds_count", "route=/api/v1/challenges"] == 1
+    del metrics
+
+
+def test_what_breaks_counts_as_5xx(service: Service, metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
+    def break_(*_: object) -> None:
+        raise RuntimeError
+
+    del metrics
+    monkeypatch.setattr(service.store.challenges, "listed", break_)
+    service.call("GET", "/api/v1/mfa/ssh/keys", Scope.LIST)
+    name = "sshaft_identity_http_requests_total"
+    assert scrape(service)[name, "method=GET,route=/api/v1/mfa/ssh/keys,status=5xx"] == 1
+
+
+def test_audit_events_are_counted_once_they_are_sealed(service: Service, metrics: Metrics) -> None:
+    with service.store.database.write() as connection:
+        for event in ("challenge.accepted", "challenge.accepted", "challenge.rejected"):
+            record(connection, event, service.clock(), user="alice")
+    before = scrape(service)["sshaft_identity_unsealed_audit_events", ""]
+    assert before >= 3
+    audit_chain.seal_all(service.store.database, metrics.count_events)
+    after = scrape(service)
+    assert after["sshaft_identity_events_total", "event=challenge.accepted"] == 2
+    assert after["sshaft_identity_events_total", "event=challenge.rejected"] == 1
+    assert (after["sshaft_identity_unsealed_audit_events", ""], after["sshaft_identity_audit_sequence", ""]) == (
+        0,
+        before,
+    )
+
+
+def test_pending_challenges_are_those_that_still_run(service: Service, metrics: Metrics) -> None:
+    del metrics
+    for user in ("alice", "bob"):
+        service.open(user)
+    assert scrape(service)["sshaft_identity_pending_challenges", ""] == 2
+    service.clock.advance(301)
+    assert scrape(service)["sshaft_identity_pending_challenges", ""] == 0
+
+
+def test_who_waits_is_in_progress(service: Service, metrics: Metrics) -> None:
+    del metrics
+    opened = service.open()
+    waiting = ("sshaft_identity_http_requests_in_progress", "route=/api/v1/challenges/{id}")
+    url, token = f"{service.url}/api/v1/challenges/{opened['id']}?wait=30", service.token(Scope.CHALLENGES)
+    headers = {"Authorization": f"Bearer {token}"}
+    threads = [threading.Thread(target=requests.get, args=(url,), kwargs={"headers": headers}) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    end = time.monotonic() + 20
+    while scrape(service).get(waiting) != 3:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    service.call("POST", f"/api/v1/challenges/{opened['id']}/cancel", Scope.CHALLENGES)
+    for thread in threads:
+        thread.join()
+    assert scrape(service)[waiting] == 0
+
+
+def test_a_database_that_is_away_is_a_number_and_no_error(service: Service, metrics: Metrics) -> None:
+    del metrics
+    assert scrape(service)["sshaft_identity_database_up", ""] == 1
+    path = service.store.database.engine.url.database
+    assert path
+    service.store.close()
+    Path(path).write_bytes(b"x" * 4096)
+    for suffix in ("-wal", "-shm"):
+        Path(path + suffix).unlink(missing_ok=True)
+    away = scrape(service)
+    assert away["sshaft_identity_database_up", ""] == 0
+    assert ("sshaft_identity_pending_challenges", "") not in away
+
+
+@pytest.mark.parametrize("given", [None, "", "Bearer", f"Bearer {TOKEN}x", "Bearer scrape-", f"Basic {TOKEN}", TOKEN])
+def test_on_the_main_port_metrics_need_their_token(service: Service, metrics: Metrics, given: str | None) -> None:
+    del metrics
+    answer = service.call("GET", "/metrics", headers={} if given is None else {"Authorization": given})
+    assert (answer.status_code, answer.json()["error"]) == (401, "invalid_token")
+    assert "sshaft_identity" not in answer.text
+
+
+def test_an_access_token_of_the_api_is_no_token_for_metrics(service: Service, metrics: Metrics) -> None:
+    del metrics
+    assert service.call("GET", "/metrics", Scope.LIST).status_code == 401
+
+
+def test_by_default_there_are_no_metrics(service: Service) -> None:
+    assert service.call("GET", "/metrics", headers=BEARER).status_code == 404
+
+
+# --- the service as a process
+
+
+def identity(directory: Path, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "sshaft", "identity", "--directory", str(directory), *arguments]
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    command = identity(tmp_path / "id", "init", "--listen", "127.0.0.1:0")
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    return tmp_path / "id"
+
+
+@pytest.fixture
+def served(directory: Path) -> Iterator[tuple[str, str]]:
+    """The addresses of the metrics and of the service."""
+    pipes: dict[str, Any] = {"stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(identity(directory, "serve", "--metrics-listen", "127.0.0.1:0"), **pipes) as process:
+        assert process.stderr
+        events = [json.loads(process.stderr.readline()) for _ in range(2)]
+        assert [event["event"] for event in events] == ["metrics.ready", "identity.ready"]
+        yield events[0]["address"], events[1]["address"]
+        process.terminate()
+        assert process.wait(20) == 0
+
+
+def test_a_port_of_its_own_answers_metrics_and_nothing_else(served: tuple[str, str]) -> None:
+    where, service = served
+    assert requests.get(f"{service}/healthz", timeout=10).status_code == 200
+    end = time.monotonic() + 20
+    while True:  # the event of `init` is sealed in the background
+        answer = requests.get(where, timeout=10)
+        found = values(answer.text)
+        if ("sshaft_identity_events_total", "event=signing_key.added") in found:
+            break
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    assert answer.headers["Content-Type"].startswith("text/plain")
+    assert any(name == "sshaft_identity_build_info" for name, _ in found)
+    assert found["sshaft_identity_http_requests_total", "method=GET,route=/healthz,status=2xx"] == 1
+    assert requests.get(where.removesuffix("/metrics") + "/healthz", timeout=10).status_code == 404
+    assert requests.get(f"{service}/metrics", timeout=10).status_code == 404
+    assert requests.post(where, timeout=10).status_code == 501
+
+
+def refused(directory: Path, *arguments: str) -> tuple[int, str]:
+    ended = subprocess.run(
+        identity(directory, "serve", *arguments), check=False, capture_output=True, text=True, timeout=60
+    )
+    return ended.returncode, ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("token", "reason"), [(None, "cannot be read"), ("short", "one token of 16"), ("a b" * 10, "one token of 16")]
+)
+def test_a_token_file_that_protects_nothing_is_refused(directory: Path, token: str | None, reason: str) -> None:
+    file = directory / "token"
+    if token is not None:
+        file.write_text(token)
+    settings = json.loads((directory / "identity.json").read_text()) | {"metrics_token_file": str(file)}
+    (directory / "identity.json").write_text(json.dumps(settings))
+    status, said = refused(directory)
+    assert status == 78
+    assert re.fullmatch(rf"sshaft: {re.escape(str(file))} .*{reason}.*\n", said)
+
+
+def test_without_the_library_there_is_one_line_that_says_what_to_install(directory: Path) -> None:
+    program = "import sys; sys.modules['prometheus_client'] = None; from sshaft.__main__ import main; sys.exit(main())"
+    command = identity(directory, "serve", "--metrics-listen", "127.0.0.1:0")
+    ended = subprocess.run(
+        [sys.executable, "-c", program, *command[3:]], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 78
+    assert ended.stderr == "sshaft: metrics need prometheus-client: pip install 'sshaft[metrics]'\n"

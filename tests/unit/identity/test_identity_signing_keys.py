@@ -1,0 +1,155 @@
+"""Signing keys from outside: the published set, the signed result of a challenge, and the operator's commands."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from fakes.public_keys import ed25519, sk_ed25519
+from joserfc import jwt
+from joserfc.jwk import KeySet
+from unit.identity.running import START, Service
+
+from sshaft_identity.challenge import Approval, Binding, Challenge, Context
+from sshaft_identity.clients import Scope
+from sshaft_identity.commands import identity
+from sshaft_identity.errors import EnrolmentError
+from sshaft_identity.results import claims_of
+from sshaft_identity.signing_keys import Algorithm
+
+PASSED = Challenge(
+    id="c1",
+    user="alice",
+    client="web",
+    context=Context(),
+    created_at=START,
+    expires_at=START + timedelta(minutes=5),
+    approval=Approval(START + timedelta(seconds=20), "SHA256:x", "sk-ssh-ed25519@openssh.com", "192.0.2.7"),
+)
+
+
+def test_a_result_says_who_passed_for_whom_when_and_how() -> None:
+    now = START + timedelta(seconds=30)
+    claims = claims_of(PASSED, "https://id.example.org", now)
+    jti = claims.pop("jti")
+    assert len(jti) >= 22
+    assert claims == {
+        "iss": "https://id.example.org",
+        "aud": "web",
+        "sub": "alice",
+        "iat": int(now.timestamp()),
+        "exp": int(now.timestamp()) + 300,
+        "auth_time": int(START.timestamp()) + 20,
+        "amr": ["hwk", "pop", "user"],
+        "acr": "urn:sshaft:acr:code",
+        "challenge": "c1",
+    }
+    assert claims_of(PASSED, "https://id.example.org", now)["jti"] != jti
+
+
+def test_a_result_without_a_binding_claims_no_acr() -> None:
+    assert "acr" not in claims_of(replace(PASSED, binding=Binding.NONE), "https://id.example.org", START)
+
+
+@pytest.mark.parametrize("missing", ["approval", "user", "client"])
+def test_there_is_no_result_of_what_nobody_passed_or_asked_for(missing: str) -> None:
+    changes: dict[str, Any] = {missing: None}
+    with pytest.raises(ValueError, match="a result is of a challenge"):
+        claims_of(replace(PASSED, **changes), "https://id.example.org", START)
+
+
+def consume(service: Service) -> dict[str, Any]:
+    [fingerprint] = service.add_user("alice", sk_ed25519("alice"))
+    opened = service.open()
+    assert service.accept(code=opened["code"], fingerprint=fingerprint).status_code == 200
+    answer = service.call("POST", f"/api/v1/challenges/{opened['id']}/consume", Scope.CHALLENGES)
+    assert answer.status_code == 200
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+def test_consume_hands_out_a_result_that_the_published_set_verifies(service: Service) -> None:
+    service.store.signing_keys.rotate(service.clock(), algorithm=Algorithm.ES256)
+    consumed = consume(service)
+    published = service.call("GET", "/.well-known/jwks.json")
+    token = jwt.decode(consumed["result"], KeySet.import_key_set(published.json()), algorithms=["ES256"])
+    assert token.header["typ"] == "challenge-result+jwt"
+    assert (token.claims["iss"], token.claims["aud"]) == ("https://id.example.org", "test")
+    assert (token.claims["sub"], token.claims["challenge"]) == ("alice", consumed["id"])
+    assert token.claims["amr"] == consumed["amr"]
+    assert consumed["result"] not in service.log.getvalue()
+
+
+def test_without_a_signing_key_there_is_no_result(service: Service) -> None:
+    assert "result" not in consume(service)
+
+
+def test_the_published_set_may_be_kept_for_an_hour(service: Service) -> None:
+    answer = service.call("GET", "/.well-known/jwks.json")
+    assert (answer.json(), answer.headers["Cache-Control"]) == ({"keys": []}, "public, max-age=3600")
+
+
+def test_a_result_reaches_nobody_else(service: Service) -> None:
+    service.store.signing_keys.rotate(service.clock(), algorithm=Algorithm.ES256)
+    consumed = consume(service)
+    assert "result" not in service.show(consumed["id"])
+    again = service.call("POST", f"/api/v1/challenges/{consumed['id']}/consume", Scope.CHALLENGES)
+    assert again.status_code == 409
+    assert "result" not in again.json()
+
+
+# --- the commands
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(identity, ["--directory", str(tmp_path / "id"), *arguments])
+
+    assert run("init").exit_code == 0
+    return run
+
+
+def test_init_makes_the_first_signing_key_and_keeps_it(run: Run) -> None:
+    first = run("signing-key", "list").stdout
+    assert re.fullmatch(r"[\w-]{43} RS256 signs\n", first)
+    run("init")
+    assert run("signing-key", "list").stdout == first
+
+
+def test_a_rotation_says_when_the_new_key_signs_and_how_long_the_old_one_stays(run: Run) -> None:
+    made = run("signing-key", "rotate", "--algorithm", "ES256")
+    assert re.fullmatch(r"[\w-]{43} ES256 signs from 20\S+Z\n", made.stdout)
+    new, old = run("signing-key", "list").stdout.splitlines()
+    assert new + "\n" == made.stdout
+    assert re.fullmatch(r"[\w-]{43} RS256 signs, published until 20\S+Z", old)
+    again = run("signing-key", "rotate")
+    assert isinstance(again.exception, EnrolmentError)
+    assert "--now" in str(again.exception)
+
+
+def test_in_an_emergency_a_key_signs_at_once_and_the_old_one_is_retired(run: Run) -> None:
+    old = run("signing-key", "list").stdout.split()[0]
+    assert isinstance(run("signing-key", "retire", old).exception, EnrolmentError)
+    assert run("signing-key", "rotate", "--now").stdout.endswith(" RS256 signs\n")
+    assert run("signing-key", "retire", old).exit_code == 0
+    [only] = json.loads(run("signing-key", "list", "--json").stdout)
+    assert only["kid"] != old
+    assert (only["signs"], only["retires_at"]) == (True, None)
+
+
+def test_a_software_key_is_said_to_be_one(service: Service) -> None:
+    service.store.signing_keys.rotate(service.clock(), algorithm=Algorithm.ES256)
+    [fingerprint] = service.add_user("bob", ed25519("bob"))
+    opened = service.open("bob")
+    service.accept("bob", code=opened["code"], fingerprint=fingerprint)
+    answer = service.call("POST", f"/api/v1/challenges/{opened['id']}/consume", Scope.CHALLENGES).json()
+    published = KeySet.import_key_set(service.call("GET", "/.well-known/jwks.json").json())
+    assert jwt.decode(answer["result"], published, algorithms=["ES256"]).claims["amr"] == ["swk", "pop"]

@@ -1,0 +1,99 @@
+"""The Grafana dashboard (docs/grafana/sshaft.json): a shape that Grafana takes, and only metrics that there are."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes.identity_server import IdentityServer
+from prometheus_client.parser import text_string_to_metric_families as parse
+from unit.identity.running import Clock, new_store
+
+from sshaft import config, metrics
+from sshaft_agent import sockets
+from sshaft_agent.metrics import registry_of
+from sshaft_agent.server import Server
+from sshaft_identity import audit_chain
+from sshaft_identity.clients import Scope
+from sshaft_identity.metrics import Metrics
+
+FILE = Path(__file__).resolve().parent.parent.parent / "docs" / "grafana" / "sshaft.json"
+DASHBOARD: dict[str, Any] = json.loads(FILE.read_text())
+PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+EXPRESSIONS = [target["expr"] for panel in PANELS for target in panel["targets"]]
+
+
+@pytest.fixture
+def samples(tmp_path: Path, identity: IdentityServer) -> Iterator[dict[str, set[str]]]:
+    """Every sample of a scrape of both programs, with its labels."""
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(identity.config()))
+    path.chmod(0o600)
+    assert config.load(path)
+    account = sockets.account(None)
+    agent = registry_of(Server(path, tmp_path / "run", account, account))
+    clock = Clock()
+    with new_store(tmp_path) as store:
+        service = Metrics(store, clock)
+        store.clients.add("web", [Scope.CHALLENGES], clock())
+        audit_chain.seal_all(store.database, service.count_events)
+        service.began("/healthz")
+        service.ended("/healthz", "GET", 200, 0.1)
+        found: dict[str, set[str]] = {}
+        for registry in (agent, service.registry):
+            for family in parse(metrics.scrape(registry, "")[0].decode()):
+                for sample in family.samples:
+                    found.setdefault(sample.name, set()).update(sample.labels)
+        yield found
+
+
+def test_every_metric_and_label_of_the_dashboard_is_in_a_real_scrape(samples: dict[str, set[str]]) -> None:
+    for expression in EXPRESSIONS:
+        names = re.findall(r"sshaft_\w+", expression)
+        assert names, expression
+        labels = {label for name in names for label in samples[name]}
+        for grouping in re.findall(r"by \(([^)]*)\)", expression):
+            assert set(re.split(r",\s*", grouping)) <= labels, expression
+        assert set(re.findall(r"[{,](\w+)=~?\"", expression)) <= labels, expression
+
+
+def test_every_metric_of_ours_is_on_the_dashboard(samples: dict[str, set[str]]) -> None:
+    families = {re.sub(r"_(bucket|count|sum|created)$", "", name) for name in samples if name.startswith("sshaft_")}
+    shown = {re.sub(r"_bucket$", "", name) for each in EXPRESSIONS for name in re.findall(r"sshaft_\w+", each)}
+    assert {name.removesuffix("_total") for name in families} == {name.removesuffix("_total") for name in shown}
+
+
+def test_counters_are_shown_as_rates_and_legends_name_what_is_grouped_by() -> None:
+    for panel in PANELS:
+        for target in panel["targets"]:
+            if "_total" in target["expr"] or "_bucket" in target["expr"]:
+                assert "rate(" in target["expr"]
+                assert "[$__rate_interval]" in target["expr"]
+            for label in re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]):
+                assert label in re.findall(r"by \(([^)]*)\)", target["expr"])[0]
+
+
+def test_it_has_the_shape_that_grafana_imports() -> None:
+    assert {"uid", "title", "schemaVersion", "panels", "templating", "time"} <= set(DASHBOARD)
+    assert "id" not in DASHBOARD, "the id is the importing Grafana's own"
+    [source] = DASHBOARD["templating"]["list"]
+    assert (source["type"], source["query"]) == ("datasource", "prometheus")
+    ids = [panel["id"] for panel in DASHBOARD["panels"]]
+    assert len(set(ids)) == len(ids)
+    for panel in PANELS:
+        assert panel["type"] in ("stat", "timeseries")
+        assert panel["datasource"]["uid"] == "${" + source["name"] + "}"
+        assert all(target["datasource"] == panel["datasource"] for target in panel["targets"])
+        assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
+
+
+def test_no_panel_lies_over_another() -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in DASHBOARD["panels"]:
+        at = panel["gridPos"]
+        cells = {(at["x"] + x, at["y"] + y) for x in range(at["w"]) for y in range(at["h"])}
+        assert at["x"] + at["w"] <= 24
+        assert not cells & taken, panel["title"]
+        taken |= cells
