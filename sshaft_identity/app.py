@@ -18,19 +18,25 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sshaft.log import get_logger
 from sshaft_identity import (
+    account_pages,
     challenge_api,
     enrolment_api,
     enrolment_page,
     health,
     mfa_api,
     openapi,
+    openid_sign_in,
     pages,
+    sign_in,
     token_endpoint,
 )
+from sshaft_identity.account import NobodyError, answer_nobody
+from sshaft_identity.account_parts import account_parts
 from sshaft_identity.app_state import AppState, Clock, utc_now
 from sshaft_identity.challenge_version import read_versions
 from sshaft_identity.changes import Changes
 from sshaft_identity.database import UNAVAILABLE, reason
+from sshaft_identity.html import PageError, answer_page_error
 from sshaft_identity.metrics import Measured, Metrics
 from sshaft_identity.metrics import route as metrics_route
 from sshaft_identity.problem import ProblemError, answer_http_exception, answer_problem, problem
@@ -53,7 +59,25 @@ ROUTES = [
     Route("/enrol/{page_token}", enrolment_page.page, methods=["GET"]),
     Route("/enrol/{page_token}", enrolment_page.decide, methods=["POST"]),
     Route("/challenge/{page_token}", pages.page, methods=["GET"]),
+    Route("/challenge/{page_token}", pages.type_code, methods=["POST"]),
     Route("/challenge/{page_token}/state", pages.page_state, methods=["GET"]),
+    Route("/challenge/{page_token}/events", pages.page_events, methods=["GET"]),
+    Route("/", sign_in.sign_in, methods=["GET"]),
+    Route("/account", sign_in.sign_in, methods=["GET"]),
+    Route("/sign-in/ssh", sign_in.page, methods=["GET"]),
+    Route("/sign-in/ssh", sign_in.begin, methods=["POST"]),
+    Route("/sign-in/ssh/state", sign_in.page_state, methods=["GET"]),
+    Route("/sign-in/ssh/events", sign_in.page_events, methods=["GET"]),
+    Route("/sign-in/oidc", openid_sign_in.begin, methods=["GET"]),
+    Route("/sign-in/oidc/callback", openid_sign_in.come_back, methods=["GET"]),
+    Route("/account/keys", account_pages.keys, methods=["GET"]),
+    Route("/account/keys/rename", account_pages.rename, methods=["POST"]),
+    Route("/account/keys/remove", account_pages.ask_to_remove, methods=["GET"]),
+    Route("/account/keys/remove", account_pages.remove, methods=["POST"]),
+    Route("/account/keys/enrol", account_pages.enrol, methods=["POST"]),
+    Route("/account/activity", account_pages.activity, methods=["GET"]),
+    Route("/account/sign-out", account_pages.sign_out, methods=["POST"]),
+    Route("/account/sign-out-everywhere", account_pages.sign_out_everywhere, methods=["POST"]),
     Route("/.well-known/jwks.json", health.jwks, methods=["GET"]),
     Route("/openapi.json", openapi.openapi, methods=["GET"]),
     Route("/healthz", health.healthz, methods=["GET"]),
@@ -82,11 +106,17 @@ def create_app(
     app = Starlette(
         routes=routes,
         middleware=middleware,
-        exception_handlers={ProblemError: answer_problem, HTTPException: answer_http_exception},
+        exception_handlers={
+            ProblemError: answer_problem,
+            HTTPException: answer_http_exception,
+            PageError: answer_page_error,
+            NobodyError: answer_nobody,
+        },
     )
     app.router.redirect_slashes = False  # it would answer with an address made from the Host header
+    changes = Changes(partial(read_versions, store.database), clock)
     app.state.sshaft = AppState(
-        store, settings, clock, Changes(partial(read_versions, store.database), clock), list(roots)
+        store, settings, clock, changes, roots=list(roots), **account_parts(store, settings, clock)
     )
     return app
 

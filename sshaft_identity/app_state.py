@@ -5,14 +5,30 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import cast
 
+from anyio import CapacityLimiter
 from cryptography import x509
 from starlette.requests import Request
 
+from sshaft_identity.activity import Activity
 from sshaft_identity.changes import Changes
+from sshaft_identity.openid import RelyingParty
+from sshaft_identity.openid_users import OpenIdUsers
+from sshaft_identity.own_keys import OwnKeys
+from sshaft_identity.sessions import Sessions
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
+from sshaft_identity.throttle import Throttle
 
 Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenId:
+    """The organisation's provider. `limiter`: how many threads may wait for it."""
+
+    party: RelyingParty
+    users: OpenIdUsers
+    limiter: CapacityLimiter
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +37,13 @@ class AppState:
     settings: Settings
     clock: Clock
     changes: Changes
+    sessions: Sessions
+    own_keys: OwnKeys
+    activity: Activity
+    throttle: Throttle
+    openid: OpenId | None
+    enrol: Callable[[str, datetime], str] | None = None
+    """Opens an enrolment for a user who is signed in; the address of its page. None: "my keys" offers no such thing."""
     roots: list[x509.Certificate] = field(default_factory=list)
     """The makers of security keys whose attestations count."""
 

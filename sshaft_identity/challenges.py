@@ -3,6 +3,7 @@
 """
 
 import secrets
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from sshaft.errors import InvalidKeyError
 from sshaft.log import get_logger
-from sshaft.public_key import MAX_TEXT, PublicKey, parse
+from sshaft.public_key import PublicKey, parse
 from sshaft_identity.app_state import AppState, rfc3339, state_of
 from sshaft_identity.changes import POLL_SECONDS
 from sshaft_identity.clients import Scope
@@ -34,7 +34,7 @@ class InviteRequest(Message):
 
 class PresentRequest(Message):
     code: Code
-    authorized_key: Annotated[str, Field(max_length=MAX_TEXT)]
+    authorized_key: str
     fingerprint: Fingerprint
     client_ip: Line | None = None
 

@@ -3,7 +3,6 @@
 Its address is the invitation: whoever has it may confirm, so nothing else proves who posts. It works without script.
 """
 
-import secrets
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import Response
 from starlette.types import Message
 
 from sshaft import public_key
@@ -23,10 +22,10 @@ from sshaft.text import printable
 from sshaft_identity import attestation, sshsig
 from sshaft_identity.app_state import AppState, state_of
 from sshaft_identity.enrolment_api import grouped, log_outcome
+from sshaft_identity.html import redirect, render
 from sshaft_identity.incoming import body_of
 from sshaft_identity.invitations import Invitation, Outcome, Presentation, State, Verdict
 from sshaft_identity.key_policy import sentence
-from sshaft_identity.pages import templates
 from sshaft_identity.problem import ProblemError
 
 TEXTS: dict[str, tuple[str, str]] = {
@@ -80,7 +79,7 @@ async def page(request: Request) -> Response:
     """`?by=signature` shows the form, which must not be refreshed away while somebody types."""
     state, page_token = state_of(request), request.path_params["page_token"]
     invitation = await run_in_threadpool(state.store.invitations.of_page, page_token)
-    return _html(200, state, page_token, invitation, by_signature=request.query_params.get("by") == "signature")
+    return _html(request, 200, invitation, by_signature=request.query_params.get("by") == "signature")
 
 
 async def decide(request: Request) -> Response:
@@ -91,7 +90,7 @@ async def decide(request: Request) -> Response:
     state, page_token = state_of(request), request.path_params["page_token"]
     invitation = await run_in_threadpool(state.store.invitations.of_page, page_token)
     if invitation is None:
-        return _html(404, state, page_token, None)
+        return _html(request, 404, None)
     action = ""
     try:
         form = await _form(request)
@@ -100,8 +99,8 @@ async def decide(request: Request) -> Response:
     except FaultError as fault:
         invitation = await run_in_threadpool(state.store.invitations.of_page, page_token)
         by_signature = action == "sign"
-        return _html(400, state, page_token, invitation, by_signature=by_signature, fault=str(fault))
-    return RedirectResponse(page_token, 303)  # relative: a proxy may serve us below a path
+        return _html(request, 400, invitation, by_signature=by_signature, fault=str(fault))
+    return redirect(request, f"/enrol/{page_token}")
 
 
 async def _act(action: str, form: Form, state: AppState, page_token: str, invitation: Invitation) -> None:
@@ -193,24 +192,17 @@ async def _form(request: Request) -> Form:
 
 
 def _html(
+    request: Request,
     status: int,
-    state: AppState,
-    page_token: str,
     invitation: Invitation | None,
     *,
     by_signature: bool = False,
     fault: str | None = None,
 ) -> Response:
-    values = _values(state, page_token, invitation, by_signature=by_signature)
+    values = _values(state_of(request), request.path_params["page_token"], invitation, by_signature=by_signature)
     title, text = TEXTS[values["page_state"]]
-    nonce = secrets.token_urlsafe(16)
-    html = templates.get_template("enrol.html").render(nonce=nonce, title=title, sentence=text, fault=fault, **values)
-    policy = (
-        f"default-src 'none'; style-src 'nonce-{nonce}'; img-src data:; frame-ancestors 'none'; base-uri 'none'; "
-        "form-action 'self'"
-    )
     status = 404 if invitation is None else status
-    return HTMLResponse(html, status, {"Content-Security-Policy": policy, "X-Frame-Options": "DENY"})
+    return render(request, "enrol.html", status, title=title, sentence=text, fault=fault, **values)
 
 
 def _values(state: AppState, page_token: str, invitation: Invitation | None, *, by_signature: bool) -> dict[str, Any]:

@@ -22,9 +22,27 @@ from sshaft_identity.problem import status_of
 
 Parameter = dict[str, Any]
 
+_PAGES = (
+    "/",
+    "/account",
+    "/account/activity",
+    "/account/keys",
+    "/account/keys/enrol",
+    "/account/keys/remove",
+    "/account/keys/rename",
+    "/account/sign-out",
+    "/account/sign-out-everywhere",
+    "/challenge/{page_token}",
+    "/enrol/{page_token}",
+    "/sign-in/oidc",
+    "/sign-in/oidc/callback",
+    "/sign-in/ssh",
+)
 UNDESCRIBED = {
-    "/challenge/{page_token}": "a page",
-    "/enrol/{page_token}": "a page",
+    **dict.fromkeys(_PAGES, "a page, or a form of one"),
+    "/challenge/{page_token}/events": "events for the page's script",
+    "/sign-in/ssh/events": "events for the page's script",
+    "/sign-in/ssh/state": "news for the page's script",
     "/openapi.json": "this description",
     "/metrics": "the text format of Prometheus",
 }

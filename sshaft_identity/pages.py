@@ -1,111 +1,144 @@
-"""The challenge page: where the person sees the ssh command with the code, and then that it has passed."""
+"""The challenge page: where the person sees the ssh command with the code, or types the code that ssh printed, and then
+that it has passed.
+"""
 
-import math
 import secrets
-from pathlib import Path
+from datetime import datetime
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 
-from sshaft_identity.app_state import AppState, state_of
-from sshaft_identity.challenge import MAX_TRIES, Challenge, State
+from sshaft.log import get_logger
+from sshaft_identity.app_state import state_of
+from sshaft_identity.browsers import browser_name, client_address, form_of
+from sshaft_identity.challenge import MAX_TRIES, Binding, Challenge, State, Verdict
+from sshaft_identity.codes import attempt_name
+from sshaft_identity.html import PageError, redirect, render
 from sshaft_identity.incoming import wait_of
+from sshaft_identity.live import EventStream, page_state_of, polled, seconds_left
 from sshaft_identity.problem import problem
-
-templates = Environment(
-    loader=FileSystemLoader(Path(__file__).parent / "templates"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+from sshaft_identity.words import ago, clock, moment
 
 TEXTS: dict[str, tuple[str, str]] = {
     State.PENDING: ("Confirm with SSH", "Run this command in a terminal, with a key that you have registered."),
     State.ACCEPTED: ("Passed", "You can go back to where you logged in."),
     State.REJECTED: ("Denied", "This login was denied from SSH. If that was not you, tell your administrator."),
     State.EXPIRED: ("Too late", "This code is no longer valid. Start the login again to get a new one."),
-    State.CANCELLED: ("Cancelled", "This login is over. Start it again if you still need it."),
+    State.CANCELLED: ("Cancelled", "This login is over, or a newer one took its place. Start it again if you need it."),
     "tried_out": ("Denied", "Too many wrong codes were tried. Start the login again to get a new one."),
     "unknown": ("No such login", "This address belongs to no login, or to one that was long ago."),
 }
 """What the page says in each of its states: a heading and a sentence. The page's script has them from here too."""
 
+TYPE_BACK = "Run this command in a terminal, with a key that you have registered, and type the code that it prints."
+REFRESH_SECONDS = 2
+
 
 async def page(request: Request) -> Response:
     """The code is worked out from the page's own address: the database holds neither."""
-    page_token = request.path_params["page_token"]
-    state = state_of(request)
-    challenge = await run_in_threadpool(state.store.challenges.of_page, page_token)
+    challenge = await _challenge(request)
     if challenge is None:
-        return _html(404, page_state="unknown", app=None)
-    return _html(
-        200,
-        page_state=page_state_of(challenge, state),
-        app=challenge.context.app,
-        user=challenge.user,
-        command=state.settings.ssh_command(state.store.challenges.code_of(challenge, page_token)),
-        attempts_left=challenge.attempts_left,
-        expires_in=seconds_left(challenge, state),
-    )
+        raise unknown()
+    return await challenge_page(request, challenge, request.path_params["page_token"])
 
 
 async def page_state(request: Request) -> Response:
-    """What the page's script polls: nothing that the page does not show. With `?wait=` the answer waits until the
-    challenge is over or a code was tried (`attempts_left` says how many the page has seen left).
+    """What the page's script polls where it gets no events. With `?wait=` the answer waits until the challenge is over
+    or a code was tried (`attempts_left` says how many the page has seen left).
     """
     wait = wait_of(request)
-    page_token = request.path_params["page_token"]
-    seen = request.query_params.get("attempts_left", "")
-    state = state_of(request)
-    challenge = await run_in_threadpool(state.store.challenges.of_page, page_token)
+    challenge = await _challenge(request)
+    return problem("not_found") if challenge is None else JSONResponse(await polled(request, challenge, wait))
+
+
+async def page_events(request: Request) -> Response:
+    challenge = await _challenge(request)
+    return problem("not_found") if challenge is None else EventStream(request, challenge)
+
+
+async def type_code(request: Request) -> Response:
+    """`code_back`: the code that ssh printed, typed here. The page's address is what entitles to try; afterwards the
+    browser gets the page anew, so that reloading tries nothing twice.
+    """
+    form = await form_of(request)
+    challenge = await _challenge(request)
     if challenge is None:
-        return problem("not_found")
+        raise unknown()
+    code = "".join(form.get("code", "").split())
+    if not (code.isascii() and code.isdigit() and len(code) <= 16):
+        return await challenge_page(request, challenge, request.path_params["page_token"], 400,
+                                    fault="The code is the six digits that ssh printed.")  # fmt: skip
+    state = state_of(request)
+    name = attempt_name(form.get("attempt"), code)
+    answer = await run_in_threadpool(state.store.challenges.verify, challenge.id, code, name, state.clock())
+    state.changes.notify(answer.challenges)
+    get_logger().info("challenge.verified", verdict=answer.verdict, challenge=challenge.id, user=challenge.user)
+    if answer.verdict is Verdict.TOO_MANY_ATTEMPTS and answer.retry_at is not None:
+        raise _locked(answer.retry_at)
+    return redirect(request, request.url.path)
 
-    async def read() -> Challenge | None:
-        return await run_in_threadpool(state.store.challenges.of_page, page_token)
 
-    def has_news(challenge: Challenge) -> bool:
-        is_over = challenge.state_at(state.clock()) is not State.PENDING
-        return is_over or (seen != "" and seen != str(challenge.attempts_left))
+def _locked(until: datetime) -> PageError:
+    sentence = f"Nothing more is tried before {moment(until)}. Then start the login again."
+    return PageError(429, "Too many wrong codes", sentence)
 
-    if wait and not has_news(challenge):
-        challenge = await state.changes.wait(challenge, read, has_news, wait)
-    return JSONResponse(
-        {
-            "state": page_state_of(challenge, state),
-            "attempts_left": challenge.attempts_left,
-            "expires_in": seconds_left(challenge, state),
-        }
+
+async def challenge_page(
+    request: Request,
+    challenge: Challenge,
+    page_token: str,
+    status: int = 200,
+    *,
+    fault: str | None = None,
+    base: str | None = None,
+    **more: Any,
+) -> Response:
+    """The page of a challenge; `base`: the path that its script asks for news below, if not its own.
+
+    `more`: `again`, what a form may be sent to for another try; `passed`, where the browser goes once it has passed.
+    """
+    state, page_state = state_of(request), page_state_of(challenge, state_of(request))
+    if page_state == State.PENDING:
+        await run_in_threadpool(state.store.challenges.show, challenge, state.clock(), client_address(request))
+    types_back = challenge.binding is Binding.CODE_BACK
+    title, sentence = TEXTS[page_state]
+    left, context = seconds_left(challenge, state), challenge.context
+    # What somebody is typing must not be reloaded away: that page is loaded anew only when its time is up.
+    wait = left + 1 if types_back else REFRESH_SECONDS
+    return render(
+        request,
+        "challenge.html",
+        status,
+        refresh=wait if page_state == State.PENDING else None,
+        page_state=page_state,
+        title=title,
+        sentence=TYPE_BACK if types_back and page_state == State.PENDING else sentence,
+        texts=TEXTS,
+        app=context.app,
+        user=challenge.user,
+        address=context.ip,
+        browser=browser_name(context.user_agent),
+        began=ago(challenge.created_at, state.clock()),
+        command=state.settings.ssh_command(state.store.challenges.code_of(challenge, page_token)),
+        deny=state.settings.ssh_command("deny"),
+        types_back=types_back,
+        verify_required=challenge.verify_required,
+        attempt=secrets.token_urlsafe(16),
+        fault=fault,
+        max_tries=MAX_TRIES,
+        attempts_left=challenge.attempts_left,
+        expires_in=left,
+        left=clock(left),
+        base=state.settings.base_path + (base or request.url.path),
+        **{"again": None, "passed": None} | more,
     )
 
 
-def page_state_of(challenge: Challenge, state: AppState) -> str:
-    """A key of `TEXTS`. Whether the result was fetched already is not the page's business."""
-    match challenge.state_at(state.clock()):
-        case State.CONSUMED:
-            return State.ACCEPTED
-        case State.REJECTED if challenge.tries >= MAX_TRIES:
-            return "tried_out"
-        case other:
-            return other
+def unknown() -> PageError:
+    return PageError(404, *TEXTS["unknown"])
 
 
-def seconds_left(challenge: Challenge, state: AppState) -> int:
-    return max(0, math.ceil((challenge.expires_at - state.clock()).total_seconds()))
-
-
-def _html(status: int, **values: Any) -> Response:
-    nonce = secrets.token_urlsafe(16)
-    title, sentence = TEXTS[values["page_state"]]
-    html = templates.get_template("challenge.html").render(
-        nonce=nonce, title=title, sentence=sentence, texts=TEXTS, max_tries=MAX_TRIES, **values
-    )
-    policy = (
-        f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; "
-        "img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-    )
-    return HTMLResponse(html, status, {"Content-Security-Policy": policy, "X-Frame-Options": "DENY"})
+async def _challenge(request: Request) -> Challenge | None:
+    return await run_in_threadpool(state_of(request).store.challenges.of_page, request.path_params["page_token"])

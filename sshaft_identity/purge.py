@@ -18,7 +18,7 @@ from sshaft_identity.challenge import State
 from sshaft_identity.challenge_rows import changed, is_pending
 from sshaft_identity.challenges import KEPT
 from sshaft_identity.database import Database, reason
-from sshaft_identity.tables import access_tokens, challenges, failures
+from sshaft_identity.tables import access_tokens, challenges, enrolments, failures, sessions
 
 EVERY_SECONDS = 60
 BATCH = 200
@@ -50,6 +50,8 @@ RULES = (
     Rule("challenges_expired", challenges, lambda now: is_pending & (challenges.c.expires_at <= now), _expire),
     Rule("challenges_forgotten", challenges, lambda now: challenges.c.created_at <= now - KEPT, _forget),
     Rule("access_tokens_forgotten", access_tokens, lambda now: access_tokens.c.expires_at <= now, _forget),
+    Rule("enrolments_forgotten", enrolments, lambda now: enrolments.c.expires_at <= now - KEPT, _forget),
+    Rule("sessions_forgotten", sessions, lambda now: sessions.c.expires_at <= now, _forget),
     Rule("failures_forgotten", failures, lambda now: failures.c.ends_at <= now, _forget),
 )
 

@@ -4,14 +4,18 @@ import json
 import os
 import secrets
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from sshaft.errors import ConfigurationError
+from sshaft_identity.addresses import Network
 from sshaft_identity.attempts import Rules
 from sshaft_identity.challenge import LONGEST, SHORTEST, AddressCheck
 from sshaft_identity.key_policy import KeyPolicy
 from sshaft_identity.limits import Limits
+from sshaft_identity.openid_settings import OpenIdProvider
+from sshaft_identity.sessions import SessionTimes
 
 SETTINGS_FILE = "identity.json"
 DATABASE_FILE = "identity.db"
@@ -37,6 +41,11 @@ class Settings(BaseModel):
         description="where ssh and the browser differ in it: off, warn (the person must confirm) or require (refused)",
     )
     limits: Limits = Field(default_factory=Limits)
+    trusted_proxies: tuple[Network, ...] = Field(
+        default=(), description="addresses or networks (CIDR) whose X-Forwarded-For says where the browser is"
+    )
+    sessions: SessionTimes = Field(default_factory=SessionTimes, description='browsers signed in to "my keys"')
+    oidc: OpenIdProvider | None = Field(default=None, description='sign-in to "my keys" by this OpenID Provider')
     metrics_host: str | None = Field(default=None, description="where Prometheus asks, on a port of its own")
     metrics_port: int = Field(default=9464, ge=0, le=65535)
     metrics_token_file: str | None = Field(default=None, description="whoever has its token asks on the main port")
@@ -63,6 +72,11 @@ class Settings(BaseModel):
             return self.public_url
         host = "localhost" if self.host in ("0.0.0.0", "::") else bracketed(self.host)  # noqa: S104 - asked, not bound
         return f"http://{host}:{self.port}"
+
+    @property
+    def base_path(self) -> str:
+        """The path of `base_url`, where a proxy serves us below one; else empty."""
+        return urlsplit(self.base_url).path.rstrip("/")
 
     @property
     def listen_address(self) -> str:

@@ -48,6 +48,7 @@ users = Table(
     Column("oidc_issuer", Text),
     Column("oidc_subject", Text),
     Column("created_at", UtcTime, nullable=False),
+    Index("uq_users_oidc", "oidc_issuer", "oidc_subject", unique=True),  # nor may one person be two users
 )
 
 ssh_keys = Table(

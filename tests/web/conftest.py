@@ -1,11 +1,10 @@
 """A real `sshaft identity serve` on a free port, and Debian's Chromium in front of it."""
 
-import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service as Driver
 from selenium.webdriver.remote.webdriver import WebDriver
-from web.served import Identity, command
+from web.served import Identity, command, serving
 
 FLAGS = (
     "--headless",
@@ -37,23 +36,12 @@ def identity(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Identity]:
     command(directory, "init", "--listen", "127.0.0.1:0", "--ssh-host", "login.example.org", "--ssh-port", "2222")
     command(directory, "user", "add", "alice")
     fingerprint = command(directory, "key", "add", "alice", str(base / "key.pub")).split()[0]
-    scopes = ("--scope", "mfa:list", "--scope", "mfa:accept", "--scope", "challenges")
-    secret = json.loads(command(directory, "client", "add", "test", "--json", *scopes))["client_secret"]
-    line = [sys.executable, "-m", "sshaft", "identity", "--directory", str(directory), "serve"]
-    with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr
-        try:
-            ready = json.loads(process.stderr.readline())
-            assert ready["event"] == "identity.ready"
-            yield Identity(directory, ready["address"], secret, fingerprint)
-        finally:
-            process.terminate()
-            process.wait(10)
+    with serving(directory, fingerprint) as identity:
+        yield identity
 
 
-@pytest.fixture
-def browse(tmp_path: Path) -> Iterator[Callable[..., WebDriver]]:
-    """Starts browsers; `preferences` and more flags as the test needs them."""
+@contextmanager
+def starting_browsers(directory: Path) -> Iterator[Callable[..., WebDriver]]:
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not chromium or not driver:
         pytest.skip("needs chromium and chromedriver")
@@ -62,7 +50,7 @@ def browse(tmp_path: Path) -> Iterator[Callable[..., WebDriver]]:
     def start(*flags: str, preferences: dict[str, Any] | None = None) -> WebDriver:
         options = webdriver.ChromeOptions()
         options.binary_location = chromium
-        for flag in (*FLAGS, *flags, f"--user-data-dir={tmp_path / f'profile{len(started)}'}"):
+        for flag in (*FLAGS, *flags, f"--user-data-dir={directory / f'profile{len(started)}'}"):
             options.add_argument(flag)
         options.add_experimental_option("prefs", preferences or {})
         browser = webdriver.Chrome(options, Driver(driver, log_output=os.devnull))
@@ -72,6 +60,29 @@ def browse(tmp_path: Path) -> Iterator[Callable[..., WebDriver]]:
     yield start
     for browser in started:
         browser.quit()
+
+
+@pytest.fixture
+def browse(tmp_path: Path) -> Iterator[Callable[..., WebDriver]]:
+    """Starts browsers; `preferences` and more flags as the test needs them."""
+    with starting_browsers(tmp_path) as start:
+        yield start
+
+
+@pytest.fixture(scope="session")
+def one_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
+    with starting_browsers(tmp_path_factory.mktemp("browser")) as start:
+        yield start()
+
+
+@pytest.fixture
+def used_browser(one_browser: WebDriver) -> WebDriver:
+    """For tests that look at pages only: started once, at the desktop's size, without cookies, its log empty."""
+    for method in ("Emulation.clearDeviceMetricsOverride", "Network.clearBrowserCookies"):
+        one_browser.execute_cdp_cmd(method, {})
+    one_browser.get("about:blank")
+    one_browser.get_log("browser")  # type: ignore[attr-defined]
+    return one_browser
 
 
 @pytest.fixture

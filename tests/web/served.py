@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,23 @@ class Identity:
         token = requests.post(f"{self.url}/oauth2/token", data=form, timeout=5).json()["access_token"]
         headers = {"Authorization": f"Bearer {token}"}
         return requests.post(self.url + path, json={"user": "alice"} | body, headers=headers, timeout=5)
+
+
+@contextmanager
+def serving(directory: Path, fingerprint: str) -> Iterator[Identity]:
+    """A real `sshaft identity serve`, with a new client of every scope."""
+    scopes = ("--scope", "mfa:list", "--scope", "mfa:accept", "--scope", "challenges")
+    secret = json.loads(command(directory, "client", "add", "test", "--json", *scopes))["client_secret"]
+    line = [sys.executable, "-m", "sshaft", "identity", "--directory", str(directory), "serve"]
+    with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        try:
+            ready = json.loads(process.stderr.readline())
+            assert ready["event"] == "identity.ready"
+            yield Identity(directory, ready["address"], secret, fingerprint)
+        finally:
+            process.terminate()
+            process.wait(10)
 
 
 def command(directory: Path, *arguments: str) -> str:

@@ -1,38 +1,13 @@
 """The challenge page in a real browser, against the real service."""
 
-import time
 from collections.abc import Callable
-from contextlib import suppress
-from typing import Any
 
-import pytest
 import requests
-from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
+from web.looking import NO_SCRIPTS, seconds_until, title, wait_for_script
 from web.served import Identity
-
-NO_SCRIPTS = {"profile.managed_default_content_settings.javascript": 2}
-
-
-def seconds_until(holds: Callable[[], bool], limit: float = 10) -> float:
-    """How long it took, at most `limit` seconds."""
-    start = time.monotonic()
-    while time.monotonic() - start < limit:
-        with suppress(WebDriverException):  # the page is being loaded anew: Chromium has many words for that
-            if holds():
-                return time.monotonic() - start
-        time.sleep(0.02)
-    pytest.fail("it did not happen in time")
-
-
-def title(browser: WebDriver) -> str:
-    return browser.find_element(By.TAG_NAME, "h1").text
-
-
-def wait_for_script(browser: WebDriver) -> None:
-    seconds_until(lambda: browser.find_element(By.ID, "copy").is_displayed())
 
 
 def test_the_page_shows_the_command_with_the_code_and_what_is_asked(identity: Identity, browser: WebDriver) -> None:
@@ -111,37 +86,6 @@ def test_the_copy_button_works_by_keyboard(identity: Identity, browser: WebDrive
     browser.switch_to.active_element.send_keys(Keys.TAB)
     browser.switch_to.active_element.send_keys(Keys.ENTER)
     seconds_until(lambda: browser.find_element(By.ID, "copy").text in ("Copied", "Selected"))
-
-
-@pytest.mark.parametrize("width", [320, 390, 1280])
-def test_nothing_needs_scrolling_sideways(identity: Identity, browser: WebDriver, width: int) -> None:
-    metrics: dict[str, Any] = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    browser.get(identity.open("--app", "A very long name of an application " + "w" * 80)["page_url"])
-    assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth") is True
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_has_contrast_enough_in_light_and_in_dark(identity: Identity, browser: WebDriver, scheme: str) -> None:
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-    browser.get(identity.open("--app", "Wiki")["page_url"])
-    card = browser.find_element(By.TAG_NAME, "main").value_of_css_property("background-color")
-    for selector in ("h1", "#sentence", "#command", "#copy", ".facts", ".note", ".for"):
-        element = browser.find_element(By.CSS_SELECTOR, selector)
-        ratio = contrast(element.value_of_css_property("color"), card)
-        assert ratio >= 4.5, selector  # WCAG 2.2, 1.4.3
-
-
-def contrast(one: str, other: str) -> float:
-    darker, lighter = sorted((luminance(one), luminance(other)))
-    return (lighter + 0.05) / (darker + 0.05)
-
-
-def luminance(colour: str) -> float:
-    channels = [int(part) / 255 for part in colour.partition("(")[2].rstrip(")").split(",")[:3]]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def test_the_browser_finds_nothing_to_complain_about(identity: Identity, browser: WebDriver) -> None:

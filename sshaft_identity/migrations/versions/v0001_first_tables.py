@@ -162,6 +162,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("name"),
     )
+    op.create_index("uq_users_oidc", "users", ["oidc_issuer", "oidc_subject"], unique=True)
     op.create_table(
         "access_tokens",
         sa.Column("token_hash", sa.String(length=64), nullable=False),

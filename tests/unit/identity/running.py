@@ -1,6 +1,7 @@
 """The identity service inside the test: on a real SQLite file and a real socket, with a clock that the test moves."""
 
 import asyncio
+import dataclasses
 import io
 import json
 import threading
@@ -13,6 +14,7 @@ from typing import Any
 
 import requests
 import uvicorn
+from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Scope_
 
@@ -62,6 +64,12 @@ class Service:
     secret: str = ""
     tokens: dict[tuple[str, str], str] = field(default_factory=dict)
     session: requests.Session = field(default_factory=requests.Session)
+    app: Starlette | None = None
+
+    def replace(self, **parts: Any) -> None:
+        """Other parts in the place of the application's own."""
+        assert self.app
+        self.app.state.sshaft = dataclasses.replace(self.app.state.sshaft, **parts)
 
     def token(self, scope: str, client_id: str = "test") -> str:
         """A token that is still good however far the test moves the clock."""
@@ -156,8 +164,10 @@ class Socket:
 
 
 @contextmanager
-def running(socket: Socket, url: str, store: Store, clock: Clock, log: io.StringIO) -> Iterator[Service]:
-    socket.app = create_app(store, SETTINGS, clock)
-    service = Service(url, store, clock, log, store.clients.add("test", list(Scope), clock()))
+def running(
+    socket: Socket, url: str, store: Store, clock: Clock, log: io.StringIO, settings: Settings = SETTINGS
+) -> Iterator[Service]:
+    socket.app = app = create_app(store, settings, clock)
+    service = Service(url, store, clock, log, store.clients.add("test", list(Scope), clock()), app=app)
     with service.session:
         yield service

@@ -293,5 +293,6 @@ def test_every_answer_carries_the_careful_headers(service: Service) -> None:
         headers = service.call("GET", path).headers
         assert headers["Cache-Control"] == "no-store"
         assert headers["X-Content-Type-Options"] == "nosniff"
-        assert headers["Referrer-Policy"] == "no-referrer"
+        # a page's forms must say whence they come, which `no-referrer` would keep them from
+        assert headers["Referrer-Policy"] == ("same-origin" if path.startswith("/challenge") else "no-referrer")
         assert "Server" not in headers

@@ -204,7 +204,7 @@ def test_every_example_of_the_contract_is_answered_so(
 
 @pytest.mark.parametrize(
     "change",
-    [{"code": "5821-7741"}, {"code": ""}, {"fingerprint": None}, {"authorized_key": "x" * 30_000}],
+    [{"code": "5821-7741"}, {"code": ""}, {"fingerprint": None}],
 )  # fmt: skip
 def test_what_is_no_presentation_is_an_invalid_request(service: Service, change: dict[str, Any]) -> None:
     invite(service)
@@ -218,6 +218,7 @@ def test_what_is_no_presentation_is_an_invalid_request(service: Service, change:
     [
         {"authorized_key": "ssh-ed25519 AAAA"},
         {"authorized_key": KEY + "\n" + KEY},
+        {"authorized_key": "x" * 30_000},
         {"fingerprint": "SHA256:" + "A" * 43},
     ],
 )

@@ -104,7 +104,7 @@ def test_a_presented_key_is_shown_as_ssh_keygen_shows_it(service: Service, invit
 def test_confirming_registers_the_key_and_shows_the_page_anew(service: Service, invited: Invited) -> None:
     present(service, invited)
     answer = post(service, invited, action="confirm", fingerprint=FINGERPRINT)
-    assert (answer.status_code, answer.headers["Location"]) == (303, invited.page_token)
+    assert (answer.status_code, answer.headers["Location"]) == (303, f"/enrol/{invited.page_token}")
     assert state(shown(service, invited)) == "confirmed"
     (key,) = service.store.enrolment.keys("bob")
     assert (key.key.fingerprint, key.name, key.source) == (FINGERPRINT, "laptop", "ssh")
@@ -229,7 +229,6 @@ def test_the_page_may_post_to_itself_only_and_stands_in_no_frame(service: Servic
     policy = headers["Content-Security-Policy"]
     assert "form-action 'self'" in policy
     assert "frame-ancestors 'none'" in policy
-    assert "script-src" not in policy
     assert "default-src 'none'" in policy
     assert headers["Referrer-Policy"] == "no-referrer"
     assert headers["Cache-Control"] == "no-store"

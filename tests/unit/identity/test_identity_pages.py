@@ -1,14 +1,17 @@
 """The page as HTML; `tests/web` looks at it with a browser."""
 
-import re
+import json
 from typing import Any
 
 import pytest
 import requests
 from fakes.public_keys import ed25519
+from sqlalchemy import select
+from unit.identity.browsing import Browser, heading
 from unit.identity.running import Service, wrong
 
 from sshaft_identity.clients import Scope
+from sshaft_identity.tables import audit_events
 
 
 def page_path(opened: dict[str, str]) -> str:
@@ -26,10 +29,22 @@ def state_of(service: Service, opened: dict[str, str], **params: Any) -> dict[st
     return state
 
 
-def heading(page: requests.Response) -> str:
-    found = re.search(r'<span id="title">(.*?)</span>', page.text)
-    assert found
-    return found[1]
+@pytest.fixture
+def browser(service: Service) -> Browser:
+    return Browser(service)
+
+
+@pytest.fixture
+def back(service: Service) -> dict[str, str]:
+    """A challenge whose code ssh has printed."""
+    service.add_user("alice", ed25519("alice"))
+    opened = service.open(binding="code_back")
+    assert service.accept().json()["state"] == "presented"
+    return opened
+
+
+def printed(service: Service) -> str:
+    return service.store.codes.given_back(service.store.challenges.recent()[0].id)
 
 
 def test_the_page_works_the_code_out_from_its_own_address(service: Service) -> None:
@@ -63,7 +78,7 @@ def test_the_policy_allows_only_what_carries_this_answers_nonce(service: Service
             "img-src": "data:",
             "frame-ancestors": "'none'",
             "base-uri": "'none'",
-            "form-action": "'none'",
+            "form-action": "'self'",
         }
         assert page.text.count(f'nonce="{nonce}"') == 2
         assert "style=" not in page.text
@@ -134,6 +149,96 @@ def test_an_unknown_address_is_a_plain_404(service: Service, token: str) -> None
     assert page.status_code == 404
     state = service.call("GET", f"/challenge/{token}/state")
     assert (state.status_code, state.json()["error"]) == (404, "not_found")
+
+
+def test_a_printed_code_is_typed_into_the_page(service: Service, back: dict[str, str], browser: Browser) -> None:
+    page = browser.get(back["page_url"])
+    assert ">ssh mfa@login.example.org</code>" in page.text
+    assert 'inputmode="numeric" autocomplete="one-time-code"' in page.text
+    answer = browser.post(back["page_url"], {"code": f" {printed(service)[:3]} {printed(service)[3:]} "})
+    assert answer.headers["Location"] == page_path(back)
+    assert heading(browser.get(back["page_url"])) == "Passed"
+    assert service.show(back["id"])["state"] == "accepted"
+
+
+def test_a_wrong_printed_code_shows_how_many_tries_are_left(
+    service: Service, back: dict[str, str], browser: Browser
+) -> None:
+    code = wrong(printed(service))
+    for left in ("4 tries left", "3 tries left", "2 tries left", "1 try left"):
+        browser.post(back["page_url"], {"code": code})
+        assert f"Wrong code, {left}" in browser.get(back["page_url"]).text
+    browser.post(back["page_url"], {"code": code})
+    assert "Too many wrong codes" in browser.get(back["page_url"]).text
+    browser.post(back["page_url"], {"code": printed(service)})
+    assert service.show(back["id"])["state"] == "rejected"
+
+
+def test_a_form_that_is_sent_twice_is_one_try(service: Service, back: dict[str, str], browser: Browser) -> None:
+    for _ in range(3):
+        browser.post(back["page_url"], {"code": wrong(printed(service)), "attempt": "A" * 22})
+    assert "Wrong code, 4 tries left" in browser.get(back["page_url"]).text
+
+
+def test_after_too_many_wrong_codes_of_a_person_nothing_is_tried(service: Service, browser: Browser) -> None:
+    service.add_user("alice", ed25519("alice"))
+    for _ in range(2):
+        opened = service.open(binding="code_back")
+        code = wrong(service.store.codes.given_back(opened["id"]))
+        for _ in range(5):
+            browser.post(opened["page_url"], {"code": code})
+    opened = service.open(binding="code_back")
+    service.accept()
+    page = browser.post(opened["page_url"], {"code": service.store.codes.given_back(opened["id"])})
+    assert (page.status_code, heading(page)) == (429, "Too many wrong codes")
+    assert "22 Nov 2026, 13:00 UTC" in page.text
+    assert service.show(opened["id"])["state"] == "pending"
+
+
+@pytest.mark.parametrize("code", ["", "abc", "12345678901234567", "١٢٣٤٥٦", "0x10", "-1"])
+def test_what_is_no_code_costs_no_try(service: Service, back: dict[str, str], browser: Browser, code: str) -> None:
+    page = browser.post(back["page_url"], {"code": code})
+    assert page.status_code == 400
+    assert "six digits" in page.text
+    assert service.store.challenges.recent()[0].tries == 0
+
+
+def test_a_code_typed_for_no_login_or_another_kind_of_login_passes_nothing(service: Service, browser: Browser) -> None:
+    service.add_user("alice", ed25519("alice"))
+    opened = service.open()
+    browser.post(opened["page_url"], {"code": opened["code"]})
+    assert service.show(opened["id"])["state"] == "pending"
+    assert browser.post("/challenge/nosuchpage", {"code": "123456"}).status_code == 404
+
+
+def test_what_is_being_typed_is_not_reloaded_away(back: dict[str, str], browser: Browser) -> None:
+    assert '<noscript><meta http-equiv="refresh" content="301"></noscript>' in browser.get(back["page_url"]).text
+
+
+def test_the_page_says_whose_login_it_is_and_from_where(service: Service, browser: Browser) -> None:
+    agent = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+    opened = service.open(app="Wiki", context={"ip": "192.0.2.7", "user_agent": agent})
+    service.clock.advance(120)
+    page = browser.get(opened["page_url"]).text
+    for text in ("Login to Wiki as alice", "192.0.2.7, Firefox on Linux", "2 minutes ago",
+                 "<code>ssh mfa@login.example.org deny</code>"):  # fmt: skip
+        assert text in page
+    nobody = browser.get(service.open(None, app="Wiki")["page_url"]).text
+    assert "whoever&#39;s key brings the code" in nobody or "whoever's key brings the code" in nobody
+    assert "deny" not in nobody, "who is named by nothing can't be found by deny"
+
+
+def test_the_page_says_what_kind_of_key_is_wanted(service: Service, browser: Browser) -> None:
+    assert "asks for its PIN or your finger" in browser.get(service.open(verify_required=True)["page_url"]).text
+
+
+def test_the_first_look_at_the_page_is_audited_once(service: Service, browser: Browser) -> None:
+    opened = service.open()
+    for _ in range(3):
+        browser.get(opened["page_url"])
+    with service.store.database.read() as connection:
+        shown = connection.execute(select(audit_events).where(audit_events.c.event == "challenge.shown")).all()
+    assert [json.loads(row.facts)["page_address"] for row in shown] == ["127.0.0.1"]
 
 
 def test_the_id_of_a_challenge_opens_no_page(service: Service) -> None:

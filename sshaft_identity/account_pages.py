@@ -1,0 +1,150 @@
+"""My keys and my activity: what a person sees and changes once signed in."""
+
+from datetime import datetime
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from sshaft.log import get_logger
+from sshaft_identity import cookies
+from sshaft_identity.account import KEYS, SIGN_IN, facts_of, sent_by, signed_in
+from sshaft_identity.app_state import AppState, state_of
+from sshaft_identity.html import PageError, redirect, render
+from sshaft_identity.incoming import one_line
+from sshaft_identity.own_keys import MAX_NAME, OwnKey
+from sshaft_identity.sessions import Session
+from sshaft_identity.words import ago, key_kind, moment, source
+
+AGAIN = f"{SIGN_IN}?note=again"
+DONE = {
+    "renamed": "The key has its new name.",
+    "removed": "The key is removed. It opens nothing any more.",
+}
+
+
+async def keys(request: Request) -> Response:
+    session, state = await signed_in(request), state_of(request)
+    own = await run_in_threadpool(state.own_keys.of, session.user)
+    now = state.clock()
+    return render(
+        request,
+        "keys.html",
+        keys=[shown(key, now) for key in own],
+        can_enrol=state.enrol is not None,
+        done=DONE.get(request.query_params.get("done", "")),
+        **_frame(session, "keys"),
+    )
+
+
+async def rename(request: Request) -> Response:
+    session, form = await sent_by(request)
+    state = state_of(request)
+    fingerprint, name = form.get("fingerprint", ""), one_line(form.get("name", ""))
+    rename_key = state.own_keys.rename
+    if not await run_in_threadpool(rename_key, session.user, fingerprint, name, state.clock(), **facts_of(request)):
+        raise _no_such_key()
+    return redirect(request, f"{KEYS}?done=renamed")
+
+
+async def ask_to_remove(request: Request) -> Response:
+    """The question before a key is removed, which is plainer for the last one."""
+    session, state = await signed_in(request), state_of(request)
+    own = await run_in_threadpool(state.own_keys.of, session.user)
+    key = next((each for each in own if each.fingerprint == request.query_params.get("fingerprint")), None)
+    if key is None:
+        raise _no_such_key()
+    if not session.is_fresh(state.clock()):
+        return redirect(request, AGAIN)
+    values: dict[str, Any] = {"key": shown(key, state.clock()), "is_last": len(own) == 1}
+    return render(request, "remove_key.html", **values, **_frame(session, "keys"))
+
+
+async def remove(request: Request) -> Response:
+    session, form = await sent_by(request)
+    state, fingerprint = state_of(request), form.get("fingerprint", "")
+    if not session.is_fresh(state.clock()):
+        return redirect(request, AGAIN)
+    own = await run_in_threadpool(state.own_keys.of, session.user)
+    if [each.fingerprint for each in own] == [fingerprint] and form.get("last") != "yes":
+        raise PageError(409, "Your last key", "Meanwhile it is your last key. Go back to your keys and say so plainly.")
+    remove_key = state.own_keys.remove
+    if not await run_in_threadpool(remove_key, session.user, fingerprint, state.clock(), **facts_of(request)):
+        raise _no_such_key()
+    get_logger().info("key.removed", user=session.user, fingerprint=fingerprint)
+    return redirect(request, f"{KEYS}?done=removed")
+
+
+async def enrol(request: Request) -> Response:
+    """To the page of a new enrolment, which `AppState.enrol` opens."""
+    session, _ = await sent_by(request)
+    state = state_of(request)
+    if state.enrol is None:
+        raise PageError(404, "Not here", "New keys are registered by your administrator.")
+    if not session.is_fresh(state.clock()):
+        return redirect(request, AGAIN)
+    return RedirectResponse(await run_in_threadpool(state.enrol, session.user, state.clock()), 303)
+
+
+async def activity(request: Request) -> Response:
+    session, state = await signed_in(request), state_of(request)
+    before = request.query_params.get("before", "")
+    number = int(before) if before.isascii() and before.isdigit() and len(before) < 19 else None
+    page = await run_in_threadpool(state.activity.of, session.user, number)
+    moments = [{"what": each, "at": moment(each.at), "iso": each.at.isoformat()} for each in page.happenings]
+    values: dict[str, Any] = {"happenings": moments, "older": page.older, "is_first": number is None}
+    return render(request, "activity.html", **values, **_frame(session, "activity"))
+
+
+async def sign_out(request: Request) -> Response:
+    session, _ = await sent_by(request)
+    return await _out(request, state_of(request), session, everywhere=False)
+
+
+async def sign_out_everywhere(request: Request) -> Response:
+    session, _ = await sent_by(request)
+    return await _out(request, state_of(request), session, everywhere=True)
+
+
+async def _out(request: Request, state: AppState, session: Session, *, everywhere: bool) -> Response:
+    now, facts = state.clock(), facts_of(request)
+    if everywhere:
+        await run_in_threadpool(state.sessions.end_all, session.user, now, **facts)
+    else:
+        await run_in_threadpool(state.sessions.end, session, now, **facts)
+    get_logger().info("session.ended", user=session.user, everywhere=everywhere)
+    response = redirect(request, f"{SIGN_IN}?note={'everywhere' if everywhere else 'signed_out'}")
+    cookies.clear(request, response, cookies.SESSION)
+    return response
+
+
+def shown(key: OwnKey, now: datetime) -> dict[str, Any]:
+    """A key in the page's words."""
+    used = None if key.last_used_at is None else ago(key.last_used_at, now)
+    return {
+        "fingerprint": key.fingerprint,
+        "name": key.name or key_kind(key.type),
+        "given_name": key.name,
+        "kind": key_kind(key.type),
+        "is_hardware": key.type.startswith("sk-"),
+        "attested": key.attested,
+        "how": source(key.source),
+        "since": moment(key.created_at),
+        "used": used,
+        "used_at": None if key.last_used_at is None else moment(key.last_used_at),
+        "used_from": key.last_used_from,
+        "expires": None if key.expires_at is None else moment(key.expires_at),
+        "is_expired": key.expires_at is not None and key.expires_at <= now,
+    }
+
+
+def _frame(session: Session, here: str) -> dict[str, Any]:
+    """What the skeleton shows around every page of the account."""
+    return {
+        "user": session.user, "form_token": session.form_token, "here": here, "max_name": MAX_NAME,
+    }  # fmt: skip
+
+
+def _no_such_key() -> PageError:
+    return PageError(404, "No such key", "This key is not yours, or not any more. Go back to your keys.")

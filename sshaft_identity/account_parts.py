@@ -1,0 +1,60 @@
+"""What "my keys" is made of, put together for `AppState`."""
+
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from anyio import CapacityLimiter
+
+from sshaft.errors import ConfigurationError
+from sshaft.http_client import HttpClient
+from sshaft_identity.activity import Activity
+from sshaft_identity.app_state import Clock, OpenId
+from sshaft_identity.invitations import LONGEST
+from sshaft_identity.openid import MAX_ANSWER, RelyingParty
+from sshaft_identity.openid_settings import OpenIdProvider
+from sshaft_identity.openid_sign_in import CALLBACK
+from sshaft_identity.openid_users import OpenIdUsers
+from sshaft_identity.own_keys import OwnKeys
+from sshaft_identity.sessions import Sessions
+from sshaft_identity.settings import Settings
+from sshaft_identity.store import Store
+from sshaft_identity.throttle import Throttle
+
+WAITING_FOR_PROVIDER = 8
+
+
+def account_parts(store: Store, settings: Settings, clock: Clock) -> dict[str, Any]:
+    """Raises `ConfigurationError` if the secret for the OpenID Provider can't be read."""
+    return {
+        "sessions": Sessions(store.database, settings.sessions),
+        "own_keys": OwnKeys(store.database),
+        "activity": Activity(store.database),
+        "throttle": Throttle(),
+        "openid": _openid(store, settings, settings.oidc, clock) if settings.oidc else None,
+        "enrol": partial(_enrol, store, settings),
+    }
+
+
+def _enrol(store: Store, settings: Settings, user: str, now: datetime) -> str:
+    """Opens an invitation for somebody who is signed in; the address of its page."""
+    return settings.enrolment_url(store.invitations.open(user, now, LONGEST, None).page_token)
+
+
+def _openid(store: Store, settings: Settings, provider: OpenIdProvider, clock: Clock) -> OpenId:
+    http = HttpClient(ca_file=Path(provider.ca_file) if provider.ca_file else None, max_answer=MAX_ANSWER)
+    secret = None if provider.client_secret_file is None else _secret(Path(provider.client_secret_file))
+    party = RelyingParty(provider, settings.base_url + CALLBACK, secret, http, clock)
+    return OpenId(party, OpenIdUsers(store.database), CapacityLimiter(WAITING_FOR_PROVIDER))
+
+
+def _secret(path: Path) -> str:
+    try:
+        secret = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise ConfigurationError(f"oidc.client_secret_file {path} cannot be read: {reason}") from error
+    if not secret:
+        raise ConfigurationError(f"oidc.client_secret_file {path} is empty")
+    return secret

@@ -1,0 +1,108 @@
+"""My activity: what the audit log knows of one person, in plain words."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+
+from sshaft_identity.database import Database
+from sshaft_identity.tables import audit_events
+
+PAGE = 25
+
+SENTENCES = {
+    "challenge.created": "A login began",
+    "challenge.shown": "The page of a login was opened",
+    "challenge.presented": "A code was printed in ssh",
+    "challenge.accepted": "A login was passed with ssh",
+    "challenge.consumed": "The passed login was completed",
+    "challenge.wrong_code": "A wrong code was tried",
+    "challenge.rejected": "A login was denied",
+    "challenge.expired": "A login ran out of time",
+    "challenge.cancelled": "A login was cancelled",
+    "user.added": "You were added as a user",
+    "user.bound": "Your account at the OpenID Provider was tied to your user name",
+    "key.added": "A key was added",
+    "key.removed": "A key was removed",
+    "key.renamed": "A key was renamed",
+    "key.expired": "A key expired",
+    "enrolment.created": "An invitation to register a key was made",
+    "enrolment.presented": "A key was presented",
+    "enrolment.confirmed": "A key was confirmed",
+    "enrolment.refused": "A presented key was refused",
+    "enrolment.cancelled": "An invitation to register a key was cancelled",
+    "enrolment.expired": "An invitation to register a key expired",
+    "session.started": "Signed in to my keys",
+    "session.refused": "A sign-in to my keys was refused",
+    "session.ended": "Signed out of my keys",
+    "session.all_ended": "Signed out everywhere",
+}
+"""An event of a later version shows its own name."""
+
+REASONS = {
+    "denied": "from ssh",
+    "tried_out": "too many wrong codes",
+    "superseded": "a newer login took its place",
+    "other_subject": "somebody else signs in under this name at the OpenID Provider",
+    "other_name": "this account of the OpenID Provider is tied to another user name",
+}
+GOOD = frozenset({"challenge.accepted", "key.added", "enrolment.confirmed"})
+BAD = frozenset({"challenge.wrong_code", "challenge.rejected", "enrolment.refused", "session.refused"})
+
+FACTS = (
+    ("app", "App"),
+    ("ssh_address", "ssh from"),
+    ("client_ip", "ssh from"),
+    ("browser_address", "Browser at"),
+    ("page_address", "Opened from"),
+    ("name", "Name"),
+    ("fingerprint", "Key"),
+)
+"""Which facts are shown, and how they are called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One event as a person reads it. Everything in `facts` is foreign text."""
+
+    id: int
+    at: datetime
+    sentence: str
+    tone: str
+    facts: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ActivityPage:
+    """`older`: what to ask `before` for what came earlier."""
+
+    happenings: list[Happening]
+    older: int | None
+
+
+class Activity:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def of(self, user: str, before: int | None = None) -> ActivityPage:
+        """The newest first."""
+        query = select(audit_events).where(audit_events.c.user_name == user).order_by(audit_events.c.id.desc())
+        if before is not None:
+            query = query.where(audit_events.c.id < before)
+        with self._database.read() as connection:
+            rows = connection.execute(query.limit(PAGE + 1)).all()
+        happenings = [happening(row.id, row.at, row.event, json.loads(row.facts)) for row in rows[:PAGE]]
+        return ActivityPage(happenings, happenings[-1].id if len(rows) > PAGE else None)
+
+
+def happening(identifier: int, at: datetime, event: str, facts: dict[str, Any]) -> Happening:
+    sentence = SENTENCES.get(event, event)
+    if event == "session.started" and facts.get("method") == "ssh":
+        sentence += " with ssh"
+    if reason := REASONS.get(str(facts.get("reason"))):
+        sentence += f": {reason}"
+    tone = "good" if event in GOOD else "bad" if event in BAD else "plain"
+    shown = tuple((label, str(facts[name])) for name, label in FACTS if name in facts)
+    return Happening(identifier, at, sentence, tone, shown)

@@ -1,0 +1,113 @@
+"""Live news of one challenge, as server-sent events (WHATWG HTML §9.2) or as the answer to a long poll.
+
+Thousands of pages wait at a time, so one that waits is the task of its own request and nothing more.
+"""
+
+import asyncio
+import json
+import math
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from sshaft_identity.app_state import AppState, state_of
+from sshaft_identity.challenge import MAX_TRIES, Challenge, State
+
+HEARTBEAT_SECONDS = 15
+RETRY_MS = 2000
+_HEARTBEAT = b":\n\n"
+
+
+def page_state_of(challenge: Challenge, state: AppState) -> str:
+    """A state of the page. Whether the result was fetched already is not the page's business."""
+    match challenge.state_at(state.clock()):
+        case State.CONSUMED:
+            return State.ACCEPTED
+        case State.REJECTED if challenge.tries >= MAX_TRIES:
+            return "tried_out"
+        case other:
+            return other
+
+
+def seconds_left(challenge: Challenge, state: AppState) -> int:
+    return max(0, math.ceil((challenge.expires_at - state.clock()).total_seconds()))
+
+
+def news_of(challenge: Challenge, state: AppState) -> dict[str, Any]:
+    """Nothing that the page does not show."""
+    return {
+        "state": page_state_of(challenge, state),
+        "attempts_left": challenge.attempts_left,
+        "expires_in": seconds_left(challenge, state),
+    }
+
+
+def is_over(challenge: Challenge, state: AppState) -> bool:
+    return challenge.state_at(state.clock()) is not State.PENDING
+
+
+def reader(state: AppState, challenge: Challenge) -> Callable[[], Awaitable[Challenge | None]]:
+    """What `Changes.wait` reads the challenge by."""
+    return lambda: run_in_threadpool(state.store.challenges.get, challenge.id)
+
+
+async def polled(request: Request, challenge: Challenge, wait: int) -> dict[str, Any]:
+    """The news, at once if there are any that the page has not seen (`?attempts_left=`), else within `wait` seconds."""
+    state, seen = state_of(request), request.query_params.get("attempts_left", "")
+
+    def has_news(challenge: Challenge) -> bool:
+        return is_over(challenge, state) or (seen != "" and seen != str(challenge.attempts_left))
+
+    if wait and not has_news(challenge):
+        challenge = await state.changes.wait(challenge, reader(state, challenge), has_news, wait)
+    return news_of(challenge, state)
+
+
+class EventStream(Response):
+    """One event at once and one for each change, until the challenge is over or the service ends; between them comments
+    keep the connection open. A browser that has gone is noticed at the next of these.
+    """
+
+    def __init__(self, request: Request, challenge: Challenge) -> None:
+        self.status_code = 200
+        self.background = None
+        # proxies keep their hands off it: no buffer (nginx), no change of any kind (RFC 9111 §5.2.2.6)
+        headers = {"X-Accel-Buffering": "no", "Cache-Control": "no-store, no-transform"}
+        self.media_type = "text/event-stream"
+        self.init_headers(headers)
+        self._request = request
+        self._challenge = challenge
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        del scope, receive
+        headers = [(name, value) for name, value in self.raw_headers if name != b"content-length"]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        async for chunk in self._chunks():
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _chunks(self) -> Any:
+        state, loop = state_of(self._request), asyncio.get_running_loop()
+        challenge, read = self._challenge, reader(state_of(self._request), self._challenge)
+        seen = -1
+
+        def has_news(challenge: Challenge) -> bool:
+            return is_over(challenge, state) or challenge.attempts_left != seen
+
+        yield f"retry: {RETRY_MS}\n\n".encode()
+        while True:
+            if has_news(challenge):
+                seen = challenge.attempts_left
+                yield f"data: {json.dumps(news_of(challenge, state))}\n\n".encode()
+            else:
+                yield _HEARTBEAT
+            if is_over(challenge, state) or await self._request.is_disconnected():
+                return
+            began = loop.time()
+            challenge = await state.changes.wait(challenge, read, has_news, HEARTBEAT_SECONDS)
+            if not has_news(challenge) and loop.time() - began < HEARTBEAT_SECONDS / 2:
+                return  # answered early without news: the service ends

@@ -1,0 +1,312 @@
+"""The relying party: an OpenID Provider's code flow with PKCE, seen from the client (OpenID Connect Core 1.0 §3.1).
+
+Nothing is kept between the two halves but a random value in a cookie of the browser: `state`, `nonce` and the PKCE
+verifier are made from it, so an answer counts only in the browser that asked. The methods block.
+"""
+
+import base64
+import hashlib
+import hmac
+import secrets
+import threading
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+from urllib.parse import quote_plus, urlencode
+
+from joserfc import jwt
+from joserfc.errors import InvalidKeyIdError, JoseError
+from joserfc.jwk import GuestProtocol, Key, KeySet
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from sshaft.config import Url
+from sshaft.deadline import Deadline
+from sshaft.errors import SshaftError
+from sshaft.http_client import Answer, HttpClient
+from sshaft_identity.openid_settings import OpenIdProvider
+from sshaft_identity.settings import first_fault
+
+ALGORITHMS = ("RS256", "PS256", "ES256", "ES384", "Ed25519", "EdDSA")
+"""Signatures by a key that only the provider has. Never `none`, never HS256: who verifies could sign as well."""
+LIFETIME = timedelta(minutes=10)
+LEEWAY = timedelta(seconds=60)
+METADATA_KEPT = timedelta(hours=1)
+KEYS_ASKED_EVERY = timedelta(seconds=30)
+SECONDS = 10.0
+MAX_ANSWER = 256 * 1024
+
+
+class OpenIdError(SshaftError):
+    """The provider's answer, or what came back by the browser, proves nobody. Says what was wrong, without values."""
+
+    code = "oidc"
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who signed in. `name` is what the chosen claim says, not yet a user of ours."""
+
+    name: str
+    issuer: str
+    subject: str
+    authenticated_at: datetime | None
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+
+
+class Metadata(_Wire):
+    """OpenID Connect Discovery 1.0 §3, as far as we need it."""
+
+    issuer: str
+    authorization_endpoint: Url
+    token_endpoint: Url
+    jwks_uri: Url
+    userinfo_endpoint: Url | None = None
+    token_endpoint_auth_methods_supported: list[str] = ["client_secret_basic"]
+    authorization_response_iss_parameter_supported: bool = False
+
+
+class Tokens(_Wire):
+    id_token: str
+    access_token: str | None = Field(default=None, repr=False)
+
+
+class Claims(_Wire):
+    """OpenID Connect Core 1.0 §2."""
+
+    iss: str
+    sub: str = Field(min_length=1, max_length=255)
+    aud: str | list[str]
+    exp: int | float
+    iat: int | float
+    nonce: str
+    azp: str | None = None
+    auth_time: int | float | None = None
+
+
+AWire = TypeVar("AWire", bound=_Wire)
+_OBJECT = TypeAdapter(dict[str, Any])
+
+
+def new_attempt(now: datetime, *, again: bool = False) -> str:
+    """What the browser keeps while the person is at the provider. `again`: they are to prove themselves anew."""
+    return f"{int(now.timestamp())}.{'again' if again else 'once'}.{secrets.token_urlsafe(32)}"
+
+
+def derived(attempt: str, purpose: str) -> str:
+    """43 characters that tell nothing of the attempt; as a PKCE verifier it is of RFC 7636 §4.1."""
+    return _base64url(hashlib.sha256(f"{purpose}\0{attempt}".encode()).digest())
+
+
+class RelyingParty:
+    def __init__(
+        self, provider: OpenIdProvider, redirect_uri: str, secret: str | None, http: HttpClient,
+        clock: Callable[[], datetime],
+    ) -> None:  # fmt: skip
+        self.provider = provider
+        self._redirect_uri = redirect_uri
+        self._secret = secret
+        self._http = http
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._metadata: tuple[datetime, Metadata] | None = None
+        self._keys: tuple[datetime, KeySet] | None = None
+
+    def address(self, attempt: str) -> str:
+        """Where the browser is sent to begin (§3.1.2.1)."""
+        wishes = {
+            "response_type": "code",
+            "client_id": self.provider.client_id,
+            "redirect_uri": self._redirect_uri,
+            "scope": " ".join(self.provider.scopes),
+            "state": derived(attempt, "state"),
+            "nonce": derived(attempt, "nonce"),
+            "code_challenge": _base64url(hashlib.sha256(derived(attempt, "verifier").encode()).digest()),
+            "code_challenge_method": "S256",
+        }
+        if _is_again(attempt):
+            wishes["max_age"] = "0"
+        endpoint = self._known(Deadline.after(SECONDS)).authorization_endpoint
+        return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(wishes)}"
+
+    def person(self, attempt: str | None, query: dict[str, str]) -> Person:
+        """Who came back with `query`. Raises `OpenIdError`, or what `HttpClient.send` raises."""
+        now = self._clock()
+        if attempt is None or not _is_young(attempt, now):
+            raise OpenIdError("this browser has not begun a sign-in, or too long ago", code="no_attempt")
+        if not hmac.compare_digest(query.get("state", "").encode(), derived(attempt, "state").encode()):
+            raise OpenIdError("state is not that of this browser", code="foreign_state")
+        deadline = Deadline.after(SECONDS)
+        metadata = self._known(deadline)
+        self._check_issuer(query.get("iss"), metadata)
+        if "error" in query:
+            raise OpenIdError("the provider answered with an error", code="provider_refused")
+        if not query.get("code"):
+            raise OpenIdError("no code came back")
+        tokens = self._tokens(query["code"], attempt, metadata, deadline)
+        claims, everything = self._verified(tokens.id_token, attempt, metadata, deadline)
+        return Person(self._name(claims, everything, tokens, metadata, deadline), claims.iss, claims.sub,
+                      _authenticated_at(claims, attempt, now))  # fmt: skip
+
+    def _check_issuer(self, iss: str | None, metadata: Metadata) -> None:
+        """RFC 9207 §2.4: against an answer of another provider that was mixed in."""
+        if iss is None and metadata.authorization_response_iss_parameter_supported:
+            raise OpenIdError("the answer does not say which provider it is from", code="no_iss")
+        if iss is not None and iss != self.provider.issuer:
+            raise OpenIdError("the answer is from another provider", code="foreign_iss")
+
+    def _tokens(self, code: str, attempt: str, metadata: Metadata, deadline: Deadline) -> Tokens:
+        form = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": self._redirect_uri,
+            "code_verifier": derived(attempt, "verifier"),
+        }
+        headers = {}
+        if self._secret is None:
+            form["client_id"] = self.provider.client_id
+        elif "client_secret_basic" in metadata.token_endpoint_auth_methods_supported:
+            pair = f"{quote_plus(self.provider.client_id)}:{quote_plus(self._secret)}"
+            headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
+        else:
+            form |= {"client_id": self.provider.client_id, "client_secret": self._secret}
+        answer = self._http.send("POST", metadata.token_endpoint, deadline, data=form, headers=headers)
+        return _read(Tokens, answer, "the token endpoint")
+
+    def _verified(
+        self, token: str, attempt: str, metadata: Metadata, deadline: Deadline
+    ) -> tuple[Claims, dict[str, Any]]:
+        """§3.1.3.7."""
+        try:
+            everything = self._signed(token, metadata, deadline)
+            claims = Claims.model_validate(everything)
+        except JoseError as error:
+            raise OpenIdError(f"the id_token is not good: {type(error).__name__}") from None
+        except ValidationError as error:
+            raise OpenIdError(f"the id_token is not good: {first_fault(error)}") from None
+        now, client = self._clock(), self.provider.client_id
+        audience = [claims.aud] if isinstance(claims.aud, str) else claims.aud
+        faults = {
+            "iss": claims.iss != self.provider.issuer,
+            "aud": client not in audience,
+            "azp": claims.azp != client if claims.azp is not None else len(audience) > 1,
+            "exp": now.timestamp() >= claims.exp,
+            "iat": abs(now.timestamp() - claims.iat) > (LIFETIME + LEEWAY).total_seconds(),
+            "nonce": not hmac.compare_digest(claims.nonce.encode(), derived(attempt, "nonce").encode()),
+        }
+        if wrong := [name for name, is_wrong in faults.items() if is_wrong]:
+            raise OpenIdError(f"the id_token is not good: {', '.join(wrong)}")
+        return claims, everything
+
+    def _signed(self, token: str, metadata: Metadata, deadline: Deadline) -> dict[str, Any]:
+        """The claims, by a key of the provider's. For a key that we do not know theirs are asked for anew."""
+        warnings.filterwarnings("ignore", "EdDSA is deprecated")
+        try:
+            return _decoded(token, self._key_set(metadata, deadline))
+        except InvalidKeyIdError:
+            return _decoded(token, self._key_set(metadata, deadline, anew=True))
+
+    def _name(
+        self, claims: Claims, everything: dict[str, Any], tokens: Tokens, metadata: Metadata, deadline: Deadline
+    ) -> str:
+        """The claim that names the person; where the id_token lacks it, as UserInfo says (§5.3.2: same `sub`)."""
+        claim = self.provider.user_claim
+        if claim not in everything and tokens.access_token and metadata.userinfo_endpoint:
+            headers = {"Authorization": f"Bearer {tokens.access_token}"}
+            answer = self._http.send("GET", metadata.userinfo_endpoint, deadline, headers=headers)
+            everything = _object(answer, "the userinfo endpoint")
+            if everything.get("sub") != claims.sub:
+                raise OpenIdError("the userinfo endpoint speaks of somebody else")
+        name = everything.get(claim)
+        if not isinstance(name, str) or not name:
+            raise OpenIdError(f"the provider does not say {claim}")
+        return name
+
+    def _known(self, deadline: Deadline) -> Metadata:
+        with self._lock:
+            now = self._clock()
+            if self._metadata is None or now >= self._metadata[0] + METADATA_KEPT:
+                url = self.provider.issuer.rstrip("/") + "/.well-known/openid-configuration"
+                metadata = _read(Metadata, self._http.send("GET", url, deadline), "the provider's metadata")
+                if metadata.issuer != self.provider.issuer:  # Discovery §4.3
+                    raise OpenIdError("the provider's metadata names another issuer")
+                self._metadata = now, metadata
+            return self._metadata[1]
+
+    def _key_set(self, metadata: Metadata, deadline: Deadline, *, anew: bool = False) -> KeySet:
+        """Asked for at most every `KEYS_ASKED_EVERY`: a stranger's tokens must not make us a flood for the provider."""
+        with self._lock:
+            now = self._clock()
+            age = METADATA_KEPT if self._keys is None else now - self._keys[0]
+            if age >= METADATA_KEPT or (anew and age >= KEYS_ASKED_EVERY):
+                self._keys = now, _keys(_object(self._http.send("GET", metadata.jwks_uri, deadline), "the JWKS"))
+            assert self._keys is not None  # noqa: S101 - just read
+            return self._keys[1]
+
+
+def _decoded(token: str, keys: KeySet) -> dict[str, Any]:
+    def key_of(token: GuestProtocol) -> Key:
+        kid = token.headers().get("kid")
+        those = [key for key in keys.keys if kid is None or key.kid == kid]
+        if len(those) != 1:
+            raise InvalidKeyIdError
+        return those[0]
+
+    return jwt.decode(token, key_of, algorithms=ALGORITHMS).claims
+
+
+def _keys(document: dict[str, Any]) -> KeySet:
+    """The public keys that sign. Those of kinds that we do not know are left out."""
+    listed = document.get("keys")
+    kept = []
+    for each in listed if isinstance(listed, list) else []:
+        if isinstance(each, dict) and each.get("kty") in ("RSA", "EC", "OKP") and each.get("use", "sig") == "sig":
+            try:
+                kept += KeySet.import_key_set({"keys": [each]}).keys
+            except (JoseError, ValueError, TypeError, KeyError):
+                continue
+    return KeySet(kept)
+
+
+def _read(kind: type[AWire], answer: Answer, what: str) -> AWire:
+    try:
+        return kind.model_validate(_object(answer, what))
+    except ValidationError as error:
+        raise OpenIdError(f"{what}: {first_fault(error)}") from None
+
+
+def _object(answer: Answer, what: str) -> dict[str, Any]:
+    if answer.status != 200:
+        raise OpenIdError(f"{what} answered {answer.status}")
+    try:
+        return _OBJECT.validate_json(answer.body)
+    except ValidationError:
+        raise OpenIdError(f"{what} did not answer a JSON object") from None
+
+
+def _is_again(attempt: str) -> bool:
+    return attempt.split(".")[1:2] == ["again"]
+
+
+def _is_young(attempt: str, now: datetime) -> bool:
+    began = attempt.partition(".")[0]
+    if not (began.isascii() and began.isdigit() and len(began) <= 12):
+        return False
+    return 0 <= now.timestamp() - int(began) <= LIFETIME.total_seconds()
+
+
+def _authenticated_at(claims: Claims, attempt: str, now: datetime) -> datetime | None:
+    """When the person proved themselves there; None: not known, long ago perhaps. Never later than now."""
+    at = None if claims.auth_time is None else min(now, datetime.fromtimestamp(claims.auth_time, UTC))
+    began = datetime.fromtimestamp(int(attempt.partition(".")[0]), UTC)
+    if _is_again(attempt) and (at is None or at < began - LEEWAY):
+        raise OpenIdError("the provider did not ask the person to sign in anew", code="not_anew")
+    return at
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")

@@ -1,0 +1,61 @@
+"""Who signs in by the OpenID Provider becomes one of our users: the first account there that comes under a name has it.
+
+Names are given anew when people leave; `sub` never is (OpenID Connect Core 1.0 §5.7).
+"""
+
+import re
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import Connection, insert, select, update
+
+from sshaft_identity import audit
+from sshaft_identity.database import Database
+from sshaft_identity.enrolment import USER_PATTERN
+from sshaft_identity.openid import Person
+from sshaft_identity.tables import users
+
+
+class Standing(StrEnum):
+    KNOWN = "known"
+    NO_USER = "no_user"
+    OTHER_SUBJECT = "other_subject"
+    OTHER_NAME = "other_name"
+
+
+class OpenIdUsers:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def standing(self, person: Person, now: datetime, *, create: bool, address: str | None) -> Standing:
+        """Whether `person.name` is this person's user here, from now on if it was nobody's. A no is audited."""
+        with self._database.write() as connection:
+            standing = _standing(connection, person, now, create=create)
+            if standing is not Standing.KNOWN:
+                user = person.name if re.fullmatch(USER_PATTERN, person.name) else None
+                audit.record(
+                    connection, "session.refused", now, user=user, method="oidc", reason=standing,
+                    subject=person.subject, browser_address=address,
+                )  # fmt: skip
+            return standing
+
+
+def _standing(connection: Connection, person: Person, now: datetime, *, create: bool) -> Standing:
+    account = {"oidc_issuer": person.issuer, "oidc_subject": person.subject}
+    theirs = (users.c.oidc_issuer == person.issuer) & (users.c.oidc_subject == person.subject)
+    bound_to = connection.scalar(select(users.c.name).where(theirs))
+    if bound_to is not None:
+        # Somebody who may change the claim that names them must not become one person after the other.
+        return Standing.KNOWN if bound_to == person.name else Standing.OTHER_NAME
+    row = connection.execute(select(users).where(users.c.name == person.name)).one_or_none()
+    if row is None:
+        if not create or not re.fullmatch(USER_PATTERN, person.name):
+            return Standing.NO_USER
+        connection.execute(insert(users).values(name=person.name, created_at=now, **account))
+        audit.record(connection, "user.added", now, user=person.name, by="oidc")
+    elif row.oidc_subject is not None:
+        return Standing.OTHER_SUBJECT
+    else:
+        connection.execute(update(users).where(users.c.name == person.name).values(**account))
+    audit.record(connection, "user.bound", now, user=person.name, issuer=person.issuer, subject=person.subject)
+    return Standing.KNOWN

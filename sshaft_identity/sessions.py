@@ -1,0 +1,115 @@
+"""Sessions: browsers that are signed in to "my keys". A session ends after a time without use, at the latest after a
+fixed one, and with its user.
+"""
+
+import hmac
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import delete, insert, select, update
+
+from sshaft_identity import audit
+from sshaft_identity.audit import Fact
+from sshaft_identity.codes import digest
+from sshaft_identity.database import Database
+from sshaft_identity.tables import sessions, users
+
+FRESH = timedelta(minutes=10)
+"""How old the sign-in may be at most where keys are added or removed."""
+_WORTH_WRITING = timedelta(minutes=1)
+
+
+class Method(StrEnum):
+    SSH = "ssh"
+    OIDC = "oidc"
+
+
+class SessionTimes(BaseModel):
+    """How long browsers stay signed in, in seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    idle: int = Field(default=30 * 60, ge=60, description="without use")
+    longest: int = Field(default=8 * 3600, ge=60, description="from the sign-in on, whatever is done")
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    user: str
+    method: Method
+    authenticated_at: datetime
+    expires_at: datetime
+    token: str = field(repr=False)
+
+    def is_fresh(self, now: datetime) -> bool:
+        return now < self.authenticated_at + FRESH
+
+    @property
+    def form_token(self) -> str:
+        """What the session's forms carry: another site can neither read nor make one."""
+        return digest(f"form\0{self.token}")
+
+    def sent(self, form_token: str) -> bool:
+        return hmac.compare_digest(self.form_token.encode(), form_token.encode())
+
+
+class Sessions:
+    def __init__(self, database: Database, times: SessionTimes) -> None:
+        self._database = database
+        self._times = times
+
+    def start(
+        self, user: str, method: Method, now: datetime, *, authenticated_at: datetime, **facts: Fact
+    ) -> Session | None:
+        """A new session; `facts` go to the audit log. None if there is no such user (any more)."""
+        end = self._end(authenticated_at, now)
+        session = Session(user, method, authenticated_at, end, secrets.token_urlsafe(32))
+        with self._database.write() as connection:
+            connection.execute(delete(sessions).where(sessions.c.expires_at <= now))
+            if connection.scalar(select(users.c.name).where(users.c.name == user)) is None:
+                return None
+            connection.execute(
+                insert(sessions).values(
+                    token_hash=digest(session.token),
+                    user_name=user,
+                    method=method,
+                    authenticated_at=authenticated_at,
+                    expires_at=session.expires_at,
+                )
+            )
+            audit.record(connection, "session.started", now, user=user, method=method, **facts)
+        return session
+
+    def of_token(self, token: str, now: datetime) -> Session | None:
+        """The session, used now: its end moves on."""
+        query = select(sessions).where(sessions.c.token_hash == digest(token))
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None or row.expires_at <= now:
+            return None
+        end = self._end(row.authenticated_at, now)
+        if end - row.expires_at > _WORTH_WRITING:
+            with self._database.write() as connection:
+                connection.execute(
+                    update(sessions).where(sessions.c.token_hash == row.token_hash).values(expires_at=end)
+                )
+        return Session(row.user_name, Method(row.method), row.authenticated_at, end, token)
+
+    def end(self, session: Session, now: datetime, **facts: Fact) -> None:
+        with self._database.write() as connection:
+            connection.execute(delete(sessions).where(sessions.c.token_hash == digest(session.token)))
+            audit.record(connection, "session.ended", now, user=session.user, **facts)
+
+    def end_all(self, user: str, now: datetime, **facts: Fact) -> int:
+        """How many there were: every browser of the user is signed out."""
+        with self._database.write() as connection:
+            count = connection.execute(delete(sessions).where(sessions.c.user_name == user)).rowcount
+            audit.record(connection, "session.all_ended", now, user=user, sessions=count, **facts)
+        return count
+
+    def _end(self, authenticated_at: datetime, now: datetime) -> datetime:
+        idle, longest = timedelta(seconds=self._times.idle), timedelta(seconds=self._times.longest)
+        return min(now + idle, authenticated_at + longest)

@@ -1,0 +1,39 @@
+"""How many sign-ins one address may begin in a while: nobody is behind them yet, and each costs a row in the database
+or a question to the OpenID Provider.
+"""
+
+from collections import OrderedDict
+from datetime import datetime, timedelta
+from ipaddress import IPv6Address, ip_address, ip_network
+
+MOST = 60
+WINDOW = timedelta(minutes=5)
+REMEMBERED = 10_000
+
+
+class Throttle:
+    """Counted in this process only: it keeps the table small; guessing is bounded elsewhere (`limits`)."""
+
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
+        self._counts: OrderedDict[str, tuple[datetime, int]] = OrderedDict()
+
+    def allows(self, address: str | None, now: datetime) -> bool:
+        """Whether one more may begin, and counts it."""
+        subject = _subject(address)
+        began, count = self._counts.pop(subject, (now, 0))
+        if now >= began + WINDOW:
+            began, count = now, 0
+        self._counts[subject] = began, count + 1
+        if len(self._counts) > REMEMBERED:
+            self._counts.popitem(last=False)
+        return count < self._most
+
+
+def _subject(address: str | None) -> str:
+    """An IPv6 host takes what address it likes within its /64."""
+    try:
+        parsed = ip_address(address or "")
+    except ValueError:
+        return ""
+    return str(ip_network((parsed, 64), strict=False)) if isinstance(parsed, IPv6Address) else str(parsed)

@@ -1,0 +1,260 @@
+"""My keys and my activity over HTTP: what a person may change, and what nobody else may."""
+
+from urllib.parse import quote
+
+import pytest
+from fakes.public_keys import ed25519
+from sqlalchemy import update
+from unit.identity.browsing import Browser, heading
+from unit.identity.running import Service
+
+from sshaft.public_key import parse
+from sshaft_identity.own_keys import OwnKeys
+from sshaft_identity.tables import audit_events, ssh_keys
+
+HOSTILE = "</h2><script>alert(1)</script>{{7*7}}\u202e\x1b[31m"
+
+
+@pytest.fixture
+def keys(service: Service) -> list[str]:
+    """The fingerprints of Alice's two keys."""
+    return service.add_user("alice", ed25519("alice"), ed25519("alice's second"))
+
+
+@pytest.fixture
+def alice(service: Service, keys: list[str]) -> Browser:
+    """Her browser, signed in."""
+    browser = Browser(service)
+    browser.sign_in("alice", keys[0])
+    return browser
+
+
+def fingerprints(service: Service, user: str = "alice") -> list[str]:
+    return [each.key.fingerprint for each in service.store.enrolment.keys(user)]
+
+
+def remove_path(fingerprint: str) -> str:
+    return f"/account/keys/remove?fingerprint={quote(fingerprint)}"
+
+
+def form(browser: Browser, **fields: str) -> dict[str, str]:
+    return {"form_token": browser.form_token(), **fields}
+
+
+# --- the list
+
+
+def test_each_key_shows_what_its_owner_wants_to_know(service: Service, alice: Browser, keys: list[str]) -> None:
+    values = {"name": "YubiKey 5", "source": "ssh", "attested": "YubiKey 5 NFC", "last_used_from": "2001:db8::7"}
+    with service.store.database.write() as connection:
+        mine = update(ssh_keys).where(ssh_keys.c.fingerprint == keys[1])
+        connection.execute(mine.values(last_used_at=service.clock(), expires_at=service.clock(), **values))
+    service.clock.advance(24 * 60)
+    page = alice.get("/account/keys").text
+    for text in ("YubiKey 5", "Ed25519", keys[0], keys[1], "over ssh", "attested", "2001:db8::7", "24 minutes ago",
+                 "expired", "22 Nov 2026, 12:00 UTC"):  # fmt: skip
+        assert text.replace("+", "&#43;") in page.replace("+", "&#43;"), text
+
+
+def test_only_the_persons_own_keys_are_shown(service: Service, alice: Browser) -> None:
+    (bobs,) = service.add_user("bob", ed25519("bob"))
+    assert bobs not in alice.get("/account/keys").text
+
+
+def test_without_keys_the_page_says_so(service: Service, alice: Browser) -> None:
+    for each in fingerprints(service):
+        service.store.enrolment.remove_key(each, service.clock())
+    assert "No key passes your logins yet" in alice.get("/account/keys").text
+
+
+@pytest.mark.parametrize("path", ["/account/keys", "/account/activity", "/account/keys/remove?fingerprint=x"])
+def test_nobody_sees_anything(service: Service, path: str) -> None:
+    assert Browser(service).get(path).headers["Location"] == "/?note=nobody"
+
+
+@pytest.mark.parametrize("path", ["/", "/account/keys", "/account/activity", "/sign-in/oidc", "/account/keys/remove"])
+def test_every_page_has_the_careful_headers(alice: Browser, path: str) -> None:
+    page = alice.get(path + ("?note=again" if path == "/" else ""))
+    assert page.headers["Cache-Control"] == "no-store"
+    assert page.headers["Referrer-Policy"] == "same-origin"
+    assert page.headers["X-Frame-Options"] == "DENY"
+    assert page.headers["X-Content-Type-Options"] == "nosniff"
+    assert page.headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert "camera=()" in page.headers["Permissions-Policy"]
+    policy = page.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "form-action 'self'" in policy
+    assert "unsafe" not in policy
+    assert "style=" not in page.text
+    assert "onclick" not in page.text
+
+
+def test_foreign_words_stay_words_everywhere(service: Service, alice: Browser, keys: list[str]) -> None:
+    alice.post("/account/keys/rename", form(alice, fingerprint=keys[0], name=HOSTILE))
+    service.open("alice", app=HOSTILE, context={"ip": HOSTILE, "user_agent": HOSTILE})
+    alice.get("/account/keys", headers={"User-Agent": "<script>alert(2)</script>"})
+    for path in ("/account/keys", "/account/activity", remove_path(keys[0])):
+        text = alice.get(path).text
+        assert "<script" not in text
+        assert "\u202e" not in text
+        assert "\x1b" not in text
+        assert "&lt;script&gt;alert(1)" in text
+        assert "{{7*7}}" in text
+
+
+# --- changes
+
+
+def test_a_key_gets_another_name(alice: Browser, keys: list[str]) -> None:
+    answer = alice.post("/account/keys/rename", form(alice, fingerprint=keys[0], name="My laptop"))
+    assert answer.headers["Location"] == "/account/keys?done=renamed"
+    page = alice.get("/account/keys?done=renamed").text
+    assert "My laptop" in page
+    assert "The key has its new name." in page
+    assert "A key was renamed" in alice.get("/account/activity").text
+
+
+def test_a_key_is_removed_after_a_question(service: Service, alice: Browser, keys: list[str]) -> None:
+    question = alice.get(remove_path(keys[1]))
+    assert heading(question).startswith("Remove ")
+    assert "last key" not in question.text
+    alice.post("/account/keys/remove", form(alice, fingerprint=keys[1]))
+    assert fingerprints(service) == [keys[0]]
+    assert "A key was removed" in alice.get("/account/activity").text
+    assert service.store.challenges.listed(service.clock(), keys[1]) == [], "it opens nothing any more"
+
+
+def test_the_last_key_is_removed_only_after_a_plain_word(service: Service, alice: Browser, keys: list[str]) -> None:
+    alice.post("/account/keys/remove", form(alice, fingerprint=keys[1]))
+    assert "It is your last key" in alice.get(remove_path(keys[0])).text
+    assert alice.post("/account/keys/remove", form(alice, fingerprint=keys[0])).status_code == 409
+    assert fingerprints(service) == [keys[0]]
+    alice.post("/account/keys/remove", form(alice, fingerprint=keys[0], last="yes"))
+    assert fingerprints(service) == []
+
+
+def test_removing_asks_for_a_fresh_sign_in(service: Service, alice: Browser, keys: list[str]) -> None:
+    service.clock.advance(600)
+    fields = form(alice, fingerprint=keys[1])
+    assert alice.get(remove_path(keys[1])).headers["Location"] == "/?note=again"
+    assert alice.post("/account/keys/remove", fields).headers["Location"] == "/?note=again"
+    assert len(fingerprints(service)) == 2
+    assert "sign in anew" in alice.get("/?note=again").text
+    alice.sign_in("alice", keys[0])
+    alice.post("/account/keys/remove", form(alice, fingerprint=keys[1]))
+    assert len(fingerprints(service)) == 1
+
+
+@pytest.mark.parametrize("action", ["rename", "remove"])
+def test_another_persons_key_is_no_key(service: Service, alice: Browser, action: str) -> None:
+    (bobs,) = service.add_user("bob", ed25519("bob"))
+    answer = alice.post(f"/account/keys/{action}", form(alice, fingerprint=bobs, name="mine", last="yes"))
+    assert (answer.status_code, heading(answer)) == (404, "No such key")
+    assert [each.name for each in service.store.enrolment.keys("bob")] == [""]
+    assert alice.get(remove_path(bobs)).status_code == 404
+
+
+ACTIONS = ["keys/rename", "keys/remove", "keys/enrol", "sign-out", "sign-out-everywhere"]
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("token", [None, "", "0" * 64, "é"])
+def test_a_form_without_the_sessions_own_token_does_nothing(
+    service: Service, alice: Browser, keys: list[str], action: str, token: str | None
+) -> None:
+    fields = {"fingerprint": keys[1], "name": "x"} | ({} if token is None else {"form_token": token})
+    assert alice.post(f"/account/{action}", fields).status_code == 403
+    assert len(fingerprints(service)) == 2
+    assert alice.get("/account/keys").status_code == 200
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_the_token_of_another_session_is_none(service: Service, alice: Browser, keys: list[str], action: str) -> None:
+    other = Browser(service)
+    other.sign_in("alice", keys[0])
+    assert alice.post(f"/account/{action}", form(other, fingerprint=keys[1])).status_code == 403
+    assert other.get("/account/keys").status_code == 200
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_a_form_of_nobody_leads_to_the_sign_in(service: Service, keys: list[str], action: str) -> None:
+    answer = Browser(service).post(f"/account/{action}", {"fingerprint": keys[0], "form_token": "0" * 64})
+    assert answer.headers["Location"] == "/?note=nobody"
+    assert len(fingerprints(service)) == 2
+
+
+def test_adding_a_key_is_offered_only_where_there_is_an_enrolment(service: Service, alice: Browser) -> None:
+    service.replace(enrol=None)
+    assert "Add a key" not in alice.get("/account/keys").text
+    answer = alice.post("/account/keys/enrol", form(alice))
+    assert (answer.status_code, heading(answer)) == (404, "Not here")
+
+
+def test_adding_a_key_leads_to_the_page_of_an_enrolment(service: Service, alice: Browser) -> None:
+    asked = []
+
+    def enrol(user: str, now: object) -> str:
+        asked.append((user, now))
+        return "https://id.example.org/enrol/x"
+
+    service.replace(enrol=enrol)
+    assert "Add a key" in alice.get("/account/keys").text
+    assert alice.post("/account/keys/enrol", form(alice)).headers["Location"] == "https://id.example.org/enrol/x"
+    assert asked == [("alice", service.clock())]
+    service.clock.advance(600)
+    assert alice.post("/account/keys/enrol", form(alice)).headers["Location"] == "/?note=again"
+    assert len(asked) == 1
+
+
+# --- my activity
+
+
+def test_my_activity_tells_in_plain_words_what_happened(service: Service, alice: Browser, keys: list[str]) -> None:
+    opened = service.open("alice", app="Webmail", context={"ip": "192.0.2.7"})
+    alice.get(opened["page_url"])
+    service.accept("alice", code="000000", fingerprint=keys[0], client_ip="192.0.2.8", challenge=opened["id"])
+    service.accept("alice", code=opened["code"], fingerprint=keys[0], client_ip="192.0.2.7")
+    service.reject(challenge=service.open("alice")["id"])
+    page = alice.get("/account/activity").text
+    for text in ("A login was passed with ssh", "A wrong code was tried", "The page of a login was opened",
+                 "A login was denied: from ssh", "Signed in to my keys with ssh", "Webmail", "192.0.2.7", "192.0.2.8",
+                 "22 Nov 2026, 12:00 UTC"):  # fmt: skip
+        assert text in page, text
+    assert page.index("A login was passed") < page.index("A wrong code"), "the newest first"
+    assert opened["code"] not in page
+
+
+def test_nobody_elses_activity_is_shown(service: Service, alice: Browser) -> None:
+    service.add_user("bob", ed25519("bob"))
+    service.open("bob", app="Bob's own")
+    assert "Bob" not in alice.get("/account/activity").text
+
+
+def test_long_activity_comes_in_pages(service: Service, alice: Browser, keys: list[str]) -> None:
+    for number in range(60):
+        OwnKeys(service.store.database).rename("alice", keys[0], f"name {number}", service.clock())
+    seen: list[str] = []
+    path = "/account/activity"
+    for _ in range(3):
+        page = alice.get(path).text
+        seen += [line.partition("<dd>")[2].partition("<")[0] for line in page.splitlines() if "<dt>Name" in line]
+        if "Older" in page:
+            path = "/account/activity?before=" + page.partition("before=")[2].partition('"')[0]
+    assert seen == [f"name {number}" for number in reversed(range(60))]
+
+
+@pytest.mark.parametrize("before", ["x", "-1", "9" * 30, "0", "%00", "1;drop"])
+def test_an_odd_place_in_the_activity_is_no_failure(alice: Browser, before: str) -> None:
+    assert alice.get(f"/account/activity?before={before}").status_code == 200
+
+
+def test_an_event_of_a_later_version_shows_its_own_name(service: Service, alice: Browser) -> None:
+    with service.store.database.write() as connection:
+        event = {"at": service.clock(), "event": "moon.landed", "user_name": "alice", "facts": "{}"}
+        connection.execute(audit_events.insert().values(**event))
+    assert "moon.landed" in alice.get("/account/activity").text
+
+
+def test_a_key_without_a_name_is_called_by_its_kind(alice: Browser) -> None:
+    assert ">Ed25519</h2>" in alice.get("/account/keys").text
+    assert parse(ed25519("alice")).fingerprint in alice.get("/account/keys").text

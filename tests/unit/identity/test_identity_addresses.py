@@ -1,0 +1,87 @@
+"""Whose word about an address is taken: `X-Forwarded-For` as far as proxies of ours wrote it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from unit.identity.running import SETTINGS, Service
+
+from sshaft_identity.addresses import believed
+from sshaft_identity.app import create_app
+from sshaft_identity.browsers import browser_name
+from sshaft_identity.settings import Settings
+
+PROXIES = ("10.0.0.0/8", "2001:db8:1::/48")
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "found"),
+    [
+        ("192.0.2.7", [], "192.0.2.7"),
+        ("192.0.2.7", ["198.51.100.1"], "192.0.2.7"),  # a stranger's word
+        ("10.0.0.1", [], "10.0.0.1"),
+        ("10.0.0.1", ["198.51.100.1"], "198.51.100.1"),
+        ("10.0.0.1", ["203.0.113.9, 198.51.100.1"], "198.51.100.1"),  # what the browser itself has written
+        ("10.0.0.1", ["203.0.113.9", "198.51.100.1"], "198.51.100.1"),
+        ("10.0.0.1", ["198.51.100.1, 10.0.0.2"], "198.51.100.1"),
+        ("10.0.0.1", ["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
+        ("10.0.0.1", ["198.51.100.1:4711"], "198.51.100.1"),
+        ("10.0.0.1", ["[2001:db8::1]:4711"], "2001:db8::1"),
+        ("10.0.0.1", ["::ffff:198.51.100.1"], "198.51.100.1"),
+        ("::ffff:10.0.0.1", ["198.51.100.1"], "198.51.100.1"),
+        ("2001:db8:1::5", ["2001:db8::1"], "2001:db8::1"),
+        ("10.0.0.1", ["unknown"], "10.0.0.1"),
+        ("10.0.0.1", ["198.51.100.1, <script>"], "10.0.0.1"),
+        ("10.0.0.1", [""], "10.0.0.1"),
+        ("/run/socket", ["198.51.100.1"], "/run/socket"),
+        (None, ["198.51.100.1"], None),
+    ],
+)
+def test_the_walk_ends_at_the_first_address_that_is_no_proxy_of_ours(
+    peer: str | None, forwarded: list[str], found: str | None
+) -> None:
+    assert believed(peer, forwarded, PROXIES) == found
+
+
+def test_nobody_is_trusted_by_default() -> None:
+    assert believed("127.0.0.1", ["198.51.100.1"], Settings().trusted_proxies) == "127.0.0.1"
+
+
+@given(st.lists(st.text()))
+def test_whatever_stands_there_an_address_comes_out(forwarded: list[str]) -> None:
+    found = believed("10.0.0.1", forwarded, ["10.0.0.1"])
+    assert found is not None
+    assert all(c in "0123456789abcdef.:" for c in found)
+
+
+def test_a_proxy_that_is_no_network_is_refused_when_the_settings_are_read() -> None:
+    with pytest.raises(ValidationError):
+        Settings(trusted_proxies=("proxy.example.org",))
+
+
+def test_the_address_before_the_trusted_proxy_is_what_the_audit_log_has(service: Service, listening: object) -> None:
+    settings = SETTINGS.model_copy(update={"trusted_proxies": ("127.0.0.1",)})
+    listening[0].app = create_app(service.store, settings, service.clock)  # type: ignore[index]
+    headers = {"Origin": "https://id.example.org", "X-Forwarded-For": "203.0.113.9, 198.51.100.1"}
+    service.call("POST", "/sign-in/ssh", headers=headers, data={"a": "b"}, allow_redirects=False)
+    (challenge,) = service.store.challenges.recent()
+    assert challenge.context.ip == "198.51.100.1"
+
+
+@pytest.mark.parametrize(
+    ("agent", "name"),
+    [
+        ("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "Firefox on Linux"),
+        ("Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0 Safari/537.36 Edg/142.0",
+         "Edge on Windows"),
+        ("Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605 Version/18.0 Safari/604.1",
+         "Safari on iPhone"),
+        ("Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 Chrome/142.0 Mobile Safari/537.36", "Chrome on Android"),
+        ("curl/8.5.0", "curl"),
+        ("A browser of my own", "A browser of my own"),
+        ("x" * 70, "x" * 57 + "..."),
+        (None, None),
+    ],
+)  # fmt: skip
+def test_a_browser_is_called_as_people_call_it(agent: str | None, name: str | None) -> None:
+    assert browser_name(agent) == name

@@ -1,0 +1,110 @@
+"""Server-sent events of a challenge: what comes, when it ends, and what a waiting page costs."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import requests
+from fakes.public_keys import ed25519
+from unit.identity.browsing import Browser
+from unit.identity.running import Service, wrong
+
+from sshaft_identity import live
+from sshaft_identity.clients import Scope
+
+
+@contextmanager
+def events(service: Service, page_url: str) -> Iterator[Iterator[str]]:
+    """The lines of the stream as they come, without empty ones."""
+    url = service.url + page_url.removeprefix("https://id.example.org") + "/events"
+    with requests.get(url, stream=True, timeout=40) as answer:
+        assert answer.status_code == 200
+        assert answer.headers["Content-Type"] == "text/event-stream; charset=utf-8"
+        assert answer.headers["X-Accel-Buffering"] == "no"
+        assert "no-transform" in answer.headers["Cache-Control"]
+        assert "Content-Length" not in answer.headers
+        yield (line for line in answer.iter_lines(chunk_size=1, decode_unicode=True) if line)
+
+
+def news(line: str) -> dict[str, Any]:
+    assert line.startswith("data: "), line
+    told: dict[str, Any] = json.loads(line.removeprefix("data: "))
+    return told
+
+
+@pytest.fixture
+def opened(service: Service) -> dict[str, str]:
+    service.add_user("alice", ed25519("alice"))
+    return service.open()
+
+
+def test_events_tell_the_state_at_once_each_change_and_the_end(service: Service, opened: dict[str, str]) -> None:
+    with events(service, opened["page_url"]) as lines:
+        assert next(lines) == "retry: 2000"
+        assert news(next(lines)) == {"state": "pending", "attempts_left": 5, "expires_in": 300}
+        service.accept(code=wrong(opened["code"]))
+        assert news(next(lines))["attempts_left"] == 4
+        service.accept(code=opened["code"])
+        assert news(next(lines))["state"] == "accepted"
+        assert list(lines) == [], "the stream ends with the challenge"
+
+
+def test_a_challenge_that_is_over_is_one_event(service: Service, opened: dict[str, str]) -> None:
+    service.call("POST", f"/api/v1/challenges/{opened['id']}/cancel", Scope.CHALLENGES)
+    with events(service, opened["page_url"]) as lines:
+        assert [news(line)["state"] for line in list(lines)[1:]] == ["cancelled"]
+
+
+def test_while_nothing_happens_comments_keep_the_connection(
+    service: Service, opened: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "HEARTBEAT_SECONDS", 0.2)
+    with events(service, opened["page_url"]) as lines:
+        assert [next(lines) for _ in range(5)][2:] == [":", ":", ":"]
+        service.accept(code=opened["code"])
+        assert [news(line)["state"] for line in lines if line != ":"] == ["accepted"]
+
+
+def test_the_stream_ends_when_the_service_does(service: Service, opened: dict[str, str]) -> None:
+    assert service.app
+    with events(service, opened["page_url"]) as lines:
+        next(lines)
+        next(lines)
+        service.app.state.sshaft.changes.close()
+        service.accept(code=wrong(opened["code"]))  # whatever wakes it
+        assert len(list(lines)) <= 1
+
+
+def test_a_browser_that_has_gone_is_noticed(
+    service: Service, opened: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "HEARTBEAT_SECONDS", 0.2)
+    assert service.app
+    changes = service.app.state.sshaft.changes
+    with events(service, opened["page_url"]) as lines:
+        next(lines)
+        next(lines)
+    for _ in range(200):
+        if not changes._waiters:  # noqa: SLF001 - nothing else tells who waits
+            return
+        asyncio.run(asyncio.sleep(0.05))
+    pytest.fail("it waits for nobody")
+
+
+def test_an_unknown_page_has_no_events(service: Service) -> None:
+    assert service.call("GET", "/challenge/nosuchpage/events").status_code == 404
+    assert service.call("GET", "/sign-in/ssh/events").status_code == 404
+    assert service.call("GET", "/sign-in/ssh/state").status_code == 404
+
+
+def test_a_sign_in_has_its_news_by_its_cookie(service: Service) -> None:
+    (key,) = service.add_user("alice", ed25519("alice"))
+    browser = Browser(service)
+    code = browser.begin()
+    assert browser.get("/sign-in/ssh/state").json()["state"] == "pending"
+    service.accept(code=code, fingerprint=key)
+    assert browser.get("/sign-in/ssh/state?wait=30").json()["state"] == "accepted"
+    assert '"state": "accepted"' in browser.get("/sign-in/ssh/events").text

@@ -1,0 +1,492 @@
+"""Sign-in by the organisation's OpenID Provider: what is asked of it, and the answers that must not sign anybody in."""
+
+import hmac
+import json
+from base64 import urlsafe_b64encode
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import pytest
+from fakes.openid_provider import CLIENT_ID, CLIENT_SECRET, OpenIdProvider, encode
+from fakes.public_keys import ed25519
+from joserfc import jwt
+from joserfc.jwk import RSAKey
+from pydantic import ValidationError
+from sqlalchemy import select
+from unit.identity.browsing import ORIGIN, Browser, heading
+from unit.identity.running import SETTINGS, Clock, Service
+
+from sshaft.errors import ConfigurationError
+from sshaft_identity.app import create_app
+from sshaft_identity.openid import derived
+from sshaft_identity.openid_settings import OpenIdProvider as Settings
+from sshaft_identity.settings import changed
+from sshaft_identity.tables import audit_events, sessions, users
+from sshaft_identity.throttle import MOST
+
+CALLBACK = "/sign-in/oidc/callback"
+
+
+@pytest.fixture
+def provider(clock: Clock) -> Iterator[OpenIdProvider]:
+    with OpenIdProvider(clock, ORIGIN + CALLBACK) as provider:
+        yield provider
+
+
+@pytest.fixture
+def alice(service: Service, provider: OpenIdProvider, listening: Any, tmp_path: Path) -> Browser:
+    """A browser of hers, at a service that knows her and the provider."""
+    service.add_user("alice", ed25519("alice"))
+    configure(service, provider, listening, tmp_path)
+    return Browser(service)
+
+
+def configure(service: Service, provider: OpenIdProvider, listening: Any, directory: Path, **more: Any) -> None:
+    secret = directory / "secret"
+    secret.write_text(CLIENT_SECRET + "\n")
+    oidc = {"issuer": provider.issuer, "client_id": CLIENT_ID, "client_secret_file": str(secret)} | more
+    listening[0].app = create_app(service.store, changed(SETTINGS, {"oidc": oidc}), service.clock)
+
+
+def begin(browser: Browser, path: str = "/sign-in/oidc") -> str:
+    """The address at the provider."""
+    answer = browser.get(path)
+    assert answer.status_code == 303, answer.text
+    return answer.headers["Location"]
+
+
+def come_back(browser: Browser, provider: OpenIdProvider, **changes: str | None) -> Any:
+    query = dict(parse_qsl(provider.answer(begin(browser)))) | changes
+    return browser.get(f"{CALLBACK}?{urlencode({name: value for name, value in query.items() if value is not None})}")
+
+
+def is_signed_in(browser: Browser) -> bool:
+    return browser.get("/account/keys").status_code == 200
+
+
+def refused(service: Service, answer: Any) -> bool:
+    """403, and nobody is signed in."""
+    with service.store.database.read() as connection:
+        assert connection.execute(select(sessions)).all() == []
+    return bool(answer.status_code == 403)
+
+
+def audited(service: Service, event: str) -> list[dict[str, Any]]:
+    with service.store.database.read() as connection:
+        rows = connection.execute(select(audit_events).where(audit_events.c.event == event)).all()
+    return [{"user": row.user_name} | json.loads(row.facts) for row in rows]
+
+
+# --- there and back
+
+
+def test_who_is_signed_in_there_is_signed_in_here(service: Service, alice: Browser, provider: OpenIdProvider) -> None:
+    answer = come_back(alice, provider)
+    assert answer.headers["Location"] == "/account/keys"
+    assert "alice" in alice.get("/account/keys").text
+    assert audited(service, "session.started")[0]["method"] == "oidc"
+    assert audited(service, "user.bound") == [{"user": "alice", "issuer": provider.issuer, "subject": "subject-1"}]
+
+
+def test_the_request_carries_pkce_state_and_nonce_and_tells_nothing_else(
+    alice: Browser, provider: OpenIdProvider
+) -> None:
+    asked = dict(parse_qsl(urlsplit(begin(alice)).query))
+    assert set(asked) == {"response_type", "client_id", "redirect_uri", "scope", "state", "nonce", "code_challenge",
+                          "code_challenge_method"}  # fmt: skip
+    assert asked["redirect_uri"] == ORIGIN + CALLBACK
+    assert len({asked["state"], asked["nonce"], asked["code_challenge"]}) == 3
+    assert asked["state"] != dict(parse_qsl(urlsplit(begin(alice)).query))["state"]
+    assert provider.calls == ["/.well-known/openid-configuration"]
+
+
+def test_the_cookie_is_of_this_host_alone_and_gone_afterwards(alice: Browser, provider: OpenIdProvider) -> None:
+    begin(alice)
+    (line,) = alice.set_cookies
+    assert line.startswith("__Host-sshaft-oidc=")
+    assert {"HttpOnly", "Path=/", "SameSite=lax", "Secure", "Max-Age=600"} <= set(line.split("; "))
+    come_back(alice, provider)
+    assert list(alice.cookies) == ["__Host-sshaft"]
+
+
+@pytest.mark.parametrize("algorithm", ["ES256", "Ed25519"])
+def test_other_signatures_of_the_providers_key_are_good(
+    alice: Browser, provider: OpenIdProvider, algorithm: str
+) -> None:
+    provider.algorithm = algorithm
+    provider.new_key()
+    come_back(alice, provider)
+    assert is_signed_in(alice)
+
+
+def test_a_public_client_has_no_secret(
+    service: Service, alice: Browser, provider: OpenIdProvider, listening: Any, tmp_path: Path
+) -> None:
+    configure(service, provider, listening, tmp_path, client_secret_file=None)
+    provider.public = True
+    come_back(alice, provider)
+    assert is_signed_in(alice)
+
+
+def test_the_secret_goes_into_the_form_where_the_provider_knows_nothing_else(
+    alice: Browser, provider: OpenIdProvider
+) -> None:
+    provider.bend_metadata = {"token_endpoint_auth_methods_supported": ["client_secret_post"]}
+    come_back(alice, provider)
+    assert provider.forms[0]["client_secret"] == CLIENT_SECRET
+    assert is_signed_in(alice)
+
+
+def test_userinfo_is_asked_where_the_id_token_lacks_the_name(alice: Browser, provider: OpenIdProvider) -> None:
+    provider.user = {"sub": "subject-1"}
+    provider.bend_userinfo = {"sub": "subject-1", "preferred_username": "alice"}
+    come_back(alice, provider)
+    assert is_signed_in(alice)
+
+
+def test_a_new_key_of_the_provider_is_found(service: Service, alice: Browser, provider: OpenIdProvider) -> None:
+    come_back(alice, provider)
+    provider.new_key()
+    service.clock.advance(60)
+    come_back(alice, provider)
+    assert provider.calls.count("/jwks") == 2
+
+
+def test_unknown_keys_do_not_flood_the_provider(service: Service, alice: Browser, provider: OpenIdProvider) -> None:
+    provider.bend_header = {"kid": "unknown"}
+    for _ in range(5):
+        assert refused(service, come_back(alice, provider))
+    assert provider.calls.count("/jwks") == 1
+    service.clock.advance(30)
+    assert refused(service, come_back(alice, provider))
+    assert provider.calls.count("/jwks") == 2
+    assert provider.calls.count("/.well-known/openid-configuration") == 1
+
+
+# --- what must not sign anybody in
+
+
+def stolen(provider: OpenIdProvider, **header: Any) -> Any:
+    """A maker of tokens signed by somebody else's key."""
+    key = RSAKey.generate_key(2048, {"kid": provider.key.kid})
+    return lambda given, claims: jwt.encode(given | header, claims, key)
+
+
+def unsigned(_: dict[str, Any], claims: dict[str, Any]) -> str:
+    return f"{encode({'alg': 'none'})}.{encode(claims)}."
+
+
+def with_public_key_as_secret(provider: OpenIdProvider) -> Any:
+    def make(header: dict[str, Any], claims: dict[str, Any]) -> str:
+        signed = f"{encode(header | {'alg': 'HS256'})}.{encode(claims)}"
+        pem = provider.key.as_pem(private=False)
+        return f"{signed}.{urlsafe_b64encode(hmac.digest(pem, signed.encode(), 'sha256')).decode().rstrip('=')}"
+
+    return make
+
+
+def with_the_signature_of_another(provider: OpenIdProvider) -> Any:
+    def make(header: dict[str, Any], claims: dict[str, Any]) -> str:
+        first = jwt.encode(header, claims, provider.key)
+        second = jwt.encode(header, claims | {"preferred_username": "root"}, provider.key)
+        return ".".join([*second.split(".")[:2], first.split(".")[2]])
+
+    return make
+
+
+START = 1795348800  # 2026-11-22 12:00
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"nonce": "another"},
+        {"nonce": None},
+        {"aud": "another"},
+        {"aud": ["another", "third"]},
+        {"aud": []},
+        {"aud": None},
+        {"aud": [CLIENT_ID, "another"]},
+        {"aud": [CLIENT_ID, "another"], "azp": "another"},
+        {"azp": "another"},
+        {"iss": "https://evil.example"},
+        {"iss": None},
+        {"sub": None},
+        {"sub": ""},
+        {"sub": 7},
+        {"sub": "x" * 256},
+        {"exp": START},
+        {"exp": START - 3600},
+        {"exp": None},
+        {"exp": "never"},
+        {"iat": None},
+        {"iat": START + 3600},
+        {"iat": START - 3600},
+        {"preferred_username": None},
+        {"preferred_username": ""},
+        {"preferred_username": ["alice"]},
+    ],
+    ids=str,
+)
+def test_an_id_token_with_wrong_claims_signs_nobody_in(
+    service: Service, alice: Browser, provider: OpenIdProvider, claims: dict[str, Any]
+) -> None:
+    provider.bend_claims = claims
+    assert refused(service, come_back(alice, provider))
+    assert service.events("oidc.refused")
+
+
+@pytest.mark.parametrize(
+    "make", [stolen, lambda _: unsigned, with_public_key_as_secret, with_the_signature_of_another,
+             lambda _: lambda *_: "not a token", lambda _: lambda *_: "a.b.c"],
+    ids=["another key", "none", "HS256 with the public key", "a moved signature", "no token", "three dots"],
+)  # fmt: skip
+def test_an_id_token_that_the_provider_did_not_sign_signs_nobody_in(
+    service: Service, alice: Browser, provider: OpenIdProvider, make: Any
+) -> None:
+    provider.make_token = make(provider)
+    assert refused(service, come_back(alice, provider))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"state": "another"},
+        {"state": None},
+        {"state": "é"},
+        {"code": None},
+        {"code": "invented"},
+        {"iss": "https://evil.example"},
+        {"iss": None},
+        {"error": "access_denied"},
+        {"error": "access_denied", "code": None},
+    ],
+    ids=str,
+)
+def test_an_answer_that_is_not_whole_signs_nobody_in(
+    service: Service, alice: Browser, provider: OpenIdProvider, changes: dict[str, str | None]
+) -> None:
+    assert refused(service, come_back(alice, provider, **changes))
+
+
+def test_a_parameter_that_comes_twice_signs_nobody_in(
+    service: Service, alice: Browser, provider: OpenIdProvider
+) -> None:
+    query = provider.answer(begin(alice))
+    assert refused(service, alice.get(f"{CALLBACK}?{query}&code=another"))
+
+
+def test_an_answer_counts_only_in_the_browser_that_asked(
+    service: Service, alice: Browser, provider: OpenIdProvider
+) -> None:
+    query = provider.answer(begin(alice))
+    victim = Browser(service)
+    assert refused(service, victim.get(f"{CALLBACK}?{query}"))
+    begin(victim)
+    assert refused(service, victim.get(f"{CALLBACK}?{query}"))
+
+
+def test_an_answer_counts_once(service: Service, alice: Browser, provider: OpenIdProvider) -> None:
+    query = provider.answer(begin(alice))
+    kept = dict(alice.cookies)
+    alice.get(f"{CALLBACK}?{query}")
+    alice.post("/account/sign-out", {"form_token": alice.form_token()})
+    assert refused(service, alice.get(f"{CALLBACK}?{query}")), "its cookie is gone"
+    assert refused(service, Browser(service, kept).get(f"{CALLBACK}?{query}")), "the code is used"
+
+
+def test_an_answer_that_comes_too_late_signs_nobody_in(
+    service: Service, alice: Browser, provider: OpenIdProvider
+) -> None:
+    query = provider.answer(begin(alice))
+    service.clock.advance(601)
+    assert refused(service, alice.get(f"{CALLBACK}?{query}"))
+
+
+@pytest.mark.parametrize(
+    "cookie", ["", "x" * 40, "0.once.aaaaaaaaaaaaaaaaaaaa", "99999999999999.once.aaaaaaaaaaa", "...."]
+)
+def test_an_invented_cookie_begins_nothing(service: Service, alice: Browser, cookie: str) -> None:
+    alice.cookies = {"__Host-sshaft-oidc": cookie}
+    assert refused(service, alice.get(f"{CALLBACK}?code=x&state=y"))
+
+
+def test_userinfo_of_somebody_else_signs_nobody_in(service: Service, alice: Browser, provider: OpenIdProvider) -> None:
+    provider.user = {"sub": "subject-1"}
+    provider.bend_userinfo = {"sub": "subject-2", "preferred_username": "alice"}
+    assert refused(service, come_back(alice, provider))
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"issuer": "https://evil.example"},
+        {"token_endpoint": "http://evil.example/token"},
+        {"authorization_endpoint": "javascript:alert(1)"},
+        {"jwks_uri": None},
+    ],
+    ids=str,
+)
+def test_metadata_of_another_or_over_plain_http_is_refused(
+    service: Service, alice: Browser, provider: OpenIdProvider, metadata: dict[str, Any]
+) -> None:
+    provider.bend_metadata = metadata
+    assert refused(service, alice.get("/sign-in/oidc"))
+
+
+@pytest.mark.parametrize("path", ["/.well-known/openid-configuration", "/jwks", "/token"])
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_provider_that_is_down_is_a_calm_page(
+    alice: Browser, provider: OpenIdProvider, path: str, status: int
+) -> None:
+    query = "" if "well-known" in path else provider.answer(begin(alice))
+    provider.status = {path: status}
+    answer = alice.get(f"{CALLBACK}?{query}" if query else "/sign-in/oidc")
+    assert (answer.status_code, heading(answer)) == (503, "Not now")
+    provider.status = {}
+    come_back(alice, provider)
+    assert is_signed_in(alice), "nothing of the failure was kept"
+
+
+def test_one_address_may_not_come_back_without_end(service: Service, alice: Browser, provider: OpenIdProvider) -> None:
+    attempt = f"{START}.once.{'a' * 43}"
+    for _ in range(MOST + 1):
+        alice.cookies["__Host-sshaft-oidc"] = attempt
+        answer = alice.get(f"{CALLBACK}?code=invented&state={derived(attempt, 'state')}&iss={provider.issuer}")
+    assert (answer.status_code, heading(answer)) == (429, "One at a time")
+    assert provider.calls.count("/token") == MOST
+    service.clock.advance(300)
+    assert come_back(alice, provider).status_code == 303
+
+
+# --- whose user it is
+
+
+def test_somebody_else_under_a_name_that_is_taken_is_refused_and_audited(
+    service: Service, alice: Browser, provider: OpenIdProvider
+) -> None:
+    come_back(alice, provider)
+    alice.post("/account/sign-out", {"form_token": alice.form_token()})
+    provider.user = {"sub": "subject-2", "preferred_username": "alice"}
+    answer = come_back(alice, provider)
+    assert refused(service, answer)
+    assert heading(answer) == "Not your name"
+    (event,) = audited(service, "session.refused")
+    assert (event["user"], event["reason"], event["subject"]) == ("alice", "other_subject", "subject-2")
+
+
+def test_one_account_there_is_never_two_users_here(service: Service, alice: Browser, provider: OpenIdProvider) -> None:
+    service.add_user("bob", ed25519("bob"))
+    come_back(alice, provider)
+    alice.post("/account/sign-out", {"form_token": alice.form_token()})
+    provider.user = {"sub": "subject-1", "preferred_username": "bob"}
+    assert refused(service, come_back(alice, provider))
+    assert audited(service, "session.refused")[0]["reason"] == "other_name"
+
+
+@pytest.mark.parametrize("name", ["nobody", "-rf", "a b", "x" * 65, "<script>", "root\n"])
+def test_a_name_without_a_user_is_a_calm_page(
+    service: Service, alice: Browser, provider: OpenIdProvider, name: str
+) -> None:
+    provider.user = {"sub": "subject-9", "preferred_username": name}
+    answer = come_back(alice, provider)
+    assert refused(service, answer)
+    assert "Ask your administrator" in answer.text
+
+
+def test_users_are_made_only_where_the_operator_says_so(
+    service: Service, alice: Browser, provider: OpenIdProvider, listening: Any, tmp_path: Path
+) -> None:
+    configure(service, provider, listening, tmp_path, create_users=True)
+    provider.user = {"sub": "subject-9", "preferred_username": "-rf"}
+    assert refused(service, come_back(alice, provider)), "a name that is no user name stays outside"
+    provider.user = {"sub": "subject-9", "preferred_username": "carol"}
+    come_back(alice, provider)
+    assert is_signed_in(alice)
+    with service.store.database.read() as connection:
+        row = connection.execute(select(users).where(users.c.name == "carol")).one()
+    assert (row.oidc_issuer, row.oidc_subject) == (provider.issuer, "subject-9")
+    assert audited(service, "user.added")[-1] == {"user": "carol", "by": "oidc"}
+
+
+def test_another_claim_may_name_the_user(
+    service: Service, alice: Browser, provider: OpenIdProvider, listening: Any, tmp_path: Path
+) -> None:
+    configure(service, provider, listening, tmp_path, user_claim="uid")
+    provider.user = {"sub": "subject-1", "preferred_username": "root", "uid": "alice"}
+    come_back(alice, provider)
+    assert "alice" in alice.get("/account/keys").text
+
+
+# --- how fresh it is
+
+
+def may_remove(browser: Browser) -> bool:
+    key = browser.service.store.enrolment.keys("alice")[0].key.fingerprint
+    return browser.get("/account/keys/remove", params={"fingerprint": key}).status_code == 200
+
+
+def test_a_sign_in_that_the_provider_remembered_is_not_fresh(alice: Browser, provider: OpenIdProvider) -> None:
+    come_back(alice, provider)
+    assert is_signed_in(alice)
+    assert not may_remove(alice)
+
+
+def test_for_a_fresh_one_the_person_is_asked_again(alice: Browser, provider: OpenIdProvider) -> None:
+    assert "/sign-in/oidc?again=1" in alice.get("/?note=again").text
+    address = begin(alice, "/sign-in/oidc?again=1")
+    assert dict(parse_qsl(urlsplit(address).query))["max_age"] == "0"
+    alice.get(f"{CALLBACK}?{provider.answer(address)}")
+    assert may_remove(alice)
+
+
+@pytest.mark.parametrize("auth_time", [None, START - 3600])
+def test_a_provider_that_did_not_ask_again_gives_nothing(
+    service: Service, alice: Browser, provider: OpenIdProvider, auth_time: int | None
+) -> None:
+    provider.bend_claims = {"auth_time": auth_time}
+    query = provider.answer(begin(alice, "/sign-in/oidc?again=1"))
+    assert refused(service, alice.get(f"{CALLBACK}?{query}"))
+
+
+# --- settings
+
+
+def test_without_a_provider_there_is_no_such_sign_in(service: Service) -> None:
+    browser = Browser(service)
+    assert "/sign-in/oidc" not in browser.get("/").text
+    for path in ("/sign-in/oidc", CALLBACK):
+        assert browser.get(path).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"issuer": "http://op.example.org"}, {"issuer": "https://op.example.org/?x=1"}, {"client_id": ""},
+     {"scopes": ("open id",)}, {"nonsense": 1}],
+    ids=str,
+)  # fmt: skip
+def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Settings.model_validate({"issuer": "https://op.example.org", "client_id": "x"} | wrong)
+
+
+@pytest.mark.parametrize("content", [None, "", "\n", b"\xff"])
+def test_a_secret_that_is_not_there_stops_the_start(service: Service, tmp_path: Path, content: Any) -> None:
+    path = tmp_path / "secret"
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    oidc = {"issuer": "https://op.example.org", "client_id": "x", "client_secret_file": str(path)}
+    with pytest.raises(ConfigurationError, match="client_secret_file"):
+        create_app(service.store, changed(SETTINGS, {"oidc": oidc}), service.clock)
+
+
+def test_no_code_token_or_secret_reaches_the_log(service: Service, alice: Browser, provider: OpenIdProvider) -> None:
+    query = provider.answer(begin(alice))
+    attempt = alice.cookies["__Host-sshaft-oidc"]
+    alice.get(f"{CALLBACK}?{query}")
+    provider.bend_claims = {"aud": "another"}
+    come_back(alice, provider)
+    for secret in (CLIENT_SECRET, attempt, dict(parse_qsl(query))["code"]):
+        assert secret not in service.log.getvalue()

@@ -1,0 +1,325 @@
+"""Sign-in to "my keys" by SSH, and the session that follows: who gets in, and above all who does not."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from fakes.public_keys import ed25519
+from unit.identity.browsing import FROM_HERE, ORIGIN, Browser, code_on, heading
+from unit.identity.running import SETTINGS, Service
+
+from sshaft_identity.app import create_app
+from sshaft_identity.settings import Settings
+from sshaft_identity.tables import audit_events, sessions
+from sshaft_identity.throttle import MOST
+
+
+@pytest.fixture
+def alice(service: Service) -> str:
+    """The fingerprint of her key."""
+    return service.add_user("alice", ed25519("alice"))[0]
+
+
+@pytest.fixture
+def browser(service: Service) -> Browser:
+    return Browser(service)
+
+
+def is_signed_in(browser: Browser) -> bool:
+    return browser.get("/account/keys").status_code == 200
+
+
+def count_sessions(service: Service) -> int:
+    with service.store.database.read() as connection:
+        return len(connection.execute(sessions.select()).all())
+
+
+def audited(service: Service, event: str) -> list[Any]:
+    with service.store.database.read() as connection:
+        return list(connection.execute(audit_events.select().where(audit_events.c.event == event)).all())
+
+
+# --- who gets in
+
+
+def test_whoevers_key_brings_the_code_is_signed_in(service: Service, browser: Browser, alice: str) -> None:
+    code = browser.begin()
+    assert len(code) == 8
+    assert browser.get("/sign-in/ssh").status_code == 200, "nobody is signed in before the ssh"
+    assert service.accept("alice", code=code, fingerprint=alice).status_code == 200
+    assert browser.get("/sign-in/ssh").headers["Location"] == "/account/keys"
+    assert "alice" in browser.get("/account/keys").text
+    assert "challenge.consumed" in {row.event for row in audited(service, "challenge.consumed")}
+    assert [row.user_name for row in audited(service, "session.started")] == ["alice"]
+
+
+def test_who_is_in_already_is_led_to_the_keys(browser: Browser, alice: str) -> None:
+    browser.sign_in("alice", alice)
+    assert browser.get("/").headers["Location"] == "/account/keys"
+
+
+def test_cookies_are_of_this_host_alone_and_out_of_reach_for_scripts(browser: Browser, alice: str) -> None:
+    browser.post("/sign-in/ssh")
+    (line,) = browser.set_cookies
+    assert line.startswith("__Host-sshaft-ssh=")
+    assert {"HttpOnly", "Path=/", "SameSite=strict", "Secure"} <= set(line.split("; "))
+    code = code_on(browser.get("/sign-in/ssh"))
+    browser.service.accept("alice", code=code, fingerprint=alice)
+    browser.get("/sign-in/ssh")
+    session, begun = sorted(browser.set_cookies, key=len, reverse=True)
+    assert session.startswith("__Host-sshaft=")
+    assert {"HttpOnly", "Path=/", "SameSite=lax", "Secure"} <= set(session.split("; "))
+    assert "Domain" not in session
+    assert "Max-Age=0" in begun
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [("http://127.0.0.1:8080", "sshaft-ssh"), ("http://localhost:8080", "sshaft-ssh"),
+     ("http://id.example.org", "__Host-sshaft-ssh"), ("https://localhost", "__Host-sshaft-ssh")],
+)  # fmt: skip
+def test_only_http_to_loopback_does_without_the_prefix(service: Service, listening: Any, url: str, name: str) -> None:
+    listening[0].app = create_app(service.store, Settings(public_url=url), service.clock)
+    browser = Browser(service)
+    browser.post("/sign-in/ssh", headers={"Origin": url})
+    assert list(browser.cookies) == [name]
+
+
+# --- who does not
+
+
+def test_the_result_counts_only_in_the_browser_that_began(service: Service, browser: Browser, alice: str) -> None:
+    other = Browser(service)
+    service.accept("alice", code=browser.begin(), fingerprint=alice)
+    assert other.get("/sign-in/ssh").headers["Location"] == "/?note=no_cookie"
+    other.begin()
+    assert other.get("/sign-in/ssh").status_code == 200
+    assert not is_signed_in(other)
+
+
+def test_the_token_of_a_sign_in_is_nowhere_but_in_its_cookie(browser: Browser) -> None:
+    browser.begin()
+    (token,) = browser.cookies.values()
+    page = browser.get("/sign-in/ssh")
+    assert token not in page.text + str(page.headers)
+
+
+def test_a_clients_challenge_signs_nobody_in_whatever_the_cookie_says(
+    service: Service, browser: Browser, alice: str
+) -> None:
+    opened = service.open(None, app="My keys")
+    browser.cookies["__Host-sshaft-ssh"] = opened["page_url"].rpartition("/")[2]
+    service.accept("alice", code=opened["code"], fingerprint=alice)
+    assert browser.get("/sign-in/ssh").headers["Location"] == "/?note=no_cookie"
+    assert count_sessions(service) == 0
+
+
+def test_a_passed_sign_in_counts_once(service: Service, browser: Browser, alice: str) -> None:
+    service.accept("alice", code=browser.begin(), fingerprint=alice)
+    kept = dict(browser.cookies)
+    assert browser.get("/sign-in/ssh").headers["Location"] == "/account/keys"
+    again = Browser(service, kept)
+    assert again.get("/sign-in/ssh").headers["Location"] == "/"
+    assert not is_signed_in(again)
+    assert count_sessions(service) == 1
+
+
+def test_of_many_requests_at_once_one_gets_the_session(service: Service, browser: Browser, alice: str) -> None:
+    service.accept("alice", code=browser.begin(), fingerprint=alice)
+    cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(
+            pool.map(
+                lambda _: service.call("GET", "/sign-in/ssh", headers={"Cookie": cookie}, allow_redirects=False),
+                range(8),
+            )
+        )
+    assert sorted(answer.headers["Location"] for answer in answers) == ["/"] * 7 + ["/account/keys"]
+    assert count_sessions(service) == 1
+
+
+def test_who_was_removed_after_the_ssh_is_not_signed_in(service: Service, browser: Browser, alice: str) -> None:
+    service.accept("alice", code=browser.begin(), fingerprint=alice)
+    service.store.enrolment.remove_user("alice", service.clock())
+    assert browser.get("/sign-in/ssh").status_code == 403
+    assert count_sessions(service) == 0
+
+
+def test_a_sign_in_that_took_too_long_offers_another_try(service: Service, browser: Browser) -> None:
+    browser.begin()
+    service.clock.advance(300)
+    page = browser.get("/sign-in/ssh")
+    assert heading(page) == "Too late"
+    assert 'action="/sign-in/ssh"' in page.text
+    assert "Try again" in page.text
+
+
+def test_what_ssh_has_passed_waits_for_its_browser_a_minute_longer_and_no_more(
+    service: Service, browser: Browser, alice: str
+) -> None:
+    service.accept("alice", code=browser.begin(), fingerprint=alice)
+    service.clock.advance(360)
+    assert browser.get("/sign-in/ssh").headers["Location"] == "/?note=no_cookie"
+    assert count_sessions(service) == 0
+    service.accept("alice", code=browser.begin(), fingerprint=alice)
+    service.clock.advance(359)
+    assert browser.get("/sign-in/ssh").headers["Location"] == "/account/keys"
+
+
+def test_how_fresh_a_sign_in_is_counts_from_the_ssh_on(service: Service, browser: Browser, alice: str) -> None:
+    service.accept("alice", code=browser.begin(), fingerprint=alice)
+    service.clock.advance(300)
+    browser.get("/sign-in/ssh")
+    question = f"/account/keys/remove?fingerprint={quote(alice)}"
+    service.clock.advance(299)
+    assert browser.get(question).status_code == 200
+    service.clock.advance(1)
+    assert browser.get(question).headers["Location"] == "/?note=again"
+
+
+def test_a_new_sign_in_cancels_the_one_before(service: Service, browser: Browser, alice: str) -> None:
+    first = browser.begin()
+    second = browser.begin()
+    assert service.accept("alice", code=first, fingerprint=alice).status_code != 200
+    assert service.accept("alice", code=second, fingerprint=alice).status_code == 200
+
+
+def test_one_address_may_not_begin_without_end(service: Service, browser: Browser) -> None:
+    for _ in range(MOST):
+        assert browser.post("/sign-in/ssh").status_code == 303
+    page = browser.post("/sign-in/ssh")
+    assert (page.status_code, heading(page)) == (429, "One at a time")
+    service.clock.advance(300)
+    assert browser.post("/sign-in/ssh").status_code == 303
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://id.example.org"},
+        {"Origin": "https://id.example.org:444"},
+        {"Origin": "https://id.example.org.evil.example"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "none"},
+        {"Origin": ORIGIN, "Sec-Fetch-Site": "cross-site"},
+        {"Origin": "https://evil.example", "Sec-Fetch-Site": "same-origin"},
+    ],
+)
+@pytest.mark.parametrize(
+    "path", ["/sign-in/ssh", "/account/sign-out", "/account/keys/remove", "/account/keys/rename", "/challenge/x"]
+)
+def test_what_no_page_of_ours_has_sent_does_nothing(
+    service: Service, browser: Browser, path: str, headers: dict[str, str]
+) -> None:
+    page = browser.post(path, headers=headers)
+    assert (page.status_code, heading(page)) == (403, "Not from here")
+    assert not browser.set_cookies
+    assert service.store.challenges.recent() == []
+
+
+@pytest.mark.parametrize("headers", [FROM_HERE, {"Origin": ORIGIN}, {"Sec-Fetch-Site": "same-origin"}])
+def test_either_word_of_the_browser_is_enough(browser: Browser, headers: dict[str, str]) -> None:
+    assert browser.post("/sign-in/ssh", headers=headers).status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [("text/plain", "a=b"), ("multipart/form-data; boundary=x", "a=b"), ("application/json", "{}"),
+     ("application/x-www-form-urlencoded", "&".join(f"a{n}=b" for n in range(99))),
+     ("application/x-www-form-urlencoded", b"\xff=%ff")],
+)  # fmt: skip
+def test_what_is_no_form_of_ours_is_a_calm_400(browser: Browser, kind: str, body: str) -> None:
+    answer = browser.service.call("POST", "/sign-in/ssh", headers=FROM_HERE | {"Content-Type": kind}, data=body)
+    assert answer.status_code == 400
+    assert "Traceback" not in answer.text
+
+
+# --- the session
+
+
+def test_a_session_ends_when_it_is_not_used(service: Service, browser: Browser, alice: str) -> None:
+    browser.sign_in("alice", alice)
+    service.clock.advance(29 * 60)
+    assert is_signed_in(browser)
+    service.clock.advance(29 * 60)
+    assert is_signed_in(browser)
+    service.clock.advance(30 * 60)
+    assert browser.get("/account/keys").headers["Location"] == "/?note=nobody"
+
+
+def test_a_session_ends_after_eight_hours_however_busy(service: Service, browser: Browser, alice: str) -> None:
+    browser.sign_in("alice", alice)
+    for _ in range(8 * 3 - 1):
+        service.clock.advance(20 * 60)
+        assert is_signed_in(browser)
+    service.clock.advance(20 * 60)
+    assert not is_signed_in(browser)
+
+
+def test_signing_out_ends_this_session_and_no_other(service: Service, browser: Browser, alice: str) -> None:
+    other = Browser(service)
+    browser.sign_in("alice", alice)
+    other.sign_in("alice", alice)
+    kept = dict(browser.cookies)
+    assert browser.post("/account/sign-out", {"form_token": browser.form_token()}).status_code == 303
+    assert not is_signed_in(Browser(service, kept)), "the token itself is worth nothing any more"
+    assert is_signed_in(other)
+
+
+def test_signing_out_everywhere_ends_all_of_one_person(service: Service, browser: Browser, alice: str) -> None:
+    (bob,) = service.add_user("bob", ed25519("bob"))
+    others = [Browser(service), Browser(service), Browser(service)]
+    for each, user, key in zip(others, ("alice", "alice", "bob"), (alice, alice, bob), strict=True):
+        each.sign_in(user, key)
+    browser.sign_in("alice", alice)
+    browser.post("/account/sign-out-everywhere", {"form_token": browser.form_token()})
+    assert [is_signed_in(each) for each in (browser, *others)] == [False, False, False, True]
+
+
+def test_sessions_end_with_their_user(service: Service, browser: Browser, alice: str) -> None:
+    browser.sign_in("alice", alice)
+    service.store.enrolment.remove_user("alice", service.clock())
+    assert not is_signed_in(browser)
+    assert count_sessions(service) == 0
+
+
+def test_a_new_sign_in_replaces_the_session_and_its_token(service: Service, browser: Browser, alice: str) -> None:
+    (bob,) = service.add_user("bob", ed25519("bob"))
+    browser.sign_in("alice", alice)
+    kept = Browser(service, dict(browser.cookies))
+    browser.sign_in("bob", bob)
+    assert "bob" in browser.get("/account/keys").text
+    assert not is_signed_in(kept)
+
+
+@pytest.mark.parametrize("value", ["", "x", "A" * 43, "A" * 5000, "é" * 43, "' OR 1=1 --aaaaaaaaaaaaa"])
+def test_an_invented_token_is_nobody(service: Service, value: str) -> None:
+    headers = {"Cookie": f"__Host-sshaft={value}".encode("latin-1")}
+    answer = service.call("GET", "/account/keys", headers=headers, allow_redirects=False)  # type: ignore[arg-type]
+    assert answer.headers["Location"] == "/?note=nobody"
+
+
+def test_tokens_are_stored_hashed_and_never_logged(service: Service, browser: Browser, alice: str) -> None:
+    browser.begin()
+    (begun,) = browser.cookies.values()
+    browser.sign_in("alice", alice)
+    token = browser.cookies["__Host-sshaft"]
+    with service.store.database.read() as connection:
+        stored = str(connection.execute(sessions.select()).all())
+    assert token not in stored
+    assert token not in service.log.getvalue()
+    assert begun not in service.log.getvalue()
+
+
+def test_below_a_path_every_address_is_below_it(service: Service, listening: Any) -> None:
+    settings = SETTINGS.model_copy(update={"public_url": f"{ORIGIN}/ssh"})
+    listening[0].app = create_app(service.store, settings, service.clock)
+    browser = Browser(service)
+    assert 'action="/ssh/sign-in/ssh"' in browser.get("/").text
+    assert browser.post("/sign-in/ssh").headers["Location"] == "/ssh/sign-in/ssh"
+    assert 'data-base="/ssh/sign-in/ssh"' in browser.get("/sign-in/ssh").text

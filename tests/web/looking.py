@@ -1,0 +1,137 @@
+"""What the browser tests share: waiting, viewports, and an eye for what people need who use a page otherwise."""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from selenium.common.exceptions import WebDriverException
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webdriver import WebDriver
+
+NO_SCRIPTS = {"profile.managed_default_content_settings.javascript": 2}
+SIZES = {"desktop": (1100, 800), "phone": (390, 780), "narrow": (320, 700)}
+
+
+def seconds_until(holds: Callable[[], bool], limit: float = 15) -> float:
+    """How long it took, at most `limit` seconds."""
+    start = time.monotonic()
+    while time.monotonic() - start < limit:
+        with suppress(WebDriverException):  # the page is being loaded anew: Chromium has many words for that
+            if holds():
+                return time.monotonic() - start
+        time.sleep(0.02)
+    pytest.fail("it did not happen in time")
+
+
+def title(browser: WebDriver) -> str:
+    return browser.find_element(By.TAG_NAME, "h1").text
+
+
+def wait_for_script(browser: WebDriver) -> None:
+    seconds_until(lambda: browser.find_element(By.ID, "copy").is_displayed())
+
+
+def set_size(browser: WebDriver, size: str) -> None:
+    width, height = SIZES[size]
+    metrics: dict[str, Any] = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
+def set_scheme(browser: WebDriver, scheme: str) -> None:
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+
+def fits(browser: WebDriver) -> bool:
+    """Nothing needs scrolling sideways."""
+    return bool(browser.execute_script("return document.documentElement.scrollWidth <= innerWidth"))
+
+
+def foreign_requests(browser: WebDriver, own: str) -> list[str]:
+    """Addresses outside of ours that the page has asked for."""
+    asked: list[str] = browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
+    return [address for address in asked if not address.startswith((own, "data:"))]
+
+
+def faint_texts(browser: WebDriver) -> list[str]:
+    """Texts that stand out from what is behind them by less than 4.5 (WCAG 2.2, 1.4.3)."""
+    found: list[list[str]] = browser.execute_script(
+        """
+        const behind = (element) => {
+          for (; element; element = element.parentElement) {
+            const colour = getComputedStyle(element).backgroundColor;
+            if (!/rgba\\(.*, 0\\)$/.test(colour)) return colour;
+          }
+          return "rgb(255, 255, 255)";
+        };
+        return [...document.querySelectorAll("body *")]
+          .filter((e) => e.checkVisibility() && [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()))
+          .map((e) => [e.textContent.trim().slice(0, 40), getComputedStyle(e).color, behind(e)]);
+        """
+    )
+    assert len(found) > 1, "no text was found at all"
+    return [f"{text}: {colour} on {ground}" for text, colour, ground in found if contrast(colour, ground) < 4.5]
+
+
+def contrast(one: str, other: str) -> float:
+    darker, lighter = sorted((luminance(one), luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def luminance(colour: str) -> float:
+    channels = [int(part) / 255 for part in colour.partition("(")[2].rstrip(")").split(",")[:3]]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def nameless(browser: WebDriver) -> list[str]:
+    """What one can act on but a screen reader has no name for, as Chromium's own accessibility tree says."""
+    tree = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    wanted = {"button", "link", "textbox", "heading", "navigation"}
+    return [
+        node["role"]["value"]
+        for node in tree
+        if not node.get("ignored")
+        and node.get("role", {}).get("value") in wanted
+        and not node.get("name", {}).get("value")
+    ]
+
+
+def faults_of_structure(browser: WebDriver) -> list[str]:
+    """What a screen reader stumbles over: no language, not one main and one h1, labels that lead nowhere, ids twice."""
+    faults: list[str] = browser.execute_script(
+        """
+        const faults = [], all = (selector) => [...document.querySelectorAll(selector)];
+        if (!document.documentElement.lang) faults.push("no language");
+        if (!document.title) faults.push("no title");
+        if (all("main").length !== 1) faults.push("not one main");
+        if (all("h1").length !== 1) faults.push("not one h1");
+        for (const label of all("label[for]"))
+          if (!document.getElementById(label.htmlFor)) faults.push("label: " + label.htmlFor);
+        for (const each of all("[aria-describedby]"))
+          if (!document.getElementById(each.getAttribute("aria-describedby"))) faults.push("described by nothing");
+        const ids = all("[id]").map((e) => e.id);
+        if (new Set(ids).size !== ids.length) faults.push("an id twice");
+        for (const each of all("svg"))
+          if (each.getAttribute("aria-hidden") !== "true") faults.push("an image without a word");
+        for (const each of all("a, button:not([hidden]), input:not([type=hidden])"))
+          if (each.checkVisibility() && each.tabIndex < 0) faults.push("not reached by the keyboard");
+        return faults;
+        """
+    )
+    return faults
+
+
+def small_targets(browser: WebDriver) -> list[str]:
+    """What is smaller than 24 pixels and hard to hit (WCAG 2.2, 2.5.8); links within a sentence are excepted there."""
+    found: list[str] = browser.execute_script(
+        """
+        return [...document.querySelectorAll("a, button, summary, input:not([type=hidden])")]
+          .filter((e) => e.checkVisibility() && !e.classList.contains("skip"))
+          .filter((e) => { const box = e.getBoundingClientRect(); return box.width < 24 || box.height < 24; })
+          .map((e) => e.outerHTML.slice(0, 60));
+        """
+    )
+    return found

@@ -1,0 +1,232 @@
+"""Sign-in, my keys and my activity in a real browser; and for every page of the service what people need who use it on
+a phone, in the dark, by keyboard, by ear or without scripts."""
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+import pytest
+from fakes.openid_provider import CLIENT_ID, OpenIdProvider
+from fakes.public_keys import ed25519
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webdriver import WebDriver
+from web.looking import (
+    NO_SCRIPTS,
+    SIZES,
+    faint_texts,
+    faults_of_structure,
+    fits,
+    foreign_requests,
+    nameless,
+    seconds_until,
+    set_scheme,
+    set_size,
+    small_targets,
+    title,
+)
+from web.served import Identity, command, serving
+
+from sshaft.public_key import parse
+from sshaft_identity.command_line import open_store
+from sshaft_identity.settings import load
+from sshaft_identity.tables import failures
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[OpenIdProvider]:
+    with OpenIdProvider(lambda: datetime.now(UTC), "", public=True) as provider:
+        yield provider
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, provider: OpenIdProvider) -> Iterator[Identity]:
+    """A service that knows the provider."""
+    directory = tmp_path_factory.mktemp("account") / "directory"
+    command(directory, "init", "--listen", "127.0.0.1:0", "--ssh-host", "login.example.org")
+    path = directory / "identity.json"
+    oidc = {"issuer": provider.issuer, "client_id": CLIENT_ID, "label": "Example University"}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"oidc": oidc}))
+    command(directory, "user", "add", "alice")
+    with serving(directory, parse(ed25519("desk")).fingerprint) as site:
+        provider.redirect_uri = f"{site.url}/sign-in/oidc/callback"
+        yield site
+
+
+@pytest.fixture
+def site(service: Identity) -> Identity:
+    """The service, with two keys of Alice's and nobody wrong lately."""
+    with open_store(service.directory, load(service.directory)) as store:
+        for each in store.enrolment.keys("alice"):
+            store.enrolment.remove_key(each.key.fingerprint)
+        keys = [(parse(ed25519(name)), name) for name in ("laptop", "desk")]
+        store.enrolment.add_keys("alice", keys, datetime.now(UTC))
+        with store.database.write() as connection:
+            connection.execute(failures.delete())
+    return service
+
+
+def code_on(browser: WebDriver) -> str:
+    return browser.find_element(By.ID, "command").text.rpartition(" ")[2]
+
+
+def pass_it(site: Identity, code: str) -> None:
+    body = {"code": code, "fingerprint": site.fingerprint, "confirmed": True}
+    assert site.post("/api/v1/mfa/ssh/accept", body).status_code == 200
+
+
+def sign_in(site: Identity, browser: WebDriver) -> None:
+    browser.get(site.url)
+    press(browser, "Sign in with SSH")
+    seconds_until(lambda: len(code_on(browser)) == 8)
+    pass_it(site, code_on(browser))
+    seconds_until(lambda: title(browser) == "My keys")
+
+
+def press(browser: WebDriver, text: str) -> None:
+    browser.find_element(By.XPATH, f"//*[self::a or self::button or self::summary][contains(., '{text}')]").click()
+
+
+# --- the ways in
+
+
+def test_ssh_signs_the_waiting_browser_in_by_itself(site: Identity, browser: WebDriver) -> None:
+    sign_in(site, browser)
+    assert [each.text for each in browser.find_elements(By.TAG_NAME, "h2")] == ["desk", "laptop"]
+    assert "just now" in browser.find_element(By.CSS_SELECTOR, ".key .facts").text
+    assert browser.get_cookie("sshaft")["httpOnly"] is True  # type: ignore[index]
+    assert browser.execute_script("return document.cookie") == ""
+
+
+def test_the_organisations_provider_signs_in(site: Identity, browser: WebDriver) -> None:
+    browser.get(site.url)
+    press(browser, "Sign in with Example University")
+    seconds_until(lambda: title(browser) == "My keys")
+    assert "alice" in browser.find_element(By.CSS_SELECTOR, ".top .brand").text
+
+
+def test_a_sign_in_that_was_denied_or_cancelled_offers_another_try(site: Identity, browser: WebDriver) -> None:
+    browser.get(site.url)
+    press(browser, "Sign in with SSH")
+    seconds_until(lambda: browser.find_element(By.ID, "copy").is_displayed())
+    first = code_on(browser)
+    site.run("challenge", "cancel", site.run("challenge", "list").split()[0])
+    seconds_until(lambda: title(browser) == "Cancelled")
+    press(browser, "Try again")
+    seconds_until(lambda: title(browser) == "Confirm with SSH")
+    assert code_on(browser) != first
+
+
+def test_without_scripts_everything_works(site: Identity, browse: Callable[..., WebDriver]) -> None:
+    browser = browse(preferences=NO_SCRIPTS)
+    sign_in(site, browser)
+    press(browser, "Rename")
+    field = browser.find_element(By.NAME, "name")
+    field.clear()
+    field.send_keys("My <i>laptop</i>")
+    press(browser, "Save")
+    assert "My <i>laptop</i>" in [each.text for each in browser.find_elements(By.TAG_NAME, "h2")]
+    press(browser, "Remove")
+    press(browser, "Keep it")
+    press(browser, "Remove")
+    browser.find_element(By.CSS_SELECTOR, "button.danger").click()
+    assert len(browser.find_elements(By.CSS_SELECTOR, ".key")) == 1
+    press(browser, "My activity")
+    assert "A key was removed" in browser.find_element(By.TAG_NAME, "main").text
+    press(browser, "Sign out")
+    assert title(browser) == "Sign in"
+
+
+def test_by_keyboard_alone_one_signs_in_and_out(site: Identity, browser: WebDriver) -> None:
+    browser.get(site.url)
+    tab_to(browser, "Sign in with SSH").send_keys(Keys.ENTER)
+    seconds_until(lambda: len(code_on(browser)) == 8)
+    pass_it(site, code_on(browser))
+    seconds_until(lambda: title(browser) == "My keys")
+    skip = tab_to(browser, "Skip to the content")
+    assert skip.is_displayed(), "the way past the navigation shows when it has the focus"
+    tab_to(browser, "My activity").send_keys(Keys.ENTER)
+    seconds_until(lambda: title(browser) == "My activity")
+    tab_to(browser, "Sign out").send_keys(Keys.ENTER)
+    seconds_until(lambda: title(browser) == "Sign in")
+
+
+def tab_to(browser: WebDriver, text: str):  # type: ignore[no-untyped-def]  # noqa: ANN201 - selenium's element
+    """The element with this text, reached by the tab key; each on the way shows that it has the focus."""
+    browser.execute_script("document.activeElement.blur()")
+    for _ in range(40):
+        browser.switch_to.active_element.send_keys(Keys.TAB)
+        here = browser.switch_to.active_element
+        assert here.value_of_css_property("outline-style") != "none", here.get_attribute("outerHTML")
+        if text in (here.get_attribute("textContent") or ""):
+            return here
+    pytest.fail(f"no tab leads to {text}")
+
+
+# --- every page, every way of looking at it
+
+PAGES = ["sign-in", "sign-in by ssh", "challenge", "typed code", "wrong code", "passed", "denied", "expired", "unknown",
+         "keys", "renaming", "removing", "last key", "activity", "error"]  # fmt: skip
+
+
+def show(page: str, site: Identity, browser: WebDriver) -> None:  # noqa: C901, PLR0912 - a list of pages
+    long = "A very long name of an application " + "w" * 80
+    match page:
+        case "sign-in":
+            browser.get(f"{site.url}/?note=again")
+        case "sign-in by ssh":
+            browser.get(site.url)
+            press(browser, "Sign in with SSH")
+            seconds_until(lambda: len(code_on(browser)) == 8)
+        case "challenge":
+            browser.get(site.open("--app", long)["page_url"])
+        case "typed code" | "wrong code":
+            browser.get(site.open("--binding", "code_back")["page_url"])
+            if page == "wrong code":
+                browser.find_element(By.ID, "code").send_keys("000000", Keys.ENTER)
+                seconds_until(lambda: browser.find_element(By.ID, "wrong").is_displayed())
+        case "passed" | "denied" | "expired":
+            opened = site.open("--app", long)
+            if page == "passed":
+                assert site.accept(opened).status_code == 200
+            elif page == "denied":
+                site.post("/api/v1/mfa/ssh/reject", {"challenge": opened["id"]})
+            else:
+                site.run("challenge", "cancel", opened["id"])
+            browser.get(opened["page_url"])
+        case "unknown":
+            browser.get(f"{site.url}/challenge/nosuchpage")
+        case "error":
+            browser.get(f"{site.url}/sign-in/oidc/callback?code=x")
+        case _:
+            site.open("--app", long)
+            sign_in(site, browser)
+            if page == "renaming":
+                press(browser, "Rename")
+                seconds_until(lambda: browser.find_element(By.NAME, "name").is_displayed())
+            elif page in ("removing", "last key"):
+                if page == "last key":
+                    site.run("key", "remove", site.run("key", "list").split()[0])
+                    browser.refresh()
+                press(browser, "Remove")
+            elif page == "activity":
+                press(browser, "My activity")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_is_good_for_everybody(site: Identity, used_browser: WebDriver, page: str) -> None:
+    browser = used_browser
+    show(page, site, browser)
+    for scheme in ("light", "dark"):
+        set_scheme(browser, scheme)
+        assert faint_texts(browser) == [], scheme
+    for size in SIZES:
+        set_size(browser, size)
+        assert fits(browser), size
+        assert small_targets(browser) == [], size
+    assert faults_of_structure(browser) == []
+    assert nameless(browser) == []
+    assert foreign_requests(browser, site.url) == []
+    # 4xx pages are errors to Chromium's console; a policy that stopped something would be one as well
+    complaints = [each["message"] for each in browser.get_log("browser")]  # type: ignore[attr-defined]
+    assert [each for each in complaints if "the server responded with a status of 40" not in each] == []
