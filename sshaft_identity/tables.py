@@ -159,7 +159,7 @@ enrolments = Table(
     Column("page_hash", String(64), nullable=False, unique=True),
     Column("invited_by", String(64)),  # the client, or null: the operator or the person
     Column("created_at", UtcTime, nullable=False),
-    Column("expires_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime, nullable=False, index=True),
     Column("presented_at", UtcTime),  # the key that came with the code, until it is confirmed
     Column("fingerprint", String(64)),
     Column("type", String(64)),

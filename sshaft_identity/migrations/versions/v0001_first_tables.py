@@ -196,6 +196,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("page_hash"),
     )
+    op.create_index("ix_enrolments_expires_at", "enrolments", ["expires_at"])
     op.create_index("ix_enrolments_state_expires_at", "enrolments", ["state", "expires_at"])
     op.create_index("ix_enrolments_user_name", "enrolments", ["user_name"])
     op.create_index(

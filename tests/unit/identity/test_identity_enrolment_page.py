@@ -230,7 +230,7 @@ def test_the_page_may_post_to_itself_only_and_stands_in_no_frame(service: Servic
     assert "form-action 'self'" in policy
     assert "frame-ancestors 'none'" in policy
     assert "default-src 'none'" in policy
-    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Referrer-Policy"] == "same-origin"
     assert headers["Cache-Control"] == "no-store"
 
 
