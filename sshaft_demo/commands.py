@@ -74,7 +74,7 @@ def _log_in(step: Steps, identity: Identity, sshd: Sshd, key: Path) -> None:
     began = time.monotonic()
     done = sshd.ssh(key, opened["code"])
     took = time.monotonic() - began
-    said = printable((done.stdout + done.stderr).strip())
+    said = "\n          ".join(printable(line) for line in (done.stdout + done.stderr).splitlines())
     step(f"$ {opened['ssh_command']}\n          {said} (exit status {done.returncode}, {took:.2f} s)")
     now: dict[str, Any] = identity.challenge(opened["id"])
     step(f"challenge is now: {now['state']} ({now.get('key_type')}, amr {', '.join(now.get('amr') or [])})")

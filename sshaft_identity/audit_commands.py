@@ -88,7 +88,7 @@ def lines(database: Database, since: datetime | None, until: datetime | None, us
         query = query.where(audit_events.c.at < until)
     if user is not None:
         query = query.where(audit_events.c.user_name == user)
-    with database.read() as connection:
+    with database.snapshot() as connection:
         # One statement: it sees one state of the table, while events go on being sealed.
         for row in connection.execution_options(yield_per=audit_chain.BATCH).execute(query):
             yield canonical(audit_chain.line_of(row) | {"hash": row.hash}) + "\n"

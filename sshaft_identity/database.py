@@ -1,8 +1,9 @@
 """The connection to the database: how it begins to read and to write, and whether its tables are those we know."""
 
 import hashlib
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from alembic import command
@@ -23,6 +24,21 @@ UNAVAILABLE = (OperationalError, InterfaceError, InternalError, PoolTimeoutError
 """What SQLAlchemy raises where the database is away, busy, full or being replaced: another time it may work."""
 
 
+class Turn:
+    """One thread after the other. Raises SQLAlchemy's `TimeoutError` in who waits longer than `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(timeout=self._seconds):
+            raise PoolTimeoutError("database is locked: too many wait to write")
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
 class Database:
     """An engine with two doors. `write` is for every change.
 
@@ -38,6 +54,9 @@ class Database:
         options = {"isolation_level": "AUTOCOMMIT"} if self.is_postgresql else {}
         self._reader = self.engine.execution_options(**options)
         self._writer = self.engine.execution_options(writes=True)
+        # SQLite's one write lock is not queued for: who finds it taken sleeps and looks again, and may be unlucky for
+        # seconds. The threads of this process queue here.
+        self._turn = nullcontext() if self.is_postgresql else Turn(sqlite.BUSY_TIMEOUT_MS / 1000)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -49,7 +68,7 @@ class Database:
         """One transaction: committed at the end, undone by an exception. No other one that is `alone` by the same name
         runs at the same time, in whatever process.
         """
-        with self._writer.begin() as connection:
+        with self._turn, self._writer.begin() as connection:
             if alone is not None and self.is_postgresql:
                 connection.execute(select(func.pg_advisory_xact_lock(_lock_number(alone))))
             yield connection

@@ -83,4 +83,4 @@ def about(answer: dict[str, str]) -> str:
 
 def _ago(seconds: int) -> str:
     count, unit = (seconds, "second") if seconds < 120 else (seconds // 60, "minute")
-    return f"{count} {unit}{'' if count == 1 else 's'} ago"
+    return f"started {count} {unit}{'' if count == 1 else 's'} ago"

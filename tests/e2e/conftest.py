@@ -46,7 +46,7 @@ def keys(place: Place) -> Keys:
 
 @dataclass
 class Site:
-    """Our identity service, an agent and an sshd, as they would be installed. Alice has a key there, Bob another."""
+    """Our identity service, an agent and an sshd, as they would be installed. Alice, Bob and Carol have a key there each."""
 
     identity: Identity
     agent: Agent
@@ -63,7 +63,8 @@ def site(place: Place, keys: Keys) -> Site:
     port = free_port()
     identity = Identity(place, free_port(), port)
     identity.add_user("alice", keys("alice").with_suffix(".pub"))
-    identity.add_user("bob", keys("bob").with_suffix(".pub"))
+    for name in ("bob", "carol"):  # Carol never logs in
+        identity.add_user(name, keys(name).with_suffix(".pub"))
     agent = Agent(place, identity.write_config(place.directory / "site.json"), "agent-site")
     return Site(identity, agent, Sshd(place, agent.runtime, port))
 

@@ -19,7 +19,7 @@ def test_code_that_ssh_prints_passes_in_the_browser(site: Site, keys: Keys) -> N
 
 def test_somebody_elses_key_is_given_no_code(site: Site, keys: Keys) -> None:
     opened = site.identity.open_challenge("alice", binding="code_back")
-    done = site.sshd.ssh(keys("bob"))
+    done = site.sshd.ssh(keys("carol"), "123456")
     assert done.returncode == 2
     assert "No login is waiting" in done.stderr
     site.identity.cancel(opened["id"])

@@ -49,7 +49,7 @@ def test_somebody_elses_code_does_not_pass(site: Site, keys: Keys) -> None:
 
 
 def test_nothing_pending_is_said_calmly(site: Site, keys: Keys) -> None:
-    done = site.sshd.ssh(keys("bob"), "123456")
+    done = site.sshd.ssh(keys("carol"), "123456")
     assert (done.returncode, done.stderr) == (2, "No login is waiting for you. Start it in the browser first.\n")
 
 

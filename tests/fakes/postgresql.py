@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,8 +20,10 @@ import psycopg
 
 SUPERUSER = "sshaft"
 TEMPLATE = "migrated"
-# What a crash would lose does not matter here, and every commit is fast.
+# What a crash of the machine would lose does not matter here, and every commit is fast.
 SETTINGS = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "listen_addresses=", "max_connections=200")
+# What was committed outlives SIGKILL.
+CRASH_SAFE = ("fsync=off", "synchronous_commit=on", "listen_addresses=", "max_connections=200")
 
 
 def programs() -> Path | None:
@@ -34,6 +37,7 @@ def programs() -> Path | None:
 class PostgreSQL:
     directory: Path
     programs: Path
+    settings: tuple[str, ...] = SETTINGS
     process: subprocess.Popen[bytes] | None = None
     _numbers: Iterator[int] = field(default_factory=count)
 
@@ -48,7 +52,7 @@ class PostgreSQL:
         hba.write_text("local all locked scram-sha-256\n" + hba.read_text())
 
     def start(self) -> None:
-        options = [word for setting in SETTINGS for word in ("-c", setting)]
+        options = [word for setting in self.settings for word in ("-c", setting)]
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [self.programs / "postgres", "-D", "data", "-k", str(self.directory), *options],
@@ -76,6 +80,20 @@ class PostgreSQL:
             self.process.send_signal(signal.SIGINT)
             self.process.wait(60)
             self.process = None
+
+    def crash(self) -> None:
+        """SIGKILL, and started anew once its children have noticed."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(60)
+        for _ in range(100):
+            try:
+                self.start()
+            except AssertionError:  # "pre-existing shared memory block is still in use"
+                time.sleep(0.1)
+            else:
+                return
+        raise AssertionError((self.directory / "log").read_text())
 
     def execute(self, statement: str, database: str = "postgres") -> list[Any]:
         with psycopg.connect(self.url(database), autocommit=True, connect_timeout=10) as connection:
@@ -107,13 +125,14 @@ class PostgreSQL:
 
 
 @contextmanager
-def running(programs: Path) -> Iterator[PostgreSQL]:
+def running(programs: Path, settings: tuple[str, ...] = SETTINGS) -> Iterator[PostgreSQL]:
     # Not in pytest's folder: nobody but root enters that of root, and the address of a socket has 107 bytes at most.
     with tempfile.TemporaryDirectory(prefix="sshaft-pg-", dir="/tmp") as path:
         if os.geteuid() == 0:
             account = pwd.getpwnam("nobody")
             os.chown(path, account.pw_uid, account.pw_gid)
-        server = PostgreSQL(Path(path), programs)
+        Path(path).chmod(0o755)  # other accounts reach the socket; the data has a folder of its own
+        server = PostgreSQL(Path(path), programs, settings)
         server.init()
         server.start()
         try:

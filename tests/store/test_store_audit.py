@@ -248,3 +248,9 @@ def test_a_hash_without_a_place_is_found(unguarded: Store) -> None:
         connection.execute(update(audit_events).where(audit_events.c.seq == EVENTS).values(seq=None))
     with pytest.raises(ChainBrokenError, match="has a hash and no place"):
         head(unguarded)
+
+
+def test_an_export_is_read_from_either_database(store: Store, clock: Clock) -> None:
+    store.enrolment.add_user("alice", clock())
+    (line,) = lines(store.database, None, None, "alice")
+    assert json.loads(line)["event"] == "user.added"

@@ -28,6 +28,7 @@ from web.looking import (
 from web.served import Identity, command, serving
 
 from sshaft.public_key import parse
+from sshaft_identity.app_state import utc_now
 from sshaft_identity.command_line import open_store
 from sshaft_identity.settings import load
 from sshaft_identity.tables import failures
@@ -58,7 +59,7 @@ def site(service: Identity) -> Identity:
     """The service, with two keys of Alice's and nobody wrong lately."""
     with open_store(service.directory, load(service.directory)) as store:
         for each in store.enrolment.keys("alice"):
-            store.enrolment.remove_key(each.key.fingerprint)
+            store.enrolment.remove_key(each.key.fingerprint, utc_now())
         keys = [(parse(ed25519(name)), name) for name in ("laptop", "desk")]
         store.enrolment.add_keys("alice", keys, datetime.now(UTC))
         with store.database.write() as connection:

@@ -38,7 +38,7 @@ def run(launchers: Path, *words: Any, **more: Any) -> subprocess.CompletedProces
         **({"capture_output": True} | more),
         stdin=subprocess.DEVNULL,
         text=True,
-        timeout=10,
+        timeout=60,
         check=False,
         env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
     )
@@ -108,7 +108,7 @@ finally:
 
 def loaded(code: str, **more: Any) -> set[str]:
     done = subprocess.run(
-        [PYTHON, "-I", "-S", "-c", code], text=True, timeout=10, check=True,
+        [PYTHON, "-I", "-S", "-c", code], text=True, timeout=60, check=True,
         **({"capture_output": True} | more),
     )  # fmt: skip
     return set(done.stderr.splitlines()[-1].split())
@@ -255,7 +255,7 @@ def test_agent_that_hangs_drips_or_is_too_busy_costs_three_seconds_and_no_keys(l
             for path in (hangs.path, drips.path, tmp_path / "busy")
         ]
         for process in running:
-            out, err = process.communicate(timeout=10)
+            out, err = process.communicate(timeout=60)
             assert (process.returncode, out) == (75, "")
             assert only_event(err)["error"] == "deadline"
         assert 2.9 < time.monotonic() - began < 9.5

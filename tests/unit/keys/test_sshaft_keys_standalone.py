@@ -46,7 +46,7 @@ class Keys:
 
 
 def _done(process: "subprocess.Popen[str]") -> Done:
-    out, err = process.communicate(timeout=10)
+    out, err = process.communicate(timeout=60)
     return process.returncode, out, [json.loads(line) for line in err.splitlines()]
 
 

@@ -30,7 +30,7 @@ class Login:
             input=typed,
             capture_output=True,
             text=True,
-            timeout=10,
+            timeout=60,
             check=False,
             env=self.environment | {"SSH_ORIGINAL_COMMAND": command},
         )
