@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, select, text, update
+from sqlalchemy import Connection, Row, Select, func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
@@ -26,7 +26,6 @@ START = "0" * 64
 """What stands for the hash before the first event."""
 BATCH = 500
 SEAL_SECONDS = 1.0
-_LOCK = 0x73736861_75646974  # any number, the same for all processes
 
 OnSealed = Callable[[Mapping[str, int]], None]
 
@@ -70,7 +69,7 @@ def seal(database: Database, limit: int = BATCH) -> Counter[str]:
         if connection.scalar(_unsealed().limit(1)) is None:
             return Counter()
     with database.write() as connection:
-        if not _alone(connection):
+        if not database.may_be_alone(connection, "audit"):
             return Counter()
         head = head_of(connection)
         rows = connection.execute(_unsealed().limit(limit)).all()
@@ -84,13 +83,6 @@ def seal(database: Database, limit: int = BATCH) -> Counter[str]:
 
 def _unsealed() -> Select[Any]:
     return select(audit_events).where(audit_events.c.seq.is_(None)).order_by(audit_events.c.id)
-
-
-def _alone(connection: Connection) -> bool:
-    """On SQLite the write lock of the transaction sees to it."""
-    if connection.dialect.name != "postgresql":
-        return True
-    return bool(connection.scalar(text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": _LOCK}))
 
 
 def head_of(connection: Connection) -> Head:

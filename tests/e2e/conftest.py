@@ -46,7 +46,7 @@ def keys(place: Place) -> Keys:
 
 @dataclass
 class Site:
-    """Our identity service, an agent and an sshd, as they would be installed. Alice, Bob and Carol have a key there each."""
+    """Our identity service, an agent and an sshd, as they would be installed. Alice, Bob and Carol have keys there."""
 
     identity: Identity
     agent: Agent

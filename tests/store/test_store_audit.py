@@ -1,6 +1,7 @@
 """The audit log in the database: append-only by triggers, sealed by one at a time, and any change of it is found."""
 
 import contextlib
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,6 +16,7 @@ from unit.identity.running import START, Clock
 from sshaft_identity import audit_chain
 from sshaft_identity.audit import record
 from sshaft_identity.audit_chain import ChainBrokenError, Head, verify
+from sshaft_identity.audit_commands import lines
 from sshaft_identity.store import Store
 from sshaft_identity.tables import audit_events
 
