@@ -1,6 +1,6 @@
 """Complete challenges over HTTP on loopback, one process of the service: start, list, accept, result.
 
-    bench/run challenges [--database URL] [--seconds 20] [--connections 32] [--rate PER_SECOND]
+    .venv/bin/python bench/challenges.py [--database URL] [--seconds 20] [--connections 32] [--rate PER_SECOND]
 
 Without --rate as many as go; with it so many a second, evenly, and the time of each from the moment it was due (so that
 a service that stalls is not asked less). Prints one line of JSON and, with --table, a row for bench/README.md.
@@ -8,11 +8,7 @@ a service that stalls is not asked less). Prints one line of JSON and, with --ta
 
 import argparse
 import asyncio
-import base64
-import hashlib
 import json
-import os
-import secrets
 import subprocess
 import sys
 import tempfile
@@ -22,21 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import requests
-
-from sshaft.public_key import parse
-from sshaft_identity import settings
-from sshaft_identity.app_state import utc_now
-from sshaft_identity.command_line import open_store
+from service import cpu_seconds, key_of, prepare, wait_for_address
 
 USERS = 1000
-
-
-def key_of(number: int) -> tuple[str, str]:
-    """A well-formed public key and its fingerprint; nobody has to sign with it here."""
-    point = hashlib.sha256(f"bench {number}".encode()).digest()
-    blob = b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + point
-    fingerprint = base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
-    return f"ssh-ed25519 {base64.b64encode(blob).decode()}", f"SHA256:{fingerprint}"
 
 
 @dataclass
@@ -101,23 +85,8 @@ async def run(host: str, port: int, bearer: str, options: argparse.Namespace) ->
     return took
 
 
-def prepare(directory: Path, database: str | None) -> str:
-    """A service with users, keys and a client; the client's secret."""
-    identity = [sys.executable, "-m", "sshaft", "identity", "--directory", str(directory)]
-    subprocess.run([*identity, "init", *(["--database", database] if database else [])], check=True, stdout=sys.stderr)
-    rows = [{"user": f"user{n}", "authorized_key": key_of(n)[0]} for n in range(USERS)]
-    with open_store(directory, settings.load(directory)) as store:
-        for row in rows:
-            store.enrolment.add_user(row["user"], utc_now())
-            store.enrolment.add_keys(row["user"], [(parse(row["authorized_key"]), "")], utc_now())
-    name = f"bench-{secrets.token_hex(4)}"
-    scopes = [word for scope in ("challenges", "mfa:list", "mfa:accept") for word in ("--scope", scope)]
-    made = subprocess.run([*identity, "client", "add", name, "--json", *scopes], check=True, capture_output=True)
-    return str(json.loads(made.stdout)["client_secret"]) + " " + name
-
-
-def token(url: str, secret: str, name: str) -> str:
-    form = {"grant_type": "client_credentials", "client_id": name, "client_secret": secret}
+def token(url: str, secret: str) -> str:
+    form = {"grant_type": "client_credentials", "client_id": "bench", "client_secret": secret}
     return str(requests.post(f"{url}/oauth2/token", data=form, timeout=10).json()["access_token"])
 
 
@@ -130,7 +99,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="sshaft-bench-") as place:
         directory = Path(place) / "id"
-        secret, name = prepare(directory, options.database).split()
+        secret = prepare(directory, options.database, USERS)
         line = [sys.executable, "-m", "sshaft", "identity", "--directory", str(directory), "serve"]
         with (
             open(Path(place) / "log", "w") as log,
@@ -140,7 +109,7 @@ def main() -> None:
                 address = wait_for_address(Path(place) / "log")
                 before = cpu_seconds(service.pid)
                 host, _, port = address.removeprefix("http://").partition(":")
-                took = sorted(asyncio.run(run(host, int(port), token(address, secret, name), options)))
+                took = sorted(asyncio.run(run(host, int(port), token(address, secret), options)))
                 used = cpu_seconds(service.pid) - before
             finally:
                 service.terminate()
@@ -157,21 +126,6 @@ def main() -> None:
             }
         )
     )
-
-
-def wait_for_address(log: Path) -> str:
-    for _ in range(200):
-        for line in log.read_text().splitlines():
-            event = json.loads(line)
-            if event["event"] == "identity.ready":
-                return str(event["address"])
-        time.sleep(0.1)
-    raise SystemExit(f"the service did not start: {log.read_text()[:500]}")
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,108 @@
+"""Browsers that wait on live pages (server-sent events) of one process of the service: memory, and how soon they hear.
+
+    .venv/bin/python bench/waiting.py [--browsers 5000] [--database URL]
+
+Each browser waits for a challenge of its own. Some are passed then, and the time until their browser hears of it is
+taken. Prints one line of JSON; `limit_mb` is what the process may have.
+"""
+
+import argparse
+import asyncio
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import timedelta
+from pathlib import Path
+
+from service import cpu_seconds, prepare, wait_for_address
+
+from sshaft_identity.app_state import utc_now
+from sshaft_identity.attempts import Attempt
+from sshaft_identity.challenges import Opened, Wish
+from sshaft_identity.command_line import open_store
+from sshaft_identity.settings import load
+from sshaft_identity.store import Store
+
+LIMIT_MB = 300
+PASSED = 50
+
+
+class Browser:
+    """One EventSource."""
+
+    async def open(self, host: str, port: int, page_token: str) -> None:
+        self.reader, writer = await asyncio.open_connection(host, port)
+        writer.write(
+            f"GET /challenge/{page_token}/events HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n\r\n".encode()
+        )
+        await self.reader.readuntil(b"\r\n\r\n")
+
+    async def hears(self, word: bytes) -> float:
+        while word not in await self.reader.readline():
+            pass
+        return time.perf_counter()
+
+
+async def wait(host: str, port: int, store: Store, opened: list[Opened], pid: int) -> dict[str, float]:
+    browsers = [Browser() for _ in opened]
+    for start in range(0, len(browsers), 100):
+        some = zip(browsers[start : start + 100], opened[start : start + 100], strict=True)
+        await asyncio.gather(*(browser.open(host, port, each.page_token) for browser, each in some))
+    await asyncio.sleep(2)
+    before, memory = cpu_seconds(pid), resident_mb(pid)
+    await asyncio.sleep(10)
+    busy = (cpu_seconds(pid) - before) / 10
+    took = []
+    for number in range(0, len(opened), max(1, len(opened) // PASSED)):
+        hearing = asyncio.create_task(browsers[number].hears(b"accepted"))
+        began = time.perf_counter()
+        attempt = Attempt(f"user{number}", opened[number].challenge.id, opened[number].code)
+        await asyncio.to_thread(store.challenges.accept, attempt, utc_now())
+        took.append(await hearing - began)
+    took.sort()
+    return {
+        "memory_mb": round(memory),
+        "memory_mb_after": round(resident_mb(pid)),
+        "share_of_a_core": round(busy, 2),
+        "heard_ms_median": round(took[len(took) // 2] * 1000),
+        "heard_ms_longest": round(took[-1] * 1000),
+    }
+
+
+def resident_mb(pid: int) -> float:
+    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS:"))
+    return int(line.split()[1]) / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--browsers", type=int, default=5000)
+    parser.add_argument("--database")
+    options = parser.parse_args()
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with tempfile.TemporaryDirectory(prefix="sshaft-bench-") as place:
+        directory = Path(place) / "id"
+        prepare(directory, options.database, options.browsers)
+        line = [sys.executable, "-m", "sshaft", "identity", "--directory", str(directory), "serve"]
+        with (
+            (Path(place) / "log").open("w") as log,
+            open_store(directory, load(directory)) as store,
+            subprocess.Popen([*line, "--listen", "127.0.0.1:0"], stderr=log) as service,
+        ):
+            try:
+                host, _, port = wait_for_address(Path(place) / "log").removeprefix("http://").partition(":")
+                wish = [Wish(f"user{number}", timedelta(minutes=10)) for number in range(options.browsers)]
+                opened = [store.challenges.open(each, utc_now()) for each in wish]
+                figures = asyncio.run(wait(host, int(port), store, opened, service.pid))
+            finally:
+                service.terminate()
+    about = {"database": (options.database or "sqlite").partition(":")[0], "browsers": options.browsers}
+    print(json.dumps(about | figures | {"limit_mb": LIMIT_MB}))
+
+
+if __name__ == "__main__":
+    main()
