@@ -27,7 +27,7 @@ sys.exit(main())
 def install(directory: Path, packages: Path | None = None) -> list[Path]:
     """Write `sshaft-keys` and `sshaft-login` into `directory`; the files written. Raises `ConfigurationError`.
 
-    `packages` is where they find our packages, if not where this one is.
+    `packages` is a folder that has all they need, ours and others'; without it they find them where this process did.
     """
     interpreter = str(Path(sys.executable).resolve())
     if len(interpreter) > MAX_INTERPRETER_LINE - len("#! -IS") or not is_safe_word(interpreter):
@@ -35,8 +35,8 @@ def install(directory: Path, packages: Path | None = None) -> list[Path]:
     directory = Path(os.path.abspath(directory))  # noqa: PTH100 - symbolic links stay as the operator named them
     if not is_safe_word(str(directory)):
         raise ConfigurationError(f"{directory}: may hold only letters, digits and ._@+/:-")
-    own = str(packages or Path(__file__).resolve().parent.parent)
-    paths = list(dict.fromkeys([own, sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]))
+    here = [str(Path(__file__).resolve().parent.parent), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
+    paths = [str(packages)] if packages else list(dict.fromkeys(here))
     written = []
     try:
         directory.mkdir(mode=0o755, parents=True, exist_ok=True)

@@ -87,7 +87,7 @@ class Place:
         else:
             self.packages.symlink_to(CHECKOUT)
         self.libexec = self.directory / "libexec"
-        commands.install(self.libexec, packages=self.packages)
+        commands.install(self.libexec, packages=self.packages if self.accounts.separate else None)
         self.empty_home = self.directory / "home"
         self.empty_home.mkdir(mode=0o755)
         self._write_accounts()
