@@ -1,4 +1,4 @@
-"""The enrolment page in a real browser: presented, confirmed and refused by clicking, and what must not be loaded away."""
+"""The enrolment page in a real browser: keys confirmed and refused by clicking, and what must not be loaded away."""
 
 import re
 from collections.abc import Callable
