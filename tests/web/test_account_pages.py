@@ -141,6 +141,14 @@ def test_without_scripts_everything_works(site: Identity, browse: Callable[..., 
     assert title(browser) == "Sign in"
 
 
+def test_from_my_keys_to_a_new_keys_page_and_back(site: Identity, browser: WebDriver) -> None:
+    sign_in(site, browser)
+    press(browser, "Add a key")
+    seconds_until(lambda: title(browser) == "Register an SSH key")
+    press(browser, "Back to my keys")
+    seconds_until(lambda: title(browser) == "My keys")
+
+
 def test_by_keyboard_alone_one_signs_in_and_out(site: Identity, browser: WebDriver) -> None:
     browser.get(site.url)
     tab_to(browser, "Sign in with SSH").send_keys(Keys.ENTER)
