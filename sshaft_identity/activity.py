@@ -8,6 +8,8 @@ from typing import Any
 from sqlalchemy import select
 
 from sshaft_identity.database import Database
+from sshaft_identity.invitations import Verdict
+from sshaft_identity.key_policy import Refusal
 from sshaft_identity.tables import audit_events
 
 PAGE = 25
@@ -23,23 +25,21 @@ SENTENCES = {
     "challenge.expired": "A login ran out of time",
     "challenge.cancelled": "A login was cancelled",
     "user.added": "You were added as a user",
+    "user.removed": "You were removed as a user",
     "user.bound": "Your account at the OpenID Provider was tied to your user name",
-    "key.added": "A key was added",
+    "key.enrolled": "A key was added",
     "key.removed": "A key was removed",
     "key.renamed": "A key was renamed",
-    "key.expired": "A key expired",
-    "enrolment.created": "An invitation to register a key was made",
+    "enrolment.opened": "An invitation to register a key was made",
     "enrolment.presented": "A key was presented",
-    "enrolment.confirmed": "A key was confirmed",
     "enrolment.refused": "A presented key was refused",
     "enrolment.cancelled": "An invitation to register a key was cancelled",
-    "enrolment.expired": "An invitation to register a key expired",
     "session.started": "Signed in to my keys",
     "session.refused": "A sign-in to my keys was refused",
     "session.ended": "Signed out of my keys",
     "session.all_ended": "Signed out everywhere",
 }
-"""An event of a later version shows its own name."""
+"""Every event that is written about a user; one of a later version shows its own name."""
 
 REASONS = {
     "denied": "from ssh",
@@ -47,8 +47,18 @@ REASONS = {
     "superseded": "a newer login took its place",
     "other_subject": "somebody else signs in under this name at the OpenID Provider",
     "other_name": "this account of the OpenID Provider is tied to another user name",
+    "signed_in_anew": "signed in anew",
+    "not_my_key": "it was not yours",
+    Verdict.ANOTHER: "another one was presented before it",
+    Refusal.TYPE: "its kind is not taken here",
+    Refusal.RSA_BITS: "it is too short",
+    Refusal.SECURITY_KEY: "only security keys are taken here",
+    Refusal.ATTESTATION: "the attestation of its maker was missing",
+    Refusal.TOO_MANY: "you have as many keys as you may have",
+    Refusal.TAKEN: "it is somebody else's",
+    Refusal.OWN: "it is yours already",
 }
-GOOD = frozenset({"challenge.accepted", "key.added", "enrolment.confirmed"})
+GOOD = frozenset({"challenge.accepted", "key.enrolled"})
 BAD = frozenset({"challenge.wrong_code", "challenge.rejected", "enrolment.refused", "session.refused"})
 
 FACTS = (

@@ -58,6 +58,7 @@ ROUTES = [
     Route("/api/v1/enrolments/{id}", enrolment_api.get_enrolment, methods=["GET"]),
     Route("/enrol/{page_token}", enrolment_page.page, methods=["GET"]),
     Route("/enrol/{page_token}", enrolment_page.decide, methods=["POST"]),
+    Route("/enrol/{page_token}/state", enrolment_page.page_state, methods=["GET"]),
     Route("/challenge/{page_token}", pages.page, methods=["GET"]),
     Route("/challenge/{page_token}", pages.type_code, methods=["POST"]),
     Route("/challenge/{page_token}/state", pages.page_state, methods=["GET"]),

@@ -111,6 +111,7 @@ class Challenge:
     attempt: str | None = field(default=None, repr=False)
     code_hmac: str = field(default="", repr=False)
     code_index: str | None = field(default=None, repr=False)
+    shown_at: datetime | None = None
     presented_at: datetime | None = None
     approval: Approval | None = None
 

@@ -72,6 +72,7 @@ def _challenge(row: Row[Any]) -> Challenge:
         attempt=row.attempt,
         code_hmac=row.code_hmac,
         code_index=row.code_index,
+        shown_at=row.shown_at,
         presented_at=row.presented_at,
         approval=approval,
     )

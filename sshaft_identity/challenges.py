@@ -219,8 +219,10 @@ def _supersede(connection: Connection, wish: Wish, now: datetime) -> list[Challe
     state = case((challenges.c.expires_at <= now, State.EXPIRED), else_=State.CANCELLED)
     done = changed(connection, update(challenges).where(theirs).values(state=state))
     for each in done:
-        facts = {"reason": "superseded"} if each.state is State.CANCELLED else {}
-        audit.record_challenge(connection, f"challenge.{each.state}", each, now, **facts)
+        if each.state is State.CANCELLED:
+            audit.record_challenge(connection, "challenge.cancelled", each, now, reason="superseded")
+        else:
+            audit.record_challenge(connection, "challenge.expired", each, now)
     return done
 
 

@@ -1,41 +1,44 @@
 """The enrolment page: shows how to present a key, then the key that was presented, for the person to confirm or refuse.
 
-Its address is the invitation: whoever has it may confirm, so nothing else proves who posts. It works without script.
+Its address is the invitation: whoever has it may confirm, so nothing else proves who posts. It works without scripts;
+with them it has its news by itself.
 """
 
-from dataclasses import dataclass
+import math
+from datetime import datetime
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
-from starlette.types import Message
+from starlette.responses import JSONResponse, Response
 
-from sshaft import public_key
-from sshaft.errors import InvalidKeyError
 from sshaft.log import get_logger
 from sshaft.public_key import PublicKey
 from sshaft.randomart import bits, randomart, short_name
-from sshaft.text import printable
-from sshaft_identity import attestation, sshsig
+from sshaft_identity import sshsig
+from sshaft_identity.account import session_of
 from sshaft_identity.app_state import AppState, state_of
 from sshaft_identity.enrolment_api import grouped, log_outcome
+from sshaft_identity.enrolment_form import FAULTS, FaultError, Form, attested_by, form_of, signed
 from sshaft_identity.html import redirect, render
-from sshaft_identity.incoming import body_of
 from sshaft_identity.invitations import Invitation, Outcome, Presentation, State, Verdict
-from sshaft_identity.key_policy import sentence
-from sshaft_identity.problem import ProblemError
+from sshaft_identity.key_policy import sentence as policy_sentence
+from sshaft_identity.problem import problem
+from sshaft_identity.words import clock, source
+
+REFRESH_SECONDS = 3
 
 TEXTS: dict[str, tuple[str, str]] = {
     State.OPEN: ("Register an SSH key", "Run this command in a terminal, with the key that you want to register."),
     "signature": ("Register an SSH key", "Sign a line with the key, and bring the public key and the signature here."),
-    State.PRESENTED: ("Is this your key?", "Compare it with what your terminal shows. It counts once you confirm."),
+    State.PRESENTED: (
+        "Is this your key?",
+        "Compare it with what your terminal shows. Only once you confirm does it pass your logins.",
+    ),
     State.CONFIRMED: ("Registered", "From now on this key passes your logins."),
     State.REFUSED: (
         "Not registered",
-        "You said that the key is not yours. Tell your administrators, ask for a new one.",
+        "You said that the key is not yours. Tell your administrator, and ask for a new invitation.",
     ),
     State.EXPIRED: ("Too late", "This invitation is no longer valid. Ask for a new one."),
     State.CANCELLED: ("Over", "This invitation was replaced by a new one, or ended. Ask for a new one if you need it."),
@@ -43,43 +46,22 @@ TEXTS: dict[str, tuple[str, str]] = {
 }
 """What the page says in each of its states: a heading and a sentence."""
 
-FAULTS: dict[str, str] = {
-    Verdict.NONE: "This was decided already, or it is too late.",
-    Verdict.ANOTHER: "Another key was presented for this invitation. Look at that one first.",
-    "no_key": "Paste the public key, or choose its .pub file.",
-    "no_signature": "Paste the signature that ssh-keygen printed, or choose its file.",
-    "not_a_key": "This is not one public key of a kind that is taken here (ssh-ed25519 AAAA... as in the .pub file).",
-    "other_key": "The signature is by another key than the public key that you gave.",
-    "bad_form": "The form did not arrive whole. Try again.",
-}
-"""What went wrong with what the person sent; the policy, the signature and the attestation have their own sentences."""
-
-MAX_NAME = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    values: dict[str, str]
-    files: dict[str, bytes]
-
-    def text(self, name: str) -> str:
-        return self.values.get(name, "")
-
-    def content(self, name: str) -> str:
-        """What was pasted into NAME, or else the file NAME_file."""
-        pasted = self.text(name)
-        return pasted if pasted.strip() else self.files.get(f"{name}_file", b"").decode("utf-8", "replace")
-
-
-class FaultError(Exception):
-    """What the person sent does not do. Says why, in a sentence for the page."""
-
 
 async def page(request: Request) -> Response:
     """`?by=signature` shows the form, which must not be refreshed away while somebody types."""
     state, page_token = state_of(request), request.path_params["page_token"]
     invitation = await run_in_threadpool(state.store.invitations.of_page, page_token)
-    return _html(request, 200, invitation, by_signature=request.query_params.get("by") == "signature")
+    return await _html(request, 200, invitation, by_signature=request.query_params.get("by") == "signature")
+
+
+async def page_state(request: Request) -> Response:
+    """What the page's script asks for every two seconds: nothing that the page does not show."""
+    state, page_token = state_of(request), request.path_params["page_token"]
+    invitation = await run_in_threadpool(state.store.invitations.of_page, page_token)
+    if invitation is None:
+        return problem("not_found")
+    now = state.clock()
+    return JSONResponse({"state": invitation.state_at(now), "expires_in": _seconds_left(invitation, now)})
 
 
 async def decide(request: Request) -> Response:
@@ -90,23 +72,22 @@ async def decide(request: Request) -> Response:
     state, page_token = state_of(request), request.path_params["page_token"]
     invitation = await run_in_threadpool(state.store.invitations.of_page, page_token)
     if invitation is None:
-        return _html(request, 404, None)
-    action = ""
+        return await _html(request, 404, None)
+    form = Form()
     try:
-        form = await _form(request)
-        action = form.text("action")
-        await _act(action, form, state, page_token, invitation)
+        form = await form_of(request)
+        await _act(form.text("action"), form, state, page_token, invitation)
     except FaultError as fault:
         invitation = await run_in_threadpool(state.store.invitations.of_page, page_token)
-        by_signature = action == "sign"
-        return _html(request, 400, invitation, by_signature=by_signature, fault=str(fault))
+        by_signature = form.text("action") == "sign"
+        return await _html(request, 400, invitation, by_signature=by_signature, fault=str(fault), form=form)
     return redirect(request, f"/enrol/{page_token}")
 
 
 async def _act(action: str, form: Form, state: AppState, page_token: str, invitation: Invitation) -> None:
     now, invitations, policy = state.clock(), state.store.invitations, state.settings.key_policy
     if action == "confirm" and invitation.key is not None:
-        attested = _attested(form, state, invitation, invitation.key)
+        attested = attested_by(form, state, invitation, invitation.key)
         shown = form.text("fingerprint")
         outcome = await run_in_threadpool(invitations.confirm, page_token, shown, now, policy, attested)
         what = Presentation(invitation.key, invitation.client_ip, invitation.source or "ssh")
@@ -121,7 +102,7 @@ async def _act(action: str, form: Form, state: AppState, page_token: str, invita
         )  # fmt: skip
         return
     elif action == "sign":
-        what = _signed(form, invitation)
+        what = signed(form, invitation)
         outcome = await run_in_threadpool(invitations.present_signed, page_token, what, now, policy)
     else:
         raise FaultError(FAULTS["bad_form"])
@@ -131,83 +112,48 @@ async def _act(action: str, form: Form, state: AppState, page_token: str, invita
 
 def _check(outcome: Outcome, state: AppState) -> None:
     if outcome.refusal is not None:
-        raise FaultError(sentence(outcome.refusal, state.settings.key_policy))
+        raise FaultError(policy_sentence(outcome.refusal, state.settings.key_policy))
     if outcome.verdict not in (Verdict.PRESENTED, Verdict.CONFIRMED):
         raise FaultError(FAULTS.get(outcome.verdict, FAULTS["bad_form"]))
 
 
-def _signed(form: Form, invitation: Invitation) -> Presentation:
-    """The key of the form, once its signature over this invitation's text is good."""
-    given, signature = form.content("public_key"), form.content("signature")
-    if not given.strip():
-        raise FaultError(FAULTS["no_key"])
-    if not signature.strip():
-        raise FaultError(FAULTS["no_signature"])
-    try:
-        key = public_key.parse(given)
-        signer = sshsig.verified(signature, sshsig.text_to_sign(invitation.user, invitation.id).encode())
-    except InvalidKeyError:
-        raise FaultError(FAULTS["not_a_key"]) from None
-    except sshsig.SignatureError as error:
-        raise FaultError(str(error)) from None
-    if signer != key:
-        raise FaultError(FAULTS["other_key"])
-    return Presentation(key, source="signature", name=printable(" ".join(given.split()[2:]), MAX_NAME))
-
-
-def _attested(form: Form, state: AppState, invitation: Invitation, key: PublicKey) -> str | None:
-    """What a given attestation says; None where none was given: the policy says whether one must be."""
-    data = form.files.get("attestation", b"")
-    if not data:
-        return None
-    challenge = sshsig.text_to_sign(invitation.user, invitation.id).encode()
-    try:
-        return attestation.verified(data, key, challenge, state.roots, state.clock())
-    except attestation.AttestationError as error:
-        raise FaultError(str(error)) from None
-
-
-async def _form(request: Request) -> Form:
-    """The form, from a body of limited size."""
-    try:
-        body = await body_of(request)
-    except ProblemError:
-        raise FaultError(FAULTS["bad_form"]) from None
-
-    async def receive() -> Message:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    values: dict[str, str] = {}
-    files: dict[str, bytes] = {}
-    try:
-        async with Request(request.scope, receive).form(max_files=3, max_fields=8) as form:
-            for name, value in form.items():
-                if isinstance(value, UploadFile):
-                    files[name] = await value.read()
-                else:
-                    values[name] = value
-    except HTTPException:
-        raise FaultError(FAULTS["bad_form"]) from None
-    return Form(values, files)
-
-
-def _html(
+async def _html(
     request: Request,
     status: int,
     invitation: Invitation | None,
     *,
     by_signature: bool = False,
     fault: str | None = None,
+    form: Form | None = None,
 ) -> Response:
-    values = _values(state_of(request), request.path_params["page_token"], invitation, by_signature=by_signature)
-    title, text = TEXTS[values["page_state"]]
-    status = 404 if invitation is None else status
-    return render(request, "enrol.html", status, title=title, sentence=text, fault=fault, **values)
-
-
-def _values(state: AppState, page_token: str, invitation: Invitation | None, *, by_signature: bool) -> dict[str, Any]:
+    """The page; `form`: what was sent and did not do, so that nobody has to paste it again."""
     if invitation is None:
-        return {"page_state": "unknown"}
+        title, sentence = TEXTS["unknown"]
+        return render(request, "enrol.html", 404, title=title, sentence=sentence, page_state="unknown", fault=None)
+    state, given = state_of(request), form or Form()
+    values = _values(state, request.path_params["page_token"], invitation, by_signature=by_signature)
+    title, sentence = TEXTS[values["page_state"]]
+    session = await session_of(request)
+    return render(
+        request,
+        "enrol.html",
+        status,
+        # only where nobody can be typing; and what went wrong must stay until it is read
+        refresh=REFRESH_SECONDS if values["page_state"] == State.OPEN and fault is None else None,
+        title=title,
+        sentence=sentence,
+        fault=fault,
+        given={name: given.again(name) for name in ("public_key", "signature")},
+        is_signed_in=session is not None and session.user == invitation.user,
+        **values,
+    )
+
+
+def _seconds_left(invitation: Invitation, now: datetime) -> int:
+    return max(0, math.ceil((invitation.expires_at - now).total_seconds()))
+
+
+def _values(state: AppState, page_token: str, invitation: Invitation, *, by_signature: bool) -> dict[str, Any]:
     settings, now = state.settings, state.clock()
     page_state = str(invitation.state_at(now))
     over_ssh = settings.enrolment_over_ssh
@@ -215,11 +161,13 @@ def _values(state: AppState, page_token: str, invitation: Invitation | None, *, 
         page_state = "signature"
     text = sshsig.text_to_sign(invitation.user, invitation.id).rstrip("\n")
     code = grouped(state.store.invitations.code_of(page_token))
-    left = max(0, int((invitation.expires_at - now).total_seconds()))
+    left = _seconds_left(invitation, now)
     return {
         "page_state": page_state,
         "user": invitation.user,
+        "state": invitation.state_at(now),
         "expires_in": left,
+        "left": clock(left),
         "over_ssh": over_ssh,
         "command": settings.ssh_command("enrol", code),
         "text": text,
@@ -230,7 +178,7 @@ def _values(state: AppState, page_token: str, invitation: Invitation | None, *, 
         ),
         "takes_attestations": settings.key_policy.attestation_roots is not None,
         "needs_attestation": settings.key_policy.require_attestation,
-        "page_token": page_token,
+        "base": f"{settings.base_path}/enrol/{page_token}",
         "key": invitation.key and _shown(invitation, invitation.key),
     }
 
@@ -241,6 +189,7 @@ def _shown(invitation: Invitation, key: PublicKey) -> dict[str, Any]:
         "fingerprint": key.fingerprint,
         "randomart": "\n".join(randomart(key)),
         "is_security_key": key.is_security_key,
+        "how": source(invitation.source or "ssh"),
         "client_ip": invitation.client_ip,
         "name": invitation.name,
     }

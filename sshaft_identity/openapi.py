@@ -41,6 +41,7 @@ _PAGES = (
 UNDESCRIBED = {
     **dict.fromkeys(_PAGES, "a page, or a form of one"),
     "/challenge/{page_token}/events": "events for the page's script",
+    "/enrol/{page_token}/state": "news for the page's script",
     "/sign-in/ssh/events": "events for the page's script",
     "/sign-in/ssh/state": "news for the page's script",
     "/openapi.json": "this description",

@@ -100,7 +100,7 @@ async def challenge_page(
     `more`: `again`, what a form may be sent to for another try; `passed`, where the browser goes once it has passed.
     """
     state, page_state = state_of(request), page_state_of(challenge, state_of(request))
-    if page_state == State.PENDING:
+    if page_state == State.PENDING and challenge.shown_at is None:
         await run_in_threadpool(state.store.challenges.show, challenge, state.clock(), client_address(request))
     types_back = challenge.binding is Binding.CODE_BACK
     title, sentence = TEXTS[page_state]

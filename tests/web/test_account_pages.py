@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 import pytest
 from fakes.openid_provider import CLIENT_ID, OpenIdProvider
 from fakes.public_keys import ed25519
+from fakes.security_key import Maker, SecurityKey
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
+from web.enrolling import guest
 from web.looking import (
     NO_SCRIPTS,
     SIZES,
@@ -28,7 +30,6 @@ from web.looking import (
 from web.served import Identity, command, serving
 
 from sshaft.public_key import parse
-from sshaft_identity.app_state import utc_now
 from sshaft_identity.command_line import open_store
 from sshaft_identity.settings import load
 from sshaft_identity.tables import failures
@@ -47,7 +48,9 @@ def service(tmp_path_factory: pytest.TempPathFactory, provider: OpenIdProvider) 
     command(directory, "init", "--listen", "127.0.0.1:0", "--ssh-host", "login.example.org")
     path = directory / "identity.json"
     oidc = {"issuer": provider.issuer, "client_id": CLIENT_ID, "label": "Example University"}
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"oidc": oidc}))
+    (directory / "makers.pem").write_bytes(Maker().pem)
+    policy = {"attestation_roots": "makers.pem"}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"oidc": oidc, "key_policy": policy}))
     command(directory, "user", "add", "alice")
     with serving(directory, parse(ed25519("desk")).fingerprint) as site:
         provider.redirect_uri = f"{site.url}/sign-in/oidc/callback"
@@ -59,7 +62,7 @@ def site(service: Identity) -> Identity:
     """The service, with two keys of Alice's and nobody wrong lately."""
     with open_store(service.directory, load(service.directory)) as store:
         for each in store.enrolment.keys("alice"):
-            store.enrolment.remove_key(each.key.fingerprint, utc_now())
+            store.enrolment.remove_key(each.key.fingerprint, datetime.now(UTC))
         keys = [(parse(ed25519(name)), name) for name in ("laptop", "desk")]
         store.enrolment.add_keys("alice", keys, datetime.now(UTC))
         with store.database.write() as connection:
@@ -138,6 +141,14 @@ def test_without_scripts_everything_works(site: Identity, browse: Callable[..., 
     assert title(browser) == "Sign in"
 
 
+def test_from_my_keys_to_a_new_keys_page_and_back(site: Identity, browser: WebDriver) -> None:
+    sign_in(site, browser)
+    press(browser, "Add a key")
+    seconds_until(lambda: title(browser) == "Register an SSH key")
+    press(browser, "Back to my keys")
+    seconds_until(lambda: title(browser) == "My keys")
+
+
 def test_by_keyboard_alone_one_signs_in_and_out(site: Identity, browser: WebDriver) -> None:
     browser.get(site.url)
     tab_to(browser, "Sign in with SSH").send_keys(Keys.ENTER)
@@ -167,7 +178,9 @@ def tab_to(browser: WebDriver, text: str):  # type: ignore[no-untyped-def]  # no
 # --- every page, every way of looking at it
 
 PAGES = ["sign-in", "sign-in by ssh", "challenge", "typed code", "wrong code", "passed", "denied", "expired", "unknown",
-         "keys", "renaming", "removing", "last key", "activity", "error"]  # fmt: skip
+         "keys", "renaming", "removing", "last key", "activity", "error",
+         "enrol", "enrol signature", "enrol fault", "enrol presented", "enrol attestation", "enrol confirmed",
+         "enrol refused", "enrol expired", "enrol unknown"]  # fmt: skip
 
 
 def show(page: str, site: Identity, browser: WebDriver) -> None:  # noqa: C901, PLR0912 - a list of pages
@@ -195,6 +208,8 @@ def show(page: str, site: Identity, browser: WebDriver) -> None:  # noqa: C901, 
             else:
                 site.run("challenge", "cancel", opened["id"])
             browser.get(opened["page_url"])
+        case page if page.startswith("enrol"):
+            show_enrolment(page, site, browser)
         case "unknown":
             browser.get(f"{site.url}/challenge/nosuchpage")
         case "error":
@@ -212,6 +227,27 @@ def show(page: str, site: Identity, browser: WebDriver) -> None:  # noqa: C901, 
                 press(browser, "Remove")
             elif page == "activity":
                 press(browser, "My activity")
+
+
+def show_enrolment(page: str, site: Identity, browser: WebDriver) -> None:
+    someone = guest(site)
+    if page in ("enrol presented", "enrol confirmed", "enrol refused"):
+        someone.present()
+    elif page == "enrol attestation":
+        someone.present(SecurityKey().public)
+    elif page == "enrol expired":
+        site.run("invite", someone.name, "--cancel")
+    address = f"{site.url}/enrol/nosuch" if page == "enrol unknown" else someone.page
+    browser.get(address + "?by=signature" if page in ("enrol signature", "enrol fault") else address)
+    clicks = {
+        "enrol fault": ("sign", "#fault"),
+        "enrol confirmed": ("confirm", "[data-state=confirmed]"),
+        "enrol refused": ("refuse", "[data-state=refused]"),
+    }
+    if page in clicks:
+        action, then = clicks[page]
+        browser.find_element(By.CSS_SELECTOR, f"button[value={action}]").click()
+        seconds_until(lambda: bool(browser.find_elements(By.CSS_SELECTOR, then)))
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -9,6 +9,7 @@ import pytest
 import requests
 from fakes.public_keys import ed25519
 from fakes.security_key import START, Maker, SecurityKey
+from unit.identity.browsing import Browser
 from unit.identity.running import SETTINGS, Service, Socket
 
 from sshaft.public_key import parse
@@ -73,6 +74,13 @@ def trusting(service: Service, listening: tuple[Socket, str], **policy: Any) -> 
     policy = KeyPolicy(attestation_roots="makers.pem", **policy).model_dump()
     settings = changed(SETTINGS, {"key_policy": policy})
     listening[0].app = create_app(service.store, settings, service.clock, roots=[MAKER.root])
+
+
+def news(service: Service, invited: Invited) -> dict[str, Any]:
+    answer = service.call("GET", f"{path(invited)}/state")
+    assert answer.status_code == 200
+    told: dict[str, Any] = answer.json()
+    return told
 
 
 def test_an_open_page_shows_the_command_and_looks_again_by_itself(service: Service, invited: Invited) -> None:
@@ -156,6 +164,46 @@ def test_a_key_that_became_somebodys_meanwhile_is_refused_without_saying_whose(
     assert "alice" not in answer.text
 
 
+def test_the_state_says_nothing_that_the_page_does_not(service: Service, invited: Invited) -> None:
+    assert news(service, invited) == {"state": "open", "expires_in": 900}
+    present(service, invited)
+    service.clock.advance(60)
+    assert news(service, invited) == {"state": "presented", "expires_in": 840}
+    service.clock.advance(840)
+    assert news(service, invited) == {"state": "expired", "expires_in": 0}
+    assert service.call("GET", "/enrol/nosuch/state").status_code == 404
+
+
+def test_every_end_has_its_words_and_nothing_to_send(service: Service, invited: Invited) -> None:
+    present(service, invited)
+    post(service, invited, action="confirm", fingerprint=FINGERPRINT)
+    refused = service.store.invitations.open("bob", service.clock())
+    present(service, refused, ed25519("b"))
+    post(service, refused, action="refuse", fingerprint=parse(ed25519("b")).fingerprint)
+    cancelled = service.store.invitations.open("bob", service.clock())
+    expired = service.store.invitations.open("alice", service.clock())
+    service.store.invitations.cancel("bob", service.clock())
+    service.clock.advance(900)
+    pages = {state(html): html for html in (shown(service, each) for each in (invited, refused, cancelled, expired))}
+    assert list(pages) == ["confirmed", "refused", "cancelled", "expired"]
+    for html in pages.values():
+        assert "<form" not in html
+        assert "<script" not in html
+        assert "http-equiv" not in html
+    assert FINGERPRINT in pages["confirmed"]
+
+
+def test_a_link_leads_back_to_my_keys_for_the_one_who_is_signed_in_only(service: Service, invited: Invited) -> None:
+    service.store.enrolment.add_keys("bob", [(parse(ed25519("bob")), "")], service.clock())
+    bob, alice = Browser(service), Browser(service)
+    for browser, user in ((bob, "bob"), (alice, "alice")):
+        browser.sign_in(user, parse(ed25519(user)).fingerprint)
+    service.session.cookies.clear()
+    assert "/account/keys" in bob.get(path(invited)).text
+    assert "/account/keys" not in alice.get(path(invited)).text
+    assert "/account/keys" not in shown(service, invited)
+
+
 # --- by signature
 
 
@@ -205,6 +253,15 @@ def test_what_is_no_signed_key_is_told_on_the_form(
     assert state(answer.text) == "signature"
 
 
+def test_what_was_pasted_stands_there_still_after_a_fault(service: Service, invited: Invited) -> None:
+    pasted = f"{KEY}</textarea><b>\u202e"
+    answer = post(service, invited, action="sign", public_key=pasted, signature="one\r\ntwo")
+    assert fault(answer)
+    assert f">{KEY}&lt;/textarea&gt;&lt;b&gt;\\u202e</textarea>" in answer.text
+    assert ">one\ntwo</textarea>" in answer.text
+    assert "http-equiv" not in answer.text, "nothing of it is reloaded away"
+
+
 def test_a_form_that_is_too_large_or_broken_is_refused_calmly(service: Service, invited: Invited) -> None:
     assert "did not arrive whole" in fault(post(service, invited, action="sign", public_key="x" * 70_000))
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
@@ -220,7 +277,8 @@ def test_foreign_text_is_only_ever_shown_as_text(service: Service, invited: Invi
     form = {"public_key": f"{key.public} <script>x</script>\u202e", "signature": key.signature(text_of(invited))}
     assert post(service, invited, action="sign", **form).status_code == 303
     raw = service.call("GET", path(invited)).text
-    assert "<script" not in raw
+    assert "<script>" not in raw
+    assert "&lt;script&gt;" in raw
     assert "\u202e" not in raw
 
 

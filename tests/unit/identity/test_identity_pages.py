@@ -1,12 +1,13 @@
 """The page as HTML; `tests/web` looks at it with a browser."""
 
 import json
+import re
 from typing import Any
 
 import pytest
 import requests
 from fakes.public_keys import ed25519
-from sqlalchemy import select
+from sqlalchemy import event, select
 from unit.identity.browsing import Browser, heading
 from unit.identity.running import Service, wrong
 
@@ -239,6 +240,26 @@ def test_the_first_look_at_the_page_is_audited_once(service: Service, browser: B
     with service.store.database.read() as connection:
         shown = connection.execute(select(audit_events).where(audit_events.c.event == "challenge.shown")).all()
     assert [json.loads(row.facts)["page_address"] for row in shown] == ["127.0.0.1"]
+
+
+def test_only_the_first_look_at_the_page_writes(service: Service, browser: Browser) -> None:
+    opened = service.open()
+    written: list[str] = []
+    engine = service.store.database.engine
+
+    def note(_c: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        if re.match("INSERT|UPDATE|BEGIN IMMEDIATE", statement):
+            written.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    looks = []
+    for _ in range(2):
+        written.clear()
+        assert browser.get(opened["page_url"]).status_code == 200
+        looks.append([*written])
+    event.remove(engine, "before_cursor_execute", note)
+    assert any("challenges" in statement for statement in looks[0])
+    assert looks[1] == []
 
 
 def test_the_id_of_a_challenge_opens_no_page(service: Service) -> None:

@@ -1,0 +1,109 @@
+"""The forms of the enrolment page: what a person pasted or chose, read and checked. A no is a sentence for the page."""
+
+from dataclasses import dataclass, field
+
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.types import Message
+
+from sshaft import public_key
+from sshaft.errors import InvalidKeyError
+from sshaft.public_key import PublicKey
+from sshaft.text import printable
+from sshaft_identity import attestation, sshsig
+from sshaft_identity.app_state import AppState
+from sshaft_identity.incoming import body_of
+from sshaft_identity.invitations import Invitation, Presentation, Verdict
+from sshaft_identity.problem import ProblemError
+
+FAULTS: dict[str, str] = {
+    Verdict.NONE: "This was decided already, or it is too late.",
+    Verdict.ANOTHER: "Another key was presented for this invitation. Look at that one first.",
+    "no_key": "Paste the public key, or choose its .pub file.",
+    "no_signature": "Paste the signature that ssh-keygen printed, or choose its file.",
+    "not_a_key": "This is not one public key of a kind that is taken here (ssh-ed25519 AAAA... as in the .pub file).",
+    "other_key": "The signature is by another key than the public key that you gave.",
+    "bad_form": "The form did not arrive whole. Try again.",
+}
+"""What went wrong with what the person sent; the policy, the signature and the attestation have their own sentences."""
+
+MAX_NAME = 200
+MAX_LINE, MAX_LINES = 20_000, 100
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    values: dict[str, str] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
+
+    def text(self, name: str) -> str:
+        return self.values.get(name, "")
+
+    def content(self, name: str) -> str:
+        """What was pasted into NAME, or else the file NAME_file."""
+        pasted = self.text(name)
+        return pasted if pasted.strip() else self.files.get(f"{name}_file", b"").decode("utf-8", "replace")
+
+    def again(self, name: str) -> str:
+        """What was pasted into NAME, to stand there once more."""
+        return "\n".join(printable(line, MAX_LINE) for line in self.text(name).splitlines()[:MAX_LINES])
+
+
+class FaultError(Exception):
+    """What the person sent does not do. Says why, in a sentence for the page."""
+
+
+def signed(form: Form, invitation: Invitation) -> Presentation:
+    """The key of the form, once its signature over this invitation's text is good."""
+    given, signature = form.content("public_key"), form.content("signature")
+    if not given.strip():
+        raise FaultError(FAULTS["no_key"])
+    if not signature.strip():
+        raise FaultError(FAULTS["no_signature"])
+    try:
+        key = public_key.parse(given)
+        signer = sshsig.verified(signature, sshsig.text_to_sign(invitation.user, invitation.id).encode())
+    except InvalidKeyError:
+        raise FaultError(FAULTS["not_a_key"]) from None
+    except sshsig.SignatureError as error:
+        raise FaultError(str(error)) from None
+    if signer != key:
+        raise FaultError(FAULTS["other_key"])
+    return Presentation(key, source="signature", name=printable(" ".join(given.split()[2:]), MAX_NAME))
+
+
+def attested_by(form: Form, state: AppState, invitation: Invitation, key: PublicKey) -> str | None:
+    """What a given attestation says; None where none was given: the policy says whether one must be."""
+    data = form.files.get("attestation", b"")
+    if not data:
+        return None
+    challenge = sshsig.text_to_sign(invitation.user, invitation.id).encode()
+    try:
+        return attestation.verified(data, key, challenge, state.roots, state.clock())
+    except attestation.AttestationError as error:
+        raise FaultError(str(error)) from None
+
+
+async def form_of(request: Request) -> Form:
+    """The form, from a body of limited size."""
+    try:
+        body = await body_of(request)
+    except ProblemError:
+        raise FaultError(FAULTS["bad_form"]) from None
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    values: dict[str, str] = {}
+    files: dict[str, bytes] = {}
+    try:
+        async with Request(request.scope, receive).form(max_files=3, max_fields=8) as form:
+            for name, value in form.items():
+                if isinstance(value, UploadFile):
+                    files[name] = await value.read()
+                else:
+                    values[name] = value
+    except HTTPException:
+        raise FaultError(FAULTS["bad_form"]) from None
+    return Form(values, files)

@@ -1,0 +1,57 @@
+"""My activity knows every event that is written about a user, and none that is not."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import sshaft_identity
+from sshaft_identity import activity
+from sshaft_identity.activity import SENTENCES
+from sshaft_identity.key_policy import Refusal
+
+RECORDERS = {"record", "record_challenge", "_record"}
+
+
+def recordings() -> Iterator[tuple[str, ast.Call]]:
+    """Every call that writes to the audit log, and where it is."""
+    for path in sorted(Path(sshaft_identity.__file__).parent.glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and _name(node.func) in RECORDERS:
+                yield f"{path.name}:{node.lineno}", node
+
+
+def _name(function: ast.expr) -> str:
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
+def event_of(call: ast.Call) -> str | None:
+    """The event's name; None where the caller's own is passed on."""
+    names = [each.value for each in call.args if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+    if names:
+        return names[0]
+    return None if any(isinstance(each, ast.Name) and each.id == "event" for each in call.args) else ""
+
+
+def is_about_nobody(call: ast.Call) -> bool:
+    return any(
+        each.arg == "user" and isinstance(each.value, ast.Constant) and each.value.value is None
+        for each in call.keywords
+    )
+
+
+def test_an_event_is_called_by_its_name_where_it_is_written() -> None:
+    assert [place for place, call in recordings() if event_of(call) == ""] == []
+
+
+def test_every_event_about_a_user_has_a_sentence_and_every_sentence_an_event() -> None:
+    events = {event_of(call) for _, call in recordings() if not is_about_nobody(call)} - {None}
+    assert len(events) > 15
+    assert events == set(SENTENCES)
+
+
+def test_what_is_marked_is_something_that_is_written() -> None:
+    assert set(SENTENCES) >= activity.GOOD | activity.BAD
+
+
+def test_every_refusal_of_a_key_has_its_reason() -> None:
+    assert set(Refusal) <= set(activity.REASONS)

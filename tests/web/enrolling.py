@@ -1,0 +1,57 @@
+"""Somebody who is invited to register a key, as the browser tests play them."""
+
+import json
+import secrets
+import subprocess
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from fakes.public_keys import ed25519
+from web.served import Identity
+
+from sshaft.public_key import PublicKey, parse
+from sshaft_identity.command_line import open_store
+from sshaft_identity.invitations import Presentation, Verdict
+from sshaft_identity.settings import load
+
+
+@dataclass(frozen=True)
+class Guest:
+    identity: Identity
+    name: str
+    code: str
+    page: str
+
+    def present(self, key: str | None = None) -> PublicKey:
+        """A key of theirs, as if by ssh."""
+        presented = parse(key or ed25519(self.name))
+        settings = load(self.identity.directory)
+        with open_store(self.identity.directory, settings) as store:
+            what = Presentation(presented, "192.0.2.7", name="A long name of a laptop " + "w" * 60)
+            outcome = store.invitations.present(self.code, what, datetime.now(UTC), settings.key_policy)
+        assert outcome.verdict is Verdict.PRESENTED
+        return presented
+
+
+def guest(identity: Identity, *options: str) -> Guest:
+    """A new user, invited."""
+    name = f"guest-{secrets.token_hex(4)}"
+    identity.run("user", "add", name)
+    invited = json.loads(identity.run("invite", name, "--json", *options))
+    page = identity.url + invited["page_url"][invited["page_url"].index("/enrol/") :]
+    return Guest(identity, name, invited["code"].replace("-", ""), page)
+
+
+def registered(identity: Identity, someone: Guest) -> list[str]:
+    with open_store(identity.directory, load(identity.directory)) as store:
+        return [each.key.fingerprint for each in store.enrolment.keys(someone.name)]
+
+
+def write_signed(command: str, path: Path) -> tuple[Path, Path]:
+    """Makes a key and runs the page's command with it; the files of the public key and of the signature."""
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True, timeout=10)
+    line = command.replace("~/.ssh/id_ed25519", str(path))
+    signature = path.with_suffix(".sig")
+    signature.write_bytes(subprocess.run(["sh", "-c", line], check=True, capture_output=True, timeout=10).stdout)
+    return path.with_suffix(".pub"), signature
