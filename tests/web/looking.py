@@ -25,6 +25,16 @@ def seconds_until(holds: Callable[[], bool], limit: float = 15) -> float:
     pytest.fail("it did not happen in time")
 
 
+def click(browser: WebDriver, by: str, what: str) -> None:
+    """As soon as it is there: the page may still be on its way."""
+
+    def clicked() -> bool:
+        browser.find_element(by, what).click()
+        return True
+
+    seconds_until(clicked)
+
+
 def title(browser: WebDriver) -> str:
     return browser.find_element(By.TAG_NAME, "h1").text
 

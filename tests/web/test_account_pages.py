@@ -16,6 +16,7 @@ from web.enrolling import guest
 from web.looking import (
     NO_SCRIPTS,
     SIZES,
+    click,
     faint_texts,
     faults_of_structure,
     fits,
@@ -88,7 +89,7 @@ def sign_in(site: Identity, browser: WebDriver) -> None:
 
 
 def press(browser: WebDriver, text: str) -> None:
-    browser.find_element(By.XPATH, f"//*[self::a or self::button or self::summary][contains(., '{text}')]").click()
+    click(browser, By.XPATH, f"//*[self::a or self::button or self::summary][contains(., '{text}')]")
 
 
 # --- the ways in
@@ -117,28 +118,30 @@ def test_a_sign_in_that_was_denied_or_cancelled_offers_another_try(site: Identit
     site.run("challenge", "cancel", site.run("challenge", "list").split()[0])
     seconds_until(lambda: title(browser) == "Cancelled")
     press(browser, "Try again")
-    seconds_until(lambda: title(browser) == "Confirm with SSH")
-    assert code_on(browser) != first
+    seconds_until(lambda: title(browser) == "Confirm with SSH" and code_on(browser) != first)
 
 
 def test_without_scripts_everything_works(site: Identity, browse: Callable[..., WebDriver]) -> None:
     browser = browse(preferences=NO_SCRIPTS)
     sign_in(site, browser)
     press(browser, "Rename")
+    seconds_until(lambda: browser.find_element(By.NAME, "name").is_displayed())
     field = browser.find_element(By.NAME, "name")
     field.clear()
     field.send_keys("My <i>laptop</i>")
     press(browser, "Save")
-    assert "My <i>laptop</i>" in [each.text for each in browser.find_elements(By.TAG_NAME, "h2")]
+    named = (By.XPATH, "//h2[.='My <i>laptop</i>']")
+    seconds_until(lambda: bool(browser.find_elements(*named)))
     press(browser, "Remove")
     press(browser, "Keep it")
+    seconds_until(lambda: len(browser.find_elements(By.CSS_SELECTOR, ".key")) == 2)
     press(browser, "Remove")
-    browser.find_element(By.CSS_SELECTOR, "button.danger").click()
-    assert len(browser.find_elements(By.CSS_SELECTOR, ".key")) == 1
+    click(browser, By.CSS_SELECTOR, "button.danger")
+    seconds_until(lambda: len(browser.find_elements(By.CSS_SELECTOR, ".key")) == 1)
     press(browser, "My activity")
-    assert "A key was removed" in browser.find_element(By.TAG_NAME, "main").text
+    seconds_until(lambda: "A key was removed" in browser.find_element(By.TAG_NAME, "main").text)
     press(browser, "Sign out")
-    assert title(browser) == "Sign in"
+    seconds_until(lambda: title(browser) == "Sign in")
 
 
 def test_from_my_keys_to_a_new_keys_page_and_back(site: Identity, browser: WebDriver) -> None:
@@ -246,7 +249,7 @@ def show_enrolment(page: str, site: Identity, browser: WebDriver) -> None:
     }
     if page in clicks:
         action, then = clicks[page]
-        browser.find_element(By.CSS_SELECTOR, f"button[value={action}]").click()
+        click(browser, By.CSS_SELECTOR, f"button[value={action}]")
         seconds_until(lambda: bool(browser.find_elements(By.CSS_SELECTOR, then)))
 
 

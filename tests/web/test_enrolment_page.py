@@ -9,7 +9,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
 from web.enrolling import guest, registered, write_signed
-from web.looking import NO_SCRIPTS, seconds_until, title, wait_for_script
+from web.looking import NO_SCRIPTS, click, seconds_until, title, wait_for_script
 from web.served import Identity
 
 from sshaft.public_key import parse
@@ -17,7 +17,7 @@ from sshaft.randomart import randomart
 
 
 def press(browser: WebDriver, action: str) -> None:
-    browser.find_element(By.CSS_SELECTOR, f"button[value={action}]").click()
+    click(browser, By.CSS_SELECTOR, f"button[value={action}]")
 
 
 def text_of(browser: WebDriver, identifier: str) -> str:
@@ -59,7 +59,7 @@ def test_without_scripts_it_is_found_by_reloading_and_confirmed(
     browser = browse(preferences=NO_SCRIPTS)
     someone = guest(identity)
     browser.get(someone.page)
-    assert not browser.find_element(By.ID, "copy").is_displayed()
+    seconds_until(lambda: not browser.find_element(By.ID, "copy").is_displayed())
     key = someone.present()
     seconds_until(lambda: title(browser) == "Is this your key?")
     press(browser, "confirm")
@@ -71,7 +71,7 @@ def test_a_signature_does_by_files_and_pasted(identity: Identity, browser: WebDr
     for chooses in (True, False):
         someone = guest(identity)
         browser.get(someone.page)
-        browser.find_element(By.PARTIAL_LINK_TEXT, "Sign with it").click()
+        click(browser, By.PARTIAL_LINK_TEXT, "Sign with it")
         seconds_until(lambda: "Sign a line" in text_of(browser, "sentence"))
         key, signature = write_signed(text_of(browser, "sign-command"), tmp_path / f"key{chooses}")
         for name, path in (("public_key", key), ("signature", signature)):

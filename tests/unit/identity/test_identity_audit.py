@@ -195,6 +195,9 @@ def test_the_service_goes_on_sealing_after_the_database_was_away(service: Servic
         def write(self) -> Any:
             return service.store.database.write()
 
+        def may_be_alone(self, *arguments: Any) -> bool:
+            return service.store.database.may_be_alone(*arguments)
+
     async def until_sealed() -> None:
         loop, done = asyncio.get_running_loop(), asyncio.Event()
 

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -119,12 +120,13 @@ def test_a_wait_ends_when_a_key_is_presented(service: Service) -> None:
     answers: list[Any] = []
 
     def wait() -> None:
-        answers.append(requests.get(f"{service.url}{PATH}/{invited['id']}?wait=30", headers=token, timeout=40).json())
+        answers.append(requests.get(f"{service.url}{PATH}/{invited['id']}?wait=20", headers=token, timeout=40).json())
 
     waiting = threading.Thread(target=wait)
     waiting.start()
+    time.sleep(0.3)  # until it waits
     assert enrol(service, invited["code"]).status_code == 200
-    waiting.join(25)
+    waiting.join(40)
     assert answers[0]["state"] == "presented"
 
 
