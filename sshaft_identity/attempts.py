@@ -22,7 +22,7 @@ from sshaft_identity.challenge import (
     objection,
     standing,
 )
-from sshaft_identity.challenge_rows import is_pending, named, of_code, of_user, read_again, read_all
+from sshaft_identity.challenge_rows import is_pending, named, of_code, of_user, read_again, read_all, waits_for_anybody
 from sshaft_identity.codes import ANONYMOUS_DIGITS, Codes
 from sshaft_identity.limits import Limits, Subject, subjects
 from sshaft_identity.registration import is_usable
@@ -182,8 +182,7 @@ class Judge:
         again = attempt.name is not None and attempt.name in [each.attempt for each in candidates]
         if again or attempt.challenge is not None or not self._is_long(attempt.code):
             return False
-        waiting = is_pending & challenges.c.code_index.is_not(None) & (challenges.c.expires_at > self.now)
-        return self.connection.scalar(select(challenges.c.id).where(waiting).limit(1)) is not None
+        return waits_for_anybody(self.connection, self.now)
 
     def _locked(self, counted: Collection[Subject], concerned: Collection[Challenge]) -> Answer | None:
         until = limits.locked_until(self.connection, counted, self.rules.limits, self.now)

@@ -4,12 +4,18 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Update, select, update
+from sqlalchemy import Connection, Row, Select, Update, exists, select, update
 
 from sshaft_identity.challenge import Approval, Binding, Challenge, Context, State
 from sshaft_identity.tables import challenges
 
 is_pending = challenges.c.state == State.PENDING
+
+
+def waits_for_anybody(connection: Connection, now: datetime) -> bool:
+    """Whether some challenge that names nobody waits for its code."""
+    waiting = is_pending & challenges.c.code_index.is_not(None) & (challenges.c.expires_at > now)
+    return bool(connection.scalar(select(exists().where(waiting))))
 
 
 def of_user(user: str) -> Select[Any]:

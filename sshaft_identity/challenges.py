@@ -7,12 +7,22 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, case, exists, insert, not_, select, update
+from sqlalchemy import Connection, case, insert, not_, select, update
 
 from sshaft_identity import audit
 from sshaft_identity.attempts import Answer, Attempt, Judge, Rules
 from sshaft_identity.challenge import Binding, Challenge, Context, State, Verdict
-from sshaft_identity.challenge_rows import changed, columns, is_pending, named, of_code, of_user, read_all, step
+from sshaft_identity.challenge_rows import (
+    changed,
+    columns,
+    is_pending,
+    named,
+    of_code,
+    of_user,
+    read_all,
+    step,
+    waits_for_anybody,
+)
 from sshaft_identity.codes import ANONYMOUS_DIGITS, DIGITS, Codes, digest, new_page_token
 from sshaft_identity.database import Database
 from sshaft_identity.enrolment import RegisteredKey, registered_key
@@ -146,7 +156,7 @@ class Challenges:
             rows = connection.execute(query).all()
             wanted = {row.id for row in rows if row.id is not None}
             by_id = {c.id: c for c in read_all(connection, select(challenges).where(challenges.c.id.in_(wanted)))}
-            anonymous = bool(rows) and fingerprint is not None and _waits_for_anybody(connection, now)
+            anonymous = bool(rows) and fingerprint is not None and waits_for_anybody(connection, now)
         listed = [ListedKey(registered_key(row), by_id.get(row.id)) for row in rows]
         if not anonymous:
             return listed
@@ -224,8 +234,3 @@ def _supersede(connection: Connection, wish: Wish, now: datetime) -> list[Challe
         else:
             audit.record_challenge(connection, "challenge.expired", each, now)
     return done
-
-
-def _waits_for_anybody(connection: Connection, now: datetime) -> bool:
-    waiting = is_pending & challenges.c.code_index.is_not(None) & (challenges.c.expires_at > now)
-    return bool(connection.scalar(select(exists().where(waiting))))
