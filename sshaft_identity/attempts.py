@@ -22,7 +22,16 @@ from sshaft_identity.challenge import (
     objection,
     standing,
 )
-from sshaft_identity.challenge_rows import is_pending, named, of_code, of_user, read_again, read_all, waits_for_anybody
+from sshaft_identity.challenge_rows import (
+    changed,
+    is_pending,
+    named,
+    of_code,
+    of_user,
+    read_again,
+    read_all,
+    waits_for_anybody,
+)
 from sshaft_identity.codes import ANONYMOUS_DIGITS, Codes
 from sshaft_identity.limits import Limits, Subject, subjects
 from sshaft_identity.registration import is_usable
@@ -117,12 +126,11 @@ class Judge:
             "verified": attempt.verified,
         }
         if chosen.binding is Binding.CODE_BACK:
-            done = self._take(chosen, None, presented_at=self.now, **proof)
+            after = self._take(chosen, None, presented_at=self.now, **proof)
         else:
-            done = self._take(chosen, attempt.name, accepted_at=self.now, state=State.ACCEPTED, **proof)
-        after = read_again(self.connection, [chosen])
-        if not done:  # somebody was faster: their step stands, and this attempt meets what they left
-            return self._settled(after, attempt.name)
+            after = self._take(chosen, attempt.name, accepted_at=self.now, state=State.ACCEPTED, **proof)
+        if not after:  # somebody was faster: their step stands, and this attempt meets what they left
+            return self._settled(read_again(self.connection, [chosen]), attempt.name)
         self._note_use(attempt)
         if chosen.binding is Binding.CODE_BACK:
             self._record("challenge.presented", after, _facts(attempt, key_type))
@@ -145,10 +153,9 @@ class Judge:
         right = self.codes.matches_given_back(challenge.id, code)
         if not right or challenge.presented_at is None:
             return self._wrong([challenge], name, counted, {})
-        done = self._take(challenge, name, accepted_at=self.now, state=State.ACCEPTED)
-        after = read_again(self.connection, [challenge])
-        if not done:
-            return self._settled(after, name)
+        after = self._take(challenge, name, accepted_at=self.now, state=State.ACCEPTED)
+        if not after:
+            return self._settled(read_again(self.connection, [challenge]), name)
         self._record("challenge.accepted", after)
         return Answer(Verdict.ACCEPTED, tuple(after))
 
@@ -211,9 +218,9 @@ class Judge:
         self._record("challenge.rejected", tried_out, facts | {"reason": "tried_out"})
         return Answer(Verdict.INVALID_CODE, tuple(after))
 
-    def _take(self, challenge: Challenge, name: str | None, **values: Any) -> bool:
-        """The one UPDATE that lets an attempt pass. An accept takes a try: a right code after five wrong ones finds no
-        row.
+    def _take(self, challenge: Challenge, name: str | None, **values: Any) -> list[Challenge]:
+        """The one UPDATE that lets an attempt pass; the challenge as it is then. An accept takes a try: a right code
+        after five wrong ones finds no row.
         """
         taken = update(challenges).where(
             challenges.c.id == challenge.id,
@@ -223,7 +230,7 @@ class Judge:
         )
         if "accepted_at" in values:
             values |= {"tries": challenges.c.tries + 1, "attempt": name}
-        return self.connection.execute(taken.values(**values)).rowcount == 1
+        return changed(self.connection, taken.values(**values))
 
     def _count_wrong(self, challenge: Challenge, name: str | None) -> bool:
         """Take a try, and with the fifth reject. Only who finds a row is answered: five answers, no more."""
