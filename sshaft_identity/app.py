@@ -37,6 +37,7 @@ from sshaft_identity.challenge_version import read_versions
 from sshaft_identity.changes import Changes
 from sshaft_identity.database import UNAVAILABLE, reason
 from sshaft_identity.html import PageError, answer_page_error
+from sshaft_identity.incoming import in_thread
 from sshaft_identity.metrics import Measured, Metrics
 from sshaft_identity.metrics import route as metrics_route
 from sshaft_identity.problem import ProblemError, answer_http_exception, answer_problem, problem
@@ -45,16 +46,16 @@ from sshaft_identity.store import Store
 
 ROUTES = [
     Route("/oauth2/token", token_endpoint.token, methods=["POST"]),
-    Route("/api/v1/mfa/ssh/keys", mfa_api.list_keys, methods=["GET"]),
-    Route("/api/v1/mfa/ssh/accept", mfa_api.accept, methods=["POST"]),
-    Route("/api/v1/mfa/ssh/reject", mfa_api.reject, methods=["POST"]),
-    Route("/api/v1/challenges", challenge_api.open_challenge, methods=["POST"]),
+    Route("/api/v1/mfa/ssh/keys", in_thread(mfa_api.list_keys), methods=["GET"]),
+    Route("/api/v1/mfa/ssh/accept", in_thread(mfa_api.accept), methods=["POST"]),
+    Route("/api/v1/mfa/ssh/reject", in_thread(mfa_api.reject), methods=["POST"]),
+    Route("/api/v1/challenges", in_thread(challenge_api.open_challenge), methods=["POST"]),
     Route("/api/v1/challenges/{id}", challenge_api.get_challenge, methods=["GET"]),
-    Route("/api/v1/challenges/{id}/verify", challenge_api.verify, methods=["POST"]),
-    Route("/api/v1/challenges/{id}/consume", challenge_api.consume, methods=["POST"]),
-    Route("/api/v1/challenges/{id}/cancel", challenge_api.cancel, methods=["POST"]),
-    Route("/api/v1/mfa/ssh/enrol", enrolment_api.present, methods=["POST"]),
-    Route("/api/v1/enrolments", enrolment_api.invite, methods=["POST"]),
+    Route("/api/v1/challenges/{id}/verify", in_thread(challenge_api.verify), methods=["POST"]),
+    Route("/api/v1/challenges/{id}/consume", in_thread(challenge_api.consume), methods=["POST"]),
+    Route("/api/v1/challenges/{id}/cancel", in_thread(challenge_api.cancel), methods=["POST"]),
+    Route("/api/v1/mfa/ssh/enrol", in_thread(enrolment_api.present), methods=["POST"]),
+    Route("/api/v1/enrolments", in_thread(enrolment_api.invite), methods=["POST"]),
     Route("/api/v1/enrolments/{id}", enrolment_api.get_enrolment, methods=["GET"]),
     Route("/enrol/{page_token}", enrolment_page.page, methods=["GET"]),
     Route("/enrol/{page_token}", enrolment_page.decide, methods=["POST"]),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, case, or_, select, update
+from sqlalchemy import Connection, String, Update, bindparam, case, or_, select, update
 
 from sshaft_identity import audit, limits
 from sshaft_identity.challenge import (
@@ -23,12 +23,12 @@ from sshaft_identity.challenge import (
     standing,
 )
 from sshaft_identity.challenge_rows import (
+    OF_CODE,
+    OF_USER,
+    RUNNING_OF_USER,
     changed,
-    is_pending,
-    named,
-    of_code,
-    of_user,
-    read_again,
+    is_running,
+    read,
     read_all,
     waits_for_anybody,
 )
@@ -38,6 +38,37 @@ from sshaft_identity.registration import is_usable
 from sshaft_identity.tables import challenges, ssh_keys, users
 
 Facts = dict[str, str | None]
+
+_THE_ONE = OF_USER.where(challenges.c.id == bindparam("challenge"))
+_OF_ATTEMPT = OF_USER.where(challenges.c.attempt == bindparam("name"))
+_RUNNING_OF_CODE = OF_CODE.where(is_running)
+_LAST = OF_USER.where(challenges.c.expires_at > bindparam("now"))
+_LAST = _LAST.order_by(None).order_by(challenges.c.created_at.desc()).limit(1)
+_KEY_TYPE = select(ssh_keys.c.type).where(
+    ssh_keys.c.fingerprint == bindparam("fingerprint"), ssh_keys.c.user_name == bindparam("user"), is_usable
+)
+_USER = select(users.c.name).where(users.c.name == bindparam("user"))
+_WAITS = select(waits_for_anybody)
+
+# Each of these lets one attempt of many through: what it asks for holds no more once it is done. An accept takes a try:
+# a right code after five wrong ones finds no row.
+_is_open = (challenges.c.id == bindparam("challenge")) & is_running & (challenges.c.tries < MAX_TRIES)
+_OPEN = update(challenges).where(_is_open).returning(challenges)
+_proof: dict[str, Any] = {
+    name: bindparam(f"the_{name}") for name in ("user_name", "fingerprint", "key_type", "client_ip", "verified")
+}
+_try = {"tries": challenges.c.tries + 1, "attempt": bindparam("name")}
+_acceptance = {"state": State.ACCEPTED, "accepted_at": bindparam("now")}
+_PRESENT = _OPEN.values(_proof | {"presented_at": bindparam("now")})
+_VERIFY = _OPEN.values(_acceptance | _try)
+_ACCEPT = _OPEN.values(_acceptance | _try | _proof)
+_name = bindparam("name", type_=String)
+_COUNT = _OPEN.where(or_(_name.is_(None), challenges.c.attempt.is_(None), challenges.c.attempt != _name))
+_tried_out = case((challenges.c.tries + 1 >= MAX_TRIES, State.REJECTED), else_=challenges.c.state)
+_COUNT = _COUNT.values(_try | {"state": _tried_out})
+
+_NOTE_USE = update(ssh_keys).where(ssh_keys.c.fingerprint == bindparam("the_fingerprint"))
+_NOTE_USE = _NOTE_USE.values(last_used_at=bindparam("now"), last_used_from=bindparam("client_ip"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,19 +149,17 @@ class Judge:
         check = self.rules.address_check
         if no := objection(check, chosen.context.ip, attempt.client_ip, confirmed=attempt.confirmed):
             return Answer(no, (chosen,))
-        proof = {
-            "user_name": attempt.user,
-            "fingerprint": attempt.fingerprint,
-            "key_type": key_type,
-            "client_ip": attempt.client_ip,
-            "verified": attempt.verified,
+        proof: dict[str, object] = {
+            "the_user_name": attempt.user,
+            "the_fingerprint": attempt.fingerprint,
+            "the_key_type": key_type,
+            "the_client_ip": attempt.client_ip,
+            "the_verified": attempt.verified,
         }
-        if chosen.binding is Binding.CODE_BACK:
-            after = self._take(chosen, None, presented_at=self.now, **proof)
-        else:
-            after = self._take(chosen, attempt.name, accepted_at=self.now, state=State.ACCEPTED, **proof)
+        statement = _PRESENT if chosen.binding is Binding.CODE_BACK else _ACCEPT
+        after = self._take(statement, chosen, attempt.name, **proof)
         if not after:  # somebody was faster: their step stands, and this attempt meets what they left
-            return self._settled(read_again(self.connection, [chosen]), attempt.name)
+            return self._settled(self._again([chosen]), attempt.name)
         self._note_use(attempt)
         if chosen.binding is Binding.CODE_BACK:
             self._record("challenge.presented", after, _facts(attempt, key_type))
@@ -142,7 +171,7 @@ class Judge:
         """`code_back`: the code that ssh gave, brought by the client where the web login asked for it. Before ssh has
         given one every code is wrong, and costs as much.
         """
-        (challenge,) = read_all(self.connection, named(identifier)) or (None,)
+        challenge = read(self.connection, identifier)
         if challenge is None or challenge.binding is not Binding.CODE_BACK:
             return Answer(Verdict.NO_CHALLENGE)
         if standing(challenge, name, self.now) is not None:
@@ -153,9 +182,9 @@ class Judge:
         right = self.codes.matches_given_back(challenge.id, code)
         if not right or challenge.presented_at is None:
             return self._wrong([challenge], name, counted, {})
-        after = self._take(challenge, name, accepted_at=self.now, state=State.ACCEPTED)
+        after = self._take(_VERIFY, challenge, name)
         if not after:
-            return self._settled(read_again(self.connection, [challenge]), name)
+            return self._settled(self._again([challenge]), name)
         self._record("challenge.accepted", after)
         return Answer(Verdict.ACCEPTED, tuple(after))
 
@@ -164,21 +193,19 @@ class Judge:
         all pending ones of the user, and the one without a user that has this code; else the last one that would still
         run, so that "too late" can say why.
         """
-        mine = of_user(attempt.user)
+        user, now = attempt.user, self.now
         if attempt.challenge is not None:
-            return read_all(self.connection, mine.where(challenges.c.id == attempt.challenge))
+            return read_all(self.connection, _THE_ONE, user=user, challenge=attempt.challenge)
         if attempt.name is not None:
-            before = read_all(self.connection, mine.where(challenges.c.attempt == attempt.name))
+            before = read_all(self.connection, _OF_ATTEMPT, user=user, name=attempt.name)
             if before:
                 return before
         if self._is_long(attempt.code):
-            anonymous = of_code(self.codes.index(attempt.code or "")).where(challenges.c.expires_at > self.now)
-            found = read_all(self.connection, anonymous)
+            found = read_all(self.connection, _RUNNING_OF_CODE, index=self.codes.index(attempt.code or ""), now=now)
             if found:
                 return found
-        alive = mine.where(challenges.c.expires_at > self.now)
-        last = alive.order_by(None).order_by(challenges.c.created_at.desc()).limit(1)
-        return read_all(self.connection, alive.where(is_pending)) or read_all(self.connection, last)
+        running = read_all(self.connection, RUNNING_OF_USER, user=user, now=now)
+        return running or read_all(self.connection, _LAST, user=user, now=now)
 
     @staticmethod
     def _is_long(code: str | None) -> bool:
@@ -189,7 +216,7 @@ class Judge:
         again = attempt.name is not None and attempt.name in [each.attempt for each in candidates]
         if again or attempt.challenge is not None or not self._is_long(attempt.code):
             return False
-        return waits_for_anybody(self.connection, self.now)
+        return bool(self.connection.scalar(_WAITS, {"now": self.now}))
 
     def _locked(self, counted: Collection[Subject], concerned: Collection[Challenge]) -> Answer | None:
         until = limits.locked_until(self.connection, counted, self.rules.limits, self.now)
@@ -209,7 +236,7 @@ class Judge:
         self, concerned: list[Challenge], name: str | None, counted: Collection[Subject], facts: Facts
     ) -> Answer:
         done = False not in [self._count_wrong(each, name) for each in concerned]
-        after = read_again(self.connection, concerned)
+        after = self._again(concerned)
         if not done:
             return self._settled(after, name)
         limits.count(self.connection, counted, self.now)
@@ -218,48 +245,29 @@ class Judge:
         self._record("challenge.rejected", tried_out, facts | {"reason": "tried_out"})
         return Answer(Verdict.INVALID_CODE, tuple(after))
 
-    def _take(self, challenge: Challenge, name: str | None, **values: Any) -> list[Challenge]:
-        """The one UPDATE that lets an attempt pass; the challenge as it is then. An accept takes a try: a right code
-        after five wrong ones finds no row.
-        """
-        taken = update(challenges).where(
-            challenges.c.id == challenge.id,
-            is_pending,
-            challenges.c.expires_at > self.now,
-            challenges.c.tries < MAX_TRIES,
-        )
-        if "accepted_at" in values:
-            values |= {"tries": challenges.c.tries + 1, "attempt": name}
-        return changed(self.connection, taken.values(**values))
+    def _take(self, statement: Update, challenge: Challenge, name: str | None, **proof: object) -> list[Challenge]:
+        """The challenge as it is then, if the step is this attempt's to take."""
+        values = {"challenge": challenge.id, "now": self.now, "name": name}
+        return changed(self.connection, statement, **values | proof)
 
     def _count_wrong(self, challenge: Challenge, name: str | None) -> bool:
         """Take a try, and with the fifth reject. Only who finds a row is answered: five answers, no more."""
-        counted = update(challenges).where(
-            challenges.c.id == challenge.id,
-            is_pending,
-            challenges.c.expires_at > self.now,
-            challenges.c.tries < MAX_TRIES,
-            or_(challenges.c.attempt.is_(None), challenges.c.attempt != name) if name else is_pending,
-        )
-        state = case((challenges.c.tries + 1 >= MAX_TRIES, State.REJECTED), else_=challenges.c.state)
-        values = {"tries": challenges.c.tries + 1, "attempt": name, "state": state}
-        return self.connection.execute(counted.values(**values)).rowcount == 1
+        return bool(self._take(_COUNT, challenge, name))
+
+    def _again(self, those: Collection[Challenge]) -> list[Challenge]:
+        return [each for one in those if (each := read(self.connection, one.id)) is not None]
 
     def _is_user(self, name: str) -> bool:
-        return self.connection.scalar(select(users.c.name).where(users.c.name == name)) is not None
+        return self.connection.scalar(_USER, {"user": name}) is not None
 
     def _key_type(self, attempt: Attempt) -> str | None:
         """The type of the user's registered key, whatever the agent called it: amr is our own statement."""
-        query = select(ssh_keys.c.type).where(
-            ssh_keys.c.fingerprint == (attempt.fingerprint or ""),
-            ssh_keys.c.user_name == attempt.user,
-            is_usable(self.now),
-        )
-        return self.connection.scalar(query)
+        mine = {"fingerprint": attempt.fingerprint or "", "user": attempt.user, "now": self.now}
+        return self.connection.scalar(_KEY_TYPE, mine)
 
     def _note_use(self, attempt: Attempt) -> None:
-        used = update(ssh_keys).where(ssh_keys.c.fingerprint == (attempt.fingerprint or ""))
-        self.connection.execute(used.values(last_used_at=self.now, last_used_from=attempt.client_ip))
+        use = {"the_fingerprint": attempt.fingerprint or "", "now": self.now, "client_ip": attempt.client_ip}
+        self.connection.execute(_NOTE_USE, use)
 
     def _record(self, event: str, those: Collection[Challenge], facts: Facts | None = None) -> None:
         for each in those:

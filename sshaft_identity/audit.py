@@ -19,7 +19,8 @@ def record(connection: Connection, event: str, now: datetime, *, user: str | Non
     so is hidden, as in the log.
     """
     known = {name: _hidden(name, value) for name, value in facts.items() if value is not None}
-    connection.execute(insert(audit_events).values(at=now, event=event, user_name=user, facts=canonical(known)))
+    row = {"at": now, "event": event, "user_name": user, "facts": canonical(known)}
+    connection.execute(insert(audit_events), row)
 
 
 def canonical(value: object) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
@@ -26,6 +26,9 @@ START = "0" * 64
 """What stands for the hash before the first event."""
 BATCH = 500
 SEAL_SECONDS = 1.0
+
+_SEAL = update(audit_events).where(audit_events.c.id == bindparam("row"))
+_SEAL = _SEAL.values(seq=bindparam("place"), hash=bindparam("its_hash"))
 
 OnSealed = Callable[[Mapping[str, int]], None]
 
@@ -73,11 +76,13 @@ def seal(database: Database, limit: int = BATCH) -> Counter[str]:
             return Counter()
         head = head_of(connection)
         rows = connection.execute(_unsealed().limit(limit)).all()
+        seals = []
         for row in rows:
             line = line_of(row) | {"seq": head.seq + 1}
             head = Head(head.seq + 1, hash_of(head.hash, line))
-            sealed = update(audit_events).where(audit_events.c.id == row.id)
-            connection.execute(sealed.values(seq=head.seq, hash=head.hash))
+            seals.append({"row": row.id, "place": head.seq, "its_hash": head.hash})
+        if seals:
+            connection.execute(_SEAL, seals)
         return Counter(row.event for row in rows)
 
 

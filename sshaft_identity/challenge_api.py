@@ -14,7 +14,8 @@ from sshaft_identity.challenge import LONGEST, SHORTEST, Binding, Challenge, Con
 from sshaft_identity.challenges import Opened, Wish
 from sshaft_identity.clients import Scope
 from sshaft_identity.codes import attempt_name
-from sshaft_identity.incoming import Code, Line, Message, UserName, bearer_of, message_of, wait_of, whole
+from sshaft_identity.incoming import Call, Code, Line, Message, UserName, wait_of, whole
+from sshaft_identity.live import reader
 from sshaft_identity.problem import ProblemError, problem
 from sshaft_identity.refusal import refused
 from sshaft_identity.results import result_of
@@ -45,10 +46,10 @@ class VerifyRequest(Message):
     code: Code
 
 
-async def open_challenge(request: Request) -> Response:
-    client = await bearer_of(request, Scope.CHALLENGES)
-    wanted = await message_of(request, OpenRequest)
-    state = state_of(request)
+def open_challenge(call: Call) -> Response:
+    client = call.client(Scope.CHALLENGES)
+    wanted = call.message(OpenRequest)
+    state = call.state
     if wanted.binding is Binding.NONE and not client.allows_unbound:
         raise ProblemError("binding_not_allowed", detail="this client may not open challenges without a code")
     if wanted.user is None and (wanted.binding is not Binding.CODE_IN or wanted.verify_required):
@@ -63,8 +64,8 @@ async def open_challenge(request: Request) -> Response:
         binding=wanted.binding,
         verify_required=wanted.verify_required,
     )
-    opened = await run_in_threadpool(state.store.challenges.open, wish, state.clock())
-    state.changes.notify(opened.superseded)
+    opened = state.store.challenges.open(wish, state.clock())
+    call.changed = opened.superseded
     get_logger().info(
         "challenge.created",
         challenge=opened.challenge.id,
@@ -82,38 +83,36 @@ async def open_challenge(request: Request) -> Response:
 
 async def get_challenge(request: Request) -> Response:
     wait = wait_of(request)
-    challenge = await _own(request)
+    challenge = await run_in_threadpool(_own, Call(request))
     state = state_of(request)
 
     def is_over(challenge: Challenge) -> bool:
         return challenge.state_at(state.clock()) is not State.PENDING
 
     if wait and not is_over(challenge):
-        challenge = await state.changes.wait(challenge, lambda: _read(request, challenge.id), is_over, wait)
+        challenge = await state.changes.wait(challenge, reader(state, challenge), is_over, wait)
     return JSONResponse(shown(challenge, challenge.state_at(state.clock())))
 
 
-async def consume(request: Request) -> Response:
-    challenge = await _own(request)
-    state = state_of(request)
-    done = await run_in_threadpool(state.store.challenges.consume, challenge.id, state.clock())
-    after = await _read(request, challenge.id)
-    if not done:
-        return problem("already_used" if after.state is State.CONSUMED else "not_accepted")
+def consume(call: Call) -> Response:
+    client, state = call.client(Scope.CHALLENGES), call.state
+    after = state.store.challenges.consume(call.request.path_params["id"], state.clock(), client.client_id)
+    if after is None:
+        return problem("already_used" if _own(call).state is State.CONSUMED else "not_accepted")
     get_logger().info("challenge.consumed", challenge=after.id, user=after.user, client=after.client)
-    state.changes.notify([after])
-    signed = await run_in_threadpool(result_of, after, state.store.signing_keys, state.settings.base_url, state.clock())
+    call.changed = [after]
+    signed = result_of(after, state.store.signing_keys, state.settings.base_url, state.clock())
     return JSONResponse(shown(after, after.state) | ({} if signed is None else {"result": signed}))
 
 
-async def verify(request: Request) -> Response:
+def verify(call: Call) -> Response:
     """`code_back`: the code that ssh gave, typed where the web login asked for it."""
-    challenge = await _own(request)
-    wanted = await message_of(request, VerifyRequest)
-    state = state_of(request)
-    name = attempt_name(request.headers.get("idempotency-key"), wanted.code)
-    answer = await run_in_threadpool(state.store.challenges.verify, challenge.id, wanted.code, name, state.clock())
-    state.changes.notify(answer.challenges)
+    challenge = _own(call)
+    wanted = call.message(VerifyRequest)
+    state = call.state
+    name = attempt_name(call.request.headers.get("idempotency-key"), wanted.code)
+    answer = state.store.challenges.verify(challenge.id, wanted.code, name, state.clock())
+    call.changed = answer.challenges
     get_logger().info(
         "challenge.verified",
         verdict=answer.verdict,
@@ -127,29 +126,22 @@ async def verify(request: Request) -> Response:
     return JSONResponse(shown(after, after.state))
 
 
-async def cancel(request: Request) -> Response:
-    challenge = await _own(request)
-    state = state_of(request)
-    if not await run_in_threadpool(state.store.challenges.cancel, challenge.id, state.clock()):
+def cancel(call: Call) -> Response:
+    challenge = _own(call)
+    state = call.state
+    after = state.store.challenges.cancel(challenge.id, state.clock())
+    if after is None:
         return problem("not_pending")
-    after = await _read(request, challenge.id)
     get_logger().info("challenge.cancelled", challenge=after.id, user=after.user, client=after.client)
-    state.changes.notify([after])
+    call.changed = [after]
     return JSONResponse(shown(after, after.state))
 
 
-async def _own(request: Request) -> Challenge:
+def _own(call: Call) -> Challenge:
     """The challenge of the address; another client's is answered as if there were none."""
-    client = await bearer_of(request, Scope.CHALLENGES)
-    challenge = await _read(request, request.path_params["id"])
-    if challenge.client != client.client_id:
-        raise ProblemError("no_challenge")
-    return challenge
-
-
-async def _read(request: Request, identifier: str) -> Challenge:
-    challenge = await run_in_threadpool(state_of(request).store.challenges.get, identifier)
-    if challenge is None:
+    client = call.client(Scope.CHALLENGES)
+    challenge = call.state.store.challenges.get(call.request.path_params["id"])
+    if challenge is None or challenge.client != client.client_id:
         raise ProblemError("no_challenge")
     return challenge
 

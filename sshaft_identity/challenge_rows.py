@@ -1,43 +1,38 @@
-"""A challenge as a row: how it is read, written, and taken one step on by a conditional UPDATE."""
+"""A challenge as a row: how it is read, written, and taken one step on by a conditional UPDATE.
 
-from collections.abc import Iterable
+Statements stand at the top of modules with `bindparam`s in them: SQLAlchemy takes longer to put one together than a
+database takes to answer it.
+"""
+
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Update, exists, select, update
+from sqlalchemy import Connection, Row, Select, Update, bindparam, exists, select, update
 
 from sshaft_identity.challenge import Approval, Binding, Challenge, Context, State
 from sshaft_identity.tables import challenges
 
 is_pending = challenges.c.state == State.PENDING
+is_running = is_pending & (challenges.c.expires_at > bindparam("now"))
+"""Pending, and its time not over `now`."""
+waits_for_anybody = exists().where(is_running, challenges.c.code_index.is_not(None))
+"""Whether some challenge that names nobody waits for its code."""
+
+NAMED = select(challenges).where(challenges.c.id == bindparam("challenge"))
+OF_USER = select(challenges).where(challenges.c.user_name == bindparam("user")).order_by(challenges.c.created_at)
+OF_CODE = select(challenges).where(is_pending, challenges.c.code_index == bindparam("index"))
+"""The pending one that was opened without a user and has this code."""
+RUNNING_OF_USER = OF_USER.where(is_running)
+_STEP = update(challenges).where(challenges.c.id == bindparam("challenge"), is_running)
+_STEP = _STEP.values(state=bindparam("becomes")).returning(challenges)
 
 
-def waits_for_anybody(connection: Connection, now: datetime) -> bool:
-    """Whether some challenge that names nobody waits for its code."""
-    waiting = is_pending & challenges.c.code_index.is_not(None) & (challenges.c.expires_at > now)
-    return bool(connection.scalar(select(exists().where(waiting))))
+def read_all(connection: Connection, query: Select[Any], **values: object) -> list[Challenge]:
+    return [challenge_of(row) for row in connection.execute(query, values)]
 
 
-def of_user(user: str) -> Select[Any]:
-    return select(challenges).where(challenges.c.user_name == user).order_by(challenges.c.created_at)
-
-
-def named(identifier: str) -> Select[Any]:
-    return select(challenges).where(challenges.c.id == identifier)
-
-
-def of_code(code_index: str) -> Select[Any]:
-    """The pending one that was opened without a user and has this code."""
-    return select(challenges).where(challenges.c.code_index == code_index, is_pending)
-
-
-def read_again(connection: Connection, those: Iterable[Challenge]) -> list[Challenge]:
-    query = select(challenges).where(challenges.c.id.in_([each.id for each in those]))
-    return read_all(connection, query.order_by(challenges.c.created_at))
-
-
-def read_all(connection: Connection, query: Select[Any]) -> list[Challenge]:
-    return [_challenge(row) for row in connection.execute(query)]
+def read(connection: Connection, identifier: str) -> Challenge | None:
+    return next(iter(read_all(connection, NAMED, challenge=identifier)), None)
 
 
 def columns(challenge: Challenge) -> dict[str, Any]:
@@ -60,7 +55,7 @@ def columns(challenge: Challenge) -> dict[str, Any]:
     }
 
 
-def _challenge(row: Row[Any]) -> Challenge:
+def challenge_of(row: Row[Any]) -> Challenge:
     approval = row.accepted_at and Approval(
         row.accepted_at, row.fingerprint, row.key_type, row.client_ip, verified=row.verified
     )
@@ -86,10 +81,9 @@ def _challenge(row: Row[Any]) -> Challenge:
 
 def step(connection: Connection, identifier: str, state: State, now: datetime) -> list[Challenge]:
     """The challenge, if it was pending and now is in `state`."""
-    pending = update(challenges).where(challenges.c.id == identifier, is_pending, challenges.c.expires_at > now)
-    return changed(connection, pending.values(state=state))
+    return changed(connection, _STEP, challenge=identifier, becomes=state, now=now)
 
 
-def changed(connection: Connection, statement: Update) -> list[Challenge]:
-    """Carry an UPDATE out; what it changed, as it is now."""
-    return [_challenge(row) for row in connection.execute(statement.returning(challenges))]
+def changed(connection: Connection, statement: Update, **values: object) -> list[Challenge]:
+    """Carry an UPDATE out; what it changed, as it is now. It must return all columns."""
+    return [challenge_of(row) for row in connection.execute(statement, values)]

@@ -6,31 +6,61 @@ import secrets
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, case, insert, not_, select, update
+from sqlalchemy import Connection, Row, bindparam, case, insert, not_, select, update
 
+from sshaft.public_key import PublicKey
 from sshaft_identity import audit
 from sshaft_identity.attempts import Answer, Attempt, Judge, Rules
 from sshaft_identity.challenge import Binding, Challenge, Context, State, Verdict
 from sshaft_identity.challenge_rows import (
+    NAMED,
+    OF_CODE,
+    RUNNING_OF_USER,
+    challenge_of,
     changed,
     columns,
     is_pending,
-    named,
-    of_code,
-    of_user,
+    is_running,
+    read,
     read_all,
     step,
     waits_for_anybody,
 )
 from sshaft_identity.codes import ANONYMOUS_DIGITS, DIGITS, Codes, digest, new_page_token
 from sshaft_identity.database import Database
-from sshaft_identity.enrolment import RegisteredKey, registered_key
 from sshaft_identity.registration import is_usable
 from sshaft_identity.tables import challenges, ssh_keys
 
 KEPT = timedelta(days=7)
 """How long a challenge can be asked after, from its opening."""
+
+_OF_PAGE = select(challenges).where(challenges.c.page_hash == bindparam("page"))
+_NEWEST_FIRST = select(challenges).order_by(challenges.c.created_at.desc())
+_REJECTED = NAMED.where(challenges.c.user_name == bindparam("user"), challenges.c.state == State.REJECTED)
+_is_opened_by = challenges.c.client_id.is_not_distinct_from(bindparam("client"))
+_TAKE = update(challenges).where(challenges.c.id == bindparam("challenge"), challenges.c.state == State.ACCEPTED)
+_TAKE = _TAKE.where(_is_opened_by).values(state=State.CONSUMED).returning(challenges)
+_SHOW = update(challenges).where(challenges.c.id == bindparam("challenge"), challenges.c.shown_at.is_(None))
+_SHOW = _SHOW.values(shown_at=bindparam("now")).returning(challenges)
+_SUPERSEDE = (
+    update(challenges)
+    .where(is_pending, challenges.c.user_name == bindparam("user"), _is_opened_by)
+    .values(state=case((challenges.c.expires_at <= bindparam("now"), State.EXPIRED), else_=State.CANCELLED))
+    .returning(challenges)
+)
+
+_owner = (ssh_keys.c.user_name.label("owner"), ssh_keys.c.type, ssh_keys.c.blob)
+# A key that cannot prove what a challenge requires is not listed for it.
+_is_able = not_(challenges.c.verify_required) | ssh_keys.c.type.like("sk-%")
+_is_theirs = (challenges.c.user_name == ssh_keys.c.user_name) & is_running & _is_able
+_in_order = (ssh_keys.c.user_name, challenges.c.created_at)
+_LIST_ALL = select(*_owner, challenges).select_from(challenges.join(ssh_keys, _is_theirs))
+_LIST_ALL = _LIST_ALL.where(is_usable).order_by(*_in_order)
+_LIST_KEY = select(*_owner, challenges, waits_for_anybody.label("anonymous"))
+_LIST_KEY = _LIST_KEY.select_from(ssh_keys.outerjoin(challenges, _is_theirs)).order_by(*_in_order)
+_LIST_KEY = _LIST_KEY.where(ssh_keys.c.fingerprint == bindparam("fingerprint"), is_usable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +93,8 @@ class ListedKey:
     challenge that names nobody.
     """
 
-    key: RegisteredKey
+    user: str
+    key: PublicKey
     challenge: Challenge | None
     anonymous: bool = False
 
@@ -97,19 +128,18 @@ class Challenges:
             code_hmac=self._codes.sealed(identifier, code),
             code_index=self._codes.index(code) if wish.user is None else None,
         )
-        connection.execute(insert(challenges).values(page_hash=digest(page_token), **columns(challenge)))
+        connection.execute(insert(challenges), columns(challenge) | {"page_hash": digest(page_token)})
         audit.record_challenge(connection, "challenge.created", challenge, now, binding=wish.binding)
         return Opened(challenge, code, page_token, tuple(superseded))
 
     def _fresh_code(self, connection: Connection, wish: Wish, now: datetime) -> tuple[str, str]:
         """A page token and its code, which nothing pending has that the code would have to be told from."""
-        running = is_pending & (challenges.c.expires_at > now)
-        others = [] if wish.user is None else read_all(connection, of_user(wish.user).where(running))
+        others = [] if wish.user is None else read_all(connection, RUNNING_OF_USER, user=wish.user, now=now)
         while True:
             page_token = new_page_token()
             code = self._codes.of_page(page_token, ANONYMOUS_DIGITS if wish.user is None else DIGITS)
             if wish.user is None:
-                taken = bool(read_all(connection, of_code(self._codes.index(code))))
+                taken = bool(read_all(connection, OF_CODE, index=self._codes.index(code)))
             else:
                 taken = any(self._codes.matches(other.id, code, other.code_hmac) for other in others)
             if not taken:
@@ -123,44 +153,30 @@ class Challenges:
 
     def get(self, identifier: str) -> Challenge | None:
         with self._database.read() as connection:
-            return next(iter(read_all(connection, named(identifier))), None)
+            return read(connection, identifier)
 
     def of_page(self, page_token: str) -> Challenge | None:
-        query = select(challenges).where(challenges.c.page_hash == digest(page_token))
         with self._database.read() as connection:
-            return next(iter(read_all(connection, query)), None)
+            return next(iter(read_all(connection, _OF_PAGE, page=digest(page_token))), None)
 
     def recent(self) -> list[Challenge]:
         """All that are kept, the newest first."""
         with self._database.read() as connection:
-            return read_all(connection, select(challenges).order_by(challenges.c.created_at.desc()))
+            return read_all(connection, _NEWEST_FIRST)
 
     def listed(self, now: datetime, fingerprint: str | None = None) -> list[ListedKey]:
         """The keys of users with pending challenges, an entry for each pair; or one registered key, pending or not.
 
-        A key that can't prove what a challenge requires is not listed for it. Challenges that name nobody are seen only
-        by those who ask for one key.
+        Challenges that name nobody are seen only by those who ask for one key.
         """
-        able = not_(challenges.c.verify_required) | ssh_keys.c.type.like("sk-%")
-        running = is_pending & (challenges.c.expires_at > now)
-        alive = (challenges.c.user_name == ssh_keys.c.user_name) & running & able
-        pairs = select(ssh_keys, challenges.c.id).where(is_usable(now))
-        query = pairs.order_by(ssh_keys.c.user_name, challenges.c.created_at)
-        if fingerprint is None:
-            query = query.select_from(challenges.join(ssh_keys, alive))
-        else:
-            query = query.select_from(ssh_keys.outerjoin(challenges, alive)).where(
-                ssh_keys.c.fingerprint == fingerprint
-            )
+        query = _LIST_ALL if fingerprint is None else _LIST_KEY
         with self._database.read() as connection:
-            rows = connection.execute(query).all()
-            wanted = {row.id for row in rows if row.id is not None}
-            by_id = {c.id: c for c in read_all(connection, select(challenges).where(challenges.c.id.in_(wanted)))}
-            anonymous = bool(rows) and fingerprint is not None and waits_for_anybody(connection, now)
-        listed = [ListedKey(registered_key(row), by_id.get(row.id)) for row in rows]
-        if not anonymous:
+            rows = connection.execute(query, {"now": now, "fingerprint": fingerprint}).all()
+        listed = [_listed(row) for row in rows]
+        if fingerprint is None or not rows or not rows[0].anonymous:
             return listed
-        return [each for each in listed if each.challenge] + [ListedKey(listed[0].key, None, anonymous=True)]
+        (first, *_) = listed
+        return [each for each in listed if each.challenge] + [ListedKey(first.user, first.key, None, anonymous=True)]
 
     def accept(self, attempt: Attempt, now: datetime) -> Answer:
         """Judge one SSH login, see `attempts`."""
@@ -184,53 +200,52 @@ class Challenges:
     def reject(self, attempt: Attempt, now: datetime) -> Answer:
         """Reject one pending challenge of the user, or all. One that was rejected before is answered alike."""
         with self._database.write() as connection:
-            query = of_user(attempt.user)
-            if attempt.challenge is not None:
-                query = query.where(challenges.c.id == attempt.challenge)
-            pending = read_all(connection, query.where(is_pending, challenges.c.expires_at > now))
+            pending = [
+                each
+                for each in read_all(connection, RUNNING_OF_USER, user=attempt.user, now=now)
+                if attempt.challenge in (None, each.id)
+            ]
             done = [each for one in pending for each in step(connection, one.id, State.REJECTED, now)]
             facts = {"fingerprint": attempt.fingerprint, "ssh_address": attempt.client_ip, "reason": "denied"}
             for each in done:
                 audit.record_challenge(connection, "challenge.rejected", each, now, **facts)
             if attempt.challenge is not None and not done:
-                done = read_all(connection, query.where(challenges.c.state == State.REJECTED))
+                done = read_all(connection, _REJECTED, challenge=attempt.challenge, user=attempt.user)
             return Answer(Verdict.REJECTED if done else Verdict.NO_CHALLENGE, tuple(done))
 
-    def cancel(self, identifier: str, now: datetime) -> bool:
-        """Whether it was pending and is cancelled now."""
+    def cancel(self, identifier: str, now: datetime) -> Challenge | None:
+        """The challenge as it is then, if it was pending."""
         with self._database.write() as connection:
             done = step(connection, identifier, State.CANCELLED, now)
             for each in done:
                 audit.record_challenge(connection, "challenge.cancelled", each, now)
-            return bool(done)
+        return next(iter(done), None)
 
-    def consume(self, identifier: str, now: datetime) -> bool:
-        """True once, for a challenge that was accepted."""
-        taken = update(challenges).where(challenges.c.id == identifier, challenges.c.state == State.ACCEPTED)
+    def consume(self, identifier: str, now: datetime, client: str | None = None) -> Challenge | None:
+        """The challenge as it is then: once, for who opened it, if it was accepted."""
         with self._database.write() as connection:
-            done = changed(connection, taken.values(state=State.CONSUMED))
+            done = changed(connection, _TAKE, challenge=identifier, client=client)
             for each in done:
                 audit.record_challenge(connection, "challenge.consumed", each, now)
-            return bool(done)
+        return next(iter(done), None)
 
     def show(self, challenge: Challenge, now: datetime, address: str | None) -> None:
         """Write down that its page was looked at for the first time, and from where."""
-        first = update(challenges).where(challenges.c.id == challenge.id, challenges.c.shown_at.is_(None))
         with self._database.write() as connection:
-            for each in changed(connection, first.values(shown_at=now)):
+            for each in changed(connection, _SHOW, challenge=challenge.id, now=now):
                 audit.record_challenge(connection, "challenge.shown", each, now, page_address=address)
 
 
 def _supersede(connection: Connection, wish: Wish, now: datetime) -> list[Challenge]:
     """One pending challenge for a user and client: a person has one page open, and one code that counts."""
-    theirs = (
-        is_pending & (challenges.c.user_name == wish.user) & challenges.c.client_id.is_not_distinct_from(wish.client)
-    )
-    state = case((challenges.c.expires_at <= now, State.EXPIRED), else_=State.CANCELLED)
-    done = changed(connection, update(challenges).where(theirs).values(state=state))
+    done = changed(connection, _SUPERSEDE, user=wish.user, client=wish.client, now=now)
     for each in done:
         if each.state is State.CANCELLED:
             audit.record_challenge(connection, "challenge.cancelled", each, now, reason="superseded")
         else:
             audit.record_challenge(connection, "challenge.expired", each, now)
     return done
+
+
+def _listed(row: Row[Any]) -> ListedKey:
+    return ListedKey(row.owner, PublicKey(row.type, row.blob), None if row.id is None else challenge_of(row))

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
 from sshaft_identity.audit import record
 from sshaft_identity.codes import digest
@@ -20,6 +20,11 @@ from sshaft_identity.tables import access_tokens, clients
 TOKEN_LIFETIME = timedelta(seconds=300)
 CLIENT_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _NOBODY = digest("nobody")
+_OF_TOKEN = (
+    select(access_tokens, clients.c.allows_unbound)
+    .join(clients, clients.c.client_id == access_tokens.c.client_id)
+    .where(access_tokens.c.token_hash == bindparam("token"))
+)
 
 
 class Scope(StrEnum):
@@ -125,13 +130,8 @@ class Clients:
 
     def of_token(self, token: str, now: datetime) -> Client | None:
         """Whom the token was given to, with the scopes it was given for. One look-up by hash, whatever the token."""
-        query = (
-            select(access_tokens, clients.c.allows_unbound)
-            .join(clients, clients.c.client_id == access_tokens.c.client_id)
-            .where(access_tokens.c.token_hash == digest(token))
-        )
         with self._database.read() as connection:
-            row = connection.execute(query).one_or_none()
+            row = connection.execute(_OF_TOKEN, {"token": digest(token)}).one_or_none()
         if row is None or row.expires_at <= now:
             return None
         return _client(row)

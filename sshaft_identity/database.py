@@ -82,7 +82,9 @@ class Database:
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """Reads that all see the same moment."""
-        options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True} if self.is_postgresql else {}
+        options: dict[str, Any] = {"snapshot": True}
+        if self.is_postgresql:
+            options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         with self.engine.execution_options(**options).begin() as connection:
             yield connection
 

@@ -17,7 +17,7 @@ from sshaft_identity.app_state import AppState, rfc3339, state_of
 from sshaft_identity.changes import POLL_SECONDS
 from sshaft_identity.clients import Scope
 from sshaft_identity.errors import EnrolmentError
-from sshaft_identity.incoming import Code, Fingerprint, Line, Message, UserName, bearer_of, message_of, wait_of, whole
+from sshaft_identity.incoming import Call, Code, Fingerprint, Line, Message, UserName, wait_of, whole
 from sshaft_identity.invitations import LONGEST, SHORTEST, Invitation, Invited, Outcome, Presentation, State, Verdict
 from sshaft_identity.problem import ProblemError, problem
 from sshaft_identity.settings import Settings
@@ -39,15 +39,13 @@ class PresentRequest(Message):
     client_ip: Line | None = None
 
 
-async def invite(request: Request) -> Response:
-    client = await bearer_of(request, Scope.ENROLMENTS)
-    wanted = await message_of(request, InviteRequest)
-    state = state_of(request)
+def invite(call: Call) -> Response:
+    client = call.client(Scope.ENROLMENTS)
+    wanted = call.message(InviteRequest)
+    state = call.state
     lifetime = LONGEST if wanted.expires_in is None else timedelta(seconds=wanted.expires_in)
     try:
-        invited = await run_in_threadpool(
-            state.store.invitations.open, wanted.user, state.clock(), lifetime, client.client_id
-        )
+        invited = state.store.invitations.open(wanted.user, state.clock(), lifetime, client.client_id)
     except EnrolmentError:
         return problem("unknown_user")
     invitation = invited.invitation
@@ -59,7 +57,7 @@ async def invite(request: Request) -> Response:
 async def get_enrolment(request: Request) -> Response:
     """With `?wait=` as soon as the state is another than at first."""
     wait = wait_of(request)
-    invitation = await _own(request)
+    invitation = await run_in_threadpool(_own, Call(request))
     state = state_of(request)
     first = invitation.state_at(state.clock())
     end = asyncio.get_running_loop().time() + wait
@@ -71,41 +69,38 @@ async def get_enrolment(request: Request) -> Response:
     ):
         # few wait for an enrolment, and a person with a terminal is slow: no need to be woken
         await asyncio.sleep(min(POLL_SECONDS, end - asyncio.get_running_loop().time()))
-        invitation = await _read(state, invitation.id) or invitation
+        now = await run_in_threadpool(state.store.invitations.get, invitation.id)
+        invitation = now or invitation
     return JSONResponse(shown(invitation, invitation.state_at(state.clock())))
 
 
-async def _own(request: Request) -> Invitation:
+def _own(call: Call) -> Invitation:
     """The enrolment of the address; another client's is answered as if there were none."""
-    client = await bearer_of(request, Scope.ENROLMENTS)
-    invitation = await _read(state_of(request), request.path_params["id"])
+    client = call.client(Scope.ENROLMENTS)
+    invitation = call.state.store.invitations.get(call.request.path_params["id"])
     if invitation is None or invitation.invited_by != client.client_id:
         raise ProblemError("no_enrolment")
     return invitation
 
 
-async def _read(state: AppState, identifier: str) -> Invitation | None:
-    return await run_in_threadpool(state.store.invitations.get, identifier)
-
-
-async def offer(state: AppState, fingerprint: str) -> list[dict[str, str]]:
+def offer(state: AppState, fingerprint: str) -> list[dict[str, str]]:
     """What the list answers for a key that nobody owns."""
     if not state.settings.enrolment_over_ssh:
         return []
-    ends = await run_in_threadpool(state.store.invitations.open_until, state.clock(), fingerprint)
+    ends = state.store.invitations.open_until(state.clock(), fingerprint)
     return [] if ends is None else [{"enrolment": "open", "expires_at": rfc3339(ends)}]
 
 
-async def present(request: Request) -> Response:
+def present(call: Call) -> Response:
     """A key that sshd has just seen sign, and the code its holder gave."""
-    client = await bearer_of(request, Scope.ACCEPT)
-    wanted = await message_of(request, PresentRequest)
-    state = state_of(request)
+    client = call.client(Scope.ACCEPT)
+    wanted = call.message(PresentRequest)
+    state = call.state
     if not state.settings.enrolment_over_ssh:
         return problem("no_enrolment")
     what = Presentation(_key(wanted), wanted.client_ip)
     policy = state.settings.key_policy
-    outcome = await run_in_threadpool(state.store.invitations.present, wanted.code, what, state.clock(), policy)
+    outcome = state.store.invitations.present(wanted.code, what, state.clock(), policy)
     log_outcome(outcome, what, client=client.client_id)
     return _answer(outcome, state)
 

@@ -1,12 +1,16 @@
 """Requests become values here: limited bodies, checked JSON, the bearer of an access token."""
 
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
+from starlette.responses import Response
 
-from sshaft_identity.app_state import state_of
+from sshaft_identity.app_state import AppState, state_of
+from sshaft_identity.challenge import Challenge
 from sshaft_identity.clients import Client, Scope
 from sshaft_identity.enrolment import USER_PATTERN
 from sshaft_identity.problem import ProblemError
@@ -60,13 +64,6 @@ async def body_of(request: Request) -> bytes:
     return bytes(kept)
 
 
-async def message_of(request: Request, kind: type[AMessage]) -> AMessage:
-    try:
-        return kind.model_validate_json(await body_of(request))
-    except ValidationError as error:
-        raise ProblemError("invalid_request", detail=first_fault(error)) from None
-
-
 def wait_of(request: Request) -> int:
     """`?wait=SECONDS`, 0 if left out."""
     value = request.query_params.get("wait", "0")
@@ -75,17 +72,51 @@ def wait_of(request: Request) -> int:
     return int(value)
 
 
-async def bearer_of(request: Request, scope: Scope) -> Client:
-    """The client that the access token was given to, if it was given for `scope` (RFC 6750 §3.1)."""
-    kind, _, token = request.headers.get("authorization", "").partition(" ")
-    if kind.lower() != "bearer" or not token:
-        # RFC 6750 §3.1: no error code for a request without any token; ours names it all the same in the body.
-        raise ProblemError("invalid_token", headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
-    state = state_of(request)
-    client = await run_in_threadpool(state.store.clients.of_token, token.strip(), state.clock())
-    if client is None:
-        raise ProblemError("invalid_token", headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
-    if scope not in client.scopes:
-        challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
-        raise ProblemError("insufficient_scope", headers={"WWW-Authenticate": challenge})
-    return client
+@dataclass(slots=True)
+class Call:
+    """A request of the JSON API in the thread that works on it, its body read already. What it `changed` is told to
+    those who wait for it when it is done.
+    """
+
+    request: Request
+    body: bytes = b""
+    changed: Collection[Challenge] = ()
+
+    @property
+    def state(self) -> AppState:
+        return state_of(self.request)
+
+    def client(self, scope: Scope) -> Client:
+        """The client that the access token was given to, if it was given for `scope` (RFC 6750 §3.1)."""
+        kind, _, token = self.request.headers.get("authorization", "").partition(" ")
+        client = None
+        if kind.lower() == "bearer" and token:
+            client = self.state.store.clients.of_token(token.strip(), self.state.clock())
+        if client is None:
+            # RFC 6750 §3.1: no error code for a request without any token; ours names it all the same in the body.
+            raise ProblemError("invalid_token", headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
+        if scope not in client.scopes:
+            challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
+            raise ProblemError("insufficient_scope", headers={"WWW-Authenticate": challenge})
+        return client
+
+    def message(self, kind: type[AMessage]) -> AMessage:
+        try:
+            return kind.model_validate_json(self.body)
+        except ValidationError as error:
+            raise ProblemError("invalid_request", detail=first_fault(error)) from None
+
+
+Work = Callable[[Call], Response]
+
+
+def in_thread(work: Work) -> Callable[[Request], Awaitable[Response]]:
+    """An endpoint that does all its work in one thread: to go there and back costs as much as a query."""
+
+    async def answer(request: Request) -> Response:
+        call = Call(request, await body_of(request))
+        response = await run_in_threadpool(work, call)
+        call.state.changes.notify(call.changed)
+        return response
+
+    return answer

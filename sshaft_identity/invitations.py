@@ -176,8 +176,8 @@ class Invitations:
         )
         with self._database.read() as connection:
             ends: datetime | None = connection.scalar(latest)
-            owned = select(ssh_keys.c.user_name).where(ssh_keys.c.fingerprint == fingerprint, is_usable(now))
-            return None if ends is None or connection.scalar(owned) is not None else ends
+            owned = select(ssh_keys.c.user_name).where(ssh_keys.c.fingerprint == fingerprint, is_usable)
+            return None if ends is None or connection.scalar(owned, {"now": now}) is not None else ends
 
     def get(self, identifier: str) -> Invitation | None:
         with self._database.read() as connection:

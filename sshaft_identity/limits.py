@@ -8,12 +8,21 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import Connection, and_, case, delete, literal, or_, select
+from sqlalchemy import Connection, bindparam, case, delete, literal, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
 from sshaft_identity.tables import failures
 
 WINDOW = timedelta(hours=1)
+
+
+_LATELY_WRONG = (
+    select(failures)
+    .where(tuple_(failures.c.scope, failures.c.subject).in_(bindparam("named", expanding=True)))
+    .where(failures.c.ends_at > bindparam("now"))
+    .order_by(failures.c.scope, failures.c.subject)
+    .with_for_update()
+)
 
 
 class Scope(StrEnum):
@@ -65,9 +74,8 @@ def locked_until(connection: Connection, those: Iterable[Subject], limits: Limit
     those = list(those)
     if not those:
         return None
-    are = or_(*(and_(failures.c.scope == s.scope, failures.c.subject == s.key["subject"]) for s in those))
-    query = select(failures).where(are, failures.c.ends_at > now).order_by(failures.c.scope, failures.c.subject)
-    rows = connection.execute(query.with_for_update()).all()
+    named = [tuple(each.key.values()) for each in those]
+    rows = connection.execute(_LATELY_WRONG, {"named": named, "now": now}).all()
     return max((row.ends_at for row in rows if row.times >= limits.most(Scope(row.scope))), default=None)
 
 

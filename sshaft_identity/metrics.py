@@ -20,7 +20,7 @@ from sshaft import metrics
 from sshaft.errors import ConfigurationError
 from sshaft_identity import audit_chain
 from sshaft_identity.app_state import Clock
-from sshaft_identity.challenge_rows import is_pending
+from sshaft_identity.challenge_rows import is_running
 from sshaft_identity.problem import problem
 from sshaft_identity.store import Store
 from sshaft_identity.tables import challenges
@@ -96,10 +96,10 @@ class DatabaseCollector:
         metrics.library()
         from prometheus_client.core import GaugeMetricFamily as Gauge  # noqa: PLC0415 - an extra
 
-        pending = select(func.count()).select_from(challenges)
+        running = select(func.count()).select_from(challenges).where(is_running)
         try:
             with self._store.database.read() as connection:
-                waiting = connection.scalar(pending.where(is_pending, challenges.c.expires_at > self._clock())) or 0
+                waiting = connection.scalar(running, {"now": self._clock()}) or 0
                 unsealed = audit_chain.count_unsealed(connection)
                 head = audit_chain.head_of(connection)
         except SQLAlchemyError:

@@ -3,13 +3,11 @@
 import re
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from sshaft.log import get_logger
 from sshaft_identity import enrolment_api
-from sshaft_identity.app_state import rfc3339, state_of
+from sshaft_identity.app_state import rfc3339
 from sshaft_identity.attempts import Attempt
 from sshaft_identity.challenge import Binding, Verdict
 from sshaft_identity.challenges import ListedKey
@@ -17,14 +15,13 @@ from sshaft_identity.clients import Scope
 from sshaft_identity.codes import attempt_name
 from sshaft_identity.incoming import (
     FINGERPRINT_PATTERN,
+    Call,
     Code,
     Fingerprint,
     Identifier,
     Line,
     Message,
     UserName,
-    bearer_of,
-    message_of,
 )
 from sshaft_identity.problem import ProblemError, problem
 from sshaft_identity.refusal import context_of, refused
@@ -53,23 +50,23 @@ class AcceptRequest(RejectRequest):
     confirmed: bool = False
 
 
-async def list_keys(request: Request) -> Response:
+def list_keys(call: Call) -> Response:
     """Changes nothing and counts nothing: sshd asks for every key that is offered, once more for the one it takes."""
-    await bearer_of(request, Scope.LIST)
-    fingerprint = request.query_params.get("fingerprint")
+    call.client(Scope.LIST)
+    fingerprint = call.request.query_params.get("fingerprint")
     if fingerprint is not None and not re.fullmatch(FINGERPRINT_PATTERN, fingerprint):
         raise ProblemError("invalid_request", detail="fingerprint: must be SHA256: and 43 characters of base64")
-    state = state_of(request)
-    listed = await run_in_threadpool(state.store.challenges.listed, state.clock(), fingerprint)
+    state = call.state
+    listed = state.store.challenges.listed(state.clock(), fingerprint)
     get_logger().debug("keys.listed", fingerprint=fingerprint, entries=len(listed))
     if fingerprint is not None and not listed:
-        return JSONResponse(await enrolment_api.offer(state, fingerprint))
+        return JSONResponse(enrolment_api.offer(state, fingerprint))
     return JSONResponse([entry(each) for each in listed])
 
 
 def entry(listed: ListedKey) -> dict[str, Any]:
     """One member of the list's answer."""
-    base: dict[str, Any] = {"user": listed.key.user, "authorized_key": str(listed.key.key)}
+    base: dict[str, Any] = {"user": listed.user, "authorized_key": str(listed.key)}
     challenge = listed.challenge
     if challenge is None:  # nothing waits for this key, or something that names nobody: then its code chooses
         return base | ({"binding": Binding.CODE_IN} if listed.anonymous else {"challenge": None})
@@ -82,23 +79,23 @@ def entry(listed: ListedKey) -> dict[str, Any]:
     }
 
 
-async def accept(request: Request) -> Response:
-    client = await bearer_of(request, Scope.ACCEPT)
-    wanted = await message_of(request, AcceptRequest)
+def accept(call: Call) -> Response:
+    client = call.client(Scope.ACCEPT)
+    wanted = call.message(AcceptRequest)
     attempt = Attempt(
         user=wanted.user,
         challenge=wanted.challenge,
         code=wanted.code,
         fingerprint=wanted.fingerprint,
         client_ip=wanted.client_ip,
-        name=attempt_name(request.headers.get("idempotency-key"), wanted.code),
+        name=attempt_name(call.request.headers.get("idempotency-key"), wanted.code),
         verified=wanted.verified,
         confirmed=wanted.confirmed,
     )
-    state = state_of(request)
+    state = call.state
     now = state.clock()
-    answer = await run_in_threadpool(state.store.challenges.accept, attempt, now)
-    state.changes.notify(answer.challenges)
+    answer = state.store.challenges.accept(attempt, now)
+    call.changed = answer.challenges
     get_logger().info(
         _EVENTS.get(answer.verdict, "challenge.not_accepted"),
         verdict=answer.verdict,
@@ -116,13 +113,13 @@ async def accept(request: Request) -> Response:
     return JSONResponse({"state": answer.verdict, **about, **code})
 
 
-async def reject(request: Request) -> Response:
-    client = await bearer_of(request, Scope.ACCEPT)
-    wanted = await message_of(request, RejectRequest)
-    state = state_of(request)
+def reject(call: Call) -> Response:
+    client = call.client(Scope.ACCEPT)
+    wanted = call.message(RejectRequest)
+    state = call.state
     attempt = Attempt(wanted.user, wanted.challenge, fingerprint=wanted.fingerprint, client_ip=wanted.client_ip)
-    answer = await run_in_threadpool(state.store.challenges.reject, attempt, state.clock())
-    state.changes.notify(answer.challenges)
+    answer = state.store.challenges.reject(attempt, state.clock())
+    call.changed = answer.challenges
     if answer.verdict is not Verdict.REJECTED:
         return problem("no_challenge")
     # An audit event: somebody who holds the person's key says that this login is not theirs.

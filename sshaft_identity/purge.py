@@ -40,7 +40,7 @@ def _forget(connection: Connection, table: Table, those: ColumnElement[bool], _n
 
 
 def _expire(connection: Connection, _table: Table, those: ColumnElement[bool], now: datetime) -> int:
-    done = changed(connection, update(challenges).where(those).values(state=State.EXPIRED))
+    done = changed(connection, update(challenges).where(those).values(state=State.EXPIRED).returning(challenges))
     for each in done:
         audit.record_challenge(connection, "challenge.expired", each, now)
     return len(done)

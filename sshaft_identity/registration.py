@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
+from sqlalchemy import Connection, and_, bindparam, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from sshaft.public_key import PublicKey
@@ -24,9 +24,8 @@ class NewKey:
     expires_at: datetime | None = None
 
 
-def is_usable(now: datetime) -> ColumnElement[bool]:
-    """A condition on `ssh_keys`: the key has not expired. What has is neither listed nor accepted."""
-    return or_(ssh_keys.c.expires_at.is_(None), ssh_keys.c.expires_at > now)
+is_usable = or_(ssh_keys.c.expires_at.is_(None), ssh_keys.c.expires_at > bindparam("now"))
+"""The key has not expired `now`. What has is neither listed nor accepted."""
 
 
 def lock_user(connection: Connection, name: str) -> bool:
@@ -48,8 +47,8 @@ def objection(
         return Refusal.TAKEN
     if row is not None and (row.expires_at is None or row.expires_at > now):
         return Refusal.OWN
-    mine = select(func.count()).select_from(ssh_keys).where(ssh_keys.c.user_name == user, is_usable(now))
-    return judge(key, policy, attested=attested, registered=connection.scalar(mine) or 0)
+    mine = select(func.count()).select_from(ssh_keys).where(ssh_keys.c.user_name == user, is_usable)
+    return judge(key, policy, attested=attested, registered=connection.scalar(mine, {"now": now}) or 0)
 
 
 def register(connection: Connection, user: str, new: NewKey, policy: KeyPolicy, now: datetime) -> Refusal | None:

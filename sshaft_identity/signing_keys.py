@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
-from sqlalchemy import Connection, delete, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
 
 from sshaft.errors import ConfigurationError
 from sshaft_identity.audit import record
@@ -35,6 +35,11 @@ KEPT = timedelta(hours=1)
 """How long a key stays published after it has signed last; nothing it signs lives longer."""
 RSA_BITS = 2048
 _NONCE_BYTES = 12
+_PUBLISHED = (
+    select(signing_keys)
+    .where(or_(signing_keys.c.retires_at.is_(None), signing_keys.c.retires_at > bindparam("now")))
+    .order_by(signing_keys.c.signs_from.desc(), signing_keys.c.created_at.desc())
+)
 
 
 class Algorithm(StrEnum):
@@ -157,10 +162,6 @@ def signing(keys: Sequence[SigningKey], now: datetime) -> SigningKey | None:
 
 
 def _published(connection: Connection, now: datetime) -> list[SigningKey]:
-    alive = or_(signing_keys.c.retires_at.is_(None), signing_keys.c.retires_at > now)
-    query = (
-        select(signing_keys).where(alive).order_by(signing_keys.c.signs_from.desc(), signing_keys.c.created_at.desc())
-    )
     return [
         SigningKey(
             kid=row.kid,
@@ -171,7 +172,7 @@ def _published(connection: Connection, now: datetime) -> list[SigningKey]:
             retires_at=row.retires_at,
             sealed=row.sealed_private,
         )
-        for row in connection.execute(query)
+        for row in connection.execute(_PUBLISHED, {"now": now})
     ]
 
 

@@ -35,6 +35,11 @@ def _on_connect(connection: sqlite3.Connection, _record: Any) -> None:
 
 
 def _on_begin(connection: Connection) -> None:
-    """A writer takes the one write lock at once, so that it never finds in its middle that somebody was faster."""
-    writes = connection.get_execution_options().get("writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    """A writer takes the one write lock at once, so that it never finds in its middle that somebody was faster. Who
+    only reads begins nothing: a statement sees the latest commit.
+    """
+    options = connection.get_execution_options()
+    if options.get("writes", False):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    elif options.get("snapshot", False):
+        connection.exec_driver_sql("BEGIN")

@@ -110,7 +110,7 @@ def test_between_accept_reject_and_cancel_at_once_one_wins(store: Store, opened:
             answer = store.challenges.reject(Attempt("alice"), clock())
             done.extend(["rejected"] * (answer.verdict is Verdict.REJECTED))
             return answer
-        done.extend(["cancelled"] * store.challenges.cancel(opened.challenge.id, clock()))
+        done.extend(["cancelled"] * (store.challenges.cancel(opened.challenge.id, clock()) is not None))
         return Answer(Verdict.CANCELLED)
 
     at_once(12, act)
@@ -120,7 +120,14 @@ def test_between_accept_reject_and_cancel_at_once_one_wins(store: Store, opened:
 def test_consuming_succeeds_once(store: Store, opened: Opened, clock: Clock) -> None:
     assert not store.challenges.consume(opened.challenge.id, clock())
     store.challenges.accept(Attempt("alice", opened.challenge.id, opened.code), clock())
-    assert [store.challenges.consume(opened.challenge.id, clock()) for _ in range(2)] == [True, False]
+    taken = [store.challenges.consume(opened.challenge.id, clock()) for _ in range(2)]
+    assert [each and each.state for each in taken] == [State.CONSUMED, None]
+
+
+def test_only_who_opened_it_consumes_it(store: Store, opened: Opened, clock: Clock) -> None:
+    store.challenges.accept(Attempt("alice", opened.challenge.id, opened.code), clock())
+    assert store.challenges.consume(opened.challenge.id, clock(), "somebody-else") is None
+    assert state_of(store, opened) == State.ACCEPTED
 
 
 def test_an_accept_writes_down_what_was_proven(store: Store, opened: Opened, clock: Clock) -> None:

@@ -56,9 +56,9 @@ def test_requests_count_under_the_template_of_their_route(service: Service, metr
     service.call("GET", opened["page_url"].removeprefix("https://id.example.org") + "/state")
     service.show(opened["id"])
     service.call("GET", f"/api/v1/challenges/{opened['id']}/elsewhere")
-    service.call("BREW", "/challenge/x")
+    service.call("PROPFIND", "/challenge/x")
     text = service.call("GET", "/metrics", headers=BEARER).text
-    for secret in (opened["id"], opened["code"], opened["page_url"].rpartition("/")[2], "alice", "elsewhere", "BREW"):
+    for secret in (opened["id"], opened["code"], opened["page_url"].rpartition("/")[2], "alice", "elsewhere", "PROPFIND"):
         assert secret not in text
     name = "sshaft_identity_http_requests_total"
     counted = {labels: value for (each, labels), value in values(text).items() if each == name}
