@@ -4,12 +4,14 @@ import re
 import traceback
 import uuid
 from collections.abc import Iterable
+from contextlib import nullcontext
 from functools import partial
 
 import structlog
 from cryptography import x509
 from sqlalchemy.exc import DataError
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -32,7 +34,8 @@ from sshaft_identity import (
 )
 from sshaft_identity.account import NobodyError, answer_nobody
 from sshaft_identity.account_parts import account_parts
-from sshaft_identity.app_state import AppState, Clock, utc_now
+from sshaft_identity.app_state import AppState, Clock, InThread, utc_now
+from sshaft_identity.batches import Batches
 from sshaft_identity.challenge_version import read_versions
 from sshaft_identity.changes import Changes
 from sshaft_identity.database import UNAVAILABLE, reason
@@ -117,8 +120,18 @@ def create_app(
     )
     app.router.redirect_slashes = False  # it would answer with an address made from the Host header
     changes = Changes(partial(read_versions, store.database), clock)
+    threads: tuple[InThread, InThread] = run_in_threadpool, run_in_threadpool
+    if not store.database.is_postgresql:
+        threads = Batches(nullcontext).run, Batches(store.database.together).run
     app.state.sshaft = AppState(
-        store, settings, clock, changes, roots=list(roots), **account_parts(store, settings, clock)
+        store,
+        settings,
+        clock,
+        changes,
+        reads=threads[0],
+        writes=threads[1],
+        roots=list(roots),
+        **account_parts(store, settings, clock),
     )
     return app
 

@@ -1,6 +1,6 @@
 """What every endpoint works with: put together by `app`, found again through the request."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import cast
@@ -8,6 +8,7 @@ from typing import cast
 from anyio import CapacityLimiter
 from cryptography import x509
 from starlette.requests import Request
+from starlette.responses import Response
 
 from sshaft_identity.activity import Activity
 from sshaft_identity.changes import Changes
@@ -20,6 +21,8 @@ from sshaft_identity.store import Store
 from sshaft_identity.throttle import Throttle
 
 Clock = Callable[[], datetime]
+InThread = Callable[[Callable[[], Response]], Awaitable[Response]]
+"""Does the work of a request in another thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,8 @@ class AppState:
     own_keys: OwnKeys
     activity: Activity
     throttle: Throttle
+    reads: InThread
+    writes: InThread
     openid: OpenId | None
     enrol: Callable[[str, datetime], str] | None = None
     """Opens an enrolment for a user who is signed in; the address of its page. None: "my keys" offers no such thing."""

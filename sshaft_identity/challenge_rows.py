@@ -22,6 +22,7 @@ NAMED = select(challenges).where(challenges.c.id == bindparam("challenge"))
 OF_USER = select(challenges).where(challenges.c.user_name == bindparam("user")).order_by(challenges.c.created_at)
 OF_CODE = select(challenges).where(is_pending, challenges.c.code_index == bindparam("index"))
 """The pending one that was opened without a user and has this code."""
+PENDING_OF_USER = OF_USER.where(is_pending)
 RUNNING_OF_USER = OF_USER.where(is_running)
 _STEP = update(challenges).where(challenges.c.id == bindparam("challenge"), is_running)
 _STEP = _STEP.values(state=bindparam("becomes")).returning(challenges)

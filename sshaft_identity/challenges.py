@@ -3,6 +3,7 @@
 """
 
 import secrets
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -17,6 +18,7 @@ from sshaft_identity.challenge import Binding, Challenge, Context, State, Verdic
 from sshaft_identity.challenge_rows import (
     NAMED,
     OF_CODE,
+    PENDING_OF_USER,
     RUNNING_OF_USER,
     challenge_of,
     changed,
@@ -113,8 +115,10 @@ class Challenges:
             return self._open(connection, wish, now)
 
     def _open(self, connection: Connection, wish: Wish, now: datetime) -> Opened:
-        superseded = _supersede(connection, wish, now) if wish.user is not None else []
-        page_token, code = self._fresh_code(connection, wish, now)
+        pending = [] if wish.user is None else read_all(connection, PENDING_OF_USER, user=wish.user)
+        others = [each for each in pending if each.client != wish.client and each.expires_at > now]
+        superseded = _supersede(connection, wish, now) if len(pending) > len(others) else []
+        page_token, code = self._fresh_code(connection, wish, others)
         identifier = secrets.token_hex(16)
         challenge = Challenge(
             id=identifier,
@@ -132,9 +136,8 @@ class Challenges:
         audit.record_challenge(connection, "challenge.created", challenge, now, binding=wish.binding)
         return Opened(challenge, code, page_token, tuple(superseded))
 
-    def _fresh_code(self, connection: Connection, wish: Wish, now: datetime) -> tuple[str, str]:
+    def _fresh_code(self, connection: Connection, wish: Wish, others: Sequence[Challenge]) -> tuple[str, str]:
         """A page token and its code, which nothing pending has that the code would have to be told from."""
-        others = [] if wish.user is None else read_all(connection, RUNNING_OF_USER, user=wish.user, now=now)
         while True:
             page_token = new_page_token()
             code = self._codes.of_page(page_token, ANONYMOUS_DIGITS if wish.user is None else DIGITS)

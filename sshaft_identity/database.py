@@ -3,14 +3,14 @@
 import hashlib
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, event, func, make_url, select, text
+from sqlalchemy import BigInteger, Connection, Engine, bindparam, event, func, make_url, select, text
 from sqlalchemy.exc import ArgumentError, InterfaceError, InternalError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -18,25 +18,11 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sshaft.errors import ConfigurationError
 from sshaft_identity import sqlite
 from sshaft_identity.errors import DatabaseError
+from sshaft_identity.sqlite import Group, Kept, Turn
 from sshaft_identity.tables import metadata
 
 UNAVAILABLE = (OperationalError, InterfaceError, InternalError, PoolTimeoutError)
 """What SQLAlchemy raises where the database is away, busy, full or being replaced: another time it may work."""
-
-
-class Turn:
-    """One thread after the other. Raises SQLAlchemy's `TimeoutError` in who waits longer than `seconds`."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> None:
-        if not self._lock.acquire(timeout=self._seconds):
-            raise PoolTimeoutError("database is locked: too many wait to write")
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
 
 
 class Database:
@@ -50,16 +36,27 @@ class Database:
         """`patient`: may wait for PostgreSQL as long as it takes, see `postgresql.new_engine`."""
         self.engine = _engine(url, patient=patient)
         self.is_postgresql = self.engine.dialect.name == "postgresql"
-        # Statements see the latest commit with or without a transaction around them: without is one round trip, not 3.
-        options = {"isolation_level": "AUTOCOMMIT"} if self.is_postgresql else {}
-        self._reader = self.engine.execution_options(**options)
-        self._writer = self.engine.execution_options(writes=True)
+        self._writer: Engine | Kept
+        self._reader: Engine | Kept
+        if self.is_postgresql:
+            # Statements see the latest commit with or without a transaction around them: without is one round trip.
+            self._reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+            self._writer = self.engine
+        else:
+            self._reader = Kept(self.engine)
+            self._writer = Kept(self.engine.execution_options(writes=True))
+        self._local = threading.local()
         # SQLite's one write lock is not queued for: who finds it taken sleeps and looks again, and may be unlucky for
         # seconds. The threads of this process queue here.
         self._turn = nullcontext() if self.is_postgresql else Turn(sqlite.BUSY_TIMEOUT_MS / 1000)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
+        """Each statement sees the latest commit; within `together` also what was written before."""
+        group: Group | None = getattr(self._local, "group", None)
+        if group is not None and group.connection is not None:
+            yield group.connection
+            return
         with self._reader.connect() as connection:
             yield connection
 
@@ -68,10 +65,32 @@ class Database:
         """One transaction: committed at the end, undone by an exception. No other one that is `alone` by the same name
         runs at the same time, in whatever process.
         """
-        with self._turn, self._writer.begin() as connection:
+        group: Group | None = getattr(self._local, "group", None)
+        if group is not None:
+            with group.part(self._transaction) as connection:
+                yield connection
+            return
+        with self._transaction() as connection:
             if alone is not None and self.is_postgresql:
-                connection.execute(select(func.pg_advisory_xact_lock(_lock_number(alone))))
+                connection.execute(_LOCK, {"number": _lock_number(alone)})
             yield connection
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with self._turn, self._writer.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """On SQLite all that this thread writes from here on is one transaction, committed at the end; an exception
+        undoes the one `write` that it leaves, and no other.
+        """
+        with ExitStack() as stack:
+            group = self._local.group = Group(stack)
+            stack.callback(setattr, self._local, "group", None)
+            yield
+            if group.lost is not None:
+                raise group.lost
 
     def may_be_alone(self, connection: Connection, name: str) -> bool:
         """As `write(alone=name)` from here on, but without waiting: False if another one is."""
@@ -130,6 +149,8 @@ class Database:
     def close(self) -> None:
         """Also what a thread still uses, as soon as it is given back."""
         event.listen(self.engine.pool, "checkin", _close)
+        for each in (self._reader, self._writer):
+            each.dispose()
         self.engine.dispose()
 
     def _advice(self, error: SQLAlchemyError) -> str:
@@ -162,6 +183,9 @@ def _engine(url: str, *, patient: bool) -> Engine:
                 raise ConfigurationError("PostgreSQL needs psycopg: pip install 'sshaft[postgresql]'") from error
             return postgresql.new_engine(parsed, patient=patient)
     raise ConfigurationError("the database is neither postgresql://USER@HOST/NAME nor sqlite:////FILE")
+
+
+_LOCK = select(func.pg_advisory_xact_lock(bindparam("number", type_=BigInteger)))
 
 
 def _close(_connection: Any, entry: ConnectionPoolEntry) -> None:

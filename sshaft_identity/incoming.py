@@ -2,10 +2,10 @@
 
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -115,7 +115,8 @@ def in_thread(work: Work) -> Callable[[Request], Awaitable[Response]]:
 
     async def answer(request: Request) -> Response:
         call = Call(request, await body_of(request))
-        response = await run_in_threadpool(work, call)
+        reads = request.method == "GET"
+        response = await (call.state.reads if reads else call.state.writes)(partial(work, call))
         call.state.changes.notify(call.changed)
         return response
 

@@ -10,9 +10,11 @@ from contextlib import contextmanager, suppress
 from typing import cast
 
 import uvicorn
+import uvloop
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from sshaft.log import get_logger
 from sshaft_identity import audit_chain, background
@@ -22,6 +24,8 @@ from sshaft_identity.errors import ListenError
 from sshaft_identity.settings import bracketed
 
 GRACE_SECONDS = 2
+MAX_HEAD = 64 * 1024
+"""Bytes of a request line and headers; some more may be read before they are counted."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -45,7 +49,31 @@ def serve(app: Starlette, listening: socket.socket, on_sealed: OnSealed | None =
     hears of audit events, see `audit_chain`.
     """
     quiet_uvicorn()
-    asyncio.run(Server(app, on_sealed).run_on(listening))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(Server(app, on_sealed).run_on(listening))
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's. That one keeps headers that never end for as long as they come."""
+
+    _head_bytes = 0
+    _has_head = False
+
+    def on_message_begin(self) -> None:
+        self._has_head, self._head_bytes = False, 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._has_head = True
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if not self._has_head and not self.transport.is_closing():
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD:
+                self.logger.warning("The headers of a request are too long.")
+                self.send_400_response("The headers are too long.")
 
 
 class Server(uvicorn.Server):
@@ -56,6 +84,7 @@ class Server(uvicorn.Server):
     def __init__(self, app: Starlette, on_sealed: OnSealed | None = None) -> None:
         config = uvicorn.Config(
             app,
+            http=BoundedProtocol,
             log_config=None,
             access_log=False,  # its lines would hold the page's address, which is a secret
             server_header=False,

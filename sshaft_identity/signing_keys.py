@@ -93,7 +93,7 @@ class SigningKeys:
         if not self.published(now):
             self.rotate(now)
 
-    def rotate(self, now: datetime, wait: timedelta = WAIT, algorithm: Algorithm = Algorithm.RS256) -> SigningKey:
+    def rotate(self, now: datetime, wait: timedelta = WAIT, algorithm: Algorithm = Algorithm.ES256) -> SigningKey:
         """A new key, which signs after `wait`, and the end of those before. The first one signs at once.
 
         Raises `EnrolmentError` if one waits already; without `wait` that one goes instead.

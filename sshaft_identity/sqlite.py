@@ -1,10 +1,15 @@
 """SQLite, the default: one file, one writer at a time, readers that never wait (WAL)."""
 
 import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from sshaft_identity.errors import DatabaseError
 
@@ -43,3 +48,94 @@ def _on_begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     elif options.get("snapshot", False):
         connection.exec_driver_sql("BEGIN")
+
+
+class Turn:
+    """One thread after the other. Raises SQLAlchemy's `TimeoutError` in who waits longer than `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(timeout=self._seconds):
+            raise PoolTimeoutError("database is locked: too many wait to write")
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+class Kept:
+    """Connections that stay with us from one use to the next: to take one out of SQLAlchemy's pool and to give it back
+    takes longer than SQLite takes to answer.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._idle: list[Connection] = []
+        self._keeps = True
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        connection = self._idle.pop() if self._idle else self._engine.connect()
+        try:
+            yield connection
+        except BaseException:
+            connection.close()  # in whatever state it is
+            raise
+        if self._keeps:
+            self._idle.append(connection)
+        else:
+            connection.close()
+
+    def dispose(self) -> None:
+        self._keeps = False
+        while self._idle:
+            self._idle.pop().close()
+
+
+class Group:
+    """The writes of one thread that share a transaction: it begins with the first of them and ends with `stack`. Once
+    it is `lost`, so is everything that was written in it, and nothing more is.
+    """
+
+    def __init__(self, stack: ExitStack) -> None:
+        self.connection: Connection | None = None
+        self.lost: Exception | None = None
+        self._stack = stack
+
+    @contextmanager
+    def part(self, begin: Callable[[], AbstractContextManager[Connection]]) -> Iterator[Connection]:
+        """One write: undone alone by an exception, unless SQLite undoes the whole transaction (the disk is full)."""
+        if self.lost is not None:
+            raise self.lost
+        try:
+            connection = self.connection = self.connection or self._stack.enter_context(begin())
+            _say(connection, "SAVEPOINT part")
+        except Exception as error:
+            self.lost = error
+            raise
+        try:
+            yield connection
+        except BaseException:
+            self._end(connection, "ROLLBACK TO part", "RELEASE part")
+            raise
+        self._end(connection, "RELEASE part")
+        if self.lost is not None:
+            raise self.lost
+
+    def _end(self, connection: Connection, *statements: str) -> None:
+        try:
+            for statement in statements:
+                _say(connection, statement)
+        except OperationalError as error:  # there is no such savepoint any more
+            self.lost = error
+
+
+def _say(connection: Connection, statement: str) -> None:
+    """Straight to the driver: this is said for every write, and takes SQLAlchemy longer than SQLite."""
+    driver: Any = connection.connection.driver_connection
+    try:
+        driver.execute(statement)
+    except sqlite3.Error as error:
+        raise OperationalError(statement, None, error) from error

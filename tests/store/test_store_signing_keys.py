@@ -51,7 +51,7 @@ def test_the_first_key_signs_at_once_and_is_made_once(store: Store, clock: Clock
     store.signing_keys.ensure(clock())
     assert store.signing_keys.check(clock())
     assert kids(store, clock) == [signer(store, clock)]
-    assert store.signing_keys.published(clock())[0].algorithm == "RS256"
+    assert store.signing_keys.published(clock())[0].algorithm == "ES256"
 
 
 def test_a_new_key_is_published_first_and_signs_when_verifiers_know_it(

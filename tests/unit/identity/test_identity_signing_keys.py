@@ -119,7 +119,7 @@ def run(tmp_path: Path) -> Run:
 
 def test_init_makes_the_first_signing_key_and_keeps_it(run: Run) -> None:
     first = run("signing-key", "list").stdout
-    assert re.fullmatch(r"[\w-]{43} RS256 signs\n", first)
+    assert re.fullmatch(r"[\w-]{43} ES256 signs\n", first)
     run("init")
     assert run("signing-key", "list").stdout == first
 
@@ -129,7 +129,7 @@ def test_a_rotation_says_when_the_new_key_signs_and_how_long_the_old_one_stays(r
     assert re.fullmatch(r"[\w-]{43} ES256 signs from 20\S+Z\n", made.stdout)
     new, old = run("signing-key", "list").stdout.splitlines()
     assert new + "\n" == made.stdout
-    assert re.fullmatch(r"[\w-]{43} RS256 signs, published until 20\S+Z", old)
+    assert re.fullmatch(r"[\w-]{43} ES256 signs, published until 20\S+Z", old)
     again = run("signing-key", "rotate")
     assert isinstance(again.exception, EnrolmentError)
     assert "--now" in str(again.exception)
@@ -138,7 +138,7 @@ def test_a_rotation_says_when_the_new_key_signs_and_how_long_the_old_one_stays(r
 def test_in_an_emergency_a_key_signs_at_once_and_the_old_one_is_retired(run: Run) -> None:
     old = run("signing-key", "list").stdout.split()[0]
     assert isinstance(run("signing-key", "retire", old).exception, EnrolmentError)
-    assert run("signing-key", "rotate", "--now").stdout.endswith(" RS256 signs\n")
+    assert run("signing-key", "rotate", "--now").stdout.endswith(" ES256 signs\n")
     assert run("signing-key", "retire", old).exit_code == 0
     [only] = json.loads(run("signing-key", "list", "--json").stdout)
     assert only["kid"] != old

@@ -1,0 +1,88 @@
+"""Work on SQLite: by one thread, as much of it at a time as there is, in one transaction.
+
+A commit waits for the disk, and every step to another thread waits for the interpreter: many requests share both.
+Nobody is answered before the commit that holds their change.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from contextvars import Context, copy_context
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+MOST = 64
+"""Pieces of work in one transaction: the first of them waits for the last."""
+
+
+@dataclass(slots=True)
+class _Piece:
+    work: Callable[[], Any]
+    context: Context
+    loop: asyncio.AbstractEventLoop
+    done: "asyncio.Future[Any]"
+    result: Any = None
+    error: BaseException | None = None
+
+    def do(self) -> None:
+        try:
+            self.result = self.context.run(self.work)
+        except Exception as error:  # noqa: BLE001 - whoever asked for it gets it
+            self.error = error
+
+    def tell(self) -> None:
+        if self.done.cancelled():
+            return
+        if self.error is not None:
+            self.done.set_exception(self.error)
+        else:
+            self.done.set_result(self.result)
+
+
+class Batches:
+    def __init__(self, around: Callable[[], AbstractContextManager[None]]) -> None:
+        """`around` is entered for each batch; if it raises at its end, everybody's work has failed with that."""
+        self._around = around
+        self._waiting: deque[_Piece] = deque()
+        self._lock = threading.Lock()
+        self._is_busy = False
+        self._thread = ThreadPoolExecutor(1, "batches")
+
+    async def run(self, work: Callable[[], Result]) -> Result:
+        loop = asyncio.get_running_loop()
+        piece = _Piece(work, copy_context(), loop, loop.create_future())
+        with self._lock:
+            self._waiting.append(piece)
+            was_busy, self._is_busy = self._is_busy, True
+        if not was_busy:
+            self._thread.submit(self._work)
+        result: Result = await piece.done
+        return result
+
+    def _work(self) -> None:
+        while batch := self._next():
+            try:
+                with self._around():
+                    for piece in batch:
+                        piece.do()
+            except Exception as error:  # noqa: BLE001 - as above
+                for piece in batch:
+                    piece.error = piece.error or error
+            for loop in {piece.loop for piece in batch}:
+                loop.call_soon_threadsafe(_tell, [piece for piece in batch if piece.loop is loop])
+
+    def _next(self) -> list[_Piece]:
+        with self._lock:
+            batch = [self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))]
+            self._is_busy = bool(batch)
+        return batch
+
+
+def _tell(pieces: list[_Piece]) -> None:
+    for piece in pieces:
+        piece.tell()

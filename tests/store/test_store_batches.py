@@ -1,0 +1,135 @@
+"""Many requests share a transaction on SQLite: each succeeds or fails alone, and none is answered before the commit."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import event, text
+from sqlalchemy.exc import OperationalError
+from unit.identity.running import Clock
+
+from sshaft_identity.batches import Batches
+from sshaft_identity.challenges import Opened, Wish
+from sshaft_identity.store import Store
+
+WORD: ContextVar[str] = ContextVar("WORD", default="")
+
+
+def open_for(store: Store, user: str, clock: Clock) -> Callable[[], Opened]:
+    return lambda: store.challenges.open(Wish(user, timedelta(minutes=5)), clock())
+
+
+async def at_once(batches: Batches, works: Sequence[Callable[[], object]]) -> list[object]:
+    """The first keeps the thread busy until all others wait: they are one batch."""
+    waiting = threading.Event()
+    first = asyncio.gather(batches.run(waiting.wait), return_exceptions=True)
+    await asyncio.sleep(0)
+    rest = asyncio.gather(*(batches.run(work) for work in works), return_exceptions=True)
+    await asyncio.sleep(0)
+    waiting.set()
+    await first
+    return await rest
+
+
+@pytest.fixture
+def commits(on_sqlite: Store) -> Iterator[list[str]]:
+    counted: list[str] = []
+
+    def note(_connection: object) -> None:
+        counted.append("commit")
+
+    event.listen(on_sqlite.database.engine, "commit", note)
+    yield counted
+    event.remove(on_sqlite.database.engine, "commit", note)
+
+
+def test_what_waits_together_is_one_commit(on_sqlite: Store, clock: Clock, commits: list[str]) -> None:
+    batches = Batches(on_sqlite.database.together)
+    asyncio.run(at_once(batches, [open_for(on_sqlite, f"user{number}", clock) for number in range(20)]))
+    assert len(commits) == 1
+    assert len(on_sqlite.challenges.recent()) == 20
+
+
+def test_what_fails_is_undone_alone(on_sqlite: Store, clock: Clock) -> None:
+    def fail() -> None:
+        with on_sqlite.database.write() as connection:
+            connection.execute(text("DELETE FROM challenges"))
+            raise ZeroDivisionError
+
+    batches = Batches(on_sqlite.database.together)
+    works = [open_for(on_sqlite, "alice", clock), fail, open_for(on_sqlite, "bob", clock)]
+    alice, failed, bob = asyncio.run(at_once(batches, works))
+    assert isinstance(failed, ZeroDivisionError)
+    assert {each.challenge.id for each in (alice, bob) if isinstance(each, Opened)} == {
+        each.id for each in on_sqlite.challenges.recent()
+    }
+
+
+def test_what_one_has_written_the_next_one_reads(on_sqlite: Store, clock: Clock) -> None:
+    def count() -> int:
+        return len(on_sqlite.challenges.recent())
+
+    batches = Batches(on_sqlite.database.together)
+    assert asyncio.run(at_once(batches, [count, open_for(on_sqlite, "alice", clock), count]))[::2] == [0, 1]
+
+
+def test_a_transaction_that_sqlite_undoes_fails_everybody_and_the_next_succeeds(on_sqlite: Store, clock: Clock) -> None:
+    def break_down() -> None:
+        with on_sqlite.database.write() as connection:
+            connection.exec_driver_sql("ROLLBACK")  # as SQLite does by itself after some errors of the disk
+
+    batches = Batches(on_sqlite.database.together)
+    works = [open_for(on_sqlite, "alice", clock), break_down, open_for(on_sqlite, "bob", clock)]
+    assert [type(each) for each in asyncio.run(at_once(batches, works))] == [OperationalError] * 3
+    assert on_sqlite.challenges.recent() == []
+    (again,) = asyncio.run(at_once(batches, [open_for(on_sqlite, "alice", clock)]))
+    assert isinstance(again, Opened)
+    assert [each.id for each in on_sqlite.challenges.recent()] == [again.challenge.id]
+
+
+def test_a_commit_that_fails_fails_everybody() -> None:
+    @contextmanager
+    def around() -> Iterator[None]:
+        yield
+        raise OSError
+
+    results = asyncio.run(at_once(Batches(around), [lambda: 1, lambda: 2]))
+    assert [type(each) for each in results] == [OSError, OSError]
+
+
+def test_work_is_done_in_the_context_of_who_asked_for_it() -> None:
+    @contextmanager
+    def around() -> Iterator[None]:
+        yield
+
+    async def ask(batches: Batches, word: str) -> str:
+        WORD.set(word)
+        return await batches.run(WORD.get)
+
+    async def main() -> list[str]:
+        batches = Batches(around)
+        return list(await asyncio.gather(*(ask(batches, word) for word in "abc")))
+
+    assert asyncio.run(main()) == ["a", "b", "c"]
+
+
+def test_whoever_goes_away_does_not_disturb_the_others() -> None:
+    @contextmanager
+    def around() -> Iterator[None]:
+        yield
+
+    async def main() -> int:
+        batches, waiting = Batches(around), threading.Event()
+        first = asyncio.create_task(batches.run(waiting.wait))
+        gone, stays = (asyncio.create_task(batches.run(lambda: 7)) for _ in range(2))
+        await asyncio.sleep(0)
+        gone.cancel()
+        waiting.set()
+        await first
+        return await stays
+
+    assert asyncio.run(main()) == 7
