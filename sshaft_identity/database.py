@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
@@ -18,11 +18,54 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sshaft.errors import ConfigurationError
 from sshaft_identity import sqlite
 from sshaft_identity.errors import DatabaseError
-from sshaft_identity.sqlite import Group, Kept, Turn
+from sshaft_identity.sqlite import Group, Turn
 from sshaft_identity.tables import metadata
 
 UNAVAILABLE = (OperationalError, InterfaceError, InternalError, PoolTimeoutError)
 """What SQLAlchemy raises where the database is away, busy, full or being replaced: another time it may work."""
+
+
+IsStale = Callable[[Any], bool]
+"""Whether a driver's connection, idle for a while, was ended by the other side."""
+
+
+class Kept:
+    """Connections that stay with us from one use to the next: to take one out of SQLAlchemy's pool and to give it back
+    takes longer than SQLite takes to answer.
+    """
+
+    def __init__(self, engine: Engine, is_stale: IsStale, **options: Any) -> None:
+        self._connect = engine.execution_options(**options).connect
+        self._is_stale = is_stale
+        self._idle: list[Connection] = []
+        self._keeps = True
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        connection = self._take()
+        try:
+            yield connection
+        except BaseException:
+            connection.close()  # in whatever state it is
+            raise
+        if self._keeps:
+            self._idle.append(connection)
+        else:
+            connection.close()
+
+    def _take(self) -> Connection:
+        while self._idle:
+            connection = self._idle.pop()
+            if not self._is_stale(connection.connection.driver_connection):
+                return connection
+            connection.invalidate()
+            connection.close()
+        return self._connect()
+
+    def dispose(self) -> None:
+        self._keeps = False
+        while self._idle:
+            self._idle.pop().close()
 
 
 class Database:
@@ -34,17 +77,13 @@ class Database:
 
     def __init__(self, url: str, *, patient: bool = False) -> None:
         """`patient`: may wait for PostgreSQL as long as it takes, see `postgresql.new_engine`."""
-        self.engine = _engine(url, patient=patient)
+        self.engine, is_stale = _engine(url, patient=patient)
         self.is_postgresql = self.engine.dialect.name == "postgresql"
-        self._writer: Engine | Kept
-        self._reader: Engine | Kept
-        if self.is_postgresql:
-            # Statements see the latest commit with or without a transaction around them: without is one round trip.
-            self._reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
-            self._writer = self.engine
-        else:
-            self._reader = Kept(self.engine)
-            self._writer = Kept(self.engine.execution_options(writes=True))
+        # On PostgreSQL statements see the latest commit with or without a transaction around them: without is one round
+        # trip, with is three.
+        options = {"isolation_level": "AUTOCOMMIT"} if self.is_postgresql else {}
+        self._reader = Kept(self.engine, is_stale, **options)
+        self._writer = Kept(self.engine, is_stale, writes=True)
         self._local = threading.local()
         # SQLite's one write lock is not queued for: who finds it taken sleeps and looks again, and may be unlucky for
         # seconds. The threads of this process queue here.
@@ -168,20 +207,20 @@ def reason(error: SQLAlchemyError) -> str:
     return " ".join(str(primary or cause).split())
 
 
-def _engine(url: str, *, patient: bool) -> Engine:
+def _engine(url: str, *, patient: bool) -> tuple[Engine, IsStale]:
     try:
         parsed = make_url(url)
     except ArgumentError as error:  # it may hold a password, so nothing of it is repeated
         raise ConfigurationError("the database URL is none: postgresql://USER@HOST/NAME or sqlite:////FILE") from error
     match parsed.drivername:
         case "sqlite" | "sqlite+pysqlite":
-            return sqlite.new_engine(parsed)
+            return sqlite.new_engine(parsed), sqlite.is_stale
         case "postgresql" | "postgresql+psycopg":
             try:
                 from sshaft_identity import postgresql  # noqa: PLC0415 - an extra of its own
             except ImportError as error:
                 raise ConfigurationError("PostgreSQL needs psycopg: pip install 'sshaft[postgresql]'") from error
-            return postgresql.new_engine(parsed, patient=patient)
+            return postgresql.new_engine(parsed, patient=patient), postgresql.is_stale
     raise ConfigurationError("the database is neither postgresql://USER@HOST/NAME nor sqlite:////FILE")
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DisconnectionError
 
 DRIVER = "postgresql+psycopg"
 POOL_SIZE = 40
-"""As many as there are threads that answer requests (Starlette's default): nobody waits for a connection."""
+"""Two for each thread that answers requests (`server`), one that reads and one that writes: nobody waits for one."""
 POOL_TIMEOUT = 5
 
 CONNECT_TIMEOUT = 5
@@ -73,12 +73,17 @@ def _connect_bounded(_dialect: Any, _record: Any, arguments: list[Any], options:
 
 
 def _refuse_stale(connection: psycopg.Connection[Any], _record: Any, _proxy: Any) -> None:
-    """The pool then makes a new one. An idle connection has nothing to read unless the server has ended it: asking
-    the socket costs no round trip, so the first request after a restart of PostgreSQL does not fail.
+    """The pool then makes a new one."""
+    if is_stale(connection):
+        raise DisconnectionError
+
+
+def is_stale(connection: psycopg.Connection[Any]) -> bool:
+    """An idle connection has nothing to read unless the server has ended it: asking the socket costs no round trip, so
+    the first request after a restart of PostgreSQL does not fail.
     """
     if connection.closed:
-        raise DisconnectionError
+        return True
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
-    if poll.poll(0):
-        raise DisconnectionError
+    return bool(poll.poll(0))

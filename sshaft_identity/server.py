@@ -11,6 +11,7 @@ from typing import cast
 
 import uvicorn
 import uvloop
+from anyio.to_thread import current_default_thread_limiter
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -24,6 +25,8 @@ from sshaft_identity.errors import ListenError
 from sshaft_identity.settings import bracketed
 
 GRACE_SECONDS = 2
+THREADS = 20
+"""More would only wait for the interpreter."""
 MAX_HEAD = 64 * 1024
 """Bytes of a request line and headers; some more may be read before they are counted."""
 
@@ -54,26 +57,29 @@ def serve(app: Starlette, listening: socket.socket, on_sealed: OnSealed | None =
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's. That one keeps headers that never end for as long as they come."""
+    """uvicorn's. That one keeps a request line, headers and trailers that never end for as long as they come."""
 
-    _head_bytes = 0
-    _has_head = False
-
-    def on_message_begin(self) -> None:
-        self._has_head, self._head_bytes = False, 0
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        self._has_head = True
-        super().on_headers_complete()
+    _pending = 0
+    """Bytes since the parser has last come to the end of something."""
 
     def data_received(self, data: bytes) -> None:
+        self._pending += len(data)
         super().data_received(data)
-        if not self._has_head and not self.transport.is_closing():
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD:
-                self.logger.warning("The headers of a request are too long.")
-                self.send_400_response("The headers are too long.")
+        if self._pending > MAX_HEAD and not self.transport.is_closing():
+            self.logger.warning("The headers of a request are too long.")
+            self.send_400_response("The headers are too long.")
+
+    def on_headers_complete(self) -> None:
+        self._pending = 0
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._pending = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._pending = 0
+        super().on_message_complete()
 
 
 class Server(uvicorn.Server):
@@ -100,6 +106,7 @@ class Server(uvicorn.Server):
 
     async def run_on(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
+        current_default_thread_limiter().total_tokens = THREADS
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         database = self._state.store.database

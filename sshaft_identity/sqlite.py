@@ -50,6 +50,11 @@ def _on_begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN")
 
 
+def is_stale(_connection: object) -> bool:
+    """A file goes nowhere."""
+    return False
+
+
 class Turn:
     """One thread after the other. Raises SQLAlchemy's `TimeoutError` in who waits longer than `seconds`."""
 
@@ -63,35 +68,6 @@ class Turn:
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
-
-
-class Kept:
-    """Connections that stay with us from one use to the next: to take one out of SQLAlchemy's pool and to give it back
-    takes longer than SQLite takes to answer.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._idle: list[Connection] = []
-        self._keeps = True
-
-    @contextmanager
-    def connect(self) -> Iterator[Connection]:
-        connection = self._idle.pop() if self._idle else self._engine.connect()
-        try:
-            yield connection
-        except BaseException:
-            connection.close()  # in whatever state it is
-            raise
-        if self._keeps:
-            self._idle.append(connection)
-        else:
-            connection.close()
-
-    def dispose(self) -> None:
-        self._keeps = False
-        while self._idle:
-            self._idle.pop().close()
 
 
 class Group:

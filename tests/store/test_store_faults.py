@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import QueuePool
 from store.serving import Serving, command, serving, set_up
 from unit.identity.running import Clock
 
@@ -72,8 +73,8 @@ def test_a_full_disk_is_503_and_the_service_recovers_when_there_is_room(director
 
 def test_a_full_database_keeps_what_it_has(on_sqlite: Store, clock: Clock) -> None:
     on_sqlite.enrolment.add_user("alice", clock())
-    with on_sqlite.database.read() as connection:
-        connection.execute(text("PRAGMA max_page_count = 1"))  # of this connection, the pool's only one
+    with on_sqlite.database.write() as connection:
+        connection.execute(text("PRAGMA max_page_count = 1"))  # of this connection, the only one that writes
     added = ["alice"]
 
     def add_many() -> None:
@@ -85,7 +86,7 @@ def test_a_full_database_keeps_what_it_has(on_sqlite: Store, clock: Clock) -> No
         add_many()
     assert reason(caught.value) == "database or disk is full"
     assert on_sqlite.enrolment.users() == added
-    with on_sqlite.database.read() as connection:
+    with on_sqlite.database.write() as connection:
         connection.execute(text("PRAGMA max_page_count = 1000000"))
     on_sqlite.enrolment.add_user("zoe", clock())
     assert on_sqlite.enrolment.users()[-1] == "zoe"
@@ -123,7 +124,8 @@ def test_a_lock_that_is_held_too_long_on_postgresql_is_told_and_nothing_is_lost(
 
 def test_a_pool_that_is_used_up_is_unavailable_too(on_postgresql: Store) -> None:
     pool = on_postgresql.database.engine.pool
-    held = [pool.connect() for _ in range(40)]
+    assert isinstance(pool, QueuePool)
+    held = [pool.connect() for _ in range(pool.size() - pool.checkedout())]
     try:
         with pytest.raises(database.UNAVAILABLE) as caught:
             on_postgresql.database.ping()

@@ -133,3 +133,28 @@ def test_an_address_that_is_not_ours_is_an_error_of_one_line(host: str) -> None:
     with pytest.raises(ListenError, match=f"cannot listen on {host}:0: [A-Z]") as caught:
         listen(host, 0)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["line", "header", "headers", "trailers"])
+def test_headers_that_never_end_are_refused(process: subprocess.Popen[str], kind: str) -> None:
+    host, _, port = address(process).removeprefix("http://").partition(":")
+    start, more = {
+        "line": (b"GET /", b"a" * 4096),
+        "header": (b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: ", b"a" * 4096),
+        "headers": (b"GET /healthz HTTP/1.1\r\nHost: x\r\n", b"X-Many: abc\r\n" * 315),
+        "trailers": (
+            b"POST /oauth2/token HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n",
+            b"X-Many: abc\r\n" * 315,
+        ),
+    }[kind]
+    sent = 0
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        try:
+            connection.sendall(start)
+            while sent < 4 * 1024 * 1024:
+                connection.sendall(more)
+                sent += len(more)
+        except OSError:  # closed by the service
+            pass
+    assert sent < 4 * 1024 * 1024
+    assert requests.get(f"http://{host}:{port}/healthz", timeout=5).status_code == 200
