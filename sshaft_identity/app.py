@@ -4,7 +4,6 @@ import re
 import traceback
 import uuid
 from collections.abc import Iterable
-from functools import partial
 
 import structlog
 from cryptography import x509
@@ -33,7 +32,6 @@ from sshaft_identity import (
 from sshaft_identity.account import NobodyError, answer_nobody
 from sshaft_identity.account_parts import account_parts
 from sshaft_identity.app_state import AppState, Clock, utc_now
-from sshaft_identity.challenge_version import read_versions
 from sshaft_identity.changes import Changes
 from sshaft_identity.database import UNAVAILABLE, reason
 from sshaft_identity.html import PageError, answer_page_error
@@ -115,9 +113,8 @@ def create_app(
         },
     )
     app.router.redirect_slashes = False  # it would answer with an address made from the Host header
-    changes = Changes(partial(read_versions, store.database), clock)
     app.state.sshaft = AppState(
-        store, settings, clock, changes, roots=list(roots), **account_parts(store, settings, clock)
+        store, settings, clock, Changes(clock), roots=list(roots), **account_parts(store, settings, clock)
     )
     return app
 

@@ -22,6 +22,8 @@ class NewKey:
     attested: str | None = None
     """What its verified attestation says of the device."""
     expires_at: datetime | None = None
+    enrolment: str | None = None
+    """The one that it was confirmed in."""
 
 
 def is_usable(now: datetime) -> ColumnElement[bool]:
@@ -84,5 +86,6 @@ def register(connection: Connection, user: str, new: NewKey, policy: KeyPolicy, 
         key_type=new.key.type,
         source=new.source,
         attested=attested,
+        enrolment=new.enrolment,
     )
     return None
