@@ -21,6 +21,8 @@ LOOK_SECONDS = 0.5
 AT_ONCE = 500
 """How many events one look reads."""
 
+UNSEEN = frozenset({"challenge.created", "challenge.shown", "challenge.presented", "enrolment.opened"})
+"""Events after which nobody who waits sees anything new."""
 _SUBJECT = re.compile(r'"(?:challenge|enrolment)":"([0-9a-f]+)"')
 """In facts as `audit.canonical` writes them."""
 
@@ -29,11 +31,13 @@ _SUBJECT = re.compile(r'"(?:challenge|enrolment)":"([0-9a-f]+)"')
 class Event:
     id: int
     at: datetime
+    name: str = ""
     facts: str = ""
 
     @property
     def subjects(self) -> list[str]:
-        return _SUBJECT.findall(self.facts)
+        """Whose waiters are to look."""
+        return [] if self.name in UNSEEN else _SUBJECT.findall(self.facts)
 
     def is_same(self, other: "Event") -> bool:
         return (self.id, self.at) == (other.id, other.at)
@@ -78,7 +82,7 @@ class Follower:
 
     def _read_from(self, last: Event) -> list[Event]:
         """The last one itself, if it is still there, and those after it."""
-        columns = audit_events.c.id, audit_events.c.at, audit_events.c.facts
+        columns = audit_events.c.id, audit_events.c.at, audit_events.c.event, audit_events.c.facts
         query = select(*columns).where(audit_events.c.id >= last.id).order_by(audit_events.c.id).limit(AT_ONCE + 1)
         with self._database.read() as connection:
             return [Event(*row) for row in connection.execute(query)]

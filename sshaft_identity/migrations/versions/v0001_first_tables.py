@@ -243,8 +243,9 @@ def upgrade() -> None:
 
 
 # Processes where somebody waits for a challenge or an enrolment listen, see `sshaft_identity.listener`. A trigger
-# forgets no change, also none of the operator's commands. Nobody waits for what is yet to be made, so INSERT tells
-# nothing: PostgreSQL commits transactions that tell something one after the other.
+# forgets no change, also none of the operator's commands. It tells only what those who wait can see, and INSERT not at
+# all, for nobody waits for what is yet to be made: PostgreSQL commits transactions that tell something one after the
+# other.
 TELL_OF_CHANGE = """
 CREATE OR REPLACE FUNCTION sshaft_tell_of_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -253,7 +254,7 @@ BEGIN
 END $$
 """
 ON_UPDATE = """
-CREATE TRIGGER sshaft_{table}_changed AFTER UPDATE ON {table} FOR EACH ROW
+CREATE TRIGGER sshaft_{table}_changed AFTER UPDATE OF state, tries ON {table} FOR EACH ROW
 WHEN (OLD IS DISTINCT FROM NEW) EXECUTE FUNCTION sshaft_tell_of_change()
 """
 

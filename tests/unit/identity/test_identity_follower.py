@@ -124,6 +124,15 @@ def test_a_change_wakes_who_waits_for_it_and_nobody_else(store: Store) -> None:
     run(store, act, WAITERS)
 
 
+def test_steps_of_which_nobody_sees_anything_wake_nobody(store: Store) -> None:
+    async def act(place: Place) -> None:
+        store.challenges.show(place.challenges[0], place.clock(), None)
+        assert not await place.follower.look()
+        assert place.woken() == []
+
+    run(store, act)
+
+
 def test_from_the_first_look_on_changes_are_told_and_who_waited_before_looks_for_himself(store: Store) -> None:
     async def act(place: Place) -> None:
         assert place.changes.is_told
@@ -188,6 +197,7 @@ def test_another_database_in_the_place_of_the_one_before_makes_everybody_look(
         opened = store.challenges.open(Wish("alice", timedelta(minutes=5)), place.clock())
         with place.changes.waiting(opened.challenge, never) as waiter:
             waiter.woken.clear()
+            store.challenges.cancel(opened.challenge.id, place.clock())
             assert not await place.follower.look()
             assert waiter.woken.is_set(), "and it goes on from there"
 
