@@ -1,6 +1,5 @@
 """The tables themselves: made by migrations, indexed, and careful about writers."""
 
-import asyncio
 import sqlite3
 import threading
 from datetime import timedelta
@@ -17,12 +16,10 @@ from sshaft.errors import ConfigurationError
 from sshaft.public_key import parse
 from sshaft_identity.attempts import Attempt
 from sshaft_identity.challenges import Wish
-from sshaft_identity.changes import Changes
 from sshaft_identity.clients import Scope
 from sshaft_identity.codes import Codes
 from sshaft_identity.database import Database
 from sshaft_identity.errors import DatabaseError, EnrolmentError
-from sshaft_identity.follower import Follower
 from sshaft_identity.store import Store
 from sshaft_identity.tables import metadata
 
@@ -104,9 +101,6 @@ def test_no_query_of_the_login_path_scans_a_table(on_sqlite: Store, clock: Clock
     assert token
     on_sqlite.clients.of_token(token, clock())
     use_challenges(on_sqlite, clock)
-    follower = Follower(on_sqlite.database, Changes(clock))
-    for _ in range(2):
-        asyncio.run(look(follower))
     event.remove(on_sqlite.database.engine, "before_cursor_execute", note)
     assert len(statements) > 15
     with on_sqlite.database.read() as connection:
@@ -118,10 +112,6 @@ def test_no_query_of_the_login_path_scans_a_table(on_sqlite: Store, clock: Clock
                     detail for detail in details if detail.startswith(tuple(f"SCAN {t}" for t in metadata.tables))
                 ]
                 assert not scanned, statement
-
-
-async def look(follower: Follower) -> None:
-    await follower.look()
 
 
 def use_challenges(store: Store, clock: Clock) -> None:
