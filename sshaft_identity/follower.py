@@ -46,17 +46,20 @@ class Event:
 async def follow(database: Database, changes: Changes, every: float = LOOK_SECONDS) -> None:
     """Until cancelled. A look that fails is made again with the next, and misses nothing."""
     follower, works = Follower(database, changes), True
-    while True:
-        try:
-            while await follower.look():
-                pass
-        except SQLAlchemyError as error:
-            if works:  # said once an outage
-                get_logger().warning("changes.look_failed", reason=reason(error))
-            works = False
-        else:
-            works = True
-        await asyncio.sleep(every)
+    try:
+        while True:
+            try:
+                while await follower.look():
+                    pass
+            except SQLAlchemyError as error:
+                if works:  # said once an outage
+                    get_logger().warning("changes.look_failed", reason=reason(error))
+                works = False
+            else:
+                works = True
+            await asyncio.sleep(every)
+    finally:
+        changes.told_no_more()
 
 
 class Follower:

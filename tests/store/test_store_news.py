@@ -1,9 +1,11 @@
 """Whatever another process does to a challenge or an enrolment, who waits for it here is woken, on either database."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from fakes.public_keys import ed25519
 from unit.identity.running import SETTINGS, Clock, migrated, wrong
 
 from sshaft.public_key import parse
-from sshaft_identity import background, purge
+from sshaft_identity import background, backup, purge
 from sshaft_identity.app import create_app
 from sshaft_identity.app_state import AppState
 from sshaft_identity.attempts import Attempt
@@ -140,6 +142,25 @@ def test_who_waits_for_a_challenge_hears_of_it(
 ) -> None:
     opened = here.store.challenges.open(Wish("alice", MINUTES), clock())
     assert is_woken(here, url, opened.challenge, here.store.challenges.get, lambda other: step(other, opened))
+
+
+def test_who_waits_hears_of_a_restore(here: AppState, url: str, clock: Clock, tmp_path: Path) -> None:
+    """The challenge has a try less then."""
+    opened = here.store.challenges.open(Wish("alice", MINUTES), clock())
+    file = tmp_path / "backup.gz"
+    backup.write(here.store.database, file, b"k" * 32, clock(), quietly)
+    here.store.challenges.accept(Attempt("alice", opened.challenge.id, wrong(opened.code)), clock())
+    tried = here.store.challenges.get(opened.challenge.id)
+
+    def restore(other: Other) -> None:
+        backup.restore(other.store.database, backup.verified(file), quietly, replace=True)
+
+    assert is_woken(here, url, tried, here.store.challenges.get, restore)
+
+
+@contextmanager
+def quietly(_total: int) -> Iterator[Callable[[int], None]]:
+    yield lambda _done: None
 
 
 @pytest.mark.parametrize("step", ENROLMENT_STEPS.values(), ids=ENROLMENT_STEPS)
