@@ -6,6 +6,7 @@ import io
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -172,17 +173,21 @@ class Socket:
 
     @contextmanager
     def hearing(self, app: Starlette) -> Iterator[None]:
-        """Of the changes that others make, as `serve` does in the background."""
-        over = asyncio.Event()
+        """The service hears of the changes that others make, as in `serve`."""
+        over, state = asyncio.Event(), app.state.sshaft
 
         async def hear() -> None:
-            task = asyncio.create_task(background.hear(app.state.sshaft))
+            task = asyncio.create_task(background.hear(state))
             await over.wait()
             task.cancel()
             await asyncio.wait([task])
 
         heard = asyncio.run_coroutine_threadsafe(hear(), self.loop)
         try:
+            deadline = time.monotonic() + 30
+            while not state.changes.is_told:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
             yield
         finally:
             self.loop.call_soon_threadsafe(over.set)
@@ -195,5 +200,5 @@ def running(
 ) -> Iterator[Service]:
     on.app = app = create_app(store, settings, clock)
     service = Service(url, store, clock, log, store.clients.add("test", list(Scope), clock()), app=app)
-    with service.session, on.hearing(app):
+    with service.session:
         yield service

@@ -69,6 +69,7 @@ def test_while_nothing_happens_comments_keep_the_connection(
         assert [news(line)["state"] for line in lines if line != ":"] == ["accepted"]
 
 
+@pytest.mark.usefixtures("hearing")
 def test_between_its_events_a_stream_asks_nothing_of_the_database(
     service: Service, opened: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
