@@ -1,6 +1,6 @@
 """Browsers that wait on live pages (server-sent events) of one process of the service: memory, and how soon they hear.
 
-    .venv/bin/python bench/waiting.py [--browsers 5000] [--database URL]
+    .venv/bin/python bench/waiting.py [--browsers 5000] [--postgresql | --database URL]
 
 Each browser waits for a challenge of its own. Some are passed then, and the time until their browser hears of it is
 taken. Prints one line of JSON; `limit_mb` is what the process may have.
@@ -17,7 +17,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from service import cpu_seconds, prepare, wait_for_address
+from service import add_database_options, cpu_seconds, database_of, prepare, wait_for_address
 
 from sshaft_identity.app_state import utc_now
 from sshaft_identity.attempts import Attempt
@@ -48,9 +48,11 @@ class Browser:
 
 async def wait(host: str, port: int, store: Store, opened: list[Opened], pid: int) -> dict[str, float]:
     browsers = [Browser() for _ in opened]
+    began, before = time.perf_counter(), cpu_seconds(pid)
     for start in range(0, len(browsers), 100):
         some = zip(browsers[start : start + 100], opened[start : start + 100], strict=True)
         await asyncio.gather(*(browser.open(host, port, each.page_token) for browser, each in some))
+    opening = {"opened_s": round(time.perf_counter() - began, 1), "opened_cpu_s": round(cpu_seconds(pid) - before, 1)}
     await asyncio.sleep(2)
     before, memory = cpu_seconds(pid), resident_mb(pid)
     await asyncio.sleep(10)
@@ -63,7 +65,7 @@ async def wait(host: str, port: int, store: Store, opened: list[Opened], pid: in
         await asyncio.to_thread(store.challenges.accept, attempt, utc_now())
         took.append(await hearing - began)
     took.sort()
-    return {
+    return opening | {
         "memory_mb": round(memory),
         "memory_mb_after": round(resident_mb(pid)),
         "share_of_a_core": round(busy, 2),
@@ -77,30 +79,33 @@ def resident_mb(pid: int) -> float:
     return int(line.split()[1]) / 1024
 
 
+def measure(directory: Path, database: str | None, count: int) -> dict[str, float]:
+    prepare(directory, database, count)
+    line = [sys.executable, "-m", "sshaft", "identity", "--directory", str(directory), "serve"]
+    with (
+        (directory / "log").open("w") as log,
+        open_store(directory, load(directory)) as store,
+        subprocess.Popen([*line, "--listen", "127.0.0.1:0"], stderr=log) as service,
+    ):
+        try:
+            host, _, port = wait_for_address(directory / "log").removeprefix("http://").partition(":")
+            wish = [Wish(f"user{number}", timedelta(minutes=10)) for number in range(count)]
+            opened = [store.challenges.open(each, utc_now()) for each in wish]
+            return asyncio.run(wait(host, int(port), store, opened, service.pid))
+        finally:
+            service.terminate()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--browsers", type=int, default=5000)
-    parser.add_argument("--database")
+    add_database_options(parser)
     options = parser.parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    with tempfile.TemporaryDirectory(prefix="sshaft-bench-") as place:
-        directory = Path(place) / "id"
-        prepare(directory, options.database, options.browsers)
-        line = [sys.executable, "-m", "sshaft", "identity", "--directory", str(directory), "serve"]
-        with (
-            (Path(place) / "log").open("w") as log,
-            open_store(directory, load(directory)) as store,
-            subprocess.Popen([*line, "--listen", "127.0.0.1:0"], stderr=log) as service,
-        ):
-            try:
-                host, _, port = wait_for_address(Path(place) / "log").removeprefix("http://").partition(":")
-                wish = [Wish(f"user{number}", timedelta(minutes=10)) for number in range(options.browsers)]
-                opened = [store.challenges.open(each, utc_now()) for each in wish]
-                figures = asyncio.run(wait(host, int(port), store, opened, service.pid))
-            finally:
-                service.terminate()
-    about = {"database": (options.database or "sqlite").partition(":")[0], "browsers": options.browsers}
+    with tempfile.TemporaryDirectory(prefix="sshaft-bench-") as place, database_of(options) as database:
+        figures = measure(Path(place) / "id", database, options.browsers)
+    about = {"database": (database or "sqlite").partition(":")[0], "browsers": options.browsers}
     print(json.dumps(about | figures | {"limit_mb": LIMIT_MB}))
 
 

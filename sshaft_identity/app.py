@@ -5,7 +5,6 @@ import traceback
 import uuid
 from collections.abc import Iterable
 from contextlib import nullcontext
-from functools import partial
 
 import structlog
 from cryptography import x509
@@ -36,7 +35,6 @@ from sshaft_identity.account import NobodyError, answer_nobody
 from sshaft_identity.account_parts import account_parts
 from sshaft_identity.app_state import AppState, Clock, InThread, utc_now
 from sshaft_identity.batches import Batches
-from sshaft_identity.challenge_version import read_versions
 from sshaft_identity.changes import Changes
 from sshaft_identity.database import UNAVAILABLE, reason
 from sshaft_identity.html import PageError, answer_page_error
@@ -119,7 +117,6 @@ def create_app(
         },
     )
     app.router.redirect_slashes = False  # it would answer with an address made from the Host header
-    changes = Changes(partial(read_versions, store.database), clock)
     threads: tuple[InThread, InThread] = run_in_threadpool, run_in_threadpool
     if not store.database.is_postgresql:
         threads = Batches(nullcontext).run, Batches(store.database.together).run
@@ -127,7 +124,7 @@ def create_app(
         store,
         settings,
         clock,
-        changes,
+        Changes(clock),
         reads=threads[0],
         writes=threads[1],
         roots=list(roots),

@@ -1,22 +1,33 @@
-"""What a serving process does beside answering: it listens for the changes that others make, and purges."""
+"""What a serving process does beside answering: it hears of the changes that others make, and purges."""
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
 from sshaft.log import get_logger
-from sshaft_identity import purge
+from sshaft_identity import follower, purge
 from sshaft_identity.app_state import AppState
 
 
 def start(state: AppState) -> list[asyncio.Task[None]]:
     """Running until they are cancelled."""
-    tasks = [asyncio.create_task(purge.every_minute(state.store.database, state.clock), name="purge")]
-    if state.store.database.is_postgresql:
-        from sshaft_identity import listener  # noqa: PLC0415 - psycopg, an extra of its own
-
-        tasks.append(asyncio.create_task(listener.listen(state.store.database.engine, state.changes), name="listen"))
+    tasks = [
+        asyncio.create_task(purge.every_minute(state.store.database, state.clock), name="purge"),
+        asyncio.create_task(hear(state), name="hear"),
+    ]
     for task in tasks:
         task.add_done_callback(_tell_of_fault)
     return tasks
+
+
+def hear(state: AppState) -> Coroutine[Any, Any, None]:
+    """Tells `changes` of what others change, until cancelled."""
+    database = state.store.database
+    if database.is_postgresql:
+        from sshaft_identity import listener  # noqa: PLC0415 - psycopg, an extra of its own
+
+        return listener.listen(database.engine, state.changes)
+    return follower.follow(database, state.changes)
 
 
 def _tell_of_fault(task: asyncio.Task[None]) -> None:

@@ -1,47 +1,38 @@
-"""Waiting for a challenge to change: long polls and pages. A change made by this process wakes its waiters at once; of
-the changes of others (the commands, another process) PostgreSQL tells, see `listener`. On SQLite, and while nobody
-listens to PostgreSQL, one poller looks after them for all, as long as somebody waits.
+"""Waiting for a challenge or an enrolment to change: long polls and pages. A change made by this process wakes its
+waiters at once; of all others `follower` (SQLite) or `listener` (PostgreSQL) tells. Who is not woken reads nothing.
 """
 
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar
 
-from sqlalchemy.exc import SQLAlchemyError
-from starlette.concurrency import run_in_threadpool
-
-from sshaft.log import get_logger
 from sshaft_identity.challenge import Challenge
-from sshaft_identity.challenge_version import Version, version
-from sshaft_identity.database import reason
 
-POLL_SECONDS = 0.5
-AT_ONCE = 500
-"""How many challenges one look asks for: a query has a limited number of parameters."""
+CHANNEL = "sshaft_changes"
+"""Where PostgreSQL tells: an id, or nothing if everything may be another (`restore`)."""
+LOOKS_PER_SECOND = 500
+"""How many look anew where all have to: the threads and the database are there for others, too."""
 
 
-@dataclass(eq=False)
-class _Waiter:
-    seen: Version | None = None
-    woken: asyncio.Event = field(default_factory=asyncio.Event)
+class Subject(Protocol):
+    """What can be waited for."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def expires_at(self) -> datetime: ...
+
+
+S = TypeVar("S", bound=Subject)
 
 
 class Changes:
-    def __init__(
-        self,
-        look: Callable[[list[str], datetime], dict[str, Version]],
-        clock: Callable[[], datetime],
-        every: float = POLL_SECONDS,
-    ) -> None:
-        """`look` reads what there is to see of challenges from the database, in a thread."""
-        self._look = look
-        self._clock = clock
-        self._every = every
-        self._waiters: defaultdict[str, set[_Waiter]] = defaultdict(set)
-        self._poller: asyncio.Task[None] | None = None
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self.clock = clock
+        self._waiters: defaultdict[str, set[Waiter[Any]]] = defaultdict(set)
         self._is_told = False
         self._closed = False
 
@@ -54,17 +45,23 @@ class Changes:
         for waiter in self._waiters.get(identifier, ()):
             waiter.woken.set()
 
-    async def told_of_all(self) -> None:
-        """From now on every change comes to `wake`. What went by before that is looked for once, in the database."""
+    def told_of_all(self) -> None:
+        """From now on every change comes to `wake`. What went by before that everybody looks for once, one after the
+        other.
+        """
         self._is_told = True
-        for waiters in self._waiters.values():
-            for waiter in waiters:
-                if waiter.seen is None:  # its first look may be under way, and may be too early
-                    waiter.woken.set()
-        await self._look_at_all()
+        loop = asyncio.get_running_loop()
+        everybody = [waiter for waiters in self._waiters.values() for waiter in waiters]
+        for place, waiter in enumerate(everybody):
+            loop.call_later(place / LOOKS_PER_SECOND, waiter.woken.set)
 
     def told_no_more(self) -> None:
+        """From now on who waits looks at each beginning of `Waiter.until`."""
         self._is_told = False
+
+    @property
+    def is_told(self) -> bool:
+        return self._is_told
 
     @property
     def closed(self) -> bool:
@@ -78,61 +75,50 @@ class Changes:
                 waiter.woken.set()
 
     async def wait(
-        self,
-        challenge: Challenge,
-        read: Callable[[], Awaitable[Challenge | None]],
-        done: Callable[[Challenge], bool],
-        seconds: float,
-    ) -> Challenge:
-        """The challenge, as soon as it is `done` or changed so; after `seconds`, or when the service ends, as it is."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + seconds
-        with self._waiting(challenge.id) as waiter:  # before the first look: nothing may slip in between
-            while True:
-                waiter.woken.clear()
-                challenge = await read() or challenge
-                left = deadline - loop.time()
-                if done(challenge) or left <= 0 or self._closed:
-                    return challenge
-                waiter.seen = version(challenge, self._clock())
-                until_expiry = (challenge.expires_at - self._clock()).total_seconds()
-                await _event(waiter.woken, min(left, until_expiry) if until_expiry > 0 else left)
+        self, subject: S, read: Callable[[], Awaitable[S | None]], done: Callable[[S], bool], seconds: float
+    ) -> S:
+        """As `Waiter.until`, for those who wait once."""
+        with self.waiting(subject, read) as waiter:
+            return await waiter.until(done, seconds)
 
     @contextmanager
-    def _waiting(self, identifier: str) -> Iterator[_Waiter]:
-        waiter = _Waiter()
-        self._waiters[identifier].add(waiter)
-        if self._poller is None or self._poller.done():
-            self._poller = asyncio.create_task(self._poll())
+    def waiting(self, subject: S, read: Callable[[], Awaitable[S | None]]) -> "Iterator[Waiter[S]]":
+        """`read` reads the subject anew."""
+        waiter = Waiter(self, subject, read)
+        self._waiters[subject.id].add(waiter)
         try:
             yield waiter
         finally:
-            self._waiters[identifier].discard(waiter)
-            if not self._waiters[identifier]:
-                del self._waiters[identifier]
+            self._waiters[subject.id].discard(waiter)
+            if not self._waiters[subject.id]:
+                del self._waiters[subject.id]
 
-    async def _poll(self) -> None:
-        while self._waiters and not self._closed:
-            await asyncio.sleep(self._every)
-            if not self._is_told:
-                await self._look_at_all()
 
-    async def _look_at_all(self) -> None:
-        waited_for = list(self._waiters)
-        for start in range(0, len(waited_for), AT_ONCE):
-            some = waited_for[start : start + AT_ONCE]
-            try:
-                versions = await run_in_threadpool(self._look, some, self._clock())
-            except SQLAlchemyError as error:  # the waiters wait on; the next look may succeed
-                get_logger().warning("changes.poll_failed", reason=reason(error))
-                return
-            self._compare(some, versions)
+class Waiter(Generic[S]):
+    """Somebody who waits for one subject; `subject` is how it was when it was last read."""
 
-    def _compare(self, identifiers: Iterable[str], versions: dict[str, Version]) -> None:
-        for identifier in identifiers:
-            for waiter in self._waiters.get(identifier, ()):
-                if waiter.seen not in (None, versions.get(identifier)):
-                    waiter.woken.set()
+    def __init__(self, changes: Changes, subject: S, read: Callable[[], Awaitable[S | None]]) -> None:
+        self.subject = subject
+        self.woken = asyncio.Event()
+        self.woken.set()  # it may have changed since it was read, before anybody would wake us
+        self._changes = changes
+        self._read = read
+
+    async def until(self, done: Callable[[S], bool], seconds: float) -> S:
+        """The subject, as soon as it is `done`; after `seconds`, or when the service ends, as it is."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        if not self._changes.is_told:
+            self.woken.set()
+        while True:
+            if self.woken.is_set() and not self._changes.closed:
+                self.woken.clear()  # before the look: nothing may slip in between
+                self.subject = await self._read() or self.subject
+            left = deadline - loop.time()
+            if done(self.subject) or left <= 0 or self._changes.closed:
+                return self.subject
+            until_expiry = (self.subject.expires_at - self._changes.clock()).total_seconds()
+            await _event(self.woken, min(left, until_expiry) if until_expiry > 0 else left)
 
 
 async def _event(event: asyncio.Event, seconds: float) -> None:

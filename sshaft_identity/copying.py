@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, func, insert, select, text
 
+from sshaft_identity.changes import CHANNEL
 from sshaft_identity.database import Database
 from sshaft_identity.errors import CopyError
 from sshaft_identity.tables import metadata
@@ -71,8 +72,11 @@ def add_rows(connection: Connection, table: Table, rows: list[Row]) -> None:
 
 
 def finish(connection: Connection, wanted: dict[str, int]) -> None:
-    """Compare the counts, and let numbers that PostgreSQL gives go on behind those that came with the rows."""
+    """Compare the counts, let numbers that PostgreSQL gives go on behind those that came with the rows, and let it tell
+    those who wait for something that was there before.
+    """
     if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_notify(CHANNEL, "")))
         for table in metadata.sorted_tables:
             _go_on_counting(connection, table)
     there = counts(connection)

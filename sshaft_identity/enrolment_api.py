@@ -1,7 +1,7 @@
 """Enrolment over the API: invite a person and follow what becomes of it; sshd's side brings a key and a code."""
 
-import asyncio
 import math
+from collections.abc import Awaitable
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -14,7 +14,6 @@ from sshaft.errors import InvalidKeyError
 from sshaft.log import get_logger
 from sshaft.public_key import PublicKey, parse
 from sshaft_identity.app_state import AppState, rfc3339, state_of
-from sshaft_identity.changes import POLL_SECONDS
 from sshaft_identity.clients import Scope
 from sshaft_identity.errors import EnrolmentError
 from sshaft_identity.incoming import Call, Code, Fingerprint, Line, Message, UserName, wait_of, whole
@@ -60,17 +59,15 @@ async def get_enrolment(request: Request) -> Response:
     invitation = await run_in_threadpool(_own, Call(request))
     state = state_of(request)
     first = invitation.state_at(state.clock())
-    end = asyncio.get_running_loop().time() + wait
-    while (
-        invitation.state_at(state.clock()) is first
-        and first in (State.OPEN, State.PRESENTED)
-        and asyncio.get_running_loop().time() < end
-        and not state.changes.closed
-    ):
-        # few wait for an enrolment, and a person with a terminal is slow: no need to be woken
-        await asyncio.sleep(min(POLL_SECONDS, end - asyncio.get_running_loop().time()))
-        now = await run_in_threadpool(state.store.invitations.get, invitation.id)
-        invitation = now or invitation
+
+    def has_news(invitation: Invitation) -> bool:
+        return invitation.state_at(state.clock()) is not first
+
+    def read() -> Awaitable[Invitation | None]:
+        return run_in_threadpool(state.store.invitations.get, invitation.id)
+
+    if wait and first in (State.OPEN, State.PRESENTED):
+        invitation = await state.changes.wait(invitation, read, has_news, wait)
     return JSONResponse(shown(invitation, invitation.state_at(state.clock())))
 
 

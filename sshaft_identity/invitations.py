@@ -129,7 +129,7 @@ class Invitations:
             if not lock_user(connection, user):
                 raise EnrolmentError(f"there is no user {user}: `sshaft identity user add {user}` makes one")
             _sweep(connection, now)
-            _end(connection, enrolments.c.user_name == user, State.CANCELLED)
+            _cancel(connection, user, now, reason="superseded")
             page_token, code = self._fresh_code(connection)
             ends = now + min(max(lifetime, SHORTEST), LONGEST)
             connection.execute(
@@ -232,7 +232,7 @@ class Invitations:
             confirmed = update(enrolments).where(*mine, *presented).values(state=State.CONFIRMED)
             if connection.execute(confirmed).rowcount != 1:
                 return Outcome(Verdict.NONE, found)
-            new = NewKey(found.key, found.name, found.source or "ssh", attested)
+            new = NewKey(found.key, found.name, found.source or "ssh", attested, enrolment=found.id)
             refusal = register(connection, found.user, new, policy, now)
             if refusal is not None:
                 connection.execute(update(enrolments).where(*mine).values(state=State.PRESENTED))
@@ -257,10 +257,7 @@ class Invitations:
         """Whether there was an enrolment of this person to end."""
         with self._database.write(alone="enrolment") as connection:
             _sweep(connection, now)
-            ended = _end(connection, enrolments.c.user_name == user, State.CANCELLED)
-            if ended:
-                audit.record(connection, "enrolment.cancelled", now, user=user)
-            return ended
+            return _cancel(connection, user, now)
 
 
 _is_alive = enrolments.c.state.in_([State.OPEN, State.PRESENTED])
@@ -337,13 +334,19 @@ def _facts(what: Presentation) -> dict[str, str | None]:
     return {**facts, "source": what.source, "client_ip": what.client_ip}
 
 
-def _end(connection: Connection, condition: Any, state: State) -> bool:
-    return connection.execute(update(enrolments).where(_is_alive, condition).values(state=state)).rowcount > 0
+def _cancel(connection: Connection, user: str, now: datetime, reason: str | None = None) -> bool:
+    """Whether there was anything to end."""
+    mine = update(enrolments).where(_is_alive, enrolments.c.user_name == user)
+    ended = connection.scalars(mine.values(state=State.CANCELLED).returning(enrolments.c.id)).all()
+    for identifier in ended:
+        audit.record(connection, "enrolment.cancelled", now, user=user, enrolment=identifier, reason=reason)
+    return bool(ended)
 
 
 def _sweep(connection: Connection, now: datetime) -> None:
     """Write down what time has decided, and forget what nobody asks after any more."""
-    _end(connection, enrolments.c.expires_at <= now, State.EXPIRED)
+    over = update(enrolments).where(_is_alive, enrolments.c.expires_at <= now)
+    connection.execute(over.values(state=State.EXPIRED))
     connection.execute(delete(enrolments).where(enrolments.c.created_at <= now - KEPT))
 
 

@@ -1,5 +1,5 @@
-"""PostgreSQL tells of every changed challenge (a trigger does, see the migrations): here is who listens, one connection
-a process. While it is away, `Changes` polls.
+"""PostgreSQL tells of every changed challenge and enrolment (triggers do, see the migrations): here is who listens, one
+connection a process.
 """
 
 import asyncio
@@ -9,9 +9,8 @@ import psycopg
 from sqlalchemy import Engine
 
 from sshaft.log import get_logger
-from sshaft_identity.changes import Changes
+from sshaft_identity.changes import CHANNEL, Changes
 
-CHANNEL = "sshaft_challenges"
 QUIET_SECONDS = 10
 """After so long without a word the connection is tried: a dead line looks like a quiet one."""
 ANSWER_SECONDS = 5
@@ -29,7 +28,7 @@ async def listen(engine: Engine, changes: Changes) -> None:
                 await connection.execute(f"LISTEN {CHANNEL}")
                 get_logger().info("changes.listening")
                 pause = FIRST_PAUSE
-                await changes.told_of_all()
+                changes.told_of_all()
                 await _pass_on(connection, changes)
         except (psycopg.Error, OSError, TimeoutError) as error:
             if pause == FIRST_PAUSE:  # said once an outage; requests have events of their own
@@ -44,7 +43,10 @@ async def _pass_on(connection: psycopg.AsyncConnection[Any], changes: Changes) -
     """Until the connection fails."""
     while True:
         async for told in connection.notifies(timeout=QUIET_SECONDS):
-            changes.wake(told.payload)
+            if told.payload:
+                changes.wake(told.payload)
+            else:
+                changes.told_of_all()
         async with asyncio.timeout(ANSWER_SECONDS):
             await connection.execute("SELECT 1")
 

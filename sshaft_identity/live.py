@@ -3,10 +3,10 @@
 Thousands of pages wait at a time, so one that waits is the task of its own request and nothing more.
 """
 
-import asyncio
 import json
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -86,28 +86,26 @@ class EventStream(Response):
         del scope, receive
         headers = [(name, value) for name, value in self.raw_headers if name != b"content-length"]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        async for chunk in self._chunks():
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        async with aclosing(self._chunks()) as chunks:
+            async for chunk in chunks:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _chunks(self) -> Any:
-        state, loop = state_of(self._request), asyncio.get_running_loop()
-        challenge, read = self._challenge, reader(state_of(self._request), self._challenge)
+    async def _chunks(self) -> AsyncGenerator[bytes, None]:
+        state = state_of(self._request)
         seen = -1
 
         def has_news(challenge: Challenge) -> bool:
             return is_over(challenge, state) or challenge.attempts_left != seen
 
         yield f"retry: {RETRY_MS}\n\n".encode()
-        while True:
-            if has_news(challenge):
-                seen = challenge.attempts_left
-                yield f"data: {json.dumps(news_of(challenge, state))}\n\n".encode()
-            else:
-                yield _HEARTBEAT
-            if is_over(challenge, state) or await self._request.is_disconnected():
-                return
-            began = loop.time()
-            challenge = await state.changes.wait(challenge, read, has_news, HEARTBEAT_SECONDS)
-            if not has_news(challenge) and loop.time() - began < HEARTBEAT_SECONDS / 2:
-                return  # answered early without news: the service ends
+        with state.changes.waiting(self._challenge, reader(state, self._challenge)) as waiter:
+            while not state.changes.closed or has_news(waiter.subject):
+                if has_news(waiter.subject):
+                    seen = waiter.subject.attempts_left
+                    yield f"data: {json.dumps(news_of(waiter.subject, state))}\n\n".encode()
+                else:
+                    yield _HEARTBEAT
+                if is_over(waiter.subject, state) or await self._request.is_disconnected():
+                    return
+                await waiter.until(has_news, HEARTBEAT_SECONDS)

@@ -22,6 +22,8 @@ class NewKey:
     attested: str | None = None
     """What its verified attestation says of the device."""
     expires_at: datetime | None = None
+    enrolment: str | None = None
+    """The one that it was confirmed in."""
 
 
 is_usable = or_(ssh_keys.c.expires_at.is_(None), ssh_keys.c.expires_at > bindparam("now"))
@@ -83,5 +85,6 @@ def register(connection: Connection, user: str, new: NewKey, policy: KeyPolicy, 
         key_type=new.key.type,
         source=new.source,
         attested=attested,
+        enrolment=new.enrolment,
     )
     return None

@@ -81,3 +81,11 @@ def listening() -> Iterator[tuple[Socket, str]]:
 def service(listening: tuple[Socket, str], store: Store, clock: Clock, events: io.StringIO) -> Iterator[Service]:
     with running(*listening, store, clock, events) as service:
         yield service
+
+
+@pytest.fixture
+def hearing(service: Service, listening: tuple[Socket, str]) -> Iterator[None]:
+    """The service is told of what others change."""
+    assert service.app
+    with listening[0].hearing(service.app):
+        yield

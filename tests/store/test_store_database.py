@@ -15,7 +15,6 @@ from unit.identity.running import Clock, migrated
 from sshaft.errors import ConfigurationError
 from sshaft.public_key import parse
 from sshaft_identity.attempts import Attempt
-from sshaft_identity.challenge_version import read_versions
 from sshaft_identity.challenges import Wish
 from sshaft_identity.clients import Scope
 from sshaft_identity.codes import Codes
@@ -121,7 +120,6 @@ def use_challenges(store: Store, clock: Clock) -> None:
     store.challenges.listed(clock())
     store.challenges.listed(clock(), fingerprint)
     store.challenges.of_page(opened.page_token)
-    read_versions(store.database, [opened.challenge.id], clock())
     store.challenges.accept(Attempt("alice", None, "0", fingerprint, name="x"), clock())
     store.challenges.accept(Attempt("alice", opened.challenge.id, opened.code, fingerprint), clock())
     store.challenges.consume(opened.challenge.id, clock())

@@ -398,12 +398,23 @@ def test_every_step_is_in_the_audit_log_and_no_code_is(place: Place) -> None:
         "client_ip": "192.0.2.1",
     }
     assert place.audited("key.enrolled")[0]["user"] == "alice"
+    assert place.audited("key.enrolled")[0]["enrolment"] == invited.invitation.id
     assert place.audited("key.removed")[0]["user"] == "alice"
     with place.store.database.read() as connection:
         everything = str(connection.execute(select(audit_events)).all())
     assert invited.code not in everything
     assert wrong(invited.code) not in everything
     assert invited.page_token not in everything
+
+
+def test_the_end_of_an_enrolment_that_was_not_used_is_in_the_audit_log(place: Place) -> None:
+    first, second = place.open(), place.open()
+    assert place.invitations.cancel("alice", place.clock())
+    assert not place.invitations.cancel("alice", place.clock())
+    assert place.audited("enrolment.cancelled") == [
+        {"user": "alice", "enrolment": first.invitation.id, "reason": "superseded"},
+        {"user": "alice", "enrolment": second.invitation.id},
+    ]
 
 
 def test_what_is_old_is_forgotten(place: Place) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import threading
 from collections.abc import Callable
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -21,7 +20,6 @@ from sshaft.public_key import parse
 from sshaft_identity import listener
 from sshaft_identity.attempts import Attempt
 from sshaft_identity.challenge import Challenge, State
-from sshaft_identity.challenge_version import read_versions
 from sshaft_identity.challenges import Wish
 from sshaft_identity.changes import Changes
 from sshaft_identity.clients import Scope
@@ -32,9 +30,7 @@ from sshaft_identity.errors import DatabaseError, EnrolmentError
 from sshaft_identity.store import Store
 
 MINUTES = timedelta(minutes=5)
-LISTENING = (
-    "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND (query = 'LISTEN sshaft_challenges')"
-)
+LISTENING = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND (query = 'LISTEN sshaft_changes')"
 
 
 def at_once(acts: list[Callable[[], object]]) -> list[object]:
@@ -255,11 +251,11 @@ def test_a_text_that_postgresql_cannot_hold_is_an_invalid_request(service: Servi
 
 
 class Told:
-    """A process that listens, and polls so rarely that it can only have been told."""
+    """A process that listens. Who waits there looks by himself only at the beginning: he can only have been told."""
 
     def __init__(self, store: Store, url: str, clock: Clock) -> None:
         self.store, self.url, self.clock = store, url, clock
-        self.changes = Changes(partial(read_versions, store.database), clock, every=3600)
+        self.changes = Changes(clock)
 
     async def wait(self, challenge: Challenge) -> Challenge:
         async def read() -> Challenge | None:
@@ -315,7 +311,7 @@ def test_a_lost_connection_is_made_again_and_what_went_by_is_found(
 def test_nothing_but_the_challenges_id_is_told(on_postgresql: Store, clock: Clock) -> None:
     url = on_postgresql.database.engine.url
     with psycopg.connect(dbname=url.database, user=url.username, host=url.query["host"], autocommit=True) as connection:  # type: ignore[arg-type]
-        connection.execute("LISTEN sshaft_challenges")
+        connection.execute("LISTEN sshaft_changes")
         opened = on_postgresql.challenges.open(Wish("alice", MINUTES), clock())
         on_postgresql.challenges.cancel(opened.challenge.id, clock())
         assert [each.payload for each in connection.notifies(timeout=30, stop_after=1)] == [opened.challenge.id]

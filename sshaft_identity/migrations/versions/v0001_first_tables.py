@@ -237,23 +237,25 @@ def upgrade() -> None:
     )
     op.create_index("ix_ssh_keys_user_name", "ssh_keys", ["user_name"])
     if op.get_bind().dialect.name == "postgresql":
-        op.execute(TELL_OF_CHALLENGE)
-        op.execute(ON_CHALLENGE_UPDATE)
+        op.execute(TELL_OF_CHANGE)
+        for table in ("challenges", "enrolments"):
+            op.execute(ON_UPDATE.format(table=table))
 
 
-# Processes whose pages wait for a challenge listen, see `sshaft_identity.listener`. A trigger forgets no change, also
-# none of the operator's commands. Nobody waits for a challenge that is yet to be made, so INSERT tells nothing:
-# PostgreSQL commits transactions that tell something one after the other.
-TELL_OF_CHALLENGE = """
-CREATE OR REPLACE FUNCTION sshaft_tell_of_challenge() RETURNS trigger LANGUAGE plpgsql AS $$
+# Processes where somebody waits for a challenge or an enrolment listen, see `sshaft_identity.listener`. A trigger
+# forgets no change, also none of the operator's commands. It tells only what those who wait can see, and INSERT not at
+# all, for nobody waits for what is yet to be made: PostgreSQL commits transactions that tell something one after the
+# other.
+TELL_OF_CHANGE = """
+CREATE OR REPLACE FUNCTION sshaft_tell_of_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM pg_notify('sshaft_challenges', NEW.id);
+    PERFORM pg_notify('sshaft_changes', NEW.id);
     RETURN NULL;
 END $$
 """
-ON_CHALLENGE_UPDATE = """
-CREATE TRIGGER sshaft_challenge_changed AFTER UPDATE ON challenges FOR EACH ROW
-WHEN (OLD IS DISTINCT FROM NEW) EXECUTE FUNCTION sshaft_tell_of_challenge()
+ON_UPDATE = """
+CREATE TRIGGER sshaft_{table}_changed AFTER UPDATE OF state, tries ON {table} FOR EACH ROW
+WHEN (OLD IS DISTINCT FROM NEW) EXECUTE FUNCTION sshaft_tell_of_change()
 """
 
 
@@ -272,5 +274,5 @@ def downgrade() -> None:
     ):
         op.drop_table(table)
     if op.get_bind().dialect.name == "postgresql":
-        op.execute("DROP FUNCTION sshaft_tell_of_challenge()")
+        op.execute("DROP FUNCTION sshaft_tell_of_change()")
         op.execute("DROP FUNCTION audit_events_append_only()")

@@ -34,3 +34,11 @@ def listening() -> Iterator[tuple[Socket, str]]:
 def service(listening: tuple[Socket, str], tmp_path: Path, clock: Clock, events: io.StringIO) -> Iterator[Service]:
     with new_store(tmp_path) as store, running(*listening, store, clock, events) as service:
         yield service
+
+
+@pytest.fixture
+def hearing(service: Service, listening: tuple[Socket, str]) -> Iterator[None]:
+    """The service is told of what others change. Not for everybody: it reads the database all the time."""
+    assert service.app
+    with listening[0].hearing(service.app):
+        yield

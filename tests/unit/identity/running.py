@@ -4,7 +4,9 @@ import asyncio
 import dataclasses
 import io
 import json
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +21,7 @@ from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Scope_
 
 from sshaft.public_key import parse
+from sshaft_identity import background
 from sshaft_identity.app import create_app
 from sshaft_identity.clients import Scope
 from sshaft_identity.codes import Codes
@@ -143,6 +146,7 @@ class Socket:
     it serves now."""
 
     app: ASGIApp
+    loop: asyncio.AbstractEventLoop
 
     async def __call__(self, scope: Scope_, receive: Receive, send: Send) -> None:
         await self.app(scope, receive, send)
@@ -154,7 +158,8 @@ class Socket:
         config = uvicorn.Config(self, log_config=None, access_log=False, server_header=False, lifespan="off", ws="none")
         server = uvicorn.Server(config)
         with listen("127.0.0.1", 0) as listening:
-            thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])))
+            self.loop = asyncio.new_event_loop()
+            thread = threading.Thread(target=self._serve, args=(server, listening))
             thread.start()
             try:
                 yield f"http://127.0.0.1:{listening.getsockname()[1]}"
@@ -162,12 +167,38 @@ class Socket:
                 server.should_exit = True
                 thread.join()
 
+    def _serve(self, server: uvicorn.Server, listening: socket.socket) -> None:
+        with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
+            runner.run(server.serve(sockets=[listening]))
+
+    @contextmanager
+    def hearing(self, app: Starlette) -> Iterator[None]:
+        """The service hears of the changes that others make, as in `serve`."""
+        over, state = asyncio.Event(), app.state.sshaft
+
+        async def hear() -> None:
+            task = asyncio.create_task(background.hear(state))
+            await over.wait()
+            task.cancel()
+            await asyncio.wait([task])
+
+        heard = asyncio.run_coroutine_threadsafe(hear(), self.loop)
+        try:
+            deadline = time.monotonic() + 30
+            while not state.changes.is_told:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            yield
+        finally:
+            self.loop.call_soon_threadsafe(over.set)
+            heard.result()
+
 
 @contextmanager
 def running(
-    socket: Socket, url: str, store: Store, clock: Clock, log: io.StringIO, settings: Settings = SETTINGS
+    on: Socket, url: str, store: Store, clock: Clock, log: io.StringIO, settings: Settings = SETTINGS
 ) -> Iterator[Service]:
-    socket.app = app = create_app(store, settings, clock)
+    on.app = app = create_app(store, settings, clock)
     service = Service(url, store, clock, log, store.clients.add("test", list(Scope), clock()), app=app)
     with service.session:
         yield service

@@ -184,6 +184,7 @@ def test_a_wrong_code_does_not_end_the_wait(service: Service) -> None:
     assert seconds > 1
 
 
+@pytest.mark.usefixtures("hearing")
 def test_a_change_by_another_process_ends_the_wait_within_a_second(service: Service) -> None:
     opened = service.open()
     waiting = Waiting(service, opened["id"])

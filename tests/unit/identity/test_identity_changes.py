@@ -1,51 +1,44 @@
-"""Waiting, without a server: a list stands for the database."""
+"""Waiting, without a server: one challenge in memory stands for the database."""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from sqlalchemy.exc import OperationalError
+import pytest
 from unit.identity.running import START, Clock
 
+from sshaft_identity import changes as module
 from sshaft_identity.challenge import Challenge, Context, State
-from sshaft_identity.challenge_version import Version, version
-from sshaft_identity.changes import AT_ONCE, Changes
+from sshaft_identity.changes import Changes
 
 PENDING = Challenge("c1", "alice", None, Context(), START, START + timedelta(minutes=5))
+ACCEPTED = replace(PENDING, state=State.ACCEPTED)
 
 
 class Database:
-    """One challenge, and how often the poller has looked at it."""
+    """One challenge, and how often it was read."""
 
     def __init__(self) -> None:
         self.now = PENDING
-        self.looks = 0
-        self.failures = 0
+        self.reads = 0
 
     async def read(self) -> Challenge:
+        self.reads += 1
         return self.now
-
-    def look(self, identifiers: list[str], now: datetime) -> dict[str, Version]:
-        assert identifiers == ["c1"]
-        self.looks += 1
-        if self.looks <= self.failures:
-            raise OperationalError("SELECT", {}, Exception("away"))
-        return {"c1": version(self.now, now)}
 
 
 def is_over(challenge: Challenge) -> bool:
     return challenge.state is not State.PENDING
 
 
-def wait_and(
-    step: Callable[[Changes, Database], Awaitable[None]], database: Database, every: float, waiters: int
-) -> float:
+def wait_and(step: Callable[[Changes, Database], Awaitable[None]], database: Database, waiters: int) -> float:
     """Seconds until `waiters` have heard of what `step` does after they began to wait."""
 
     async def main() -> float:
-        changes = Changes(database.look, Clock(), every)
+        changes = Changes(Clock())
+        changes.told_of_all()
         tasks = [asyncio.create_task(changes.wait(PENDING, database.read, is_over, 10)) for _ in range(waiters)]
         await asyncio.sleep(0.05)
         start = time.monotonic()
@@ -57,109 +50,130 @@ def wait_and(
 
 
 async def accept(changes: Changes, database: Database) -> None:
-    database.now = replace(PENDING, state=State.ACCEPTED)
+    database.now = ACCEPTED
     changes.notify([database.now])
 
 
-async def accept_elsewhere(_changes: Changes, database: Database) -> None:
-    database.now = replace(PENDING, state=State.ACCEPTED)
+async def accept_unheard(changes: Changes, database: Database) -> None:
+    changes.told_no_more()
+    database.now = ACCEPTED
+    changes.told_of_all()
 
 
 async def close(changes: Changes, _database: Database) -> None:
     changes.close()
 
 
-def test_a_change_in_this_process_wakes_all_at_once_without_a_look_at_the_database() -> None:
+def test_a_change_in_this_process_wakes_all_at_once() -> None:
     database = Database()
-    assert wait_and(accept, database, every=60, waiters=50) < 0.5
-    assert database.looks == 0
+    assert wait_and(accept, database, waiters=50) < 1
+    assert database.reads == 100, "each as it began to wait, and when it was woken"
 
 
-def test_one_poller_looks_for_all_who_wait() -> None:
+def test_what_went_by_unheard_is_looked_for_once_somebody_tells_again() -> None:
     database = Database()
-    assert wait_and(accept_elsewhere, database, every=0.1, waiters=50) < 1
-    assert database.looks <= 3
+    assert wait_and(accept_unheard, database, waiters=50) < 1
+    assert database.reads == 100
 
 
-def test_a_poll_that_fails_is_not_the_last() -> None:
+def test_where_everybody_has_to_look_they_do_it_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOKS_PER_SECOND", 50)
+    assert wait_and(accept_unheard, Database(), waiters=50) > 0.5
+
+
+def test_the_end_of_the_service_answers_everybody_without_a_look() -> None:
     database = Database()
-    database.failures = 2
-    assert wait_and(accept_elsewhere, database, every=0.05, waiters=1) < 1
-    assert database.looks == 3
-
-
-def test_the_end_of_the_service_answers_everybody() -> None:
-    assert wait_and(close, Database(), every=60, waiters=3) < 0.5
-
-
-def test_nobody_polls_when_nobody_waits_any_more() -> None:
-    async def main() -> int:
-        database = Database()
-        changes = Changes(database.look, Clock(), every=0.02)
-        await changes.wait(PENDING, database.read, is_over, 0.1)
-        await asyncio.sleep(0.05)
-        looks = database.looks
-        await asyncio.sleep(0.1)
-        return database.looks - looks
-
-    assert asyncio.run(main()) == 0
+    assert wait_and(close, database, waiters=3) < 1
+    assert database.reads == 3
 
 
 def test_after_the_end_of_the_service_nobody_waits() -> None:
     async def main() -> float:
         database = Database()
-        changes = Changes(database.look, Clock())
+        changes = Changes(Clock())
         changes.close()
         start = time.monotonic()
         await changes.wait(PENDING, database.read, is_over, 10)
         return time.monotonic() - start
 
-    assert asyncio.run(main()) < 0.5
+    assert asyncio.run(main()) < 1
 
 
-def test_thousands_who_wait_are_looked_after_a_few_hundred_at_a_time() -> None:
-    waited_for = [replace(PENDING, id=f"c{number}") for number in range(2 * AT_ONCE + 1)]
-    sizes: list[int] = []
+def test_who_waits_on_and_is_not_woken_reads_nothing() -> None:
+    async def main() -> int:
+        database, changes = Database(), Changes(Clock())
+        changes.told_of_all()
+        with changes.waiting(PENDING, database.read) as waiter:
+            for _ in range(20):
+                await waiter.until(is_over, 0.001)
+        return database.reads
 
-    def look(identifiers: list[str], now: datetime) -> dict[str, Version]:
-        sizes.append(len(identifiers))
-        return {each.id: version(replace(each, state=State.ACCEPTED), now) for each in waited_for}
+    assert asyncio.run(main()) == 1
 
+
+def test_while_nobody_tells_who_waits_on_looks_again_and_again() -> None:
+    async def main() -> tuple[int, Challenge]:
+        database, changes = Database(), Changes(Clock())
+        with changes.waiting(PENDING, database.read) as waiter:
+            for _ in range(20):
+                await waiter.until(is_over, 0.001)
+            database.now = ACCEPTED
+            return database.reads, await waiter.until(is_over, 0.001)
+
+    assert asyncio.run(main()) == (20, ACCEPTED)
+
+
+def test_what_changes_while_it_is_read_is_read_again() -> None:
+    async def main() -> Challenge:
+        database, changes = Database(), Changes(Clock())
+        changes.told_of_all()
+
+        async def read() -> Challenge:
+            found = await database.read()
+            if database.reads == 1:  # accepted, and told, between the query and its answer
+                await accept(changes, database)
+            return found
+
+        return await changes.wait(PENDING, read, is_over, 10)
+
+    assert asyncio.run(main()) == ACCEPTED
+
+
+def test_what_has_changed_since_the_caller_read_it_is_seen_at_once() -> None:
+    async def main() -> Challenge:
+        database, changes = Database(), Changes(Clock())
+        changes.told_of_all()
+        await accept(changes, database)
+        return await changes.wait(PENDING, database.read, is_over, 10)
+
+    assert asyncio.run(main()) == ACCEPTED
+
+
+def test_time_ends_a_wait_without_a_look() -> None:
+    async def main() -> int:
+        database, changes, clock = Database(), Changes(Clock()), Clock()
+        changes.clock = clock
+        clock.now = PENDING.expires_at - timedelta(milliseconds=50)
+
+        def is_late(challenge: Challenge) -> bool:
+            clock.now += timedelta(milliseconds=30)
+            return challenge.state_at(clock.now) is State.EXPIRED
+
+        await changes.wait(PENDING, database.read, is_late, 60)
+        return database.reads
+
+    assert asyncio.run(main()) == 1
+
+
+def test_a_failed_look_is_the_waiters_own_and_nobody_waits_afterwards() -> None:
     async def main() -> None:
-        changes = Changes(look, Clock(), every=0.05)
-        reads: dict[str, int] = {}
+        changes = Changes(Clock())
 
-        async def wait(challenge: Challenge) -> Challenge:
-            async def read() -> Challenge:
-                reads[challenge.id] = reads.get(challenge.id, 0) + 1
-                return challenge if reads[challenge.id] == 1 else replace(challenge, state=State.ACCEPTED)
+        async def fail() -> Challenge:
+            raise OSError
 
-            return await changes.wait(challenge, read, is_over, 60)
-
-        ended = await asyncio.gather(*(wait(each) for each in waited_for))
-        assert {each.state for each in ended} == {State.ACCEPTED}
+        with pytest.raises(OSError):  # noqa: PT011 - the bare one from above
+            await changes.wait(PENDING, fail, is_over, 10)
+        assert not changes._waiters  # noqa: SLF001 - nothing else tells who waits
 
     asyncio.run(main())
-    assert max(sizes) == AT_ONCE
-
-
-def test_who_is_told_of_changes_does_not_poll_and_looks_once_at_what_went_by() -> None:
-    async def tell(changes: Changes, database: Database) -> None:
-        database.now = replace(PENDING, state=State.ACCEPTED)
-        await changes.told_of_all()
-
-    database = Database()
-    wait_and(tell, database, every=60, waiters=3)
-    assert database.looks == 1
-
-
-def test_polling_goes_on_while_nobody_tells() -> None:
-    async def lose(changes: Changes, database: Database) -> None:
-        await changes.told_of_all()
-        looks = database.looks
-        await asyncio.sleep(0.1)
-        assert database.looks == looks
-        changes.told_no_more()
-        database.now = replace(PENDING, state=State.ACCEPTED)
-
-    wait_and(lose, Database(), every=0.02, waiters=3)

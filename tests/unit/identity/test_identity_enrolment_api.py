@@ -114,6 +114,7 @@ def test_an_enrolment_shows_what_becomes_of_it_and_never_its_code(service: Servi
     assert service.call("GET", f"{PATH}/{invited['id']}", Scope.ENROLMENTS).json()["state"] == "expired"
 
 
+@pytest.mark.usefixtures("hearing")
 def test_a_wait_ends_when_a_key_is_presented(service: Service) -> None:
     invited = invite(service)
     token = {"Authorization": f"Bearer {service.token(Scope.ENROLMENTS)}"}

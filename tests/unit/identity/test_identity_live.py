@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import requests
 from fakes.public_keys import ed25519
+from sqlalchemy import event
 from unit.identity.browsing import Browser
 from unit.identity.running import Service, wrong
 
@@ -66,6 +67,26 @@ def test_while_nothing_happens_comments_keep_the_connection(
         assert [next(lines) for _ in range(5)][2:] == [":", ":", ":"]
         service.accept(code=opened["code"])
         assert [news(line)["state"] for line in lines if line != ":"] == ["accepted"]
+
+
+@pytest.mark.usefixtures("hearing")
+def test_between_its_events_a_stream_asks_nothing_of_the_database(
+    service: Service, opened: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "HEARTBEAT_SECONDS", 0.05)
+    engine, asked = service.store.database.engine, list[str]()
+
+    def note(_c: object, _cursor: object, statement: str, *_: object) -> None:
+        if "FROM challenges" in statement:
+            asked.append(statement)
+
+    with events(service, opened["page_url"]) as lines:
+        assert next(line for line in lines if line == ":")
+        event.listen(engine, "before_cursor_execute", note)
+        assert [next(lines) for _ in range(10)] == [":"] * 10
+        event.remove(engine, "before_cursor_execute", note)
+        service.accept(code=opened["code"])
+    assert asked == []
 
 
 def test_the_stream_ends_when_the_service_does(service: Service, opened: dict[str, str]) -> None:
