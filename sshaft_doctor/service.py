@@ -3,8 +3,8 @@
 import secrets
 import time
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
+from sshaft.clocks import ahead_of
 from sshaft.config import Config
 from sshaft.deadline import Deadline
 from sshaft.errors import ConfigurationError, SshaftError
@@ -79,11 +79,8 @@ def _authorized(config: Config, where: str) -> list[Finding]:
 
 def clock(date: str | None, now: datetime, where: str) -> list[Finding]:
     """The clock of this host against the service's Date header (RFC 9110 section 6.6.1)."""
-    try:
-        theirs = parsedate_to_datetime(date or "")
-        off = (now - (theirs if theirs.tzinfo else theirs.replace(tzinfo=UTC))).total_seconds()
-    except (ValueError, TypeError):
-        return []  # a Date is not required, and one that can't be read says nothing
+    ahead = ahead_of(date, now)
+    off = 0.0 if ahead is None else ahead.total_seconds()  # a Date is not required
     if abs(off) <= CLOCK_NOTICED:
         return []
     what = f"this host's clock is {abs(off):.0f} s {'ahead of' if off > 0 else 'behind'} the identity service's"

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from sshaft_identity.audit import record
+from sshaft_identity.clock_back import latest_begin
 from sshaft_identity.codes import digest
 from sshaft_identity.database import Database
 from sshaft_identity.errors import EnrolmentError
@@ -132,7 +133,7 @@ class Clients:
         )
         with self._database.read() as connection:
             row = connection.execute(query).one_or_none()
-        if row is None or row.expires_at <= now:
+        if row is None or row.expires_at <= now or row.expires_at - TOKEN_LIFETIME > latest_begin(now):
             return None
         return _client(row)
 

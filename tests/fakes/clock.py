@@ -1,0 +1,36 @@
+"""A clock that a test sets: the processes that are started with its environment go by it (libfaketime). Their monotonic
+clock is the real one, as with a clock that somebody sets.
+"""
+
+import glob
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass
+class FakeClock:
+    """Its time is the real one and what `file` says."""
+
+    file: Path
+
+    def __post_init__(self) -> None:
+        self.put(0)
+
+    def put(self, seconds: int) -> None:
+        """So far ahead of the real time, from now on."""
+        new = self.file.with_suffix(".new")
+        new.write_text(f"{seconds:+}\n")
+        new.chmod(0o644)
+        new.replace(self.file)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        (library,) = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")  # noqa: PTH207
+        return {
+            "LD_PRELOAD": library,
+            "FAKETIME_TIMESTAMP_FILE": str(self.file),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "FAKETIME_DISABLE_SHM": "1",
+            "NO_FAKE_STAT": "1",
+        }
