@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, Update, exists, select, update
 
 from sshaft_identity.challenge import Approval, Binding, Challenge, Context, State
+from sshaft_identity.clock_back import latest_begin
 from sshaft_identity.tables import challenges
 
 is_pending = challenges.c.state == State.PENDING
@@ -14,7 +15,8 @@ is_pending = challenges.c.state == State.PENDING
 
 def waits_for_anybody(connection: Connection, now: datetime) -> bool:
     """Whether some challenge that names nobody waits for its code."""
-    waiting = is_pending & challenges.c.code_index.is_not(None) & (challenges.c.expires_at > now)
+    in_time = (challenges.c.expires_at > now) & (challenges.c.created_at <= latest_begin(now))
+    waiting = is_pending & challenges.c.code_index.is_not(None) & in_time
     return bool(connection.scalar(select(exists().where(waiting))))
 
 

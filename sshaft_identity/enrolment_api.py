@@ -1,7 +1,6 @@
 """Enrolment over the API: invite a person and follow what becomes of it; sshd's side brings a key and a code."""
 
 import asyncio
-import math
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -20,6 +19,7 @@ from sshaft_identity.errors import EnrolmentError
 from sshaft_identity.incoming import Code, Fingerprint, Line, Message, UserName, bearer_of, message_of, wait_of, whole
 from sshaft_identity.invitations import LONGEST, SHORTEST, Invitation, Invited, Outcome, Presentation, State, Verdict
 from sshaft_identity.problem import ProblemError, problem
+from sshaft_identity.refusal import too_many
 from sshaft_identity.settings import Settings
 
 Seconds = Annotated[
@@ -149,8 +149,7 @@ def _answer(outcome: Outcome, state: AppState) -> Response:
         case Outcome(Verdict.REFUSED, refusal=reason):
             return problem("key_refused", reason=reason)
         case Outcome(Verdict.TOO_MANY, retry_at=retry_at) if retry_at is not None:
-            seconds = max(1, math.ceil((retry_at - state.clock()).total_seconds()))
-            return problem("too_many_attempts", headers={"Retry-After": str(seconds)})
+            return too_many(retry_at, state.clock())
         case Outcome(verdict):
             return problem(verdict)
 

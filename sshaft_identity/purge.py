@@ -69,7 +69,7 @@ RULES = (
 )
 
 
-async def every_minute(database: Database, clock: Callable[[], datetime]) -> None:
+async def every_minute(database: Database, clock: Callable[[], datetime], every: float = EVERY_SECONDS) -> None:
     """Until cancelled. A purge that fails is tried again with the next. A clock that was set is told of."""
     watch = ClockWatch(lambda: clock().timestamp())
     while True:
@@ -79,7 +79,7 @@ async def every_minute(database: Database, clock: Callable[[], datetime]) -> Non
             await _purge(database, clock())
         except SQLAlchemyError as error:
             get_logger().warning("purge.failed", reason=reason(error))
-        await asyncio.sleep(EVERY_SECONDS)
+        await asyncio.sleep(every)
 
 
 async def _purge(database: Database, now: datetime) -> None:
