@@ -69,11 +69,14 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What is being approved, in the words of the party that started the login: foreign text."""
+    """What is being approved, in the words of the party that started the login: foreign text. `return_url`, checked, is
+    where the page leads back to.
+    """
 
     app: str | None = None
     ip: str | None = None
     user_agent: str | None = None
+    return_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
