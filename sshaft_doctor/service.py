@@ -15,7 +15,7 @@ from sshaft_doctor.findings import Finding, error, ok, warning
 
 SECONDS = 10.0
 CLOCK_NOTICED, CLOCK_WRONG = 5.0, 30.0
-"""Seconds. Key lines end with their challenge (expiry-time), by this host's clock."""
+"""Seconds. The agent makes up for what `Date` tells it; logs that do not fit together and certificates are left."""
 
 
 def examine(config: Config, where: str) -> list[Finding]:
@@ -85,6 +85,4 @@ def clock(date: str | None, now: datetime, where: str) -> list[Finding]:
         return []
     what = f"this host's clock is {abs(off):.0f} s {'ahead of' if off > 0 else 'behind'} the identity service's"
     how = error if abs(off) > CLOCK_WRONG else warning
-    return [
-        how("service.clock", f"{what}: challenges end at the wrong time", where, "timedatectl set-ntp true, on both")
-    ]
+    return [how("service.clock", f"{what}: certificates and logs go by it", where, "timedatectl set-ntp true, on both")]

@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+def library() -> str | None:
+    patterns = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib*/faketime/libfaketimeMT.so.1")
+    return next((path for pattern in patterns for path in sorted(glob.glob(pattern))), None)  # noqa: PTH207
+
+
 @dataclass
 class FakeClock:
     """Its time is the real one and what `file` says."""
@@ -25,9 +30,8 @@ class FakeClock:
 
     @property
     def environment(self) -> dict[str, str]:
-        (library,) = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")  # noqa: PTH207
         return {
-            "LD_PRELOAD": library,
+            "LD_PRELOAD": library() or "",
             "FAKETIME_TIMESTAMP_FILE": str(self.file),
             "FAKETIME_NO_CACHE": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
