@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import tenacity
@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, FiniteFloat, StringConstraints,
 
 from sshaft import client_authentication, listing
 from sshaft.access_token import AccessToken, AccessTokens, usable_until
+from sshaft.clocks import correction
 from sshaft.config import Config
 from sshaft.deadline import Deadline
 from sshaft.errors import ConfigurationError, IdentityServiceError, ReachError
@@ -146,15 +147,24 @@ _MISCONFIGURED = {"not_found": "check the endpoint", "insufficient_scope": "chec
 
 
 class IdentityClient:
-    """One identity service as one client of it. Safe for several threads."""
+    """One identity service as one client of it. Safe for several threads. The times in its answers are told by this
+    host's clock, `now`: the two may differ.
+    """
 
-    def __init__(self, config: Config, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         client_authentication.check(config)
         certificate = None
         if config.client_certificate_file and config.client_certificate_key_file:
             certificate = (config.client_certificate_file, config.client_certificate_key_file)
         self.config = config
         self._sleep = sleep
+        self._now = now
         self._http = HttpClient(ca_file=config.ca_file, proxy=config.proxy, certificate=certificate)
         self.access_tokens = AccessTokens(self._fetch_access_token)
 
@@ -171,7 +181,9 @@ class IdentityClient:
         answer = self._retry(once, deadline, may_repeat=True)
         if answer.status != 200:
             raise IdentityServiceError(f"{self.config.mfa_list_endpoint}: answered {answer.status}")
-        return listing.parse(answer.body, self.config.allowed_key_types)
+        listed = listing.parse(answer.body, self.config.allowed_key_types)
+        ahead = correction(answer.headers.get("Date"), self._now())
+        return listed.moved(ahead) if ahead else listed
 
     def accept(self, claim: Claim, attempt: str, deadline: Deadline, request_id: str) -> Outcome:
         """Report a passed challenge. `attempt` names this one attempt, so that a repetition is not a second one."""
@@ -214,6 +226,12 @@ class IdentityClient:
 
         # A server without challenges never promised that the same report may arrive twice.
         answer = self._retry(once, deadline, may_repeat=claim.knows_challenges)
+        outcome = self._outcome(url, answer, success)
+        ahead = correction(answer.headers.get("Date"), self._now())
+        return replace(outcome, context=outcome.context and outcome.context.moved(ahead))
+
+    @staticmethod
+    def _outcome(url: str, answer: Answer, success: str) -> Outcome:
         if 200 <= answer.status < 300:
             return _passed(answer.body, success)
         problem = _problem(answer.body)

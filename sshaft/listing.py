@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic_core import from_json
 
 from sshaft import public_key
+from sshaft.clocks import moved
 from sshaft.errors import IdentityServiceError, InvalidKeyError
 from sshaft.public_key import PublicKey
 
@@ -41,6 +42,9 @@ class Context:
     app: str | None = None
     ip: str | None = None
     started_at: datetime | None = None
+
+    def moved(self, by: timedelta) -> "Context":
+        return self if self.started_at is None else replace(self, started_at=moved(self.started_at, by))
 
 
 def _or_none(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
@@ -93,6 +97,10 @@ class Entry:
     verify_required: bool = False
     context: Context | None = None
 
+    def moved(self, by: timedelta) -> "Entry":
+        ends, context = self.expires_at, self.context
+        return replace(self, expires_at=ends and moved(ends, by), context=context and context.moved(by))
+
     @property
     def needs_code(self) -> bool:
         return self.binding == "code_in"
@@ -111,6 +119,14 @@ class Listing:
     left_out: dict[str, int]
     enrolment_until: datetime | None = None
     """While enrolments are open: a key that nobody owns may present an enrolment code."""
+    ahead: timedelta = timedelta()
+    """How far this host's clock is ahead of the identity service's. All times here are by this host's."""
+
+    def moved(self, by: timedelta) -> "Listing":
+        """The same by the clock of a host that is `by` ahead."""
+        entries = {f: tuple(entry.moved(by) for entry in those) for f, those in self.entries.items()}
+        until = self.enrolment_until and moved(self.enrolment_until, by)
+        return replace(self, entries=entries, enrolment_until=until, ahead=by)
 
     def of(self, fingerprint: str) -> tuple[Entry, ...]:
         return self.entries.get(fingerprint, ())

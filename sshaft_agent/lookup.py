@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 from sshaft import log
 from sshaft.deadline import Deadline
@@ -17,6 +18,8 @@ REMEMBERED_NOTHING = 0.5
 """Seconds. sshd asks twice a login. What is remembered is not the last word: the identity service decides on accept."""
 MAX_REMEMBERED = 10_000
 WORKERS = 16
+WORTH_TELLING = timedelta(seconds=30)
+"""Between this host's clock and the identity service's."""
 SLACK = 0.2
 """Seconds that a worker may be late with its own deadline before nobody waits for it any more."""
 
@@ -44,6 +47,7 @@ class Lookups:
         self._workers = ThreadPoolExecutor(WORKERS, "list")
         self._flights: dict[str, asyncio.Task[Listing]] = {}
         self._remembered: dict[str, tuple[float, Listing]] = {}
+        self._ahead = timedelta()
         self._lists_everything = False
         self._first: asyncio.Task[Listing] | None = None
 
@@ -120,6 +124,10 @@ class Lookups:
     def _learn(self, listing: Listing, question: str, fingerprint: str, request_id: str) -> None:
         for reason, count in listing.left_out.items():
             log.get_logger().warning("entry.left_out", reason=reason, count=count, request_id=request_id)
+        if abs(listing.ahead - self._ahead) >= WORTH_TELLING:
+            self._ahead = listing.ahead
+            seconds = round(listing.ahead.total_seconds())
+            log.get_logger().warning("clocks.differ", ahead_of_identity_service=seconds, request_id=request_id)
         if question != EVERYTHING and any(other != fingerprint for other in listing.entries):
             # A server that ignores ?fingerprint=: one answer serves everybody.
             self._lists_everything, question = True, EVERYTHING

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import sshaft
 from sshaft import config, log, messages
+from sshaft.clocks import ClockWatch
 from sshaft.errors import ConfigurationError, SshaftError
 from sshaft.identity_client import IdentityClient
 from sshaft_agent import sockets
@@ -191,7 +192,10 @@ class Server:
         notify("READY=1")
 
     async def _purge(self) -> None:
+        watch = ClockWatch()
         while True:
             await asyncio.sleep(PURGE_SECONDS)
+            if seconds := watch.jumped():
+                log.get_logger().error("clock.jumped", seconds=round(seconds))
             self.factor.tickets.purge(time.monotonic())
             self.factor.enrolment.tickets.purge(time.monotonic())

@@ -7,9 +7,9 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ class Identity:
     place: Place
     port: int
     ssh_port: int
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """More of it, for the service itself; the same in the other parts."""
 
     def __post_init__(self) -> None:
         self._token_until = 0.0
@@ -39,7 +41,7 @@ class Identity:
 
     def start(self) -> "subprocess.Popen[bytes]":
         command = self.place.sshaft("identity", "--directory", self.directory, "serve")
-        process = self.place.start("identity", command, account=IDENTITY)
+        process = self.place.start("identity", command, account=IDENTITY, more=self.environment)
         wait_for(lambda: connects(self.port), process, lambda: self.place.log("identity"), "the identity service")
         return process
 
@@ -78,8 +80,11 @@ class Identity:
         """A challenge opened over the API, as a web login would: `id`, `code`, `ssh_command`, `page_url` and more."""
         return self._api("POST", "", json=more if user is None else {"user": user, **more})
 
-    def challenge(self, challenge: str) -> dict[str, Any]:
-        return self._api("GET", f"/{challenge}")
+    def challenge(self, challenge: str, wait: int = 0) -> dict[str, Any]:
+        return self._api("GET", f"/{challenge}", params={"wait": wait})
+
+    def consume(self, challenge: str) -> dict[str, Any]:
+        return self._api("POST", f"/{challenge}/consume")
 
     def verify(self, challenge: str, code: str) -> dict[str, Any]:
         return self._api("POST", f"/{challenge}/verify", json={"code": code})
@@ -88,6 +93,16 @@ class Identity:
         return self._api("POST", f"/{challenge}/cancel")
 
     def _api(self, method: str, path: str, **request: Any) -> dict[str, Any]:
+        """With a new access token where the one before is refused, as every client should."""
+        answer = self._asked(method, path, **request)
+        if answer.status_code == requests.codes.unauthorized:
+            self._token_until = 0.0
+            answer = self._asked(method, path, **request)
+        answer.raise_for_status()
+        body: dict[str, Any] = answer.json()
+        return body
+
+    def _asked(self, method: str, path: str, **request: Any) -> requests.Response:
         if time.monotonic() > self._token_until:
             if not self._client:
                 self._client = json.loads(self.run("client", "add", "web", "--scope", "challenges", "--json"))
@@ -98,10 +113,7 @@ class Identity:
             self._session.trust_env = False
             self._session.headers["Authorization"] = f"Bearer {answer['access_token']}"
             self._token_until = time.monotonic() + float(answer["expires_in"]) - 30
-        answer = self._session.request(method, f"{self.url}/api/v1/challenges{path}", timeout=40, **request)
-        answer.raise_for_status()
-        body: dict[str, Any] = answer.json()
-        return body
+        return self._session.request(method, f"{self.url}/api/v1/challenges{path}", timeout=40, **request)
 
 
 @dataclass
@@ -111,6 +123,7 @@ class Agent:
     place: Place
     config: Path
     name: str = "agent"
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.runtime = self.place.folder(f"run-{self.name}", AGENT)
@@ -119,7 +132,9 @@ class Agent:
     def start(self) -> "subprocess.Popen[bytes]":
         own = ("--config", self.config, "--runtime-directory", self.runtime)
         users = ("--keys-user", KEYS, "--login-user", LOGIN)
-        process = self.place.start(self.name, self.place.sshaft("agent", *own, *users), account=AGENT)
+        process = self.place.start(
+            self.name, self.place.sshaft("agent", *own, *users), account=AGENT, more=self.environment
+        )
         wait_for(
             lambda: _answers(self.runtime / "status.sock"), process, lambda: self.place.log(self.name), "the agent"
         )
@@ -142,12 +157,13 @@ class Sshd:
     runtime: Path
     port: int
     changes: dict[str, str] | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         path = self.place.directory / f"sshd_config.{self.port}"
         path.write_text(sshd_config(self.place, self.runtime, self.port, self.changes))
         self.name = f"sshd.{self.port}"
-        self.process = self.place.start(self.name, [SSHD, "-D", "-e", "-f", path])
+        self.process = self.place.start(self.name, [SSHD, "-D", "-e", "-f", path], more=self.environment)
         wait_for(lambda: connects(self.port), self.process, self.log, "sshd")
         host_key = (self.place.directory / "ssh_host_ed25519_key.pub").read_text().split()[:2]
         self.known_hosts = self.place.directory / "known_hosts"

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -150,8 +150,14 @@ class Place:
         path.chmod(mode)
         return path
 
-    def popen(self, command: Sequence[str | Path], *, account: str | None, **files: Any) -> "subprocess.Popen[bytes]":
-        """A process of `account` (where accounts are separate), in a session of its own, that sees our accounts."""
+    def popen(
+        self, command: Sequence[str | Path], *, account: str | None, more: Mapping[str, str] | None = None, **files: Any
+    ) -> "subprocess.Popen[bytes]":
+        """A process of `account` (where accounts are separate), in a session of its own, that sees our accounts. `more`
+        is further environment; a library to preload is loaded beside ours.
+        """
+        own, more = self.environment(), more or {}
+        preloaded = " ".join(each["LD_PRELOAD"] for each in (own, more) if "LD_PRELOAD" in each)
         user: dict[str, Any] = {}
         if account is not None and self.accounts.separate:
             uid = self.accounts.uids[account]
@@ -159,7 +165,7 @@ class Place:
             user = {"user": uid, "group": uid, "extra_groups": others}
         return subprocess.Popen(
             [str(word) for word in command],
-            env={**self.environment(), "HOME": str(self.empty_home)},
+            env={**own, "HOME": str(self.empty_home), **more, "LD_PRELOAD": preloaded},
             cwd="/",
             start_new_session=True,
             **files,
@@ -167,11 +173,16 @@ class Place:
         )
 
     def start(
-        self, name: str, command: Sequence[str | Path], *, account: str | None = None
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        *,
+        account: str | None = None,
+        more: Mapping[str, str] | None = None,
     ) -> "subprocess.Popen[bytes]":
-        """Start a process that runs until it is stopped; its output goes to `NAME.log`."""
+        """Start a process that runs until it is stopped; its output goes to `NAME.log`. `more`: further environment."""
         with self.log_path(name).open("ab") as log:
-            process = self.popen(command, account=account, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            process = self.popen(command, account=account, more=more, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self._processes.append(process)
         return process
 

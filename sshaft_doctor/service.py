@@ -3,8 +3,8 @@
 import secrets
 import time
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
+from sshaft.clocks import ahead_of
 from sshaft.config import Config
 from sshaft.deadline import Deadline
 from sshaft.errors import ConfigurationError, SshaftError
@@ -15,7 +15,7 @@ from sshaft_doctor.findings import Finding, error, ok, warning
 
 SECONDS = 10.0
 CLOCK_NOTICED, CLOCK_WRONG = 5.0, 30.0
-"""Seconds. Key lines end with their challenge (expiry-time), by this host's clock."""
+"""Seconds. The agent makes up for what `Date` tells it; logs that do not fit together and certificates are left."""
 
 
 def examine(config: Config, where: str) -> list[Finding]:
@@ -79,15 +79,10 @@ def _authorized(config: Config, where: str) -> list[Finding]:
 
 def clock(date: str | None, now: datetime, where: str) -> list[Finding]:
     """The clock of this host against the service's Date header (RFC 9110 section 6.6.1)."""
-    try:
-        theirs = parsedate_to_datetime(date or "")
-        off = (now - (theirs if theirs.tzinfo else theirs.replace(tzinfo=UTC))).total_seconds()
-    except (ValueError, TypeError):
-        return []  # a Date is not required, and one that can't be read says nothing
+    ahead = ahead_of(date, now)
+    off = 0.0 if ahead is None else ahead.total_seconds()  # a Date is not required
     if abs(off) <= CLOCK_NOTICED:
         return []
     what = f"this host's clock is {abs(off):.0f} s {'ahead of' if off > 0 else 'behind'} the identity service's"
     how = error if abs(off) > CLOCK_WRONG else warning
-    return [
-        how("service.clock", f"{what}: challenges end at the wrong time", where, "timedatectl set-ntp true, on both")
-    ]
+    return [how("service.clock", f"{what}: certificates and logs go by it", where, "timedatectl set-ntp true, on both")]

@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
+from sshaft_identity.clock_back import latest_begin
+
 MAX_TRIES = 5
 SHORTEST = timedelta(seconds=30)
 LONGEST = timedelta(minutes=10)  # NIST SP 800-63B-4 §3.1.3
@@ -67,11 +69,14 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What is being approved, in the words of the party that started the login: foreign text."""
+    """What is being approved, in the words of the party that started the login: foreign text. `return_url`, checked, is
+    where the page leads back to.
+    """
 
     app: str | None = None
     ip: str | None = None
     user_agent: str | None = None
+    return_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +122,7 @@ class Challenge:
 
     def state_at(self, now: datetime) -> State:
         """The state, where nobody had to write `expired` down for it to be so."""
-        if self.state is State.PENDING and now >= self.expires_at:
+        if self.state is State.PENDING and is_over(self.created_at, self.expires_at, now):
             return State.EXPIRED
         return self.state
 
@@ -133,6 +138,11 @@ class Challenge:
     @property
     def acr(self) -> str | None:
         return None if self.approval is None else acr(self.binding, verified=self.approval.verified)
+
+
+def is_over(created_at: datetime, expires_at: datetime, now: datetime) -> bool:
+    """Whether a challenge that was open from then to then has had its time, also where the clock was put back since."""
+    return now >= expires_at or created_at > latest_begin(now)
 
 
 def may_become(state: State, wanted: State) -> bool:

@@ -19,6 +19,7 @@ from sshaft_identity.live import reader
 from sshaft_identity.problem import ProblemError, problem
 from sshaft_identity.refusal import refused
 from sshaft_identity.results import result_of
+from sshaft_identity.return_urls import ReturnUrl, allows
 from sshaft_identity.settings import Settings
 
 Seconds = Annotated[
@@ -40,6 +41,7 @@ class OpenRequest(Message):
     app: Line | None = None
     context: ContextMessage | None = None
     expires_in: Seconds | None = None
+    return_url: ReturnUrl | None = None
 
 
 class VerifyRequest(Message):
@@ -55,12 +57,16 @@ def open_challenge(call: Call) -> Response:
     if wanted.user is None and (wanted.binding is not Binding.CODE_IN or wanted.verify_required):
         detail = "without user the binding is code_in, and nothing is known of the key beforehand"
         raise ProblemError("binding_not_allowed", detail=detail)
+    if wanted.return_url is not None and not allows(client.return_urls, wanted.return_url):
+        raise ProblemError(
+            "return_url_not_allowed", detail="it is below no address that this client is registered with"
+        )
     asked = wanted.context or ContextMessage()
     wish = Wish(
         user=wanted.user,
         lifetime=timedelta(seconds=wanted.expires_in or state.settings.lifetime),
         client=client.client_id,
-        context=Context(wanted.app, asked.ip, asked.user_agent),
+        context=Context(wanted.app, asked.ip, asked.user_agent, wanted.return_url),
         binding=wanted.binding,
         verify_required=wanted.verify_required,
     )

@@ -4,17 +4,32 @@ Statements stand at the top of modules with `bindparam`s in them: SQLAlchemy tak
 database takes to answer it.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Update, bindparam, exists, select, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Row,
+    Select,
+    Update,
+    bindparam,
+    exists,
+    literal,
+    select,
+    type_coerce,
+    update,
+)
 
 from sshaft_identity.challenge import Approval, Binding, Challenge, Context, State
-from sshaft_identity.tables import challenges
+from sshaft_identity.clock_back import AHEAD
+from sshaft_identity.tables import UtcTime, challenges
 
 is_pending = challenges.c.state == State.PENDING
-is_running = is_pending & (challenges.c.expires_at > bindparam("now"))
-"""Pending, and its time not over `now`."""
+_ahead = literal(AHEAD // timedelta(microseconds=1), BigInteger)
+_has_begun = type_coerce(challenges.c.created_at, BigInteger) - _ahead <= bindparam("now", type_=UtcTime)
+is_running = is_pending & (challenges.c.expires_at > bindparam("now")) & _has_begun
+"""Pending, and its time not over `now`, see `challenge.is_over`."""
 waits_for_anybody = exists().where(is_running, challenges.c.code_index.is_not(None))
 """Whether some challenge that names nobody waits for its code."""
 
@@ -50,6 +65,7 @@ def columns(challenge: Challenge) -> dict[str, Any]:
         "app": challenge.context.app,
         "ip": challenge.context.ip,
         "user_agent": challenge.context.user_agent,
+        "return_url": challenge.context.return_url,
         "created_at": challenge.created_at,
         "expires_at": challenge.expires_at,
         "verified": False,
@@ -66,7 +82,7 @@ def challenge_of(row: Row[Any]) -> Challenge:
         client=row.client_id,
         binding=Binding(row.binding),
         verify_required=row.verify_required,
-        context=Context(row.app, row.ip, row.user_agent),
+        context=Context(row.app, row.ip, row.user_agent, row.return_url),
         created_at=row.created_at,
         expires_at=row.expires_at,
         state=State(row.state),

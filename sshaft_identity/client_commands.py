@@ -15,6 +15,7 @@ from sshaft_identity.clients import Scope
 from sshaft_identity.command_line import echo_json, opened
 from sshaft_identity.errors import EnrolmentError
 from sshaft_identity.moments import Duration
+from sshaft_identity.return_urls import checked_prefix
 from sshaft_identity.settings import Settings
 
 
@@ -39,6 +40,14 @@ def client() -> None:
     is_flag=True,
     help="Let it open challenges with binding none: any SSH login of the user passes them, also one meant for another.",
 )
+@click.option(
+    "--return-url",
+    "return_urls",
+    multiple=True,
+    metavar="PREFIX",
+    callback=lambda _context, _option, urls: _prefixes(urls),
+    help="Let its challenges lead people back to addresses at or below PREFIX. May be given several times.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print client_id and client_secret as JSON.")
 @click.option(
     "--config-json",
@@ -53,6 +62,7 @@ def add_client(
     /,
     name: str,
     scopes: tuple[str, ...],
+    return_urls: tuple[str, ...],
     config_json: Path | None,
     login_path: str,
     **flags: bool,
@@ -62,7 +72,8 @@ def add_client(
         raise EnrolmentError(f"{config_json} exists: --force overwrites it")
     with opened(directory) as (store, settings):
         wanted = [Scope(scope) for scope in scopes]
-        secret = store.clients.add(name, wanted, utc_now(), allows_unbound=flags["allow_unbound"])
+        unbound = flags["allow_unbound"]
+        secret = store.clients.add(name, wanted, utc_now(), allows_unbound=unbound, return_urls=return_urls)
         if config_json is not None:
             try:
                 write_private(config_json, sshd_side_config(settings, name, secret, scopes, login_path))
@@ -80,6 +91,15 @@ def add_client(
     elif config_json is None:
         click.echo(f"client_id      {name}\nclient_secret  {secret}")
         click.echo("The secret is not shown again.", err=True)
+
+
+def _prefixes(urls: tuple[str, ...]) -> tuple[str, ...]:
+    for url in urls:
+        try:
+            checked_prefix(url)
+        except ValueError as error:
+            raise click.BadParameter(f"{url} {error}") from None
+    return urls
 
 
 def sshd_side_config(

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
 from sshaft_identity.audit import record
+from sshaft_identity.clock_back import latest_begin
 from sshaft_identity.codes import digest
 from sshaft_identity.database import Database
 from sshaft_identity.errors import EnrolmentError
@@ -21,7 +22,7 @@ TOKEN_LIFETIME = timedelta(seconds=300)
 CLIENT_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _NOBODY = digest("nobody")
 _OF_TOKEN = (
-    select(access_tokens, clients.c.allows_unbound)
+    select(access_tokens, clients.c.allows_unbound, clients.c.return_urls)
     .join(clients, clients.c.client_id == access_tokens.c.client_id)
     .where(access_tokens.c.token_hash == bindparam("token"))
 )
@@ -40,13 +41,23 @@ class Client:
     scopes: frozenset[str]
     allows_unbound: bool = False
     """Whether it may open challenges that nothing ties to the SSH login (binding `none`)."""
+    return_urls: tuple[str, ...] = ()
+    """Below which addresses its challenges may lead back to (`return_urls`)."""
 
 
 class Clients:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, client_id: str, scopes: Collection[Scope], now: datetime, *, allows_unbound: bool = False) -> str:
+    def add(
+        self,
+        client_id: str,
+        scopes: Collection[Scope],
+        now: datetime,
+        *,
+        allows_unbound: bool = False,
+        return_urls: Collection[str] = (),
+    ) -> str:
         """Register a client; the secret that comes back is known to nobody else and to us no longer."""
         if not re.fullmatch(CLIENT_PATTERN, client_id):
             raise EnrolmentError("a client's name is 1 to 64 of A-Z a-z 0-9 . _ - and starts with a letter or digit")
@@ -55,6 +66,7 @@ class Clients:
             "client_id": client_id,
             "secret_hash": digest(secret),
             "scope": " ".join(sorted(set(scopes))),
+            "return_urls": " ".join(return_urls),
         }
         with self._database.write(alone="clients") as connection:
             if _is_registered(connection, client_id):
@@ -132,7 +144,7 @@ class Clients:
         """Whom the token was given to, with the scopes it was given for. One look-up by hash, whatever the token."""
         with self._database.read() as connection:
             row = connection.execute(_OF_TOKEN, {"token": digest(token)}).one_or_none()
-        if row is None or row.expires_at <= now:
+        if row is None or row.expires_at <= now or row.expires_at - TOKEN_LIFETIME > latest_begin(now):
             return None
         return _client(row)
 
@@ -147,7 +159,7 @@ class Clients:
 
 
 def _client(row: Row[Any]) -> Client:
-    return Client(row.client_id, frozenset(row.scope.split()), row.allows_unbound)
+    return Client(row.client_id, frozenset(row.scope.split()), row.allows_unbound, tuple(row.return_urls.split()))
 
 
 def _is_registered(connection: Connection, client_id: str) -> bool:

@@ -1,6 +1,5 @@
 """Enrolment over the API: invite a person and follow what becomes of it; sshd's side brings a key and a code."""
 
-import math
 from collections.abc import Awaitable
 from datetime import timedelta
 from typing import Annotated, Any
@@ -19,6 +18,7 @@ from sshaft_identity.errors import EnrolmentError
 from sshaft_identity.incoming import Call, Code, Fingerprint, Line, Message, UserName, wait_of, whole
 from sshaft_identity.invitations import LONGEST, SHORTEST, Invitation, Invited, Outcome, Presentation, State, Verdict
 from sshaft_identity.problem import ProblemError, problem
+from sshaft_identity.refusal import too_many
 from sshaft_identity.settings import Settings
 
 Seconds = Annotated[
@@ -141,8 +141,7 @@ def _answer(outcome: Outcome, state: AppState) -> Response:
         case Outcome(Verdict.REFUSED, refusal=reason):
             return problem("key_refused", reason=reason)
         case Outcome(Verdict.TOO_MANY, retry_at=retry_at) if retry_at is not None:
-            seconds = max(1, math.ceil((retry_at - state.clock()).total_seconds()))
-            return problem("too_many_attempts", headers={"Retry-After": str(seconds)})
+            return too_many(retry_at, state.clock())
         case Outcome(verdict):
             return problem(verdict)
 

@@ -25,10 +25,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, case, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, delete, func, insert, not_, select, update
 
 from sshaft.public_key import PublicKey
 from sshaft_identity import audit, limits
+from sshaft_identity.clock_back import latest_begin
 from sshaft_identity.codes import ANONYMOUS_DIGITS, Codes, digest, new_page_token
 from sshaft_identity.database import Database
 from sshaft_identity.errors import EnrolmentError
@@ -83,8 +84,8 @@ class Invitation:
     client_ip: str | None = None
 
     def state_at(self, now: datetime) -> State:
-        over = self.state in (State.OPEN, State.PRESENTED) and self.expires_at <= now
-        return State.EXPIRED if over else self.state
+        over = self.expires_at <= now or self.created_at > latest_begin(now)
+        return State.EXPIRED if over and self.state in (State.OPEN, State.PRESENTED) else self.state
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +172,7 @@ class Invitations:
 
     def open_until(self, now: datetime, fingerprint: str) -> datetime | None:
         """The end of the last open enrolment, if any is open and nobody has the key: an expired one may be renewed."""
-        latest = select(func.max(enrolments.c.expires_at)).where(
-            enrolments.c.state == State.OPEN, enrolments.c.expires_at > now
-        )
+        latest = select(func.max(enrolments.c.expires_at)).where(enrolments.c.state == State.OPEN, _is_in_time(now))
         with self._database.read() as connection:
             ends: datetime | None = connection.scalar(latest)
             owned = select(ssh_keys.c.user_name).where(ssh_keys.c.fingerprint == fingerprint, is_usable)
@@ -190,15 +189,13 @@ class Invitations:
     def present(self, code: str, what: Presentation, now: datetime, policy: KeyPolicy) -> Outcome:
         """A key with a code, over ssh. Alone: two that try at once must not both find the count below its limit."""
         with self._database.write(alone="enrolment") as connection:
-            if connection.scalar(select(enrolments.c.id).where(_is_alive, enrolments.c.expires_at > now)) is None:
+            if connection.scalar(select(enrolments.c.id).where(_is_alive, _is_in_time(now))) is None:
                 return Outcome(Verdict.NONE)
             whose = _counted(what)
             retry_at = limits.locked_until(connection, whose, self._limits, now)
             if retry_at is not None:
                 return Outcome(Verdict.TOO_MANY, retry_at=retry_at)
-            found = _one(
-                connection, _is_alive & (enrolments.c.expires_at > now) & (enrolments.c.code_index == self._index(code))
-            )
+            found = _one(connection, _is_alive, _is_in_time(now), enrolments.c.code_index == self._index(code))
             if found is None:
                 limits.count(connection, whose, now, WINDOW)
                 self._record_wrong(connection, whose, what, now)
@@ -214,8 +211,8 @@ class Invitations:
     def present_signed(self, page_token: str, what: Presentation, now: datetime, policy: KeyPolicy) -> Outcome:
         """A key with a signature over the text of this page, which is the enrolment's."""
         with self._database.write(alone="enrolment") as connection:
-            found = _one(connection, _is_alive & (enrolments.c.page_hash == digest(page_token)))
-            if found is None or found.expires_at <= now:
+            found = _one(connection, _is_alive, _is_in_time(now), enrolments.c.page_hash == digest(page_token))
+            if found is None:
                 return Outcome(Verdict.NONE)
             return _present(connection, found, what, now, policy)
 
@@ -228,7 +225,7 @@ class Invitations:
             found = _one(connection, *mine)
             if found is None or found.key is None or not lock_user(connection, found.user):
                 return Outcome(Verdict.NONE)
-            presented = enrolments.c.state == State.PRESENTED, enrolments.c.expires_at > now
+            presented = enrolments.c.state == State.PRESENTED, _is_in_time(now)
             confirmed = update(enrolments).where(*mine, *presented).values(state=State.CONFIRMED)
             if connection.execute(confirmed).rowcount != 1:
                 return Outcome(Verdict.NONE, found)
@@ -263,6 +260,10 @@ class Invitations:
 _is_alive = enrolments.c.state.in_([State.OPEN, State.PRESENTED])
 
 
+def _is_in_time(now: datetime) -> ColumnElement[bool]:
+    return and_(enrolments.c.expires_at > now, enrolments.c.created_at <= latest_begin(now))
+
+
 def _present(
     connection: Connection, found: Invitation, what: Presentation, now: datetime, policy: KeyPolicy
 ) -> Outcome:
@@ -281,7 +282,7 @@ def _present(
         _record(connection, "enrolment.refused", found, what, now, reason=refusal)
         return Outcome(_verdict(refusal), found, refusal)
     values = {"fingerprint": what.key.fingerprint, "type": what.key.type, "blob": what.key.blob}
-    presented = update(enrolments).where(*mine, enrolments.c.expires_at > now)
+    presented = update(enrolments).where(*mine, _is_in_time(now))
     result = connection.execute(
         presented.values(
             state=State.PRESENTED,
@@ -345,7 +346,7 @@ def _cancel(connection: Connection, user: str, now: datetime, reason: str | None
 
 def _sweep(connection: Connection, now: datetime) -> None:
     """Write down what time has decided, and forget what nobody asks after any more."""
-    over = update(enrolments).where(_is_alive, enrolments.c.expires_at <= now)
+    over = update(enrolments).where(_is_alive, not_(_is_in_time(now)))
     connection.execute(over.values(state=State.EXPIRED))
     connection.execute(delete(enrolments).where(enrolments.c.created_at <= now - KEPT))
 

@@ -179,7 +179,7 @@ OPERATIONS = (
         status=201,
         scope=Scope.CHALLENGES,
         body=OpenRequest,
-        problems=("invalid_request", "binding_not_allowed"),
+        problems=("invalid_request", "binding_not_allowed", "return_url_not_allowed"),
         headers={"Location": "The challenge's address."},
     ),
     Operation(

@@ -229,7 +229,7 @@ class RelyingParty:
     def _known(self, deadline: Deadline) -> Metadata:
         with self._lock:
             now = self._clock()
-            if self._metadata is None or now >= self._metadata[0] + METADATA_KEPT:
+            if self._metadata is None or abs(now - self._metadata[0]) >= METADATA_KEPT:
                 url = self.provider.issuer.rstrip("/") + "/.well-known/openid-configuration"
                 metadata = _read(Metadata, self._http.send("GET", url, deadline), "the provider's metadata")
                 if metadata.issuer != self.provider.issuer:  # Discovery §4.3
@@ -241,7 +241,7 @@ class RelyingParty:
         """Asked for at most every `KEYS_ASKED_EVERY`: a stranger's tokens must not make us a flood for the provider."""
         with self._lock:
             now = self._clock()
-            age = METADATA_KEPT if self._keys is None else now - self._keys[0]
+            age = METADATA_KEPT if self._keys is None else abs(now - self._keys[0])  # the clock may be put back
             if age >= METADATA_KEPT or (anew and age >= KEYS_ASKED_EVERY):
                 self._keys = now, _keys(_object(self._http.send("GET", metadata.jwks_uri, deadline), "the JWKS"))
             assert self._keys is not None  # noqa: S101 - just read

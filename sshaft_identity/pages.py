@@ -31,6 +31,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "unknown": ("No such login", "This address belongs to no login, or to one that was long ago."),
 }
 """What the page says in each of its states: a heading and a sentence. The page's script has them from here too."""
+RETURN = {state: "Continue" if state == State.ACCEPTED else "Try again" for state in TEXTS if state != State.PENDING}
+"""What leads back to where the login began, where its client has said where that is."""
 
 TYPE_BACK = "Run this command in a terminal, with a key that you have registered, and type the code that it prints."
 REFRESH_SECONDS = 2
@@ -116,6 +118,8 @@ async def challenge_page(
         title=title,
         sentence=TYPE_BACK if types_back and page_state == State.PENDING else sentence,
         texts=TEXTS,
+        return_url=context.return_url,
+        return_words=RETURN,
         app=context.app,
         user=challenge.user,
         address=context.ip,

@@ -16,6 +16,7 @@ _PROBLEMS: dict[str, tuple[int, str]] = {
     "address_mismatch": (403, "Browser and ssh come from different addresses"),
     "verification_required": (403, "This login needs a security key that asks for its PIN or a finger"),
     "binding_not_allowed": (403, "This binding is not allowed here"),
+    "return_url_not_allowed": (403, "This client may not lead people there"),
     "insufficient_scope": (403, "The access token is not for this"),
     "key_refused": (403, "This key may not be registered"),
     "no_enrolment": (404, "No invitation is open"),

@@ -12,12 +12,15 @@ from sqlalchemy import ColumnElement, Connection, Table, delete, select, tuple_,
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
+from sshaft.clocks import ClockWatch
 from sshaft.log import get_logger
 from sshaft_identity import audit
 from sshaft_identity.challenge import State
 from sshaft_identity.challenge_rows import changed, is_pending
 from sshaft_identity.challenges import KEPT
+from sshaft_identity.clock_back import AHEAD, latest_begin
 from sshaft_identity.database import Database, reason
+from sshaft_identity.limits import WINDOW
 from sshaft_identity.tables import access_tokens, challenges, enrolments, failures, sessions
 
 EVERY_SECONDS = 60
@@ -46,24 +49,37 @@ def _expire(connection: Connection, _table: Table, those: ColumnElement[bool], n
     return len(done)
 
 
+def _shorten(connection: Connection, table: Table, those: ColumnElement[bool], now: datetime) -> int:
+    """Counted by a clock that was ahead: nobody is locked out for longer than one window."""
+    return connection.execute(update(table).where(those).values(ends_at=now + WINDOW)).rowcount
+
+
+def _have_had_their_time(now: datetime) -> ColumnElement[bool]:
+    return is_pending & ((challenges.c.expires_at <= now) | (challenges.c.created_at > latest_begin(now)))
+
+
 RULES = (
-    Rule("challenges_expired", challenges, lambda now: is_pending & (challenges.c.expires_at <= now), _expire),
+    Rule("challenges_expired", challenges, _have_had_their_time, _expire),
     Rule("challenges_forgotten", challenges, lambda now: challenges.c.created_at <= now - KEPT, _forget),
     Rule("access_tokens_forgotten", access_tokens, lambda now: access_tokens.c.expires_at <= now, _forget),
     Rule("enrolments_forgotten", enrolments, lambda now: enrolments.c.expires_at <= now - KEPT, _forget),
     Rule("sessions_forgotten", sessions, lambda now: sessions.c.expires_at <= now, _forget),
     Rule("failures_forgotten", failures, lambda now: failures.c.ends_at <= now, _forget),
+    Rule("failures_shortened", failures, lambda now: failures.c.ends_at > now + WINDOW + AHEAD, _shorten),
 )
 
 
-async def every_minute(database: Database, clock: Callable[[], datetime]) -> None:
-    """Until cancelled. A purge that fails is tried again with the next."""
+async def every_minute(database: Database, clock: Callable[[], datetime], every: float = EVERY_SECONDS) -> None:
+    """Until cancelled. A purge that fails is tried again with the next. A clock that was set is told of."""
+    watch = ClockWatch(lambda: clock().timestamp())
     while True:
+        if seconds := watch.jumped():
+            get_logger().error("clock.jumped", seconds=round(seconds))
         try:
             await _purge(database, clock())
         except SQLAlchemyError as error:
             get_logger().warning("purge.failed", reason=reason(error))
-        await asyncio.sleep(EVERY_SECONDS)
+        await asyncio.sleep(every)
 
 
 async def _purge(database: Database, now: datetime) -> None:

@@ -17,12 +17,17 @@ def refused(answer: Answer, now: datetime) -> Response:
         case Verdict.INVALID_CODE if answer.attempts_left is not None:
             return problem("invalid_code", attempts_left=answer.attempts_left)
         case Verdict.TOO_MANY_ATTEMPTS if answer.retry_at is not None:
-            seconds = math.ceil((answer.retry_at - now).total_seconds())
-            return problem("too_many_attempts", headers={"Retry-After": str(seconds)}, retry_after=seconds)
+            return too_many(answer.retry_at, now)
         case Verdict.CONFIRM_REQUIRED:
             return problem(answer.verdict, context=context_of(answer.challenges[0]))
         case verdict:
             return problem(verdict)
+
+
+def too_many(retry_at: datetime, now: datetime) -> Response:
+    """Wrong too often, and when the next try may be."""
+    seconds = max(1, math.ceil((retry_at - now).total_seconds()))
+    return problem("too_many_attempts", headers={"Retry-After": str(seconds)}, retry_after=seconds)
 
 
 def context_of(challenge: Challenge) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from sqlalchemy import delete, insert, select, update
 
 from sshaft_identity import audit
 from sshaft_identity.audit import Fact
+from sshaft_identity.clock_back import latest_begin
 from sshaft_identity.codes import digest
 from sshaft_identity.database import Database
 from sshaft_identity.tables import sessions, users
@@ -59,7 +60,7 @@ class Session:
 class Sessions:
     def __init__(self, database: Database, times: SessionTimes) -> None:
         self._database = database
-        self._times = times
+        self._idle, self._longest = timedelta(seconds=times.idle), timedelta(seconds=times.longest)
 
     def start(
         self, user: str, method: Method, now: datetime, *, authenticated_at: datetime, **facts: Fact
@@ -90,6 +91,9 @@ class Sessions:
             row = connection.execute(query).one_or_none()
         if row is None or row.expires_at <= now:
             return None
+        # begun or used "later" than now: the clock was put back
+        if max(row.authenticated_at, row.expires_at - self._idle) > latest_begin(now):
+            return None
         end = self._end(row.authenticated_at, now)
         if end - row.expires_at > _WORTH_WRITING:
             with self._database.write() as connection:
@@ -111,5 +115,4 @@ class Sessions:
         return count
 
     def _end(self, authenticated_at: datetime, now: datetime) -> datetime:
-        idle, longest = timedelta(seconds=self._times.idle), timedelta(seconds=self._times.longest)
-        return min(now + idle, authenticated_at + longest)
+        return min(now + self._idle, authenticated_at + self._longest)

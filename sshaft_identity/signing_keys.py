@@ -156,8 +156,12 @@ class SigningKeys:
 
 
 def signing(keys: Sequence[SigningKey], now: datetime) -> SigningKey | None:
-    """Which of the published keys signs now: of those that may, one without an end first, then the newest."""
-    may = [key for key in keys if key.signs_from <= now]
+    """Which of the published keys signs now: of those that may, one without an end first, then the newest.
+
+    The first of all may from the beginning, also where the clock was put back behind it.
+    """
+    first = min((key.signs_from for key in keys), default=now)
+    may = [key for key in keys if key.signs_from <= max(first, now)]
     return max(may, key=lambda key: (key.retires_at is None, key.signs_from, key.created_at), default=None)
 
 

@@ -76,6 +76,7 @@ clients = Table(
     Column("previous_secret_hash", String(64)),  # good until then: a rotation must not stop the agents
     Column("previous_secret_until", UtcTime),
     Column("allows_unbound", Boolean, nullable=False, default=False),  # may open challenges with binding `none`
+    Column("return_urls", Text, nullable=False, default=""),  # where its challenges may lead back to, parted by blanks
     Column("scope", Text, nullable=False),  # RFC 6749 §3.3: parted by blanks
     Column("created_at", UtcTime, nullable=False),
 )
@@ -107,6 +108,7 @@ challenges = Table(
     Column("app", Text),
     Column("ip", Text),
     Column("user_agent", Text),
+    Column("return_url", Text),
     Column("created_at", UtcTime, nullable=False, index=True),
     Column("expires_at", UtcTime, nullable=False),
     Column("shown_at", UtcTime),  # when its page was first looked at

@@ -22,7 +22,7 @@ class Throttle:
         """Whether one more may begin, and counts it."""
         subject = _subject(address)
         began, count = self._counts.pop(subject, (now, 0))
-        if now >= began + WINDOW:
+        if not began <= now < began + WINDOW:  # over, or the clock was put back
             began, count = now, 0
         self._counts[subject] = began, count + 1
         if len(self._counts) > REMEMBERED:

@@ -1,22 +1,24 @@
 """What tests of all kinds share: hypothesis without its stopwatch, a fake identity service and the launchers."""
 
+import io
 import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from fakes.identity_server import IdentityServer
 from fakes.postgresql import TEMPLATE, PostgreSQL, programs, running
 from hypothesis import HealthCheck, settings
 
-from sshaft import commands
+from sshaft import commands, log
 from sshaft_identity.database import Database
 
 HERE = Path(__file__).parent
 
-# Two cores and other people's work on them: how long an example takes says nothing. The examples are the same each time,
-# so that a change fails by what it changes; SSHAFT_EXAMPLES=random looks for others.
+# Two cores and other people's work on them: how long an example takes says nothing. The examples are the same each
+# time, so that a change fails by what it changes; SSHAFT_EXAMPLES=random looks for others.
 settings.register_profile(
     "sshaft",
     deadline=None,
@@ -41,6 +43,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("root") and os.geteuid() != 0:
         pytest.skip("needs root: ./dev test runs it by sudo")
+
+
+@pytest.fixture
+def events() -> Iterator[io.StringIO]:
+    """What is logged, as it stands in the log."""
+    stream = io.StringIO()
+    log.set_up("debug", stream)
+    yield stream
+    structlog.reset_defaults()
 
 
 @pytest.fixture

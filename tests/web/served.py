@@ -28,6 +28,13 @@ class Identity:
         opened: dict[str, str] = json.loads(self.run("challenge", "open", "alice", "--json", *options))
         return opened | {"page_url": self.url + opened["page_url"][opened["page_url"].index("/challenge/") :]}
 
+    def open_from(self, return_url: str) -> dict[str, str]:
+        """As a web login opens one that has a way back."""
+        answer = self.post("/api/v1/challenges", {"app": "Webmail", "return_url": return_url})
+        assert answer.status_code == 201, answer.text
+        opened: dict[str, str] = answer.json()
+        return opened | {"page_url": self.url + opened["page_url"][opened["page_url"].index("/challenge/") :]}
+
     def accept(self, opened: dict[str, str], code: str | None = None) -> requests.Response:
         body = {"challenge": opened["id"], "code": code or opened["code"], "fingerprint": self.fingerprint}
         return self.post("/api/v1/mfa/ssh/accept", body)
@@ -43,7 +50,8 @@ class Identity:
 def serving(directory: Path, fingerprint: str) -> Iterator[Identity]:
     """A real `sshaft identity serve`, with a new client of every scope."""
     scopes = ("--scope", "mfa:list", "--scope", "mfa:accept", "--scope", "challenges")
-    secret = json.loads(command(directory, "client", "add", "test", "--json", *scopes))["client_secret"]
+    added = command(directory, "client", "add", "test", "--json", "--return-url", "http://127.0.0.1", *scopes)
+    secret = json.loads(added)["client_secret"]
     line = [sys.executable, "-m", "sshaft", "identity", "--directory", str(directory), "serve"]
     with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr

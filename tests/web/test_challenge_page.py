@@ -2,11 +2,24 @@
 
 from collections.abc import Callable
 
+import pytest
 import requests
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
-from web.looking import NO_SCRIPTS, seconds_until, title, wait_for_script
+from web.looking import (
+    NO_SCRIPTS,
+    faint_texts,
+    faults_of_structure,
+    fits,
+    nameless,
+    seconds_until,
+    set_scheme,
+    set_size,
+    small_targets,
+    title,
+    wait_for_script,
+)
 from web.served import Identity
 
 
@@ -101,3 +114,61 @@ def test_an_unknown_address_is_a_plain_page_of_its_own(identity: Identity, brows
     browser.get(f"{identity.url}/challenge/nosuchpage")
     assert title(browser) == "No such login"
     assert requests.get(f"{identity.url}/challenge/nosuchpage", timeout=5).status_code == 404
+
+
+# --- the way back
+
+
+BACK = "http://127.0.0.1/healthz?from=here"
+
+
+def way_back(browser: WebDriver) -> str:
+    """The link's word, if it is shown."""
+    return browser.find_element(By.ID, "return").text
+
+
+def test_when_it_has_passed_the_page_offers_to_continue_and_goes_nowhere_by_itself(
+    identity: Identity, browser: WebDriver
+) -> None:
+    opened = identity.open_from(BACK)
+    browser.get(opened["page_url"])
+    wait_for_script(browser)
+    assert way_back(browser) == ""
+    assert identity.accept(opened).status_code == 200
+    seconds_until(lambda: way_back(browser) == "Continue")
+    assert browser.current_url == opened["page_url"]
+    link = browser.find_element(By.CSS_SELECTOR, "#return a")
+    assert (link.get_attribute("href"), link.get_attribute("rel")) == (BACK, "noreferrer")
+    assert not browser.find_elements(By.CSS_SELECTOR, "#return a[target]")
+
+
+def test_what_was_cancelled_may_be_tried_again_where_it_began(identity: Identity, browser: WebDriver) -> None:
+    opened = identity.open_from(BACK)
+    browser.get(opened["page_url"])
+    wait_for_script(browser)
+    identity.run("challenge", "cancel", opened["id"])
+    seconds_until(lambda: way_back(browser) == "Try again")
+
+
+def test_without_javascript_there_is_a_way_back_too(identity: Identity, browse: Callable[..., WebDriver]) -> None:
+    browser = browse(preferences=NO_SCRIPTS)
+    opened = identity.open_from(BACK)
+    browser.get(opened["page_url"])
+    seconds_until(lambda: browser.find_element(By.ID, "command").text == opened["ssh_command"])
+    assert browser.find_elements(By.CSS_SELECTOR, "#return[hidden]")
+    identity.run("challenge", "cancel", opened["id"])
+    seconds_until(lambda: way_back(browser) == "Try again")
+
+
+@pytest.mark.parametrize("size", ["desktop", "phone", "narrow"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_way_back_can_be_read_and_hit(identity: Identity, used_browser: WebDriver, scheme: str, size: str) -> None:
+    set_scheme(used_browser, scheme)
+    set_size(used_browser, size)
+    opened = identity.open_from(BACK)
+    identity.run("challenge", "cancel", opened["id"])
+    used_browser.get(opened["page_url"])
+    assert way_back(used_browser) == "Try again"
+    assert fits(used_browser)
+    for faults in (faint_texts, faults_of_structure, nameless, small_targets):
+        assert faults(used_browser) == []

@@ -1,13 +1,9 @@
 """Events of the agent's parts go nowhere while they are tested in this process, and its clocks are moved by hand."""
 
 import io
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-import structlog
-
-from sshaft import log
 
 
 class Clock:
@@ -37,8 +33,5 @@ def clock() -> Clock:
 
 
 @pytest.fixture(autouse=True)
-def events() -> Iterator[io.StringIO]:
-    stream = io.StringIO()
-    log.set_up("debug", stream)
-    yield stream
-    structlog.reset_defaults()
+def _quiet(events: io.StringIO) -> None:
+    """Events go nowhere but there."""

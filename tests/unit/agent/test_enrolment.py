@@ -3,7 +3,6 @@
 import asyncio
 import io
 import json
-import re
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,52 +10,21 @@ from typing import Any
 import pytest
 from fakes import public_keys
 from fakes.identity_server import ERROR, Call, IdentityServer, Reply, reply_json
+from unit.agent.agent import ID, SOCKET, Agent, agent_of
 
 from sshaft import public_key
-from sshaft.config import Config
 from sshaft.errors import IdentityServiceError
-from sshaft.identity_client import IdentityClient
 from sshaft.randomart import randomart
 from sshaft_agent import enrolment
-from sshaft_agent.factor import Factor
 
-ID = "0123456789abcdef0123456789abcdef"
-SOCKET = "/run/sshaft/login/agent.sock"
 KEY = public_keys.ed25519("stranger")
 ALICES = public_keys.ed25519("alice")
 CONTRACT = json.loads((Path(__file__).parents[2] / "contract" / "enrol.json").read_text())
 
 
-class Agent:
-    """A Factor with the fake service behind it; questions as the two commands ask them."""
-
-    def __init__(self, server: IdentityServer, clock: Any, **more: Any) -> None:
-        self.client = IdentityClient(Config.model_validate(server.config(**more)), sleep=lambda _: None)
-        self.factor = Factor(self.client, SOCKET, clock=clock, now=clock.now)
-
-    async def line(self, public: str = KEY, **more: str) -> str:
-        key_type, encoded = public_keys.of(public)
-        question = {"type": key_type, "key": encoded, "fingerprint": public_key.parse(public).fingerprint} | more
-        return await self.factor.keys(question, ID)
-
-    async def ticket(self, public: str = KEY) -> str:
-        found = re.search(r"--ticket ([\w-]+)\"", await self.line(public))
-        assert found
-        return found[1]
-
-    async def report(self, ticket: str, kind: str = "enrol", public: str = KEY, **more: str) -> dict[str, str]:
-        key_type, encoded = public_keys.of(public)
-        question = {"ticket": ticket, "key_type": key_type, "key": encoded, "client_ip": "192.0.2.7"} | more
-        return await self.factor.report(kind, question)
-
-    def close(self) -> None:
-        self.factor.close()
-        self.client.close()
-
-
 @pytest.fixture
 def agent(identity: IdentityServer, clock: Any) -> Iterator[Agent]:
-    made = Agent(identity, clock, mfa_enrol_endpoint=f"{identity.url}/enrol")
+    made = agent_of(identity, clock, KEY, "enrol", mfa_enrol_endpoint=f"{identity.url}/enrol")
     yield made
     made.close()
 
@@ -104,7 +72,7 @@ def test_a_line_ends_with_the_last_enrolment(agent: Agent, identity: IdentitySer
 
 def test_without_an_endpoint_an_unknown_key_gets_nothing(identity: IdentityServer, clock: Any) -> None:
     identity.replies["/keys"] = reply_json([{"enrolment": "open", "expires_at": clock.later(600)}])
-    agent = Agent(identity, clock)
+    agent = agent_of(identity, clock, KEY, "enrol")
 
     async def steps() -> None:
         assert await agent.line() == ""
@@ -141,7 +109,7 @@ def test_any_other_answer_opens_nothing(agent: Agent, identity: IdentityServer, 
 @pytest.mark.usefixtures("is_open")
 def test_a_type_that_is_not_allowed_gets_nothing(identity: IdentityServer, clock: Any) -> None:
     more = {"allowed_key_types": ["ecdsa-sha2-nistp256"], "mfa_enrol_endpoint": f"{identity.url}/enrol"}
-    agent = Agent(identity, clock, **more)
+    agent = agent_of(identity, clock, KEY, "enrol", **more)
 
     async def steps() -> None:
         assert await agent.line() == ""

@@ -5,58 +5,26 @@ import io
 import json
 import re
 from collections.abc import Callable, Coroutine, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from fakes import public_keys
 from fakes.identity_server import ERROR, Call, IdentityServer, Reply, hang, reply_json
+from unit.agent.agent import ID, SOCKET, Agent, agent_of
 
 from sshaft import public_key
-from sshaft.config import Config
 from sshaft.errors import IdentityServiceError
-from sshaft.identity_client import IdentityClient
-from sshaft_agent.factor import Factor
 
-ID = "0123456789abcdef0123456789abcdef"
-SOCKET = "/run/sshaft/login/agent.sock"
 KEY = public_keys.ed25519("alice")
 OTHER_KEY = public_keys.ed25519("other")
 SK_KEY = public_keys.sk_ed25519("alice")
 
 
-class Agent:
-    """A Factor with the fake service behind it; questions as the two commands ask them."""
-
-    def __init__(self, server: IdentityServer, clock: Any, **more: Any) -> None:
-        more = {"mfa_reject_endpoint": f"{server.url}/reject"} | more
-        self.client = IdentityClient(Config.model_validate(server.config(**more)), sleep=lambda _: None)
-        self.factor = Factor(self.client, SOCKET, clock=clock, now=clock.now)
-
-    async def line(self, public: str = KEY, request_id: str = ID, **more: str) -> str:
-        key_type, encoded = public_keys.of(public)
-        fingerprint = public_key.parse(public).fingerprint
-        question = {"type": key_type, "key": encoded, "fingerprint": fingerprint} | more
-        return await self.factor.keys(question, request_id)
-
-    async def ticket(self, public: str = KEY) -> str:
-        found = re.search(r"--ticket ([\w-]+)\"", await self.line(public))
-        assert found
-        return found[1]
-
-    async def report(self, ticket: str, kind: str = "accept", public: str = KEY, **more: str) -> dict[str, str]:
-        key_type, encoded = public_keys.of(public)
-        question = {"ticket": ticket, "key_type": key_type, "key": encoded, "client_ip": "192.0.2.7"} | more
-        return await self.factor.report(kind, question)
-
-    def close(self) -> None:
-        self.factor.close()
-        self.client.close()
-
-
 @pytest.fixture
 def agent(identity: IdentityServer, clock: Any) -> Iterator[Agent]:
     identity.filters = True
-    made = Agent(identity, clock)
+    made = agent_of(identity, clock, KEY, mfa_reject_endpoint=f"{identity.url}/reject")
     yield made
     made.close()
 
@@ -116,6 +84,32 @@ def test_line_of_a_long_challenge_ends_after_two_minutes(agent: Agent, pending: 
         assert 'expiry-time="20261122120200Z"' in await agent.line()
 
     run(steps())
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+def test_line_is_by_the_hosts_clock_where_the_services_is_another(
+    identity: IdentityServer, pending: Any, clock: Any, events: io.StringIO, hours: int
+) -> None:
+    identity.filters = True
+    pending(expires_at=clock.later(90), context={"app": "Webmail", "started_at": clock.later(-40)})
+    agent = agent_of(identity, clock, KEY, ahead=timedelta(hours=hours))
+
+    async def steps() -> None:
+        ticket = await agent.ticket()
+        assert f'expiry-time="20261122{12 + hours}0130Z"' in await agent.line()
+        assert (await agent.report(ticket))["age"] == "40"
+        refused = {"status": 409, "error": "confirm_required", "context": {"started_at": clock.later(-40)}}
+        identity.replies["/accept"] = reply_json(refused, 409)
+        assert (await agent.report(ticket, code="482913"))["age"] == "40"
+        clock.move(90)
+        assert await agent.line() == ""
+
+    try:
+        run(steps())
+    finally:
+        agent.close()
+    told = [event for event in logged(events) if event["event"] == "clocks.differ"]
+    assert [event["ahead_of_identity_service"] for event in told] == [hours * 3600]
 
 
 def test_second_question_of_sshd_gets_the_same_line(agent: Agent, pending: Any, clock: Any) -> None:
@@ -467,7 +461,7 @@ def test_trouble_is_unavailable_and_told_to_the_operator(
 def test_hanging_accept_is_given_up(identity: IdentityServer, pending: Any, clock: Any) -> None:
     pending()
     identity.replies["/accept"] = hang(5)
-    agent = Agent(identity, clock, accept_seconds=0.2)
+    agent = agent_of(identity, clock, KEY, accept_seconds=0.2)
 
     async def steps() -> None:
         began = asyncio.get_running_loop().time()
@@ -650,7 +644,7 @@ def test_denial_where_the_service_takes_none_is_said_and_spends_nothing(
     identity: IdentityServer, pending: Any, clock: Any
 ) -> None:
     pending()
-    agent = Agent(identity, clock, mfa_reject_endpoint=None)
+    agent = agent_of(identity, clock, KEY)
 
     async def steps() -> None:
         ticket = await agent.ticket()

@@ -65,7 +65,7 @@ class Service:
     clock: Clock
     log: io.StringIO
     secret: str = ""
-    tokens: dict[tuple[str, str], str] = field(default_factory=dict)
+    tokens: dict[tuple[str, str], tuple[str, datetime]] = field(default_factory=dict)
     session: requests.Session = field(default_factory=requests.Session)
     app: Starlette | None = None
 
@@ -75,9 +75,9 @@ class Service:
         self.app.state.sshaft = dataclasses.replace(self.app.state.sshaft, **parts)
 
     def token(self, scope: str, client_id: str = "test") -> str:
-        """A token that is still good however far the test moves the clock."""
+        """A new token: like every other it is good for some minutes of the test's clock."""
         client = next(each for each in self.store.clients.all() if each.client_id == client_id)
-        token = self.store.clients.issue_token(client, [scope], self.clock() + timedelta(days=30))
+        token = self.store.clients.issue_token(client, [scope], self.clock())
         assert token
         return token
 
@@ -85,9 +85,11 @@ class Service:
         """The header with a token of the client, which is made if there is none of that name."""
         if client_id not in {each.client_id for each in self.store.clients.all()}:
             self.store.clients.add(client_id, [Scope.CHALLENGES], self.clock(), allows_unbound=True)
-        if (scope, client_id) not in self.tokens:
-            self.tokens[scope, client_id] = self.token(scope, client_id)
-        return {"Authorization": f"Bearer {self.tokens[scope, client_id]}"}
+        token, issued_at = self.tokens.get((scope, client_id), ("", self.clock()))
+        if not token or abs(self.clock() - issued_at) > timedelta(minutes=1):  # the test moves the clock
+            token, issued_at = self.token(scope, client_id), self.clock()
+            self.tokens[scope, client_id] = token, issued_at
+        return {"Authorization": f"Bearer {token}"}
 
     def call(self, method: str, path: str, scope: str | None = None, **more: Any) -> requests.Response:
         headers = more.pop("headers", {})

@@ -318,6 +318,15 @@ def test_a_client_that_needs_no_code_is_made_with_a_warning_only(run: Run) -> No
     assert "Warning" not in run("client", "add", "new", "--scope", "challenges").output
 
 
+def test_a_client_is_made_with_the_addresses_it_may_lead_back_to(run: Run) -> None:
+    made = run("client", "add", "web", "--scope", "challenges", "--return-url", "https://app.example.org/login")
+    assert made.exit_code == 0
+    for address in ("javascript:alert(1)", "http://app.example.org/", "https://app.example.org/?next="):
+        wrong = run("client", "add", "other", "--scope", "challenges", "--return-url", address)
+        assert (wrong.exit_code, address in wrong.output) == (2, True)
+    assert "other" not in run("client", "list").output
+
+
 def test_only_who_was_wrong_can_be_unlocked(run: Run) -> None:
     run("user", "add", "alice")
     assert "alice has no wrong codes" in refused(run("user", "unlock", "alice"))

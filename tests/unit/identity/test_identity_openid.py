@@ -146,10 +146,13 @@ def test_userinfo_is_asked_where_the_id_token_lacks_the_name(alice: Browser, pro
     assert is_signed_in(alice)
 
 
-def test_a_new_key_of_the_provider_is_found(service: Service, alice: Browser, provider: OpenIdProvider) -> None:
+@pytest.mark.parametrize("seconds", [60, -3600])
+def test_a_new_key_of_the_provider_is_found(
+    service: Service, alice: Browser, provider: OpenIdProvider, seconds: int
+) -> None:
     come_back(alice, provider)
     provider.new_key()
-    service.clock.advance(60)
+    service.clock.advance(seconds)
     come_back(alice, provider)
     assert provider.calls.count("/jwks") == 2
 

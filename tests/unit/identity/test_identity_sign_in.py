@@ -194,6 +194,13 @@ def test_one_address_may_not_begin_without_end(service: Service, browser: Browse
     assert browser.post("/sign-in/ssh").status_code == 303
 
 
+def test_a_clock_that_was_put_back_keeps_nobody_from_beginning(service: Service, browser: Browser) -> None:
+    for _ in range(MOST + 1):
+        browser.post("/sign-in/ssh")
+    service.clock.advance(-3600)
+    assert browser.post("/sign-in/ssh").status_code == 303
+
+
 @pytest.mark.parametrize(
     "headers",
     [

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +53,14 @@ def connect(identity: IdentityServer) -> Iterator[Connect]:
     """A function that makes a client of the fake identity service; waiting between tries is turned off."""
     clients = []
 
-    def make(*, sleep: Callable[[float], None] = lambda _: None, **more: Any) -> IdentityClient:
+    def make(
+        *,
+        sleep: Callable[[float], None] = lambda _: None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        **more: Any,
+    ) -> IdentityClient:
         more = {"mfa_reject_endpoint": f"{identity.url}/reject"} | more
-        clients.append(IdentityClient(Config.model_validate(identity.config(**more)), sleep=sleep))
+        clients.append(IdentityClient(Config.model_validate(identity.config(**more)), sleep=sleep, now=now))
         return clients[-1]
 
     yield make
@@ -448,3 +453,21 @@ def test_gone_service_is_told_with_its_address_and_not_with_its_question(connect
         with pytest.raises(ReachError) as error:
             users(connect(token_endpoint=f"{url}/token?key=s3cret"))
     assert str(error.value) == f"{url}/token: Connection refused"
+
+
+# --- clocks
+
+
+def test_times_of_the_list_are_told_by_this_hosts_clock(identity: IdentityServer, connect: Connect) -> None:
+    ends = datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=5)
+    identity.entries = [
+        ALICE | {"challenge": "c1", "expires_at": ends.isoformat(), "context": {"started_at": ends.isoformat()}},
+        {"enrolment": "open", "expires_at": ends.isoformat()},
+    ]
+    for ahead in (timedelta(hours=1), timedelta(hours=-1), timedelta()):
+        client = connect(now=lambda ahead=ahead: datetime.now(UTC) + ahead)
+        listing = client.list_keys(None, Deadline.after(5), REQUEST_ID)
+        (entry,) = listing.all()
+        assert entry.context
+        assert (listing.ahead, listing.enrolment_until) == (ahead, ends + ahead)
+        assert (entry.expires_at, entry.context.started_at) == (ends + ahead, ends + ahead)

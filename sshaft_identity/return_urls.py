@@ -1,0 +1,58 @@
+"""Where the challenge page may send people back to: addresses that the operator has registered for the client.
+
+A client that is not what it seems must not make our page lead people elsewhere, and no address of a page may be a
+script.
+"""
+
+import re
+from collections.abc import Collection
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field
+
+from sshaft_identity.browsers import origin_of
+
+LONGEST = 2048
+# RFC 3986 §2, and nothing else: no blanks, no control characters, no backslash, which a browser takes for a slash
+_ADDRESS = r"^https?://[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+$"
+_HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?|[0-9a-f:.]+")
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_DOTS = re.compile(r"(\.|%2e){1,2}", re.IGNORECASE)
+
+
+def checked(url: str) -> str:
+    """The address itself. Raises `ValueError`, which says what it must be."""
+    if len(url) > LONGEST or not re.fullmatch(_ADDRESS, url):
+        raise ValueError(f"must be an https address of at most {LONGEST} plain characters")
+    parts = urlsplit(url)  # raises ValueError for an odd host
+    if not _HOST.fullmatch(parts.hostname or "") or parts.port == 0:
+        raise ValueError("names no host")
+    if "@" in parts.netloc:
+        raise ValueError("must not hold a user name or a password")
+    if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
+        raise ValueError("must be https; http only to loopback")
+    if any(_DOTS.fullmatch(segment) for segment in parts.path.split("/")):
+        raise ValueError("must not go up in its path")  # a browser would: to what is not registered
+    return url
+
+
+def checked_prefix(url: str) -> str:
+    """The same for what is registered: host and the beginning of the path."""
+    if "?" in checked(url) or "#" in url:
+        raise ValueError("must end with its path")
+    return url
+
+
+ReturnUrl = Annotated[str, Field(max_length=LONGEST, pattern=_ADDRESS), AfterValidator(checked)]
+
+
+def allows(registered: Collection[str], url: str) -> bool:
+    """Whether `url` is at, or below, one of the registered addresses. Both were `checked`."""
+    return any(_is_below(prefix, url) for prefix in registered)
+
+
+def _is_below(prefix: str, url: str) -> bool:
+    """By whole path segments: `/app` covers `/app/login`, not `/apples`."""
+    path, beginning = urlsplit(url).path or "/", urlsplit(prefix).path.rstrip("/")
+    return origin_of(prefix) == origin_of(url) and (path == beginning or path.startswith(beginning + "/"))

@@ -1,0 +1,208 @@
+"""The clock is put an hour back (or was ahead before): nothing lives longer by it, nobody is locked out for long."""
+
+import asyncio
+import io
+import json
+from datetime import timedelta
+
+import pytest
+from fakes import public_keys
+from sqlalchemy import select
+from sshaft_identity.challenge_version import read_versions
+from unit.identity.running import Clock
+
+from sshaft.public_key import parse
+from sshaft_identity.attempts import Attempt
+from sshaft_identity.audit_chain import seal, verify
+from sshaft_identity.challenge import State, Verdict
+from sshaft_identity.challenges import Opened, Wish
+from sshaft_identity.clients import Scope
+from sshaft_identity.clock_back import AHEAD
+from sshaft_identity.invitations import Presentation
+from sshaft_identity.invitations import State as Enrolment
+from sshaft_identity.invitations import Verdict as Enrolled
+from sshaft_identity.key_policy import KeyPolicy
+from sshaft_identity.limits import WINDOW, Limits, Subject, count, locked_until
+from sshaft_identity.limits import Scope as Counted
+from sshaft_identity.purge import batches, every_minute
+from sshaft_identity.sessions import Method, Sessions, SessionTimes
+from sshaft_identity.store import Store
+from sshaft_identity.tables import audit_events
+
+HOUR = 3600
+KEY = parse(public_keys.ed25519("new"))
+
+
+def open_for(store: Store, clock: Clock, user: str | None = "alice") -> Opened:
+    return store.challenges.open(Wish(user, timedelta(minutes=5)), clock())
+
+
+def attempt(opened: Opened, name: str | None = None) -> Attempt:
+    return Attempt("alice", code=opened.code, name=name)
+
+
+@pytest.fixture(autouse=True)
+def alice(store: Store, clock: Clock) -> None:
+    store.enrolment.add_user("alice", clock())
+
+
+@pytest.mark.parametrize("user", ["alice", None])
+def test_code_of_before_is_expired_and_stays_so(store: Store, clock: Clock, user: str | None) -> None:
+    opened = open_for(store, clock, user)
+    clock.advance(-HOUR)
+    assert store.challenges.accept(attempt(opened), clock()).verdict is Verdict.EXPIRED
+    found = store.challenges.get(opened.challenge.id)
+    assert found
+    assert (found.state, found.state_at(clock())) == (State.PENDING, State.EXPIRED)
+    identifier = opened.challenge.id
+    assert read_versions(store.database, [identifier], clock())[identifier][0] == State.EXPIRED
+    done = {batch.rule: batch.rows for batch in batches(store.database, clock())}
+    assert done["challenges_expired"] == 1
+    clock.advance(HOUR)  # the clock is right again: what has been told stands
+    assert store.challenges.accept(attempt(opened), clock()).verdict in (Verdict.EXPIRED, Verdict.NO_CHALLENGE)
+
+
+def test_code_that_had_expired_does_not_come_to_life_again(store: Store, clock: Clock) -> None:
+    opened = open_for(store, clock)
+    clock.advance(301)
+    assert store.challenges.accept(attempt(opened), clock()).verdict is Verdict.NO_CHALLENGE
+    clock.advance(-HOUR)
+    assert store.challenges.accept(attempt(opened), clock()).verdict is Verdict.EXPIRED
+
+
+def test_new_challenge_beside_an_old_one_passes(store: Store, clock: Clock) -> None:
+    before = open_for(store, clock, None)
+    clock.advance(-HOUR)
+    now = open_for(store, clock)
+    assert store.challenges.accept(attempt(before), clock()).verdict is Verdict.EXPIRED
+    assert store.challenges.accept(attempt(now), clock()).verdict is Verdict.ACCEPTED
+
+
+def test_hosts_whose_clocks_differ_by_less_than_a_minute_share_their_challenges(store: Store, clock: Clock) -> None:
+    opened = open_for(store, clock)
+    clock.advance(-AHEAD.total_seconds())
+    assert store.challenges.accept(attempt(opened), clock()).verdict is Verdict.ACCEPTED
+
+
+def test_accepted_is_consumed_once_and_a_repeated_accept_is_answered_alike(store: Store, clock: Clock) -> None:
+    opened = open_for(store, clock)
+    assert store.challenges.accept(attempt(opened, "first"), clock()).verdict is Verdict.ACCEPTED
+    clock.advance(-HOUR)
+    assert store.challenges.accept(attempt(opened, "first"), clock()).verdict is Verdict.ACCEPTED
+    assert store.challenges.accept(attempt(opened, "second"), clock()).verdict is Verdict.ALREADY_USED
+    assert store.challenges.consume(opened.challenge.id, clock())
+    assert not store.challenges.consume(opened.challenge.id, clock())
+
+
+def test_access_token_of_before_is_refused_and_a_new_one_is_good(store: Store, clock: Clock) -> None:
+    store.clients.add("web", [Scope.CHALLENGES], clock())
+    (client,) = store.clients.all()
+    before = store.clients.issue_token(client, client.scopes, clock())
+    assert before
+    clock.advance(-HOUR)
+    assert store.clients.of_token(before, clock()) is None
+    now = store.clients.issue_token(client, client.scopes, clock())
+    assert now
+    assert store.clients.of_token(now, clock()) == client
+
+
+@pytest.mark.parametrize("times", [SessionTimes(), SessionTimes(idle=8 * HOUR, longest=HOUR)])
+def test_session_of_before_is_over_and_its_freshness_with_it(store: Store, clock: Clock, times: SessionTimes) -> None:
+    sessions = Sessions(store.database, times)
+    before = sessions.start("alice", Method.SSH, clock(), authenticated_at=clock())
+    assert before
+    clock.advance(-HOUR)
+    assert sessions.of_token(before.token, clock()) is None
+    now = sessions.start("alice", Method.SSH, clock(), authenticated_at=clock())
+    assert now
+    assert sessions.of_token(now.token, clock())
+
+
+def test_session_that_ended_unused_does_not_come_to_life_again(store: Store, clock: Clock) -> None:
+    sessions = Sessions(store.database, SessionTimes())
+    clock.advance(-2 * HOUR)
+    session = sessions.start("alice", Method.SSH, clock(), authenticated_at=clock())
+    assert session
+    for _ in range(5):
+        clock.advance(20 * 60)
+        assert sessions.of_token(session.token, clock())
+    clock.advance(31 * 60)
+    assert sessions.of_token(session.token, clock()) is None
+    clock.advance(-HOUR)
+    assert sessions.of_token(session.token, clock()) is None
+
+
+def test_enrolment_of_before_is_expired(store: Store, clock: Clock) -> None:
+    invited = store.invitations.open("alice", clock())
+    clock.advance(-HOUR)
+    found = store.invitations.of_page(invited.page_token)
+    assert found
+    assert found.state_at(clock()) is Enrolment.EXPIRED
+    assert store.invitations.open_until(clock(), KEY.fingerprint) is None
+    for present, what in ((store.invitations.present, invited.code),
+                          (store.invitations.present_signed, invited.page_token)):  # fmt: skip
+        assert present(what, Presentation(KEY), clock(), KeyPolicy()).verdict is Enrolled.NONE
+    again = store.invitations.open("alice", clock())
+    assert store.invitations.present(again.code, Presentation(KEY), clock(), KeyPolicy()).verdict is Enrolled.PRESENTED
+
+
+def test_presented_key_of_before_can_not_be_confirmed(store: Store, clock: Clock) -> None:
+    invited = store.invitations.open("alice", clock())
+    store.invitations.present(invited.code, Presentation(KEY), clock(), KeyPolicy())
+    clock.advance(-HOUR)
+    outcome = store.invitations.confirm(invited.page_token, KEY.fingerprint, clock(), KeyPolicy())
+    assert outcome.verdict is Enrolled.NONE
+    assert store.enrolment.keys("alice") == []
+
+
+def test_nobody_is_locked_out_for_longer_than_a_window(store: Store, clock: Clock) -> None:
+    those, limits = [Subject(Counted.USER, "alice")], Limits(user=1)
+    clock.advance(365 * 86400)  # a clock that was a year ahead counted
+    with store.database.write() as connection:
+        count(connection, those, clock())
+    clock.advance(-365 * 86400)
+    for _ in batches(store.database, clock()):
+        pass
+    with store.database.write() as connection:
+        assert locked_until(connection, those, limits, clock()) == clock() + WINDOW
+    clock.now += WINDOW
+    with store.database.write() as connection:
+        assert locked_until(connection, those, limits, clock()) is None
+
+
+def test_key_that_was_made_before_signs_on(store: Store, clock: Clock) -> None:
+    store.signing_keys.rotate(clock())
+    clock.advance(-HOUR)
+    assert store.signing_keys.check(clock())
+    assert store.signing_keys.sign({"sub": "alice"}, clock(), "x+jwt")
+
+
+def test_audit_chain_stays_whole_when_times_go_backwards(store: Store, clock: Clock) -> None:
+    for seconds in (0, -HOUR, 2 * HOUR, -HOUR):
+        clock.advance(seconds)
+        open_for(store, clock)
+        seal(store.database)
+    with store.database.read() as connection:
+        times = list(connection.scalars(select(audit_events.c.at).order_by(audit_events.c.seq)))
+    assert times != sorted(times)
+    assert [head.seq for head in verify(store.database)] == [len(times)]
+
+
+def test_a_jump_is_told_and_what_it_ended_written_down(store: Store, clock: Clock, events: io.StringIO) -> None:
+    opened = open_for(store, clock)
+
+    async def steps() -> None:
+        working = asyncio.create_task(every_minute(store.database, clock, every=0.01))
+        await asyncio.sleep(0.1)
+        clock.advance(-HOUR)
+        for word in ("clock.jumped", "challenges_expired"):
+            while word not in events.getvalue():  # noqa: ASYNC110 - a log has no event to wait for
+                await asyncio.sleep(0.01)
+        working.cancel()
+
+    asyncio.run(asyncio.wait_for(steps(), 60))
+    (jump,) = [line for line in map(json.loads, events.getvalue().splitlines()) if line["event"] == "clock.jumped"]
+    assert (jump["seconds"], jump["level"]) == (-HOUR, "error")
+    found = store.challenges.get(opened.challenge.id)
+    assert found
+    assert found.state is State.EXPIRED

@@ -1,0 +1,60 @@
+"""A Factor with the fake service behind it; questions as the two commands ask them."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from fakes import public_keys
+from fakes.identity_server import IdentityServer
+
+from sshaft import public_key
+from sshaft.config import Config
+from sshaft.identity_client import IdentityClient
+from sshaft_agent.factor import Factor
+
+ID = "0123456789abcdef0123456789abcdef"
+SOCKET = "/run/sshaft/login/agent.sock"
+
+
+@dataclass
+class Agent:
+    """`key` and `kind` are what is asked about and for, where a question says nothing else."""
+
+    client: IdentityClient
+    factor: Factor
+    key: str
+    kind: str = "accept"
+
+    async def line(self, public: str | None = None, request_id: str = ID, **more: str) -> str:
+        key_type, encoded = public_keys.of(public or self.key)
+        fingerprint = public_key.parse(public or self.key).fingerprint
+        question = {"type": key_type, "key": encoded, "fingerprint": fingerprint} | more
+        return await self.factor.keys(question, request_id)
+
+    async def ticket(self, public: str | None = None) -> str:
+        found = re.search(r"--ticket ([\w-]+)\"", await self.line(public))
+        assert found
+        return found[1]
+
+    async def report(
+        self, ticket: str, kind: str | None = None, public: str | None = None, **more: str
+    ) -> dict[str, str]:
+        key_type, encoded = public_keys.of(public or self.key)
+        question = {"ticket": ticket, "key_type": key_type, "key": encoded, "client_ip": "192.0.2.7"} | more
+        return await self.factor.report(kind or self.kind, question)
+
+    def close(self) -> None:
+        self.factor.close()
+        self.client.close()
+
+
+def agent_of(
+    server: IdentityServer, clock: Any, key: str, kind: str = "accept", ahead: timedelta = timedelta(), **more: Any
+) -> Agent:
+    """Its host's clock is `ahead` of the service's."""
+    settings = Config.model_validate(server.config(**more))
+    client = IdentityClient(settings, sleep=lambda _: None, now=lambda: datetime.now(UTC) + ahead)
+    now: Callable[[], datetime] = lambda: clock.now() + ahead  # noqa: E731
+    return Agent(client, Factor(client, SOCKET, clock=clock, now=now), key, kind)

@@ -1,0 +1,35 @@
+"""The service as a fixture, on the `store` that the folder's conftest gives."""
+
+import io
+from collections.abc import Iterator
+
+import pytest
+from unit.identity.running import Clock, Service, Socket, running
+
+from sshaft_identity.store import Store
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(scope="session")
+def listening() -> Iterator[tuple[Socket, str]]:
+    socket = Socket()
+    with socket.listening() as url:
+        yield socket, url
+
+
+@pytest.fixture
+def service(listening: tuple[Socket, str], store: Store, clock: Clock, events: io.StringIO) -> Iterator[Service]:
+    with running(*listening, store, clock, events) as service:
+        yield service
+
+
+@pytest.fixture
+def hearing(service: Service, listening: tuple[Socket, str]) -> Iterator[None]:
+    """The service is told of what others change. Not for everybody: it reads the database all the time."""
+    assert service.app
+    with listening[0].hearing(service.app):
+        yield
