@@ -6,23 +6,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cache
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import Connection, bindparam, case, delete, literal, select, tuple_
+from sqlalchemy import Connection, Select, bindparam, case, delete, literal, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from sshaft_identity.tables import failures
 
 WINDOW = timedelta(hours=1)
-
-
-_LATELY_WRONG = (
-    select(failures)
-    .where(tuple_(failures.c.scope, failures.c.subject).in_(bindparam("named", expanding=True)))
-    .where(failures.c.ends_at > bindparam("now"))
-    .order_by(failures.c.scope, failures.c.subject)
-    .with_for_update()
-)
 
 
 class Scope(StrEnum):
@@ -69,13 +62,25 @@ def subjects(user: str | None = None, source: str | None = None, clients: Iterab
     return [Subject(scope, name) for scope, name in sorted((scope, name) for scope, name in named if name)]
 
 
+@cache
+def _lately_wrong(count: int) -> Select[Any]:
+    is_one = [
+        (failures.c.scope == bindparam(f"scope{number}")) & (failures.c.subject == bindparam(f"subject{number}"))
+        for number in range(count)
+    ]
+    query = select(failures).where(or_(*is_one), failures.c.ends_at > bindparam("now"))
+    return query.order_by(failures.c.scope, failures.c.subject).with_for_update()
+
+
 def locked_until(connection: Connection, those: Iterable[Subject], limits: Limits, now: datetime) -> datetime | None:
     """When the last of them may try again; None: now. Holds their rows until the transaction ends."""
     those = list(those)
     if not those:
         return None
-    named = [tuple(each.key.values()) for each in those]
-    rows = connection.execute(_LATELY_WRONG, {"named": named, "now": now}).all()
+    values: dict[str, object] = {"now": now}
+    for number, each in enumerate(those):
+        values |= {f"scope{number}": each.scope, f"subject{number}": each.key["subject"]}
+    rows = connection.execute(_lately_wrong(len(those)), values).all()
     return max((row.ends_at for row in rows if row.times >= limits.most(Scope(row.scope))), default=None)
 
 
