@@ -1,5 +1,6 @@
 """A service to load: on a directory of its own, with users that have keys, as a process of its own."""
 
+import argparse
 import base64
 import hashlib
 import json
@@ -7,6 +8,8 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import insert
@@ -19,6 +22,29 @@ from sshaft_identity.command_line import open_store
 from sshaft_identity.tables import ssh_keys, users
 
 BATCH = 5000
+
+
+def add_database_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--database", metavar="URL", help="an empty PostgreSQL database (default: SQLite)")
+    group.add_argument("--postgresql", action="store_true", help="one in a PostgreSQL that is started for it")
+
+
+@contextmanager
+def database_of(options: argparse.Namespace) -> Iterator[str | None]:
+    """The URL; None: SQLite."""
+    if not options.postgresql:
+        yield options.database
+        return
+    sys.path.append(str(Path(__file__).parents[1] / "tests"))
+    from fakes.postgresql import programs, running  # noqa: PLC0415 - of the tests, and with psycopg
+
+    where = programs()
+    if where is None:
+        raise SystemExit("needs PostgreSQL: apt-get install postgresql")
+    with running(where, settings=("listen_addresses=",)) as server:  # and all else as Debian has it: commits are safe
+        server.execute("CREATE DATABASE identity")
+        yield server.url("identity")
 
 
 def key_of(number: int) -> tuple[str, str]:

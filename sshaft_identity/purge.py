@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from sshaft.log import get_logger
 from sshaft_identity import audit
 from sshaft_identity.challenge import State
-from sshaft_identity.challenge_rows import changed, is_pending
+from sshaft_identity.challenge_rows import changed, is_unsettled
 from sshaft_identity.challenges import KEPT
 from sshaft_identity.database import Database, reason
 from sshaft_identity.tables import access_tokens, challenges, enrolments, failures, sessions
@@ -47,7 +47,7 @@ def _expire(connection: Connection, _table: Table, those: ColumnElement[bool], n
 
 
 RULES = (
-    Rule("challenges_expired", challenges, lambda now: is_pending & (challenges.c.expires_at <= now), _expire),
+    Rule("challenges_expired", challenges, lambda now: is_unsettled & (challenges.c.expires_at <= now), _expire),
     Rule("challenges_forgotten", challenges, lambda now: challenges.c.created_at <= now - KEPT, _forget),
     Rule("access_tokens_forgotten", access_tokens, lambda now: access_tokens.c.expires_at <= now, _forget),
     Rule("enrolments_forgotten", enrolments, lambda now: enrolments.c.expires_at <= now - KEPT, _forget),
