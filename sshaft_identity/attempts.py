@@ -42,8 +42,8 @@ Facts = dict[str, str | None]
 _THE_ONE = OF_USER.where(challenges.c.id == bindparam("challenge"))
 _OF_ATTEMPT = OF_USER.where(challenges.c.attempt == bindparam("name"))
 _RUNNING_OF_CODE = OF_CODE.where(is_running)
-_LAST = OF_USER.where(challenges.c.expires_at > bindparam("now"))
-_LAST = _LAST.order_by(None).order_by(challenges.c.created_at.desc()).limit(1)
+_LAST = OF_USER.where(challenges.c.state.in_(list(State)), challenges.c.expires_at > bindparam("now"))
+_LAST = _LAST.order_by(None).order_by(challenges.c.expires_at.desc()).limit(1)
 _KEY_TYPE = select(ssh_keys.c.type).where(
     ssh_keys.c.fingerprint == bindparam("fingerprint"), ssh_keys.c.user_name == bindparam("user"), is_usable
 )

@@ -14,8 +14,8 @@ from sqlalchemy import (
     Select,
     Update,
     bindparam,
-    exists,
     literal,
+    literal_column,
     select,
     type_coerce,
     update,
@@ -25,12 +25,18 @@ from sshaft_identity.challenge import Approval, Binding, Challenge, Context, Sta
 from sshaft_identity.clock_back import AHEAD
 from sshaft_identity.tables import UtcTime, challenges
 
-is_pending = challenges.c.state == State.PENDING
+# Written out, not bound: only then does a database know that an index of the pending ones alone will do.
+is_pending = challenges.c.state == literal_column(f"'{State.PENDING}'")
 _ahead = literal(AHEAD // timedelta(microseconds=1), BigInteger)
 _has_begun = type_coerce(challenges.c.created_at, BigInteger) - _ahead <= bindparam("now", type_=UtcTime)
 is_running = is_pending & (challenges.c.expires_at > bindparam("now")) & _has_begun
 """Pending, and its time not over `now`, see `challenge.is_over`."""
-waits_for_anybody = exists().where(is_running, challenges.c.code_index.is_not(None))
+is_unsettled = is_pending & challenges.c.accepted_at.is_(None)
+"""As `is_pending`, for questions after all of them: by these words, and only by these, their index is found."""
+# In the order of its index: else PostgreSQL expects to meet one soon wherever it begins, and reads all that are over.
+_of_nobody = select(challenges.c.id).where(is_running, challenges.c.user_name.is_(None))
+_of_nobody = _of_nobody.order_by(challenges.c.user_name, challenges.c.state, challenges.c.expires_at)
+waits_for_anybody = _of_nobody.limit(literal_column("1")).scalar_subquery().is_not(None)
 """Whether some challenge that names nobody waits for its code."""
 
 NAMED = select(challenges).where(challenges.c.id == bindparam("challenge"))

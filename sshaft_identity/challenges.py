@@ -25,6 +25,7 @@ from sshaft_identity.challenge_rows import (
     columns,
     is_pending,
     is_running,
+    is_unsettled,
     read,
     read_all,
     step,
@@ -59,7 +60,7 @@ _is_able = not_(challenges.c.verify_required) | ssh_keys.c.type.like("sk-%")
 _is_theirs = (challenges.c.user_name == ssh_keys.c.user_name) & is_running & _is_able
 _in_order = (ssh_keys.c.user_name, challenges.c.created_at)
 _LIST_ALL = select(*_owner, challenges).select_from(challenges.join(ssh_keys, _is_theirs))
-_LIST_ALL = _LIST_ALL.where(is_usable).order_by(*_in_order)
+_LIST_ALL = _LIST_ALL.where(is_unsettled, is_usable).order_by(*_in_order)
 _LIST_KEY = select(*_owner, challenges, waits_for_anybody.label("anonymous"))
 _LIST_KEY = _LIST_KEY.select_from(ssh_keys.outerjoin(challenges, _is_theirs)).order_by(*_in_order)
 _LIST_KEY = _LIST_KEY.where(ssh_keys.c.fingerprint == bindparam("fingerprint"), is_usable)

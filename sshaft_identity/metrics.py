@@ -20,7 +20,7 @@ from sshaft import metrics
 from sshaft.errors import ConfigurationError
 from sshaft_identity import audit_chain
 from sshaft_identity.app_state import Clock
-from sshaft_identity.challenge_rows import is_running
+from sshaft_identity.challenge_rows import is_running, is_unsettled
 from sshaft_identity.problem import problem
 from sshaft_identity.store import Store
 from sshaft_identity.tables import challenges
@@ -96,7 +96,7 @@ class DatabaseCollector:
         metrics.library()
         from prometheus_client.core import GaugeMetricFamily as Gauge  # noqa: PLC0415 - an extra
 
-        running = select(func.count()).select_from(challenges).where(is_running)
+        running = select(func.count()).select_from(challenges).where(is_unsettled, is_running)
         try:
             with self._store.database.read() as connection:
                 waiting = connection.scalar(running, {"now": self._clock()}) or 0

@@ -16,7 +16,7 @@ from sshaft.clocks import ClockWatch
 from sshaft.log import get_logger
 from sshaft_identity import audit
 from sshaft_identity.challenge import State
-from sshaft_identity.challenge_rows import changed, is_pending
+from sshaft_identity.challenge_rows import changed, is_pending, is_unsettled
 from sshaft_identity.challenges import KEPT
 from sshaft_identity.clock_back import AHEAD, latest_begin
 from sshaft_identity.database import Database, reason
@@ -54,12 +54,11 @@ def _shorten(connection: Connection, table: Table, those: ColumnElement[bool], n
     return connection.execute(update(table).where(those).values(ends_at=now + WINDOW)).rowcount
 
 
-def _have_had_their_time(now: datetime) -> ColumnElement[bool]:
-    return is_pending & ((challenges.c.expires_at <= now) | (challenges.c.created_at > latest_begin(now)))
-
-
 RULES = (
-    Rule("challenges_expired", challenges, _have_had_their_time, _expire),
+    Rule("challenges_expired", challenges, lambda now: is_unsettled & (challenges.c.expires_at <= now), _expire),
+    Rule(
+        "challenges_ahead", challenges, lambda now: is_pending & (challenges.c.created_at > latest_begin(now)), _expire
+    ),
     Rule("challenges_forgotten", challenges, lambda now: challenges.c.created_at <= now - KEPT, _forget),
     Rule("access_tokens_forgotten", access_tokens, lambda now: access_tokens.c.expires_at <= now, _forget),
     Rule("enrolments_forgotten", enrolments, lambda now: enrolments.c.expires_at <= now - KEPT, _forget),

@@ -106,8 +106,15 @@ def upgrade() -> None:
         sa.UniqueConstraint("page_hash"),
     )
     op.create_index("ix_challenges_created_at", "challenges", ["created_at"])
-    op.create_index("ix_challenges_state_expires_at", "challenges", ["state", "expires_at"])
-    op.create_index("ix_challenges_user_name_state", "challenges", ["user_name", "state"])
+    op.create_index("ix_challenges_user_name_state_expires_at", "challenges", ["user_name", "state", "expires_at"])
+    op.create_index(
+        "uq_challenges_pending",
+        "challenges",
+        ["user_name", "client_id"],
+        unique=True,
+        sqlite_where=sa.text("state = 'pending' AND accepted_at IS NULL AND user_name IS NOT NULL"),
+        postgresql_where=sa.text("state = 'pending' AND accepted_at IS NULL AND user_name IS NOT NULL"),
+    )
     op.create_index(
         "uq_challenges_code_index",
         "challenges",
@@ -117,12 +124,18 @@ def upgrade() -> None:
         postgresql_where=sa.text("state = 'pending' AND code_index IS NOT NULL"),
     )
     op.create_index(
-        "uq_challenges_pending",
+        "ix_challenges_unsettled",
         "challenges",
-        ["user_name", "client_id"],
-        unique=True,
-        sqlite_where=sa.text("state = 'pending'"),
-        postgresql_where=sa.text("state = 'pending'"),
+        ["state", "expires_at"],
+        sqlite_where=sa.text("state = 'pending' AND accepted_at IS NULL"),
+        postgresql_where=sa.text("state = 'pending' AND accepted_at IS NULL"),
+    )
+    op.create_index(
+        "ix_challenges_attempt",
+        "challenges",
+        ["user_name", "attempt"],
+        sqlite_where=sa.text("attempt IS NOT NULL"),
+        postgresql_where=sa.text("attempt IS NOT NULL"),
     )
     op.create_table(
         "clients",
