@@ -41,7 +41,7 @@ Facts = dict[str, str | None]
 
 _THE_ONE = OF_USER.where(challenges.c.id == bindparam("challenge"))
 _OF_ATTEMPT = OF_USER.where(challenges.c.attempt == bindparam("name"))
-_RUNNING_OF_CODE = OF_CODE.where(is_running)
+_NOT_OVER_OF_CODE = OF_CODE.where(challenges.c.expires_at > bindparam("now"))
 _LAST = OF_USER.where(challenges.c.state.in_(list(State)), challenges.c.expires_at > bindparam("now"))
 _LAST = _LAST.order_by(None).order_by(challenges.c.expires_at.desc()).limit(1)
 _KEY_TYPE = select(ssh_keys.c.type).where(
@@ -201,7 +201,7 @@ class Judge:
             if before:
                 return before
         if self._is_long(attempt.code):
-            found = read_all(self.connection, _RUNNING_OF_CODE, index=self.codes.index(attempt.code or ""), now=now)
+            found = read_all(self.connection, _NOT_OVER_OF_CODE, index=self.codes.index(attempt.code or ""), now=now)
             if found:
                 return found
         running = read_all(self.connection, RUNNING_OF_USER, user=user, now=now)

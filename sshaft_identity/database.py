@@ -25,6 +25,9 @@ UNAVAILABLE = (OperationalError, InterfaceError, InternalError, PoolTimeoutError
 """What SQLAlchemy raises where the database is away, busy, full or being replaced: another time it may work."""
 
 
+MOST = 20
+"""Connections of each kind at a time; the service has as many threads."""
+PATIENCE_SECONDS = 5
 IsStale = Callable[[Any], bool]
 """Whether a driver's connection, idle for a while, was ended by the other side."""
 
@@ -35,6 +38,7 @@ class Kept:
     """
 
     def __init__(self, engine: Engine, is_stale: IsStale, **options: Any) -> None:
+        self._free = threading.BoundedSemaphore(MOST)
         self._connect = engine.execution_options(**options).connect
         self._is_stale = is_stale
         self._idle: list[Connection] = []
@@ -42,16 +46,21 @@ class Kept:
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
-        connection = self._take()
+        if not self._free.acquire(timeout=PATIENCE_SECONDS):
+            raise PoolTimeoutError("all connections to the database are in use")
         try:
-            yield connection
-        except BaseException:
-            connection.close()  # in whatever state it is
-            raise
-        if self._keeps:
-            self._idle.append(connection)
-        else:
-            connection.close()
+            connection = self._take()
+            try:
+                yield connection
+            except BaseException:
+                connection.close()  # in whatever state it is
+                raise
+            if self._keeps:
+                self._idle.append(connection)
+            else:
+                connection.close()
+        finally:
+            self._free.release()
 
     def _take(self) -> Connection:
         while self._idle:

@@ -54,6 +54,11 @@ def _shorten(connection: Connection, table: Table, those: ColumnElement[bool], n
     return connection.execute(update(table).where(those).values(ends_at=now + WINDOW)).rowcount
 
 
+def _are_ahead(now: datetime) -> ColumnElement[bool]:
+    """Begun by a clock that was put back since."""
+    return is_pending & (challenges.c.created_at > latest_begin(now))
+
+
 RULES = (
     Rule("challenges_expired", challenges, lambda now: is_unsettled & (challenges.c.expires_at <= now), _expire),
     Rule(

@@ -9,7 +9,6 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from sshaft_identity.errors import DatabaseError
 
@@ -56,7 +55,7 @@ def is_stale(_connection: object) -> bool:
 
 
 class Turn:
-    """One thread after the other. Raises SQLAlchemy's `TimeoutError` in who waits longer than `seconds`."""
+    """One thread after the other. Who waits longer than `seconds` gets what SQLite says."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -64,7 +63,7 @@ class Turn:
 
     def __enter__(self) -> None:
         if not self._lock.acquire(timeout=self._seconds):
-            raise PoolTimeoutError("database is locked: too many wait to write")
+            raise OperationalError("BEGIN IMMEDIATE", None, sqlite3.OperationalError("database is locked"))
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
