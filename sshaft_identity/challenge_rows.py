@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, Select, Update, bindparam, literal_colum
 from sshaft_identity.challenge import Approval, Binding, Challenge, Context, State
 from sshaft_identity.tables import challenges
 
-# Written out, not bound: only then does a database know that an index of the pending ones alone will do.
+# Written out, not bound: PostgreSQL plans for all values at once after a few times, and then knows nothing of this one.
 is_pending = challenges.c.state == literal_column(f"'{State.PENDING}'")
 is_running = is_pending & (challenges.c.expires_at > bindparam("now"))
 """Pending, and its time not over `now`."""
