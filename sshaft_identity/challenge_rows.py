@@ -25,7 +25,7 @@ from sshaft_identity.challenge import Approval, Binding, Challenge, Context, Sta
 from sshaft_identity.clock_back import AHEAD
 from sshaft_identity.tables import UtcTime, challenges
 
-# Written out, not bound: only then does a database know that an index of the pending ones alone will do.
+# Written out, not bound: PostgreSQL plans for all values at once after a few times, and then knows nothing of this one.
 is_pending = challenges.c.state == literal_column(f"'{State.PENDING}'")
 _ahead = literal(AHEAD // timedelta(microseconds=1), BigInteger)
 _has_begun = type_coerce(challenges.c.created_at, BigInteger) - _ahead <= bindparam("now", type_=UtcTime)
