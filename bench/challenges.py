@@ -1,9 +1,9 @@
 """Complete challenges over HTTP on loopback, one process of the service: start, list, accept, result.
 
-    .venv/bin/python bench/challenges.py [--database URL] [--seconds 20] [--connections 32] [--rate PER_SECOND]
+    .venv/bin/python bench/challenges.py [--postgresql] [--seconds 20] [--connections 32] [--rate PER_SECOND]
 
 Without --rate as many as go; with it so many a second, evenly, and the time of each from the moment it was due (so that
-a service that stalls is not asked less). Prints one line of JSON and, with --table, a row for bench/README.md.
+a service that stalls is not asked less). Prints one line of JSON.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from service import cpu_seconds, key_of, prepare, wait_for_address
+from service import add_database_options, cpu_seconds, database_of, key_of, prepare, wait_for_address
 
 USERS = 1000
 
@@ -92,14 +92,14 @@ def token(url: str, secret: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--database")
+    add_database_options(parser)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--rate", type=float)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="sshaft-bench-") as place:
+    with tempfile.TemporaryDirectory(prefix="sshaft-bench-") as place, database_of(options) as database:
         directory = Path(place) / "id"
-        secret = prepare(directory, options.database, USERS)
+        secret = prepare(directory, database, USERS)
         line = [sys.executable, "-m", "sshaft", "identity", "--directory", str(directory), "serve"]
         with (
             open(Path(place) / "log", "w") as log,
@@ -117,7 +117,7 @@ def main() -> None:
     print(
         json.dumps(
             {
-                "database": (options.database or "sqlite").partition(":")[0],
+                "database": (database or "sqlite").partition(":")[0],
                 "challenges": count,
                 "per_second": round(count / options.seconds, 1),
                 "p50_ms": round(took[count // 2] * 1000, 1),

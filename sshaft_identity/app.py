@@ -4,13 +4,11 @@ import re
 import traceback
 import uuid
 from collections.abc import Iterable
-from contextlib import nullcontext
 
 import structlog
 from cryptography import x509
 from sqlalchemy.exc import DataError
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -33,7 +31,7 @@ from sshaft_identity import (
 )
 from sshaft_identity.account import NobodyError, answer_nobody
 from sshaft_identity.account_parts import account_parts
-from sshaft_identity.app_state import AppState, Clock, InThread, utc_now
+from sshaft_identity.app_state import AppState, Clock, utc_now
 from sshaft_identity.batches import Batches
 from sshaft_identity.changes import Changes
 from sshaft_identity.database import UNAVAILABLE, reason
@@ -44,6 +42,9 @@ from sshaft_identity.metrics import route as metrics_route
 from sshaft_identity.problem import ProblemError, answer_http_exception, answer_problem, problem
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
+
+POSTGRESQL_THREADS = 8
+"""More wait for the interpreter rather than for the database."""
 
 ROUTES = [
     Route("/oauth2/token", token_endpoint.token, methods=["POST"]),
@@ -117,16 +118,16 @@ def create_app(
         },
     )
     app.router.redirect_slashes = False  # it would answer with an address made from the Host header
-    threads: tuple[InThread, InThread] = run_in_threadpool, run_in_threadpool
+    reads = writes = Batches(threads=POSTGRESQL_THREADS, most=1)
     if not store.database.is_postgresql:
-        threads = Batches(nullcontext).run, Batches(store.database.together).run
+        reads, writes = Batches(), Batches(store.database.together)
     app.state.sshaft = AppState(
         store,
         settings,
         clock,
         Changes(clock),
-        reads=threads[0],
-        writes=threads[1],
+        reads=reads.run,
+        writes=writes.run,
         roots=list(roots),
         **account_parts(store, settings, clock),
     )

@@ -1,7 +1,6 @@
-"""Work on SQLite: by one thread, as much of it at a time as there is, in one transaction.
-
-A commit waits for the disk, and every step to another thread waits for the interpreter: many requests share both.
-Nobody is answered before the commit that holds their change.
+"""The work of requests in other threads. On SQLite it is one thread, and all that waits is one transaction: a commit
+waits for the disk, and every step to another thread waits for the interpreter, so many requests share both. Nobody is
+answered before the commit that holds their change.
 """
 
 import asyncio
@@ -9,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context, copy_context
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -45,22 +44,29 @@ class _Piece:
 
 
 class Batches:
-    def __init__(self, around: Callable[[], AbstractContextManager[None]]) -> None:
-        """`around` is entered for each batch; if it raises at its end, everybody's work has failed with that."""
+    def __init__(
+        self, around: Callable[[], AbstractContextManager[None]] = nullcontext, *, threads: int = 1, most: int = MOST
+    ) -> None:
+        """`around` is entered for each batch, of at most `most` pieces; if it raises at its end, everybody's work has
+        failed with that.
+        """
         self._around = around
+        self._most = most
+        self._threads = threads
         self._waiting: deque[_Piece] = deque()
         self._lock = threading.Lock()
-        self._is_busy = False
-        self._thread = ThreadPoolExecutor(1, "batches")
+        self._busy = 0
+        self._executor = ThreadPoolExecutor(threads, "batches")
 
     async def run(self, work: Callable[[], Result]) -> Result:
         loop = asyncio.get_running_loop()
         piece = _Piece(work, copy_context(), loop, loop.create_future())
         with self._lock:
             self._waiting.append(piece)
-            was_busy, self._is_busy = self._is_busy, True
-        if not was_busy:
-            self._thread.submit(self._work)
+            one_more = self._busy < self._threads
+            self._busy += one_more
+        if one_more:
+            self._executor.submit(self._work)
         result: Result = await piece.done
         return result
 
@@ -78,8 +84,8 @@ class Batches:
 
     def _next(self) -> list[_Piece]:
         with self._lock:
-            batch = [self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))]
-            self._is_busy = bool(batch)
+            batch = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
+            self._busy -= not batch
         return batch
 
 
