@@ -1,5 +1,6 @@
 """A container engine for the tests: the one that runs here, or a private dockerd that leaves nothing behind."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,6 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 DAEMON_PROGRAMS = ("dockerd", "mmdebstrap", "iptables", "iptables-save", "iptables-restore", "ip")
+DIRECTORIES = Path("/var/tmp")
+PREFIX = "sshaft-engine-"
 FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 INTERFACES = Path("/sys/class/net")
 
@@ -112,15 +115,41 @@ def private_engine() -> Iterator[Engine]:
     missing = [program for program in DAEMON_PROGRAMS if shutil.which(program) is None]
     if missing:
         raise UnavailableError(f"missing programs: {', '.join(missing)}")
-    if (INTERFACES / "docker0").exists():
-        raise UnavailableError("docker0 exists: another engine runs here that this test can't reach")
-    directory = Path(tempfile.mkdtemp(prefix="sshaft-engine-", dir="/var/tmp"))
+    _clear_after_dead_engines()
+    directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=DIRECTORIES))
+    _write_network(directory)
     try:
-        with _network_restored(), _daemon(directory) as engine:
+        with _daemon(directory) as engine:
             yield engine
     finally:
-        if not _mounts_below(directory):
-            shutil.rmtree(directory)
+        _clear(directory)
+
+
+def _clear_after_dead_engines() -> None:
+    """A test run that was killed, or whose machine was, leaves mounts, bridges and packet filter rules."""
+    if running := _daemons():
+        raise UnavailableError(f"another dockerd runs here that this test can't reach: process {running[0]}")
+    for directory in DIRECTORIES.glob(f"{PREFIX}*"):
+        _clear(directory)
+    if (INTERFACES / "docker0").exists():
+        subprocess.run(["ip", "link", "delete", "docker0"], check=True)
+
+
+def _daemons() -> list[int]:
+    found = []
+    for comm in Path("/proc").glob("[0-9]*/comm"):
+        with suppress(OSError):
+            if comm.read_text() == "dockerd\n":
+                found.append(int(comm.parent.name))
+    return found
+
+
+def _clear(directory: Path) -> None:
+    for mount in _mounts_below(directory):
+        subprocess.run(["umount", mount], check=False)
+    _restore_network(directory)
+    if not _mounts_below(directory):
+        shutil.rmtree(directory)
 
 
 @contextmanager
@@ -149,8 +178,6 @@ def _daemon(directory: Path) -> Iterator[Engine]:
         except subprocess.TimeoutExpired:
             daemon.kill()
             daemon.wait()
-        for mount in _mounts_below(directory):
-            subprocess.run(["umount", mount], check=False)
 
 
 def _mounts_below(directory: Path) -> list[str]:
@@ -159,23 +186,28 @@ def _mounts_below(directory: Path) -> list[str]:
     return sorted((place for place in places if place.startswith(f"{directory}/")), reverse=True)
 
 
-@contextmanager
-def _network_restored() -> Iterator[None]:
-    """Bridges, packet filter and forwarding as they were."""
-    forward = FORWARD.read_text()
-    interfaces = {path.name for path in INTERFACES.iterdir()}
+def _write_network(directory: Path) -> None:
+    """Bridges, packet filter and forwarding as they are."""
     programs = [name for name in ("iptables", "ip6tables") if shutil.which(f"{name}-save")]
-    before = {name: _tables(name) for name in programs}
-    try:
-        yield
-    finally:
+    network = {
+        "forward": FORWARD.read_text(),
+        "interfaces": [path.name for path in INTERFACES.iterdir()],
+        "tables": {name: _tables(name) for name in programs},
+    }
+    (directory / "network.json").write_text(json.dumps(network))
+
+
+def _restore_network(directory: Path) -> None:
+    """To what `_write_network` wrote."""
+    with suppress(FileNotFoundError):
+        network = json.loads((directory / "network.json").read_text())
         for path in INTERFACES.iterdir():
-            if path.name not in interfaces and path.name.startswith(("docker0", "br-", "veth")):
+            if path.name not in network["interfaces"] and path.name.startswith(("docker0", "br-", "veth")):
                 subprocess.run(["ip", "link", "delete", path.name], check=False)
-        for name in programs:
-            for table, _ in _tables(name).items() - before[name].items():
-                _restore(name, table, before[name].get(table))
-        FORWARD.write_text(forward)
+        for name, before in network["tables"].items():
+            for table, _ in _tables(name).items() - before.items():
+                _restore(name, table, before.get(table))
+        FORWARD.write_text(network["forward"])
 
 
 def _tables(name: str) -> dict[str, str]:
