@@ -1,4 +1,4 @@
-"""What a serving process does beside answering: it hears of the changes that others make, and purges."""
+"""What a serving process does beside answering: it hears of others' changes, watches the clock, and purges."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -7,6 +7,7 @@ from typing import Any
 from sshaft.log import get_logger
 from sshaft_identity import follower, purge
 from sshaft_identity.app_state import AppState
+from sshaft_identity.changes import watch_clock
 
 
 def start(state: AppState) -> list[asyncio.Task[None]]:
@@ -14,6 +15,7 @@ def start(state: AppState) -> list[asyncio.Task[None]]:
     tasks = [
         asyncio.create_task(purge.every_minute(state.store.database, state.clock), name="purge"),
         asyncio.create_task(hear(state), name="hear"),
+        asyncio.create_task(watch_clock(state.changes), name="clock"),
     ]
     for task in tasks:
         task.add_done_callback(_tell_of_fault)

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
+from sshaft.clocks import ClockWatch
+from sshaft.log import get_logger
 from sshaft_identity.challenge import Challenge
 
 CHANNEL = "sshaft_changes"
@@ -46,10 +48,12 @@ class Changes:
             waiter.woken.set()
 
     def told_of_all(self) -> None:
-        """From now on every change comes to `wake`. What went by before that everybody looks for once, one after the
-        other.
-        """
+        """From now on every change comes to `wake`. What went by before that everybody looks for once."""
         self._is_told = True
+        self.wake_everybody()
+
+    def wake_everybody(self) -> None:
+        """One after the other."""
         loop = asyncio.get_running_loop()
         everybody = [waiter for waiters in self._waiters.values() for waiter in waiters]
         for place, waiter in enumerate(everybody):
@@ -119,6 +123,16 @@ class Waiter(Generic[S]):
                 return self.subject
             until_expiry = (self.subject.expires_at - self._changes.clock()).total_seconds()
             await _event(self.woken, min(left, until_expiry) if until_expiry > 0 else left)
+
+
+async def watch_clock(changes: Changes, every: float = 0.5) -> None:
+    """Until cancelled: a clock that was set is told of, and may be news for all who wait for something to expire."""
+    watch = ClockWatch(lambda: changes.clock().timestamp())
+    while True:
+        if seconds := watch.jumped():
+            get_logger().error("clock.jumped", seconds=round(seconds))
+            changes.wake_everybody()
+        await asyncio.sleep(every)
 
 
 async def _event(event: asyncio.Event, seconds: float) -> None:

@@ -12,7 +12,6 @@ from sqlalchemy import ColumnElement, Connection, Table, delete, select, tuple_,
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
-from sshaft.clocks import ClockWatch
 from sshaft.log import get_logger
 from sshaft_identity import audit
 from sshaft_identity.challenge import State
@@ -74,11 +73,8 @@ RULES = (
 
 
 async def every_minute(database: Database, clock: Callable[[], datetime], every: float = EVERY_SECONDS) -> None:
-    """Until cancelled. A purge that fails is tried again with the next. A clock that was set is told of."""
-    watch = ClockWatch(lambda: clock().timestamp())
+    """Until cancelled. A purge that fails is tried again with the next."""
     while True:
-        if seconds := watch.jumped():
-            get_logger().error("clock.jumped", seconds=round(seconds))
         try:
             await _purge(database, clock())
         except SQLAlchemyError as error:

@@ -15,6 +15,7 @@ from sshaft_identity.attempts import Attempt
 from sshaft_identity.audit_chain import seal, verify
 from sshaft_identity.challenge import State, Verdict
 from sshaft_identity.challenges import Opened, Wish
+from sshaft_identity.changes import Changes, watch_clock
 from sshaft_identity.clients import Scope
 from sshaft_identity.clock_back import AHEAD
 from sshaft_identity.invitations import Presentation
@@ -189,7 +190,8 @@ def test_a_jump_is_told_and_what_it_ended_written_down(store: Store, clock: Cloc
     opened = open_for(store, clock)
 
     async def steps() -> None:
-        working = asyncio.create_task(every_minute(store.database, clock, every=0.01))
+        tasks = every_minute(store.database, clock, every=0.01), watch_clock(Changes(clock), every=0.01)
+        working = asyncio.gather(*tasks)
         await asyncio.sleep(0.1)
         clock.advance(-HOUR)
         for word in ("clock.jumped", "challenges_ahead"):
