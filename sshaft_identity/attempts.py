@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, String, Update, bindparam, case, or_, select, update
+from sqlalchemy import Connection, String, bindparam, case, literal_column, or_, select, update
 
 from sshaft_identity import audit, limits
 from sshaft_identity.challenge import (
@@ -23,52 +23,53 @@ from sshaft_identity.challenge import (
     standing,
 )
 from sshaft_identity.challenge_rows import (
-    OF_CODE,
-    OF_USER,
     RUNNING_OF_USER,
-    changed,
     is_running,
+    of_code,
+    of_user,
     read,
     read_all,
     waits_for_anybody,
 )
 from sshaft_identity.codes import ANONYMOUS_DIGITS, Codes
 from sshaft_identity.limits import Limits, Subject, subjects
+from sshaft_identity.prepared import Prepared
 from sshaft_identity.registration import is_usable
 from sshaft_identity.tables import challenges, ssh_keys, users
 
 Facts = dict[str, str | None]
 
-_THE_ONE = OF_USER.where(challenges.c.id == bindparam("challenge"))
-_OF_ATTEMPT = OF_USER.where(challenges.c.attempt == bindparam("name"))
-_NOT_OVER_OF_CODE = OF_CODE.where(challenges.c.expires_at > bindparam("now"))
-_LAST = OF_USER.where(challenges.c.state.in_(list(State)), challenges.c.expires_at > bindparam("now"))
-_LAST = _LAST.order_by(None).order_by(challenges.c.expires_at.desc()).limit(1)
-_KEY_TYPE = select(ssh_keys.c.type).where(
-    ssh_keys.c.fingerprint == bindparam("fingerprint"), ssh_keys.c.user_name == bindparam("user"), is_usable
-)
-_USER = select(users.c.name).where(users.c.name == bindparam("user"))
-_WAITS = select(waits_for_anybody)
+_is_not_over = challenges.c.expires_at > bindparam("now")
+_in_any_state = challenges.c.state.in_([literal_column(f"'{state}'") for state in State])
+_last = of_user.where(_in_any_state, _is_not_over).order_by(None)
+_is_key = ssh_keys.c.fingerprint == bindparam("fingerprint"), ssh_keys.c.user_name == bindparam("user")
+_THE_ONE = Prepared(of_user.where(challenges.c.id == bindparam("challenge")))
+_OF_ATTEMPT = Prepared(of_user.where(challenges.c.attempt == bindparam("name")))
+_NOT_OVER_OF_CODE = Prepared(of_code.where(_is_not_over))
+_LAST = Prepared(_last.order_by(challenges.c.expires_at.desc()).limit(literal_column("1")))
+_KEY_TYPE = Prepared(select(ssh_keys.c.type).where(*_is_key, is_usable))
+_USER = Prepared(select(users.c.name).where(users.c.name == bindparam("user")))
+_WAITS = Prepared(select(waits_for_anybody.label("waits")))
 
 # Each of these lets one attempt of many through: what it asks for holds no more once it is done. An accept takes a try:
 # a right code after five wrong ones finds no row.
 _is_open = (challenges.c.id == bindparam("challenge")) & is_running & (challenges.c.tries < MAX_TRIES)
-_OPEN = update(challenges).where(_is_open).returning(challenges)
+_open = update(challenges).where(_is_open).returning(challenges)
 _proof: dict[str, Any] = {
     name: bindparam(f"the_{name}") for name in ("user_name", "fingerprint", "key_type", "client_ip", "verified")
 }
 _try = {"tries": challenges.c.tries + 1, "attempt": bindparam("name")}
 _acceptance = {"state": State.ACCEPTED, "accepted_at": bindparam("now")}
-_PRESENT = _OPEN.values(_proof | {"presented_at": bindparam("now")})
-_VERIFY = _OPEN.values(_acceptance | _try)
-_ACCEPT = _OPEN.values(_acceptance | _try | _proof)
+_PRESENT = Prepared(_open.values(_proof | {"presented_at": bindparam("now")}))
+_VERIFY = Prepared(_open.values(_acceptance | _try))
+_ACCEPT = Prepared(_open.values(_acceptance | _try | _proof))
 _name = bindparam("name", type_=String)
-_COUNT = _OPEN.where(or_(_name.is_(None), challenges.c.attempt.is_(None), challenges.c.attempt != _name))
+_is_new = or_(_name.is_(None), challenges.c.attempt.is_(None), challenges.c.attempt != _name)
 _tried_out = case((challenges.c.tries + 1 >= MAX_TRIES, State.REJECTED), else_=challenges.c.state)
-_COUNT = _COUNT.values(_try | {"state": _tried_out})
+_COUNT = Prepared(_open.where(_is_new).values(_try | {"state": _tried_out}))
 
-_NOTE_USE = update(ssh_keys).where(ssh_keys.c.fingerprint == bindparam("the_fingerprint"))
-_NOTE_USE = _NOTE_USE.values(last_used_at=bindparam("now"), last_used_from=bindparam("client_ip"))
+_use = update(ssh_keys).where(ssh_keys.c.fingerprint == bindparam("the_fingerprint"))
+_NOTE_USE = Prepared(_use.values(last_used_at=bindparam("now"), last_used_from=bindparam("client_ip")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +217,7 @@ class Judge:
         again = attempt.name is not None and attempt.name in [each.attempt for each in candidates]
         if again or attempt.challenge is not None or not self._is_long(attempt.code):
             return False
-        return bool(self.connection.scalar(_WAITS, {"now": self.now}))
+        return bool(_WAITS.all(self.connection, {"now": self.now})[0].waits)
 
     def _locked(self, counted: Collection[Subject], concerned: Collection[Challenge]) -> Answer | None:
         until = limits.locked_until(self.connection, counted, self.rules.limits, self.now)
@@ -245,10 +246,10 @@ class Judge:
         self._record("challenge.rejected", tried_out, facts | {"reason": "tried_out"})
         return Answer(Verdict.INVALID_CODE, tuple(after))
 
-    def _take(self, statement: Update, challenge: Challenge, name: str | None, **proof: object) -> list[Challenge]:
+    def _take(self, statement: Prepared, challenge: Challenge, name: str | None, **proof: object) -> list[Challenge]:
         """The challenge as it is then, if the step is this attempt's to take."""
         values = {"challenge": challenge.id, "now": self.now, "name": name}
-        return changed(self.connection, statement, **values | proof)
+        return read_all(self.connection, statement, **values | proof)
 
     def _count_wrong(self, challenge: Challenge, name: str | None) -> bool:
         """Take a try, and with the fifth reject. Only who finds a row is answered: five answers, no more."""
@@ -258,16 +259,17 @@ class Judge:
         return [each for one in those if (each := read(self.connection, one.id)) is not None]
 
     def _is_user(self, name: str) -> bool:
-        return self.connection.scalar(_USER, {"user": name}) is not None
+        return _USER.first(self.connection, {"user": name}) is not None
 
     def _key_type(self, attempt: Attempt) -> str | None:
         """The type of the user's registered key, whatever the agent called it: amr is our own statement."""
         mine = {"fingerprint": attempt.fingerprint or "", "user": attempt.user, "now": self.now}
-        return self.connection.scalar(_KEY_TYPE, mine)
+        key = _KEY_TYPE.first(self.connection, mine)
+        return None if key is None else key.type
 
     def _note_use(self, attempt: Attempt) -> None:
         use = {"the_fingerprint": attempt.fingerprint or "", "now": self.now, "client_ip": attempt.client_ip}
-        self.connection.execute(_NOTE_USE, use)
+        _NOTE_USE.all(self.connection, use)
 
     def _record(self, event: str, those: Collection[Challenge], facts: Facts | None = None) -> None:
         for each in those:

@@ -9,9 +9,12 @@ from sqlalchemy import Connection, insert
 
 from sshaft.log import HIDDEN
 from sshaft_identity.challenge import Challenge
+from sshaft_identity.prepared import Prepared
 from sshaft_identity.tables import audit_events
 
 Fact = str | int | bool | None
+
+_INSERT = Prepared(insert(audit_events).inline())
 
 
 def record(connection: Connection, event: str, now: datetime, *, user: str | None, **facts: Fact) -> None:
@@ -19,8 +22,7 @@ def record(connection: Connection, event: str, now: datetime, *, user: str | Non
     so is hidden, as in the log.
     """
     known = {name: _hidden(name, value) for name, value in facts.items() if value is not None}
-    row = {"at": now, "event": event, "user_name": user, "facts": canonical(known)}
-    connection.execute(insert(audit_events), row)
+    _INSERT.all(connection, {"at": now, "event": event, "user_name": user, "facts": canonical(known)})
 
 
 def canonical(value: object) -> str:

@@ -1,7 +1,6 @@
 """A challenge as a row: how it is read, written, and taken one step on by a conditional UPDATE.
 
-Statements stand at the top of modules with `bindparam`s in them: SQLAlchemy takes longer to put one together than a
-database takes to answer it.
+Statements stand at the top of modules, `prepared`: SQLAlchemy takes longer than a database takes to answer them.
 """
 
 from datetime import datetime, timedelta
@@ -10,9 +9,6 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     Connection,
-    Row,
-    Select,
-    Update,
     bindparam,
     literal,
     literal_column,
@@ -23,6 +19,7 @@ from sqlalchemy import (
 
 from sshaft_identity.challenge import Approval, Binding, Challenge, Context, State
 from sshaft_identity.clock_back import AHEAD
+from sshaft_identity.prepared import Prepared
 from sshaft_identity.tables import UtcTime, challenges
 
 # Written out, not bound: PostgreSQL plans for all values at once after a few times, and then knows nothing of this one.
@@ -39,22 +36,24 @@ _of_nobody = _of_nobody.order_by(challenges.c.user_name, challenges.c.state, cha
 waits_for_anybody = _of_nobody.limit(literal_column("1")).scalar_subquery().is_not(None)
 """Whether some challenge that names nobody waits for its code."""
 
-NAMED = select(challenges).where(challenges.c.id == bindparam("challenge"))
-OF_USER = select(challenges).where(challenges.c.user_name == bindparam("user")).order_by(challenges.c.created_at)
-OF_CODE = select(challenges).where(is_pending, challenges.c.code_index == bindparam("index"))
+named = select(challenges).where(challenges.c.id == bindparam("challenge"))
+of_user = select(challenges).where(challenges.c.user_name == bindparam("user")).order_by(challenges.c.created_at)
+of_code = select(challenges).where(is_pending, challenges.c.code_index == bindparam("index"))
 """The pending one that was opened without a user and has this code."""
-PENDING_OF_USER = OF_USER.where(is_pending)
-RUNNING_OF_USER = OF_USER.where(is_running)
-_STEP = update(challenges).where(challenges.c.id == bindparam("challenge"), is_running)
-_STEP = _STEP.values(state=bindparam("becomes")).returning(challenges)
+
+_NAMED = Prepared(named)
+RUNNING_OF_USER = Prepared(of_user.where(is_running))
+_step = update(challenges).where(challenges.c.id == bindparam("challenge"), is_running)
+_STEP = Prepared(_step.values(state=bindparam("becomes")).returning(challenges))
 
 
-def read_all(connection: Connection, query: Select[Any], **values: object) -> list[Challenge]:
-    return [challenge_of(row) for row in connection.execute(query, values)]
+def read_all(connection: Connection, statement: Prepared, **values: object) -> list[Challenge]:
+    """What a statement that returns all columns of challenges finds, or changed, as it is now."""
+    return [challenge_of(row) for row in statement.all(connection, values)]
 
 
 def read(connection: Connection, identifier: str) -> Challenge | None:
-    return next(iter(read_all(connection, NAMED, challenge=identifier)), None)
+    return next(iter(read_all(connection, _NAMED, challenge=identifier)), None)
 
 
 def columns(challenge: Challenge) -> dict[str, Any]:
@@ -78,7 +77,7 @@ def columns(challenge: Challenge) -> dict[str, Any]:
     }
 
 
-def challenge_of(row: Row[Any]) -> Challenge:
+def challenge_of(row: Any) -> Challenge:
     approval = row.accepted_at and Approval(
         row.accepted_at, row.fingerprint, row.key_type, row.client_ip, verified=row.verified
     )
@@ -104,9 +103,4 @@ def challenge_of(row: Row[Any]) -> Challenge:
 
 def step(connection: Connection, identifier: str, state: State, now: datetime) -> list[Challenge]:
     """The challenge, if it was pending and now is in `state`."""
-    return changed(connection, _STEP, challenge=identifier, becomes=state, now=now)
-
-
-def changed(connection: Connection, statement: Update, **values: object) -> list[Challenge]:
-    """Carry an UPDATE out; what it changed, as it is now. It must return all columns."""
-    return [challenge_of(row) for row in connection.execute(statement, values)]
+    return read_all(connection, _STEP, challenge=identifier, becomes=state, now=now)

@@ -9,23 +9,22 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, case, insert, not_, select, update
+from sqlalchemy import Connection, bindparam, case, insert, not_, select, update
 
 from sshaft.public_key import PublicKey
 from sshaft_identity import audit
 from sshaft_identity.attempts import Answer, Attempt, Judge, Rules
 from sshaft_identity.challenge import Binding, Challenge, Context, State, Verdict
 from sshaft_identity.challenge_rows import (
-    NAMED,
-    OF_CODE,
-    PENDING_OF_USER,
     RUNNING_OF_USER,
     challenge_of,
-    changed,
     columns,
     is_pending,
     is_running,
     is_unsettled,
+    named,
+    of_code,
+    of_user,
     read,
     read_all,
     step,
@@ -33,37 +32,39 @@ from sshaft_identity.challenge_rows import (
 )
 from sshaft_identity.codes import ANONYMOUS_DIGITS, DIGITS, Codes, digest, new_page_token
 from sshaft_identity.database import Database
+from sshaft_identity.prepared import Prepared
 from sshaft_identity.registration import is_usable
 from sshaft_identity.tables import challenges, ssh_keys
 
 KEPT = timedelta(days=7)
 """How long a challenge can be asked after, from its opening."""
 
-_OF_PAGE = select(challenges).where(challenges.c.page_hash == bindparam("page"))
-_NEWEST_FIRST = select(challenges).order_by(challenges.c.created_at.desc())
-_REJECTED = NAMED.where(challenges.c.user_name == bindparam("user"), challenges.c.state == State.REJECTED)
+_OF_PAGE = Prepared(select(challenges).where(challenges.c.page_hash == bindparam("page")))
+_NEWEST_FIRST = Prepared(select(challenges).order_by(challenges.c.created_at.desc()))
+_PENDING_OF_USER = Prepared(of_user.where(is_pending))
+_OF_CODE = Prepared(of_code)
+_REJECTED = Prepared(named.where(challenges.c.user_name == bindparam("user"), challenges.c.state == State.REJECTED))
 _is_opened_by = challenges.c.client_id.is_not_distinct_from(bindparam("client"))
-_TAKE = update(challenges).where(challenges.c.id == bindparam("challenge"), challenges.c.state == State.ACCEPTED)
-_TAKE = _TAKE.where(_is_opened_by).values(state=State.CONSUMED).returning(challenges)
-_SHOW = update(challenges).where(challenges.c.id == bindparam("challenge"), challenges.c.shown_at.is_(None))
-_SHOW = _SHOW.values(shown_at=bindparam("now")).returning(challenges)
-_SUPERSEDE = (
-    update(challenges)
-    .where(is_pending, challenges.c.user_name == bindparam("user"), _is_opened_by)
-    .values(state=case((challenges.c.expires_at <= bindparam("now"), State.EXPIRED), else_=State.CANCELLED))
-    .returning(challenges)
-)
+_update = update(challenges).returning(challenges)
+_is_it = challenges.c.id == bindparam("challenge")
+_take = _update.where(_is_it, challenges.c.state == State.ACCEPTED, _is_opened_by)
+_TAKE = Prepared(_take.values(state=State.CONSUMED))
+_SHOW = Prepared(_update.where(_is_it, challenges.c.shown_at.is_(None)).values(shown_at=bindparam("now")))
+_to_supersede = _update.where(is_pending, challenges.c.user_name == bindparam("user"), _is_opened_by)
+_ended = case((challenges.c.expires_at <= bindparam("now"), State.EXPIRED), else_=State.CANCELLED)
+_SUPERSEDE = Prepared(_to_supersede.values(state=_ended))
 
 _owner = (ssh_keys.c.user_name.label("owner"), ssh_keys.c.type, ssh_keys.c.blob)
 # A key that cannot prove what a challenge requires is not listed for it.
 _is_able = not_(challenges.c.verify_required) | ssh_keys.c.type.like("sk-%")
 _is_theirs = (challenges.c.user_name == ssh_keys.c.user_name) & is_running & _is_able
 _in_order = (ssh_keys.c.user_name, challenges.c.created_at)
-_LIST_ALL = select(*_owner, challenges).select_from(challenges.join(ssh_keys, _is_theirs))
-_LIST_ALL = _LIST_ALL.where(is_unsettled, is_usable).order_by(*_in_order)
-_LIST_KEY = select(*_owner, challenges, waits_for_anybody.label("anonymous"))
-_LIST_KEY = _LIST_KEY.select_from(ssh_keys.outerjoin(challenges, _is_theirs)).order_by(*_in_order)
-_LIST_KEY = _LIST_KEY.where(ssh_keys.c.fingerprint == bindparam("fingerprint"), is_usable)
+_all = select(*_owner, challenges).select_from(challenges.join(ssh_keys, _is_theirs))
+_LIST_ALL = Prepared(_all.where(is_unsettled, is_usable).order_by(*_in_order))
+_key = select(*_owner, challenges, waits_for_anybody.label("anonymous"))
+_key = _key.select_from(ssh_keys.outerjoin(challenges, _is_theirs)).order_by(*_in_order)
+_LIST_KEY = Prepared(_key.where(ssh_keys.c.fingerprint == bindparam("fingerprint"), is_usable))
+_INSERT = Prepared(insert(challenges))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ class Challenges:
             return self._open(connection, wish, now)
 
     def _open(self, connection: Connection, wish: Wish, now: datetime) -> Opened:
-        pending = [] if wish.user is None else read_all(connection, PENDING_OF_USER, user=wish.user)
+        pending = [] if wish.user is None else read_all(connection, _PENDING_OF_USER, user=wish.user)
         others = [each for each in pending if each.client != wish.client and each.expires_at > now]
         superseded = _supersede(connection, wish, now) if len(pending) > len(others) else []
         page_token, code = self._fresh_code(connection, wish, others)
@@ -133,7 +134,7 @@ class Challenges:
             code_hmac=self._codes.sealed(identifier, code),
             code_index=self._codes.index(code) if wish.user is None else None,
         )
-        connection.execute(insert(challenges), columns(challenge) | {"page_hash": digest(page_token)})
+        _INSERT.all(connection, columns(challenge) | {"page_hash": digest(page_token)})
         audit.record_challenge(connection, "challenge.created", challenge, now, binding=wish.binding)
         return Opened(challenge, code, page_token, tuple(superseded))
 
@@ -143,7 +144,7 @@ class Challenges:
             page_token = new_page_token()
             code = self._codes.of_page(page_token, ANONYMOUS_DIGITS if wish.user is None else DIGITS)
             if wish.user is None:
-                taken = bool(read_all(connection, OF_CODE, index=self._codes.index(code)))
+                taken = bool(read_all(connection, _OF_CODE, index=self._codes.index(code)))
             else:
                 taken = any(self._codes.matches(other.id, code, other.code_hmac) for other in others)
             if not taken:
@@ -175,7 +176,7 @@ class Challenges:
         """
         query = _LIST_ALL if fingerprint is None else _LIST_KEY
         with self._database.read() as connection:
-            rows = connection.execute(query, {"now": now, "fingerprint": fingerprint}).all()
+            rows = query.all(connection, {"now": now, "fingerprint": fingerprint})
         listed = [_listed(row) for row in rows]
         if fingerprint is None or not rows or not rows[0].anonymous:
             return listed
@@ -228,7 +229,7 @@ class Challenges:
     def consume(self, identifier: str, now: datetime, client: str | None = None) -> Challenge | None:
         """The challenge as it is then: once, for who opened it, if it was accepted."""
         with self._database.write() as connection:
-            done = changed(connection, _TAKE, challenge=identifier, client=client)
+            done = read_all(connection, _TAKE, challenge=identifier, client=client)
             for each in done:
                 audit.record_challenge(connection, "challenge.consumed", each, now)
         return next(iter(done), None)
@@ -236,13 +237,13 @@ class Challenges:
     def show(self, challenge: Challenge, now: datetime, address: str | None) -> None:
         """Write down that its page was looked at for the first time, and from where."""
         with self._database.write() as connection:
-            for each in changed(connection, _SHOW, challenge=challenge.id, now=now):
+            for each in read_all(connection, _SHOW, challenge=challenge.id, now=now):
                 audit.record_challenge(connection, "challenge.shown", each, now, page_address=address)
 
 
 def _supersede(connection: Connection, wish: Wish, now: datetime) -> list[Challenge]:
     """One pending challenge for a user and client: a person has one page open, and one code that counts."""
-    done = changed(connection, _SUPERSEDE, user=wish.user, client=wish.client, now=now)
+    done = read_all(connection, _SUPERSEDE, user=wish.user, client=wish.client, now=now)
     for each in done:
         if each.state is State.CANCELLED:
             audit.record_challenge(connection, "challenge.cancelled", each, now, reason="superseded")
@@ -251,5 +252,5 @@ def _supersede(connection: Connection, wish: Wish, now: datetime) -> list[Challe
     return done
 
 
-def _listed(row: Row[Any]) -> ListedKey:
+def _listed(row: Any) -> ListedKey:
     return ListedKey(row.owner, PublicKey(row.type, row.blob), None if row.id is None else challenge_of(row))

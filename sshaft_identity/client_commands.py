@@ -11,7 +11,7 @@ import click
 
 from sshaft.errors import ConfigurationError
 from sshaft_identity.app_state import rfc3339, utc_now
-from sshaft_identity.clients import Scope
+from sshaft_identity.clients import Client, Scope
 from sshaft_identity.command_line import echo_json, opened
 from sshaft_identity.errors import EnrolmentError
 from sshaft_identity.moments import Duration
@@ -140,12 +140,38 @@ def write_private(path: Path, content: dict[str, Any], like: os.stat_result | No
 
 
 @client.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print the clients as JSON.")
 @click.pass_obj
-def list_clients(directory: Path) -> None:
-    """Print the clients and their scopes, one a line."""
+def list_clients(directory: Path, as_json: bool) -> None:
+    """Print the clients and their scopes, one a line, and where their challenges may lead back to."""
     with opened(directory) as (store, _):
-        for each in store.clients.all():
-            click.echo(f"{each.client_id} {' '.join(sorted(each.scopes))}")
+        clients = store.clients.all()
+    if as_json:
+        echo_json([shown(each) for each in clients])
+        return
+    for each in clients:
+        unbound = ["allow-unbound"] if each.allows_unbound else []
+        returns = ["return-url", *each.return_urls] if each.return_urls else []
+        click.echo(" ".join([each.client_id, *sorted(each.scopes), *unbound, *returns]))
+
+
+def shown(each: Client) -> dict[str, object]:
+    return {
+        "client_id": each.client_id,
+        "scopes": sorted(each.scopes),
+        "allow_unbound": each.allows_unbound,
+        "return_urls": each.return_urls,
+    }
+
+
+@client.command("set-return-urls")
+@click.argument("name")
+@click.argument("urls", metavar="[PREFIX]...", nargs=-1, callback=lambda _context, _option, urls: _prefixes(urls))
+@click.pass_obj
+def set_return_urls(directory: Path, name: str, urls: tuple[str, ...]) -> None:
+    """Let the challenges of NAME lead people back to addresses at or below each PREFIX, and nowhere else."""
+    with opened(directory) as (store, _):
+        store.clients.set_return_urls(name, urls, utc_now())
 
 
 @client.command("revoke")

@@ -9,19 +9,20 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from sshaft_identity.audit import record
 from sshaft_identity.clock_back import latest_begin
 from sshaft_identity.codes import digest
 from sshaft_identity.database import Database
 from sshaft_identity.errors import EnrolmentError
+from sshaft_identity.prepared import Prepared
 from sshaft_identity.tables import access_tokens, clients
 
 TOKEN_LIFETIME = timedelta(seconds=300)
 CLIENT_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _NOBODY = digest("nobody")
-_OF_TOKEN = (
+_OF_TOKEN = Prepared(
     select(access_tokens, clients.c.allows_unbound, clients.c.return_urls)
     .join(clients, clients.c.client_id == access_tokens.c.client_id)
     .where(access_tokens.c.token_hash == bindparam("token"))
@@ -86,6 +87,15 @@ class Clients:
                 raise EnrolmentError(f"there is no client {client_id}")
             record(connection, "client.removed", now, user=None, client=client_id)
 
+    def set_return_urls(self, client_id: str, return_urls: Collection[str], now: datetime) -> None:
+        """These and no others; what is open already keeps its own. Raises `EnrolmentError` if there is no client."""
+        prefixes = " ".join(return_urls)
+        change = update(clients).where(clients.c.client_id == client_id).values(return_urls=prefixes)
+        with self._database.write() as connection:
+            if not connection.execute(change).rowcount:
+                raise EnrolmentError(f"there is no client {client_id}")
+            record(connection, "client.return_urls_set", now, user=None, client=client_id, return_urls=prefixes)
+
     def rotate_secret(
         self, client_id: str, now: datetime, overlap: timedelta, deliver: Callable[[str], None] | None = None
     ) -> str:
@@ -143,7 +153,7 @@ class Clients:
     def of_token(self, token: str, now: datetime) -> Client | None:
         """Whom the token was given to, with the scopes it was given for. One look-up by hash, whatever the token."""
         with self._database.read() as connection:
-            row = connection.execute(_OF_TOKEN, {"token": digest(token)}).one_or_none()
+            row = _OF_TOKEN.first(connection, {"token": digest(token)})
         if row is None or row.expires_at <= now or row.expires_at - TOKEN_LIFETIME > latest_begin(now):
             return None
         return _client(row)
@@ -158,7 +168,7 @@ class Clients:
             return count
 
 
-def _client(row: Row[Any]) -> Client:
+def _client(row: Any) -> Client:
     return Client(row.client_id, frozenset(row.scope.split()), row.allows_unbound, tuple(row.return_urls.split()))
 
 

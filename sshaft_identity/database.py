@@ -18,6 +18,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sshaft.errors import ConfigurationError
 from sshaft_identity import sqlite
 from sshaft_identity.errors import DatabaseError
+from sshaft_identity.prepared import Prepared
 from sshaft_identity.sqlite import Group, Turn
 from sshaft_identity.tables import metadata
 
@@ -120,7 +121,7 @@ class Database:
             return
         with self._transaction() as connection:
             if alone is not None and self.is_postgresql:
-                connection.execute(_LOCK, {"number": _lock_number(alone)})
+                _LOCK.all(connection, {"number": _lock_number(alone)})
             yield connection
 
     @contextmanager
@@ -233,7 +234,7 @@ def _engine(url: str, *, patient: bool) -> tuple[Engine, IsStale]:
     raise ConfigurationError("the database is neither postgresql://USER@HOST/NAME nor sqlite:////FILE")
 
 
-_LOCK = select(func.pg_advisory_xact_lock(bindparam("number", type_=BigInteger)))
+_LOCK = Prepared(select(func.pg_advisory_xact_lock(bindparam("number", type_=BigInteger)).label("lock")))
 
 
 def _close(_connection: Any, entry: ConnectionPoolEntry) -> None:

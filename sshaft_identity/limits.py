@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cache
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import Connection, Select, bindparam, case, delete, literal, or_, select
+from sqlalchemy import Connection, bindparam, case, delete, literal, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from sshaft_identity.prepared import Prepared
 from sshaft_identity.tables import failures
 
 WINDOW = timedelta(hours=1)
@@ -63,13 +63,13 @@ def subjects(user: str | None = None, source: str | None = None, clients: Iterab
 
 
 @cache
-def _lately_wrong(count: int) -> Select[Any]:
+def _lately_wrong(count: int) -> Prepared:
     is_one = [
         (failures.c.scope == bindparam(f"scope{number}")) & (failures.c.subject == bindparam(f"subject{number}"))
         for number in range(count)
     ]
     query = select(failures).where(or_(*is_one), failures.c.ends_at > bindparam("now"))
-    return query.order_by(failures.c.scope, failures.c.subject).with_for_update()
+    return Prepared(query.order_by(failures.c.scope, failures.c.subject).with_for_update())
 
 
 def locked_until(connection: Connection, those: Iterable[Subject], limits: Limits, now: datetime) -> datetime | None:
@@ -80,7 +80,7 @@ def locked_until(connection: Connection, those: Iterable[Subject], limits: Limit
     values: dict[str, object] = {"now": now}
     for number, each in enumerate(those):
         values |= {f"scope{number}": each.scope, f"subject{number}": each.key["subject"]}
-    rows = connection.execute(_lately_wrong(len(those)), values).all()
+    rows = _lately_wrong(len(those)).all(connection, values)
     return max((row.ends_at for row in rows if row.times >= limits.most(Scope(row.scope))), default=None)
 
 

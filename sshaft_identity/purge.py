@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from sshaft.log import get_logger
 from sshaft_identity import audit
 from sshaft_identity.challenge import State
-from sshaft_identity.challenge_rows import changed, is_pending, is_unsettled
+from sshaft_identity.challenge_rows import challenge_of, is_pending, is_unsettled
 from sshaft_identity.challenges import KEPT
 from sshaft_identity.clock_back import AHEAD, latest_begin
 from sshaft_identity.database import Database, reason
@@ -42,7 +42,8 @@ def _forget(connection: Connection, table: Table, those: ColumnElement[bool], _n
 
 
 def _expire(connection: Connection, _table: Table, those: ColumnElement[bool], now: datetime) -> int:
-    done = changed(connection, update(challenges).where(those).values(state=State.EXPIRED).returning(challenges))
+    ended = update(challenges).where(those).values(state=State.EXPIRED).returning(challenges)
+    done = [challenge_of(row) for row in connection.execute(ended)]
     for each in done:
         audit.record_challenge(connection, "challenge.expired", each, now)
     return len(done)
@@ -60,9 +61,7 @@ def _are_ahead(now: datetime) -> ColumnElement[bool]:
 
 RULES = (
     Rule("challenges_expired", challenges, lambda now: is_unsettled & (challenges.c.expires_at <= now), _expire),
-    Rule(
-        "challenges_ahead", challenges, lambda now: is_pending & (challenges.c.created_at > latest_begin(now)), _expire
-    ),
+    Rule("challenges_ahead", challenges, _are_ahead, _expire),
     Rule("challenges_forgotten", challenges, lambda now: challenges.c.created_at <= now - KEPT, _forget),
     Rule("access_tokens_forgotten", access_tokens, lambda now: access_tokens.c.expires_at <= now, _forget),
     Rule("enrolments_forgotten", enrolments, lambda now: enrolments.c.expires_at <= now - KEPT, _forget),

@@ -27,6 +27,7 @@ from sshaft.errors import ConfigurationError
 from sshaft_identity.audit import record
 from sshaft_identity.database import Database
 from sshaft_identity.errors import EnrolmentError
+from sshaft_identity.prepared import Prepared
 from sshaft_identity.tables import signing_keys
 
 WAIT = timedelta(hours=48)
@@ -35,7 +36,7 @@ KEPT = timedelta(hours=1)
 """How long a key stays published after it has signed last; nothing it signs lives longer."""
 RSA_BITS = 2048
 _NONCE_BYTES = 12
-_PUBLISHED = (
+_PUBLISHED = Prepared(
     select(signing_keys)
     .where(or_(signing_keys.c.retires_at.is_(None), signing_keys.c.retires_at > bindparam("now")))
     .order_by(signing_keys.c.signs_from.desc(), signing_keys.c.created_at.desc())
@@ -102,12 +103,16 @@ class SigningKeys:
         with self._database.write() as connection:
             connection.execute(delete(signing_keys).where(signing_keys.c.retires_at <= now))
             before = _published(connection, now)
-            waiting = [key for key in before if key.signs_from > now]
+            current = signing(before, now)
+            waiting = [key for key in before if key.signs_from > now and key != current]
             if waiting and wait:
                 raise EnrolmentError(f"the key {waiting[0].kid} waits already: --now rotates without waiting")
             signs_from = now + wait if before else now
             for key in before:
-                _end(connection, key, now, signs_from + KEPT)
+                if key in waiting:  # it has signed nothing
+                    connection.execute(delete(signing_keys).where(signing_keys.c.kid == key.kid))
+                else:
+                    _end(connection, key, now, signs_from + KEPT)
             connection.execute(
                 insert(signing_keys).values(
                     kid=kid,
@@ -176,13 +181,11 @@ def _published(connection: Connection, now: datetime) -> list[SigningKey]:
             retires_at=row.retires_at,
             sealed=row.sealed_private,
         )
-        for row in connection.execute(_PUBLISHED, {"now": now})
+        for row in _PUBLISHED.all(connection, {"now": now})
     ]
 
 
 def _end(connection: Connection, key: SigningKey, now: datetime, end: datetime) -> None:
-    mine = signing_keys.c.kid == key.kid
-    if key.signs_from > now:  # it has signed nothing
-        connection.execute(delete(signing_keys).where(mine))
-    elif key.retires_at is None or end < key.retires_at:
-        connection.execute(update(signing_keys).where(mine).values(retires_at=end))
+    values = {"retires_at": min(key.retires_at or end, end), "signs_from": min(key.signs_from, now)}
+    # It began later only where the clock was put back; then the new key would seem to be the first of all.
+    connection.execute(update(signing_keys).where(signing_keys.c.kid == key.kid).values(values))

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+from base64 import urlsafe_b64decode
 from datetime import timedelta
 
 import pytest
@@ -26,6 +27,7 @@ from sshaft_identity.limits import WINDOW, Limits, Subject, count, locked_until
 from sshaft_identity.limits import Scope as Counted
 from sshaft_identity.purge import batches, every_minute
 from sshaft_identity.sessions import Method, Sessions, SessionTimes
+from sshaft_identity.signing_keys import WAIT
 from sshaft_identity.store import Store
 from sshaft_identity.tables import audit_events
 
@@ -173,6 +175,18 @@ def test_key_that_was_made_before_signs_on(store: Store, clock: Clock) -> None:
     clock.advance(-HOUR)
     assert store.signing_keys.check(clock())
     assert store.signing_keys.sign({"sub": "alice"}, clock(), "x+jwt")
+
+
+def test_a_signing_key_from_before_goes_on_until_the_next_one_is_known(store: Store, clock: Clock) -> None:
+    first = store.signing_keys.rotate(clock())
+    clock.advance(-HOUR)
+    second = store.signing_keys.rotate(clock())
+    for seconds, kid in ((0, first.kid), (WAIT.total_seconds(), second.kid)):
+        clock.advance(seconds)
+        token = store.signing_keys.sign({}, clock(), "x+jwt")
+        assert token is not None
+        assert json.loads(urlsafe_b64decode(token.split(".")[0] + "=="))["kid"] == kid
+    assert [key.kid for key in store.signing_keys.published(clock())] == [second.kid, first.kid]
 
 
 def test_audit_chain_stays_whole_when_times_go_backwards(store: Store, clock: Clock) -> None:

@@ -187,6 +187,21 @@ def test_a_clients_secret_is_printed_once_and_stored_hashed(run: Run, tmp_path: 
     assert "already" in refused(run("client", "add", "web", "--scope", "challenges"))
 
 
+def test_where_a_clients_challenges_may_lead_back_to_can_be_changed(run: Run) -> None:
+    app = "https://app.example.org/"
+    run("client", "add", "web", "--scope", "challenges", "--allow-unbound", "--return-url", app)
+    assert run("client", "list").output == f"web challenges allow-unbound return-url {app}\n"
+    assert run("client", "set-return-urls", "web", f"{app}a", f"{app}b").exit_code == 0
+    (listed,) = json.loads(run("client", "list", "--json").output)
+    assert listed["return_urls"] == [f"{app}a", f"{app}b"]
+    wrong = run("client", "set-return-urls", "web", "ftp://app.example.org")
+    assert wrong.exit_code == 2
+    assert "https" in wrong.output
+    assert "no client other" in refused(run("client", "set-return-urls", "other", app))
+    assert run("client", "set-return-urls", "web").exit_code == 0
+    assert run("client", "list").output == "web challenges allow-unbound\n"
+
+
 def test_for_people_the_secret_comes_as_lines(run: Run) -> None:
     assert "client_secret  " in run("client", "add", "web", "--scope", "challenges").output
 
