@@ -1,5 +1,6 @@
 """Log events: one JSON line each, on stderr, with dotted names and facts as keys. Set up once by each program."""
 
+import json
 import logging
 import sys
 from collections.abc import MutableMapping
@@ -14,6 +15,7 @@ HIDDEN = ("secret", "token", "password", "authorization", "assertion", "ticket",
 """A key that is or ends with one of these never has its value written (`client_secret`, `access_token`, `code`)."""
 
 MAX_VALUE = 512
+_JSON = json.JSONEncoder()
 
 
 def set_up(level: str = "info", stream: TextIO | None = None) -> None:
@@ -26,7 +28,7 @@ def set_up(level: str = "info", stream: TextIO | None = None) -> None:
             # without the local variables of each frame: among them are tokens, secrets and forms
             structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
             make_safe,
-            structlog.processors.JSONRenderer(),
+            structlog.processors.JSONRenderer(lambda event, **_: _JSON.encode(event)),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(file=stream or sys.stderr),

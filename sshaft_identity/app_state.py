@@ -63,4 +63,4 @@ def utc_now() -> datetime:
 
 def rfc3339(time: datetime) -> str:
     """UTC with `Z`, to the second: an end is rounded down, so nobody is promised more than there is."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -14,6 +14,7 @@ from sshaft_identity.tables import audit_events
 
 Fact = str | int | bool | None
 
+_JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 _INSERT = Prepared(insert(audit_events).inline())
 
 
@@ -29,7 +30,7 @@ def canonical(value: object) -> str:
     r"""JSON in the one form that is stored and hashed: sorted names, no blanks, and only characters from blank to `~`;
     the others are written `\uXXXX`.
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).replace("\x7f", "\\u007f")
+    return _JSON.encode(value).replace("\x7f", "\\u007f")
 
 
 def _hidden(name: str, value: Fact) -> Fact:

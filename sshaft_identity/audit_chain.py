@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, func, select, update
+from sqlalchemy import ARRAY, BigInteger, Connection, Row, Select, Text, bindparam, func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
@@ -29,6 +29,18 @@ SEAL_SECONDS = 1.0
 
 _SEAL = update(audit_events).where(audit_events.c.id == bindparam("row"))
 _SEAL = _SEAL.values(seq=bindparam("place"), hash=bindparam("its_hash"))
+_seals = (
+    func.unnest(
+        bindparam("rows", type_=ARRAY(BigInteger)),
+        bindparam("places", type_=ARRAY(BigInteger)),
+        bindparam("hashes", type_=ARRAY(Text)),
+    )
+    .table_valued("row", "place", "hash", name="seals")
+    .render_derived()
+)
+_SEAL_ALL = update(audit_events).where(audit_events.c.id == _seals.c.row)
+_SEAL_ALL = _SEAL_ALL.values(seq=_seals.c.place, hash=_seals.c.hash)
+"""All in one statement, which only PostgreSQL understands, and where each one costs a message there and back."""
 
 OnSealed = Callable[[Mapping[str, int]], None]
 
@@ -81,7 +93,10 @@ def seal(database: Database, limit: int = BATCH) -> Counter[str]:
             line = line_of(row) | {"seq": head.seq + 1}
             head = Head(head.seq + 1, hash_of(head.hash, line))
             seals.append({"row": row.id, "place": head.seq, "its_hash": head.hash})
-        if seals:
+        if seals and database.is_postgresql:
+            rows_, places, hashes = zip(*(seal.values() for seal in seals), strict=True)
+            connection.execute(_SEAL_ALL, {"rows": list(rows_), "places": list(places), "hashes": list(hashes)})
+        elif seals:
             connection.execute(_SEAL, seals)
         return Counter(row.event for row in rows)
 
