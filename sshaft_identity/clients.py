@@ -3,7 +3,9 @@
 import hmac
 import re
 import secrets
-from collections.abc import Callable, Collection
+import threading
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -49,6 +51,16 @@ class Client:
 class Clients:
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._local = threading.local()
+
+    @contextmanager
+    def of_batch(self) -> Iterator[None]:
+        """Until its end this thread looks each access token up once: for requests that had all come before."""
+        self._local.found = {}
+        try:
+            yield
+        finally:
+            del self._local.found
 
     def add(
         self,
@@ -152,8 +164,12 @@ class Clients:
 
     def of_token(self, token: str, now: datetime) -> Client | None:
         """Whom the token was given to, with the scopes it was given for. One look-up by hash, whatever the token."""
-        with self._database.read() as connection:
-            row = _OF_TOKEN.first(connection, {"token": digest(token)})
+        found: dict[str, Any] = getattr(self._local, "found", {})
+        token_hash = digest(token)
+        if token_hash not in found:
+            with self._database.read() as connection:
+                found[token_hash] = _OF_TOKEN.first(connection, {"token": token_hash})
+        row = found[token_hash]
         if row is None or row.expires_at <= now or row.expires_at - TOKEN_LIFETIME > latest_begin(now):
             return None
         return _client(row)

@@ -2,6 +2,8 @@
 threads, the commands straight.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -27,6 +29,12 @@ class Store:
         self.challenges = Challenges(self.database, codes, rules or Rules())
         self.signing_keys = SigningKeys(self.database, codes.key)
         self.invitations = Invitations(self.database, codes, (rules or Rules()).limits)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """For requests that are worked on as one, see `Database.together` and `Clients.of_batch`."""
+        with self.clients.of_batch(), self.database.together():
+            yield
 
     def close(self) -> None:
         self.database.close()

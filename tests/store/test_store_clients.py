@@ -2,10 +2,10 @@ import json
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 from unit.identity.running import Clock
 
-from sshaft_identity.clients import Client, Scope
+from sshaft_identity.clients import TOKEN_LIFETIME, Client, Scope
 from sshaft_identity.errors import EnrolmentError
 from sshaft_identity.store import Store
 from sshaft_identity.tables import access_tokens, audit_events, clients
@@ -134,3 +134,25 @@ def test_what_the_operator_does_to_a_client_is_in_the_audit_log(store: Store, cl
     assert [row.event for row in rows] == ["client.added", "client.secret_rotated", "client.revoked", "client.removed"]
     assert all(json.loads(row.facts)["client"] == "web" for row in rows)
     assert not any(each in row.facts for row in rows for each in (secret, new))
+
+
+def test_a_token_is_looked_up_once_for_all_requests_of_a_batch_and_again_for_the_next(
+    store: Store, web: Client, clock: Clock
+) -> None:
+    token = store.clients.issue_token(web, web.scopes, clock())
+    assert token
+    asked: list[str] = []
+
+    @event.listens_for(store.database.engine, "before_cursor_execute")
+    def note(*about: object) -> None:
+        asked.append(str(about[2]))
+
+    with store.together():
+        assert [store.clients.of_token(token, clock()) for _ in range(3)] == [web] * 3
+        assert store.clients.of_token(token, clock() + TOKEN_LIFETIME) is None
+        assert store.clients.of_token("another", clock()) is None
+    event.remove(store.database.engine, "before_cursor_execute", note)
+    assert len([each for each in asked if "FROM access_tokens" in each]) == 2
+    store.clients.revoke_tokens("web", clock())
+    with store.together():
+        assert store.clients.of_token(token, clock()) is None
