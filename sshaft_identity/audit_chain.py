@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -88,17 +88,23 @@ def seal(database: Database, limit: int = BATCH) -> Counter[str]:
             return Counter()
         head = head_of(connection)
         rows = connection.execute(_unsealed().limit(limit)).all()
-        seals = []
+        sealed: list[tuple[int, Head]] = []
         for row in rows:
             line = line_of(row) | {"seq": head.seq + 1}
             head = Head(head.seq + 1, hash_of(head.hash, line))
-            seals.append({"row": row.id, "place": head.seq, "its_hash": head.hash})
-        if seals and database.is_postgresql:
-            rows_, places, hashes = zip(*(seal.values() for seal in seals), strict=True)
-            connection.execute(_SEAL_ALL, {"rows": list(rows_), "places": list(places), "hashes": list(hashes)})
-        elif seals:
-            connection.execute(_SEAL, seals)
+            sealed.append((row.id, head))
+        if sealed:
+            _write(connection, sealed)
         return Counter(row.event for row in rows)
+
+
+def _write(connection: Connection, sealed: Sequence[tuple[int, Head]]) -> None:
+    seals = [{"row": row, "place": head.seq, "its_hash": head.hash} for row, head in sealed]
+    if connection.dialect.name == "postgresql":
+        columns = {"rows": "row", "places": "place", "hashes": "its_hash"}
+        connection.execute(_SEAL_ALL, {name: [seal[column] for seal in seals] for name, column in columns.items()})
+    else:
+        connection.execute(_SEAL, seals)
 
 
 def _unsealed() -> Select[Any]:
