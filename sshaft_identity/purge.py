@@ -23,7 +23,7 @@ from sshaft_identity.limits import WINDOW
 from sshaft_identity.tables import access_tokens, challenges, enrolments, failures, sessions
 
 EVERY_SECONDS = 60
-BATCH = 200
+BATCH = 50
 PAUSE_SECONDS = 0.02
 
 

@@ -1,0 +1,81 @@
+"""Statements that go to the driver without SQLAlchemy do there what they do with it."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import bindparam, event, insert, select, text, update
+from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
+from unit.identity.running import Clock
+
+from sshaft_identity.prepared import Prepared
+from sshaft_identity.store import Store
+from sshaft_identity.tables import clients, users
+
+NAMED = select(clients).where(clients.c.client_id == bindparam("name"))
+INSERT = Prepared(insert(users))
+
+
+@pytest.fixture(autouse=True)
+def web(store: Store, clock: Clock) -> None:
+    store.clients.add("web", [], clock(), allows_unbound=True, return_urls=["https://app.example.org/"])
+    store.clients.rotate_secret("web", clock(), timedelta(hours=1))
+
+
+def test_rows_are_what_sqlalchemy_makes_of_them(store: Store) -> None:
+    with store.database.read() as connection:
+        (row,) = Prepared(NAMED).all(connection, {"name": "web"})
+        assert row._asdict() == connection.execute(NAMED, {"name": "web"}).one()._asdict()
+        assert row.allows_unbound is True
+        assert row.created_at.tzinfo is not None
+        assert Prepared(NAMED).first(connection, {"name": "nobody"}) is None
+
+
+def test_values_within_a_statement_and_beside_it_are_bound(store: Store, clock: Clock) -> None:
+    later = clock() + timedelta(days=1)
+    change = update(clients).where(clients.c.client_id == bindparam("name"), clients.c.allows_unbound.is_(True))
+    change = change.values(created_at=bindparam("at"), allows_unbound=False).returning(clients)
+    with store.database.write() as connection:
+        (row,) = Prepared(change).all(connection, {"name": "web", "at": later})
+    assert (row.created_at, row.allows_unbound) == (later, False)
+
+
+def test_what_a_text_holds_is_never_read_as_sql(store: Store, clock: Clock) -> None:
+    name = "a' OR '1'='1 %s ? :name %(name)s"
+    with store.database.write() as connection:
+        INSERT.all(connection, {"name": name, "created_at": clock()})
+        assert Prepared(select(users.c.name)).all(connection, {}) == [(name,)]
+    with store.database.read() as connection:
+        assert Prepared(NAMED).all(connection, {"name": name}) == []
+
+
+def test_errors_are_sqlalchemys_and_undo_the_transaction(store: Store, clock: Clock) -> None:
+    def twice() -> None:
+        with store.database.write() as connection:
+            for _ in range(2):
+                INSERT.all(connection, {"name": "alice", "created_at": clock()})
+
+    with pytest.raises(IntegrityError):
+        twice()
+    assert store.enrolment.users() == []
+
+
+def test_a_value_that_is_missing_is_a_fault_of_ours(store: Store) -> None:
+    with store.database.read() as connection, pytest.raises(KeyError):
+        Prepared(NAMED).all(connection, {})
+
+
+def test_who_listens_to_sqlalchemys_statements_hears_of_these(store: Store) -> None:
+    heard: list[str] = []
+    with store.database.read() as connection:
+        event.listen(connection, "before_cursor_execute", lambda *about: heard.append(str(about[2])))
+        Prepared(NAMED).all(connection, {"name": "web"})
+    assert any("FROM clients" in each for each in heard)
+
+
+def test_an_error_does_not_hold_the_values(store: Store) -> None:
+    with store.database.write() as connection:
+        connection.execute(text("ALTER TABLE clients RENAME TO gone"))
+    with store.database.read() as connection, pytest.raises(SQLAlchemyError) as told:
+        Prepared(NAMED).all(connection, {"name": "sesame"})
+    assert isinstance(told.value, ProgrammingError) is store.database.is_postgresql
+    assert "sesame" not in str(told.value)
