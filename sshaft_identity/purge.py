@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Table, delete, literal, select, tuple_, update
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
@@ -101,11 +101,17 @@ def batches(database: Database, now: datetime) -> Iterator[Batch]:
     """Purge, one transaction a step, until nothing is left that a rule meets."""
     for rule in RULES:
         count = BATCH
-        while count == BATCH:
+        while count == BATCH and _is_any(database, rule, now):
             with database.write() as connection:
                 # Of several processes one purges; what it does the others need not do.
                 count = _batch(connection, rule, now) if database.may_be_alone(connection, "purge") else 0
             yield Batch(rule.name, count)
+
+
+def _is_any(database: Database, rule: Rule, now: datetime) -> bool:
+    """A look that no writer waits for: to find nothing may take a walk through all that is pending."""
+    with database.read() as connection:
+        return connection.execute(select(literal(1)).where(rule.is_over(now)).limit(1)).first() is not None
 
 
 def _batch(connection: Connection, rule: Rule, now: datetime) -> int:
