@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from fakes.public_keys import ed25519, sk_ed25519
+from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 from unit.identity.running import Service
 
@@ -95,6 +96,32 @@ def test_unknown_and_known_users_get_the_same_answer(service: Service) -> None:
     assert steady(one) | {"user": ""} == steady(other) | {"user": ""}
     shown = service.show(one["id"]), service.show(other["id"])
     assert steady(shown[0]) | {"user": ""} == steady(shown[1]) | {"user": ""}
+
+
+def test_the_same_is_asked_of_the_database_for_unknown_and_known_users(service: Service) -> None:
+    """So that nobody can tell by the time that it takes."""
+    service.add_user("alice", ed25519("alice"))
+    service.show(service.open("somebody")["id"])  # there is a client with a token, and all is open
+    engine = service.store.database.engine
+    asked: dict[str, list[str]] = {"alice": [], "nobody": []}
+    for user, statements in asked.items():
+
+        def note(*about: object, statements: list[str] = statements) -> None:
+            statements.append(str(about[2]))
+
+        event.listen(engine, "before_cursor_execute", note)
+        for _ in range(2):  # the second takes the first one's place
+            opened = service.open(user, binding="code_back")
+        service.show(opened["id"])
+        page = opened["page_url"].removeprefix("https://id.example.org")
+        for path in (page, f"{page}/state"):
+            assert service.call("GET", path).status_code == 200
+        verify = f"/api/v1/challenges/{opened['id']}/verify"
+        assert service.call("POST", verify, Scope.CHALLENGES, json={"code": "000000"}).status_code == 403
+        assert service.call("POST", f"/api/v1/challenges/{opened['id']}/cancel", Scope.CHALLENGES, json={}).ok
+        event.remove(engine, "before_cursor_execute", note)
+    assert len(asked["alice"]) > 20
+    assert asked["alice"] == asked["nobody"]
 
 
 @pytest.mark.parametrize(
