@@ -35,6 +35,12 @@ def believed(peer: str | None, forwarded: Iterable[str], trusted: Iterable[Netwo
     return found
 
 
+def is_within(address: str | None, networks: Iterable[Network]) -> bool:
+    """Whether the address is known and in one of them."""
+    found = _address(address or "")
+    return found is not None and any(ip_address(found) in ip_network(each) for each in networks)
+
+
 def _address(text: str) -> str | None:
     """`192.0.2.7`, `192.0.2.7:4711`, `2001:db8::1`, `[2001:db8::1]:4711`; IPv4 within IPv6 as IPv4."""
     bare = re.fullmatch(r"\[([^\]]*)\](?::\d+)?|([0-9.]+):\d+", text)

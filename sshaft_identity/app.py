@@ -27,7 +27,6 @@ from sshaft_identity import (
     openid_sign_in,
     pages,
     sign_in,
-    token_endpoint,
 )
 from sshaft_identity.account import NobodyError, answer_nobody
 from sshaft_identity.account_parts import account_parts
@@ -42,12 +41,14 @@ from sshaft_identity.metrics import route as metrics_route
 from sshaft_identity.problem import ProblemError, answer_http_exception, answer_problem, problem
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
+from sshaft_identity.token_endpoint import client_credentials, token_endpoint
 
 POSTGRESQL_THREADS = 8
 """More wait for the interpreter rather than for the database."""
 
+GRANTS = {"client_credentials": client_credentials}
 ROUTES = [
-    Route("/oauth2/token", token_endpoint.token, methods=["POST"]),
+    Route("/oauth2/token", in_thread(token_endpoint(GRANTS)), methods=["POST"]),
     Route("/api/v1/mfa/ssh/keys", in_thread(mfa_api.list_keys), methods=["GET"]),
     Route("/api/v1/mfa/ssh/accept", in_thread(mfa_api.accept), methods=["POST"]),
     Route("/api/v1/mfa/ssh/reject", in_thread(mfa_api.reject), methods=["POST"]),

@@ -3,7 +3,9 @@
 import json
 import os
 import stat
+from collections.abc import Sequence
 from datetime import timedelta
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from sshaft_identity.clients import Client, Scope
 from sshaft_identity.command_line import echo_json, opened
 from sshaft_identity.errors import EnrolmentError
 from sshaft_identity.moments import Duration
+from sshaft_identity.providers import PROVIDERS, faces_of, told
 from sshaft_identity.return_urls import checked_prefix
 from sshaft_identity.settings import Settings
 
@@ -27,13 +30,18 @@ def client() -> None:
 @client.command("add")
 @click.argument("name")
 @click.option(
+    "--for",
+    "provider",
+    type=click.Choice(sorted(PROVIDERS)),
+    help="Make it as this identity provider needs it, and print what to type there.",
+)
+@click.option(
     "--scope",
     "scopes",
     multiple=True,
-    required=True,
     type=click.Choice([scope.value for scope in Scope]),
-    help="May be given several times. The sshd side needs mfa:list and mfa:accept, a web login challenges, a help desk "
-    "enrolments.",
+    help="May be given several times; not with --for. The sshd side needs mfa:list and mfa:accept, a web login "
+    "challenges, a help desk enrolments.",
 )
 @click.option(
     "--allow-unbound",
@@ -48,6 +56,17 @@ def client() -> None:
     callback=lambda _context, _option, urls: _prefixes(urls),
     help="Let its challenges lead people back to addresses at or below PREFIX. May be given several times.",
 )
+@click.option(
+    "--from",
+    "networks",
+    multiple=True,
+    metavar="NETWORK",
+    callback=lambda _context, _option, networks: _networks(networks),
+    help="Let it call from this address or network (CIDR) only. May be given several times.",
+)
+@click.option(
+    "--redirect-uri", "redirect_uri", multiple=True, metavar="URI", help="With --for: where its logins lead back to."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print client_id and client_secret as JSON.")
 @click.option(
     "--config-json",
@@ -57,40 +76,54 @@ def client() -> None:
 @click.option("--login-path", default="/sshaft/login", show_default=True, help="The login_path of that config.json.")
 @click.option("--force", is_flag=True, help="Overwrite the file of --config-json.")
 @click.pass_obj
-def add_client(
-    directory: Path,
-    /,
-    name: str,
-    scopes: tuple[str, ...],
-    return_urls: tuple[str, ...],
-    config_json: Path | None,
-    login_path: str,
-    **flags: bool,
-) -> None:
+def add_client(directory: Path, /, name: str, **options: Any) -> None:
     """Make the client NAME and print its secret, which cannot be shown again."""
-    if config_json is not None and config_json.exists() and not flags["force"]:
+    config_json, provider = options["config_json"], options["provider"]
+    if config_json is not None and config_json.exists() and not options["force"]:
         raise EnrolmentError(f"{config_json} exists: --force overwrites it")
+    if (provider is None) == (not options["scopes"]):
+        raise click.UsageError("needs either --for PROVIDER or --scope SCOPE")
+    scopes = [Scope(each) for each in options["scopes"]] if provider is None else list(PROVIDERS[provider].scopes)
+    faces = None if provider is None else faces_of(provider, options)
     with opened(directory) as (store, settings):
-        wanted = [Scope(scope) for scope in scopes]
-        unbound = flags["allow_unbound"]
-        secret = store.clients.add(name, wanted, utc_now(), allows_unbound=unbound, return_urls=return_urls)
+        secret = store.clients.add(
+            name,
+            scopes,
+            utc_now(),
+            allows_unbound=options["allow_unbound"],
+            return_urls=options["return_urls"],
+            networks=options["networks"],
+            faces=faces,
+        )
         if config_json is not None:
             try:
-                write_private(config_json, sshd_side_config(settings, name, secret, scopes, login_path))
+                write_private(config_json, sshd_side_config(settings, name, secret, scopes, options["login_path"]))
             except OSError as error:
                 store.clients.remove(name, utc_now())
                 raise ConfigurationError(f"{config_json} cannot be written: {error.strerror}") from error
-    if flags["allow_unbound"]:
+    if options["allow_unbound"]:
         click.echo(
             "Warning: without a code an attacker who knows the password passes whenever the person's next SSH login "
             "comes. NIST SP 800-63B-4 §3.1.3 no longer accepts it.",
             err=True,
         )
-    if flags["as_json"]:
+    if options["as_json"]:
         echo_json({"client_id": name, "client_secret": secret})
     elif config_json is None:
         click.echo(f"client_id      {name}\nclient_secret  {secret}")
         click.echo("The secret is not shown again.", err=True)
+    if provider is not None and not options["as_json"]:
+        values = {"settings": settings, "client_id": name, "client_secret": secret, "given": options, "faces": faces}
+        click.echo("\n" + told(provider, values).rstrip())
+
+
+def _networks(networks: tuple[str, ...]) -> tuple[str, ...]:
+    for each in networks:
+        try:
+            ip_network(each)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+    return networks
 
 
 def _prefixes(urls: tuple[str, ...]) -> tuple[str, ...]:
@@ -103,7 +136,7 @@ def _prefixes(urls: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def sshd_side_config(
-    settings: Settings, client_id: str, secret: str, scopes: tuple[str, ...], login_path: str
+    settings: Settings, client_id: str, secret: str, scopes: Sequence[str], login_path: str
 ) -> dict[str, str]:
     """What `sshaft-keys`, `sshaft-login` and the agent read as config.json."""
     api = f"{settings.base_url}/api/v1/mfa/ssh"
@@ -152,7 +185,9 @@ def list_clients(directory: Path, as_json: bool) -> None:
     for each in clients:
         unbound = ["allow-unbound"] if each.allows_unbound else []
         returns = ["return-url", *each.return_urls] if each.return_urls else []
-        click.echo(" ".join([each.client_id, *sorted(each.scopes), *unbound, *returns]))
+        sources = ["from", *each.networks] if each.networks else []
+        faces = ["face", *sorted(each.faces)] if each.faces else []
+        click.echo(" ".join([each.client_id, *sorted(each.scopes), *unbound, *returns, *sources, *faces]))
 
 
 def shown(each: Client) -> dict[str, object]:
@@ -161,6 +196,8 @@ def shown(each: Client) -> dict[str, object]:
         "scopes": sorted(each.scopes),
         "allow_unbound": each.allows_unbound,
         "return_urls": each.return_urls,
+        "networks": each.networks,
+        "faces": each.faces,
     }
 
 

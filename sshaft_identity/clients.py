@@ -1,18 +1,20 @@
 """Clients and their access tokens: who may list, accept, or open challenges. Secrets and tokens are stored hashed."""
 
 import hmac
+import json
 import re
 import secrets
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
+from sshaft_identity.addresses import Network, is_within
 from sshaft_identity.audit import record
 from sshaft_identity.clock_back import latest_begin
 from sshaft_identity.codes import digest
@@ -25,7 +27,7 @@ TOKEN_LIFETIME = timedelta(seconds=300)
 CLIENT_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _NOBODY = digest("nobody")
 _OF_TOKEN = Prepared(
-    select(access_tokens, clients.c.allows_unbound, clients.c.return_urls)
+    select(access_tokens, clients.c.allows_unbound, clients.c.return_urls, clients.c.networks, clients.c.faces)
     .join(clients, clients.c.client_id == access_tokens.c.client_id)
     .where(access_tokens.c.token_hash == bindparam("token"))
 )
@@ -46,6 +48,13 @@ class Client:
     """Whether it may open challenges that nothing ties to the SSH login (binding `none`)."""
     return_urls: tuple[str, ...] = ()
     """Below which addresses its challenges may lead back to (`return_urls`)."""
+    networks: tuple[Network, ...] = ()
+    """Where it may call from; empty: anywhere."""
+    faces: Mapping[str, Any] = field(default_factory=dict)
+    """Through which faces it may come, each with its options: the face knows them."""
+
+    def may_call_from(self, address: str | None) -> bool:
+        return not self.networks or is_within(address, self.networks)
 
 
 class Clients:
@@ -70,6 +79,8 @@ class Clients:
         *,
         allows_unbound: bool = False,
         return_urls: Collection[str] = (),
+        networks: Collection[Network] = (),
+        faces: Mapping[str, Any] | None = None,
     ) -> str:
         """Register a client; the secret that comes back is known to nobody else and to us no longer."""
         if not re.fullmatch(CLIENT_PATTERN, client_id):
@@ -80,6 +91,8 @@ class Clients:
             "secret_hash": digest(secret),
             "scope": " ".join(sorted(set(scopes))),
             "return_urls": " ".join(return_urls),
+            "networks": " ".join(networks),
+            "faces": json.dumps(faces or {}),
         }
         with self._database.write(alone="clients") as connection:
             if _is_registered(connection, client_id):
@@ -91,6 +104,25 @@ class Clients:
     def all(self) -> list[Client]:
         with self._database.read() as connection:
             return [_client(row) for row in connection.execute(select(clients).order_by(clients.c.client_id))]
+
+    def get(self, client_id: str) -> Client | None:
+        with self._database.read() as connection:
+            row = connection.execute(select(clients).where(clients.c.client_id == client_id)).one_or_none()
+        return None if row is None else _client(row)
+
+    def set_face(self, client_id: str, face: str, options: Mapping[str, Any] | None, now: datetime) -> None:
+        """Let the client come through a face, with these options; None: no longer. Raises `EnrolmentError` if there is
+        no client.
+        """
+        mine = clients.c.client_id == client_id
+        with self._database.write(alone="clients") as connection:
+            row = connection.execute(select(clients.c.faces).where(mine)).one_or_none()
+            if row is None:
+                raise EnrolmentError(f"there is no client {client_id}")
+            faces = {name: value for name, value in json.loads(row.faces).items() if name != face}
+            faces |= {} if options is None else {face: options}
+            connection.execute(update(clients).where(mine).values(faces=json.dumps(faces)))
+            record(connection, "client.face_set", now, user=None, client=client_id, face=face, on=options is not None)
 
     def remove(self, client_id: str, now: datetime) -> None:
         """The client and its access tokens; what it has opened stays. Raises `EnrolmentError` if there is none."""
@@ -146,8 +178,18 @@ class Clients:
         known = right or (was_right and is_in_time)
         return _client(row) if row and known else None
 
-    def issue_token(self, client: Client, scopes: Collection[str], now: datetime) -> str | None:
-        """A new opaque access token for `TOKEN_LIFETIME`; None if the client was removed meanwhile."""
+    def issue_token(
+        self,
+        client: Client,
+        scopes: Collection[str],
+        now: datetime,
+        *,
+        user: str | None = None,
+        login: str | None = None,
+    ) -> str | None:
+        """A new opaque access token for `TOKEN_LIFETIME`; None if the client was removed meanwhile. `user`, `login`: it
+        speaks of a person whom that challenge has proven.
+        """
         token = secrets.token_urlsafe(32)
         with self._database.write() as connection:
             if not _is_registered(connection, client.client_id):
@@ -157,6 +199,8 @@ class Clients:
                     token_hash=digest(token),
                     client_id=client.client_id,
                     scope=" ".join(sorted(scopes)),
+                    user_name=user,
+                    login=login,
                     expires_at=now + TOKEN_LIFETIME,
                 )
             )
@@ -164,6 +208,15 @@ class Clients:
 
     def of_token(self, token: str, now: datetime) -> Client | None:
         """Whom the token was given to, with the scopes it was given for. One look-up by hash, whatever the token."""
+        row = self._token(token, now)
+        return None if row is None else _client(row)
+
+    def person_of_token(self, token: str, now: datetime) -> tuple[Client, str] | None:
+        """The same for a token that speaks of a person, and the person's name."""
+        row = self._token(token, now)
+        return None if row is None or row.user_name is None else (_client(row), row.user_name)
+
+    def _token(self, token: str, now: datetime) -> Any:
         found: dict[str, Any] = getattr(self._local, "found", {})
         token_hash = digest(token)
         if token_hash not in found:
@@ -172,7 +225,12 @@ class Clients:
         row = found[token_hash]
         if row is None or row.expires_at <= now or row.expires_at - TOKEN_LIFETIME > latest_begin(now):
             return None
-        return _client(row)
+        return row
+
+    def revoke_login(self, login: str) -> None:
+        """Void all access tokens that this login ended with: its code came twice."""
+        with self._database.write() as connection:
+            connection.execute(delete(access_tokens).where(access_tokens.c.login == login))
 
     def revoke_tokens(self, client_id: str, now: datetime) -> int:
         """How many access tokens of the client are void from now on; it may ask for new ones."""
@@ -185,7 +243,14 @@ class Clients:
 
 
 def _client(row: Any) -> Client:
-    return Client(row.client_id, frozenset(row.scope.split()), row.allows_unbound, tuple(row.return_urls.split()))
+    return Client(
+        row.client_id,
+        frozenset(row.scope.split()),
+        row.allows_unbound,
+        tuple(row.return_urls.split()),
+        tuple(row.networks.split()),
+        json.loads(row.faces),
+    )
 
 
 def _is_registered(connection: Connection, client_id: str) -> bool:

@@ -20,6 +20,9 @@ templates = Environment(
     lstrip_blocks=True,
 )
 
+texts = templates.overlay(autoescape=False)
+"""For what is no page: nothing in it is markup."""
+
 PERMISSIONS = "camera=(), geolocation=(), microphone=(), payment=(), usb=(), interest-cohort=()"
 
 

@@ -81,6 +81,8 @@ class Call:
     request: Request
     body: bytes = b""
     changed: Collection[Challenge] = ()
+    caller: str | None = None
+    """The client that has proven itself."""
 
     @property
     def state(self) -> AppState:

@@ -20,7 +20,15 @@ from sshaft_identity.challenges import KEPT
 from sshaft_identity.clock_back import AHEAD, latest_begin
 from sshaft_identity.database import Database, reason
 from sshaft_identity.limits import WINDOW
-from sshaft_identity.tables import access_tokens, challenges, enrolments, failures, sessions
+from sshaft_identity.tables import (
+    access_tokens,
+    challenges,
+    enrolments,
+    face_requests,
+    failures,
+    sessions,
+    used_values,
+)
 
 EVERY_SECONDS = 60
 BATCH = 50
@@ -65,6 +73,8 @@ RULES = (
     Rule("challenges_forgotten", challenges, lambda now: challenges.c.created_at <= now - KEPT, _forget),
     Rule("access_tokens_forgotten", access_tokens, lambda now: access_tokens.c.expires_at <= now, _forget),
     Rule("enrolments_forgotten", enrolments, lambda now: enrolments.c.expires_at <= now - KEPT, _forget),
+    Rule("face_requests_forgotten", face_requests, lambda now: face_requests.c.expires_at <= now, _forget),
+    Rule("used_values_forgotten", used_values, lambda now: used_values.c.expires_at <= now, _forget),
     Rule("sessions_forgotten", sessions, lambda now: sessions.c.expires_at <= now, _forget),
     Rule("failures_forgotten", failures, lambda now: failures.c.ends_at <= now, _forget),
     Rule("failures_shortened", failures, lambda now: failures.c.ends_at > now + WINDOW + AHEAD, _shorten),

@@ -76,9 +76,10 @@ class SigningKeys:
     def jwks(self, now: datetime) -> dict[str, list[dict[str, str]]]:
         return {"keys": [key.public_jwk for key in self.published(now)]}
 
-    def sign(self, claims: dict[str, Any], now: datetime, typ: str) -> str | None:
+    def sign(self, claims: dict[str, Any], now: datetime, typ: str, algorithm: Algorithm | None = None) -> str | None:
         """A JWT, by the key that signs now; None if there is none. `typ` says what it is (RFC 8725 §3.11)."""
-        key = signing(self.published(now), now)
+        keys = [key for key in self.published(now) if algorithm in (None, key.algorithm)]
+        key = signing(keys, now)
         if key is None:
             return None
         header = {"alg": key.algorithm, "kid": key.kid, "typ": typ}

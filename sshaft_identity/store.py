@@ -15,6 +15,7 @@ from sshaft_identity.database import Database
 from sshaft_identity.enrolment import Enrolment
 from sshaft_identity.invitations import Invitations
 from sshaft_identity.signing_keys import SigningKeys
+from sshaft_identity.subjects import Subjects
 
 
 class Store:
@@ -28,6 +29,7 @@ class Store:
         self.clients = Clients(self.database)
         self.challenges = Challenges(self.database, codes, rules or Rules())
         self.signing_keys = SigningKeys(self.database, codes.key)
+        self.subjects = Subjects(codes.key)
         self.invitations = Invitations(self.database, codes, (rules or Rules()).limits)
 
     @contextmanager

@@ -77,6 +77,8 @@ clients = Table(
     Column("previous_secret_until", UtcTime),
     Column("allows_unbound", Boolean, nullable=False, default=False),  # may open challenges with binding `none`
     Column("return_urls", Text, nullable=False, default=""),  # where its challenges may lead back to, parted by blanks
+    Column("networks", Text, nullable=False, default=""),  # where it may call from, parted by blanks; empty: anywhere
+    Column("faces", Text, nullable=False, default="{}"),  # JSON: a member for each face it may use, with its options
     Column("scope", Text, nullable=False),  # RFC 6749 §3.3: parted by blanks
     Column("created_at", UtcTime, nullable=False),
 )
@@ -87,6 +89,30 @@ access_tokens = Table(
     Column("token_hash", String(64), primary_key=True),
     Column("client_id", String(64), ForeignKey("clients.client_id", ondelete="CASCADE"), nullable=False, index=True),
     Column("scope", Text, nullable=False),
+    Column("user_name", String(64)),  # whom it speaks of, where a login ended with it
+    Column("login", String(32), index=True),  # and which: its challenge
+    Column("expires_at", UtcTime, nullable=False, index=True),
+)
+
+face_requests = Table(  # a challenge as the face that opened it knows it
+    "face_requests",
+    metadata,
+    Column("id", String(32), primary_key=True),  # its challenge
+    Column("face", String(16), nullable=False),
+    Column("client_id", String(64), ForeignKey("clients.client_id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("details", Text, nullable=False),  # JSON, what the face has to remember
+    Column("handle_hash", String(64), unique=True),  # what the client comes back with: a code, a request's id
+    Column("handle_until", UtcTime),
+    Column("used_at", UtcTime),  # when the handle was taken, once
+    Column("polled_at", UtcTime),
+    Column("expires_at", UtcTime, nullable=False, index=True),
+)
+
+used_values = Table(  # what may come once only: ids of assertions and hints, until they are over
+    "used_values",
+    metadata,
+    Column("kind", String(16), primary_key=True),
+    Column("hash", String(64), primary_key=True),
     Column("expires_at", UtcTime, nullable=False, index=True),
 )
 

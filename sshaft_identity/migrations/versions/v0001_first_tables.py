@@ -145,6 +145,8 @@ def upgrade() -> None:
         sa.Column("previous_secret_until", sa.BigInteger()),
         sa.Column("allows_unbound", sa.Boolean(), nullable=False),
         sa.Column("return_urls", sa.Text(), nullable=False),
+        sa.Column("networks", sa.Text(), nullable=False),
+        sa.Column("faces", sa.Text(), nullable=False),
         sa.Column("scope", sa.Text(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("client_id"),
@@ -183,12 +185,40 @@ def upgrade() -> None:
         sa.Column("token_hash", sa.String(length=64), nullable=False),
         sa.Column("client_id", sa.String(length=64), nullable=False),
         sa.Column("scope", sa.Text(), nullable=False),
+        sa.Column("user_name", sa.String(length=64)),
+        sa.Column("login", sa.String(length=32)),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["client_id"], ["clients.client_id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("token_hash"),
     )
     op.create_index("ix_access_tokens_client_id", "access_tokens", ["client_id"])
+    op.create_index("ix_access_tokens_login", "access_tokens", ["login"])
     op.create_index("ix_access_tokens_expires_at", "access_tokens", ["expires_at"])
+    op.create_table(
+        "face_requests",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("face", sa.String(length=16), nullable=False),
+        sa.Column("client_id", sa.String(length=64), nullable=False),
+        sa.Column("details", sa.Text(), nullable=False),
+        sa.Column("handle_hash", sa.String(length=64)),
+        sa.Column("handle_until", sa.BigInteger()),
+        sa.Column("used_at", sa.BigInteger()),
+        sa.Column("polled_at", sa.BigInteger()),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["client_id"], ["clients.client_id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("handle_hash"),
+    )
+    op.create_index("ix_face_requests_client_id", "face_requests", ["client_id"])
+    op.create_index("ix_face_requests_expires_at", "face_requests", ["expires_at"])
+    op.create_table(
+        "used_values",
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("hash", sa.String(length=64), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("kind", "hash"),
+    )
+    op.create_index("ix_used_values_expires_at", "used_values", ["expires_at"])
     op.create_table(
         "enrolments",
         sa.Column("id", sa.String(length=32), nullable=False),

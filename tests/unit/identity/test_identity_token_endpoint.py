@@ -65,7 +65,7 @@ def test_refusals_are_those_of_the_rfc(service: Service, fields: Any, status: in
     answer = service.call("POST", "/oauth2/token", data=fields, headers=headers)
     assert (answer.status_code, answer.json()["error"]) == (status, error)
     assert answer.headers["Content-Type"] == "application/json"
-    assert service.events("token.refused")[-1]["error"] == error
+    assert service.events("request.refused")[-1]["error"] == error
 
 
 def test_a_failed_basic_authentication_is_challenged_for_basic(service: Service) -> None:

@@ -1,0 +1,167 @@
+"""OAuth's own way to ask and to say no: forms (RFC 6749 §3.2), errors (§5.2), and how a client proves itself (§2.3,
+RFC 7523 §2.2). Every refusal is one event of the audit log.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import wraps
+from urllib.parse import parse_qsl, unquote_plus
+
+from joserfc import jws, jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import KeySet
+from pydantic import BaseModel, ConfigDict
+from starlette.responses import JSONResponse, Response
+
+from sshaft_identity import refusals
+from sshaft_identity.browsers import client_address
+from sshaft_identity.clients import Client
+from sshaft_identity.face_requests import first_use
+from sshaft_identity.incoming import Call, Work
+
+FORM = "application/x-www-form-urlencoded"
+MAX_FIELDS = 32
+ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+ASSERTION_ALGORITHMS = ("RS256", "PS256", "ES256", "ES384", "Ed25519", "EdDSA")
+KEY = "private_key_jwt"
+"""The face of a client that proves itself by a key: `{"jwks": ...}`."""
+LONGEST_ASSERTION = timedelta(minutes=10)
+LEEWAY = timedelta(seconds=60)
+
+
+class OAuthError(Exception):
+    """A refusal of RFC 6749 §5.2, and of what is built on it."""
+
+    def __init__(self, error: str, description: str, *, status: int | None = None) -> None:
+        super().__init__(description)
+        self.error = error
+        self.description = description
+        self.status = status or (401 if error == "invalid_client" else 400)
+
+
+def answers_errors(work: Work) -> Work:
+    """The endpoint, with `OAuthError` as an answer of RFC 6749 §5.2."""
+
+    @wraps(work)
+    def answer(call: Call) -> Response:
+        try:
+            return work(call)
+        except OAuthError as error:
+            refusals.note(call, "oauth", error.error, error.description)
+            return refused(call, error)
+
+    return answer
+
+
+def refused(call: Call, error: OAuthError) -> Response:
+    headers = {"Pragma": "no-cache"}
+    if error.error == "invalid_client" and "authorization" in call.request.headers:
+        headers["WWW-Authenticate"] = 'Basic realm="sshaft"'
+    return JSONResponse({"error": error.error, "error_description": error.description}, error.status, headers)
+
+
+def form_of(call: Call) -> dict[str, str]:
+    """The fields, none of them twice (RFC 6749 §3.2); those without a value count as left out."""
+    if call.request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
+        raise OAuthError("invalid_request", f"the body must be {FORM}")
+    return fields_of(call.body)
+
+
+def fields_of(text: bytes) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(text.decode(), max_num_fields=MAX_FIELDS, errors="strict")
+    except ValueError:
+        raise OAuthError("invalid_request", "the parameters are no form") from None
+    form = dict(pairs)
+    if len(form) != len(pairs):
+        raise OAuthError("invalid_request", "a parameter came twice")
+    return form
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """How a client named itself by its secret."""
+
+    client_id: str
+    client_secret: str = field(repr=False)
+
+
+def client_of(call: Call, form: Mapping[str, str]) -> Client:
+    """The client that sent this form, proven by its secret or its key; from where it may call."""
+    if "client_assertion" in form or "client_assertion_type" in form:
+        client = _by_assertion(call, form)
+    else:
+        given = credentials_of(call.request.headers.get("authorization"), form)
+        client = call.state.store.clients.authenticate(given.client_id, given.client_secret, call.state.clock())
+        client = None if client is None or KEY in client.faces else client  # who has a key has no secret
+    if client is None:
+        raise OAuthError("invalid_client", "no such client, or not its secret")
+    call.caller = client.client_id
+    if not client.may_call_from(client_address(call.request)):
+        raise OAuthError("invalid_client", "this client may not call from there")
+    return client
+
+
+def credentials_of(authorization: str | None, form: Mapping[str, str]) -> Credentials:
+    """`client_secret_basic` or `client_secret_post` (RFC 6749 §2.3.1), never both."""
+    if authorization is None:
+        if not form.get("client_id") or not form.get("client_secret"):
+            raise OAuthError("invalid_client", "client_id and client_secret are missing")
+        return Credentials(form["client_id"], form["client_secret"])
+    kind, _, encoded = authorization.partition(" ")
+    try:
+        name, colon, secret = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
+    except (binascii.Error, ValueError):
+        kind, name, colon, secret = "", "", "", ""
+    if kind.lower() != "basic" or not colon:
+        raise OAuthError("invalid_client", "the Authorization header is not Basic")
+    if "client_secret" in form or form.get("client_id", unquote_plus(name)) != unquote_plus(name):
+        raise OAuthError("invalid_request", "the client authenticated itself in two ways")
+    return Credentials(unquote_plus(name), unquote_plus(secret))
+
+
+class _Assertion(BaseModel):
+    """RFC 7523 §3."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+
+    iss: str
+    sub: str
+    aud: str | list[str]
+    exp: int | float
+    jti: str
+
+
+def _by_assertion(call: Call, form: Mapping[str, str]) -> Client | None:
+    """`private_key_jwt`: signed with the key that is registered for the client, for us, and never seen before."""
+    state = call.state
+    if form.get("client_assertion_type") != ASSERTION:
+        raise OAuthError("invalid_request", f"client_assertion_type must be {ASSERTION}")
+    if "client_secret" in form or "authorization" in call.request.headers:
+        raise OAuthError("invalid_request", "the client authenticated itself in two ways")
+    text, now = form.get("client_assertion", ""), state.clock()
+    wrong = OAuthError("invalid_client", "the client assertion proves nothing")
+    try:
+        claimed = _Assertion.model_validate_json(jws.extract_compact(text.encode()).payload)
+        client = state.store.clients.get(claimed.iss)
+        if client is None or KEY not in client.faces:
+            raise wrong
+        keys = KeySet.import_key_set(client.faces[KEY]["jwks"])
+        jwt.decode(text, keys, algorithms=list(ASSERTION_ALGORITHMS))
+    except (JoseError, ValueError):  # what pydantic raises is one
+        raise wrong from None
+    audience = {claimed.aud} if isinstance(claimed.aud, str) else set(claimed.aud)
+    mine = {state.settings.base_url, f"{state.settings.base_url}/oauth2/token"}
+    ends = datetime.fromtimestamp(min(claimed.exp, 2**40), UTC)
+    in_time = now - LEEWAY < ends <= now + LONGEST_ASSERTION
+    if claimed.sub != client.client_id or not audience & mine or not in_time:
+        raise wrong
+    if form.get("client_id", client.client_id) != client.client_id:
+        raise wrong
+    # After all else: a wrong one must not use up the id of a right one.
+    if not first_use(state.store.database, "assertion", f"{client.client_id} {claimed.jti}", ends + LEEWAY):
+        raise OAuthError("invalid_client", "the client assertion came before")
+    return client

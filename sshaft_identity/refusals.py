@@ -1,0 +1,23 @@
+"""What was refused to a program or a browser, as one event of the audit log."""
+
+from sshaft.log import get_logger
+from sshaft_identity import audit
+from sshaft_identity.browsers import client_address
+from sshaft_identity.incoming import Call, one_line
+
+LONGEST = 64
+
+
+def note(call: Call, face: str, error: str, reason: str) -> None:
+    """`reason` is a sentence of ours. The client is the proven one, or none: what somebody claims is not written."""
+    address = client_address(call.request)
+    get_logger().warning("request.refused", face=face, error=error, reason=reason, client=call.caller, address=address)
+    facts = {
+        "face": face,
+        "error": error,
+        "reason": reason,
+        "client": call.caller,
+        "client_ip": one_line(address or "")[:LONGEST] or None,
+    }
+    with call.state.store.database.write() as connection:
+        audit.record(connection, "request.refused", call.state.clock(), user=None, **facts)

@@ -1,0 +1,53 @@
+"""Who somebody is to a client: their user name, or a name that no other client knows them by (OpenID Connect Core 1.0
+§8). Which of the two is in the client's face `subject`: `{"type": "pairwise", "sector": "app.example.org"}`.
+"""
+
+import base64
+import binascii
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from sshaft_identity.clients import Client
+
+FACE = "subject"
+LONGEST_USER = 64
+
+
+class Subjects:
+    def __init__(self, key: bytes) -> None:
+        """`key` is the service's own (hmac.key): while it stays, so does what a client knows somebody by."""
+        self._cipher = AESSIV(HKDF(SHA256(), 64, None, b"sshaft-identity subjects").derive(key))
+
+    def of(self, client: Client, user: str) -> str:
+        sector = _sector(client)
+        if sector is None:
+            return user
+        # §8.1: of one user and one sector always the same; we alone can read it. Filled up, so that no length tells.
+        return _base64url(self._cipher.encrypt(user.encode().ljust(LONGEST_USER, b"\0"), [sector.encode()]))
+
+    def user_of(self, client: Client, subject: str) -> str | None:
+        """The user whom the client knows by that name; None if it is no name that we gave."""
+        sector = _sector(client)
+        if sector is None:
+            return subject
+        try:
+            sealed = base64.urlsafe_b64decode(subject + "=" * (-len(subject) % 4))
+            return self._cipher.decrypt(sealed, [sector.encode()]).rstrip(b"\0").decode()
+        except (InvalidTag, binascii.Error, ValueError):
+            return None
+
+
+def is_pairwise(client: Client) -> bool:
+    return _sector(client) is not None
+
+
+def _sector(client: Client) -> str | None:
+    options = client.faces.get(FACE, {})
+    return str(options["sector"]) if options.get("type") == "pairwise" else None
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
