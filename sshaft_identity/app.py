@@ -18,12 +18,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sshaft.log import get_logger
 from sshaft_identity import (
     account_pages,
+    browser_login,
     challenge_api,
     enrolment_api,
     enrolment_page,
     health,
     mfa_api,
     openapi,
+    openid_provider,
     openid_sign_in,
     pages,
     sign_in,
@@ -34,6 +36,7 @@ from sshaft_identity.app_state import AppState, Clock, utc_now
 from sshaft_identity.batches import Batches
 from sshaft_identity.changes import Changes
 from sshaft_identity.database import UNAVAILABLE, reason
+from sshaft_identity.discovery import discovery
 from sshaft_identity.html import PageError, answer_page_error
 from sshaft_identity.incoming import in_thread
 from sshaft_identity.metrics import Measured, Metrics
@@ -46,10 +49,12 @@ from sshaft_identity.token_endpoint import client_credentials, token_endpoint
 POSTGRESQL_THREADS = 8
 """More wait for the interpreter rather than for the database."""
 
-GRANTS = {"client_credentials": client_credentials}
+GRANTS = {"client_credentials": client_credentials, "authorization_code": openid_provider.authorization_code}
+METADATA = [openid_provider.metadata]
+FINISHES = {openid_provider.FACE: openid_provider.finish}
 ROUTES = [
     Route("/oauth2/token", in_thread(token_endpoint(GRANTS)), methods=["POST"]),
-    Route("/api/v1/mfa/ssh/keys", in_thread(mfa_api.list_keys), methods=["GET"]),
+    Route("/api/v1/mfa/ssh/keys", in_thread(mfa_api.list_keys, reads=True), methods=["GET"]),
     Route("/api/v1/mfa/ssh/accept", in_thread(mfa_api.accept), methods=["POST"]),
     Route("/api/v1/mfa/ssh/reject", in_thread(mfa_api.reject), methods=["POST"]),
     Route("/api/v1/challenges", in_thread(challenge_api.open_challenge), methods=["POST"]),
@@ -83,6 +88,13 @@ ROUTES = [
     Route("/account/activity", account_pages.activity, methods=["GET"]),
     Route("/account/sign-out", account_pages.sign_out, methods=["POST"]),
     Route("/account/sign-out-everywhere", account_pages.sign_out_everywhere, methods=["POST"]),
+    Route("/oauth2/authorize", in_thread(openid_provider.authorize), methods=["GET", "POST"]),
+    Route("/oauth2/userinfo", in_thread(openid_provider.userinfo), methods=["GET", "POST"]),
+    Route("/login/{id}", browser_login.page, methods=["GET"]),
+    Route("/login/{id}/state", browser_login.page_state, methods=["GET"]),
+    Route("/login/{id}/events", browser_login.page_events, methods=["GET"]),
+    Route("/login/{id}/finish", browser_login.finishing(FINISHES), methods=["GET"]),
+    Route("/.well-known/openid-configuration", discovery(GRANTS, METADATA), methods=["GET"]),
     Route("/.well-known/jwks.json", health.jwks, methods=["GET"]),
     Route("/openapi.json", openapi.openapi, methods=["GET"]),
     Route("/healthz", health.healthz, methods=["GET"]),

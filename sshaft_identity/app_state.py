@@ -20,6 +20,7 @@ from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
 from sshaft_identity.throttle import Throttle
 
+LOGINS = 1000
 Clock = Callable[[], datetime]
 InThread = Callable[[Callable[[], Response]], Awaitable[Response]]
 """Does the work of a request in another thread."""
@@ -47,6 +48,8 @@ class AppState:
     reads: InThread
     writes: InThread
     openid: OpenId | None
+    logins: Throttle = field(default_factory=lambda: Throttle(LOGINS))
+    """Begun by browsers: whole companies have one address, so there may be many."""
     enrol: Callable[[str, datetime], str] | None = None
     """Opens an enrolment for a user who is signed in; the address of its page. None: "my keys" offers no such thing."""
     roots: list[x509.Certificate] = field(default_factory=list)

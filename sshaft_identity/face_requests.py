@@ -85,6 +85,13 @@ class FaceRequests:
         return FaceRequest(row.id, row.client_id, json.loads(row.details), row.handle_until, row.used_at, row.polled_at)
 
 
+def face_of(database: Database, challenge: str) -> str | None:
+    """The face that opened the challenge."""
+    with database.read() as connection:
+        face: str | None = connection.scalar(select(face_requests.c.face).where(face_requests.c.id == challenge))
+    return face
+
+
 def first_use(database: Database, kind: str, value: str, until: datetime) -> bool:
     """Whether `value` comes for the first time. It is remembered `until` then, when it counts no more anyway."""
     try:

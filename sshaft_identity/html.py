@@ -37,16 +37,24 @@ class PageError(Exception):
 
 
 def render(
-    request: Request, template: str, status: int = 200, *, refresh: float | None = None, **values: Any
+    request: Request,
+    template: str,
+    status: int = 200,
+    *,
+    refresh: float | None = None,
+    sends_to: str = "'self'",
+    **values: Any,
 ) -> Response:
-    """The page. `refresh`: without scripts it is loaded anew after so many seconds."""
+    """The page. `refresh`: without scripts it is loaded anew after so many seconds. `sends_to`: the origin that its
+    forms may be sent to.
+    """
     nonce = secrets.token_urlsafe(16)
     html = templates.get_template(template).render(
         nonce=nonce, refresh=refresh, root=state_of(request).settings.base_path, **values
     )
     policy = (
         f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; "
-        "img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+        f"img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action {sends_to}"
     )
     headers = {
         "Content-Security-Policy": policy,

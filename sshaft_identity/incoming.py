@@ -112,12 +112,13 @@ class Call:
 Work = Callable[[Call], Response]
 
 
-def in_thread(work: Work) -> Callable[[Request], Awaitable[Response]]:
-    """An endpoint that does all its work in one thread: to go there and back costs as much as a query."""
+def in_thread(work: Work, *, reads: bool = False) -> Callable[[Request], Awaitable[Response]]:
+    """An endpoint that does all its work in one thread: to go there and back costs as much as a query. `reads`: it
+    writes nothing.
+    """
 
     async def answer(request: Request) -> Response:
         call = Call(request, await body_of(request))
-        reads = request.method == "GET"
         response = await (call.state.reads if reads else call.state.writes)(partial(work, call))
         call.state.changes.notify(call.changed)
         return response

@@ -155,7 +155,7 @@ def _by_assertion(call: Call, form: Mapping[str, str]) -> Client | None:
         raise wrong from None
     audience = {claimed.aud} if isinstance(claimed.aud, str) else set(claimed.aud)
     mine = {state.settings.base_url, f"{state.settings.base_url}/oauth2/token"}
-    ends = datetime.fromtimestamp(min(claimed.exp, 2**40), UTC)
+    ends = datetime.fromtimestamp(max(0, min(claimed.exp, 2**33)), UTC)
     in_time = now - LEEWAY < ends <= now + LONGEST_ASSERTION
     if claimed.sub != client.client_id or not audience & mine or not in_time:
         raise wrong

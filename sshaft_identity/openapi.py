@@ -34,6 +34,9 @@ _PAGES = (
     "/account/sign-out-everywhere",
     "/challenge/{page_token}",
     "/enrol/{page_token}",
+    "/login/{id}",
+    "/login/{id}/finish",
+    "/oauth2/authorize",
     "/sign-in/oidc",
     "/sign-in/oidc/callback",
     "/sign-in/ssh",
@@ -44,7 +47,11 @@ UNDESCRIBED = {
     "/enrol/{page_token}/state": "news for the page's script",
     "/sign-in/ssh/events": "events for the page's script",
     "/sign-in/ssh/state": "news for the page's script",
+    "/.well-known/openid-configuration": "as OpenID Connect Discovery says",
+    "/oauth2/userinfo": "as OpenID Connect says",
     "/openapi.json": "this description",
+    "/login/{id}/events": "events for the page's script",
+    "/login/{id}/state": "news for the page's script",
     "/metrics": "the text format of Prometheus",
 }
 

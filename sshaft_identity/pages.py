@@ -99,7 +99,8 @@ async def challenge_page(
 ) -> Response:
     """The page of a challenge; `base`: the path that its script asks for news below, if not its own.
 
-    `more`: `again`, what a form may be sent to for another try; `passed`, where the browser goes once it has passed.
+    `more`: `again`, what a form may be sent to for another try; `passed`, where the browser goes once it has passed;
+    `return_url`, another way back, and what is written on it.
     """
     state, page_state = state_of(request), page_state_of(challenge, state_of(request))
     if page_state == State.PENDING and challenge.shown_at is None:
@@ -118,8 +119,6 @@ async def challenge_page(
         title=title,
         sentence=TYPE_BACK if types_back and page_state == State.PENDING else sentence,
         texts=TEXTS,
-        return_url=context.return_url,
-        return_words=RETURN,
         app=context.app,
         user=challenge.user,
         address=context.ip,
@@ -136,7 +135,7 @@ async def challenge_page(
         expires_in=left,
         left=clock(left),
         base=state.settings.base_path + (base or request.url.path),
-        **{"again": None, "passed": None} | more,
+        **{"again": None, "passed": None, "return_url": context.return_url, "return_words": RETURN} | more,
     )
 
 

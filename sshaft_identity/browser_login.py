@@ -1,0 +1,149 @@
+"""The browser's part of a login that an identity provider has sent to us: the page of the challenge, and the way back.
+
+The login belongs to the browser that began it: the challenge's page token stands in no address, only in a cookie of
+that browser. Who sends somebody a link to a login of his own (login CSRF), or sees a link, gets nothing by it.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from sshaft.log import get_logger
+from sshaft_identity import cookies
+from sshaft_identity.app_state import state_of
+from sshaft_identity.challenge import Challenge, State
+from sshaft_identity.challenges import Wish
+from sshaft_identity.face_requests import FaceRequests, face_of
+from sshaft_identity.html import PageError, redirect
+from sshaft_identity.incoming import Call, wait_of
+from sshaft_identity.live import EventStream, polled
+from sshaft_identity.pages import RETURN, challenge_page
+from sshaft_identity.problem import problem
+
+GRACE = timedelta(minutes=1)
+"""For the browser to come for what ssh has passed in the last moment, or to say that it was too late."""
+WORDS = {state: "Continue" if state == State.ACCEPTED else "Go back" for state in RETURN}
+
+Finish = Callable[[Call, Challenge], Response]
+"""Leads the browser back to who sent it, with what the challenge came to; in a thread."""
+
+
+def begin(call: Call, face: str, wish: Wish, details: Mapping[str, Any]) -> Response:
+    """Open the challenge, and send the browser to its page."""
+    if wish.client is None:
+        raise ValueError("a login of this kind is some client's")
+    state = call.state
+    now = state.clock()
+    if not state.logins.allows(wish.context.ip, now):
+        raise PageError(429, "Too many logins", "Too many logins were begun from where you are. Wait five minutes.")
+    opened = state.store.challenges.open(wish, now)
+    call.changed = opened.superseded
+    challenge = opened.challenge
+    FaceRequests(state.store.database, face).add(challenge.id, wish.client, details, now)
+    context = wish.context
+    get_logger().info(
+        "challenge.created", challenge=challenge.id, user=wish.user, client=wish.client, app=context.app, ip=context.ip
+    )
+    response = redirect(call.request, f"/login/{challenge.id}")
+    seconds = int((wish.lifetime + GRACE).total_seconds())
+    cookies.write(call.request, response, _cookie(challenge.id), opened.page_token, seconds, "lax")
+    return response
+
+
+async def page(request: Request) -> Response:
+    token, challenge = await _own(request)
+    if challenge is None:
+        raise _unknown()
+    if challenge.state is State.CONSUMED:
+        raise used()
+    here = f"/login/{challenge.id}"
+    back = f"{state_of(request).settings.base_path}{here}/finish"
+    return await challenge_page(
+        request, challenge, token, base=here, passed=f"{here}/finish", return_url=back, return_words=WORDS
+    )
+
+
+async def page_state(request: Request) -> Response:
+    wait = wait_of(request)
+    _, challenge = await _own(request)
+    return problem("not_found") if challenge is None else JSONResponse(await polled(request, challenge, wait))
+
+
+async def page_events(request: Request) -> Response:
+    _, challenge = await _own(request)
+    return problem("not_found") if challenge is None else EventStream(request, challenge)
+
+
+def finishing(finishes: Mapping[str, Finish]) -> Callable[[Request], Awaitable[Response]]:
+    """The endpoint that leads the browser back, with the faces that know how."""
+
+    async def finish(request: Request) -> Response:
+        _, challenge = await _own(request)
+        if challenge is None:
+            raise _unknown()
+        state = state_of(request)
+        if challenge.state_at(state.clock()) is State.PENDING:
+            return redirect(request, f"/login/{challenge.id}")
+        call = Call(request)
+        response = await state.writes(partial(_finish, call, challenge, finishes))
+        state.changes.notify(call.changed)
+        return response
+
+    return finish
+
+
+def _finish(call: Call, challenge: Challenge, finishes: Mapping[str, Finish]) -> Response:
+    face = face_of(call.state.store.database, challenge.id)
+    if face is None or face not in finishes:
+        raise _unknown()
+    return finishes[face](call, challenge)
+
+
+def taken(call: Call, challenge: Challenge, now: datetime) -> Challenge | None:
+    """The passed challenge, now that its client takes the result: once. None: it did not pass. Raises `PageError` when
+    it was taken before.
+    """
+    match challenge.state_at(now):
+        case State.ACCEPTED:
+            after = call.state.store.challenges.consume(challenge.id, now, challenge.client)
+            if after is None:
+                raise used()
+            get_logger().info("challenge.consumed", challenge=after.id, user=after.user, client=after.client)
+            call.changed = [after]
+            return after
+        case State.CONSUMED:
+            raise used()
+        case _:
+            return None
+
+
+def used() -> PageError:
+    return PageError(410, "Gone on already", "This login has gone on already. To log in again, start it anew.")
+
+
+def _unknown() -> PageError:
+    sentence = (
+        "No login of this browser is waiting here. Start it again, and stay in the one browser; it needs a cookie of "
+        "ours, which is kept over https only."
+    )
+    return PageError(404, "No such login", sentence)
+
+
+async def _own(request: Request) -> tuple[str, Challenge | None]:
+    """The login of this address, if this browser has begun it, until shortly after its time."""
+    identifier, state = request.path_params["id"], state_of(request)
+    token = cookies.read(request, _cookie(identifier)) or ""
+    found = await run_in_threadpool(state.store.challenges.of_page, token) if token else None
+    if found is None or found.id != identifier or state.clock() >= found.expires_at + GRACE:
+        return token, None
+    return token, found
+
+
+def _cookie(identifier: str) -> str:
+    """One for each login: who begins two in two tabs can end both."""
+    return f"sshaft-login-{identifier[:16]}"

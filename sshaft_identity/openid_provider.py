@@ -1,0 +1,394 @@
+"""The OpenID Provider: a login by SSH for every relying party (OpenID Connect Core 1.0 §3.1, the code flow).
+
+Every request is a challenge of its own: there is no session to answer from. PKCE (RFC 7636) is required, but of clients
+that are marked as legacy.
+"""
+
+import hashlib
+import json
+import re
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import JWKRegistry, KeySet
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from sshaft.log import get_logger
+from sshaft_identity import browser_login, id_tokens, refusals
+from sshaft_identity.assurance import SUPPORTED, Wanted, reached
+from sshaft_identity.browsers import client_address, origin_of, user_agent
+from sshaft_identity.challenge import Challenge, Context, State
+from sshaft_identity.challenges import Wish
+from sshaft_identity.clients import Client
+from sshaft_identity.enrolment import USER_PATTERN
+from sshaft_identity.face_requests import FaceRequests
+from sshaft_identity.html import PageError, render
+from sshaft_identity.incoming import Call
+from sshaft_identity.oauth import OAuthError, fields_of, form_of
+from sshaft_identity.problem import ProblemError
+from sshaft_identity.settings import Settings
+from sshaft_identity.signing_keys import Algorithm
+from sshaft_identity.subjects import is_pairwise
+from sshaft_identity.token_endpoint import issued
+
+FACE = "openid"
+CODE_LIFETIME = timedelta(seconds=60)
+SCOPES = ("openid", "profile")
+_LONGEST = 4096
+_VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
+_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
+_UNSUPPORTED = {
+    "request": "request_not_supported",
+    "request_uri": "request_uri_not_supported",
+    "registration": "registration_not_supported",
+}
+
+
+class OpenIdClient(BaseModel):
+    """The client's face `openid`. `app`: what people are told they log in to."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    redirect_uris: tuple[str, ...]
+    pkce: bool = True
+    app: str | None = None
+
+
+class Details(BaseModel):
+    """What is remembered of a request until its code is redeemed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    redirect_uri: str
+    response_mode: str
+    state: str | None
+    nonce: str | None
+    code_challenge: str | None
+    scope: str
+    acr: tuple[str, ...]
+    essential: bool
+
+
+class _Acr(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+
+    essential: bool = False
+    value: str | None = None
+    values: list[str] = Field(default_factory=list, max_length=32)
+
+
+class _IdTokenClaims(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+
+    acr: _Acr | None = None
+    sub: dict[str, JsonValue] | None = None
+
+
+class _Claims(BaseModel):
+    """§5.5, as far as it asks for something that we decide."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+
+    id_token: _IdTokenClaims | None = None
+
+
+def metadata(settings: Settings) -> dict[str, Any]:
+    """OpenID Connect Discovery 1.0 §3; RFC 8414."""
+    base = settings.base_url
+    return {
+        "authorization_endpoint": f"{base}/oauth2/authorize",
+        "userinfo_endpoint": f"{base}/oauth2/userinfo",
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query", "form_post"],
+        "scopes_supported": list(SCOPES),
+        "claims_supported": ["sub", "acr", "amr", "auth_time", "preferred_username"],
+        "claim_types_supported": ["normal"],
+        "claims_parameter_supported": True,
+        "request_parameter_supported": False,
+        "request_uri_parameter_supported": False,
+        "acr_values_supported": list(SUPPORTED),
+        "code_challenge_methods_supported": ["S256"],
+        "authorization_response_iss_parameter_supported": True,
+    }
+
+
+# --- the request
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request whose client and redirect_uri are known to belong together: from here on errors go there."""
+
+    client: Client
+    options: OpenIdClient
+    parameters: Mapping[str, str]
+
+    @property
+    def redirect_uri(self) -> str:
+        return self.parameters["redirect_uri"]
+
+
+def authorize(call: Call) -> Response:
+    """`GET` or `POST /oauth2/authorize` (§3.1.2.1)."""
+    asked = _asked(call)
+    try:
+        wish, details = _checked(call, asked)
+        return browser_login.begin(call, FACE, wish, details.model_dump())
+    except OAuthError as error:
+        refusals.note(call, FACE, error.error, error.description)
+        mode = asked.parameters.get("response_mode", "")
+        return _back(call, asked.redirect_uri, mode, asked.parameters.get("state"), {
+            "error": error.error, "error_description": error.description,
+        })  # fmt: skip
+
+
+def _asked(call: Call) -> _Asked:
+    """Raises `PageError`: a request that cannot be trusted to name its client must not lead anywhere."""
+    try:
+        parameters = fields_of(call.request.url.query.encode()) if call.request.method == "GET" else form_of(call)
+    except OAuthError as error:
+        raise _refused(call, error.description) from None
+    client = call.state.store.clients.get(parameters.get("client_id", ""))
+    if client is None or FACE not in client.faces:
+        raise _refused(call, "the client is not registered for logins here")
+    options = OpenIdClient.model_validate(client.faces[FACE])
+    if parameters.get("redirect_uri") not in options.redirect_uris:
+        raise _refused(call, "the redirect_uri is not one that the client is registered with")
+    return _Asked(client, options, parameters)
+
+
+def _refused(call: Call, reason: str) -> PageError:
+    refusals.note(call, FACE, "invalid_request", reason)
+    sentence = f"Whoever sent you here is not set up rightly: {reason}. Tell the administrator of what you log in to."
+    return PageError(400, "This login cannot begin", sentence)
+
+
+def _checked(call: Call, asked: _Asked) -> tuple[Wish, Details]:
+    """Raises `OAuthError`."""
+    given, state = asked.parameters, call.state
+    _check_parameters(given)
+    _check_pkce(asked.options, given)
+    wanted, subject = _wishes(given)
+    user = _user(call, asked.client, given, subject)
+    if not wanted.is_possible or (wanted.verify_required and wanted.essential and user is None):
+        raise OAuthError("unmet_authentication_requirements", "that cannot be proven here")
+    wish = Wish(
+        user=user,
+        lifetime=timedelta(seconds=state.settings.lifetime),
+        client=asked.client.client_id,
+        context=Context(asked.options.app or asked.client.client_id, client_address(call.request),
+                        user_agent(call.request)),
+        verify_required=wanted.verify_required and user is not None,
+    )  # fmt: skip
+    details = Details(
+        redirect_uri=asked.redirect_uri,
+        response_mode=given.get("response_mode", "query"),
+        state=given.get("state"),
+        nonce=given.get("nonce"),
+        code_challenge=given.get("code_challenge"),
+        scope=" ".join(scope for scope in SCOPES if scope in given["scope"].split()),
+        acr=wanted.values,
+        essential=wanted.essential,
+    )
+    return wish, details
+
+
+def _check_parameters(given: Mapping[str, str]) -> None:
+    for name, error in _UNSUPPORTED.items():
+        if name in given:
+            raise OAuthError(error, f"{name} is not supported")
+    if given.get("response_type") != "code":
+        raise OAuthError("unsupported_response_type", "response_type must be code")
+    if given.get("response_mode", "query") not in ("query", "form_post"):
+        raise OAuthError("invalid_request", "response_mode must be query or form_post")
+    if "openid" not in given.get("scope", "").split():
+        raise OAuthError("invalid_scope", "scope must hold openid")
+    if max(len(given.get(name, "")) for name in ("state", "nonce", "acr_values", "claims")) > _LONGEST:
+        raise OAuthError("invalid_request", f"state, nonce, acr_values and claims have at most {_LONGEST} characters")
+    if not re.fullmatch(r"[0-9]{1,9}", given.get("max_age", "0")):
+        raise OAuthError("invalid_request", "max_age must be a number of seconds")
+    prompt = given.get("prompt", "").split()
+    if "none" in prompt:  # §3.1.2.6
+        error = "login_required" if prompt == ["none"] else "invalid_request"
+        raise OAuthError(error, "every login here is by SSH, so prompt=none never succeeds")
+
+
+def _check_pkce(options: OpenIdClient, given: Mapping[str, str]) -> None:
+    challenge = given.get("code_challenge")
+    if challenge is None and options.pkce:
+        raise OAuthError("invalid_request", "code_challenge is missing: PKCE is required (RFC 7636)")
+    if challenge is None and "code_challenge_method" not in given:
+        return
+    if given.get("code_challenge_method") != "S256" or not _CHALLENGE.fullmatch(challenge or ""):
+        raise OAuthError("invalid_request", "code_challenge must be one of the method S256")
+
+
+def _wishes(given: Mapping[str, str]) -> tuple[Wanted, str | None]:
+    """What is to be proven, and of whom, as far as `claims` says."""
+    voluntary = Wanted(tuple(given.get("acr_values", "").split()))
+    if "claims" not in given:
+        return voluntary, None
+    try:
+        asked = _Claims.model_validate(json.loads(given["claims"])).id_token or _IdTokenClaims()
+    except (ValidationError, ValueError, RecursionError):
+        raise OAuthError("invalid_request", "claims is not what §5.5 of OpenID Connect Core says") from None
+    subject = None if asked.sub is None else asked.sub.get("value")
+    if subject is not None and not isinstance(subject, str):
+        raise OAuthError("invalid_request", "claims: sub is no text")
+    if asked.acr is None:
+        return voluntary, subject
+    values = (*([] if asked.acr.value is None else [asked.acr.value]), *asked.acr.values)
+    return Wanted(values, asked.acr.essential) if values else voluntary, subject
+
+
+def _user(call: Call, client: Client, given: Mapping[str, str], subject: str | None) -> str | None:
+    """Whose login it is to be; None: of whoever brings the code."""
+    named = {_hinted(call, client, given["id_token_hint"])} if "id_token_hint" in given else set()
+    if subject is not None:
+        named.add(subject)
+    users = {call.state.store.subjects.user_of(client, each) for each in named}
+    if "login_hint" in given:
+        users.add(given["login_hint"])
+    if len(users) > 1 or not all(each is not None and re.fullmatch(USER_PATTERN, each) for each in users):
+        raise OAuthError("invalid_request", "the hints name nobody, or more than one person")
+    return next(iter(users), None)
+
+
+def _hinted(call: Call, client: Client, hint: str) -> str:
+    """§3.1.2.1: an ID token that we gave this client, be it over or not."""
+    ours = call.state.store.signing_keys.jwks(call.state.clock())["keys"]
+    keys = KeySet([JWKRegistry.import_key({**each}) for each in ours if each["alg"] == Algorithm.RS256])
+    try:
+        token = jwt.decode(hint, keys, algorithms=[Algorithm.RS256])
+    except (JoseError, ValueError):
+        raise OAuthError("invalid_request", "the id_token_hint is none of ours") from None
+    claims = token.claims
+    is_ours = token.header.get("typ") == "JWT" and claims.get("iss") == call.state.settings.base_url
+    if not is_ours or claims.get("aud") != client.client_id or not isinstance(claims.get("sub"), str):
+        raise OAuthError("invalid_request", "the id_token_hint is none that this client was given")
+    return str(claims["sub"])
+
+
+# --- the answer
+
+
+def finish(call: Call, challenge: Challenge) -> Response:
+    """Back to the client, with a code or with an error (§3.1.2.5, §3.1.2.6)."""
+    state, now = call.state, call.state.clock()
+    requests = FaceRequests(state.store.database, FACE)
+    request = requests.get(challenge.id)
+    if request is None:
+        raise browser_login.used()
+    call.caller = request.client_id
+    details = Details.model_validate(request.details)
+    passed = browser_login.taken(call, challenge, now)
+    if passed is None:
+        reason = _REASONS.get(challenge.state_at(now), "the login did not pass")
+        return _failed(call, details, "access_denied", reason)
+    if reached(Wanted(details.acr, details.essential), passed) is None:
+        return _failed(call, details, "unmet_authentication_requirements", "the SSH login has proven less")
+    code = requests.give_handle(challenge.id, now + CODE_LIFETIME)
+    if code is None:
+        raise browser_login.used()
+    return _back(call, details.redirect_uri, details.response_mode, details.state, {"code": code})
+
+
+_REASONS = {
+    State.REJECTED: "the person has denied the login, or too many wrong codes came",
+    State.EXPIRED: "nobody came by SSH in time",
+    State.CANCELLED: "a newer login took its place",
+}
+
+
+def _failed(call: Call, details: Details, error: str, reason: str) -> Response:
+    refusals.note(call, FACE, error, reason)
+    values = {"error": error, "error_description": reason}
+    return _back(call, details.redirect_uri, details.response_mode, details.state, values)
+
+
+def _back(call: Call, redirect_uri: str, mode: str, state: str | None, values: dict[str, str]) -> Response:
+    """To the client's registered address. With `iss`, so that it knows whose answer it is (RFC 9207)."""
+    values |= {"iss": call.state.settings.base_url} | ({} if state is None else {"state": state})
+    if mode == "form_post":
+        return post_back(call, redirect_uri, values)
+    sign = "&" if "?" in redirect_uri else "?"
+    return RedirectResponse(f"{redirect_uri}{sign}{urlencode(values)}", 303)
+
+
+def post_back(call: Call, redirect_uri: str, values: Mapping[str, str]) -> Response:
+    """A page that sends the values by itself (OAuth 2.0 Form Post Response Mode)."""
+    return render(call.request, "form_post.html", action=redirect_uri, values=values, sends_to=origin_of(redirect_uri))
+
+
+# --- the token
+
+
+def authorization_code(call: Call, client: Client, form: Mapping[str, str]) -> dict[str, Any]:
+    """The grant of RFC 6749 §4.1.3: a code, once, from the client that it was given to."""
+    state, now = call.state, call.state.clock()
+    requests = FaceRequests(state.store.database, FACE)
+    wrong = OAuthError("invalid_grant", "no such code, or not this client's, or over, or used before")
+    request = requests.of_handle(form.get("code", ""))
+    if request is None or request.client_id != client.client_id or FACE not in client.faces:
+        raise wrong
+    if not requests.use(request.id, now):
+        # §4.1.2: whoever came first may be the thief
+        state.store.clients.revoke_login(request.id)
+        raise OAuthError("invalid_grant", "the code came before: what was given for it is void")
+    details = Details.model_validate(request.details)
+    if request.handle_until is None or now >= request.handle_until:
+        raise wrong
+    if form.get("redirect_uri") != details.redirect_uri:
+        raise OAuthError("invalid_grant", "redirect_uri is not that of the request")
+    if not _is_verifier(form.get("code_verifier"), details.code_challenge):
+        raise OAuthError("invalid_grant", "code_verifier is not that of the request")
+    challenge = state.store.challenges.get(request.id)
+    if challenge is None or challenge.user is None or challenge.state is not State.CONSUMED:
+        raise wrong
+    answer = issued(call, client, details.scope.split(), user=challenge.user, login=challenge.id)
+    claims = id_tokens.claims_of(challenge) | person(call, client, challenge.user, details.scope)
+    claims |= {"aud": client.client_id, "at_hash": _half_hash(answer["access_token"])}
+    claims |= {} if details.nonce is None else {"nonce": details.nonce}
+    acr = reached(Wanted(details.acr, details.essential), challenge)
+    claims |= {} if acr is None else {"acr": acr}
+    get_logger().info("login.completed", challenge=challenge.id, user=challenge.user, client=client.client_id)
+    return answer | {"id_token": id_tokens.signed(state, now, claims)}
+
+
+def _is_verifier(verifier: str | None, challenge: str | None) -> bool:
+    """RFC 7636 §4.6; without a challenge there must be no verifier either (RFC 9700 §2.1.1)."""
+    if challenge is None or verifier is None:
+        return challenge is None and verifier is None
+    digest = urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
+    return _VERIFIER.fullmatch(verifier) is not None and digest == challenge
+
+
+def _half_hash(token: str) -> str:
+    """§3.1.3.6."""
+    return urlsafe_b64encode(hashlib.sha256(token.encode()).digest()[:16]).decode().rstrip("=")
+
+
+def person(call: Call, client: Client, user: str, scope: str) -> dict[str, str]:
+    """Who it was. A client that knows people by a name of its own is not told the user name."""
+    known = {"sub": call.state.store.subjects.of(client, user)}
+    return known if is_pairwise(client) or "profile" not in scope.split() else known | {"preferred_username": user}
+
+
+def userinfo(call: Call) -> Response:
+    """§5.3, by the access token that came with the ID token."""
+    kind, _, token = call.request.headers.get("authorization", "").partition(" ")
+    found = None
+    if kind.lower() == "bearer" and token:
+        found = call.state.store.clients.person_of_token(token.strip(), call.state.clock())
+    if found is None:
+        refusals.note(call, FACE, "invalid_token", "the access token speaks of nobody")
+        raise ProblemError("invalid_token", headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
+    client, user = found
+    return JSONResponse(person(call, client, user, " ".join(client.scopes)))

@@ -1,0 +1,100 @@
+"""A relying party, as the OpenID Provider sees one: asks, sends the browser, redeems the code, reads the ID token."""
+
+import base64
+import hashlib
+import secrets
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import requests
+from joserfc import jwt
+from joserfc.jwk import KeySet
+from unit.identity.browsing import Browser, code_on
+from unit.identity.running import Service
+
+from sshaft_identity.clients import Scope
+from sshaft_identity.signing_keys import Algorithm, SigningKeys
+from sshaft_identity.tables import signing_keys
+
+BACK = "https://app.example.org/cb"
+_rows: list[dict[str, Any]] = []
+
+
+def give_rsa_key(service: Service) -> None:
+    """One for a whole test run: making RSA keys takes longer than most tests."""
+    database = service.store.database
+    if not _rows:
+        SigningKeys(database, service.store.codes.key).rotate(service.clock(), algorithm=Algorithm.RS256)
+        with database.read() as connection:
+            _rows.extend(dict(row) for row in connection.execute(signing_keys.select()).mappings())
+        return
+    with database.write() as connection:
+        connection.execute(signing_keys.insert(), _rows)
+
+
+@dataclass
+class RelyingParty:
+    service: Service
+    client_id: str = "shop"
+    options: dict[str, Any] = field(default_factory=lambda: {"redirect_uris": [BACK], "app": "The shop"})
+    subject: dict[str, Any] | None = None
+    secret: str = ""
+    verifier: str = field(default_factory=lambda: secrets.token_urlsafe(48))
+
+    def __post_init__(self) -> None:
+        faces = {"openid": self.options} | ({"subject": self.subject} if self.subject else {})
+        self.secret = self.service.store.clients.add(
+            self.client_id, [Scope.CHALLENGES], self.service.clock(), faces=faces
+        )
+
+    def wishes(self, **more: str | None) -> dict[str, str]:
+        challenge = base64.urlsafe_b64encode(hashlib.sha256(self.verifier.encode()).digest()).decode().rstrip("=")
+        usual = {
+            "response_type": "code",
+            "client_id": self.client_id,
+            "redirect_uri": BACK,
+            "scope": "openid profile",
+            "state": "the state",
+            "nonce": "the nonce",
+            "code_challenge": challenge,
+            "code_challenge_method": "S256",
+        }
+        return {name: value for name, value in (usual | more).items() if value is not None}
+
+    def ask(self, browser: Browser, **more: str | None) -> requests.Response:
+        return browser.get(f"/oauth2/authorize?{urlencode(self.wishes(**more))}")
+
+    def begin(self, browser: Browser, **more: str | None) -> tuple[str, str]:
+        """The page of the login and the code on it."""
+        answer = self.ask(browser, **more)
+        assert answer.status_code == 303, answer.text
+        page = answer.headers["Location"]
+        assert page.startswith("/login/"), page
+        return page, code_on(browser.get(page))
+
+    def log_in(self, browser: Browser, user: str, fingerprint: str, **more: str | None) -> dict[str, str]:
+        """What comes back to the redirect_uri."""
+        page, code = self.begin(browser, **more)
+        passed = self.service.accept(user, code=code, fingerprint=fingerprint, confirmed=True)
+        assert passed.status_code == 200, passed.text
+        return back(browser.get(f"{page}/finish"))
+
+    def redeem(self, code: str, **more: str | None) -> requests.Response:
+        form = {"grant_type": "authorization_code", "code": code, "redirect_uri": BACK, "code_verifier": self.verifier}
+        form = {name: value for name, value in (form | more).items() if value is not None}
+        return self.service.call("POST", "/oauth2/token", data=form, auth=(self.client_id, self.secret))
+
+    def claims(self, token: str) -> dict[str, Any]:
+        keys = KeySet.import_key_set(self.service.call("GET", "/.well-known/jwks.json").json())
+        decoded = jwt.decode(token, keys, algorithms=["RS256"])
+        assert decoded.header["typ"] == "JWT"
+        return decoded.claims
+
+
+def back(answer: requests.Response) -> dict[str, str]:
+    """The values that the browser brings to the client."""
+    assert answer.status_code == 303, answer.text
+    url = urlsplit(answer.headers["Location"])
+    assert f"{url.scheme}://{url.netloc}{url.path}" == BACK
+    return dict(parse_qsl(url.query))
