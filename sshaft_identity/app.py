@@ -22,6 +22,7 @@ from sshaft_identity import (
     challenge_api,
     enrolment_api,
     enrolment_page,
+    entra,
     health,
     mfa_api,
     openapi,
@@ -37,6 +38,7 @@ from sshaft_identity.batches import Batches
 from sshaft_identity.changes import Changes
 from sshaft_identity.database import UNAVAILABLE, reason
 from sshaft_identity.discovery import discovery
+from sshaft_identity.entra_hints import EntraHints
 from sshaft_identity.html import PageError, answer_page_error
 from sshaft_identity.incoming import in_thread
 from sshaft_identity.metrics import Measured, Metrics
@@ -51,7 +53,7 @@ POSTGRESQL_THREADS = 8
 
 GRANTS = {"client_credentials": client_credentials, "authorization_code": openid_provider.authorization_code}
 METADATA = [openid_provider.metadata]
-FINISHES = {openid_provider.FACE: openid_provider.finish}
+FINISHES = {openid_provider.FACE: openid_provider.finish, entra.FACE: entra.finish}
 ROUTES = [
     Route("/oauth2/token", in_thread(token_endpoint(GRANTS)), methods=["POST"]),
     Route("/api/v1/mfa/ssh/keys", in_thread(mfa_api.list_keys, reads=True), methods=["GET"]),
@@ -95,6 +97,9 @@ ROUTES = [
     Route("/login/{id}/events", browser_login.page_events, methods=["GET"]),
     Route("/login/{id}/finish", browser_login.finishing(FINISHES), methods=["GET"]),
     Route("/.well-known/openid-configuration", discovery(GRANTS, METADATA), methods=["GET"]),
+    Route("/entra/.well-known/openid-configuration", entra.discovery, methods=["GET"]),
+    Route("/entra/jwks.json", entra.jwks, methods=["GET"]),
+    Route("/entra/authorize", entra.authorize, methods=["POST"]),
     Route("/.well-known/jwks.json", health.jwks, methods=["GET"]),
     Route("/openapi.json", openapi.openapi, methods=["GET"]),
     Route("/healthz", health.healthz, methods=["GET"]),
@@ -142,6 +147,7 @@ def create_app(
         reads=reads.run,
         writes=writes.run,
         roots=list(roots),
+        entra=EntraHints(clock),
         **account_parts(store, settings, clock),
     )
     return app

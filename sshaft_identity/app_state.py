@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from sshaft_identity.activity import Activity
 from sshaft_identity.changes import Changes
+from sshaft_identity.entra_hints import EntraHints
 from sshaft_identity.openid import RelyingParty
 from sshaft_identity.openid_users import OpenIdUsers
 from sshaft_identity.own_keys import OwnKeys
@@ -48,6 +49,7 @@ class AppState:
     reads: InThread
     writes: InThread
     openid: OpenId | None
+    entra: EntraHints
     logins: Throttle = field(default_factory=lambda: Throttle(LOGINS))
     """Begun by browsers: whole companies have one address, so there may be many."""
     enrol: Callable[[str, datetime], str] | None = None

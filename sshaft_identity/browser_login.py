@@ -16,10 +16,11 @@ from starlette.responses import JSONResponse, Response
 from sshaft.log import get_logger
 from sshaft_identity import cookies
 from sshaft_identity.app_state import state_of
+from sshaft_identity.browsers import origin_of
 from sshaft_identity.challenge import Challenge, State
 from sshaft_identity.challenges import Wish
 from sshaft_identity.face_requests import FaceRequests, face_of
-from sshaft_identity.html import PageError, redirect
+from sshaft_identity.html import PageError, redirect, render
 from sshaft_identity.incoming import Call, wait_of
 from sshaft_identity.live import EventStream, polled
 from sshaft_identity.pages import RETURN, challenge_page
@@ -120,6 +121,11 @@ def taken(call: Call, challenge: Challenge, now: datetime) -> Challenge | None:
             raise used()
         case _:
             return None
+
+
+def post_back(call: Call, redirect_uri: str, values: Mapping[str, str]) -> Response:
+    """A page that sends the values by itself (OAuth 2.0 Form Post Response Mode)."""
+    return render(call.request, "form_post.html", action=redirect_uri, values=values, sends_to=origin_of(redirect_uri))
 
 
 def used() -> PageError:

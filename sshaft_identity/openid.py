@@ -9,39 +9,27 @@ import hashlib
 import hmac
 import secrets
 import threading
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote_plus, urlencode
 
-from joserfc import jwt
-from joserfc.errors import InvalidKeyIdError, JoseError
-from joserfc.jwk import GuestProtocol, Key, KeySet
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from joserfc.errors import JoseError
+from pydantic import Field, ValidationError
 
 from sshaft.config import Url
 from sshaft.deadline import Deadline
-from sshaft.errors import SshaftError
-from sshaft.http_client import Answer, HttpClient
+from sshaft.http_client import HttpClient
 from sshaft_identity.openid_settings import OpenIdProvider
+from sshaft_identity.remote_keys import KEPT, OpenIdError, RemoteKeys, Wire, object_of, read
 from sshaft_identity.settings import first_fault
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "ES384", "Ed25519", "EdDSA")
 """Signatures by a key that only the provider has. Never `none`, never HS256: who verifies could sign as well."""
 LIFETIME = timedelta(minutes=10)
 LEEWAY = timedelta(seconds=60)
-METADATA_KEPT = timedelta(hours=1)
-KEYS_ASKED_EVERY = timedelta(seconds=30)
 SECONDS = 10.0
-MAX_ANSWER = 256 * 1024
-
-
-class OpenIdError(SshaftError):
-    """The provider's answer, or what came back by the browser, proves nobody. Says what was wrong, without values."""
-
-    code = "oidc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +42,7 @@ class Person:
     authenticated_at: datetime | None
 
 
-class _Wire(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
-
-
-class Metadata(_Wire):
+class Metadata(Wire):
     """OpenID Connect Discovery 1.0 §3, as far as we need it."""
 
     issuer: str
@@ -66,16 +50,16 @@ class Metadata(_Wire):
     token_endpoint: Url
     jwks_uri: Url
     userinfo_endpoint: Url | None = None
-    token_endpoint_auth_methods_supported: list[str] = ["client_secret_basic"]
+    token_endpoint_auth_methods_supported: list[str] = Field(default=["client_secret_basic"])
     authorization_response_iss_parameter_supported: bool = False
 
 
-class Tokens(_Wire):
+class Tokens(Wire):
     id_token: str
     access_token: str | None = Field(default=None, repr=False)
 
 
-class Claims(_Wire):
+class Claims(Wire):
     """OpenID Connect Core 1.0 §2."""
 
     iss: str
@@ -86,10 +70,6 @@ class Claims(_Wire):
     nonce: str
     azp: str | None = None
     auth_time: int | float | None = None
-
-
-AWire = TypeVar("AWire", bound=_Wire)
-_OBJECT = TypeAdapter(dict[str, Any])
 
 
 def new_attempt(now: datetime, *, again: bool = False) -> str:
@@ -114,7 +94,7 @@ class RelyingParty:
         self._clock = clock
         self._lock = threading.Lock()
         self._metadata: tuple[datetime, Metadata] | None = None
-        self._keys: tuple[datetime, KeySet] | None = None
+        self._keys = RemoteKeys(http, clock)
 
     def address(self, attempt: str) -> str:
         """Where the browser is sent to begin (§3.1.2.1)."""
@@ -175,7 +155,7 @@ class RelyingParty:
         else:
             form |= {"client_id": self.provider.client_id, "client_secret": self._secret}
         answer = self._http.send("POST", metadata.token_endpoint, deadline, data=form, headers=headers)
-        return _read(Tokens, answer, "the token endpoint")
+        return read(Tokens, answer, "the token endpoint")
 
     def _verified(
         self, token: str, attempt: str, metadata: Metadata, deadline: Deadline
@@ -204,11 +184,7 @@ class RelyingParty:
 
     def _signed(self, token: str, metadata: Metadata, deadline: Deadline) -> dict[str, Any]:
         """The claims, by a key of the provider's. For a key that we do not know theirs are asked for anew."""
-        warnings.filterwarnings("ignore", "EdDSA is deprecated")
-        try:
-            return _decoded(token, self._key_set(metadata, deadline))
-        except InvalidKeyIdError:
-            return _decoded(token, self._key_set(metadata, deadline, anew=True))
+        return self._keys.decoded(token, metadata.jwks_uri, ALGORITHMS, deadline)
 
     def _name(
         self, claims: Claims, everything: dict[str, Any], tokens: Tokens, metadata: Metadata, deadline: Deadline
@@ -218,7 +194,7 @@ class RelyingParty:
         if claim not in everything and tokens.access_token and metadata.userinfo_endpoint:
             headers = {"Authorization": f"Bearer {tokens.access_token}"}
             answer = self._http.send("GET", metadata.userinfo_endpoint, deadline, headers=headers)
-            everything = _object(answer, "the userinfo endpoint")
+            everything = object_of(answer, "the userinfo endpoint")
             if everything.get("sub") != claims.sub:
                 raise OpenIdError("the userinfo endpoint speaks of somebody else")
         name = everything.get(claim)
@@ -229,63 +205,13 @@ class RelyingParty:
     def _known(self, deadline: Deadline) -> Metadata:
         with self._lock:
             now = self._clock()
-            if self._metadata is None or abs(now - self._metadata[0]) >= METADATA_KEPT:
+            if self._metadata is None or abs(now - self._metadata[0]) >= KEPT:
                 url = self.provider.issuer.rstrip("/") + "/.well-known/openid-configuration"
-                metadata = _read(Metadata, self._http.send("GET", url, deadline), "the provider's metadata")
+                metadata = read(Metadata, self._http.send("GET", url, deadline), "the provider's metadata")
                 if metadata.issuer != self.provider.issuer:  # Discovery §4.3
                     raise OpenIdError("the provider's metadata names another issuer")
                 self._metadata = now, metadata
             return self._metadata[1]
-
-    def _key_set(self, metadata: Metadata, deadline: Deadline, *, anew: bool = False) -> KeySet:
-        """Asked for at most every `KEYS_ASKED_EVERY`: a stranger's tokens must not make us a flood for the provider."""
-        with self._lock:
-            now = self._clock()
-            age = METADATA_KEPT if self._keys is None else abs(now - self._keys[0])  # the clock may be put back
-            if age >= METADATA_KEPT or (anew and age >= KEYS_ASKED_EVERY):
-                self._keys = now, _keys(_object(self._http.send("GET", metadata.jwks_uri, deadline), "the JWKS"))
-            assert self._keys is not None  # noqa: S101 - just read
-            return self._keys[1]
-
-
-def _decoded(token: str, keys: KeySet) -> dict[str, Any]:
-    def key_of(token: GuestProtocol) -> Key:
-        kid = token.headers().get("kid")
-        those = [key for key in keys.keys if kid is None or key.kid == kid]
-        if len(those) != 1:
-            raise InvalidKeyIdError
-        return those[0]
-
-    return jwt.decode(token, key_of, algorithms=ALGORITHMS).claims
-
-
-def _keys(document: dict[str, Any]) -> KeySet:
-    """The public keys that sign. Those of kinds that we do not know are left out."""
-    listed = document.get("keys")
-    kept = []
-    for each in listed if isinstance(listed, list) else []:
-        if isinstance(each, dict) and each.get("kty") in ("RSA", "EC", "OKP") and each.get("use", "sig") == "sig":
-            try:
-                kept += KeySet.import_key_set({"keys": [each]}).keys
-            except (JoseError, ValueError, TypeError, KeyError):
-                continue
-    return KeySet(kept)
-
-
-def _read(kind: type[AWire], answer: Answer, what: str) -> AWire:
-    try:
-        return kind.model_validate(_object(answer, what))
-    except ValidationError as error:
-        raise OpenIdError(f"{what}: {first_fault(error)}") from None
-
-
-def _object(answer: Answer, what: str) -> dict[str, Any]:
-    if answer.status != 200:
-        raise OpenIdError(f"{what} answered {answer.status}")
-    try:
-        return _OBJECT.validate_json(answer.body)
-    except ValidationError:
-        raise OpenIdError(f"{what} did not answer a JSON object") from None
 
 
 def _is_again(attempt: str) -> bool:

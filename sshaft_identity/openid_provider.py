@@ -23,13 +23,13 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from sshaft.log import get_logger
 from sshaft_identity import browser_login, id_tokens, refusals
 from sshaft_identity.assurance import SUPPORTED, Wanted, reached
-from sshaft_identity.browsers import client_address, origin_of, user_agent
+from sshaft_identity.browsers import client_address, user_agent
 from sshaft_identity.challenge import Challenge, Context, State
 from sshaft_identity.challenges import Wish
 from sshaft_identity.clients import Client
 from sshaft_identity.enrolment import USER_PATTERN
 from sshaft_identity.face_requests import FaceRequests
-from sshaft_identity.html import PageError, render
+from sshaft_identity.html import PageError
 from sshaft_identity.incoming import Call
 from sshaft_identity.oauth import OAuthError, fields_of, form_of
 from sshaft_identity.problem import ProblemError
@@ -317,14 +317,9 @@ def _back(call: Call, redirect_uri: str, mode: str, state: str | None, values: d
     """To the client's registered address. With `iss`, so that it knows whose answer it is (RFC 9207)."""
     values |= {"iss": call.state.settings.base_url} | ({} if state is None else {"state": state})
     if mode == "form_post":
-        return post_back(call, redirect_uri, values)
+        return browser_login.post_back(call, redirect_uri, values)
     sign = "&" if "?" in redirect_uri else "?"
     return RedirectResponse(f"{redirect_uri}{sign}{urlencode(values)}", 303)
-
-
-def post_back(call: Call, redirect_uri: str, values: Mapping[str, str]) -> Response:
-    """A page that sends the values by itself (OAuth 2.0 Form Post Response Mode)."""
-    return render(call.request, "form_post.html", action=redirect_uri, values=values, sends_to=origin_of(redirect_uri))
 
 
 # --- the token

@@ -108,6 +108,15 @@ face_requests = Table(  # a challenge as the face that opened it knows it
     Column("expires_at", UtcTime, nullable=False, index=True),
 )
 
+entra_accounts = Table(  # whose account at Entra is whose here, from the first login on
+    "entra_accounts",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("object_id", String(64), primary_key=True),
+    Column("user_name", String(64), ForeignKey("users.name", ondelete="CASCADE"), nullable=False, index=True),
+    Column("created_at", UtcTime, nullable=False),
+)
+
 used_values = Table(  # what may come once only: ids of assertions and hints, until they are over
     "used_values",
     metadata,

@@ -212,6 +212,16 @@ def upgrade() -> None:
     op.create_index("ix_face_requests_client_id", "face_requests", ["client_id"])
     op.create_index("ix_face_requests_expires_at", "face_requests", ["expires_at"])
     op.create_table(
+        "entra_accounts",
+        sa.Column("tenant", sa.String(length=64), nullable=False),
+        sa.Column("object_id", sa.String(length=64), nullable=False),
+        sa.Column("user_name", sa.String(length=64), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["user_name"], ["users.name"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("tenant", "object_id"),
+    )
+    op.create_index("ix_entra_accounts_user_name", "entra_accounts", ["user_name"])
+    op.create_table(
         "used_values",
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("hash", sa.String(length=64), nullable=False),

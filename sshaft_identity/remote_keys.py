@@ -1,0 +1,110 @@
+"""What another OpenID Provider publishes: JSON documents, and the keys that its tokens are signed with. Answers that
+are hostile or broken are errors, never more.
+"""
+
+import threading
+import warnings
+from collections.abc import Callable, Collection
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from joserfc import jwt
+from joserfc.errors import InvalidKeyIdError, JoseError
+from joserfc.jwk import GuestProtocol, Key, KeySet
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from sshaft.deadline import Deadline
+from sshaft.errors import SshaftError
+from sshaft.http_client import Answer, HttpClient
+from sshaft_identity.settings import first_fault
+
+KEPT = timedelta(hours=1)
+ASKED_EVERY = timedelta(seconds=30)
+MAX_ANSWER = 256 * 1024
+
+
+class OpenIdError(SshaftError):
+    """The provider's answer, or what came back by the browser, proves nobody. Says what was wrong, without values."""
+
+    code = "oidc"
+
+
+class Wire(BaseModel):
+    """Members that we do not know are ignored."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+
+
+AWire = TypeVar("AWire", bound=Wire)
+_OBJECT = TypeAdapter(dict[str, Any])
+
+
+class RemoteKeys:
+    """The key set of one provider, for an hour at a time."""
+
+    def __init__(self, http: HttpClient, clock: Callable[[], datetime]) -> None:
+        self._http = http
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._keys: tuple[datetime, KeySet] | None = None
+
+    def decoded(self, token: str, jwks_uri: str, algorithms: Collection[str], deadline: Deadline) -> dict[str, Any]:
+        """The claims, by a key of the provider's. For a key that we do not know theirs are asked for anew. Raises
+        `JoseError`, `OpenIdError`, or what `HttpClient.send` raises.
+        """
+        warnings.filterwarnings("ignore", "EdDSA is deprecated")
+        try:
+            return _decoded(token, self._key_set(jwks_uri, deadline), algorithms)
+        except InvalidKeyIdError:
+            return _decoded(token, self._key_set(jwks_uri, deadline, anew=True), algorithms)
+
+    def _key_set(self, jwks_uri: str, deadline: Deadline, *, anew: bool = False) -> KeySet:
+        """Asked for at most every `ASKED_EVERY`: a stranger's tokens must not make us a flood for the provider."""
+        with self._lock:
+            now = self._clock()
+            age = KEPT if self._keys is None else abs(now - self._keys[0])  # the clock may be put back
+            if age >= KEPT or (anew and age >= ASKED_EVERY):
+                self._keys = now, _keys(object_of(self._http.send("GET", jwks_uri, deadline), "the JWKS"))
+            assert self._keys is not None  # noqa: S101 - just read
+            return self._keys[1]
+
+
+def _decoded(token: str, keys: KeySet, algorithms: Collection[str]) -> dict[str, Any]:
+    def key_of(token: GuestProtocol) -> Key:
+        kid = token.headers().get("kid")
+        those = [key for key in keys.keys if kid is None or key.kid == kid]
+        if len(those) != 1:
+            raise InvalidKeyIdError
+        return those[0]
+
+    return jwt.decode(token, key_of, algorithms=list(algorithms)).claims
+
+
+def _keys(document: dict[str, Any]) -> KeySet:
+    """The public keys that sign. Those of kinds that we do not know are left out."""
+    listed = document.get("keys")
+    kept = []
+    for each in listed if isinstance(listed, list) else []:
+        if isinstance(each, dict) and each.get("kty") in ("RSA", "EC", "OKP") and each.get("use", "sig") == "sig":
+            try:
+                kept += KeySet.import_key_set({"keys": [each]}).keys
+            except (JoseError, ValueError, TypeError, KeyError):
+                continue
+    return KeySet(kept)
+
+
+def read(kind: type[AWire], answer: Answer, what: str) -> AWire:
+    """The document in the answer. Raises `OpenIdError`."""
+    try:
+        return kind.model_validate(object_of(answer, what))
+    except ValidationError as error:
+        raise OpenIdError(f"{what}: {first_fault(error)}") from None
+
+
+def object_of(answer: Answer, what: str) -> dict[str, Any]:
+    if answer.status != 200:
+        raise OpenIdError(f"{what} answered {answer.status}")
+    try:
+        return _OBJECT.validate_json(answer.body)
+    except ValidationError:
+        raise OpenIdError(f"{what} did not answer a JSON object") from None

@@ -1,0 +1,332 @@
+"""Entra ID's external MFA, against a simulator of Microsoft's side: what passes, and what does not."""
+
+import base64
+import hmac
+import html
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+from fakes.entra import APP_ID, TENANT, Entra
+from fakes.public_keys import ed25519, sk_ed25519
+from joserfc import jwt
+from joserfc.jwk import RSAKey
+from unit.identity.browsing import ORIGIN, Browser, code_on, heading
+from unit.identity.relying import give_rsa_key
+from unit.identity.running import Service
+
+from sshaft_identity.clients import Scope
+from sshaft_identity.tables import audit_events
+
+ELSEWHERE = {"Origin": "https://login.microsoftonline.com", "Sec-Fetch-Site": "cross-site"}
+
+
+@pytest.fixture
+def entra(service: Service) -> Iterator[Entra]:
+    give_rsa_key(service)
+    with Entra(service.clock) as entra:
+        service.store.clients.add("entra", [Scope.CHALLENGES], service.clock(), faces={"entra": entra.options()})
+        yield entra
+
+
+@pytest.fixture
+def alice(service: Service) -> str:
+    """The fingerprint of her key."""
+    return service.add_user("alice", ed25519("alice"))[0]
+
+
+@pytest.fixture
+def browser(service: Service) -> Browser:
+    return Browser(service)
+
+
+def refusals(service: Service) -> list[dict[str, Any]]:
+    with service.store.database.read() as connection:
+        rows = connection.execute(audit_events.select().where(audit_events.c.event == "request.refused")).all()
+    return [json.loads(row.facts) for row in rows]
+
+
+def send(browser: Browser, form: dict[str, str]) -> requests.Response:
+    return browser.post("/entra/authorize", form, headers=ELSEWHERE)
+
+
+def posted(entra: Entra, answer: requests.Response) -> dict[str, str]:
+    """What the page sends to Entra by itself."""
+    assert answer.status_code == 200, answer.text
+    assert f'action="{entra.redirect_uri}"' in answer.text
+    assert f"form-action {entra.authority}" in answer.headers["Content-Security-Policy"]
+    fields = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)">', answer.text)
+    return {name: html.unescape(value) for name, value in fields}
+
+
+def begin(browser: Browser, form: dict[str, str]) -> tuple[str, str]:
+    answer = send(browser, form)
+    assert answer.status_code == 303, answer.text
+    page = answer.headers["Location"]
+    return page, code_on(browser.get(page))
+
+
+def log_in(
+    service: Service, browser: Browser, entra: Entra, user: str, fingerprint: str, form: dict[str, str] | None = None
+) -> dict[str, Any]:
+    form = form or entra.form()
+    page, code = begin(browser, form)
+    passed = service.accept(user, code=code, fingerprint=fingerprint, confirmed=True)
+    assert passed.status_code == 200, passed.text
+    answer = posted(entra, browser.get(f"{page}/finish"))
+    told = service.call("GET", "/entra/.well-known/openid-configuration").json()
+    jwks = service.call("GET", told["jwks_uri"].removeprefix(ORIGIN)).json()
+    return entra.accepts(told["issuer"], jwks, form, answer)
+
+
+# --- a login
+
+
+def test_a_login_ends_with_an_id_token_that_entra_accepts(
+    service: Service, browser: Browser, entra: Entra, alice: str
+) -> None:
+    claims = log_in(service, browser, entra, "alice", alice)
+    assert (claims["acr"], claims["amr"]) == ("possessionorinherence", ["swk"])
+    assert refusals(service) == []
+
+
+@pytest.mark.parametrize(
+    ("amr", "told"), [(["hwk", "swk"], "hwk"), (["fido", "swk"], "fido"), (["pop"], "pop"), (["swk"], None)]
+)
+def test_a_security_key_is_told_as_what_is_asked_for(
+    service: Service, browser: Browser, entra: Entra, amr: list[str], told: str | None
+) -> None:
+    (key,) = service.add_user("alice", sk_ed25519("alice"))
+    form = entra.form(amr=amr)
+    if told is not None:
+        assert log_in(service, browser, entra, "alice", key, form)["amr"] == [told]
+        return
+    page, code = begin(browser, form)
+    assert service.accept("alice", code=code, fingerprint=key, confirmed=True).status_code == 200
+    assert posted(entra, browser.get(f"{page}/finish"))["error"] == "access_denied", "it is no software key"
+
+
+def test_the_account_stays_its_users_whatever_it_is_called(
+    service: Service, browser: Browser, entra: Entra, alice: str
+) -> None:
+    log_in(service, browser, entra, "alice", alice)
+    renamed = entra.form(entra.hint(preferred_username="bob@contoso.com"))
+    service.add_user("bob", ed25519("bob"))
+    page, code = begin(browser, renamed)
+    assert "as alice" in browser.get(page).text, code
+    other = "00000000-1111-2222-3333-444455556666"
+    answer = posted(entra, send(browser, entra.form(entra.hint(oid=other))))
+    assert answer["error"] == "access_denied", "the name is another account's"
+
+
+def test_the_answer_is_given_once(service: Service, browser: Browser, entra: Entra, alice: str) -> None:
+    page, code = begin(browser, entra.form())
+    service.accept("alice", code=code, fingerprint=alice, confirmed=True)
+    assert "id_token" in posted(entra, browser.get(f"{page}/finish"))
+    assert heading(browser.get(f"{page}/finish")) == "Gone on already"
+
+
+def test_the_result_belongs_to_the_browser_that_began(
+    service: Service, browser: Browser, entra: Entra, alice: str
+) -> None:
+    page, code = begin(browser, entra.form())
+    service.accept("alice", code=code, fingerprint=alice, confirmed=True)
+    assert heading(Browser(service).get(f"{page}/finish")) == "No such login"
+
+
+def test_who_is_no_user_here_cannot_be_told_from_who_is(service: Service, browser: Browser, entra: Entra) -> None:
+    page, _ = begin(browser, entra.form(entra.hint(preferred_username="stranger@contoso.com")))
+    assert "as stranger" in browser.get(page).text
+    service.clock.advance(301)
+    assert posted(entra, browser.get(f"{page}/finish"))["error"] == "access_denied"
+
+
+def test_a_denied_login_is_told_by_post(service: Service, browser: Browser, entra: Entra) -> None:
+    service.add_user("alice", ed25519("alice"))
+    page, _ = begin(browser, entra.form())
+    service.reject()
+    answer = posted(entra, browser.get(f"{page}/finish"))
+    assert (answer["error"], answer["state"]) == ("access_denied", "the state of Entra")
+    assert [each["error"] for each in refusals(service)] == ["access_denied"]
+
+
+def test_without_a_state_none_is_sent_back(browser: Browser, entra: Entra) -> None:
+    form = {name: value for name, value in entra.form(response_type="code").items() if name != "state"}
+    assert "state" not in posted(entra, send(browser, form))
+
+
+# --- hints that prove nothing
+
+
+@pytest.mark.parametrize(
+    "bent",
+    [
+        {"aud": "00000000-0000-0000-0000-000000000000"},
+        {"tid": "00000000-0000-0000-0000-000000000000"},
+        {"iss": "https://login.microsoftonline.com/common/v2.0"},
+        {"iss": f"https://evil.example/{TENANT}/v2.0"},
+        {"iat": 0},
+        {"iat": 2**60},
+        {"iat": "now"},
+        {"oid": "../../x"},
+        {"oid": None},
+        {"sub": ""},
+        {"preferred_username": "-oProxyCommand=x@contoso.com"},
+        {"preferred_username": "a b@contoso.com"},
+        {"preferred_username": "x" * 300},
+    ],
+)
+def test_a_hint_must_fit_in_everything_but_its_end(
+    service: Service, browser: Browser, entra: Entra, bent: dict[str, Any]
+) -> None:
+    answer = posted(entra, send(browser, entra.form(entra.hint(**bent))))
+    assert answer["error"] in ("invalid_request", "access_denied")
+    assert answer["state"] == "the state of Entra"
+    assert service.store.challenges.recent() == []
+    assert len(refusals(service)) == 1
+
+
+def test_a_tenant_that_names_itself_in_both_places_is_still_not_allowed(
+    service: Service, browser: Browser, entra: Entra
+) -> None:
+    other = "00000000-0000-0000-0000-000000000000"
+    hint = entra.hint(tid=other, iss=f"{entra.authority}/{other}/v2.0")
+    assert posted(entra, send(browser, entra.form(hint)))["error"] == "invalid_request"
+    assert service.store.challenges.recent() == []
+
+
+def test_a_hint_counts_once(service: Service, browser: Browser, entra: Entra) -> None:
+    form = entra.form()
+    begin(browser, form)
+    assert posted(entra, send(browser, form))["error"] == "invalid_request"
+    assert [each["reason"] for each in refusals(service)] == ["the id_token_hint came before"]
+
+
+def test_a_hint_is_old_after_ten_minutes(service: Service, browser: Browser, entra: Entra) -> None:
+    form = entra.form()
+    service.clock.advance(600)
+    assert posted(entra, send(browser, form))["error"] == "invalid_request"
+
+
+def test_hints_by_nobodys_key(service: Service, browser: Browser, entra: Entra) -> None:
+    good = entra.hint()
+    head, body, signature = good.split(".")
+    claims = jwt.decode(good, RSAKey.import_key(_published(entra)), algorithms=["RS256"]).claims
+    stranger = RSAKey.generate_key(2048)
+    pem = RSAKey.import_key(_published(entra)).as_pem(private=False)
+    confused = base64url(b'{"alg":"HS256","kid":"first"}') + f".{body}"
+    for hint in (
+        "",
+        "x.y.z",
+        f"{head}.{body}.",
+        f"eyJhbGciOiJub25lIn0.{body}.",
+        f"{head}.{body}.{signature[:-4]}AAAA",
+        jwt.encode({"alg": "RS256", "kid": "first"}, claims, stranger),
+        jwt.encode({"alg": "RS256", "kid": "../../etc/passwd"}, claims, stranger),
+        jwt.encode({"alg": "RS256", "jwk": stranger.as_dict(private=False)}, claims, stranger),
+        f"{confused}.{base64url(hmac.digest(pem, confused.encode(), 'sha256'))}",
+    ):
+        assert posted(entra, send(browser, entra.form(hint)))["error"] == "invalid_request", hint
+    assert service.store.challenges.recent() == []
+
+
+def base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def _published(entra: Entra) -> dict[str, Any]:
+    answer = requests.get(f"{entra.authority}/common/discovery/v2.0/keys", timeout=10)
+    return dict(answer.json()["keys"][0])
+
+
+def test_a_key_that_entra_has_begun_to_use_is_fetched(
+    service: Service, browser: Browser, entra: Entra, alice: str
+) -> None:
+    begin(browser, entra.form())
+    entra.published.append("second")
+    service.clock.advance(60)
+    log_in(service, browser, entra, "alice", alice, entra.form(entra.hint(by="second")))
+
+
+def test_strangers_hints_do_not_make_us_ask_again_and_again(browser: Browser, entra: Entra) -> None:
+    for _ in range(10):
+        send(browser, entra.form(entra.hint(header={"kid": "unknown"})))
+    assert len(entra.asked) == 2
+
+
+def test_microsoft_being_away_is_told(service: Service, browser: Browser, entra: Entra) -> None:
+    entra.broken = True
+    assert posted(entra, send(browser, entra.form()))["error"] == "temporarily_unavailable"
+    assert len(refusals(service)) == 1
+
+
+# --- requests that are refused
+
+
+@pytest.mark.parametrize(
+    ("bent", "error"),
+    [
+        ({"response_type": "code"}, "unsupported_response_type"),
+        ({"response_mode": "query"}, "invalid_request"),
+        ({"scope": "profile"}, "invalid_scope"),
+        ({"nonce": ""}, "invalid_request"),
+        ({"nonce": "x" * 5000}, "invalid_request"),
+        ({"claims": ""}, "invalid_request"),
+        ({"claims": "{}"}, "invalid_request"),
+        ({"claims": "[" * 4000}, "invalid_request"),
+        ({"claims": '{"id_token":{"acr":{"values":["inherence"]},"amr":{"values":["swk"]}}}'}, "access_denied"),
+        ({"claims": '{"id_token":{"acr":{"values":["possession"]},"amr":{"values":["face"]}}}'}, "access_denied"),
+    ],
+)
+def test_what_does_not_fit_is_told_by_post(
+    service: Service, browser: Browser, entra: Entra, bent: dict[str, str], error: str
+) -> None:
+    assert posted(entra, send(browser, entra.form(**bent)))["error"] == error
+    assert [each["error"] for each in refusals(service)] == [error]
+
+
+@pytest.mark.parametrize(
+    "bent",
+    [
+        {"client_id": "test"},
+        {"client_id": "nobody"},
+        {"redirect_uri": "https://evil.example/"},
+        {"redirect_uri": "https://login.microsoftonline.com/common/federation/externalauthprovider"},
+    ],
+)
+def test_a_request_of_nobody_we_know_leads_nowhere(
+    service: Service, browser: Browser, entra: Entra, bent: dict[str, str]
+) -> None:
+    answer = send(browser, entra.form(**bent))
+    assert (answer.status_code, heading(answer)) == (400, "This login cannot begin")
+    assert "evil.example" not in answer.text
+    assert len(refusals(service)) == 1
+
+
+def test_it_comes_by_post_only(browser: Browser, entra: Entra) -> None:
+    answer = browser.get("/entra/authorize", params=entra.form())
+    assert answer.status_code == 405
+
+
+# --- what Entra reads
+
+
+def test_discovery_is_what_entra_wants(service: Service) -> None:
+    give_rsa_key(service)
+    answer = service.call("GET", "/entra/.well-known/openid-configuration")
+    told = answer.json()
+    assert int(answer.headers["Content-Length"]) == len(answer.content)
+    assert told["issuer"] == f"{ORIGIN}/entra"
+    assert told["response_types_supported"] == ["id_token"]
+    assert told["id_token_signing_alg_values_supported"] == ["RS256"]
+    assert {each["kty"] for each in service.call("GET", "/entra/jwks.json").json()["keys"]} == {"RSA"}
+
+
+def test_the_client_of_another_application_is_another(service: Service, browser: Browser, entra: Entra) -> None:
+    options = entra.options(app_id="00000000-0000-0000-0000-000000000000")
+    service.store.clients.add("other", [], service.clock(), faces={"entra": options})
+    answer = posted(entra, send(browser, entra.form(client_id="other")))
+    assert answer["error"] == "invalid_request", f"the hint is for {APP_ID}"
