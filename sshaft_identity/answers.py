@@ -170,4 +170,4 @@ class Status(BaseModel):
 class KeySet(BaseModel):
     """RFC 7517."""
 
-    keys: list[dict[str, str]]
+    keys: list[dict[str, str | list[str]]]

@@ -53,7 +53,7 @@ def identity(context: click.Context, directory: Path) -> None:
 def init(directory: Path, /, listen: tuple[str, int] | None, **options: Any) -> None:
     """Set the directory up, or bring it up to date.
 
-    Makes what is missing (directory, settings, HMAC key, signing key), migrates the database, and writes the options
+    Makes what is missing (directory, settings, HMAC key, signing keys), migrates the database, and writes the options
     that are given into identity.json. Again is harmless: nothing is lost and no key is replaced.
     """
     wishes = {name: value for name, value in options.items() if value is not None}

@@ -19,7 +19,7 @@ async def healthz(_request: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """It can do its work: the database is there and of this version, and there is a key to sign with."""
+    """It can do its work: the database is there and of this version, and there are the keys to sign with."""
     try:
         missing = await run_in_threadpool(_missing, state_of(request))
     except SshaftError as error:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sshaft_identity.challenge import Challenge
-from sshaft_identity.signing_keys import SigningKeys
+from sshaft_identity.signing_keys import Algorithm, SigningKeys
 
 LIFETIME = timedelta(minutes=5)
 TYPE = "challenge-result+jwt"
@@ -32,5 +32,5 @@ def claims_of(challenge: Challenge, issuer: str, now: datetime) -> dict[str, Any
 
 
 def result_of(challenge: Challenge, keys: SigningKeys, issuer: str, now: datetime) -> str | None:
-    """The signed result; None where the service has no signing key."""
-    return keys.sign(claims_of(challenge, issuer, now), now, TYPE)
+    """The signed result; None where the service has no ES256 key."""
+    return keys.sign(claims_of(challenge, issuer, now), now, TYPE, Algorithm.ES256)

@@ -13,7 +13,9 @@ from sshaft_identity.signing_keys import WAIT, Algorithm, SigningKey
 
 @click.group("signing-key")
 def signing_key() -> None:
-    """Signing keys: a new one is published, then signs; the old one stays published a while."""
+    """Signing keys, RS256 for ID tokens and ES256 for results: a new one is published, then signs; the old one stays
+    published a while.
+    """
 
 
 @signing_key.command("list")
@@ -24,12 +26,12 @@ def list_keys(directory: Path, as_json: bool) -> None:
     now = utc_now()
     with opened(directory) as (store, _):
         keys = store.signing_keys.published(now)
-    current = signing_keys.signing(keys, now)
+    current = [signing_keys.signing(keys, now, each) for each in Algorithm]
     if as_json:
-        echo_json([shown(key, key == current) for key in keys])
+        echo_json([shown(key, key in current) for key in keys])
         return
     for key in keys:
-        click.echo(f"{key.kid} {key.algorithm} {told(key, now, is_signing=key == current)}")
+        click.echo(f"{key.kid} {key.algorithm} {told(key, now, is_signing=key in current)}")
 
 
 @signing_key.command()
@@ -37,21 +39,21 @@ def list_keys(directory: Path, as_json: bool) -> None:
 @click.option(
     "--algorithm",
     type=click.Choice([each.value for each in Algorithm]),
-    default=Algorithm.ES256.value,
-    show_default=True,
-    help="RS256 takes ten times as long to sign; for verifiers that know nothing else.",
+    help="Rotate the key of this one only: RS256 signs ID tokens, ES256 results.  [default: both]",
 )
 @click.pass_obj
-def rotate(directory: Path, at_once: bool, algorithm: str) -> None:
-    """Make a new signing key and publish it; it signs when all verifiers know it.
+def rotate(directory: Path, at_once: bool, algorithm: str | None) -> None:
+    """Make a new signing key for each algorithm and publish it; it signs when all verifiers know it.
 
     With --now verifiers that keep the old set refuse what we sign, until they fetch the set again. Where the old key
     may be known to others, retire it as well.
     """
     now = utc_now()
     with opened(directory) as (store, _):
-        made = store.signing_keys.rotate(now, timedelta() if at_once else WAIT, Algorithm(algorithm))
-    click.echo(f"{made.kid} {made.algorithm} {told(made, now, is_signing=made.signs_from <= now)}")
+        wait = timedelta() if at_once else WAIT
+        made = store.signing_keys.rotate(now, None if algorithm is None else Algorithm(algorithm), wait)
+    for key in made:
+        click.echo(f"{key.kid} {key.algorithm} {told(key, now, is_signing=key.signs_from <= now)}")
 
 
 @signing_key.command()

@@ -2,15 +2,16 @@
 
     waits -> signs -> published -> gone
 
-A new key is published before it signs, for verifiers keep the set for a while; the one before stays published until
-what it has signed is over. The private parts are in the database encrypted, with a key that is made from hmac.key: the
-database alone signs nothing.
+There are two that sign, each with its own life: RS256 for ID tokens, as every verifier knows it, and ES256 for results,
+as it is ten times cheaper. A new key is published before it signs, for verifiers keep the set for a while; the one
+before stays published until what it has signed is over. The private parts are in the database encrypted, with a key
+that is made from hmac.key: the database alone signs nothing.
 """
 
 import json
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -25,6 +26,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, or_, select, updat
 
 from sshaft.errors import ConfigurationError
 from sshaft_identity.audit import record
+from sshaft_identity.certificates import certified
 from sshaft_identity.database import Database
 from sshaft_identity.errors import EnrolmentError
 from sshaft_identity.prepared import Prepared
@@ -48,13 +50,16 @@ class Algorithm(StrEnum):
     ES256 = "ES256"
 
 
+Jwk = dict[str, str | list[str]]
+
+
 @dataclass(frozen=True, slots=True)
 class SigningKey:
     """A key that is published. `sealed` is its private part, encrypted."""
 
     kid: str
     algorithm: Algorithm
-    public_jwk: dict[str, str]
+    public_jwk: Jwk
     created_at: datetime
     signs_from: datetime
     retires_at: datetime | None
@@ -73,79 +78,74 @@ class SigningKeys:
         with self._database.read() as connection:
             return _published(connection, now)
 
-    def jwks(self, now: datetime) -> dict[str, list[dict[str, str]]]:
+    def jwks(self, now: datetime) -> dict[str, list[Jwk]]:
         return {"keys": [key.public_jwk for key in self.published(now)]}
 
-    def sign(self, claims: dict[str, Any], now: datetime, typ: str, algorithm: Algorithm | None = None) -> str | None:
+    def sign(self, claims: dict[str, Any], now: datetime, typ: str, algorithm: Algorithm) -> str | None:
         """A JWT, by the key that signs now; None if there is none. `typ` says what it is (RFC 8725 §3.11)."""
-        keys = [key for key in self.published(now) if algorithm in (None, key.algorithm)]
-        key = signing(keys, now)
+        key = signing(self.published(now), now, algorithm)
         if key is None:
             return None
         header = {"alg": key.algorithm, "kid": key.kid, "typ": typ}
         return jwt.encode(header, claims, self._open(key), algorithms=[key.algorithm])
 
     def check(self, now: datetime) -> bool:
-        """Whether there is a key that signs now. Raises `ConfigurationError` if it cannot be opened."""
-        key = signing(self.published(now), now)
-        return key is not None and self._open(key) is not None
+        """Whether there is a key of each algorithm. Raises `ConfigurationError` if one that signs cannot be opened."""
+        published = self.published(now)
+        keys = [signing(published, now, each) for each in Algorithm]
+        return all(key is not None and self._open(key) is not None for key in keys)
 
     def ensure(self, now: datetime) -> None:
-        """The first key, unless there is one."""
-        if not self.published(now):
-            self.rotate(now)
+        """The first key of each algorithm, unless there is one."""
+        published = self.published(now)
+        for each in Algorithm:
+            if signing(published, now, each) is None:
+                self.rotate(now, each)
 
-    def rotate(self, now: datetime, wait: timedelta = WAIT, algorithm: Algorithm = Algorithm.ES256) -> SigningKey:
-        """A new key, which signs after `wait`, and the end of those before. The first one signs at once.
+    def rotate(self, now: datetime, algorithm: Algorithm | None = None, wait: timedelta = WAIT) -> list[SigningKey]:
+        """A new key, which signs after `wait`, and the end of those before; the first of its algorithm signs at once.
 
-        Raises `EnrolmentError` if one waits already; without `wait` that one goes instead.
+        Without `algorithm` that of every one, or of none. Raises `EnrolmentError` if one waits already; without `wait`
+        that one goes instead.
         """
-        made, kid, sealed = self._make(algorithm)
+        made = [self._make(each, now) for each in (Algorithm if algorithm is None else [algorithm])]
         with self._database.write() as connection:
             connection.execute(delete(signing_keys).where(signing_keys.c.retires_at <= now))
-            before = _published(connection, now)
-            current = signing(before, now)
-            waiting = [key for key in before if key.signs_from > now and key != current]
-            if waiting and wait:
-                raise EnrolmentError(f"the key {waiting[0].kid} waits already: --now rotates without waiting")
-            signs_from = now + wait if before else now
-            for key in before:
-                if key in waiting:  # it has signed nothing
-                    connection.execute(delete(signing_keys).where(signing_keys.c.kid == key.kid))
-                else:
-                    _end(connection, key, now, signs_from + KEPT)
-            connection.execute(
-                insert(signing_keys).values(
-                    kid=kid,
-                    algorithm=algorithm,
-                    public_jwk=json.dumps(made.as_dict(private=False) | {"kid": kid, "alg": algorithm, "use": "sig"}),
-                    sealed_private=sealed,
-                    created_at=now,
-                    signs_from=signs_from,
-                )
-            )
-            record(connection, "signing_key.added", now, user=None, kid=kid, algorithm=algorithm)
-        return next(key for key in self.published(now) if key.kid == kid)
+            published = _published(connection, now)
+            for key in made:
+                before = [each for each in published if each.algorithm is key.algorithm]
+                signs_from = _succeed(connection, before, now, key.algorithm, wait)
+                _insert(connection, replace(key, signs_from=signs_from))
+        kids = [key.kid for key in made]
+        return [key for key in self.published(now) if key.kid in kids]
 
     def retire(self, kid: str, now: datetime) -> None:
         """Out of the set and out of the database, at once. Raises `EnrolmentError` for the one that signs."""
         with self._database.write() as connection:
             keys = _published(connection, now)
-            if kid not in [key.kid for key in keys]:
+            key = next((key for key in keys if key.kid == kid), None)
+            if key is None:
                 raise EnrolmentError("there is no such signing key")
-            current = signing(keys, now)
-            if current is not None and current.kid == kid:
-                raise EnrolmentError("this key signs now: `signing-key rotate --now` first, then retire it")
+            if key == signing(keys, now, key.algorithm):
+                rotate = f"signing-key rotate --now --algorithm {key.algorithm}"
+                raise EnrolmentError(f"this key signs now: `{rotate}` first, then retire it")
             connection.execute(delete(signing_keys).where(signing_keys.c.kid == kid))
             record(connection, "signing_key.retired", now, user=None, kid=kid)
 
-    def _make(self, algorithm: Algorithm) -> tuple[RSAKey | ECKey, str, bytes]:
-        """A key, its RFC 7638 thumbprint, and its private part encrypted and bound to that."""
+    def _make(self, algorithm: Algorithm, now: datetime) -> SigningKey:
+        """A key by its RFC 7638 thumbprint, its private part encrypted and bound to that."""
         made: RSAKey | ECKey
-        made = RSAKey.generate_key(RSA_BITS) if algorithm is Algorithm.RS256 else ECKey.generate_key("P-256")
+        jwk: Jwk = {"alg": algorithm, "use": "sig"}
+        if algorithm is Algorithm.RS256:
+            made = RSAKey.generate_key(RSA_BITS)
+            jwk |= certified(made.get_op_key("sign"), now)
+        else:
+            made = ECKey.generate_key("P-256")
         kid = made.thumbprint()
+        jwk |= made.as_dict(private=False) | {"kid": kid}
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        return made, kid, nonce + self._cipher.encrypt(nonce, made.as_der(private=True), kid.encode())
+        sealed = nonce + self._cipher.encrypt(nonce, made.as_der(private=True), kid.encode())
+        return SigningKey(kid, algorithm, jwk, created_at=now, signs_from=now, retires_at=None, sealed=sealed)
 
     def _open(self, key: SigningKey) -> RSAKey | ECKey:
         if key.kid not in self._opened:
@@ -161,11 +161,12 @@ class SigningKeys:
         return self._opened[key.kid]
 
 
-def signing(keys: Sequence[SigningKey], now: datetime) -> SigningKey | None:
-    """Which of the published keys signs now: of those that may, one without an end first, then the newest.
+def signing(published: Sequence[SigningKey], now: datetime, algorithm: Algorithm) -> SigningKey | None:
+    """Which key of `algorithm` signs now: of those that may, one without an end first, then the newest.
 
-    The first of all may from the beginning, also where the clock was put back behind it.
+    The first of its algorithm may from the beginning, also where the clock was put back behind it.
     """
+    keys = [key for key in published if key.algorithm is algorithm]
     first = min((key.signs_from for key in keys), default=now)
     may = [key for key in keys if key.signs_from <= max(first, now)]
     return max(may, key=lambda key: (key.retires_at is None, key.signs_from, key.created_at), default=None)
@@ -184,6 +185,37 @@ def _published(connection: Connection, now: datetime) -> list[SigningKey]:
         )
         for row in _PUBLISHED.all(connection, {"now": now})
     ]
+
+
+def _succeed(
+    connection: Connection, before: list[SigningKey], now: datetime, algorithm: Algorithm, wait: timedelta
+) -> datetime:
+    """Ends the keys `before`, all of `algorithm`; when the next one signs."""
+    current = signing(before, now, algorithm)
+    waiting = [key for key in before if key.signs_from > now and key != current]
+    if waiting and wait:
+        raise EnrolmentError(f"the {algorithm} key {waiting[0].kid} waits already: --now rotates without waiting")
+    signs_from = now + wait if before else now
+    for key in before:
+        if key in waiting:  # it has signed nothing
+            connection.execute(delete(signing_keys).where(signing_keys.c.kid == key.kid))
+        else:
+            _end(connection, key, now, signs_from + KEPT)
+    return signs_from
+
+
+def _insert(connection: Connection, key: SigningKey) -> None:
+    connection.execute(
+        insert(signing_keys).values(
+            kid=key.kid,
+            algorithm=key.algorithm,
+            public_jwk=json.dumps(key.public_jwk),
+            sealed_private=key.sealed,
+            created_at=key.created_at,
+            signs_from=key.signs_from,
+        )
+    )
+    record(connection, "signing_key.added", key.created_at, user=None, kid=key.kid, algorithm=key.algorithm)
 
 
 def _end(connection: Connection, key: SigningKey, now: datetime, end: datetime) -> None:

@@ -245,7 +245,7 @@ def test_replacing_asks_before_it_drops_anything(run: Callable[..., Result], tmp
     run("backup", file)
     run("user", "add", "alice")
     refused = run("restore", "--replace", file, stdin="n\n")
-    assert "Drop the 4 rows of the database" in refused.output  # two are of init
+    assert "Drop the 6 rows of the database" in refused.output  # four are of init
     assert refused.exit_code == 1
     assert run("user", "list").output == "alice\n"
     assert run("restore", "--replace", file, stdin="y\n").exit_code == 0

@@ -27,7 +27,7 @@ from sshaft_identity.limits import WINDOW, Limits, Subject, count, locked_until
 from sshaft_identity.limits import Scope as Counted
 from sshaft_identity.purge import batches, every_minute
 from sshaft_identity.sessions import Method, Sessions, SessionTimes
-from sshaft_identity.signing_keys import WAIT
+from sshaft_identity.signing_keys import WAIT, Algorithm
 from sshaft_identity.store import Store
 from sshaft_identity.tables import audit_events
 
@@ -171,19 +171,19 @@ def test_nobody_is_locked_out_for_longer_than_a_window(store: Store, clock: Cloc
 
 
 def test_key_that_was_made_before_signs_on(store: Store, clock: Clock) -> None:
-    store.signing_keys.rotate(clock())
+    store.signing_keys.ensure(clock())
     clock.advance(-HOUR)
     assert store.signing_keys.check(clock())
-    assert store.signing_keys.sign({"sub": "alice"}, clock(), "x+jwt")
+    assert store.signing_keys.sign({"sub": "alice"}, clock(), "x+jwt", Algorithm.RS256)
 
 
 def test_a_signing_key_from_before_goes_on_until_the_next_one_is_known(store: Store, clock: Clock) -> None:
-    first = store.signing_keys.rotate(clock())
+    [first] = store.signing_keys.rotate(clock(), Algorithm.ES256)
     clock.advance(-HOUR)
-    second = store.signing_keys.rotate(clock())
+    [second] = store.signing_keys.rotate(clock(), Algorithm.ES256)
     for seconds, kid in ((0, first.kid), (WAIT.total_seconds(), second.kid)):
         clock.advance(seconds)
-        token = store.signing_keys.sign({}, clock(), "x+jwt")
+        token = store.signing_keys.sign({}, clock(), "x+jwt", Algorithm.ES256)
         assert token is not None
         assert json.loads(urlsafe_b64decode(token.split(".")[0] + "=="))["kid"] == kid
     assert [key.kid for key in store.signing_keys.published(clock())] == [second.kid, first.kid]

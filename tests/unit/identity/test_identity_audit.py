@@ -225,4 +225,4 @@ def test_a_service_that_is_told_to_stop_seals_what_is_left(run: Run, tmp_path: P
         run("client", "add", "web", "--scope", "challenges")
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
-    assert run("audit", "verify").stdout.startswith("2 events sealed, 0 not sealed yet\n")
+    assert run("audit", "verify").stdout.startswith("3 events sealed, 0 not sealed yet\n")

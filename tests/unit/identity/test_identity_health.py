@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from sqlalchemy import text
 from unit.identity.running import Service
 
@@ -9,7 +10,7 @@ from sshaft_identity.signing_keys import Algorithm
 
 
 def test_a_service_that_is_set_up_is_alive_and_ready(service: Service) -> None:
-    service.store.signing_keys.rotate(service.clock(), algorithm=Algorithm.ES256)
+    service.store.signing_keys.ensure(service.clock())
     for path, status in (("/healthz", "ok"), ("/readyz", "ready")):
         answer = service.call("GET", path)
         assert (answer.status_code, answer.json()) == (200, {"status": status})
@@ -25,6 +26,12 @@ def not_ready(service: Service) -> str:
 
 
 def test_without_a_signing_key_it_is_not_ready(service: Service) -> None:
+    assert not_ready(service) == "no signing key"
+
+
+@pytest.mark.parametrize("only", list(Algorithm))
+def test_with_a_signing_key_of_one_algorithm_it_is_not_ready(service: Service, only: Algorithm) -> None:
+    service.store.signing_keys.rotate(service.clock(), only)
     assert not_ready(service) == "no signing key"
 
 
@@ -46,7 +53,7 @@ def test_with_a_database_that_is_away_it_is_not_ready(service: Service) -> None:
 
 
 def test_with_another_hmac_key_it_is_not_ready(service: Service) -> None:
-    service.store.signing_keys.rotate(service.clock(), algorithm=Algorithm.ES256)
+    service.store.signing_keys.ensure(service.clock())
     with service.store.database.write() as connection:
         connection.execute(text("UPDATE signing_keys SET sealed_private = :other"), {"other": b"x" * 64})
     assert not_ready(service) == "the set-up is not complete"

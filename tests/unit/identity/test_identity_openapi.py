@@ -18,7 +18,6 @@ from sshaft_identity import openapi
 from sshaft_identity.app import ROUTES
 from sshaft_identity.challenge import LONGEST
 from sshaft_identity.clients import Scope
-from sshaft_identity.signing_keys import Algorithm
 
 DESCRIPTION = openapi.description(SETTINGS.base_url)
 SCHEMA = schemathesis.openapi.from_dict(DESCRIPTION)
@@ -64,7 +63,7 @@ def test_requests_made_from_the_description_are_answered_as_described(
     right is not, and nothing is answered without its token.
     """
     target, scope = operation(method, path), SCOPES.get((method, path))
-    service.store.signing_keys.rotate(service.clock(), algorithm=Algorithm.ES256)
+    service.store.signing_keys.ensure(service.clock())
     service.add_user("alice", ed25519("alice"))
     headers = {} if scope is None else {"Authorization": f"Bearer {service.token(scope)}"}
     if mode is GenerationMode.NEGATIVE and not can_be_wrong(target):
@@ -104,7 +103,7 @@ def test_tokens_are_given_as_described(service: Service, credentials: str) -> No
 
 
 def test_a_whole_login_is_answered_as_described(service: Service) -> None:
-    service.store.signing_keys.rotate(service.clock(), algorithm=Algorithm.ES256)
+    service.store.signing_keys.ensure(service.clock())
     [fingerprint] = service.add_user("alice", ed25519("alice"))
     opened = service.call(
         "POST",

@@ -20,7 +20,6 @@ from sshaft_identity.clients import Scope
 from sshaft_identity.commands import identity
 from sshaft_identity.errors import EnrolmentError
 from sshaft_identity.results import claims_of
-from sshaft_identity.signing_keys import Algorithm
 
 PASSED = Challenge(
     id="c1",
@@ -74,7 +73,7 @@ def consume(service: Service) -> dict[str, Any]:
 
 
 def test_consume_hands_out_a_result_that_the_published_set_verifies(service: Service) -> None:
-    service.store.signing_keys.rotate(service.clock(), algorithm=Algorithm.ES256)
+    service.store.signing_keys.ensure(service.clock())
     consumed = consume(service)
     published = service.call("GET", "/.well-known/jwks.json")
     token = jwt.decode(consumed["result"], KeySet.import_key_set(published.json()), algorithms=["ES256"])
@@ -95,7 +94,7 @@ def test_the_published_set_may_be_kept_for_an_hour(service: Service) -> None:
 
 
 def test_a_result_reaches_nobody_else(service: Service) -> None:
-    service.store.signing_keys.rotate(service.clock(), algorithm=Algorithm.ES256)
+    service.store.signing_keys.ensure(service.clock())
     consumed = consume(service)
     assert "result" not in service.show(consumed["id"])
     again = service.call("POST", f"/api/v1/challenges/{consumed['id']}/consume", Scope.CHALLENGES)
@@ -117,9 +116,10 @@ def run(tmp_path: Path) -> Run:
     return run
 
 
-def test_init_makes_the_first_signing_key_and_keeps_it(run: Run) -> None:
+def test_init_makes_the_first_signing_keys_and_keeps_them(run: Run) -> None:
     first = run("signing-key", "list").stdout
-    assert re.fullmatch(r"[\w-]{43} ES256 signs\n", first)
+    algorithms = sorted(re.fullmatch(r"[\w-]{43} (\w+) signs", line)[1] for line in first.splitlines())  # type: ignore[index]
+    assert algorithms == ["ES256", "RS256"]
     run("init")
     assert run("signing-key", "list").stdout == first
 
@@ -127,26 +127,32 @@ def test_init_makes_the_first_signing_key_and_keeps_it(run: Run) -> None:
 def test_a_rotation_says_when_the_new_key_signs_and_how_long_the_old_one_stays(run: Run) -> None:
     made = run("signing-key", "rotate", "--algorithm", "ES256")
     assert re.fullmatch(r"[\w-]{43} ES256 signs from 20\S+Z\n", made.stdout)
-    new, old = run("signing-key", "list").stdout.splitlines()
-    assert new + "\n" == made.stdout
+    listed = run("signing-key", "list").stdout.splitlines()
+    assert listed[0] + "\n" == made.stdout
+    [old] = [line for line in listed[1:] if " ES256 " in line]
     assert re.fullmatch(r"[\w-]{43} ES256 signs, published until 20\S+Z", old)
+    [other] = [line for line in listed if " RS256 " in line]
+    assert other.endswith(" RS256 signs")
     again = run("signing-key", "rotate")
     assert isinstance(again.exception, EnrolmentError)
     assert "--now" in str(again.exception)
 
 
-def test_in_an_emergency_a_key_signs_at_once_and_the_old_one_is_retired(run: Run) -> None:
-    old = run("signing-key", "list").stdout.split()[0]
-    assert isinstance(run("signing-key", "retire", old).exception, EnrolmentError)
-    assert run("signing-key", "rotate", "--now").stdout.endswith(" ES256 signs\n")
-    assert run("signing-key", "retire", old).exit_code == 0
-    [only] = json.loads(run("signing-key", "list", "--json").stdout)
-    assert only["kid"] != old
-    assert (only["signs"], only["retires_at"]) == (True, None)
+def test_in_an_emergency_new_keys_sign_at_once_and_the_old_ones_are_retired(run: Run) -> None:
+    old = [line.split()[0] for line in run("signing-key", "list").stdout.splitlines()]
+    for kid in old:
+        assert isinstance(run("signing-key", "retire", kid).exception, EnrolmentError)
+    made = run("signing-key", "rotate", "--now").stdout.splitlines()
+    assert sorted(line.split(maxsplit=1)[1] for line in made) == ["ES256 signs", "RS256 signs"]
+    for kid in old:
+        assert run("signing-key", "retire", kid).exit_code == 0
+    listed = json.loads(run("signing-key", "list", "--json").stdout)
+    assert {key["kid"] for key in listed} == {line.split()[0] for line in made}
+    assert [(key["signs"], key["retires_at"]) for key in listed] == [(True, None)] * 2
 
 
 def test_a_software_key_is_said_to_be_one(service: Service) -> None:
-    service.store.signing_keys.rotate(service.clock(), algorithm=Algorithm.ES256)
+    service.store.signing_keys.ensure(service.clock())
     [fingerprint] = service.add_user("bob", ed25519("bob"))
     opened = service.open("bob")
     service.accept("bob", code=opened["code"], fingerprint=fingerprint)
