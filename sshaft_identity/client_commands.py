@@ -15,6 +15,7 @@ from sshaft.errors import ConfigurationError
 from sshaft_identity.app_state import rfc3339, utc_now
 from sshaft_identity.clients import Client, Scope
 from sshaft_identity.command_line import echo_json, opened
+from sshaft_identity.entra_hints import CLOUDS
 from sshaft_identity.errors import EnrolmentError
 from sshaft_identity.moments import Duration
 from sshaft_identity.providers import PROVIDERS, faces_of, told
@@ -66,6 +67,29 @@ def client() -> None:
 )
 @click.option(
     "--redirect-uri", "redirect_uri", multiple=True, metavar="URI", help="With --for: where its logins lead back to."
+)
+@click.option("--app", multiple=True, metavar="NAME", help="With --for: what people are told they log in to.")
+@click.option(
+    "--pairwise",
+    multiple=True,
+    metavar="SECTOR",
+    help="With --for: give it names for people that only clients of this SECTOR (a host, as a rule) know.",
+)
+@click.option(
+    "--jwks",
+    multiple=True,
+    type=click.Path(dir_okay=False),
+    help="With --for: the file of the public keys by which it proves itself (private_key_jwt). Then it has no secret.",
+)
+@click.option("--app-id", multiple=True, metavar="ID", help="With --for entra: the application id over there.")
+@click.option(
+    "--tenant", multiple=True, metavar="ID", help="With --for entra: whose people may come. May be given several times."
+)
+@click.option(
+    "--cloud", multiple=True, type=click.Choice(sorted(CLOUDS)), help="With --for entra: which one.  [default: public]"
+)
+@click.option(
+    "--domain", multiple=True, help="With --for entra: alice@DOMAIN there is alice here.  [default: is alice@DOMAIN]"
 )
 @click.option("--json", "as_json", is_flag=True, help="Print client_id and client_secret as JSON.")
 @click.option(

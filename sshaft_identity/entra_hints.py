@@ -15,7 +15,11 @@ from sshaft_identity.remote_keys import KEPT, MAX_ANSWER, OpenIdError, RemoteKey
 from sshaft_identity.settings import first_fault
 from sshaft_identity.signing_keys import Algorithm
 
-PUBLIC = "https://login.microsoftonline.com"
+CLOUDS = {
+    "public": "https://login.microsoftonline.com",
+    "us": "https://login.microsoftonline.us",
+    "china": "https://login.partner.microsoftonline.cn",
+}
 WINDOW = timedelta(minutes=10)
 """How old a hint may be: so long Entra waits for us. It is past its own `exp` by design."""
 LEEWAY = timedelta(minutes=1)
@@ -33,7 +37,7 @@ class EntraClient(BaseModel):
 
     app_id: Guid
     tenants: tuple[Guid, ...] = Field(min_length=1)
-    authority: Url = PUBLIC
+    authority: Url = CLOUDS["public"]
     domain: str | None = None
 
     @property

@@ -32,6 +32,7 @@ from sshaft_identity.face_requests import FaceRequests
 from sshaft_identity.html import PageError
 from sshaft_identity.incoming import Call
 from sshaft_identity.oauth import OAuthError, fields_of, form_of
+from sshaft_identity.openid_client import OpenIdClient
 from sshaft_identity.problem import ProblemError
 from sshaft_identity.settings import Settings
 from sshaft_identity.signing_keys import Algorithm
@@ -49,16 +50,6 @@ _UNSUPPORTED = {
     "request_uri": "request_uri_not_supported",
     "registration": "registration_not_supported",
 }
-
-
-class OpenIdClient(BaseModel):
-    """The client's face `openid`. `app`: what people are told they log in to."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    redirect_uris: tuple[str, ...]
-    pkce: bool = True
-    app: str | None = None
 
 
 class Details(BaseModel):

@@ -4,12 +4,24 @@
 more.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
+
+from joserfc.errors import JoseError
+from joserfc.jwk import KeySet
+from pydantic import ValidationError
 
 from sshaft.errors import ConfigurationError
 from sshaft_identity.clients import Scope
+from sshaft_identity.entra_hints import CLOUDS, EntraClient
+from sshaft_identity.oauth import KEY
+from sshaft_identity.openid_client import OpenIdClient
+from sshaft_identity.return_urls import checked
+from sshaft_identity.settings import first_fault
 
 Faces = dict[str, Any]
 Given = Mapping[str, tuple[str, ...]]
@@ -22,19 +34,74 @@ class Provider:
 
     needs: tuple[str, ...]
     faces: Callable[[Given], Faces]
-    scopes: tuple[Scope, ...] = (Scope.CHALLENGES,)
+    scopes: tuple[Scope, ...] = ()
+    """Of the JSON API; a face needs none."""
 
 
-PROVIDERS: dict[str, Provider] = {}
+def _entra(given: Given) -> Faces:
+    cloud = given.get("cloud") or ("public",)
+    options: dict[str, Any] = {
+        "app_id": given["app_id"][0].lower(),
+        "tenants": [tenant.lower() for tenant in given["tenant"]],
+        "authority": CLOUDS[cloud[0]],
+    }
+    options |= {"domain": given["domain"][0]} if given.get("domain") else {}
+    return {"entra": EntraClient.model_validate(options).model_dump(mode="json")}
+
+
+def _openid(given: Given, *, pkce: bool = True) -> Faces:
+    faces: Faces = {"openid": {"redirect_uris": [checked_redirect(uri) for uri in given["redirect_uri"]], "pkce": pkce}}
+    faces["openid"] |= {"app": given["app"][0]} if given.get("app") else {}
+    if given.get("pairwise"):
+        faces["subject"] = {"type": "pairwise", "sector": given["pairwise"][0]}
+    if given.get("jwks"):
+        faces[KEY] = {"jwks": public_keys(Path(given["jwks"][0]))}
+    OpenIdClient.model_validate(faces["openid"])
+    return faces
+
+
+def checked_redirect(uri: str) -> str:
+    """Raises `ConfigurationError`."""
+    try:
+        checked(uri)
+    except ValueError as error:
+        raise ConfigurationError(f"the redirect URI {error}") from None
+    if "#" in uri:
+        raise ConfigurationError("the redirect URI must have no fragment")
+    return uri
+
+
+def public_keys(path: Path) -> dict[str, Any]:
+    """A JWKS file (RFC 7517 §5) of public keys. Raises `ConfigurationError`."""
+    try:
+        keys = KeySet.import_key_set(json.loads(path.read_text())).keys
+        public = [{**key.as_dict(private=False)} for key in keys if key.key_type != "oct" and not key.is_private]
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+    except (JoseError, ValueError, KeyError, TypeError, AttributeError):
+        raise ConfigurationError(f"{path} is no set of keys (JWKS)") from None
+    if not public or len(public) != len(keys):
+        raise ConfigurationError(f"{path} must hold public keys, and nothing else")
+    return {"keys": public}
+
+
+PROVIDERS: dict[str, Provider] = {
+    "generic-oidc": Provider(("redirect_uri",), _openid),
+    "glewlwyd": Provider(("redirect_uri",), partial(_openid, pkce=False)),
+    "entra": Provider(("app_id", "tenant"), _entra),
+}
 
 
 def faces_of(name: str, given: Given) -> Faces:
-    """Raises `ConfigurationError` where something is missing."""
+    """Raises `ConfigurationError` where something is missing or odd."""
     provider = PROVIDERS[name]
     for need in provider.needs:
         if not given.get(need):
             raise ConfigurationError(f"--for {name} needs --{need.replace('_', '-')}")
-    return provider.faces(given)
+    try:
+        return provider.faces(given)
+    except ValidationError as error:
+        raise ConfigurationError(f"--for {name}: {first_fault(error)}") from None
 
 
 def told(name: str, values: Mapping[str, Any]) -> str:

@@ -218,12 +218,12 @@ def test_backup_and_restore_by_command_while_the_service_runs(url: str, tmp_path
     with serving(tmp_path / "a", secret) as service:
         token = service.token()
         opened = service.open(token)
-        assert "users          1" in command(tmp_path / "a", "backup", str(file))
+        assert "users           1" in command(tmp_path / "a", "backup", str(file))
         command(tmp_path / "a", "user", "add", "mallory")
         for _ in range(10):  # so often that the driver has prepared its statements
             service.open(token, "mallory")
         told = command(tmp_path / "a", "restore", "--replace", "--yes", str(file))
-        assert "users          1" in told
+        assert "users           1" in told
         assert command(tmp_path / "a", "user", "list") == "alice\n"
         for _ in range(10):
             assert service.page_state(opened) == "pending"
@@ -272,7 +272,7 @@ def test_progress_is_shown_where_there_is_a_terminal_and_counts_go_to_stdout(
     os.close(reader)
     assert b"backup" in shown
     assert b"100%" in shown
-    assert b"users          1\n" in done.stdout
+    assert b"users           1\n" in done.stdout
 
 
 def test_a_backup_holds_neither_secrets_nor_keys_of_the_service(url: str, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from unit.identity.browsing import Browser, code_on
 from unit.identity.running import Service
 
 from sshaft_identity.clients import Scope
-from sshaft_identity.signing_keys import Algorithm, SigningKeys
+from sshaft_identity.signing_keys import SigningKeys
 from sshaft_identity.tables import signing_keys
 
 BACK = "https://app.example.org/cb"
@@ -25,7 +25,7 @@ def give_rsa_key(service: Service) -> None:
     """One for a whole test run: making RSA keys takes longer than most tests."""
     database = service.store.database
     if not _rows:
-        SigningKeys(database, service.store.codes.key).rotate(service.clock(), algorithm=Algorithm.RS256)
+        SigningKeys(database, service.store.codes.key).ensure(service.clock())
         with database.read() as connection:
             _rows.extend(dict(row) for row in connection.execute(signing_keys.select()).mappings())
         return

@@ -1,0 +1,101 @@
+"""`client add --for`: the client that a provider needs, and what is printed for the other side."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from joserfc.jwk import ECKey, OctKey
+
+from sshaft.errors import ConfigurationError
+from sshaft_identity.commands import identity
+from sshaft_identity.providers import PROVIDERS
+
+BASE = "https://id.example.org"
+GIVEN = {
+    "entra": ("--app-id", "3F6A9A3C-6c1a-4a7e-9a0c-8f3d1c2b4a5e", "--tenant", "7d2f4c1e-0b9a-4f63-8e5d-2a1b3c4d5e6f"),
+    "generic-oidc": ("--redirect-uri", "https://app.example.org/cb"),
+    "glewlwyd": ("--redirect-uri", "https://app.example.org/cb"),
+}
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(identity, ["--directory", str(tmp_path / "id"), *arguments])
+
+    assert run("init", "--public-url", BASE).exit_code == 0
+    return run
+
+
+def client(run: Run, name: str) -> dict[str, object]:
+    clients: list[dict[str, object]] = json.loads(run("client", "list", "--json").stdout)
+    return next(each for each in clients if each["client_id"] == name)
+
+
+@pytest.mark.parametrize("provider", sorted(PROVIDERS))
+def test_what_is_printed_names_us_and_the_client(run: Run, provider: str) -> None:
+    told = run("client", "add", "theirs", "--for", provider, *GIVEN[provider])
+    assert told.exit_code == 0, told.output
+    assert BASE in told.stdout
+    assert "theirs" in told.stdout
+    assert client(run, "theirs")["scopes"] == [scope.value for scope in PROVIDERS[provider].scopes]
+
+
+@pytest.mark.parametrize("provider", sorted(PROVIDERS))
+def test_what_a_provider_needs_is_asked_for(run: Run, provider: str) -> None:
+    if not PROVIDERS[provider].needs:
+        pytest.skip("needs nothing")
+    refused = run("client", "add", "theirs", "--for", provider)
+    assert isinstance(refused.exception, ConfigurationError)
+    assert str(refused.exception) == f"--for {provider} needs --{PROVIDERS[provider].needs[0].replace('_', '-')}"
+    assert run("client", "list").stdout == ""
+
+
+@pytest.mark.parametrize(
+    "uri", ["javascript:alert(1)", "http://app.example.org/cb", "https://app.example.org/cb#x", "https://a b/", ""]
+)
+def test_odd_redirect_uris_are_refused(run: Run, uri: str) -> None:
+    refused = run("client", "add", "theirs", "--for", "generic-oidc", "--redirect-uri", uri)
+    assert isinstance(refused.exception, ConfigurationError)
+    assert "redirect URI" in str(refused.exception)
+
+
+def test_names_and_networks_are_kept(run: Run) -> None:
+    more = ("--app", "The portal", "--pairwise", "example.org", "--from", "192.0.2.0/24")
+    assert run("client", "add", "theirs", "--for", "generic-oidc", *GIVEN["generic-oidc"], *more).exit_code == 0
+    kept = client(run, "theirs")
+    assert kept["networks"] == ["192.0.2.0/24"]
+    assert kept["faces"] == {
+        "openid": {"redirect_uris": ["https://app.example.org/cb"], "pkce": True, "app": "The portal"},
+        "subject": {"type": "pairwise", "sector": "example.org"},
+    }
+    assert run("client", "list").stdout == "theirs from 192.0.2.0/24 face openid subject\n"
+
+
+def test_a_client_that_proves_itself_by_a_key(run: Run, tmp_path: Path) -> None:
+    file, key = tmp_path / "jwks.json", ECKey.generate_key("P-256")
+    add = ("client", "add", "theirs", "--for", "generic-oidc", *GIVEN["generic-oidc"], "--jwks", str(file))
+    for wrong in (
+        "",
+        "[]",
+        '{"keys":[]}',
+        '{"keys":[{"kty":"x"}]}',
+        json.dumps({"keys": [OctKey.generate_key(256).as_dict(private=True)]}),
+        json.dumps({"keys": [key.as_dict(private=True)]}),
+    ):
+        file.write_text(wrong)
+        assert isinstance(run(*add).exception, ConfigurationError), wrong
+    file.write_text(json.dumps({"keys": [key.as_dict(private=False)]}))
+    told = run(*add)
+    assert told.exit_code == 0, told.output
+    assert f"private_key_jwt, with the key of {file}" in told.stdout
+
+
+def test_either_a_provider_or_scopes(run: Run) -> None:
+    assert run("client", "add", "theirs").exit_code == 2
+    both = run("client", "add", "theirs", "--for", "generic-oidc", *GIVEN["generic-oidc"], "--scope", "challenges")
+    assert both.exit_code == 2
+    assert run("client", "add", "theirs", "--scope", "challenges", "--from", "everywhere").exit_code == 2
