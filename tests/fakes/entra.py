@@ -9,8 +9,10 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
+from urllib.parse import parse_qsl
 
 from joserfc import jwt
 from joserfc.jwk import KeySet, RSAKey
@@ -35,6 +37,9 @@ class Entra:
     published: list[str] = field(default_factory=lambda: ["first"])
     broken: bool = False
     asked: list[str] = field(default_factory=list)
+    answers: list[dict[str, str]] = field(default_factory=list)
+    """What browsers have brought to the redirect_uri."""
+    page: str = ""
     authority: str = field(init=False)
 
     def __enter__(self) -> Self:
@@ -53,8 +58,20 @@ class Entra:
                     },
                 }
                 found = None if fake.broken else documents.get(self.path)
-                body = json.dumps(found).encode()
-                self.send_response(500 if found is None else 200)
+                if self.path == "/start":
+                    self._answer(200, fake.page.encode(), "text/html")
+                else:
+                    self._answer(500 if found is None else 200, json.dumps(found).encode(), "application/json")
+
+            def do_POST(self) -> None:
+                fake.asked.append(self.path)
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                fake.answers.append(dict(parse_qsl(body.decode())))
+                self._answer(200, b"<title>Stay signed in?</title>", "text/html")
+
+            def _answer(self, status: int, body: bytes, kind: str) -> None:
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -113,6 +130,13 @@ class Entra:
             "claims": json.dumps({"id_token": wanted}),
             "client-request-id": str(uuid.uuid4()),
         } | more
+
+    def sends(self, endpoint: str, form: dict[str, str]) -> str:
+        """The address of a page that sends a browser on with the form, as Entra's does after the password."""
+        fields = "".join(f'<input type="hidden" name="{name}" value="{escape(value)}">' for name, value in form.items())
+        script = "<script>document.forms[0].submit()</script>"
+        self.page = f'<form method="post" action="{escape(endpoint)}">{fields}</form>{script}'
+        return f"{self.authority}/start"
 
     def accepts(
         self, issuer: str, jwks: dict[str, Any], form: dict[str, str], answer: dict[str, str]

@@ -99,3 +99,26 @@ def test_either_a_provider_or_scopes(run: Run) -> None:
     both = run("client", "add", "theirs", "--for", "generic-oidc", *GIVEN["generic-oidc"], "--scope", "challenges")
     assert both.exit_code == 2
     assert run("client", "add", "theirs", "--scope", "challenges", "--from", "everywhere").exit_code == 2
+
+
+def test_a_face_is_changed_and_taken_away(run: Run, tmp_path: Path) -> None:
+    run("client", "add", "theirs", "--for", "generic-oidc", *GIVEN["generic-oidc"])
+    file = tmp_path / "options"
+    change = ("client", "set-face", "theirs", "openid", str(file))
+    for wrong in (
+        "",
+        "{}",
+        '{"redirect_uris":[]}',
+        '{"redirect_uris":["javascript:x"]}',
+        '{"redirect_uris":["https://a/"],"x":1}',
+    ):
+        file.write_text(wrong)
+        assert isinstance(run(*change).exception, ConfigurationError), wrong
+    file.write_text('{"redirect_uris":["https://app.example.org/new"]}')
+    assert run(*change).exit_code == 0
+    assert client(run, "theirs")["faces"] == {
+        "openid": {"redirect_uris": ["https://app.example.org/new"], "pkce": True}
+    }
+    assert run("client", "set-face", "theirs", "openid", "--off").exit_code == 0
+    assert client(run, "theirs")["faces"] == {}
+    assert run("client", "set-face", "nobody", "openid", "--off").exit_code == 1
