@@ -15,8 +15,8 @@ from sshaft.errors import ConfigurationError
 from sshaft_identity.app_state import rfc3339, utc_now
 from sshaft_identity.clients import Client, Scope
 from sshaft_identity.command_line import echo_json, opened
-from sshaft_identity.entra_hints import CLOUDS
 from sshaft_identity.errors import EnrolmentError
+from sshaft_identity.face_options import CLOUDS
 from sshaft_identity.moments import Duration
 from sshaft_identity.providers import PROVIDERS, faces_of, told
 from sshaft_identity.return_urls import checked_prefix
@@ -137,7 +137,11 @@ def add_client(directory: Path, /, name: str, **options: Any) -> None:
         click.echo(f"client_id      {name}\nclient_secret  {secret}")
         click.echo("The secret is not shown again.", err=True)
     if provider is not None and not options["as_json"]:
-        values = {"settings": settings, "client_id": name, "client_secret": secret, "given": options, "faces": faces}
+        calls = settings.base_url.replace("://", f"://{name}:{secret}@", 1)  # for who can prove itself no other way
+        values = {
+            "settings": settings, "client_id": name, "client_secret": secret, "given": options, "faces": faces,
+            "calls": calls,
+        }  # fmt: skip
         click.echo("\n" + told(provider, values).rstrip())
 
 

@@ -49,6 +49,8 @@ UNDESCRIBED = {
     "/sign-in/ssh/state": "news for the page's script",
     "/.well-known/openid-configuration": "as OpenID Connect Discovery says",
     "/entra/.well-known/openid-configuration": "as Entra ID's external MFA wants it",
+    "/code-back/init": "as the client's options say",
+    "/code-back/verify": "as the client's options say",
     "/entra/authorize": "as Entra ID's external MFA wants it",
     "/entra/jwks.json": "as Entra ID's external MFA wants it",
     "/oauth2/userinfo": "as OpenID Connect says",

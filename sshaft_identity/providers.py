@@ -17,9 +17,7 @@ from pydantic import ValidationError
 
 from sshaft.errors import ConfigurationError
 from sshaft_identity.clients import Scope
-from sshaft_identity.entra_hints import CLOUDS, EntraClient
-from sshaft_identity.oauth import KEY
-from sshaft_identity.openid_client import OpenIdClient
+from sshaft_identity.face_options import CLOUDS, KEY, EntraClient, OpenIdClient
 from sshaft_identity.return_urls import checked
 from sshaft_identity.settings import first_fault
 
@@ -85,7 +83,12 @@ def public_keys(path: Path) -> dict[str, Any]:
     return {"keys": public}
 
 
+def _code_back(given: Given) -> Faces:
+    return {"code_back": {"app": given["app"][0]} if given.get("app") else {}}
+
+
 PROVIDERS: dict[str, Provider] = {
+    "lemonldap": Provider((), _code_back),
     "generic-oidc": Provider(("redirect_uri",), _openid),
     "glewlwyd": Provider(("redirect_uri",), partial(_openid, pkce=False)),
     "entra": Provider(("app_id", "tenant"), _entra),
