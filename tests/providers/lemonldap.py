@@ -1,4 +1,4 @@
-"""LemonLDAP::NG's portal as Debian has it, without Apache and manager: its demonstration users, a REST second factor."""
+"""LemonLDAP::NG as Debian has it, without Apache and manager: demonstration users and a REST second factor."""
 
 import json
 import re
