@@ -83,6 +83,6 @@ def test_a_denied_login_opens_nothing(site: Site, server: Apache, hardware: Secu
     with SshAgent(tmp_path / "agent", hardware, flags=5) as agent:
         site.sshd.ssh(None, "deny", options=agent.options)
     answer = browser.get(f"{waiting.url}/finish")
-    assert "access_denied" in answer.text
+    assert "error=access_denied" in answer.url
     assert "the verified page" not in answer.text
-    assert Browser(browser.session).get(f"{server.url}/plain/").url != f"{server.url}/plain/", "and no session"
+    assert "/login/" in browser.get(f"{server.url}/verified/").url, "there is no session"
