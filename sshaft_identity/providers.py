@@ -89,7 +89,7 @@ def _code_back(given: Given) -> Faces:
 
 PROVIDERS: dict[str, Provider] = {
     "lemonldap": Provider((), _code_back),
-    "generic-oidc": Provider(("redirect_uri",), _openid),
+    **{name: Provider(("redirect_uri",), _openid) for name in ("generic-oidc", "okta", "authentik", "kratos")},
     "glewlwyd": Provider(("redirect_uri",), partial(_openid, pkce=False)),
     "entra": Provider(("app_id", "tenant"), _entra),
 }
