@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+from base64 import b64encode
 from collections.abc import Sequence
 from datetime import timedelta
 from ipaddress import ip_network
@@ -140,7 +141,7 @@ def add_client(directory: Path, /, name: str, **options: Any) -> None:
         calls = settings.base_url.replace("://", f"://{name}:{secret}@", 1)  # for who can prove itself no other way
         values = {
             "settings": settings, "client_id": name, "client_secret": secret, "given": options, "faces": faces,
-            "calls": calls,
+            "calls": calls, "basic": b64encode(f"{name}:{secret}".encode()).decode(),
         }  # fmt: skip
         click.echo("\n" + told(provider, values).rstrip())
 

@@ -1,6 +1,6 @@
 """What a client is registered with for each face it may come through. Each face reads its own and no other."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -62,4 +62,18 @@ class CodeBackClient(BaseModel):
     app: App | None = None
 
 
-FACES: dict[str, type[BaseModel]] = {"openid": OpenIdClient, "entra": EntraClient, "code_back": CodeBackClient}
+class ValidateClient(BaseModel):
+    """The client's face `validate`. `mode`: people see the ssh command and wait, or type what ssh printed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mode: Literal["poll", "interactive"] = "poll"
+    app: App | None = None
+
+
+FACES: dict[str, type[BaseModel]] = {
+    "openid": OpenIdClient,
+    "entra": EntraClient,
+    "code_back": CodeBackClient,
+    "validate": ValidateClient,
+}

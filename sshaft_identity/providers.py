@@ -87,7 +87,14 @@ def _code_back(given: Given) -> Faces:
     return {"code_back": {"app": given["app"][0]} if given.get("app") else {}}
 
 
+def _validate(given: Given, *, mode: str) -> Faces:
+    return {"validate": {"mode": mode} | ({"app": given["app"][0]} if given.get("app") else {})}
+
+
 PROVIDERS: dict[str, Provider] = {
+    "keycloak": Provider((), partial(_validate, mode="poll")),
+    "freeradius": Provider((), partial(_validate, mode="interactive")),
+    "privacyidea": Provider((), partial(_validate, mode="interactive")),
     "lemonldap": Provider((), _code_back),
     **{name: Provider(("redirect_uri",), _openid) for name in ("generic-oidc", "okta", "authentik", "kratos")},
     "glewlwyd": Provider(("redirect_uri",), partial(_openid, pkce=False)),

@@ -17,7 +17,7 @@ GIVEN = {
     "entra": ("--app-id", "3F6A9A3C-6c1a-4a7e-9a0c-8f3d1c2b4a5e", "--tenant", "7d2f4c1e-0b9a-4f63-8e5d-2a1b3c4d5e6f"),
     "generic-oidc": ("--redirect-uri", "https://app.example.org/cb"),
     **dict.fromkeys(("okta", "authentik", "kratos"), ("--redirect-uri", "https://app.example.org/cb")),
-    "lemonldap": (),
+    **dict.fromkeys(("lemonldap", "keycloak", "freeradius", "privacyidea"), ()),
     "glewlwyd": ("--redirect-uri", "https://app.example.org/cb"),
 }
 Run = Callable[..., Result]
