@@ -186,7 +186,7 @@ def write_private(path: Path, content: dict[str, Any], like: os.stat_result | No
     """Written beside and moved into place: never a half file, and never one that others can read. `like`: the owner
     and the mode of the file that was there.
     """
-    beside = path.with_name(path.name + ".new")
+    beside = path.parent / f"{path.name}.new"
     beside.unlink(missing_ok=True)
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
