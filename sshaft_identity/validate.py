@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import wraps
+from ipaddress import ip_address
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
@@ -25,7 +26,7 @@ from sshaft_identity.clients import Client
 from sshaft_identity.enrolment import USER_PATTERN
 from sshaft_identity.face_options import ValidateClient
 from sshaft_identity.face_requests import FaceRequests
-from sshaft_identity.incoming import Call, Work, one_line
+from sshaft_identity.incoming import Call, Work
 from sshaft_identity.oauth import FORM, OAuthError, client_of, fields_of
 from sshaft_identity.token_endpoint import issued
 
@@ -139,7 +140,7 @@ def _triggered(call: Call, client: Client, fields: Fields) -> Response:
         user=_user(fields),
         lifetime=timedelta(seconds=state.settings.lifetime),
         client=client.client_id,
-        context=Context(options.app or client.client_id, one_line(fields.get("clientip", "")) or None),
+        context=Context(options.app or client.client_id, _address(fields.get("clientip", ""))),
         binding=binding,
     )
     opened = state.store.challenges.open(wish, now)
@@ -194,6 +195,14 @@ def _is_right(call: Call, challenge: Challenge, code: str) -> bool:
     if answer.verdict not in (Verdict.ACCEPTED, Verdict.INVALID_CODE):  # a wrong code is in the audit log already
         refusals.note(call, FACE, answer.verdict, "the login cannot pass any more")
     return answer.verdict is Verdict.ACCEPTED
+
+
+def _address(text: str) -> str | None:
+    """Where the person is, if it is an address: RADIUS has other things there as well."""
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return None
 
 
 def _user(fields: Fields) -> str:
