@@ -27,7 +27,7 @@ FORM = "application/x-www-form-urlencoded"
 MAX_FIELDS = 32
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_ALGORITHMS = ("RS256", "PS256", "ES256", "ES384", "Ed25519", "EdDSA")
-LONGEST_ASSERTION = timedelta(minutes=10)
+LONGEST_ASSERTION = timedelta(hours=1)
 LEEWAY = timedelta(seconds=60)
 
 
@@ -155,7 +155,7 @@ def _by_assertion(call: Call, form: Mapping[str, str]) -> Client | None:
     audience = {claimed.aud} if isinstance(claimed.aud, str) else set(claimed.aud)
     mine = {state.settings.base_url, f"{state.settings.base_url}/oauth2/token"}
     ends = datetime.fromtimestamp(max(0, min(claimed.exp, 2**33)), UTC)
-    in_time = now - LEEWAY < ends <= now + LONGEST_ASSERTION
+    in_time = now - LEEWAY < ends <= now + LONGEST_ASSERTION + LEEWAY
     if claimed.sub != client.client_id or not audience & mine or not in_time:
         raise wrong
     if form.get("client_id", client.client_id) != client.client_id:
