@@ -123,6 +123,19 @@ def taken(call: Call, challenge: Challenge, now: datetime) -> Challenge | None:
             return None
 
 
+def reason(challenge: Challenge, now: datetime) -> str:
+    """Why it did not pass, for the other side."""
+    match challenge.state_at(now):
+        case State.REJECTED:
+            return "the person has denied the login, or too many wrong codes came"
+        case State.EXPIRED:
+            return "nobody came by SSH in time"
+        case State.CANCELLED:
+            return "a newer login took its place"
+        case _:
+            return "the login did not pass"
+
+
 def post_back(call: Call, redirect_uri: str, values: Mapping[str, str]) -> Response:
     """A page that sends the values by itself (OAuth 2.0 Form Post Response Mode)."""
     return render(call.request, "form_post.html", action=redirect_uri, values=values, sends_to=origin_of(redirect_uri))

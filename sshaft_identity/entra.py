@@ -25,7 +25,7 @@ from sshaft_identity import audit, browser_login, id_tokens, refusals
 from sshaft_identity.app_state import state_of
 from sshaft_identity.assurance import POSSESSION
 from sshaft_identity.browsers import client_address, user_agent
-from sshaft_identity.challenge import Approval, Challenge, Context, State
+from sshaft_identity.challenge import Approval, Challenge, Context
 from sshaft_identity.challenges import Wish
 from sshaft_identity.clients import Client
 from sshaft_identity.database import Database
@@ -274,7 +274,7 @@ def finish(call: Call, challenge: Challenge) -> Response:
     details = Details.model_validate(request.details)
     passed = browser_login.taken(call, challenge, now)
     if passed is None or passed.approval is None or passed.user is None:
-        reason = _REASONS.get(challenge.state_at(now), "the login did not pass")
+        reason = browser_login.reason(challenge, now)
         return _failed(call, details, reason)
     amr = method(details.amr, passed.approval)
     if amr is None:
@@ -286,13 +286,6 @@ def finish(call: Call, challenge: Challenge) -> Response:
         "acr": details.acr, "amr": [amr],
     }  # fmt: skip
     return _back(call, details.redirect_uri, details.state, {"id_token": id_tokens.signed(state, now, claims)})
-
-
-_REASONS = {
-    State.REJECTED: "the person has denied the login, or too many wrong codes came",
-    State.EXPIRED: "nobody came by SSH in time",
-    State.CANCELLED: "a newer login took its place",
-}
 
 
 def _failed(call: Call, details: Details, reason: str) -> Response:

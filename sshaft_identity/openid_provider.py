@@ -281,7 +281,7 @@ def finish(call: Call, challenge: Challenge) -> Response:
     details = Details.model_validate(request.details)
     passed = browser_login.taken(call, challenge, now)
     if passed is None:
-        reason = _REASONS.get(challenge.state_at(now), "the login did not pass")
+        reason = browser_login.reason(challenge, now)
         return _failed(call, details, "access_denied", reason)
     if reached(Wanted(details.acr, details.essential), passed) is None:
         return _failed(call, details, "unmet_authentication_requirements", "the SSH login has proven less")
@@ -289,13 +289,6 @@ def finish(call: Call, challenge: Challenge) -> Response:
     if code is None:
         raise browser_login.used()
     return _back(call, details.redirect_uri, details.response_mode, details.state, {"code": code})
-
-
-_REASONS = {
-    State.REJECTED: "the person has denied the login, or too many wrong codes came",
-    State.EXPIRED: "nobody came by SSH in time",
-    State.CANCELLED: "a newer login took its place",
-}
 
 
 def _failed(call: Call, details: Details, error: str, reason: str) -> Response:
