@@ -17,7 +17,7 @@ from sshaft_identity.client_commands import client
 from sshaft_identity.command_line import ADDRESS, failures_told, open_store, opened
 from sshaft_identity.database_commands import backup, copy, restore
 from sshaft_identity.enrolment_commands import key, user
-from sshaft_identity.face_commands import set_face
+from sshaft_identity.face_commands import set_face, test_client
 from sshaft_identity.invite_commands import invite
 from sshaft_identity.settings import Settings
 from sshaft_identity.signing_key_commands import signing_key
@@ -112,6 +112,7 @@ identity.add_command(user)
 identity.add_command(key)
 identity.add_command(invite)
 client.add_command(set_face)
+client.add_command(test_client)
 identity.add_command(client)
 identity.add_command(challenge)
 identity.add_command(backup)

@@ -1,4 +1,4 @@
-"""`sshaft identity client set-face`: what `client add --for` has set up, changed afterwards."""
+"""`sshaft identity client set-face|test`: what `client add --for` has set up, changed and tried afterwards."""
 
 from pathlib import Path
 from typing import Any, TextIO
@@ -7,8 +7,11 @@ import click
 from pydantic import ValidationError
 
 from sshaft.errors import ConfigurationError
+from sshaft.text import printable
 from sshaft_identity.app_state import utc_now
-from sshaft_identity.command_line import opened
+from sshaft_identity.client_checks import checks
+from sshaft_identity.command_line import echo_json, opened
+from sshaft_identity.errors import EnrolmentError
 from sshaft_identity.face_options import FACES
 from sshaft_identity.providers import checked_redirect
 from sshaft_identity.settings import first_fault
@@ -39,3 +42,29 @@ def checked_options(face: str, text: str) -> dict[str, Any]:
     for uri in options.get("redirect_uris", ()):
         checked_redirect(uri)
     return {key: value for key, value in options.items() if value is not None}
+
+
+@click.command("test")
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@click.pass_obj
+def test_client(directory: Path, name: str, as_json: bool) -> None:
+    """Check what the client NAME and its provider need of each other, as far as it can be reached from here.
+
+    Exit status 1: something is not as it should be.
+    """
+    with opened(directory) as (store, settings):
+        client = store.clients.get(name)
+    if client is None:
+        raise EnrolmentError(f"there is no client {name}")
+    findings = []
+    for each in checks(client, settings):
+        findings.append(each)
+        if not as_json:
+            click.echo(f"{'ok  ' if each.ok else 'fail'}  {printable(each.what)}")
+            if not each.ok:
+                click.echo(f"      {each.advice}")
+    if as_json:
+        echo_json([{"ok": each.ok, "what": each.what, "advice": "" if each.ok else each.advice} for each in findings])
+    if not all(each.ok for each in findings):
+        raise click.exceptions.Exit(1)

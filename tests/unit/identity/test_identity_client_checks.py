@@ -1,0 +1,91 @@
+"""`client test`: what can be reached, and what to do where it cannot."""
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from fakes.entra import Entra
+from unit.identity.relying import give_rsa_key
+from unit.identity.running import Service
+
+from sshaft_identity.client_checks import Finding, checks
+from sshaft_identity.clients import Client
+from sshaft_identity.commands import identity
+from sshaft_identity.settings import Settings
+
+
+@pytest.fixture
+def settings(service: Service) -> Settings:
+    """With the service's real address as its public one."""
+    settings = Settings(public_url=service.url)
+    service.replace(settings=settings)
+    give_rsa_key(service)
+    return settings
+
+
+def client(**faces: object) -> Client:
+    return Client("shop", frozenset(), faces=faces)
+
+
+def faults(findings: Iterator[Finding]) -> list[str]:
+    return [f"{each.what}: {each.advice}" for each in findings if not each.ok]
+
+
+def test_a_relying_party_that_is_set_up(service: Service, settings: Settings) -> None:
+    shop = client(openid={"redirect_uris": [f"{service.url}/cb"]})
+    found = list(checks(shop, settings))
+    assert faults(iter(found)) == []
+    assert len(found) == 5
+
+
+def test_entra_that_is_set_up(service: Service, settings: Settings) -> None:
+    with Entra(service.clock) as entra:
+        assert faults(checks(client(entra=entra.options()), settings)) == []
+        entra.broken = True
+        (fault,) = faults(checks(client(entra=entra.options()), settings))
+    assert "Microsoft's keys" in fault
+
+
+def test_a_service_that_is_not_there() -> None:
+    with socket.socket() as taken:  # bound, and nobody listens
+        taken.bind(("127.0.0.1", 0))
+        settings = Settings(public_url=f"http://127.0.0.1:{taken.getsockname()[1]}")
+        found = faults(checks(client(openid={"redirect_uris": [f"{settings.base_url}/cb"]}), settings))
+    assert len(found) == 4
+    assert "start `sshaft identity serve`" in found[0]
+    assert "the redirect URI's host" in found[-1]
+
+
+def test_another_issuer_than_its_address(service: Service, settings: Settings) -> None:
+    service.replace(settings=settings.model_copy(update={"public_url": "https://other.example.org"}))
+    found = faults(checks(client(openid={"redirect_uris": [f"{service.url}/cb"]}), settings))
+    assert "says so itself" in found[0]
+
+
+def test_plain_http_elsewhere_is_a_fault() -> None:
+    first = next(checks(client(), Settings(public_url="http://id.example.org")))
+    assert (first.ok, first.advice) == (False, "browsers keep our cookies over https only: set https")
+
+
+def test_the_command_says_it_in_lines_or_json_and_by_its_status(service: Service, tmp_path: Path) -> None:
+    def run(*arguments: str) -> tuple[int, str]:
+        done = CliRunner().invoke(identity, ["--directory", str(tmp_path / "id"), *arguments])
+        return done.exit_code, done.stdout
+
+    give_rsa_key(service)
+    run("init", "--public-url", service.url)
+    service.replace(settings=Settings(public_url=service.url))
+    run("client", "add", "shop", "--for", "generic-oidc", "--redirect-uri", f"{service.url}/cb")
+    status, told = run("client", "test", "shop")
+    assert (status, [line[:6] for line in told.splitlines()]) == (0, ["ok    "] * 5)
+    run("init", "--public-url", "http://127.0.0.1:1")
+    status, told = run("client", "test", "shop")
+    assert status == 1
+    assert "fail  the service is ready" in told
+    status, told = run("client", "test", "shop", "--json")
+    assert status == 1
+    assert json.loads(told)[1]["ok"] is False
+    assert run("client", "test", "nobody")[0] == 1
