@@ -16,6 +16,7 @@ from joserfc.jwk import KeySet
 from pydantic import ValidationError
 
 from sshaft.errors import ConfigurationError
+from sshaft_identity.ciba_client import CibaClient
 from sshaft_identity.clients import Scope
 from sshaft_identity.entra_hints import CLOUDS, EntraClient
 from sshaft_identity.oauth import KEY
@@ -52,11 +53,23 @@ def _entra(given: Given) -> Faces:
 def _openid(given: Given, *, pkce: bool = True) -> Faces:
     faces: Faces = {"openid": {"redirect_uris": [checked_redirect(uri) for uri in given["redirect_uri"]], "pkce": pkce}}
     faces["openid"] |= {"app": given["app"][0]} if given.get("app") else {}
+    OpenIdClient.model_validate(faces["openid"])
+    return faces | _of_any(given)
+
+
+def _ciba(given: Given) -> Faces:
+    options: dict[str, Any] = {"app": given["app"][0]} if given.get("app") else {}
+    options |= {"notification_endpoint": given["notify"][0]} if given.get("notify") else {}
+    return {"ciba": CibaClient.model_validate(options).model_dump(exclude_none=True)} | _of_any(given)
+
+
+def _of_any(given: Given) -> Faces:
+    """How the client proves itself, and by which names it knows people."""
+    faces: Faces = {}
     if given.get("pairwise"):
         faces["subject"] = {"type": "pairwise", "sector": given["pairwise"][0]}
     if given.get("jwks"):
         faces[KEY] = {"jwks": public_keys(Path(given["jwks"][0]))}
-    OpenIdClient.model_validate(faces["openid"])
     return faces
 
 
@@ -88,6 +101,7 @@ def public_keys(path: Path) -> dict[str, Any]:
 PROVIDERS: dict[str, Provider] = {
     "generic-oidc": Provider(("redirect_uri",), _openid),
     "glewlwyd": Provider(("redirect_uri",), partial(_openid, pkce=False)),
+    "generic-ciba": Provider((), _ciba),
     "entra": Provider(("app_id", "tenant"), _entra),
 }
 
