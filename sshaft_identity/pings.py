@@ -93,7 +93,9 @@ class Pings:
             url = CibaClient.model_validate(json.loads(row.faces).get("ciba", {})).notification_endpoint
         except (InvalidTag, ValueError):
             url = None
-        return url and Ping(row.id, row.client_id, url, auth_req_id, token, row.tries == len(PAUSES))
+        if url is None:
+            return None
+        return Ping(row.id, row.client_id, url, auth_req_id, token, row.tries == len(PAUSES))
 
 
 def _take(connection: Connection, challenge: str, tries: int, now: datetime) -> bool:
