@@ -1,5 +1,6 @@
 """`sshaft`: the operator's command."""
 
+import errno
 import importlib
 import sys
 import traceback
@@ -96,6 +97,18 @@ def _told(error: Exception) -> tuple[str, int]:
             return error.format_message(), exit_status.SOFTWARE
         case click.Abort():
             return "interrupted", 130
+    return _told_of_python(error)
+
+
+def _told_of_python(error: Exception) -> tuple[str, int]:
+    """The same for what no part of ours has foreseen."""
+    match error:
+        case UnicodeEncodeError(encoding="utf-8"):  # Python keeps other bytes of an argument as lone surrogates
+            return "an argument is not UTF-8", exit_status.USAGE
+        case OSError(filename=str() as name, strerror=str() as reason):
+            return f"{name}: {reason}", exit_status.UNAVAILABLE
+        case OSError(errno=errno.ENOSPC):
+            return "the output cannot be written: no space left on device", exit_status.UNAVAILABLE
     at = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{Path(at.filename).name}:{at.lineno}"
     return f"a fault of this program, at {where}: {type(error).__name__}: {error}", exit_status.SOFTWARE

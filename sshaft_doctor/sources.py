@@ -41,6 +41,8 @@ def files(path: Path, lines: list[Line]) -> list[Path]:
 
 def _read(path: Path, match: str, depth: int) -> Iterator[Line]:
     try:
+        if path.is_fifo():  # it would keep us waiting, and sshd too
+            raise ConfigurationError(f"{path}: can't be read: it is a pipe")
         with path.open("rb") as file:
             text = file.read(MAX_FILE).decode(errors="replace")
     except OSError as failure:

@@ -21,6 +21,7 @@ from sshaft_identity import (
     browser_login,
     challenge_api,
     ciba,
+    code_back,
     enrolment_api,
     enrolment_page,
     entra,
@@ -31,6 +32,7 @@ from sshaft_identity import (
     openid_sign_in,
     pages,
     sign_in,
+    validate,
 )
 from sshaft_identity.account import NobodyError, answer_nobody
 from sshaft_identity.account_parts import account_parts
@@ -98,6 +100,14 @@ ROUTES = [
     Route("/oauth2/authorize", in_thread(openid_provider.authorize), methods=["GET", "POST"]),
     Route("/oauth2/userinfo", in_thread(openid_provider.userinfo), methods=["GET", "POST"]),
     Route("/oauth2/bc-authorize", in_thread(ciba.bc_authorize), methods=["POST"]),
+    Route("/code-back/init", in_thread(code_back.init), methods=["POST"]),
+    Route("/code-back/verify", in_thread(code_back.verify), methods=["POST"]),
+    Route("/auth", in_thread(validate.auth), methods=["POST"]),
+    Route("/validate/check", in_thread(validate.check), methods=["POST"]),
+    Route("/validate/radiuscheck", in_thread(validate.radius_check), methods=["POST"]),
+    Route("/validate/triggerchallenge", in_thread(validate.trigger), methods=["POST"]),
+    Route("/validate/polltransaction", in_thread(validate.poll, reads=True), methods=["GET"]),
+    Route("/validate/polltransaction/{id}", in_thread(validate.poll, reads=True), methods=["GET"]),
     Route("/login/{id}", browser_login.page, methods=["GET"]),
     Route("/login/{id}/state", browser_login.page_state, methods=["GET"]),
     Route("/login/{id}/events", browser_login.page_events, methods=["GET"]),

@@ -51,7 +51,7 @@ def key_name(key: bytes) -> str:
 
 def write(database: Database, path: Path, key: bytes, now: datetime, progress: Progress) -> dict[str, int]:
     """Rows by table. Written beside and moved into place, for its owner only; the database is in use meanwhile."""
-    beside = path.with_name(path.name + ".new")
+    beside = path.parent / f"{path.name}.new"
     try:
         beside.unlink(missing_ok=True)
         handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -118,7 +118,12 @@ def verified(path: Path) -> Backup:
         raise CopyError(f"{path} is no backup of `sshaft identity backup` that this version can read")
     if _parsed(last) != {"sha256": sum_of_lines.hexdigest()}:
         raise CopyError(f"{path} is cut off or was altered, nothing was restored: take another backup")
-    return Backup(path, header["revision"], header["version"], header["key"], json.loads(before)["rows"])
+    match header, _parsed(before):
+        case {"revision": str(revision), "version": str(version), "key": str(key)}, {"rows": dict(rows)} if all(
+            isinstance(count, int) for count in rows.values()
+        ):
+            return Backup(path, revision, version, key, rows)
+    raise CopyError(f"{path} is no backup of `sshaft identity backup`")
 
 
 def restore(database: Database, backup: Backup, progress: Progress, *, replace: bool) -> None:
@@ -136,9 +141,12 @@ def restore(database: Database, backup: Backup, progress: Progress, *, replace: 
             database.renew(connection)
         copying.require_empty(connection)
         with progress(sum(backup.rows.values())) as done:
-            for table, rows in _tables_of(backup.path):
-                copying.add_rows(connection, metadata.tables[table], rows)
-                done(len(rows))
+            try:
+                for table, rows in _tables_of(backup.path):
+                    copying.add_rows(connection, metadata.tables[table], rows)
+                    done(len(rows))
+            except (KeyError, TypeError, ValueError, RecursionError) as error:
+                raise CopyError(f"{backup.path} holds what no backup holds, nothing was restored") from error
         copying.finish(connection, backup.rows)
 
 
@@ -171,7 +179,7 @@ def _lines_of(path: Path) -> Iterator[bytes]:
 def _parsed(line: bytes) -> Any:
     try:
         return json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

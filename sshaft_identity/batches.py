@@ -5,6 +5,7 @@ answered before the commit that holds their change.
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,10 +14,16 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
 Result = TypeVar("Result")
 
 MOST = 64
 """Pieces of work in one transaction: the first of them waits for the last."""
+LONGEST_WAIT = 10.0
+"""Seconds until a piece's turn comes: no agent waits longer for its answer (`accept_seconds`). Where the database does
+not answer, who came later would wait for the time-outs of all who came before.
+"""
 
 
 @dataclass(slots=True)
@@ -25,6 +32,7 @@ class _Piece:
     context: Context
     loop: asyncio.AbstractEventLoop
     done: "asyncio.Future[Any]"
+    since: float
     result: Any = None
     error: BaseException | None = None
 
@@ -45,14 +53,20 @@ class _Piece:
 
 class Batches:
     def __init__(
-        self, around: Callable[[], AbstractContextManager[None]] = nullcontext, *, threads: int = 1, most: int = MOST
+        self,
+        around: Callable[[], AbstractContextManager[None]] = nullcontext,
+        *,
+        threads: int = 1,
+        most: int = MOST,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`around` is entered for each batch, of at most `most` pieces; if it raises at its end, everybody's work has
-        failed with that.
+        failed with that. What has waited for too long is not begun.
         """
         self._around = around
         self._most = most
         self._threads = threads
+        self._clock = clock
         self._waiting: deque[_Piece] = deque()
         self._lock = threading.Lock()
         self._busy = 0
@@ -60,7 +74,7 @@ class Batches:
 
     async def run(self, work: Callable[[], Result]) -> Result:
         loop = asyncio.get_running_loop()
-        piece = _Piece(work, copy_context(), loop, loop.create_future())
+        piece = _Piece(work, copy_context(), loop, loop.create_future(), self._clock())
         with self._lock:
             self._waiting.append(piece)
             one_more = self._busy < self._threads
@@ -75,7 +89,10 @@ class Batches:
             try:
                 with self._around():
                     for piece in batch:
-                        piece.do()
+                        if self._clock() - piece.since > LONGEST_WAIT:
+                            piece.error = PoolTimeoutError("too many wait for the database")
+                        else:
+                            piece.do()
             except Exception as error:  # noqa: BLE001 - as above
                 for piece in batch:
                     piece.error = piece.error or error

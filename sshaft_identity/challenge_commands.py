@@ -12,6 +12,7 @@ from sshaft_identity.challenge_api import directions, shown
 from sshaft_identity.challenges import Wish
 from sshaft_identity.command_line import echo_json, opened
 from sshaft_identity.errors import EnrolmentError
+from sshaft_identity.incoming import one_line
 from sshaft_identity.store import Store
 
 
@@ -47,7 +48,7 @@ def open_challenge(
         if not store.enrolment.has_user(user_name):
             raise EnrolmentError(f"there is no user {printable(user_name)}")
         lifetime = timedelta(seconds=expires_in or settings.lifetime)
-        wish = Wish(user_name, lifetime, context=Context(app=app), binding=Binding(binding))
+        wish = Wish(user_name, lifetime, context=Context(app=app and one_line(app)), binding=Binding(binding))
         made = store.challenges.open(wish, now)
         members = shown(made.challenge, made.challenge.state) | directions(made, settings)
     if as_json:

@@ -179,6 +179,11 @@ class Challenges:
         with self._database.read() as connection:
             return next(iter(read_all(connection, _OF_PAGE, page=digest(page_token))), None)
 
+    def pending(self, user: str, client: str) -> list[Challenge]:
+        """Those that this client has opened for this user; their time may be over."""
+        with self._database.read() as connection:
+            return [each for each in read_all(connection, _PENDING_OF_USER, user=user) if each.client == client]
+
     def recent(self) -> list[Challenge]:
         """All that are kept, the newest first."""
         with self._database.read() as connection:

@@ -17,10 +17,10 @@ from sshaft_identity import id_tokens
 from sshaft_identity.assurance import Wanted
 from sshaft_identity.challenge import LONGEST, SHORTEST, Binding, Context, State
 from sshaft_identity.challenges import CodeTakenError, Wish
-from sshaft_identity.ciba_client import CibaClient
 from sshaft_identity.clients import Client
 from sshaft_identity.codes import is_code
 from sshaft_identity.enrolment import USER_PATTERN
+from sshaft_identity.face_options import CibaClient
 from sshaft_identity.face_requests import FaceRequests
 from sshaft_identity.incoming import Call, one_line
 from sshaft_identity.oauth import OAuthError, answers_errors, client_of, form_of

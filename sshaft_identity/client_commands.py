@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+from base64 import b64encode
 from collections.abc import Sequence
 from datetime import timedelta
 from ipaddress import ip_network
@@ -15,8 +16,8 @@ from sshaft.errors import ConfigurationError
 from sshaft_identity.app_state import rfc3339, utc_now
 from sshaft_identity.clients import Client, Scope
 from sshaft_identity.command_line import echo_json, opened
-from sshaft_identity.entra_hints import CLOUDS
 from sshaft_identity.errors import EnrolmentError
+from sshaft_identity.face_options import CLOUDS
 from sshaft_identity.moments import Duration
 from sshaft_identity.providers import PROVIDERS, faces_of, told
 from sshaft_identity.return_urls import checked_prefix
@@ -143,7 +144,11 @@ def add_client(directory: Path, /, name: str, **options: Any) -> None:
         click.echo(f"client_id      {name}\nclient_secret  {secret}")
         click.echo("The secret is not shown again.", err=True)
     if provider is not None and not options["as_json"]:
-        values = {"settings": settings, "client_id": name, "client_secret": secret, "given": options, "faces": faces}
+        calls = settings.base_url.replace("://", f"://{name}:{secret}@", 1)  # for who can prove itself no other way
+        values = {
+            "settings": settings, "client_id": name, "client_secret": secret, "given": options, "faces": faces,
+            "calls": calls, "basic": b64encode(f"{name}:{secret}".encode()).decode(),
+        }  # fmt: skip
         click.echo("\n" + told(provider, values).rstrip())
 
 
@@ -187,7 +192,7 @@ def write_private(path: Path, content: dict[str, Any], like: os.stat_result | No
     """Written beside and moved into place: never a half file, and never one that others can read. `like`: the owner
     and the mode of the file that was there.
     """
-    beside = path.with_name(path.name + ".new")
+    beside = path.parent / f"{path.name}.new"
     beside.unlink(missing_ok=True)
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

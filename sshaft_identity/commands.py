@@ -14,7 +14,7 @@ from sshaft_identity.app_state import utc_now
 from sshaft_identity.audit_commands import audit
 from sshaft_identity.challenge_commands import challenge
 from sshaft_identity.client_commands import client
-from sshaft_identity.command_line import ADDRESS, open_store, opened
+from sshaft_identity.command_line import ADDRESS, failures_told, open_store, opened
 from sshaft_identity.database_commands import backup, copy, restore
 from sshaft_identity.enrolment_commands import key, user
 from sshaft_identity.face_commands import set_face
@@ -64,13 +64,13 @@ def init(directory: Path, /, listen: tuple[str, int] | None, **options: Any) -> 
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         before = settings_of.load(directory) if (directory / settings_of.SETTINGS_FILE).exists() else Settings()
         settings = settings_of.changed(before, wishes)
-        settings_of.save(directory, settings)
         settings_of.make_key(directory)
+        with open_store(directory, settings, patient=True) as store, failures_told():
+            store.database.migrate()
+            store.signing_keys.ensure(utc_now())
+        settings_of.save(directory, settings)  # last: a database that cannot be used is not written down
     except OSError as error:
         raise ConfigurationError(f"{directory} cannot be set up: {error.strerror}") from error
-    with open_store(directory, settings, patient=True) as store:
-        store.database.migrate()
-        store.signing_keys.ensure(utc_now())
     click.echo(f"The identity service in {directory} is ready; it will listen on {settings.listen_address}.")
 
 

@@ -220,7 +220,7 @@ def reason(error: SQLAlchemyError) -> str:
 def _engine(url: str, *, patient: bool) -> tuple[Engine, IsStale]:
     try:
         parsed = make_url(url)
-    except ArgumentError as error:  # it may hold a password, so nothing of it is repeated
+    except (ArgumentError, ValueError) as error:  # it may hold a password, so nothing of it is repeated
         raise ConfigurationError("the database URL is none: postgresql://USER@HOST/NAME or sqlite:////FILE") from error
     match parsed.drivername:
         case "sqlite" | "sqlite+pysqlite":

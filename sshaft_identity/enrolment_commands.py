@@ -70,7 +70,7 @@ def key() -> None:
 
 @key.command("add")
 @click.argument("user_name", metavar="USER")
-@click.argument("file", type=click.File("r", encoding="utf-8", errors="replace"), required=False)
+@click.argument("file", type=click.File("r", encoding="utf-8-sig", errors="replace"), required=False)
 @click.option(
     "--from-url", metavar="URL", help="Fetch the keys there instead, e.g. https://git.example.org/alice.keys."
 )
@@ -143,7 +143,7 @@ def keys_of(text: str, where: str) -> list[tuple[PublicKey, str]]:
 
 
 @key.command("import")
-@click.argument("file", type=click.File("r", encoding="utf-8", errors="replace"))
+@click.argument("file", type=click.File("r", encoding="utf-8-sig", errors="replace"))
 @click.option("--format", "kind", type=click.Choice(["csv", "json"]), required=True)
 @click.option("--create-users", is_flag=True, help="Make the users that are not there yet.")
 @click.option("--dry-run", is_flag=True, help="Look and say what would be done; change nothing.")

@@ -104,6 +104,6 @@ async def form_of(request: Request) -> Form:
                     files[name] = await value.read()
                 else:
                     values[name] = value
-    except HTTPException:
+    except (HTTPException, UnicodeError):  # a charset that decodes nothing, too
         raise FaultError(FAULTS["bad_form"]) from None
     return Form(values, files)

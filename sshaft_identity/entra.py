@@ -30,7 +30,8 @@ from sshaft_identity.challenges import Wish
 from sshaft_identity.clients import Client
 from sshaft_identity.database import Database
 from sshaft_identity.enrolment import USER_PATTERN
-from sshaft_identity.entra_hints import LEEWAY, WINDOW, EntraClient, Hint
+from sshaft_identity.entra_hints import LEEWAY, WINDOW, Hint
+from sshaft_identity.face_options import EntraClient
 from sshaft_identity.face_requests import FaceRequests, first_use
 from sshaft_identity.health import JWKS_SECONDS
 from sshaft_identity.html import PageError

@@ -2,51 +2,24 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
 
 from anyio import CapacityLimiter
 from joserfc.errors import JoseError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from sshaft.config import Url
 from sshaft.deadline import Deadline
 from sshaft.http_client import HttpClient
+from sshaft_identity.face_options import EntraClient, Guid
 from sshaft_identity.remote_keys import KEPT, MAX_ANSWER, OpenIdError, RemoteKeys, Wire, read
 from sshaft_identity.settings import first_fault
 from sshaft_identity.signing_keys import Algorithm
 
-CLOUDS = {
-    "public": "https://login.microsoftonline.com",
-    "us": "https://login.microsoftonline.us",
-    "china": "https://login.partner.microsoftonline.cn",
-}
 WINDOW = timedelta(minutes=10)
 """How old a hint may be: so long Entra waits for us. It is past its own `exp` by design."""
 LEEWAY = timedelta(minutes=1)
 SECONDS = 10.0
 WAITING = 8
-Guid = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
-
-
-class EntraClient(BaseModel):
-    """The client's face `entra`. `app_id` is that of the app registration over there; `domain` is what is cut off from
-    people's names to get ours; `authority` that of the cloud.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    app_id: Guid
-    tenants: tuple[Guid, ...] = Field(min_length=1)
-    authority: Url = CLOUDS["public"]
-    domain: str | None = None
-
-    @property
-    def redirect_uri(self) -> str:
-        return f"{self.authority}/common/federation/externalauthprovider"
-
-    @property
-    def metadata_url(self) -> str:
-        return f"{self.authority}/common/v2.0/.well-known/openid-configuration"
 
 
 class _Metadata(Wire):

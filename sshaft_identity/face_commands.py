@@ -4,18 +4,14 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import click
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from sshaft.errors import ConfigurationError
 from sshaft_identity.app_state import utc_now
-from sshaft_identity.ciba_client import CibaClient
 from sshaft_identity.command_line import opened
-from sshaft_identity.entra_hints import EntraClient
-from sshaft_identity.openid_client import OpenIdClient
+from sshaft_identity.face_options import FACES
 from sshaft_identity.providers import checked_redirect
 from sshaft_identity.settings import first_fault
-
-FACES: dict[str, type[BaseModel]] = {"openid": OpenIdClient, "entra": EntraClient, "ciba": CibaClient}
 
 
 @click.command("set-face")

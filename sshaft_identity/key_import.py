@@ -44,6 +44,14 @@ class _Line(BaseModel):
     def _empty_is_absent(cls, value: Any) -> Any:
         return None if value == "" else value
 
+    @field_validator("expires_at")
+    @classmethod
+    def _in_utc(cls, value: datetime | None) -> datetime | None:
+        try:
+            return value and value.astimezone(UTC)
+        except OverflowError:
+            raise ValueError("must be within the years 1 to 9999") from None
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -74,7 +82,7 @@ def fetched(url: str) -> str:
         client.close()
     if answer.status != 200:
         raise EnrolmentError(f"{printable(url)} answered {answer.status}: nothing was added")
-    return answer.body.decode("utf-8", "replace")
+    return answer.body.decode("utf-8-sig", "replace")
 
 
 def read_records(text: str, kind: str, where: str) -> list[Record]:
@@ -90,8 +98,7 @@ def read_records(text: str, kind: str, where: str) -> list[Record]:
             faults.append(f"{place}: authorized_key: {error}")
         else:
             comment = " ".join(line.authorized_key.split()[2:]) if line.name is None else line.name
-            ends = None if line.expires_at is None else line.expires_at.astimezone(UTC)
-            new = NewKey(key, printable(comment, MAX_NAME), "import", expires_at=ends)
+            new = NewKey(key, printable(comment, MAX_NAME), "import", expires_at=line.expires_at)
             records.append(Record(place, line.user, new))
     _stop(faults)
     if not records:
@@ -102,9 +109,12 @@ def read_records(text: str, kind: str, where: str) -> list[Record]:
 def _csv(text: str, where: str) -> Iterator[tuple[str, Any]]:
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
-        missing = {"user", "authorized_key"} - set(reader.fieldnames or ())
+        names = list(reader.fieldnames or ())
+        missing = {"user", "authorized_key"} - set(names)
         if missing:
             raise EnrolmentError(f"{where}, line 1: the header lacks {' and '.join(sorted(missing))}")
+        if len(set(names)) < len(names):
+            raise EnrolmentError(f"{where}, line 1: the header has a name twice")
         for row in reader:
             # what is beyond the header stands under None, what is missing is None
             extra = {"more than the header": ""} if None in row else {}

@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 from sshaft_identity import refusals
 from sshaft_identity.browsers import client_address
 from sshaft_identity.clients import Client
+from sshaft_identity.face_options import KEY
 from sshaft_identity.face_requests import first_use
 from sshaft_identity.incoming import Call, Work
 
@@ -26,8 +27,6 @@ FORM = "application/x-www-form-urlencoded"
 MAX_FIELDS = 32
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_ALGORITHMS = ("RS256", "PS256", "ES256", "ES384", "Ed25519", "EdDSA")
-KEY = "private_key_jwt"
-"""The face of a client that proves itself by a key: `{"jwks": ...}`."""
 LONGEST_ASSERTION = timedelta(minutes=10)
 LEEWAY = timedelta(seconds=60)
 NOT_YET = ("authorization_pending", "slow_down")

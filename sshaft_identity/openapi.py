@@ -41,6 +41,14 @@ _PAGES = (
     "/sign-in/oidc/callback",
     "/sign-in/ssh",
 )
+_VALIDATE = (
+    "/auth",
+    "/validate/check",
+    "/validate/polltransaction",
+    "/validate/polltransaction/{id}",
+    "/validate/radiuscheck",
+    "/validate/triggerchallenge",
+)
 UNDESCRIBED = {
     **dict.fromkeys(_PAGES, "a page, or a form of one"),
     "/challenge/{page_token}/events": "events for the page's script",
@@ -49,6 +57,9 @@ UNDESCRIBED = {
     "/sign-in/ssh/state": "news for the page's script",
     "/.well-known/openid-configuration": "as OpenID Connect Discovery says",
     "/entra/.well-known/openid-configuration": "as Entra ID's external MFA wants it",
+    **dict.fromkeys(_VALIDATE, "as privacyIDEA's plugins want it"),
+    "/code-back/init": "as the client's options say",
+    "/code-back/verify": "as the client's options say",
     "/entra/authorize": "as Entra ID's external MFA wants it",
     "/entra/jwks.json": "as Entra ID's external MFA wants it",
     "/oauth2/bc-authorize": "as CIBA says",

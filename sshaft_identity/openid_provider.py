@@ -24,11 +24,11 @@ from sshaft_identity.challenge import Challenge, Context, State
 from sshaft_identity.challenges import Wish
 from sshaft_identity.clients import Client
 from sshaft_identity.enrolment import USER_PATTERN
+from sshaft_identity.face_options import OpenIdClient
 from sshaft_identity.face_requests import FaceRequests
 from sshaft_identity.html import PageError
 from sshaft_identity.incoming import Call
 from sshaft_identity.oauth import OAuthError, fields_of, form_of
-from sshaft_identity.openid_client import OpenIdClient
 from sshaft_identity.problem import ProblemError
 from sshaft_identity.settings import Settings
 

@@ -27,8 +27,8 @@ from sshaft.http_client import HttpClient
 from sshaft.log import get_logger
 from sshaft_identity.app_state import AppState
 from sshaft_identity.challenge import Challenge, State
-from sshaft_identity.ciba_client import CibaClient
 from sshaft_identity.database import reason
+from sshaft_identity.face_options import CibaClient
 from sshaft_identity.store import Store
 from sshaft_identity.tables import challenges, clients, pings
 

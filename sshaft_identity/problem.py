@@ -9,6 +9,8 @@ from starlette.responses import JSONResponse, Response
 _PROBLEMS: dict[str, tuple[int, str]] = {
     "invalid_request": (400, "Invalid request"),
     "invalid_token": (401, "Invalid access token"),
+    "invalid_client": (401, "The client has not proven itself"),
+    "unauthorized_client": (403, "The client may not use this"),
     "code_required": (403, "A code is required"),
     "invalid_code": (403, "Wrong code"),
     "unknown_key": (403, "This key is not registered for this user"),

@@ -16,11 +16,8 @@ from joserfc.jwk import KeySet
 from pydantic import ValidationError
 
 from sshaft.errors import ConfigurationError
-from sshaft_identity.ciba_client import CibaClient
 from sshaft_identity.clients import Scope
-from sshaft_identity.entra_hints import CLOUDS, EntraClient
-from sshaft_identity.oauth import KEY
-from sshaft_identity.openid_client import OpenIdClient
+from sshaft_identity.face_options import CLOUDS, KEY, CibaClient, EntraClient, OpenIdClient
 from sshaft_identity.return_urls import checked
 from sshaft_identity.settings import first_fault
 
@@ -98,8 +95,20 @@ def public_keys(path: Path) -> dict[str, Any]:
     return {"keys": public}
 
 
+def _code_back(given: Given) -> Faces:
+    return {"code_back": {"app": given["app"][0]} if given.get("app") else {}}
+
+
+def _validate(given: Given, *, mode: str) -> Faces:
+    return {"validate": {"mode": mode} | ({"app": given["app"][0]} if given.get("app") else {})}
+
+
 PROVIDERS: dict[str, Provider] = {
-    "generic-oidc": Provider(("redirect_uri",), _openid),
+    "keycloak": Provider((), partial(_validate, mode="poll")),
+    "freeradius": Provider((), partial(_validate, mode="interactive")),
+    "privacyidea": Provider((), partial(_validate, mode="interactive")),
+    "lemonldap": Provider((), _code_back),
+    **{name: Provider(("redirect_uri",), _openid) for name in ("generic-oidc", "okta", "authentik", "kratos")},
     "glewlwyd": Provider(("redirect_uri",), partial(_openid, pkce=False)),
     "generic-ciba": Provider((), _ciba),
     "entra": Provider(("app_id", "tenant"), _entra),

@@ -129,9 +129,15 @@ def save(directory: Path, settings: Settings) -> None:
     """Written beside and moved into place: a reader sees the old file or the new one."""
     path = directory / SETTINGS_FILE
     beside = path.with_suffix(".new")
-    beside.write_text(json.dumps(settings.model_dump(), indent=2) + "\n")
-    beside.chmod(0o600)
-    beside.replace(path)
+    content = json.dumps(settings.model_dump(), indent=2, ensure_ascii=False).encode()  # fails for what is no UTF-8
+    try:
+        beside.unlink(missing_ok=True)
+        beside.touch(mode=0o600)
+        beside.write_bytes(content + b"\n")
+        beside.replace(path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
 
 
 def load_key(directory: Path) -> bytes:
@@ -153,8 +159,12 @@ def make_key(directory: Path) -> None:
         handle = os.open(directory / KEY_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return
-    with os.fdopen(handle, "wb") as file:
-        file.write(secrets.token_bytes(KEY_BYTES))
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(secrets.token_bytes(KEY_BYTES))
+    except OSError:  # the disk is full: a key that is cut off would never be replaced
+        (directory / KEY_FILE).unlink()
+        raise
 
 
 def database_url(directory: Path, settings: Settings) -> str:

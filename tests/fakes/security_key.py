@@ -103,10 +103,14 @@ class SecurityKey:
         """Armored, as `ssh-keygen -Y sign` writes it."""
         head = string(namespace.encode()) + string(b"") + string(b"sha512")
         signed = b"SSHSIG" + head + string(sha512(message).digest())
-        state = struct.pack(">BI", flags, counter)
-        covered = sha256(self.application).digest() + state + sha256(signed).digest()
-        inner = string(self.type.encode()) + string(self._sign(covered)) + state
+        inner = self.signed(signed, flags, counter)
         return armored(b"SSHSIG" + struct.pack(">I", 1) + string(self.blob) + head + string(inner))
+
+    def signed(self, message: bytes, flags: int = 1, counter: int = 7) -> bytes:
+        """A signature as ssh sends it (PROTOCOL.u2f). `flags`: 1, it was touched; 4, it has verified its user."""
+        state = struct.pack(">BI", flags, counter)
+        covered = sha256(self.application).digest() + state + sha256(message).digest()
+        return string(self.type.encode()) + string(self._sign(covered)) + state
 
     def _sign(self, covered: bytes) -> bytes:
         if isinstance(self.private, ed25519.Ed25519PrivateKey):

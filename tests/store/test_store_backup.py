@@ -1,6 +1,7 @@
 """Backup and restore, over both kinds of database and from one to the other."""
 
 import gzip
+import hashlib
 import json
 import os
 import pty
@@ -160,6 +161,34 @@ def test_an_altered_file_is_refused(file: Path, old: bytes, new: bytes) -> None:
     file.write_bytes(gzip.compress(lines.replace(old, new, 1)))
     with pytest.raises(CopyError, match="cut off or was altered"):
         backup.verified(file)
+
+
+def signed(lines: bytes) -> bytes:
+    return gzip.compress(lines + b'{"sha256":"' + hashlib.sha256(lines).hexdigest().encode() + b'"}\n')
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"revision"', b'"division"'),
+        (b'{"rows":', b'{"cows":'),
+        (b'{"rows":{', b'{"rows":{"losers":"many",'),
+        (b'{"table":"users"', b'{"table":"losers"'),
+        (b'{"table":"users","columns":["', b'{"table":"users","columns":["un'),
+        (b'["alice"', b'[0,"alice"'),
+        (b'["alice"', b'["\\ud800"'),
+        (b'["alice"', b"[" * 100_000),
+        (b'["alice"', b'["\xff"'),
+    ],
+)
+def test_a_file_that_somebody_wrote_anew_is_refused_whole(store: Store, file: Path, old: bytes, new: bytes) -> None:
+    before = content(store.database)
+    lines = gzip.decompress(file.read_bytes()).rpartition(b'{"sha256"')[0]
+    assert old in lines
+    file.write_bytes(signed(lines.replace(old, new)))
+    with pytest.raises(CopyError, match="no backup"):
+        restore(store.database, file, replace=True)
+    assert content(store.database) == before
 
 
 @pytest.mark.parametrize("lines", ["", "no json\n", "[]\n{}\n", '{"sshaft_identity_backup": 2}\n'])

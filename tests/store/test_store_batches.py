@@ -12,8 +12,9 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 from unit.identity.running import Clock
 
-from sshaft_identity.batches import Batches
+from sshaft_identity.batches import LONGEST_WAIT, Batches
 from sshaft_identity.challenges import Opened, Wish
+from sshaft_identity.database import UNAVAILABLE
 from sshaft_identity.store import Store
 
 WORD: ContextVar[str] = ContextVar("WORD", default="")
@@ -52,6 +53,28 @@ def test_what_waits_together_is_one_commit(on_sqlite: Store, clock: Clock, commi
     asyncio.run(at_once(batches, [open_for(on_sqlite, f"user{number}", clock) for number in range(20)]))
     assert len(commits) == 1
     assert len(on_sqlite.challenges.recent()) == 20
+
+
+def test_who_has_waited_too_long_is_refused_and_nothing_is_done() -> None:
+    now = [0.0]
+    batches = Batches(most=1, clock=lambda: now[0])
+    done: list[str] = []
+
+    async def three() -> list[object]:
+        release = threading.Event()
+        first = asyncio.ensure_future(batches.run(release.wait))
+        await asyncio.sleep(0)
+        late = asyncio.ensure_future(batches.run(lambda: done.append("late")))
+        await asyncio.sleep(0)
+        now[0] += LONGEST_WAIT + 1
+        soon = asyncio.ensure_future(batches.run(lambda: done.append("soon")))
+        await asyncio.sleep(0)
+        release.set()
+        return await asyncio.gather(first, late, soon, return_exceptions=True)
+
+    _, late, _ = asyncio.run(three())
+    assert isinstance(late, UNAVAILABLE)
+    assert done == ["soon"]
 
 
 def test_what_fails_is_undone_alone(on_sqlite: Store, clock: Clock) -> None:

@@ -1,5 +1,6 @@
 """Versions, the files sshd reads, and what the real sshd of this machine says about them."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -78,6 +79,12 @@ def test_file_that_includes_itself_ends(tmp_path: Path) -> None:
 def test_file_that_is_missing_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="can't be read"):
         sources.read(tmp_path / "none")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "sshd_config")
+    with pytest.raises(ConfigurationError, match="can't be read: it is a pipe"):
+        sources.read(tmp_path / "sshd_config")
 
 
 # --- what is in force

@@ -157,7 +157,9 @@ class Socket:
     def listening(self) -> Iterator[str]:
         """Its address."""
         quiet_uvicorn()
-        config = uvicorn.Config(self, log_config=None, access_log=False, server_header=False, lifespan="off", ws="none")
+        config = uvicorn.Config(
+            self, log_config=None, access_log=False, server_header=False, proxy_headers=False, lifespan="off", ws="none"
+        )
         server = uvicorn.Server(config)
         with listen("127.0.0.1", 0) as listening:
             self.loop = asyncio.new_event_loop()

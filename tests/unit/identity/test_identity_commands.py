@@ -71,6 +71,13 @@ def test_init_refuses_what_cannot_be_right(bare: Run, options: tuple[str, str]) 
     refused(bare("init", *options), ConfigurationError)
 
 
+def test_a_database_that_cannot_be_used_is_not_written_down(run: Run, tmp_path: Path) -> None:
+    run("user", "add", "alice")
+    for url in ("nosuch://x", "sqlite:////nowhere/x.db", f"sqlite:///{tmp_path}", "postgresql://me@db:port/x"):
+        refused(run("init", "--database", url))
+    assert run("user", "list").output == "alice\n"
+
+
 def test_a_database_url_with_a_password_is_in_no_error(bare: Run) -> None:
     assert "hunter2" not in refused(bare("init", "--database", "nosuch://me:hunter2@db/x"), ConfigurationError)
 
@@ -136,6 +143,11 @@ def test_all_keys_of_a_file_are_registered_with_their_comments(run: Run, tmp_pat
         [f"{prints[0]} ssh-ed25519 alice alice@laptop \\u202eevil", f"{prints[1]} sk-ssh-ed25519@openssh.com alice"]
     )
     assert run("key", "add", "alice", "-", stdin=ed25519("a")).output == ""
+
+
+def test_a_byte_order_mark_of_an_editor_does_not_matter(run: Run) -> None:
+    run("user", "add", "alice")
+    assert run("key", "add", "alice", "-", stdin=f"\ufeff{ed25519()}\n").exit_code == 0
 
 
 def test_a_key_has_one_owner_and_nothing_of_the_file_is_taken(run: Run) -> None:
@@ -242,6 +254,12 @@ def test_a_config_json_that_cannot_be_written_leaves_no_client(run: Run, tmp_pat
     assert run("client", "list").output == ""
 
 
+def test_an_empty_name_of_a_file_is_one_line(run: Run) -> None:
+    refused(run("client", "add", "factor", "--scope", "mfa:list", "--config-json", "", "--force"))
+    assert run("client", "list").output == ""
+    refused(run("backup", ""))
+
+
 def test_a_client_is_revoked_and_removed(run: Run) -> None:
     run("client", "add", "web", "--scope", "challenges")
     assert run("client", "revoke", "web").output == "0 access tokens revoked\n"
@@ -266,6 +284,13 @@ def test_a_challenge_is_opened_shown_listed_and_cancelled(run: Run) -> None:
     assert run("challenge", "list").output.split()[:3] == [opened["id"], "pending", "alice"]
     assert run("challenge", "cancel", opened["id"]).exit_code == 0
     assert "it is cancelled" in refused(run("challenge", "cancel", opened["id"]))
+
+
+def test_what_a_login_is_to_is_one_short_line(run: Run) -> None:
+    run("user", "add", "alice")
+    opened = json.loads(run("challenge", "open", "alice", "--json", "--app", "a\x1b[2J\nb" + "x" * 10_000).output)
+    assert opened["app"].startswith("a [2J bxxx")
+    assert len(opened["app"]) == 512
 
 
 def test_for_people_a_challenge_comes_as_lines(run: Run) -> None:

@@ -262,6 +262,13 @@ def test_what_was_pasted_stands_there_still_after_a_fault(service: Service, invi
     assert "http-equiv" not in answer.text, "nothing of it is reloaded away"
 
 
+@pytest.mark.parametrize("charset", ["undefined", "nosuch", "base64"])
+def test_a_form_in_an_odd_charset_is_answered_calmly(service: Service, invited: Invited, charset: str) -> None:
+    headers = {"Content-Type": f"multipart/form-data; boundary=x; charset={charset}"}
+    body = b'--x\r\nContent-Disposition: form-data; name="action"\r\n\r\nsign\r\n--x--\r\n'
+    assert fault(service.call("POST", path(invited), data=body, headers=headers, allow_redirects=False))
+
+
 def test_a_form_that_is_too_large_or_broken_is_refused_calmly(service: Service, invited: Invited) -> None:
     assert "did not arrive whole" in fault(post(service, invited, action="sign", public_key="x" * 70_000))
     headers = {"Content-Type": "multipart/form-data; boundary=x"}

@@ -136,6 +136,22 @@ def test_every_bad_line_is_named_and_nothing_is_taken(run: Run) -> None:
     assert run("key", "list").output == ""
 
 
+@pytest.mark.parametrize("end", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_an_end_that_is_in_no_year_is_a_bad_line(run: Run, end: str) -> None:
+    text = CSV + f"alice,{ed25519()},,{end}\n"
+    assert "line 2: expires_at" in refused(run("key", "import", "--format", "csv", "-", stdin=text))
+
+
+def test_a_csv_as_a_spreadsheet_saves_it_is_taken(run: Run) -> None:
+    text = f"\ufeffuser,authorized_key\r\nalice,{ed25519()}\r\n"
+    assert run("key", "import", "--format", "csv", "-", stdin=text).exit_code == 0
+
+
+def test_a_header_with_a_name_twice_is_refused(run: Run) -> None:
+    text = f"user,authorized_key,user\nalice,{ed25519()},bob\n"
+    assert "twice" in refused(run("key", "import", "--format", "csv", "-", stdin=text))
+
+
 def test_keys_that_have_an_owner_or_two_are_named_and_nothing_is_taken(run: Run) -> None:
     run("user", "add", "bob")
     run("key", "add", "bob", "-", stdin=ed25519("b"))
@@ -254,4 +270,4 @@ def test_every_change_of_users_and_keys_is_in_the_audit_log(run: Run, tmp_path: 
     run("key", "add", "alice", "-", stdin=ed25519("a"))
     run("key", "remove", parse(ed25519("a")).fingerprint)
     run("user", "remove", "alice")
-    assert audited(tmp_path)[1:] == ["user.added", "key.enrolled", "key.removed", "user.removed"]
+    assert audited(tmp_path)[2:] == ["user.added", "key.enrolled", "key.removed", "user.removed"]

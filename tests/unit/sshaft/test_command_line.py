@@ -3,8 +3,9 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -52,6 +53,30 @@ def test_no_command_is_help_and_a_wrong_use(capsys: Capture) -> None:
     out, err = capsys.readouterr()
     assert out == ""
     assert "Usage: sshaft" in err
+
+
+def test_bytes_that_are_no_utf_8_are_one_line(tmp_path: Path) -> None:
+    directory = ["identity", "--directory", str(tmp_path)]
+    assert main([*directory, "init"]) == 0
+    for odd in (["user", "add", b"\xff"], ["key", "list", b"\xff"], ["init", "--database", b"sqlite:////tmp/\xff/x"]):
+        done = run_as_program([*directory, *odd])
+        assert (done.returncode, done.stderr.count(b"\n")) in ((64, 1), (69, 1))
+        assert b"fault" not in done.stderr
+    assert main([*directory, "user", "list"]) == 0
+
+
+def test_output_that_finds_no_room_is_one_line() -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = run_as_program(["--help"], stdout=full)
+    assert (done.returncode, done.stderr) == (69, b"sshaft: the output cannot be written: no space left on device\n")
+
+
+def run_as_program(
+    arguments: Sequence[str | bytes], stdout: Any = subprocess.PIPE
+) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "sshaft", *arguments], stdout=stdout, stderr=subprocess.PIPE, check=False, timeout=60
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,91 @@
+"""What a client is registered with for each face it may come through. Each face reads its own and no other."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sshaft.config import Url
+
+CLOUDS = {
+    "public": "https://login.microsoftonline.com",
+    "us": "https://login.microsoftonline.us",
+    "china": "https://login.partner.microsoftonline.cn",
+}
+KEY = "private_key_jwt"
+"""Beside the faces: the keys of a client that has no secret, `{"jwks": ...}` (`oauth`)."""
+Guid = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+App = Annotated[str, Field(min_length=1, max_length=80)]
+Member = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}(\.[A-Za-z0-9_-]{1,40}){0,4}$")]
+"""`attributes.username` is a member of a member."""
+
+
+class OpenIdClient(BaseModel):
+    """The client's face `openid`. `app`: what people are told they log in to."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    redirect_uris: tuple[str, ...] = Field(min_length=1)
+    pkce: bool = True
+    app: App | None = None
+
+
+class EntraClient(BaseModel):
+    """The client's face `entra`. `app_id` is that of the app registration over there; `domain` is what is cut off from
+    people's names to get ours; `authority` that of the cloud.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    app_id: Guid
+    tenants: tuple[Guid, ...] = Field(min_length=1)
+    authority: Url = CLOUDS["public"]
+    domain: str | None = None
+
+    @property
+    def redirect_uri(self) -> str:
+        return f"{self.authority}/common/federation/externalauthprovider"
+
+    @property
+    def metadata_url(self) -> str:
+        return f"{self.authority}/common/v2.0/.well-known/openid-configuration"
+
+
+class CodeBackClient(BaseModel):
+    """The client's face `code_back`: what the fields are called, and what people are told they log in to."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    user: Member = "user"
+    code: Member = "code"
+    ip: Member = "ip"
+    result: Member = "result"
+    app: App | None = None
+
+
+class ValidateClient(BaseModel):
+    """The client's face `validate`. `mode`: people see the ssh command and wait, or type what ssh printed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mode: Literal["poll", "interactive"] = "poll"
+    app: App | None = None
+
+
+class CibaClient(BaseModel):
+    """The client's face `ciba`. `notification_endpoint`: where it is told that a login has ended (ping); None: it asks
+    (poll).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    app: App | None = None
+    notification_endpoint: Url | None = None
+
+
+FACES: dict[str, type[BaseModel]] = {
+    "openid": OpenIdClient,
+    "entra": EntraClient,
+    "code_back": CodeBackClient,
+    "validate": ValidateClient,
+    "ciba": CibaClient,
+}

@@ -1,0 +1,254 @@
+"""The API that plugins for Keycloak, AD FS, Shibboleth, FreeRADIUS and others speak to privacyIDEA, as far as they need
+it: a challenge is triggered, asked after, and finished once. Compatible with it, and nothing of it.
+
+Two ways, by the client's option `mode`. `poll`: the plugin shows our message with the ssh command, and asks until it
+has passed. `interactive`: ssh prints a code, and the person types it where the plugin asks. What is sent as `pass` is
+never taken for anything but that code.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from functools import wraps
+from ipaddress import ip_address
+from typing import Any
+
+from starlette.responses import JSONResponse, Response
+
+import sshaft
+from sshaft.log import get_logger
+from sshaft_identity import refusals
+from sshaft_identity.browsers import client_address
+from sshaft_identity.challenge import Binding, Challenge, Context, State, Verdict
+from sshaft_identity.challenges import Wish
+from sshaft_identity.clients import Client
+from sshaft_identity.enrolment import USER_PATTERN
+from sshaft_identity.face_options import ValidateClient
+from sshaft_identity.face_requests import FaceRequests
+from sshaft_identity.incoming import Call, Work
+from sshaft_identity.oauth import FORM, OAuthError, client_of, fields_of
+from sshaft_identity.token_endpoint import issued
+
+FACE = "validate"
+SERIAL = "SSHA0001"
+_POLLED = {State.ACCEPTED: "accept", State.CONSUMED: "accept", State.PENDING: "pending", State.CANCELLED: "cancelled"}
+Fields = Mapping[str, str]
+
+
+class _Error(Exception):
+    """A refusal in the words of this API."""
+
+    def __init__(self, status: int, code: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+
+
+def _answers_errors(work: Work) -> Work:
+    @wraps(work)
+    def answer(call: Call) -> Response:
+        try:
+            return work(call)
+        except _Error as error:
+            refusals.note(call, FACE, str(error.code), error.message)
+            told = {"status": False, "error": {"code": error.code, "message": error.message}}
+            return JSONResponse(_envelope(told), error.status)
+
+    return answer
+
+
+def _envelope(result: dict[str, Any], detail: dict[str, Any] | None = None) -> dict[str, Any]:
+    whole: dict[str, Any] = {"id": 1, "jsonrpc": "2.0", "version": f"sshaft {sshaft.__version__}", "result": result}
+    return whole if detail is None else whole | {"detail": detail}
+
+
+def _told(value: object, authentication: str, detail: dict[str, Any] | None = None) -> Response:
+    return JSONResponse(_envelope({"status": True, "value": value, "authentication": authentication}, detail or {}))
+
+
+# --- endpoints
+
+
+@_answers_errors
+def auth(call: Call) -> Response:
+    """`POST /auth`: a token for five minutes. The service account's name and password are the client's id and secret,
+    unless the Authorization header says who it is.
+    """
+    fields = _fields(call)
+    form = {"client_id": fields.get("username", ""), "client_secret": fields.get("password", "")}
+    client = _proven(call, {} if "authorization" in call.request.headers else form)
+    token = issued(call, client, [FACE])["access_token"]
+    return JSONResponse(
+        _envelope({"status": True, "value": {"token": token, "role": "user", "username": client.client_id}})
+    )
+
+
+@_answers_errors
+def trigger(call: Call) -> Response:
+    """`POST /validate/triggerchallenge`: a new challenge for the user."""
+    client = _client(call)
+    fields = _fields(call)
+    return _triggered(call, client, fields)
+
+
+@_answers_errors
+def check(call: Call) -> Response:
+    """`POST /validate/check`: with a transaction its end, without one a code, or the beginning of a challenge."""
+    client = _client(call)
+    fields = _fields(call)
+    challenge = _meant(call, client, fields)
+    if challenge is None:
+        return _triggered(call, client, fields)
+    if _is_right(call, challenge, fields.get("pass", "")):
+        after = call.state.store.challenges.consume(challenge.id, call.state.clock(), client.client_id)
+        if after is not None and after.user == fields["user"]:
+            get_logger().info("challenge.consumed", challenge=after.id, user=after.user, client=after.client)
+            call.changed = [after]
+            return _told(value=True, authentication="ACCEPT", detail={"message": "matching 1 tokens", "serial": SERIAL})
+    return _told(value=False, authentication="REJECT", detail={"message": "wrong code, or not passed by ssh"})
+
+
+@_answers_errors
+def radius_check(call: Call) -> Response:
+    """`POST /validate/radiuscheck`: the same for who reads the status only. 204: right."""
+    answer = check(call)
+    if answer.status_code != 200:
+        return answer
+    return Response(status_code=204 if json.loads(bytes(answer.body))["result"]["value"] is True else 400)
+
+
+def poll(call: Call) -> Response:
+    """`GET /validate/polltransaction`: whether ssh has passed it. Whoever knows the transaction may ask."""
+    transaction = call.request.path_params.get("id") or call.request.query_params.get("transaction_id", "")
+    request = FaceRequests(call.state.store.database, FACE).of_handle(transaction)
+    challenge = None if request is None else call.state.store.challenges.get(request.id)
+    status = "declined" if challenge is None else _POLLED.get(challenge.state_at(call.state.clock()), "declined")
+    detail = {"challenge_status": status, "transaction_ids": [transaction] if challenge else []}
+    return JSONResponse(_envelope({"status": True, "value": status == "accept"}, detail))
+
+
+# --- what they share
+
+
+def _triggered(call: Call, client: Client, fields: Fields) -> Response:
+    state, now = call.state, call.state.clock()
+    options = ValidateClient.model_validate(client.faces[FACE])
+    binding = Binding.CODE_IN if options.mode == "poll" else Binding.CODE_BACK
+    wish = Wish(
+        user=_user(fields),
+        lifetime=timedelta(seconds=state.settings.lifetime),
+        client=client.client_id,
+        context=Context(options.app or client.client_id, _address(fields.get("clientip", ""))),
+        binding=binding,
+    )
+    opened = state.store.challenges.open(wish, now)
+    call.changed = opened.superseded
+    requests = FaceRequests(state.store.database, FACE)
+    requests.add(opened.challenge.id, client.client_id, {}, now)
+    transaction = requests.give_handle(opened.challenge.id, opened.challenge.expires_at)
+    get_logger().info(
+        "challenge.created", challenge=opened.challenge.id, user=wish.user, client=client.client_id, ip=wish.context.ip
+    )
+    command = state.settings.ssh_command(opened.code if binding is Binding.CODE_IN else None)
+    message = f"Run: {command}" if options.mode == "poll" else f"Run: {command} and type the code that it prints"
+    one = {
+        "client_mode": options.mode, "message": message, "serial": SERIAL, "transaction_id": transaction,
+        "type": "push" if options.mode == "poll" else "hotp", "attributes": None, "image": "",
+    }  # fmt: skip
+    detail = one | {"messages": [message], "transaction_ids": [transaction], "multi_challenge": [one]}
+    return _told(value=False, authentication="CHALLENGE", detail=detail)
+
+
+def _meant(call: Call, client: Client, fields: Fields) -> Challenge | None:
+    """The challenge that is to be finished; None: one is to be begun."""
+    user, state = _user(fields), call.state
+    if transaction := fields.get("transaction_id"):
+        request = FaceRequests(state.store.database, FACE).of_handle(transaction)
+        if request is None or request.client_id != client.client_id:
+            raise _Error(400, 905, "there is no such transaction")
+        challenge = state.store.challenges.get(request.id)
+        if challenge is None or challenge.user != user:
+            raise _Error(400, 905, "there is no such transaction")
+        return challenge
+    if not fields.get("pass"):
+        return None
+    running = state.store.challenges.pending(user, client.client_id)
+    usable = (each for each in running if each.binding is Binding.CODE_BACK)
+    return next((each for each in usable if each.state_at(state.clock()) is State.PENDING), None)
+
+
+def _is_right(call: Call, challenge: Challenge, code: str) -> bool:
+    if challenge.binding is Binding.CODE_IN:
+        if not code and challenge.state is State.ACCEPTED:
+            return True
+        refusals.note(call, FACE, "not_accepted", "no ssh has passed it, or its result was taken before")
+        return False
+    code = "".join(code.split())
+    if not (code.isascii() and code.isdigit() and len(code) <= 16):
+        refusals.note(call, FACE, "invalid_request", "the code is no number")
+        return False
+    answer = call.state.store.challenges.verify(challenge.id, code, None, call.state.clock())
+    call.changed = answer.challenges
+    get_logger().info("challenge.verified", verdict=answer.verdict, challenge=challenge.id, user=challenge.user)
+    if answer.verdict not in (Verdict.ACCEPTED, Verdict.INVALID_CODE):  # a wrong code is in the audit log already
+        refusals.note(call, FACE, answer.verdict, "the login cannot pass any more")
+    return answer.verdict is Verdict.ACCEPTED
+
+
+def _address(text: str) -> str | None:
+    """Where the person is, if it is an address: RADIUS has other things there as well."""
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return None
+
+
+def _user(fields: Fields) -> str:
+    user = fields.get("user", "")
+    if not re.fullmatch(USER_PATTERN, user):
+        raise _Error(400, 905, "user is missing, or no user name of this service")
+    return user
+
+
+def _client(call: Call) -> Client:
+    """By the token of `/auth`, or by HTTP Basic; from where it may call."""
+    header = call.request.headers.get("pi-authorization") or call.request.headers.get("authorization", "")
+    kind, _, rest = header.partition(" ")
+    if kind.lower() == "basic":
+        return _proven(call, {})
+    token = rest.strip() if kind.lower() == "bearer" else header
+    client = call.state.store.clients.of_token(token, call.state.clock()) if token else None
+    if client is None or FACE not in client.scopes or FACE not in client.faces:
+        raise _Error(401, 4031, "the client has not proven itself")
+    call.caller = client.client_id
+    if not client.may_call_from(client_address(call.request)):
+        raise _Error(403, 403, "this client may not call from there")
+    return client
+
+
+def _proven(call: Call, form: dict[str, str]) -> Client:
+    try:
+        client = client_of(call, form)
+    except OAuthError as error:
+        raise _Error(401, 4031, error.description) from None
+    if FACE not in client.faces:
+        raise _Error(403, 403, "the client may not use this")
+    return client
+
+
+def _fields(call: Call) -> dict[str, str]:
+    """Of a form or of a JSON object, as plugins send either."""
+    if call.request.headers.get("content-type", "").partition(";")[0].strip().lower() == FORM:
+        try:
+            return fields_of(call.body)
+        except OAuthError as error:
+            raise _Error(400, 905, error.description) from None
+    try:
+        body = json.loads(call.body)
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict):
+        raise _Error(400, 905, "the body must be a form or a JSON object")
+    return {name: value for name, value in body.items() if isinstance(value, str)}

@@ -1,0 +1,128 @@
+"""Glewlwyd as Debian has it: its administrator as the person, and an OAuth2 scheme as the second factor of a scope."""
+
+import shutil
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import requests
+
+from sshaft_demo.parts import connects, free_port
+
+SCHEMA = Path("/usr/share/dbconfig-common/data/glewlwyd/install/sqlite3")
+USER, PASSWORD, SCHEME, SCOPE = "admin", "password", "sshaft", "app"
+Browse = Callable[[str], str]
+"""Takes the person from the provider's address to where the browser ends."""
+
+
+@dataclass
+class Glewlwyd:
+    url: str
+    log: Path
+
+    @property
+    def redirect_uri(self) -> str:
+        return f"{self.url}/callback.html"
+
+    def set_up(self, provider: str, client: str, secret: str) -> None:
+        """The scheme, and a scope of the person that requires it."""
+        admin = Session(self)
+        listed = {
+            "name": SCHEME, "provider_type": "oidc", "response_type": "code", "userid_property": "sub",
+            "scope": "openid", "client_id": client, "client_secret": secret,
+            "config_endpoint": f"{provider}/.well-known/openid-configuration",
+        }  # fmt: skip
+        parameters = {"redirect_uri": self.redirect_uri, "session_expiration": 600, "provider_list": [listed]}
+        admin.call("POST", "/mod/scheme", {
+            "module": "oauth2", "name": SCHEME, "display_name": SCHEME, "expiration": 600, "max_use": 0,
+            "allow_user_register": True, "parameters": parameters,
+        })  # fmt: skip
+        admin.call("POST", "/scope", {
+            "name": SCOPE, "display_name": SCOPE, "description": "needs the second factor", "password_required": True,
+            "password_max_age": 0, "scheme": {"2": [{"scheme_name": SCHEME}]}, "scheme_required": {"2": 1},
+        })  # fmt: skip
+        scopes = ["g_admin", "g_profile", SCOPE]
+        admin.call("PUT", f"/user/{USER}", {"username": USER, "name": "A", "scope": scopes, "enabled": True})
+
+
+@dataclass
+class Session:
+    """A browser that has given the password."""
+
+    server: Glewlwyd
+    http: requests.Session = field(default_factory=requests.Session)
+
+    def __post_init__(self) -> None:
+        self.http.trust_env = False
+        self.call("POST", "/auth/", {"username": USER, "password": PASSWORD})
+
+    def call(self, method: str, path: str, body: Any = None, status: int = 200) -> Any:
+        answer = self.http.request(method, f"{self.server.url}/api{path}", json=body, timeout=30)
+        assert answer.status_code == status, f"{method} {path}: {answer.status_code} {answer.text[:300]}"
+        return answer.json() if answer.text.strip() else None
+
+    def register(self, browse: Browse) -> None:
+        """Tie the person to the subject that the provider tells."""
+        path, callback = "/profile/scheme/register/", self.server.redirect_uri
+        end = browse(self.call("POST", path, _step(action="new", complete_url=callback))["redirect_to"])
+        self.call("POST", path, _step(action="callback", state=_state(end), redirect_to=end))
+
+    def second_factor(self, browse: Browse, status: int = 200) -> bool:
+        """Whether the scope's second factor is passed afterwards; `status` is what Glewlwyd says to what came back."""
+        begun = self.call("POST", "/auth/scheme/trigger/", _step(callback_url=self.server.redirect_uri))
+        end = browse(begun["redirect_to"])
+        self.call("POST", "/auth/", _step(state=_state(end), redirect_to=end), status)
+        return self.is_passed
+
+    @property
+    def is_passed(self) -> bool:
+        schemes = self.call("GET", f"/auth/scheme/?scope={SCOPE}")[SCOPE]["schemes"]["2"]
+        return all(each["scheme_authenticated"] for each in schemes)
+
+
+def _step(**value: str) -> dict[str, Any]:
+    value = {"provider": SCHEME, **value}
+    return {"username": USER, "scheme_type": "oauth2", "scheme_name": SCHEME, "value": value}
+
+
+def _state(url: str) -> str:
+    return parse_qs(urlsplit(url).query)["state"][0]
+
+
+@contextmanager
+def running(directory: Path) -> Iterator[Glewlwyd]:
+    program = shutil.which("glewlwyd")
+    if program is None or not SCHEMA.exists():
+        pytest.skip("needs Glewlwyd: apt-get install glewlwyd")
+    with closing(sqlite3.connect(directory / "glewlwyd.db")) as database:
+        database.executescript(SCHEMA.read_text())
+    port = free_port()
+    server = Glewlwyd(f"http://localhost:{port}", directory / "log")
+    (directory / "glewlwyd.conf").write_text(
+        f'port={port}\nbind_address="127.0.0.1"\nexternal_url="{server.url}"\nlogin_url="login.html"\n'
+        'api_prefix="api"\nstatic_files_path="/usr/share/glewlwyd/webapp/"\nlog_mode="console"\nlog_level="INFO"\n'
+        'cookie_secure=0\ncookie_same_site="empty"\nsession_key="GLEWLWYD2_SESSION_ID"\nlogin_api_enabled=true\n'
+        'admin_scope="g_admin"\nprofile_scope="g_profile"\nuser_module_path="/usr/lib/glewlwyd/user"\n'
+        'client_module_path="/usr/lib/glewlwyd/client"\nuser_auth_scheme_module_path="/usr/lib/glewlwyd/scheme"\n'
+        'plugin_module_path="/usr/lib/glewlwyd/plugin"\nhash_algorithm="SHA512"\nuse_secure_connection=false\n'
+        'secure_connection_key_file=""\nsecure_connection_pem_file=""\n'
+        f'database={{ type="sqlite3"; path="{directory}/glewlwyd.db"; }};\n'
+    )
+    command = [program, f"--config-file={directory}/glewlwyd.conf"]
+    with server.log.open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        try:
+            deadline = time.monotonic() + 60
+            while not connects(port):
+                assert process.poll() is None, server.log.read_text()
+                assert time.monotonic() < deadline, server.log.read_text()
+                time.sleep(0.05)
+            yield server
+        finally:
+            process.terminate()

@@ -1,0 +1,80 @@
+"""The real LemonLDAP::NG: password, then the code that ssh printed, then its session."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from e2e.conftest import Keys, Site
+from providers import lemonldap
+from providers.lemonldap import NO_SERVICE, RIGHT, WRONG_CODE, Portal
+
+USER = "dwho"  # one of the portal's demonstration users
+
+
+@dataclass
+class Lab:
+    site: Site
+    portal: Portal
+
+    def printed(self, key: Path) -> str:
+        """The code that ssh prints."""
+        done = self.site.sshd.ssh(key)
+        assert done.returncode == 0, done.stderr
+        (code,) = re.findall(r"\b\d{6}\b", done.stdout)
+        return str(code)
+
+
+@pytest.fixture(scope="module")
+def lab(site: Site, keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Set up by what `client add --for lemonldap` printed, and nothing else."""
+    site.identity.add_user(USER, keys(USER).with_suffix(".pub"))
+    told = site.identity.run("client", "add", "lemonldap", "--for", "lemonldap", "--app", "LemonLDAP")
+    settings = dict(re.findall(r"^  (rest2f\w+) +(\S.*)$", told, re.MULTILINE))
+    values = {name: json.loads(value) if value.startswith("{") else value for name, value in settings.items()}
+    assert {"rest2fActivation", "rest2fInitUrl", "rest2fVerifyUrl", "rest2fInitArgs"} == set(values)
+    with lemonldap.running(tmp_path_factory.mktemp("lemonldap"), values) as portal:
+        yield Lab(site, portal)
+
+
+def test_password_then_ssh_then_the_session(lab: Lab, keys: Keys) -> None:
+    login = lab.portal.password(USER)
+    assert login.outcome != RIGHT
+    assert login.code(lab.printed(keys(USER))) == RIGHT, lab.portal.log.read_text()
+
+
+def test_a_wrong_code_opens_no_session(lab: Lab, keys: Keys) -> None:
+    login = lab.portal.password(USER)
+    code = lab.printed(keys(USER))
+    assert login.code(f"{(int(code) + 1) % 10**6:06}") == WRONG_CODE
+
+
+def test_without_ssh_no_code_is_right(lab: Lab) -> None:
+    assert lab.portal.password(USER).code("123456") == WRONG_CODE
+
+
+def test_a_code_is_good_for_one_login(lab: Lab, keys: Keys) -> None:
+    login = lab.portal.password(USER)
+    code = lab.printed(keys(USER))
+    assert login.code(code) == RIGHT
+    assert lab.portal.password(USER).code(code) == WRONG_CODE
+
+
+def test_somebody_without_a_key_gets_no_session(lab: Lab) -> None:
+    assert lab.portal.password("rtyler").code("123456") == WRONG_CODE
+
+
+def test_while_the_service_is_down_nobody_gets_in(lab: Lab, keys: Keys) -> None:
+    login = lab.portal.password(USER)
+    code = lab.printed(keys(USER))
+    lab.site.identity.place.stop(lab.site.identity.process)
+    try:
+        assert login.code(code) == NO_SERVICE
+        # the portal asks for the code all the same, and then finds nobody who knows it
+        assert lab.portal.password(USER).code(code) == NO_SERVICE
+    finally:
+        lab.site.identity.process = lab.site.identity.start()
+    login = lab.portal.password(USER)
+    assert login.code(lab.printed(keys(USER))) == RIGHT

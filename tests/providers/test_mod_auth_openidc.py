@@ -1,0 +1,88 @@
+"""The real mod_auth_openidc in Apache: what a page requires of the ID token, an ssh with the right key gives."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from e2e.conftest import Keys, Site
+from fakes.security_key import SecurityKey
+from fakes.ssh_agent import SshAgent
+from providers import apache
+from providers.apache import Apache, Browser, command_words, free_port
+
+SOFTWARE, HARDWARE = "software", "hardware"
+
+
+@pytest.fixture(scope="module")
+def hardware(site: Site) -> SecurityKey:
+    """The key of the user `hardware`."""
+    key = SecurityKey()
+    site.identity.run("user", "add", HARDWARE)
+    site.identity.run("key", "add", HARDWARE, "-", stdin=key.public)
+    return key
+
+
+@pytest.fixture(scope="module")
+def server(site: Site, keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Apache]:
+    site.identity.add_user(SOFTWARE, keys(SOFTWARE).with_suffix(".pub"))
+    port = free_port()
+    wanted = ("--for", "generic-oidc", "--redirect-uri", f"http://127.0.0.1:{port}/cb")
+    secret = site.identity.run("client", "add", "apache", *wanted).splitlines()[1].split()[1]
+    directory = tmp_path_factory.mktemp("apache")
+    with apache.running(directory, port, site.identity.url, "apache", secret) as server:
+        yield server
+
+
+def log_in(site: Site, server: Apache, page: str, key: Path | None, *options: str) -> tuple[int, str]:
+    """The status and the text of the page after the login."""
+    browser = Browser()
+    waiting = browser.get(f"{server.url}/{page}/")
+    done = site.sshd.ssh(key, command_words(waiting), options=options)
+    assert done.returncode == 0, done.stderr
+    answer = browser.get(f"{waiting.url}/finish")
+    return answer.status_code, answer.text
+
+
+def test_whoever_has_passed_sees_the_page(site: Site, keys: Keys, server: Apache) -> None:
+    assert log_in(site, server, "plain", keys(SOFTWARE)) == (200, "the plain page"), server.log.read_text()
+
+
+def test_a_software_key_opens_what_asks_for_one_and_not_what_asks_for_hardware(
+    site: Site, keys: Keys, server: Apache
+) -> None:
+    assert log_in(site, server, "software", keys(SOFTWARE)) == (200, "the software page")
+    assert log_in(site, server, "hardware", keys(SOFTWARE))[0] == 401
+
+
+def test_a_security_key_opens_what_asks_for_hardware(
+    site: Site, server: Apache, hardware: SecurityKey, tmp_path: Path
+) -> None:
+    with SshAgent(tmp_path / "agent", hardware) as agent:
+        assert log_in(site, server, "hardware", None, *agent.options) == (200, "the hardware page")
+        assert log_in(site, server, "software", None, *agent.options)[0] == 401
+
+
+def test_step_up_takes_a_security_key_that_has_verified_its_user(
+    site: Site, server: Apache, hardware: SecurityKey, tmp_path: Path
+) -> None:
+    browser = Browser()
+    waiting = browser.get(f"{server.url}/verified/")
+    code = command_words(waiting)
+    with SshAgent(tmp_path / "touched", hardware) as agent:
+        assert site.sshd.ssh(None, code, options=agent.options).returncode == 255, "sshd wants more than a touch"
+    with SshAgent(tmp_path / "verified", hardware, flags=5) as agent:
+        done = site.sshd.ssh(None, code, options=agent.options)
+        assert done.returncode == 0, done.stderr
+    answer = browser.get(f"{waiting.url}/finish")
+    assert (answer.status_code, answer.text) == (200, "the verified page"), server.log.read_text()
+
+
+def test_a_denied_login_opens_nothing(site: Site, server: Apache, hardware: SecurityKey, tmp_path: Path) -> None:
+    browser = Browser()
+    waiting = browser.get(f"{server.url}/verified/")
+    with SshAgent(tmp_path / "agent", hardware, flags=5) as agent:
+        site.sshd.ssh(None, "deny", options=agent.options)
+    answer = browser.get(f"{waiting.url}/finish")
+    assert "error=access_denied" in answer.url
+    assert "the verified page" not in answer.text
+    assert "/login/" in browser.get(f"{server.url}/verified/").url, "there is no session"

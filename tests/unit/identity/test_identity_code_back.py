@@ -1,0 +1,189 @@
+"""The code-back adapter: a provider asks whether a code is right, and what nobody gets by it."""
+
+import json
+from typing import Any
+
+import pytest
+import requests
+from fakes.public_keys import ed25519
+from unit.identity.running import Service
+
+from sshaft_identity.clients import Scope
+from sshaft_identity.tables import audit_events
+
+
+@pytest.fixture
+def alice(service: Service) -> str:
+    """The fingerprint of her key."""
+    return service.add_user("alice", ed25519("alice"))[0]
+
+
+class Portal:
+    def __init__(self, service: Service, name: str = "portal", **options: Any) -> None:
+        self.service = service
+        self.name = name
+        networks = options.pop("networks", ())
+        self.secret = service.store.clients.add(
+            name, [], service.clock(), networks=networks, faces={"code_back": options}
+        )
+
+    def call(self, step: str, body: Any, **more: Any) -> requests.Response:
+        return self.service.call(
+            "POST", f"/code-back/{step}", json=body, auth=more.pop("auth", (self.name, self.secret)), **more
+        )
+
+    def init(self, user: str = "alice") -> Any:
+        answer = self.call("init", {"user": user, "ip": "192.0.2.7"})
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def verify(self, code: str, user: str = "alice") -> Any:
+        answer = self.call("verify", {"code": code, "user": user, "sid": None})
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+
+@pytest.fixture
+def portal(service: Service) -> Portal:
+    return Portal(service)
+
+
+def printed(service: Service, fingerprint: str, user: str = "alice") -> str:
+    """The code that ssh prints."""
+    answer = service.accept(user, fingerprint=fingerprint, confirmed=True)
+    assert answer.json()["state"] == "presented", answer.text
+    return str(answer.json()["code"])
+
+
+def audited(service: Service) -> list[tuple[str, str | None]]:
+    with service.store.database.read() as connection:
+        rows = connection.execute(audit_events.select().order_by(audit_events.c.id)).all()
+    return [(row.event, json.loads(row.facts).get("error")) for row in rows if not row.event.startswith("client.")]
+
+
+def test_the_code_that_ssh_printed_passes_once(service: Service, portal: Portal, alice: str) -> None:
+    assert portal.init() == {"result": True}
+    code = printed(service, alice)
+    assert portal.verify(f" {code[:3]} {code[3:]} ") == {"result": True}
+    assert portal.verify(code) == {"result": False}
+    (challenge,) = service.store.challenges.recent()
+    assert (challenge.state, challenge.context.ip, challenge.context.app) == ("consumed", "192.0.2.7", "portal")
+
+
+def test_wrong_codes_are_counted_and_end_the_login(service: Service, portal: Portal, alice: str) -> None:
+    portal.init()
+    code = printed(service, alice)
+    wrong = f"{(int(code) + 1) % 10**6:06}"
+    assert [portal.verify(wrong) for _ in range(5)] == [{"result": False}] * 5
+    assert portal.verify(code) == {"result": False}
+    events = audited(service)
+    assert events.count(("challenge.wrong_code", None)) == 5
+    assert ("request.refused", None) not in events
+
+
+def test_before_ssh_has_come_no_code_is_right(service: Service, portal: Portal, alice: str) -> None:
+    portal.init()
+    challenge = service.store.challenges.recent()[0]
+    assert portal.verify(service.store.codes.given_back(challenge.id)) == {"result": False}, alice
+
+
+def test_a_code_is_of_its_user_and_its_client(service: Service, portal: Portal, alice: str) -> None:
+    (bob,) = service.add_user("bob", ed25519("bob"))
+    other = Portal(service, "other")
+    portal.init()
+    code = printed(service, alice)
+    other.init("bob")
+    assert other.verify(code, "bob") == {"result": False}
+    assert other.verify(code, "alice") == {"result": False}
+    assert portal.verify(printed(service, bob, "bob"), "alice") == {"result": False}
+    assert portal.verify(code) == {"result": True}
+
+
+def test_challenges_of_the_api_are_no_logins_of_this_face(service: Service, portal: Portal, alice: str) -> None:
+    opened = service.open(by="portal2", binding="code_back")
+    code = printed(service, alice)
+    assert portal.verify(code) == {"result": False}
+    assert service.store.challenges.get(opened["id"])
+
+
+def test_a_login_that_ran_out(service: Service, portal: Portal, alice: str) -> None:
+    portal.init()
+    code = printed(service, alice)
+    service.clock.advance(301)
+    assert portal.verify(code) == {"result": False}
+    assert audited(service)[-1] == ("request.refused", "no_challenge")
+
+
+def test_a_new_init_takes_the_place_of_the_one_before(service: Service, portal: Portal, alice: str) -> None:
+    portal.init()
+    old = printed(service, alice)
+    portal.init()
+    assert portal.verify(old) == {"result": False}
+    assert portal.verify(printed(service, alice)) == {"result": True}
+
+
+def test_an_unknown_user_is_answered_like_a_known_one(portal: Portal) -> None:
+    assert portal.init("nobody-here") == {"result": True}
+    assert portal.verify("123456", "nobody-here") == {"result": False}
+
+
+@pytest.mark.parametrize("user", ["", "-oProxyCommand=x", "a b", "\u202e", "x" * 65, None, 7, ["alice"]])
+def test_odd_users(service: Service, portal: Portal, user: Any) -> None:
+    assert portal.call("init", {"user": user}).json() == {"result": False}
+    assert portal.call("verify", {"user": user, "code": "1"}).json() == {"result": False}
+    assert service.store.challenges.recent() == []
+    assert [each for each in audited(service) if each[0] == "request.refused"] == [
+        ("request.refused", "invalid_request")
+    ] * 2
+
+
+@pytest.mark.parametrize("code", ["", "abc", "1" * 17, "\u0661\u0662\u0663", None, 123456, "12\n34\x00"])
+def test_odd_codes_cost_no_try(service: Service, portal: Portal, code: Any) -> None:
+    portal.init()
+    assert portal.call("verify", {"user": "alice", "code": code}).json() == {"result": False}
+    assert service.store.challenges.recent()[0].tries == 0
+
+
+@pytest.mark.parametrize("body", ["", "[]", "x", "[" * 100_000, '"text"', "\ud800".encode("utf-8", "surrogatepass")])
+def test_odd_bodies(service: Service, portal: Portal, body: Any) -> None:
+    answer = service.call("POST", "/code-back/init", data=body, auth=(portal.name, portal.secret))
+    assert answer.status_code in (400, 413)
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+def test_who_has_not_proven_itself_is_refused(service: Service, portal: Portal) -> None:
+    api = service.store.clients.add("api", [Scope.CHALLENGES], service.clock())
+    for auth, status in (
+        (None, 401),
+        (("portal", "wrong"), 401),
+        (("nobody", portal.secret), 401),
+        (("api", api), 403),
+    ):
+        for step in ("init", "verify"):
+            answer = portal.call(step, {"user": "alice", "code": "1"}, auth=auth)
+            assert answer.status_code == status
+    assert len([each for each in audited(service) if each[0] == "request.refused"]) == 8
+
+
+def test_a_client_may_call_from_its_networks_only(service: Service) -> None:
+    assert Portal(service, "near", networks=["127.0.0.0/8"]).init() == {"result": True}
+    far = Portal(service, "far", networks=["192.0.2.0/24"])
+    assert far.call("init", {"user": "alice"}).status_code == 401
+    forged = far.call("init", {"user": "alice"}, headers={"X-Forwarded-For": "192.0.2.1"})
+    assert forged.status_code == 401
+
+
+def test_members_may_be_called_otherwise(service: Service, alice: str) -> None:
+    webhook = Portal(service, "webhook", user="attributes.username", code="attributes.passvalue", result="data.valid")
+    told = {"capability": "x", "attributes": {"username": "alice", "passvalue": "1"}}
+    assert webhook.call("init", told).json() == {"data": {"valid": True}}
+    told["attributes"]["passvalue"] = printed(service, alice)  # type: ignore[index]
+    assert webhook.call("verify", told).json() == {"data": {"valid": True}}
+
+
+def test_neither_code_nor_secret_reaches_the_log(service: Service, portal: Portal, alice: str) -> None:
+    portal.init()
+    code = printed(service, alice)
+    portal.verify(code)
+    assert code not in service.log.getvalue()
+    assert portal.secret not in service.log.getvalue()
