@@ -1,8 +1,13 @@
 """Clients of CIBA that are to be told: on both databases, by whichever process."""
 
+import json
 import threading
 from datetime import timedelta
+from pathlib import Path
 
+import requests
+from fakes.notified import Endpoint
+from store.serving import another_host, command, serving, set_up, until
 from unit.identity.running import START
 
 from sshaft_identity import purge
@@ -66,3 +71,23 @@ def test_a_client_that_is_removed_is_not_told(store: Store) -> None:
     store.clients.remove("bank", START)
     store.challenges.cancel(challenge.id, START)
     assert Pings(store).due(START) == []
+
+
+def test_a_client_is_told_also_when_the_process_that_it_asked_is_no_more(url: str, tmp_path: Path) -> None:
+    secret = set_up(tmp_path / "a", url)
+    other_host = another_host(tmp_path / "a", "b")
+    with Endpoint() as endpoint, serving(other_host, secret) as b:
+        told = command(
+            tmp_path / "a", "client", "add", "bank", "--for", "generic-ciba", "--notify", endpoint.url, "--json"
+        )
+        proof = ("bank", json.loads(told)["client_secret"])
+        form = {"scope": "openid", "login_hint": "alice", "binding_message": "482913", "client_notification_token": "t"}
+        with serving(tmp_path / "a", secret) as a:
+            answer = requests.post(f"{a.url}/oauth2/bc-authorize", data=form, auth=proof, timeout=40)
+            handle = answer.json()["auth_req_id"]
+            a.process.kill()
+        denied = b.post("/api/v1/mfa/ssh/reject", {"user": "alice"}, b.token())
+        assert denied.status_code == 200, denied.text
+        until(lambda: endpoint.heard)
+        assert endpoint.heard == [("/ping", "Bearer t", {"auth_req_id": handle})]
+        assert b.events("ping.sent")
