@@ -20,6 +20,7 @@ from sshaft_identity import (
     account_pages,
     browser_login,
     challenge_api,
+    ciba,
     code_back,
     enrolment_api,
     enrolment_page,
@@ -53,8 +54,12 @@ from sshaft_identity.token_endpoint import client_credentials, token_endpoint
 POSTGRESQL_THREADS = 8
 """More wait for the interpreter rather than for the database."""
 
-GRANTS = {"client_credentials": client_credentials, "authorization_code": openid_provider.authorization_code}
-METADATA = [openid_provider.metadata]
+GRANTS = {
+    "client_credentials": client_credentials,
+    "authorization_code": openid_provider.authorization_code,
+    ciba.GRANT: ciba.tokens,
+}
+METADATA = [openid_provider.metadata, ciba.metadata]
 FINISHES = {openid_provider.FACE: openid_provider.finish, entra.FACE: entra.finish}
 ROUTES = [
     Route("/oauth2/token", in_thread(token_endpoint(GRANTS)), methods=["POST"]),
@@ -94,6 +99,7 @@ ROUTES = [
     Route("/account/sign-out-everywhere", account_pages.sign_out_everywhere, methods=["POST"]),
     Route("/oauth2/authorize", in_thread(openid_provider.authorize), methods=["GET", "POST"]),
     Route("/oauth2/userinfo", in_thread(openid_provider.userinfo), methods=["GET", "POST"]),
+    Route("/oauth2/bc-authorize", in_thread(ciba.bc_authorize), methods=["POST"]),
     Route("/code-back/init", in_thread(code_back.init), methods=["POST"]),
     Route("/code-back/verify", in_thread(code_back.verify), methods=["POST"]),
     Route("/auth", in_thread(validate.auth), methods=["POST"]),

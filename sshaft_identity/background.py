@@ -5,7 +5,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from sshaft.log import get_logger
-from sshaft_identity import follower, purge
+from sshaft_identity import follower, pings, purge
 from sshaft_identity.app_state import AppState
 from sshaft_identity.changes import watch_clock
 
@@ -15,6 +15,7 @@ def start(state: AppState) -> list[asyncio.Task[None]]:
     tasks = [
         asyncio.create_task(purge.every_minute(state.store.database, state.clock), name="purge"),
         asyncio.create_task(hear(state), name="hear"),
+        asyncio.create_task(pings.keep_sending(state), name="pings"),
         asyncio.create_task(watch_clock(state.changes), name="clock"),
     ]
     for task in tasks:

@@ -30,7 +30,7 @@ from sshaft_identity.challenge_rows import (
     step,
     waits_for_anybody,
 )
-from sshaft_identity.codes import ANONYMOUS_DIGITS, DIGITS, Codes, digest, new_page_token
+from sshaft_identity.codes import ANONYMOUS_DIGITS, DIGITS, Codes, digest, is_code, new_page_token
 from sshaft_identity.database import Database
 from sshaft_identity.prepared import Prepared
 from sshaft_identity.registration import is_usable
@@ -69,7 +69,9 @@ _INSERT = Prepared(insert(challenges))
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is asked of a new challenge. Without a user it is `code_in`: the code alone says whose key may bring it."""
+    """What is asked of a new challenge. Without a user it is `code_in`: the code alone says whose key may bring it.
+    `code`: one that the client has chosen and shows itself, see `codes.is_code`.
+    """
 
     user: str | None
     lifetime: timedelta
@@ -77,6 +79,11 @@ class Wish:
     context: Context = field(default_factory=Context)
     binding: Binding = Binding.CODE_IN
     verify_required: bool = False
+    code: str | None = field(default=None, repr=False)
+
+
+class CodeTakenError(Exception):
+    """The code that the client chose cannot be told from that of another challenge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +118,7 @@ class Challenges:
 
     def open(self, wish: Wish, now: datetime) -> Opened:
         """A new pending challenge, whether or not there is such a user. The pending one that the same client had opened
-        for the same user is cancelled.
+        for the same user is cancelled. Raises `CodeTakenError`.
         """
         with self._database.write(alone=f"codes of {wish.user}") as connection:
             return self._open(connection, wish, now)
@@ -140,15 +147,23 @@ class Challenges:
 
     def _fresh_code(self, connection: Connection, wish: Wish, others: Sequence[Challenge]) -> tuple[str, str]:
         """A page token and its code, which nothing pending has that the code would have to be told from."""
+        if wish.code is not None:
+            if wish.user is None or not is_code(wish.code):
+                raise ValueError("a client chooses a well-formed code, and for somebody whom it names")
+            if self._is_taken(connection, wish.code, others):
+                raise CodeTakenError
+            return new_page_token(), wish.code
         while True:
             page_token = new_page_token()
             code = self._codes.of_page(page_token, ANONYMOUS_DIGITS if wish.user is None else DIGITS)
-            if wish.user is None:
-                taken = bool(read_all(connection, _OF_CODE, index=self._codes.index(code)))
-            else:
-                taken = any(self._codes.matches(other.id, code, other.code_hmac) for other in others)
-            if not taken:
+            if not self._is_taken(connection, code, others):
                 return page_token, code
+
+    def _is_taken(self, connection: Connection, code: str, others: Sequence[Challenge]) -> bool:
+        """By one of `others`, or by one that names nobody: a code of that length is looked for there first."""
+        if len(code) == ANONYMOUS_DIGITS and read_all(connection, _OF_CODE, index=self._codes.index(code)):
+            return True
+        return any(self._codes.matches(other.id, code, other.code_hmac) for other in others)
 
     def code_of(self, challenge: Challenge, page_token: str) -> str | None:
         """The code that the challenge's page shows, if it shows one."""

@@ -82,6 +82,12 @@ def client() -> None:
     type=click.Path(dir_okay=False),
     help="With --for: the file of the public keys by which it proves itself (private_key_jwt). Then it has no secret.",
 )
+@click.option(
+    "--notify",
+    multiple=True,
+    metavar="URL",
+    help="With --for generic-ciba: tell it there when a login has ended (ping).  [default: it asks (poll)]",
+)
 @click.option("--app-id", multiple=True, metavar="ID", help="With --for entra: the application id over there.")
 @click.option(
     "--tenant", multiple=True, metavar="ID", help="With --for entra: whose people may come. May be given several times."

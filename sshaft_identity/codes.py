@@ -2,12 +2,14 @@
 
 import hashlib
 import hmac
+import re
 import secrets
 from dataclasses import dataclass, field
 
 DIGITS = 6
 ANONYMOUS_DIGITS = 8
 """Where the code alone finds its challenge or its enrolment, whoever brings it."""
+_GIVEN = re.compile(r"[0-9]{6,8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,11 @@ class Codes:
 
     def _mac(self, *parts: str) -> bytes:
         return hmac.digest(self.key, "\0".join(parts).encode(), "sha256")
+
+
+def is_code(text: str) -> bool:
+    """Whether a client may choose it as the code of its challenge."""
+    return _GIVEN.fullmatch(text) is not None
 
 
 def new_page_token() -> str:

@@ -71,9 +71,21 @@ class ValidateClient(BaseModel):
     app: App | None = None
 
 
+class CibaClient(BaseModel):
+    """The client's face `ciba`. `notification_endpoint`: where it is told that a login has ended (ping); None: it asks
+    (poll).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    app: App | None = None
+    notification_endpoint: Url | None = None
+
+
 FACES: dict[str, type[BaseModel]] = {
     "openid": OpenIdClient,
     "entra": EntraClient,
     "code_back": CodeBackClient,
     "validate": ValidateClient,
+    "ciba": CibaClient,
 }

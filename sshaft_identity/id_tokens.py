@@ -1,14 +1,28 @@
 """ID tokens (OpenID Connect Core 1.0 §2): signed by RS256, which every verifier knows, and good for five minutes."""
 
+import hashlib
+from base64 import urlsafe_b64encode
 from datetime import datetime, timedelta
 from typing import Any
 
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import JWKRegistry, KeySet
+
 from sshaft.errors import ConfigurationError
+from sshaft.log import get_logger
 from sshaft_identity.app_state import AppState
+from sshaft_identity.assurance import Wanted, reached
 from sshaft_identity.challenge import Challenge
+from sshaft_identity.clients import Client
+from sshaft_identity.incoming import Call
+from sshaft_identity.oauth import OAuthError
 from sshaft_identity.signing_keys import Algorithm
+from sshaft_identity.subjects import is_pairwise
+from sshaft_identity.token_endpoint import issued
 
 LIFETIME = timedelta(minutes=5)
+SCOPES = ("openid", "profile")
 
 
 def claims_of(challenge: Challenge) -> dict[str, Any]:
@@ -25,3 +39,46 @@ def signed(state: AppState, now: datetime, claims: dict[str, Any]) -> str:
     if token is None:
         raise ConfigurationError("there is no RS256 signing key: run `sshaft identity init`")
     return token
+
+
+def hinted(call: Call, client: Client, hint: str) -> str:
+    """The `sub` of an id_token_hint (§3.1.2.1): an ID token that we gave this client, be it over or not."""
+    ours = call.state.store.signing_keys.jwks(call.state.clock())["keys"]
+    keys = KeySet([JWKRegistry.import_key({**each}) for each in ours if each["alg"] == Algorithm.RS256])
+    try:
+        token = jwt.decode(hint, keys, algorithms=[Algorithm.RS256])
+    except (JoseError, ValueError):
+        raise OAuthError("invalid_request", "the id_token_hint is none of ours") from None
+    claims = token.claims
+    is_ours = token.header.get("typ") == "JWT" and claims.get("iss") == call.state.settings.base_url
+    if not is_ours or claims.get("aud") != client.client_id or not isinstance(claims.get("sub"), str):
+        raise OAuthError("invalid_request", "the id_token_hint is none that this client was given")
+    return str(claims["sub"])
+
+
+def answer(
+    call: Call, client: Client, challenge: Challenge, scope: str, wanted: Wanted, more: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """What the token endpoint gives for a login whose result the client has just taken: an access token and the ID
+    token, with `more` claims.
+    """
+    if challenge.user is None:
+        raise ValueError("only a login of somebody has a result")
+    tokens = issued(call, client, scope.split(), user=challenge.user, login=challenge.id)
+    claims = claims_of(challenge) | person(call, client, challenge.user, scope) | (more or {})
+    claims |= {"aud": client.client_id, "at_hash": _half_hash(tokens["access_token"])}
+    acr = reached(wanted, challenge)
+    claims |= {} if acr is None else {"acr": acr}
+    get_logger().info("login.completed", challenge=challenge.id, user=challenge.user, client=client.client_id)
+    return tokens | {"id_token": signed(call.state, call.state.clock(), claims)}
+
+
+def person(call: Call, client: Client, user: str, scope: str) -> dict[str, str]:
+    """Who it was. A client that knows people by a name of its own is not told the user name."""
+    known = {"sub": call.state.store.subjects.of(client, user)}
+    return known if is_pairwise(client) or "profile" not in scope.split() else known | {"preferred_username": user}
+
+
+def _half_hash(token: str) -> str:
+    """§3.1.3.6."""
+    return urlsafe_b64encode(hashlib.sha256(token.encode()).digest()[:16]).decode().rstrip("=")

@@ -29,6 +29,8 @@ ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_ALGORITHMS = ("RS256", "PS256", "ES256", "ES384", "Ed25519", "EdDSA")
 LONGEST_ASSERTION = timedelta(hours=1)
 LEEWAY = timedelta(seconds=60)
+NOT_YET = ("authorization_pending", "slow_down")
+"""What a client that asks for its result is told meanwhile: no refusal, so no event of the audit log."""
 
 
 class OAuthError(Exception):
@@ -41,7 +43,7 @@ class OAuthError(Exception):
         self.status = status or (401 if error == "invalid_client" else 400)
 
 
-def answers_errors(work: Work) -> Work:
+def answers_errors(work: Work, face: str = "oauth") -> Work:
     """The endpoint, with `OAuthError` as an answer of RFC 6749 §5.2."""
 
     @wraps(work)
@@ -49,7 +51,8 @@ def answers_errors(work: Work) -> Work:
         try:
             return work(call)
         except OAuthError as error:
-            refusals.note(call, "oauth", error.error, error.description)
+            if error.error not in NOT_YET:
+                refusals.note(call, face, error.error, error.description)
             return refused(call, error)
 
     return answer
@@ -153,7 +156,8 @@ def _by_assertion(call: Call, form: Mapping[str, str]) -> Client | None:
     except (JoseError, ValueError):  # what pydantic raises is one
         raise wrong from None
     audience = {claimed.aud} if isinstance(claimed.aud, str) else set(claimed.aud)
-    mine = {state.settings.base_url, f"{state.settings.base_url}/oauth2/token"}
+    base = state.settings.base_url
+    mine = {base, f"{base}/oauth2/token", f"{base}/oauth2/bc-authorize"}
     ends = datetime.fromtimestamp(max(0, min(claimed.exp, 2**33)), UTC)
     in_time = now - LEEWAY < ends <= now + LONGEST_ASSERTION + LEEWAY
     if claimed.sub != client.client_id or not audience & mine or not in_time:

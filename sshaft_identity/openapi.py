@@ -62,6 +62,7 @@ UNDESCRIBED = {
     "/code-back/verify": "as the client's options say",
     "/entra/authorize": "as Entra ID's external MFA wants it",
     "/entra/jwks.json": "as Entra ID's external MFA wants it",
+    "/oauth2/bc-authorize": "as CIBA says",
     "/oauth2/userinfo": "as OpenID Connect says",
     "/openapi.json": "this description",
     "/login/{id}/events": "events for the page's script",

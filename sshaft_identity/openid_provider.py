@@ -14,13 +14,9 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from joserfc import jwt
-from joserfc.errors import JoseError
-from joserfc.jwk import JWKRegistry, KeySet
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from sshaft.log import get_logger
 from sshaft_identity import browser_login, id_tokens, refusals
 from sshaft_identity.assurance import SUPPORTED, Wanted, reached
 from sshaft_identity.browsers import client_address, user_agent
@@ -35,13 +31,9 @@ from sshaft_identity.incoming import Call
 from sshaft_identity.oauth import OAuthError, fields_of, form_of
 from sshaft_identity.problem import ProblemError
 from sshaft_identity.settings import Settings
-from sshaft_identity.signing_keys import Algorithm
-from sshaft_identity.subjects import is_pairwise
-from sshaft_identity.token_endpoint import issued
 
 FACE = "openid"
 CODE_LIFETIME = timedelta(seconds=60)
-SCOPES = ("openid", "profile")
 _LONGEST = 4096
 _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -98,7 +90,7 @@ def metadata(settings: Settings) -> dict[str, Any]:
         "userinfo_endpoint": f"{base}/oauth2/userinfo",
         "response_types_supported": ["code"],
         "response_modes_supported": ["query", "form_post"],
-        "scopes_supported": list(SCOPES),
+        "scopes_supported": list(id_tokens.SCOPES),
         "claims_supported": ["sub", "acr", "amr", "auth_time", "preferred_username"],
         "claim_types_supported": ["normal"],
         "claims_parameter_supported": True,
@@ -184,7 +176,7 @@ def _checked(call: Call, asked: _Asked) -> tuple[Wish, Details]:
         state=given.get("state"),
         nonce=given.get("nonce"),
         code_challenge=given.get("code_challenge"),
-        scope=" ".join(scope for scope in SCOPES if scope in given["scope"].split()),
+        scope=" ".join(scope for scope in id_tokens.SCOPES if scope in given["scope"].split()),
         acr=wanted.values,
         essential=wanted.essential,
     )
@@ -241,7 +233,7 @@ def _wishes(given: Mapping[str, str]) -> tuple[Wanted, str | None]:
 
 def _user(call: Call, client: Client, given: Mapping[str, str], subject: str | None) -> str | None:
     """Whose login it is to be; None: of whoever brings the code."""
-    named = {_hinted(call, client, given["id_token_hint"])} if "id_token_hint" in given else set()
+    named = {id_tokens.hinted(call, client, given["id_token_hint"])} if "id_token_hint" in given else set()
     if subject is not None:
         named.add(subject)
     users = {call.state.store.subjects.user_of(client, each) for each in named}
@@ -250,21 +242,6 @@ def _user(call: Call, client: Client, given: Mapping[str, str], subject: str | N
     if len(users) > 1 or not all(each is not None and re.fullmatch(USER_PATTERN, each) for each in users):
         raise OAuthError("invalid_request", "the hints name nobody, or more than one person")
     return next(iter(users), None)
-
-
-def _hinted(call: Call, client: Client, hint: str) -> str:
-    """§3.1.2.1: an ID token that we gave this client, be it over or not."""
-    ours = call.state.store.signing_keys.jwks(call.state.clock())["keys"]
-    keys = KeySet([JWKRegistry.import_key({**each}) for each in ours if each["alg"] == Algorithm.RS256])
-    try:
-        token = jwt.decode(hint, keys, algorithms=[Algorithm.RS256])
-    except (JoseError, ValueError):
-        raise OAuthError("invalid_request", "the id_token_hint is none of ours") from None
-    claims = token.claims
-    is_ours = token.header.get("typ") == "JWT" and claims.get("iss") == call.state.settings.base_url
-    if not is_ours or claims.get("aud") != client.client_id or not isinstance(claims.get("sub"), str):
-        raise OAuthError("invalid_request", "the id_token_hint is none that this client was given")
-    return str(claims["sub"])
 
 
 # --- the answer
@@ -331,14 +308,8 @@ def authorization_code(call: Call, client: Client, form: Mapping[str, str]) -> d
     challenge = state.store.challenges.get(request.id)
     if challenge is None or challenge.user is None or challenge.state is not State.CONSUMED:
         raise wrong
-    answer = issued(call, client, details.scope.split(), user=challenge.user, login=challenge.id)
-    claims = id_tokens.claims_of(challenge) | person(call, client, challenge.user, details.scope)
-    claims |= {"aud": client.client_id, "at_hash": _half_hash(answer["access_token"])}
-    claims |= {} if details.nonce is None else {"nonce": details.nonce}
-    acr = reached(Wanted(details.acr, details.essential), challenge)
-    claims |= {} if acr is None else {"acr": acr}
-    get_logger().info("login.completed", challenge=challenge.id, user=challenge.user, client=client.client_id)
-    return answer | {"id_token": id_tokens.signed(state, now, claims)}
+    more = {} if details.nonce is None else {"nonce": details.nonce}
+    return id_tokens.answer(call, client, challenge, details.scope, Wanted(details.acr, details.essential), more)
 
 
 def _is_verifier(verifier: str | None, challenge: str | None) -> bool:
@@ -347,17 +318,6 @@ def _is_verifier(verifier: str | None, challenge: str | None) -> bool:
         return challenge is None and verifier is None
     digest = urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
     return _VERIFIER.fullmatch(verifier) is not None and digest == challenge
-
-
-def _half_hash(token: str) -> str:
-    """§3.1.3.6."""
-    return urlsafe_b64encode(hashlib.sha256(token.encode()).digest()[:16]).decode().rstrip("=")
-
-
-def person(call: Call, client: Client, user: str, scope: str) -> dict[str, str]:
-    """Who it was. A client that knows people by a name of its own is not told the user name."""
-    known = {"sub": call.state.store.subjects.of(client, user)}
-    return known if is_pairwise(client) or "profile" not in scope.split() else known | {"preferred_username": user}
 
 
 def userinfo(call: Call) -> Response:
@@ -370,4 +330,4 @@ def userinfo(call: Call) -> Response:
         refusals.note(call, FACE, "invalid_token", "the access token speaks of nobody")
         raise ProblemError("invalid_token", headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
     client, user = found
-    return JSONResponse(person(call, client, user, " ".join(client.scopes)))
+    return JSONResponse(id_tokens.person(call, client, user, " ".join(client.scopes)))

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from sshaft.errors import ConfigurationError
 from sshaft_identity.clients import Scope
-from sshaft_identity.face_options import CLOUDS, KEY, EntraClient, OpenIdClient
+from sshaft_identity.face_options import CLOUDS, KEY, CibaClient, EntraClient, OpenIdClient
 from sshaft_identity.return_urls import checked
 from sshaft_identity.settings import first_fault
 
@@ -50,11 +50,23 @@ def _entra(given: Given) -> Faces:
 def _openid(given: Given, *, pkce: bool = True) -> Faces:
     faces: Faces = {"openid": {"redirect_uris": [checked_redirect(uri) for uri in given["redirect_uri"]], "pkce": pkce}}
     faces["openid"] |= {"app": given["app"][0]} if given.get("app") else {}
+    OpenIdClient.model_validate(faces["openid"])
+    return faces | _of_any(given)
+
+
+def _ciba(given: Given) -> Faces:
+    options: dict[str, Any] = {"app": given["app"][0]} if given.get("app") else {}
+    options |= {"notification_endpoint": given["notify"][0]} if given.get("notify") else {}
+    return {"ciba": CibaClient.model_validate(options).model_dump(exclude_none=True)} | _of_any(given)
+
+
+def _of_any(given: Given) -> Faces:
+    """How the client proves itself, and by which names it knows people."""
+    faces: Faces = {}
     if given.get("pairwise"):
         faces["subject"] = {"type": "pairwise", "sector": given["pairwise"][0]}
     if given.get("jwks"):
         faces[KEY] = {"jwks": public_keys(Path(given["jwks"][0]))}
-    OpenIdClient.model_validate(faces["openid"])
     return faces
 
 
@@ -98,6 +110,7 @@ PROVIDERS: dict[str, Provider] = {
     "lemonldap": Provider((), _code_back),
     **{name: Provider(("redirect_uri",), _openid) for name in ("generic-oidc", "okta", "authentik", "kratos")},
     "glewlwyd": Provider(("redirect_uri",), partial(_openid, pkce=False)),
+    "generic-ciba": Provider((), _ciba),
     "entra": Provider(("app_id", "tenant"), _entra),
 }
 

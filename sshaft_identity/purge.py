@@ -26,6 +26,7 @@ from sshaft_identity.tables import (
     enrolments,
     face_requests,
     failures,
+    pings,
     sessions,
     used_values,
 )
@@ -74,6 +75,7 @@ RULES = (
     Rule("access_tokens_forgotten", access_tokens, lambda now: access_tokens.c.expires_at <= now, _forget),
     Rule("enrolments_forgotten", enrolments, lambda now: enrolments.c.expires_at <= now - KEPT, _forget),
     Rule("face_requests_forgotten", face_requests, lambda now: face_requests.c.expires_at <= now, _forget),
+    Rule("pings_forgotten", pings, lambda now: pings.c.next_at <= now - WINDOW, _forget),
     Rule("used_values_forgotten", used_values, lambda now: used_values.c.expires_at <= now, _forget),
     Rule("sessions_forgotten", sessions, lambda now: sessions.c.expires_at <= now, _forget),
     Rule("failures_forgotten", failures, lambda now: failures.c.ends_at <= now, _forget),

@@ -108,6 +108,16 @@ face_requests = Table(  # a challenge as the face that opened it knows it
     Column("expires_at", UtcTime, nullable=False, index=True),
 )
 
+pings = Table(  # clients that are to be told when a login has ended
+    "pings",
+    metadata,
+    Column("id", String(32), primary_key=True),  # its challenge
+    Column("client_id", String(64), ForeignKey("clients.client_id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("sealed", LargeBinary, nullable=False),  # what the client is told and by which token, encrypted
+    Column("tries", Integer, nullable=False),
+    Column("next_at", UtcTime, nullable=False, index=True),  # not before
+)
+
 entra_accounts = Table(  # whose account at Entra is whose here, from the first login on
     "entra_accounts",
     metadata,

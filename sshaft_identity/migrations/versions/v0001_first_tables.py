@@ -212,6 +212,18 @@ def upgrade() -> None:
     op.create_index("ix_face_requests_client_id", "face_requests", ["client_id"])
     op.create_index("ix_face_requests_expires_at", "face_requests", ["expires_at"])
     op.create_table(
+        "pings",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("client_id", sa.String(length=64), nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        sa.Column("tries", sa.Integer(), nullable=False),
+        sa.Column("next_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["client_id"], ["clients.client_id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("ix_pings_client_id", "pings", ["client_id"])
+    op.create_index("ix_pings_next_at", "pings", ["next_at"])
+    op.create_table(
         "entra_accounts",
         sa.Column("tenant", sa.String(length=64), nullable=False),
         sa.Column("object_id", sa.String(length=64), nullable=False),
@@ -316,6 +328,7 @@ WHEN (OLD IS DISTINCT FROM NEW) EXECUTE FUNCTION sshaft_tell_of_change()
 
 def downgrade() -> None:
     for table in (
+        "pings",
         "ssh_keys",
         "sessions",
         "enrolments",

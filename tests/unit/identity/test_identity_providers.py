@@ -15,6 +15,7 @@ from sshaft_identity.providers import PROVIDERS
 BASE = "https://id.example.org"
 GIVEN = {
     "entra": ("--app-id", "3F6A9A3C-6c1a-4a7e-9a0c-8f3d1c2b4a5e", "--tenant", "7d2f4c1e-0b9a-4f63-8e5d-2a1b3c4d5e6f"),
+    "generic-ciba": (),
     "generic-oidc": ("--redirect-uri", "https://app.example.org/cb"),
     **dict.fromkeys(("okta", "authentik", "kratos"), ("--redirect-uri", "https://app.example.org/cb")),
     **dict.fromkeys(("lemonldap", "keycloak", "freeradius", "privacyidea"), ()),
@@ -73,6 +74,17 @@ def test_names_and_networks_are_kept(run: Run) -> None:
         "subject": {"type": "pairwise", "sector": "example.org"},
     }
     assert run("client", "list").stdout == "theirs from 192.0.2.0/24 face openid subject\n"
+
+
+def test_a_ciba_client_is_told_at_an_address_that_the_operator_gives(run: Run) -> None:
+    add = ("client", "add", "theirs", "--for", "generic-ciba", "--app", "The bank")
+    for wrong in ("http://bank.example.org/ping", "file:///etc/passwd", "https://u:p@bank.example.org/", ""):
+        assert isinstance(run(*add, "--notify", wrong).exception, ConfigurationError), wrong
+    told = run(*add, "--notify", "https://bank.example.org/ping", "--from", "192.0.2.1")
+    assert "ping, to https://bank.example.org/ping" in told.stdout
+    assert client(run, "theirs")["faces"] == {
+        "ciba": {"app": "The bank", "notification_endpoint": "https://bank.example.org/ping"}
+    }
 
 
 def test_a_client_that_proves_itself_by_a_key(run: Run, tmp_path: Path) -> None:

@@ -1,0 +1,93 @@
+"""Clients of CIBA that are to be told: on both databases, by whichever process."""
+
+import json
+import threading
+from datetime import timedelta
+from pathlib import Path
+
+import requests
+from fakes.notified import Endpoint
+from store.serving import another_host, command, serving, set_up, until
+from unit.identity.running import START
+
+from sshaft_identity import purge
+from sshaft_identity.challenge import Challenge
+from sshaft_identity.challenges import Wish
+from sshaft_identity.pings import PAUSES, Pings
+from sshaft_identity.store import Store
+
+URL = "https://bank.example.org/ping"
+LONG = timedelta(minutes=5)
+
+
+def opened(store: Store) -> Challenge:
+    store.clients.add("bank", [], START, faces={"ciba": {"notification_endpoint": URL}})
+    challenge = store.challenges.open(Wish("alice", LONG, client="bank", code="482913"), START).challenge
+    Pings(store).add(challenge, "bank", "the handle", "the token")
+    return challenge
+
+
+def test_what_has_ended_is_told_until_it_was_heard(store: Store) -> None:
+    challenge = opened(store)
+    assert Pings(store).due(START) == []
+    store.challenges.cancel(challenge.id, START)
+    (ping,) = Pings(store).due(START)
+    assert (ping.url, ping.auth_req_id, ping.token, ping.is_last) == (URL, "the handle", "the token", False)
+    assert Pings(store).due(START) == [], "somebody has it"
+    now = START
+    for pause in PAUSES:
+        now += pause
+        (ping,) = Pings(store).due(now)
+    assert ping.is_last
+    assert Pings(store).due(now + LONG) == []
+
+
+def test_what_nobody_came_for_is_told_before_anybody_has_written_it_down(store: Store) -> None:
+    challenge = opened(store)
+    assert len(Pings(store).due(START + LONG)) == 1
+    Pings(store).forget(challenge.id)
+    assert Pings(store).due(START + 2 * LONG) == []
+
+
+def test_of_many_who_look_at_once_one_tells(store: Store) -> None:
+    store.challenges.cancel(opened(store).id, START)
+    found: list[int] = []
+    threads = [threading.Thread(target=lambda: found.append(len(Pings(store).due(START)))) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(found) == 1
+
+
+def test_what_is_never_told_is_forgotten(store: Store) -> None:
+    opened(store)
+    done = {step.rule: step.rows for step in purge.batches(store.database, START + timedelta(hours=2))}
+    assert done["pings_forgotten"] == 1
+
+
+def test_a_client_that_is_removed_is_not_told(store: Store) -> None:
+    challenge = opened(store)
+    store.clients.remove("bank", START)
+    store.challenges.cancel(challenge.id, START)
+    assert Pings(store).due(START) == []
+
+
+def test_a_client_is_told_also_when_the_process_that_it_asked_is_no_more(url: str, tmp_path: Path) -> None:
+    secret = set_up(tmp_path / "a", url)
+    other_host = another_host(tmp_path / "a", "b")
+    with Endpoint() as endpoint, serving(other_host, secret) as b:
+        told = command(
+            tmp_path / "a", "client", "add", "bank", "--for", "generic-ciba", "--notify", endpoint.url, "--json"
+        )
+        proof = ("bank", json.loads(told)["client_secret"])
+        form = {"scope": "openid", "login_hint": "alice", "binding_message": "482913", "client_notification_token": "t"}
+        with serving(tmp_path / "a", secret) as a:
+            answer = requests.post(f"{a.url}/oauth2/bc-authorize", data=form, auth=proof, timeout=40)
+            handle = answer.json()["auth_req_id"]
+            a.process.kill()
+        denied = b.post("/api/v1/mfa/ssh/reject", {"user": "alice"}, b.token())
+        assert denied.status_code == 200, denied.text
+        until(lambda: endpoint.heard)
+        assert endpoint.heard == [("/ping", "Bearer t", {"auth_req_id": handle})]
+        assert b.events("ping.sent")
