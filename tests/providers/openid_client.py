@@ -1,4 +1,4 @@
-"""npm's openid-client, as a client of CIBA. Its packages are kept in the project's cache."""
+"""npm's openid-client, as a client of CIBA and as a relying party. Its packages are kept in the project's cache."""
 
 import hashlib
 import json
@@ -12,8 +12,13 @@ from typing import Any
 
 import pytest
 
-SOURCES = Path(__file__).parent / "openid-client-ciba"
+SOURCES = Path(__file__).parent / "openid-client"
 OLDEST_NODE = 20
+
+
+def cache() -> Path:
+    """For what takes long to install: kept from one checkout to the next."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sshaft"
 
 
 def installed() -> Path:
@@ -25,8 +30,7 @@ def installed() -> Path:
     if int(version.lstrip("v").partition(".")[0]) < OLDEST_NODE:
         pytest.skip(f"needs Node {OLDEST_NODE} or newer, this is {version.strip()}")
     lock = SOURCES / "package-lock.json"
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sshaft"
-    packages = cache / f"openid-client-{hashlib.sha256(lock.read_bytes()).hexdigest()[:12]}"
+    packages = cache() / f"openid-client-{hashlib.sha256(lock.read_bytes()).hexdigest()[:12]}"
     if not (packages / "complete").exists():
         packages.mkdir(parents=True, exist_ok=True)
         for name in ("package.json", lock.name):
@@ -49,13 +53,21 @@ class OpenIdClient:
     process: "subprocess.Popen[str]"
 
     @classmethod
-    def begin(cls, directory: Path, settings: Mapping[str, str]) -> "OpenIdClient":
-        program = directory / "client.mjs"
+    def begin(cls, directory: Path, settings: Mapping[str, str], name: str = "ciba") -> "OpenIdClient":
+        """`name`: which of our programs for it."""
+        program = directory / f"{name}.mjs"
         if not program.exists():
-            shutil.copy(SOURCES / "client.mjs", program)
+            shutil.copy(SOURCES / program.name, program)
             (directory / "node_modules").symlink_to(installed() / "node_modules")
         environment = {"PATH": os.environ["PATH"], "NODE_NO_WARNINGS": "1"} | settings
-        return cls(subprocess.Popen(["node", str(program)], env=environment, stdout=subprocess.PIPE, text=True))
+        pipe = subprocess.PIPE
+        return cls(subprocess.Popen(["node", str(program)], env=environment, stdin=pipe, stdout=pipe, text=True))
+
+    def told(self, line: str) -> None:
+        """Give it a line, the last one."""
+        assert self.process.stdin
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.close()
 
     def said(self) -> dict[str, Any]:
         """Its next line."""
@@ -64,7 +76,9 @@ class OpenIdClient:
         return line
 
     def ended(self) -> int:
+        assert self.process.stdin
         assert self.process.stdout
+        self.process.stdin.close()
         status = self.process.wait(30)
         self.process.stdout.close()
         return status

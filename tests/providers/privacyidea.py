@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 import requests
+from providers.openid_client import cache
 
 from sshaft_demo.parts import connects, free_port
 
 VERSION = "3.14"
-ENVIRONMENT = Path(__file__).parents[2] / ".cache" / f"privacyidea-{VERSION}"
 ADMIN, PASSWORD, SERIAL = "admin", "only-for-this-test", "SSHA0001"
 SERVE = (
     "import sys; from privacyidea.app import create_app; "
@@ -48,17 +48,19 @@ class PrivacyIdea:
 
 
 def installed() -> Path:
-    """Its programs; installed once for a checkout."""
-    programs = ENVIRONMENT / "bin"
-    if not (programs / "pi-manage").exists():
+    """Its programs; installed once."""
+    environment = cache() / f"privacyidea-{VERSION}-{sys.version_info[0]}.{sys.version_info[1]}"
+    programs = environment / "bin"
+    if not (environment / "complete").exists():
         uv = [sys.executable, "-m", "uv", "--quiet"]
         for command in (
-            [*uv, "venv", "--clear", "--python", sys.executable, ENVIRONMENT],
+            [*uv, "venv", "--clear", "--python", sys.executable, environment],
             [*uv, "pip", "install", "--python", programs / "python", f"privacyidea=={VERSION}"],
         ):
             done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
             if done.returncode != 0:
                 pytest.skip(f"privacyIDEA could not be installed: {done.stderr.strip()[-300:]}")
+        (environment / "complete").touch()
     return programs
 
 

@@ -329,6 +329,9 @@ WHEN (OLD IS DISTINCT FROM NEW) EXECUTE FUNCTION sshaft_tell_of_change()
 def downgrade() -> None:
     for table in (
         "pings",
+        "face_requests",
+        "entra_accounts",
+        "used_values",
         "ssh_keys",
         "sessions",
         "enrolments",

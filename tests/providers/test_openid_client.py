@@ -1,0 +1,50 @@
+"""npm's openid-client as a relying party: it checks state, nonce, iss, PKCE, max_age and the ID token by itself."""
+
+import secrets
+from pathlib import Path
+from urllib.parse import urljoin
+
+import pytest
+import requests
+from e2e.conftest import Keys, Site
+from providers.apache import command_words
+from providers.openid_client import OpenIdClient, installed
+
+BACK = "https://app.example.org/cb"
+
+
+@pytest.fixture
+def party(site: Site, tmp_path: Path) -> OpenIdClient:
+    installed()
+    name = f"npm-{secrets.token_hex(4)}"
+    told = site.identity.run("client", "add", name, "--for", "generic-oidc", "--redirect-uri", BACK)
+    secret = told.splitlines()[1].split()[1]
+    settings = {"ISSUER": site.identity.url, "CLIENT_ID": name, "CLIENT_SECRET": secret, "REDIRECT_URI": BACK}
+    return OpenIdClient.begin(tmp_path, settings, "code-flow")
+
+
+def came_back(site: Site, party: OpenIdClient, key: Path, *words: str) -> str:
+    """Where the browser ends, after an ssh with these words, or with the code on the page."""
+    browser = requests.Session()
+    browser.trust_env = False
+    page = browser.get(party.said()["url"], timeout=10)
+    site.sshd.ssh(key, *(words or (command_words(page),)))
+    answer = browser.get(f"{page.url}/finish", allow_redirects=False, timeout=10)
+    return urljoin(page.url, answer.headers["Location"])
+
+
+def test_it_accepts_what_comes_back(site: Site, keys: Keys, party: OpenIdClient) -> None:
+    party.told(came_back(site, party, keys("alice")))
+    claims = party.said()
+    assert (claims["sub"], claims["amr"]) == ("alice", ["swk", "pop"]), claims
+    assert party.said()["preferred_username"] == "alice"
+    assert party.ended() == 0
+
+
+@pytest.mark.parametrize(("part", "bent"), [("state=", "state=x"), ("iss=", "iss=x"), ("code=", "code=x")])
+def test_it_would_notice_a_bent_answer(site: Site, keys: Keys, party: OpenIdClient, part: str, bent: str) -> None:
+    back = came_back(site, party, keys("bob"))
+    assert part in back
+    party.told(back.replace(part, bent))
+    assert "error" in party.said()
+    assert party.ended() == 2
