@@ -8,12 +8,17 @@ never taken for anything but that code.
 
 import json
 import re
+from base64 import b64encode
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import wraps
+from io import BytesIO
 from ipaddress import ip_address
 from typing import Any
+from urllib.parse import unquote
 
+from python_multipart import parse_form
+from python_multipart.exceptions import FormParserError
 from starlette.responses import JSONResponse, Response
 
 import sshaft
@@ -22,17 +27,19 @@ from sshaft_identity import refusals
 from sshaft_identity.browsers import client_address
 from sshaft_identity.challenge import Binding, Challenge, Context, State, Verdict
 from sshaft_identity.challenges import Wish
-from sshaft_identity.clients import Client
+from sshaft_identity.clients import TOKEN_LIFETIME, Client
 from sshaft_identity.enrolment import USER_PATTERN
-from sshaft_identity.face_options import ValidateClient
+from sshaft_identity.face_options import KEY, ValidateClient
 from sshaft_identity.face_requests import FaceRequests
 from sshaft_identity.incoming import Call, Work
-from sshaft_identity.oauth import FORM, OAuthError, client_of, fields_of
+from sshaft_identity.oauth import FORM, MAX_FIELDS, Credentials, OAuthError, credentials_of, fields_of
 from sshaft_identity.token_endpoint import issued
 
 FACE = "validate"
 SERIAL = "SSHA0001"
-_POLLED = {State.ACCEPTED: "accept", State.CONSUMED: "accept", State.PENDING: "pending", State.CANCELLED: "cancelled"}
+MULTIPART = "multipart/form-data"
+UNPROVEN = 4031
+_POLLED = {State.ACCEPTED: "accept", State.CONSUMED: "accept", State.PENDING: "pending"}
 Fields = Mapping[str, str]
 
 
@@ -54,18 +61,24 @@ def _answers_errors(work: Work) -> Work:
         except _Error as error:
             refusals.note(call, FACE, str(error.code), error.message)
             told = {"status": False, "error": {"code": error.code, "message": error.message}}
-            return JSONResponse(_envelope(told), error.status)
+            return _enveloped(call, told, status=error.status)
 
     return answer
 
 
-def _envelope(result: dict[str, Any], detail: dict[str, Any] | None = None) -> dict[str, Any]:
-    whole: dict[str, Any] = {"id": 1, "jsonrpc": "2.0", "version": f"sshaft {sshaft.__version__}", "result": result}
-    return whole if detail is None else whole | {"detail": detail}
+def _enveloped(
+    call: Call, result: dict[str, Any], detail: dict[str, Any] | None = None, *, status: int = 200
+) -> Response:
+    whole: dict[str, Any] = {
+        "id": 1, "jsonrpc": "2.0", "version": f"sshaft {sshaft.__version__}", "time": call.state.clock().timestamp(),
+        "result": result,
+    }  # fmt: skip
+    return JSONResponse(whole if detail is None else whole | {"detail": detail}, status)
 
 
-def _told(value: object, authentication: str, detail: dict[str, Any] | None = None) -> Response:
-    return JSONResponse(_envelope({"status": True, "value": value, "authentication": authentication}, detail or {}))
+def _told(call: Call, authentication: str, detail: dict[str, Any]) -> Response:
+    value = authentication == "ACCEPT"
+    return _enveloped(call, {"status": True, "value": value, "authentication": authentication}, detail)
 
 
 # --- endpoints
@@ -73,16 +86,29 @@ def _told(value: object, authentication: str, detail: dict[str, Any] | None = No
 
 @_answers_errors
 def auth(call: Call) -> Response:
-    """`POST /auth`: a token for five minutes. The service account's name and password are the client's id and secret,
-    unless the Authorization header says who it is.
+    """`POST /auth`: a token for five minutes. The service account's name and password are the client's id and secret;
+    without them HTTP Basic says who it is. The role is what plugins want to see: it allows nothing.
     """
     fields = _fields(call)
-    form = {"client_id": fields.get("username", ""), "client_secret": fields.get("password", "")}
-    client = _proven(call, {} if "authorization" in call.request.headers else form)
-    token = issued(call, client, [FACE])["access_token"]
-    return JSONResponse(
-        _envelope({"status": True, "value": {"token": token, "role": "user", "username": client.client_id}})
-    )
+    if "username" in fields and "password" in fields:  # AD FS sends the token that it has got before beside them
+        client = _of_secret(call, Credentials(fields["username"], fields["password"]))
+    else:
+        client = _of_basic(call, call.request.headers.get("authorization", ""))
+    try:
+        token = issued(call, client, [FACE])["access_token"]
+    except OAuthError as error:
+        raise _Error(401, UNPROVEN, error.description) from None
+    value = {"token": _like_a_jwt(call, client, token), "role": "admin", "username": client.client_id}
+    return _enveloped(call, {"status": True, "value": value})
+
+
+def _like_a_jwt(call: Call, client: Client, token: str) -> str:
+    """Plugins look into its middle for how long it is good. It proves nothing: the end, our access token, does."""
+    ends = int((call.state.clock() + TOKEN_LIFETIME).timestamp())
+    claims = {"username": client.client_id, "role": "admin", "exp": ends}
+    # Java's own decoder knows the alphabet of RFC 4648 §4 only, and .NET no "=" in such a header: neither comes up.
+    parts = (b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in ({"typ": "JWT"}, claims))
+    return ".".join([*parts, token])
 
 
 @_answers_errors
@@ -103,11 +129,11 @@ def check(call: Call) -> Response:
         return _triggered(call, client, fields)
     if _is_right(call, challenge, fields.get("pass", "")):
         after = call.state.store.challenges.consume(challenge.id, call.state.clock(), client.client_id)
-        if after is not None and after.user == fields["user"]:
+        if after is not None:
             get_logger().info("challenge.consumed", challenge=after.id, user=after.user, client=after.client)
             call.changed = [after]
-            return _told(value=True, authentication="ACCEPT", detail={"message": "matching 1 tokens", "serial": SERIAL})
-    return _told(value=False, authentication="REJECT", detail={"message": "wrong code, or not passed by ssh"})
+            return _told(call, "ACCEPT", {"message": "passed by ssh", "serial": SERIAL})
+    return _told(call, "REJECT", {"message": "wrong code, or not passed by ssh"})
 
 
 @_answers_errors
@@ -125,8 +151,7 @@ def poll(call: Call) -> Response:
     request = FaceRequests(call.state.store.database, FACE).of_handle(transaction)
     challenge = None if request is None else call.state.store.challenges.get(request.id)
     status = "declined" if challenge is None else _POLLED.get(challenge.state_at(call.state.clock()), "declined")
-    detail = {"challenge_status": status, "transaction_ids": [transaction] if challenge else []}
-    return JSONResponse(_envelope({"status": True, "value": status == "accept"}, detail))
+    return _enveloped(call, {"status": True, "value": status == "accept"}, {"challenge_status": status})
 
 
 # --- what they share
@@ -140,7 +165,7 @@ def _triggered(call: Call, client: Client, fields: Fields) -> Response:
         user=_user(fields),
         lifetime=timedelta(seconds=state.settings.lifetime),
         client=client.client_id,
-        context=Context(options.app or client.client_id, _address(fields.get("clientip", ""))),
+        context=Context(options.app or client.client_id, _address(fields.get("client") or fields.get("clientip", ""))),
         binding=binding,
     )
     opened = state.store.challenges.open(wish, now)
@@ -157,8 +182,11 @@ def _triggered(call: Call, client: Client, fields: Fields) -> Response:
         "client_mode": options.mode, "message": message, "serial": SERIAL, "transaction_id": transaction,
         "type": "push" if options.mode == "poll" else "hotp", "attributes": None, "image": "",
     }  # fmt: skip
-    detail = one | {"messages": [message], "transaction_ids": [transaction], "multi_challenge": [one]}
-    return _told(value=False, authentication="CHALLENGE", detail=detail)
+    detail = one | {
+        "preferred_client_mode": options.mode, "messages": [message], "transaction_ids": [transaction],
+        "multi_challenge": [one],
+    }  # fmt: skip
+    return _told(call, "CHALLENGE", detail)
 
 
 def _meant(call: Call, client: Client, fields: Fields) -> Challenge | None:
@@ -200,47 +228,64 @@ def _is_right(call: Call, challenge: Challenge, code: str) -> bool:
 def _address(text: str) -> str | None:
     """Where the person is, if it is an address: RADIUS has other things there as well."""
     try:
-        return str(ip_address(text))
+        return str(ip_address(unquote(text)))
     except ValueError:
         return None
 
 
 def _user(fields: Fields) -> str:
-    user = fields.get("user", "")
+    """Some plugins encode what they then send as a form: no user name has a percent sign."""
+    user = unquote(fields.get("user", ""))
     if not re.fullmatch(USER_PATTERN, user):
         raise _Error(400, 905, "user is missing, or no user name of this service")
     return user
 
 
 def _client(call: Call) -> Client:
-    """By the token of `/auth`, or by HTTP Basic; from where it may call."""
+    """By the token of `/auth`, or by HTTP Basic; from where it may call. A plugin that needs Authorization for its own
+    token, or may not set it, has PI-Authorization.
+    """
     header = call.request.headers.get("pi-authorization") or call.request.headers.get("authorization", "")
     kind, _, rest = header.partition(" ")
     if kind.lower() == "basic":
-        return _proven(call, {})
-    token = rest.strip() if kind.lower() == "bearer" else header
+        return _of_basic(call, header)
+    token = (rest if kind.lower() == "bearer" else header).strip().rpartition(".")[2]
     client = call.state.store.clients.of_token(token, call.state.clock()) if token else None
-    if client is None or FACE not in client.scopes or FACE not in client.faces:
-        raise _Error(401, 4031, "the client has not proven itself")
+    if client is None or FACE not in client.scopes:
+        raise _Error(401, UNPROVEN, "the client has not proven itself")
+    return _admitted(call, client)
+
+
+def _of_basic(call: Call, header: str) -> Client:
+    padding = "=" * (-len(header.partition(" ")[2]) % 4)  # what Keycloak's plugin cuts off a header that it adds
+    try:
+        return _of_secret(call, credentials_of(header + padding, {}))
+    except OAuthError as error:
+        raise _Error(401, UNPROVEN, error.description) from None
+
+
+def _of_secret(call: Call, given: Credentials) -> Client:
+    client = call.state.store.clients.authenticate(given.client_id, given.client_secret, call.state.clock())
+    if client is None or KEY in client.faces:  # who has a key has no secret
+        raise _Error(401, UNPROVEN, "no such client, or not its secret")
+    return _admitted(call, client)
+
+
+def _admitted(call: Call, client: Client) -> Client:
     call.caller = client.client_id
     if not client.may_call_from(client_address(call.request)):
-        raise _Error(403, 403, "this client may not call from there")
-    return client
-
-
-def _proven(call: Call, form: dict[str, str]) -> Client:
-    try:
-        client = client_of(call, form)
-    except OAuthError as error:
-        raise _Error(401, 4031, error.description) from None
+        raise _Error(401, UNPROVEN, "this client may not call from there")
     if FACE not in client.faces:
         raise _Error(403, 403, "the client may not use this")
     return client
 
 
 def _fields(call: Call) -> dict[str, str]:
-    """Of a form or of a JSON object, as plugins send either."""
-    if call.request.headers.get("content-type", "").partition(";")[0].strip().lower() == FORM:
+    """Of a form, as which plugins send it in two ways, or of a JSON object."""
+    kind = call.request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == MULTIPART:
+        return _parts(call)
+    if kind == FORM:
         try:
             return fields_of(call.body)
         except OAuthError as error:
@@ -252,3 +297,17 @@ def _fields(call: Call) -> dict[str, str]:
     if not isinstance(body, dict):
         raise _Error(400, 905, "the body must be a form or a JSON object")
     return {name: value for name, value in body.items() if isinstance(value, str)}
+
+
+def _parts(call: Call) -> dict[str, str]:
+    """The fields of a form as PHP's curl sends it (RFC 7578)."""
+    found: list[tuple[bytes | None, bytes | None]] = []
+    headers = {"Content-Type": call.request.headers["content-type"].encode()}
+    try:
+        parse_form(headers, BytesIO(call.body), lambda part: found.append((part.field_name, part.value)), None)
+        fields = {(name or b"").decode(): (value or b"").decode() for name, value in found}
+    except (FormParserError, ValueError):
+        fields = {}
+    if not fields or len(fields) != len(found) or len(found) > MAX_FIELDS:
+        raise _Error(400, 905, "the parameters are no form")
+    return fields

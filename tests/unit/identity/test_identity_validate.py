@@ -1,8 +1,10 @@
 """The API of privacyIDEA's plugins: their call sequences, and what nobody gets by them."""
 
+import base64
 import json
 import re
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -75,6 +77,16 @@ def printed(service: Service, fingerprint: str) -> str:
     return str(answer.json()["code"])
 
 
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+def token_of(plugin: Plugin, **headers: str) -> str:
+    account = {"username": plugin.name, "password": plugin.secret}
+    answer = plugin.service.call("POST", "/auth", data=account, headers=FORM | headers)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["result"]["value"]["token"])
+
+
 def refusals(service: Service) -> list[str]:
     with service.store.database.read() as connection:
         rows = connection.execute(audit_events.select().where(audit_events.c.event == "request.refused")).all()
@@ -85,15 +97,13 @@ def refusals(service: Service) -> list[str]:
 
 
 def test_trigger_poll_and_finish_once(service: Service, plugin: Plugin, alice: str) -> None:
-    account = {"username": plugin.name, "password": plugin.secret}
-    headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    token = service.call("POST", "/auth", data=account, headers=headers).json()["result"]["value"]["token"]
+    token = token_of(plugin)
     for header in ("Authorization", "PI-Authorization"):
         answer = service.call(
-            "POST", "/validate/triggerchallenge", data={"user": "alice"}, headers=headers | {header: token}
+            "POST", "/validate/triggerchallenge", data={"user": "alice"}, headers=FORM | {header: token}
         )
         detail = answer.json()["detail"]
-    assert detail["client_mode"] == "poll"
+    assert detail["client_mode"] == detail["preferred_client_mode"] == "poll"
     assert detail["multi_challenge"][0]["transaction_id"] == detail["transaction_id"]
     transaction = detail["transaction_id"]
     assert plugin.poll(transaction) == (False, "pending")
@@ -104,6 +114,90 @@ def test_trigger_poll_and_finish_once(service: Service, plugin: Plugin, alice: s
     assert path["result"]["value"] is True
     assert plugin.check(transaction) == (True, "ACCEPT")
     assert plugin.check(transaction) == (False, "REJECT"), "once"
+
+
+def test_the_token_tells_how_long_it_is_good(service: Service, plugin: Plugin) -> None:
+    account = {"username": plugin.name, "password": plugin.secret}
+    told = service.call("POST", "/auth", data=account, headers=FORM).json()
+    token, role = (told["result"]["value"][name] for name in ("token", "role"))
+    claims = token.split(".")[1]
+    assert role == "admin", "simpleSAMLphp's plugin takes no other"
+    assert re.fullmatch(r"[A-Za-z0-9]+", claims), "Java's decoder knows no - or _, .NET no ="
+    assert json.loads(base64.b64decode(claims + "=" * (-len(claims) % 4)))["exp"] - told["time"] == 300
+    service.clock.advance(301)
+    late = service.call("POST", "/validate/check", data={"user": "alice"}, headers=FORM | {"Authorization": token})
+    assert late.status_code == 401
+
+
+def test_what_the_token_says_of_itself_proves_nothing(service: Service, plugin: Plugin) -> None:
+    claims = token_of(plugin).rpartition(".")[0]
+    for token in (f"{claims}.", claims, f"{claims}.{'A' * 43}", "..", "."):
+        answer = service.call(
+            "POST", "/validate/check", data={"user": "alice"}, headers=FORM | {"Authorization": token}
+        )
+        assert answer.status_code == 401
+
+
+def test_ad_fs_sends_its_last_token_with_everything(service: Service, plugin: Plugin, alice: str) -> None:
+    for _ in range(2):
+        last = {"Authorization": token_of(plugin)}
+        assert token_of(plugin, **last)
+        body = {"user": "alice"}
+        detail = service.call("POST", "/validate/triggerchallenge", data=body, headers=FORM | last).json()["detail"]
+        passed(service, detail, alice)
+        body |= {"pass": "", "transaction_id": detail["transaction_id"]}
+        done = service.call("POST", "/validate/check", data=body, headers=FORM | last).json()
+        assert done["result"] == {"status": True, "value": True, "authentication": "ACCEPT"}
+
+
+@pytest.mark.parametrize("name", ["a", "ab", "abc"])
+def test_a_header_of_its_own_proves_the_client_beside_a_token(service: Service, name: str) -> None:
+    """Keycloak's plugin adds it to every call but `/auth`, without the padding; Authorization is the token's."""
+    plugin = Plugin(service, name)
+    basic = base64.b64encode(f"{name}:{plugin.secret}".encode()).decode().rstrip("=")
+    headers = FORM | {"PI-Authorization": f"Basic {basic}"}
+    for more in ({}, {"Authorization": token_of(plugin)}):
+        answer = service.call("POST", "/validate/triggerchallenge", data={"user": "alice"}, headers=headers | more)
+        assert answer.json()["result"]["authentication"] == "CHALLENGE", answer.text
+    wrong = base64.b64encode(f"{name}:wrong".encode()).decode()
+    headers |= {"PI-Authorization": f"Basic {wrong}", "Authorization": token_of(plugin)}
+    assert service.call("POST", "/validate/check", data={"user": "alice"}, headers=headers).status_code == 401
+
+
+def test_names_may_be_encoded_twice(service: Service, plugin: Plugin) -> None:
+    service.add_user("al+ice@example.org", ed25519("alice"))
+    for name in ("al+ice@example.org", quote("al+ice@example.org"), quote("al+ice@example.org", safe="")):
+        plugin.trigger(name)
+    assert {each.user for each in service.store.challenges.recent()} == {"al+ice@example.org"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "address"),
+    [
+        ({"client": "192.0.2.7"}, "192.0.2.7"),
+        ({"clientip": "192.0.2.7"}, "192.0.2.7"),
+        ({"client": "2001%3Adb8%3A%3A1"}, "2001:db8::1"),
+        ({"clientip": "00-11-22-33-44-55"}, None),
+        ({"client": "\x1b[2J"}, None),
+    ],
+)
+def test_where_the_person_is(service: Service, plugin: Plugin, fields: dict[str, str], address: str | None) -> None:
+    plugin.post("/validate/triggerchallenge", user="alice", **fields)
+    (challenge,) = service.store.challenges.recent()
+    assert challenge.context.ip == address
+
+
+def test_forms_of_parts_are_what_php_sends(service: Service, plugin: Plugin, alice: str) -> None:
+    auth = (plugin.name, plugin.secret)
+
+    def post(path: str, **fields: str) -> Any:
+        parts = {name: (None, value) for name, value in fields.items()}
+        return service.call("POST", path, files=parts, auth=auth).json()
+
+    detail = post("/validate/triggerchallenge", user="alice")["detail"]
+    passed(service, detail, alice)
+    done = post("/validate/check", user="alice", transaction_id=detail["transaction_id"], **{"pass": ""})
+    assert done["result"]["authentication"] == "ACCEPT"
 
 
 def test_json_bodies_are_taken_as_well(service: Service, plugin: Plugin) -> None:
@@ -123,7 +217,7 @@ def test_a_denied_login_is_declined(service: Service, plugin: Plugin, alice: str
 def test_a_new_challenge_takes_the_place_of_the_one_before(plugin: Plugin) -> None:
     before = plugin.trigger()["transaction_id"]
     plugin.trigger()
-    assert plugin.poll(before) == (False, "cancelled")
+    assert plugin.poll(before) == (False, "declined")
 
 
 def test_a_transaction_that_nobody_knows(plugin: Plugin) -> None:
@@ -212,9 +306,25 @@ def test_odd_users_get_an_error_of_this_api(service: Service, plugin: Plugin, us
     assert len(refusals(service)) == 2
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"\xff", b'{"user":', b"[" * 50_000])
+PART = b'--x\r\nContent-Disposition: form-data; name="user"%s\r\n\r\n%s\r\n'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"[]", b"\xff", b'{"user":', b"[" * 50_000,
+        PART % (b"", b"\xff") + b"--x--\r\n",
+        PART % (b"", b"alice") + PART % (b"", b"root") + b"--x--\r\n",
+        PART % (b'; filename="x"', b"alice") + b"--x--\r\n",
+        PART % (b"", b"alice"),
+        PART % (b"\r\nContent-Type: multipart/form-data; boundary=y", b"--y\r\n") + b"--x",
+        b"--x\r\n\r\nalice\r\n--x--\r\n",
+        b"--x\r\n" * 5_000,
+    ],
+)  # fmt: skip
 def test_odd_bodies(service: Service, plugin: Plugin, body: bytes) -> None:
-    for kind in ("application/json", "application/x-www-form-urlencoded", "text/plain"):
+    parts = ("multipart/form-data", "multipart/form-data; boundary=x", "multipart/form-data; boundary=")
+    for kind in ("application/json", "application/x-www-form-urlencoded", "text/plain", *parts):
         headers = {"Content-Type": kind}
         answer = service.call(
             "POST", "/validate/triggerchallenge", data=body, auth=(plugin.name, plugin.secret), headers=headers
@@ -240,8 +350,8 @@ def test_who_has_not_proven_itself_gets_nothing(service: Service, plugin: Plugin
 
 
 def test_the_token_of_auth_is_no_key_to_the_api(service: Service, plugin: Plugin) -> None:
-    token = plugin.post("/auth", username="x", password="y").json()["result"]["value"]["token"]
-    bearer = {"Authorization": f"Bearer {token}"}
+    token = token_of(plugin)
+    bearer = {"Authorization": f"Bearer {token.rpartition('.')[2]}"}
     assert service.call("POST", "/api/v1/challenges", json={"user": "alice"}, headers=bearer).status_code == 403
 
 
@@ -249,3 +359,41 @@ def test_a_client_may_call_from_its_networks_only(service: Service) -> None:
     far = Plugin(service, "far", networks=["192.0.2.0/24"])
     assert far.post("/validate/triggerchallenge", user="alice").status_code == 401
     assert far.post("/auth", username=far.name, password=far.secret).status_code == 401
+
+
+def test_a_code_of_another_client_is_none(service: Service, radius: Plugin, alice: str) -> None:
+    other = Plugin(service, "other", "interactive")
+    radius.check(code="begin")
+    code = printed(service, alice)
+    assert other.check(code=code) == (False, "CHALLENGE")
+    assert other.check(code=code) == (False, "REJECT")
+    assert radius.check(code=code) == (True, "ACCEPT")
+
+
+def test_the_token_of_a_client_from_elsewhere_is_none(service: Service, plugin: Plugin) -> None:
+    far = Plugin(service, "far", networks=["192.0.2.0/24"])
+    client = service.store.clients.get("far")
+    assert client
+    token = service.store.clients.issue_token(client, ["validate"], service.clock())
+    headers = FORM | {"Authorization": f"Bearer {token}"}
+    transaction = plugin.trigger()["transaction_id"]
+    body = {"user": "alice", "transaction_id": transaction}
+    assert service.call("POST", "/validate/check", data=body, headers=headers).status_code == 401
+    assert refusals(service) == ["4031"], far.name
+
+
+def test_nobody_learns_from_the_poll_who_it_is_about(service: Service, plugin: Plugin) -> None:
+    transactions = [plugin.trigger()["transaction_id"], plugin.trigger("nobody-here")["transaction_id"], "unknown"]
+    told = [service.call("GET", "/validate/polltransaction", params={"transaction_id": each}) for each in transactions]
+    assert [each.json()["detail"] for each in told] == [
+        {"challenge_status": "pending"}, {"challenge_status": "pending"}, {"challenge_status": "declined"},
+    ]  # fmt: skip
+    assert all("alice" not in each.text and each.headers["Cache-Control"] == "no-store" for each in told)
+    assert all(len(each) >= 22 for each in transactions[:2]), "128 bits"
+
+
+def test_time_runs_out(service: Service, plugin: Plugin, alice: str) -> None:
+    detail = plugin.trigger()
+    service.clock.advance(601)
+    assert plugin.poll(detail["transaction_id"]) == (False, "declined"), alice
+    assert plugin.check(detail["transaction_id"]) == (False, "REJECT")
