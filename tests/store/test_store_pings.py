@@ -90,4 +90,4 @@ def test_a_client_is_told_also_when_the_process_that_it_asked_is_no_more(url: st
         assert denied.status_code == 200, denied.text
         until(lambda: endpoint.heard)
         assert endpoint.heard == [("/ping", "Bearer t", {"auth_req_id": handle})]
-        assert b.events("ping.sent")
+        until(lambda: bool(b.events("ping.sent")))
