@@ -133,6 +133,7 @@ def check(call: Call) -> Response:
             get_logger().info("challenge.consumed", challenge=after.id, user=after.user, client=after.client)
             call.changed = [after]
             return _told(call, "ACCEPT", {"message": "passed by ssh", "serial": SERIAL})
+        refusals.note(call, FACE, "not_accepted", "its result was taken before")
     return _told(call, "REJECT", {"message": "wrong code, or not passed by ssh"})
 
 

@@ -1,6 +1,8 @@
-"""privacyIDEA as its Python package has it, in an environment of its own, with one remote token that points at us."""
+"""privacyIDEA from the Python package index, in an environment of its own that is kept in the project's cache."""
 
+import hashlib
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -16,88 +18,112 @@ from providers.openid_client import cache
 
 from sshaft_demo.parts import connects, free_port
 
-VERSION = "3.14"
-ADMIN, PASSWORD, SERIAL = "admin", "only-for-this-test", "SSHA0001"
-SERVE = (
-    "import sys; from privacyidea.app import create_app; "
-    'create_app(config_name="production", config_file=sys.argv[1], silent=True)'
-    '.run("127.0.0.1", int(sys.argv[2]), threaded=True)'
-)
+LOCK = Path(__file__).parent / "privacyidea-server" / "requirements.lock"
+ADMINISTRATOR = "admin"
 
 
 @dataclass
 class PrivacyIdea:
+    """With `set_up`, tokens that ask us: each person has one."""
+
     url: str
+    password: str
+    log: Path
+    server: str = ""
 
-    def add_remote_token(self, server: str, user: str) -> None:
-        """For one person; it hands everything that is typed on to `server`."""
-        account = {"username": ADMIN, "password": PASSWORD}
-        token = self.post("/auth", account)["result"]["value"]["token"]
-        wanted = {
-            "type": "remote", "serial": SERIAL, "remote.server": server, "remote.local_checkpin": "0",
-            "remote.user": user, "remote.realm": "corp", "otplen": "6", "pin": "",
-        }  # fmt: skip
-        assert self.post("/token/init", wanted, {"Authorization": token})["result"]["value"] is True
+    def set_up(self, url: str) -> None:
+        """We, as a server that its remote tokens may name."""
+        self._administrate("/privacyideaserver/sshaft", url=url, tls="0", description="sshaft")
+        self.server = str(self._administrate("/privacyideaserver/", "GET")["sshaft"]["id"])
 
-    def accepts(self, typed: str) -> bool:
-        return bool(self.post("/validate/check", {"serial": SERIAL, "pass": typed})["result"]["value"])
+    def add_token(self, serial: str, user: str, pin: str = "", **more: str) -> None:
+        named = more or {"remote.server_id": self.server}
+        local = "1" if pin else "0"
+        self._administrate(
+            "/token/init", type="remote", serial=serial, pin=pin,
+            **named, **{"remote.user": user, "remote.local_checkpin": local},
+        )  # fmt: skip
 
-    def post(self, path: str, form: dict[str, str], headers: dict[str, str] | None = None) -> Any:
-        answer = requests.post(self.url + path, data=form, headers=headers, timeout=60)
-        return answer.json()
+    def accepts(self, serial: str, password: str) -> bool:
+        """What it says to a program that asks with what a person has typed."""
+        answer = self._call("POST", "/validate/check", data={"serial": serial, "pass": password})
+        assert answer["status"] is True, (answer, self.log.read_text()[-3000:])
+        return answer["value"] is True
+
+    def _administrate(self, path: str, method: str = "POST", **form: str) -> Any:
+        account = {"username": ADMINISTRATOR, "password": self.password}
+        token = self._call("POST", "/auth", data=account)["value"]["token"]
+        answer = self._call(method, path, data=form, headers={"Authorization": token})
+        assert answer["status"] is True, answer
+        return answer["value"]
+
+    def _call(self, method: str, path: str, **more: Any) -> dict[str, Any]:
+        with requests.Session() as session:
+            session.trust_env = False
+            result: dict[str, Any] = session.request(method, self.url + path, timeout=60, **more).json()["result"]
+            return result
 
 
 def installed() -> Path:
-    """Its programs; installed once."""
-    environment = cache() / f"privacyidea-{VERSION}-{sys.version_info[0]}.{sys.version_info[1]}"
-    programs = environment / "bin"
+    """The programs' folder, with the versions and hashes of the lock. Skips the test where they cannot be had."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    environment = cache() / f"privacyidea-{version}-{hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]}"
     if not (environment / "complete").exists():
-        uv = [sys.executable, "-m", "uv", "--quiet"]
-        for command in (
-            [*uv, "venv", "--clear", "--python", sys.executable, environment],
-            [*uv, "pip", "install", "--python", programs / "python", f"privacyidea=={VERSION}"],
-        ):
-            done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
-            if done.returncode != 0:
-                pytest.skip(f"privacyIDEA could not be installed: {done.stderr.strip()[-300:]}")
+        environment.parent.mkdir(parents=True, exist_ok=True)
+        pip = [
+            environment / "bin" / "python",
+            "-m",
+            "pip",
+            "install",
+            "--disable-pip-version-check",
+            "--no-input",
+            "-q",
+        ]
+        pinned = ["--require-hashes", "--no-deps", "--only-binary", ":all:", "-r", LOCK]
+        try:
+            subprocess.run([sys.executable, "-m", "venv", "--clear", environment], check=True, timeout=60)
+            subprocess.run([*pip, *pinned], check=True, capture_output=True, text=True, timeout=300)
+        except subprocess.CalledProcessError as error:
+            pytest.skip(f"privacyIDEA could not be installed: {(error.stderr or '').strip()[-300:]}")
+        except subprocess.TimeoutExpired:
+            pytest.skip("privacyIDEA could not be installed: it took too long")
         (environment / "complete").touch()
-    return programs
+    return environment / "bin"
 
 
 @contextmanager
 def running(directory: Path) -> Iterator[PrivacyIdea]:
-    programs, port = installed(), free_port()
-    configuration = directory / "pi.cfg"
-    configuration.write_text(
-        "SUPERUSER_REALM = ['super']\nSECRET_KEY = 'only-for-this-test-0123456789'\nPI_PEPPER = 'only-for-this-test'\n"
-        f"SQLALCHEMY_DATABASE_URI = 'sqlite:///{directory}/pi.db'\nPI_ENCFILE = '{directory}/enckey'\n"
-        f"PI_AUDIT_KEY_PRIVATE = '{directory}/private.pem'\nPI_AUDIT_KEY_PUBLIC = '{directory}/public.pem'\n"
-        f"PI_LOGFILE = '{directory}/pi.log'\nPI_LOGLEVEL = 20\n"
-    )
-    environment = {**os.environ, "PRIVACYIDEA_CONFIGFILE": str(configuration)}
-    for step in (
-        ("setup", "create_enckey"),
-        ("setup", "create_audit_keys"),
-        ("setup", "create_tables"),
-        ("admin", "add", "-p", PASSWORD, ADMIN),
-    ):
-        command = [programs / "pi-manage", *step]
-        done = subprocess.run(
-            command, env=environment, cwd=directory, capture_output=True, text=True, timeout=120, check=False
-        )
-        assert done.returncode == 0, (step, done.stdout, done.stderr)
-    log = directory / "server.log"
-    serving = [programs / "python", "-c", SERVE, configuration, str(port)]
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(serving, env=environment, cwd=directory, stdout=output, stderr=output) as process,
-    ):
-        try:
-            deadline = time.monotonic() + 120
-            while not connects(port):
-                assert process.poll() is None, log.read_text()
-                assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.1)
-            yield PrivacyIdea(f"http://127.0.0.1:{port}")
-        finally:
-            process.terminate()
+    manage = installed() / "pi-manage"
+    port = free_port()
+    server = PrivacyIdea(f"http://127.0.0.1:{port}", secrets.token_hex(8), directory / "log")
+    settings = {
+        "SUPERUSER_REALM": ["super"],
+        "SQLALCHEMY_DATABASE_URI": f"sqlite:///{directory}/privacyidea.db",
+        "SECRET_KEY": secrets.token_hex(16),
+        "PI_PEPPER": secrets.token_hex(16),
+        "PI_ENCFILE": f"{directory}/enckey",
+        "PI_AUDIT_KEY_PRIVATE": f"{directory}/private.pem",
+        "PI_AUDIT_KEY_PUBLIC": f"{directory}/public.pem",
+        "PI_LOGFILE": f"{directory}/privacyidea.log",
+    }
+    config = directory / "pi.cfg"
+    config.write_text("".join(f"{name} = {value!r}\n" for name, value in settings.items()))
+    environment = {"PATH": os.environ["PATH"], "HOME": str(directory), "PRIVACYIDEA_CONFIGFILE": str(config)}
+    with server.log.open("wb") as log:
+        begun: dict[str, Any] = {"env": environment, "cwd": directory, "stdout": log, "stderr": log}
+        keys = (["create_enckey"], ["create_audit_keys"], ["create_tables"])
+        account = ["admin", "add", "-p", server.password, ADMINISTRATOR]
+        for step in (*(["setup", *key] for key in keys), account):
+            done = subprocess.run([manage, *step], check=False, timeout=120, **begun)
+            assert done.returncode == 0, server.log.read_text()[-3000:]
+        command = [manage, "run", "--host", "127.0.0.1", "--port", str(port), "--no-reload"]
+        with subprocess.Popen(command, **begun) as process:
+            try:
+                deadline = time.monotonic() + 60
+                while not connects(port):
+                    assert process.poll() is None, server.log.read_text()[-3000:]
+                    assert time.monotonic() < deadline, server.log.read_text()[-3000:]
+                    time.sleep(0.05)
+                yield server
+            finally:
+                process.terminate()

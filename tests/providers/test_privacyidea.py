@@ -1,4 +1,4 @@
-"""The real privacyIDEA: its remote token asks us whether a code is right."""
+"""The real privacyIDEA: its remote tokens ask us whether what the person typed is what ssh printed."""
 
 import re
 import secrets
@@ -11,36 +11,76 @@ from providers.privacyidea import PrivacyIdea
 
 pytestmark = pytest.mark.timeout(900)  # the first run installs it
 USER = f"pia{secrets.token_hex(2)}"  # another one where the tests are run again
+PIN = "geheim"
 
 
 @pytest.fixture(scope="module")
 def server(site: Site, keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivacyIdea]:
-    """Set up by what `client add --for privacyidea` printed."""
+    """Set up as `client add --for privacyidea` says."""
+    site.identity.add_user(USER, keys(USER).with_suffix(".pub"))
+    wanted = ("--for", "privacyidea", "--from", "127.0.0.1", "--app", "the intranet")
+    printed = site.identity.run("client", "add", f"pi-{USER}", *wanted)
+    (url,) = re.findall(r"^ +URL +(\S+)$", printed, re.MULTILINE)
     with privacyidea.running(tmp_path_factory.mktemp("privacyidea")) as server:
-        site.identity.add_user(USER, keys(USER).with_suffix(".pub"))
-        told = site.identity.run("client", "add", f"pi-{USER}", "--for", "privacyidea", "--from", "127.0.0.1")
-        address = re.search(r"^  remote\.server +(\S+)$", told, re.MULTILINE)
-        assert address
-        server.add_remote_token(address[1], USER)
+        server.set_up(url)
+        server.add_token("PLAIN", USER)
+        server.add_token("PINNED", USER, PIN)
+        server.add_token("NOBODY", "nobody-here")
         yield server
 
 
 def code_of(site: Site, keys: Keys) -> str:
     """What ssh prints."""
     done = site.sshd.ssh(keys(USER))
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, (done.stderr, site.identity.place.log("identity")[-2000:])
+    assert "the intranet" in done.stdout
     (code,) = re.findall(r"\b\d{6}\b", done.stdout)
     return str(code)
 
 
-def test_the_code_that_ssh_printed_is_right_once(site: Site, keys: Keys, server: PrivacyIdea) -> None:
-    assert not server.accepts("000000"), "the first try begins the login"
+def another(code: str) -> str:
+    return f"{(int(code) + 1) % 10**6:06}"
+
+
+def test_the_code_that_ssh_printed_is_good_once(site: Site, keys: Keys, server: PrivacyIdea) -> None:
+    assert not server.accepts("PLAIN", "begin")
     code = code_of(site, keys)
-    assert not server.accepts(f"{(int(code) + 1) % 10**6:06}")
-    assert server.accepts(code)
-    assert not server.accepts(code)
+    assert not server.accepts("PLAIN", another(code))
+    assert server.accepts("PLAIN", code), server.log.read_text()[-3000:]
+    assert not server.accepts("PLAIN", code)
+
+
+def test_the_code_follows_a_pin(site: Site, keys: Keys, server: PrivacyIdea) -> None:
+    assert not server.accepts("PINNED", f"{PIN}000000"), "it begins the login: the PIN is right"
+    code = code_of(site, keys)
+    assert not server.accepts("PINNED", code)
+    assert not server.accepts("PINNED", f"wrong{code}")
+    assert server.accepts("PINNED", PIN + code), server.log.read_text()[-3000:]
+
+
+def test_a_wrong_pin_begins_no_login(site: Site, keys: Keys, server: PrivacyIdea) -> None:
+    assert not server.accepts("PINNED", "wrong000000")
+    assert site.sshd.ssh(keys(USER)).returncode != 0
 
 
 def test_without_ssh_no_code_is_right(server: PrivacyIdea) -> None:
     for code in ("123456", "654321", "", "password"):
-        assert not server.accepts(code)
+        assert not server.accepts("PLAIN", code)
+
+
+def test_people_without_keys_are_refused(site: Site, keys: Keys, server: PrivacyIdea) -> None:
+    assert not server.accepts("PLAIN", "begin")
+    code = code_of(site, keys)
+    assert not server.accepts("NOBODY", "begin")
+    assert not server.accepts("NOBODY", code)
+    assert server.accepts("PLAIN", code)
+
+
+def test_a_wrong_secret_lets_nobody_in(site: Site, keys: Keys, server: PrivacyIdea) -> None:
+    wrong = site.identity.url.replace("://", f"://pi-{USER}:wrong@")
+    server.add_token("WRONG", USER, **{"remote.server": wrong})
+    assert not server.accepts("PLAIN", "begin")
+    code = code_of(site, keys)
+    assert not server.accepts("WRONG", code)
+    assert "no such client, or not its secret" in site.identity.place.log("identity")
+    assert server.accepts("PLAIN", code)

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
 
@@ -397,3 +398,26 @@ def test_time_runs_out(service: Service, plugin: Plugin, alice: str) -> None:
     service.clock.advance(601)
     assert plugin.poll(detail["transaction_id"]) == (False, "declined"), alice
     assert plugin.check(detail["transaction_id"]) == (False, "REJECT")
+
+
+def test_of_many_that_end_a_login_at_once_one_does(
+    service: Service, plugin: Plugin, radius: Plugin, alice: str
+) -> None:
+    detail = plugin.trigger()
+    passed(service, detail, alice)
+    begun = radius.trigger()["transaction_id"]
+    code = printed(service, alice)
+
+    def finish(end: tuple[Plugin, str, str]) -> str:
+        by, transaction, typed = end
+        answer = requests.post(
+            f"{service.url}/validate/check",
+            data={"user": "alice", "pass": typed, "transaction_id": transaction},
+            auth=(by.name, by.secret), timeout=40,
+        )  # fmt: skip
+        return str(answer.json()["result"]["authentication"])
+
+    for end in ((plugin, str(detail["transaction_id"]), ""), (radius, str(begun), code)):
+        with ThreadPoolExecutor(8) as pool:
+            assert sorted(pool.map(finish, [end] * 8)) == ["ACCEPT", *["REJECT"] * 7]
+    assert len(refusals(service)) == 14
