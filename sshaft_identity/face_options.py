@@ -62,6 +62,24 @@ class CodeBackClient(BaseModel):
     app: App | None = None
 
 
+class CasClient(BaseModel):
+    """The client's face `cas`. `wrong_codes`: how many in an hour, of all its people together; then all wait."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    app: App | None = None
+    wrong_codes: int = Field(default=100, ge=1, le=1000)
+
+
+class IbmVerifyClient(BaseModel):
+    """The client's face `ibm_verify`. `capability`: what the factor is called over there."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    app: App | None = None
+    capability: Member = "ssh"
+
+
 class ValidateClient(BaseModel):
     """The client's face `validate`. `mode`: people see the ssh command and wait, or type what ssh printed."""
 
@@ -86,6 +104,8 @@ FACES: dict[str, type[BaseModel]] = {
     "openid": OpenIdClient,
     "entra": EntraClient,
     "code_back": CodeBackClient,
+    "cas": CasClient,
+    "ibm_verify": IbmVerifyClient,
     "validate": ValidateClient,
     "ciba": CibaClient,
 }

@@ -1,7 +1,8 @@
-"""What the faces share whose providers let people type the code that ssh has printed: who asks, a login that begins, and
-whether a code is right. Which words they ask and answer in is theirs.
+"""What the faces share whose providers let people type the code that ssh has printed: who asks, a login that begins,
+and whether a code is right. Which words they ask and answer in is theirs.
 
-Nothing links a provider's calls but client and user, so the pending challenge of the two is meant: there is one at most.
+Nothing links a provider's calls but client and user, so the pending challenge of the two is meant: there is one at
+most.
 """
 
 import json
