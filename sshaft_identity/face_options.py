@@ -100,10 +100,20 @@ class CibaClient(BaseModel):
     notification_endpoint: Url | None = None
 
 
+class KeycloakCibaClient(BaseModel):
+    """The client's face `keycloak_ciba`. `notification_endpoint`: where the realm hears how a login has ended."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    notification_endpoint: Url
+    app: App | None = None
+
+
 FACES: dict[str, type[BaseModel]] = {
     "openid": OpenIdClient,
     "entra": EntraClient,
     "code_back": CodeBackClient,
+    "keycloak_ciba": KeycloakCibaClient,
     "cas": CasClient,
     "ibm_verify": IbmVerifyClient,
     "validate": ValidateClient,

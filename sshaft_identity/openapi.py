@@ -62,6 +62,7 @@ UNDESCRIBED = {
     **dict.fromkeys(_VALIDATE, "as privacyIDEA's plugins want it"),
     **dict.fromkeys(_CAS, "as Apereo CAS wants it"),
     **dict.fromkeys(_IBM_VERIFY, "as IBM Verify wants it"),
+    "/keycloak-ciba/{client_id}/{secret}": "as Keycloak wants it",
     "/code-back/init": "as the client's options say",
     "/code-back/verify": "as the client's options say",
     "/entra/authorize": "as Entra ID's external MFA wants it",

@@ -392,7 +392,7 @@ def send_due(service: Service) -> int:
     due = waiting.due(service.clock())
     for ping in due:
         if send(http, ping):
-            waiting.forget(ping.challenge)
+            waiting.heard(ping, service.clock())
     http.close()
     return len(due)
 
