@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sshaft.log import get_logger
 from sshaft_identity import (
     account_pages,
+    auth0,
     browser_login,
     cas,
     challenge_api,
@@ -63,7 +64,7 @@ GRANTS = {
     ciba.GRANT: ciba.tokens,
 }
 METADATA = [openid_provider.metadata, ciba.metadata]
-FINISHES = {openid_provider.FACE: openid_provider.finish, entra.FACE: entra.finish}
+FINISHES = {openid_provider.FACE: openid_provider.finish, entra.FACE: entra.finish, auth0.FACE: auth0.finish}
 ROUTES = [
     Route("/oauth2/token", in_thread(token_endpoint(GRANTS)), methods=["POST"]),
     Route("/api/v1/mfa/ssh/keys", in_thread(mfa_api.list_keys, reads=True), methods=["GET"]),
@@ -112,6 +113,7 @@ ROUTES = [
     Route("/ibm-verify/initiate", in_thread(ibm_verify.initiate), methods=["POST"]),
     Route("/ibm-verify/validate", in_thread(ibm_verify.validate), methods=["POST"]),
     Route("/keycloak-ciba/{client_id}/{secret}", in_thread(keycloak_ciba.ask), methods=["POST"]),
+    Route("/auth0/{client_id}", in_thread(auth0.begin), methods=["GET"]),
     Route("/auth", in_thread(validate.auth), methods=["POST"]),
     Route("/validate/check", in_thread(validate.check), methods=["POST"]),
     Route("/validate/radiuscheck", in_thread(validate.radius_check), methods=["POST"]),

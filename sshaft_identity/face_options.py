@@ -62,6 +62,18 @@ class CodeBackClient(BaseModel):
     app: App | None = None
 
 
+class Auth0Client(BaseModel):
+    """The client's face `auth0`. `domain`: of the tenant, as browsers see it; `salt`: what its key is made with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    domain: Annotated[
+        str, Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$", max_length=253)
+    ]
+    salt: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{16,64}$")]
+    app: App | None = None
+
+
 class CasClient(BaseModel):
     """The client's face `cas`. `wrong_codes`: how many in an hour, of all its people together; then all wait."""
 
@@ -114,6 +126,7 @@ FACES: dict[str, type[BaseModel]] = {
     "entra": EntraClient,
     "code_back": CodeBackClient,
     "keycloak_ciba": KeycloakCibaClient,
+    "auth0": Auth0Client,
     "cas": CasClient,
     "ibm_verify": IbmVerifyClient,
     "validate": ValidateClient,

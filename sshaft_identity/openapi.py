@@ -32,6 +32,7 @@ _PAGES = (
     "/account/keys/rename",
     "/account/sign-out",
     "/account/sign-out-everywhere",
+    "/auth0/{client_id}",
     "/challenge/{page_token}",
     "/enrol/{page_token}",
     "/login/{id}",
