@@ -121,6 +121,8 @@ class KeycloakCibaClient(BaseModel):
     app: App | None = None
 
 
+NOTIFIED: dict[str, type[CibaClient | KeycloakCibaClient]] = {"ciba": CibaClient, "keycloak_ciba": KeycloakCibaClient}
+"""The faces whose clients are told of ends of logins."""
 FACES: dict[str, type[BaseModel]] = {
     "openid": OpenIdClient,
     "entra": EntraClient,

@@ -30,7 +30,7 @@ from sshaft.log import get_logger
 from sshaft_identity.app_state import AppState
 from sshaft_identity.challenge import Challenge, State
 from sshaft_identity.database import reason
-from sshaft_identity.face_options import CibaClient, KeycloakCibaClient
+from sshaft_identity.face_options import NOTIFIED
 from sshaft_identity.store import Store
 from sshaft_identity.tables import challenges, clients, pings
 
@@ -43,8 +43,6 @@ PAUSES = (timedelta(seconds=10), timedelta(seconds=30), timedelta(seconds=90))
 MAX_ANSWER = 64 * 1024
 
 
-NOTIFIED: dict[str, type[CibaClient | KeycloakCibaClient]] = {"ciba": CibaClient, "keycloak_ciba": KeycloakCibaClient}
-"""The faces whose clients are told, with their options."""
 Told = Mapping[str, str]
 
 
