@@ -18,7 +18,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sshaft.log import get_logger
 from sshaft_identity import (
     account_pages,
+    auth0,
     browser_login,
+    cas,
     challenge_api,
     ciba,
     code_back,
@@ -26,6 +28,8 @@ from sshaft_identity import (
     enrolment_page,
     entra,
     health,
+    ibm_verify,
+    keycloak_ciba,
     mfa_api,
     openapi,
     openid_provider,
@@ -60,7 +64,7 @@ GRANTS = {
     ciba.GRANT: ciba.tokens,
 }
 METADATA = [openid_provider.metadata, ciba.metadata]
-FINISHES = {openid_provider.FACE: openid_provider.finish, entra.FACE: entra.finish}
+FINISHES = {openid_provider.FACE: openid_provider.finish, entra.FACE: entra.finish, auth0.FACE: auth0.finish}
 ROUTES = [
     Route("/oauth2/token", in_thread(token_endpoint(GRANTS)), methods=["POST"]),
     Route("/api/v1/mfa/ssh/keys", in_thread(mfa_api.list_keys, reads=True), methods=["GET"]),
@@ -102,6 +106,14 @@ ROUTES = [
     Route("/oauth2/bc-authorize", in_thread(ciba.bc_authorize), methods=["POST"]),
     Route("/code-back/init", in_thread(code_back.init), methods=["POST"]),
     Route("/code-back/verify", in_thread(code_back.verify), methods=["POST"]),
+    Route("/cas", in_thread(cas.store), methods=["POST"]),
+    Route("/cas/new", in_thread(cas.new), methods=["GET", "POST"]),
+    Route("/cas/{code}", in_thread(cas.check), methods=["GET", "POST"]),
+    Route("/ibm-verify/enrollments", in_thread(ibm_verify.enrollments), methods=["POST"]),
+    Route("/ibm-verify/initiate", in_thread(ibm_verify.initiate), methods=["POST"]),
+    Route("/ibm-verify/validate", in_thread(ibm_verify.validate), methods=["POST"]),
+    Route("/keycloak-ciba/{client_id}/{secret}", in_thread(keycloak_ciba.ask), methods=["POST"]),
+    Route("/auth0/{client_id}", in_thread(auth0.begin), methods=["GET"]),
     Route("/auth", in_thread(validate.auth), methods=["POST"]),
     Route("/validate/check", in_thread(validate.check), methods=["POST"]),
     Route("/validate/radiuscheck", in_thread(validate.radius_check), methods=["POST"]),

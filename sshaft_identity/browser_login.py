@@ -136,9 +136,12 @@ def reason(challenge: Challenge, now: datetime) -> str:
             return "the login did not pass"
 
 
-def post_back(call: Call, redirect_uri: str, values: Mapping[str, str]) -> Response:
-    """A page that sends the values by itself (OAuth 2.0 Form Post Response Mode)."""
-    return render(call.request, "form_post.html", action=redirect_uri, values=values, sends_to=origin_of(redirect_uri))
+def post_back(call: Call, redirect_uri: str, values: Mapping[str, str], *, sends_to: str | None = None) -> Response:
+    """A page that sends the values by itself (OAuth 2.0 Form Post Response Mode). `sends_to`: where that may lead, if
+    not to pages of the same origin only: some browsers hold redirects that follow against it.
+    """
+    allowed = sends_to or origin_of(redirect_uri)
+    return render(call.request, "form_post.html", action=redirect_uri, values=values, sends_to=allowed)
 
 
 def used() -> PageError:

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, case, insert, not_, select, update
 
 from sshaft.public_key import PublicKey
-from sshaft_identity import audit
+from sshaft_identity import audit, limits
 from sshaft_identity.attempts import Answer, Attempt, Judge, Rules
 from sshaft_identity.challenge import Binding, Challenge, Context, State, Verdict
 from sshaft_identity.challenge_rows import (
@@ -43,6 +43,8 @@ _OF_PAGE = Prepared(select(challenges).where(challenges.c.page_hash == bindparam
 _NEWEST_FIRST = Prepared(select(challenges).order_by(challenges.c.created_at.desc()))
 _PENDING_OF_USER = Prepared(of_user.where(is_pending))
 _OF_CODE = Prepared(of_code)
+_is_printed = (challenges.c.client_id == bindparam("client")) & challenges.c.presented_at.is_not(None)
+_PRINTED = Prepared(select(challenges).where(is_unsettled, is_running, _is_printed))
 _REJECTED = Prepared(named.where(challenges.c.user_name == bindparam("user"), challenges.c.state == State.REJECTED))
 _is_opened_by = challenges.c.client_id.is_not_distinct_from(bindparam("client"))
 _update = update(challenges).returning(challenges)
@@ -215,6 +217,21 @@ class Challenges:
             return Answer(Verdict.NO_CHALLENGE)
         with self._attempts_of(challenge.user) as connection:
             return Judge(connection, self._codes, self.rules, now).verify(identifier, code, name)
+
+    def of_printed(self, code: str, client: str, most: int, now: datetime) -> Answer:
+        """The challenge of this client for which ssh has printed this code: `presented`, and nothing is taken. Wrong
+        ones are counted for the client; after `most` in an hour nothing is looked for any more.
+        """
+        counted = limits.subjects(clients=[client])
+        with self._database.write(alone=f"codes of the client {client}") as connection:
+            if until := limits.locked_until(connection, counted, limits.Limits(client=most), now):
+                return Answer(Verdict.TOO_MANY_ATTEMPTS, retry_at=until)
+            printed = read_all(connection, _PRINTED, client=client, now=now)
+            found = [each for each in printed if self._codes.matches_given_back(each.id, code)]
+            if len(found) == 1:  # two people may have one code, and neither is to pass as the other
+                return Answer(Verdict.PRESENTED, tuple(found))
+            limits.count(connection, counted, now)
+            return Answer(Verdict.INVALID_CODE)
 
     def _attempts_of(self, user: str | None) -> AbstractContextManager[Connection]:
         """One attempt of a user after the other: each looks at what the one before has counted, and two that hold one

@@ -15,16 +15,16 @@ from starlette.responses import JSONResponse, Response
 from sshaft.log import get_logger
 from sshaft_identity import id_tokens
 from sshaft_identity.assurance import Wanted
-from sshaft_identity.challenge import LONGEST, SHORTEST, Binding, Context, State
+from sshaft_identity.binding_messages import bound_by
+from sshaft_identity.challenge import LONGEST, SHORTEST, Context, State
 from sshaft_identity.challenges import CodeTakenError, Wish
 from sshaft_identity.clients import Client
-from sshaft_identity.codes import is_code
 from sshaft_identity.enrolment import USER_PATTERN
 from sshaft_identity.face_options import CibaClient
 from sshaft_identity.face_requests import FaceRequests
-from sshaft_identity.incoming import Call, one_line
+from sshaft_identity.incoming import Call
 from sshaft_identity.oauth import OAuthError, answers_errors, client_of, form_of
-from sshaft_identity.pings import Pings
+from sshaft_identity.pings import Notice, Pings
 from sshaft_identity.settings import Settings
 
 FACE = "ciba"
@@ -34,8 +34,6 @@ EARLY = timedelta(seconds=1)
 """By how much a poll may be too soon: on its way to us one takes longer than the next."""
 GRACE = timedelta(minutes=1)
 """For the client to come for what ssh has passed in the last moment."""
-LONGEST_SHOWN = 80
-"""What ssh shows of the name of an app."""
 LONGEST_ACR = 4096
 _HINTS = ("login_hint", "id_token_hint", "login_hint_token")
 _BEARER = re.compile(r"[A-Za-z0-9._~+/-]{1,1024}=*")
@@ -82,7 +80,8 @@ def _authorize(call: Call) -> Response:
     if auth_req_id is None:
         raise ValueError("a new challenge has its handle already")
     if token is not None:
-        Pings(state.store).add(challenge, client.client_id, auth_req_id, token)
+        told = {"auth_req_id": auth_req_id}
+        Pings(state.store).add(challenge, client.client_id, Notice(FACE, token, passed=told, failed=told))
     get_logger().info(
         "challenge.created", challenge=challenge.id, user=wish.user, client=client.client_id, app=wish.context.app
     )
@@ -125,18 +124,15 @@ def _checked(call: Call, client: Client, options: CibaClient, form: Mapping[str,
     if len(acr) > LONGEST_ACR:
         raise OAuthError("invalid_request", f"acr_values has at most {LONGEST_ACR} characters")
     wanted = Wanted(tuple(acr.split()))
-    app = options.app or client.client_id
-    code = form.get("binding_message", "")
-    if not is_code(code):
-        app = _unbound(client, app, code)
+    bound = bound_by(client, options.app or client.client_id, form.get("binding_message", ""))
     wish = Wish(
         user=_user(call, client, form),
         lifetime=_lifetime(form, call.state.settings),
         client=client.client_id,
-        context=Context(app),
-        binding=Binding.CODE_IN if is_code(code) else Binding.NONE,
+        context=Context(bound.app),
+        binding=bound.binding,
         verify_required=wanted.verify_required,
-        code=code if is_code(code) else None,
+        code=bound.code,
     )
     return wish, Details(scope=" ".join(each for each in id_tokens.SCOPES if each in scope), acr=wanted.values)
 
@@ -162,20 +158,6 @@ def _lifetime(form: Mapping[str, str], settings: Settings) -> timedelta:
     if not _SECONDS.fullmatch(asked) or int(asked) == 0:
         raise OAuthError("invalid_request", "requested_expiry must be a number of seconds")
     return min(LONGEST, max(SHORTEST, timedelta(seconds=int(asked))))
-
-
-def _unbound(client: Client, app: str, message: str) -> str:
-    """What ssh says of a login without a code: any SSH login of the person passes it, so it is the operator's choice.
-    What looks like a code, and is none, was meant for one.
-    """
-    if not client.allows_unbound:
-        raise OAuthError("invalid_binding_message", "binding_message must be a code of 6 to 8 digits")
-    shown = f"{app}: {message}" if message else app
-    is_text = not message or any(each.isalpha() for each in message)
-    if not is_text or message != one_line(message) or len(shown) > LONGEST_SHOWN:
-        room = LONGEST_SHOWN - len(app) - 2
-        raise OAuthError("invalid_binding_message", f"must be 6 to 8 digits, or a line of words, {room} letters long")
-    return shown
 
 
 # --- the result

@@ -10,7 +10,7 @@ from sshaft.deadline import Deadline
 from sshaft.errors import IdentityServiceError
 from sshaft.http_client import Answer, HttpClient
 from sshaft_identity.clients import Client
-from sshaft_identity.face_options import EntraClient, OpenIdClient
+from sshaft_identity.face_options import NOTIFIED, Auth0Client, EntraClient, OpenIdClient
 from sshaft_identity.settings import Settings
 
 SECONDS = 5.0
@@ -39,6 +39,13 @@ def checks(client: Client, settings: Settings, http: HttpClient | None = None) -
         yield from _issuer(reach, base, "")
         for uri in OpenIdClient.model_validate(client.faces["openid"]).redirect_uris:
             yield reach.is_there(uri)
+    for face in sorted(client.faces.keys() & NOTIFIED.keys()):
+        url = NOTIFIED[face].model_validate(client.faces[face]).notification_endpoint
+        if url is not None:
+            yield reach.is_there(url, "that is told of ends of logins", "let this host call it")
+    if "auth0" in client.faces:
+        domain = Auth0Client.model_validate(client.faces["auth0"]).domain
+        yield reach.is_there(f"https://{domain}/", "that browsers go back to")
     if "entra" in client.faces:
         yield from _issuer(reach, base, "/entra")
         url = EntraClient.model_validate(client.faces["entra"]).metadata_url
@@ -83,14 +90,16 @@ class _Reach:
             return Finding(ok=False, what=f"{what}: {answer}", advice=advice)
         return Finding(answer.status == 200, f"{what}: {url} answers {answer.status}", advice)
 
-    def is_there(self, uri: str) -> Finding:
+    def is_there(
+        self, uri: str, of: str = "of the redirect URI", advice: str = "browsers must reach it; this host need not"
+    ) -> Finding:
         """Whatever it answers, a redirect or an error too: somebody is there, with a good certificate."""
         parts = urlsplit(uri)
         origin = f"{parts.scheme}://{parts.netloc}/"
         answer = self.get(origin)
         gone = isinstance(answer, str) and "answered" not in answer
-        what = f"the redirect URI's host {origin}: {answer}" if gone else f"the redirect URI's host {origin} is there"
-        return Finding(not gone, what, "browsers must reach it; this host need not")
+        what = f"the host {of}, {origin}: {answer}" if gone else f"the host {of}, {origin} is there"
+        return Finding(not gone, what, advice)
 
     def document(self, url: str) -> Mapping[str, Any]:
         """The JSON object there; an empty one where there is none."""

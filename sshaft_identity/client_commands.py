@@ -86,7 +86,8 @@ def client() -> None:
     "--notify",
     multiple=True,
     metavar="URL",
-    help="With --for generic-ciba: tell it there when a login has ended (ping).  [default: it asks (poll)]",
+    help="With --for generic-ciba: tell it there when a login has ended (ping).  [default: it asks (poll)] "
+    "With --for keycloak-ciba: where the realm is called back.",
 )
 @click.option("--app-id", multiple=True, metavar="ID", help="With --for entra: the application id over there.")
 @click.option(
@@ -96,7 +97,10 @@ def client() -> None:
     "--cloud", multiple=True, type=click.Choice(sorted(CLOUDS)), help="With --for entra: which one.  [default: public]"
 )
 @click.option(
-    "--domain", multiple=True, help="With --for entra: alice@DOMAIN there is alice here.  [default: is alice@DOMAIN]"
+    "--domain",
+    multiple=True,
+    help="With --for entra: alice@DOMAIN there is alice here.  [default: is alice@DOMAIN] "
+    "With --for auth0: of the tenant, as browsers see it.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print client_id and client_secret as JSON.")
 @click.option(
@@ -147,7 +151,7 @@ def add_client(directory: Path, /, name: str, **options: Any) -> None:
         calls = settings.base_url.replace("://", f"://{name}:{secret}@", 1)  # for who can prove itself no other way
         values = {
             "settings": settings, "client_id": name, "client_secret": secret, "given": options, "faces": faces,
-            "calls": calls, "basic": b64encode(f"{name}:{secret}".encode()).decode(),
+            "calls": calls, "basic": b64encode(f"{name}:{secret}".encode()).decode(), "shared": store.codes.shared,
         }  # fmt: skip
         click.echo("\n" + told(provider, values).rstrip())
 

@@ -1,5 +1,6 @@
 """Codes: what the page shows and the person carries to ssh. Nothing in the database is enough to compute one."""
 
+import base64
 import hashlib
 import hmac
 import re
@@ -47,6 +48,10 @@ class Codes:
     def matches_given_back(self, challenge_id: str, code: str) -> bool:
         """In constant time."""
         return hmac.compare_digest(self.given_back(challenge_id).encode(), code.encode())
+
+    def shared(self, *parts: str) -> str:
+        """A secret to share with another party, 256 bits, for which nothing is stored."""
+        return base64.urlsafe_b64encode(self._mac("shared", *parts)).decode().rstrip("=")
 
     def _mac(self, *parts: str) -> bytes:
         return hmac.digest(self.key, "\0".join(parts).encode(), "sha256")

@@ -62,6 +62,36 @@ class CodeBackClient(BaseModel):
     app: App | None = None
 
 
+class Auth0Client(BaseModel):
+    """The client's face `auth0`. `domain`: of the tenant, as browsers see it; `salt`: what its key is made with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    domain: Annotated[
+        str, Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$", max_length=253)
+    ]
+    salt: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{16,64}$")]
+    app: App | None = None
+
+
+class CasClient(BaseModel):
+    """The client's face `cas`. `wrong_codes`: how many in an hour, of all its people together; then all wait."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    app: App | None = None
+    wrong_codes: int = Field(default=100, ge=1, le=1000)
+
+
+class IbmVerifyClient(BaseModel):
+    """The client's face `ibm_verify`. `capability`: what the factor is called over there."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    app: App | None = None
+    capability: Member = "ssh"
+
+
 class ValidateClient(BaseModel):
     """The client's face `validate`. `mode`: people see the ssh command and wait, or type what ssh printed."""
 
@@ -82,10 +112,25 @@ class CibaClient(BaseModel):
     notification_endpoint: Url | None = None
 
 
+class KeycloakCibaClient(BaseModel):
+    """The client's face `keycloak_ciba`. `notification_endpoint`: where the realm hears how a login has ended."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    notification_endpoint: Url
+    app: App | None = None
+
+
+NOTIFIED: dict[str, type[CibaClient | KeycloakCibaClient]] = {"ciba": CibaClient, "keycloak_ciba": KeycloakCibaClient}
+"""The faces whose clients are told of ends of logins."""
 FACES: dict[str, type[BaseModel]] = {
     "openid": OpenIdClient,
     "entra": EntraClient,
     "code_back": CodeBackClient,
+    "keycloak_ciba": KeycloakCibaClient,
+    "auth0": Auth0Client,
+    "cas": CasClient,
+    "ibm_verify": IbmVerifyClient,
     "validate": ValidateClient,
     "ciba": CibaClient,
 }

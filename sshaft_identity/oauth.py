@@ -94,11 +94,17 @@ class Credentials:
 def client_of(call: Call, form: Mapping[str, str]) -> Client:
     """The client that sent this form, proven by its secret or its key; from where it may call."""
     if "client_assertion" in form or "client_assertion_type" in form:
-        client = _by_assertion(call, form)
-    else:
-        given = credentials_of(call.request.headers.get("authorization"), form)
-        client = call.state.store.clients.authenticate(given.client_id, given.client_secret, call.state.clock())
-        client = None if client is None or KEY in client.faces else client  # who has a key has no secret
+        return _admitted(call, _by_assertion(call, form))
+    return client_by_secret(call, credentials_of(call.request.headers.get("authorization"), form))
+
+
+def client_by_secret(call: Call, given: Credentials) -> Client:
+    """The client whose secret this is; from where it may call."""
+    client = call.state.store.clients.authenticate(given.client_id, given.client_secret, call.state.clock())
+    return _admitted(call, None if client is None or KEY in client.faces else client)  # who has a key has no secret
+
+
+def _admitted(call: Call, client: Client | None) -> Client:
     if client is None:
         raise OAuthError("invalid_client", "no such client, or not its secret")
     call.caller = client.client_id

@@ -32,6 +32,7 @@ _PAGES = (
     "/account/keys/rename",
     "/account/sign-out",
     "/account/sign-out-everywhere",
+    "/auth0/{client_id}",
     "/challenge/{page_token}",
     "/enrol/{page_token}",
     "/login/{id}",
@@ -49,6 +50,8 @@ _VALIDATE = (
     "/validate/radiuscheck",
     "/validate/triggerchallenge",
 )
+_CAS = ("/cas", "/cas/new", "/cas/{code}")
+_IBM_VERIFY = ("/ibm-verify/enrollments", "/ibm-verify/initiate", "/ibm-verify/validate")
 UNDESCRIBED = {
     **dict.fromkeys(_PAGES, "a page, or a form of one"),
     "/challenge/{page_token}/events": "events for the page's script",
@@ -58,6 +61,9 @@ UNDESCRIBED = {
     "/.well-known/openid-configuration": "as OpenID Connect Discovery says",
     "/entra/.well-known/openid-configuration": "as Entra ID's external MFA wants it",
     **dict.fromkeys(_VALIDATE, "as privacyIDEA's plugins want it"),
+    **dict.fromkeys(_CAS, "as Apereo CAS wants it"),
+    **dict.fromkeys(_IBM_VERIFY, "as IBM Verify wants it"),
+    "/keycloak-ciba/{client_id}/{secret}": "as Keycloak wants it",
     "/code-back/init": "as the client's options say",
     "/code-back/verify": "as the client's options say",
     "/entra/authorize": "as Entra ID's external MFA wants it",

@@ -1,4 +1,5 @@
-"""CIBA's ping (§10.2): when a login has ended its client is told, at the address that it is registered with.
+"""When a login has ended its client is told, at the address that it is registered with: CIBA's ping (§10.2), and what
+Keycloak calls back for.
 
 Who is to be told stands in the database until it was: so it does not matter which process has ended the login, nor
 whether one is started anew meanwhile. A client may be told twice, and comes for its result only once.
@@ -6,8 +7,9 @@ whether one is started anew meanwhile. A client may be told twice, and comes for
 
 import asyncio
 import json
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,7 +30,7 @@ from sshaft.log import get_logger
 from sshaft_identity.app_state import AppState
 from sshaft_identity.challenge import Challenge, State
 from sshaft_identity.database import reason
-from sshaft_identity.face_options import CibaClient
+from sshaft_identity.face_options import NOTIFIED
 from sshaft_identity.store import Store
 from sshaft_identity.tables import challenges, clients, pings
 
@@ -41,6 +43,22 @@ PAUSES = (timedelta(seconds=10), timedelta(seconds=30), timedelta(seconds=90))
 MAX_ANSWER = 64 * 1024
 
 
+Told = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What a client of this face is to be told, by which token. `is_result`: it will not come for anything; that it
+    passed is told by this.
+    """
+
+    face: str
+    token: str = field(repr=False)
+    passed: Told = field(repr=False)
+    failed: Told = field(repr=False)
+    is_result: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Ping:
     """One try to tell a client that a login has ended. `url` is where it is registered now."""
@@ -48,20 +66,22 @@ class Ping:
     challenge: str
     client_id: str
     url: str
-    auth_req_id: str = field(repr=False)
+    told: Told = field(repr=False)
     token: str = field(repr=False)
+    is_result: bool
     is_last: bool
 
 
 class Pings:
     def __init__(self, store: Store) -> None:
         self._database = store.database
+        self._challenges = store.challenges
         # The client's token is a secret of the client's: in the database it can be read by us alone.
         self._cipher = AESSIV(HKDF(SHA256(), 64, None, b"sshaft-identity pings").derive(store.codes.key))
 
-    def add(self, challenge: Challenge, client_id: str, auth_req_id: str, token: str) -> None:
+    def add(self, challenge: Challenge, client_id: str, notice: Notice) -> None:
         """The client is told when the challenge has ended."""
-        sealed = self._cipher.encrypt(json.dumps([auth_req_id, token]).encode(), [challenge.id.encode()])
+        sealed = self._cipher.encrypt(json.dumps(astuple(notice)).encode(), [challenge.id.encode()])
         values = {"id": challenge.id, "client_id": client_id, "sealed": sealed, "next_at": challenge.created_at}
         with self._database.write() as connection:
             connection.execute(insert(pings).values(values | {"tries": 0}))
@@ -71,10 +91,15 @@ class Pings:
         with self._database.write() as connection:
             connection.execute(delete(pings).where(pings.c.id == challenge))
 
+    def heard(self, ping: Ping, now: datetime) -> None:
+        self.forget(ping.challenge)
+        if ping.is_result:
+            self._challenges.consume(ping.challenge, now, ping.client_id)
+
     def due(self, now: datetime, most: int = AT_ONCE) -> list[Ping]:
         """Those whose time has come, which no other process gets. Each is ours to send."""
         has_ended = or_(challenges.c.state != State.PENDING, challenges.c.expires_at <= now)
-        query = select(pings, clients.c.faces).join(challenges, challenges.c.id == pings.c.id)
+        query = select(pings, clients.c.faces, challenges.c.state).join(challenges, challenges.c.id == pings.c.id)
         query = query.join(clients, clients.c.client_id == pings.c.client_id)
         # who was never told goes before those whose client does not answer
         query = query.where(has_ended, pings.c.next_at <= now).order_by(pings.c.tries, pings.c.next_at).limit(most)
@@ -89,13 +114,16 @@ class Pings:
     def _opened(self, row: Any) -> Ping | None:
         """None where the operator has taken the client's address, or our key, off meanwhile."""
         try:
-            auth_req_id, token = json.loads(self._cipher.decrypt(row.sealed, [row.id.encode()]))
-            url = CibaClient.model_validate(json.loads(row.faces).get("ciba", {})).notification_endpoint
+            notice = Notice(*json.loads(self._cipher.decrypt(row.sealed, [row.id.encode()])))
+            options = json.loads(row.faces).get(notice.face, {})
+            url = NOTIFIED[notice.face].model_validate(options).notification_endpoint
         except (InvalidTag, ValueError):
-            url = None
+            return None
         if url is None:
             return None
-        return Ping(row.id, row.client_id, url, auth_req_id, token, row.tries == len(PAUSES))
+        told = notice.passed if row.state in (State.ACCEPTED, State.CONSUMED) else notice.failed
+        is_last = row.tries == len(PAUSES)
+        return Ping(row.id, row.client_id, url, told, notice.token, notice.is_result, is_last)
 
 
 def _take(connection: Connection, challenge: str, tries: int, now: datetime) -> bool:
@@ -112,9 +140,7 @@ def send(http: HttpClient, ping: Ping) -> bool:
     facts = {"challenge": ping.challenge, "client": ping.client_id}
     headers = {"Authorization": f"Bearer {ping.token}"}
     try:
-        answer = http.send(
-            "POST", ping.url, Deadline.after(SECONDS), json={"auth_req_id": ping.auth_req_id}, headers=headers
-        )
+        answer = http.send("POST", ping.url, Deadline.after(SECONDS), json={**ping.told}, headers=headers)
     except SshaftError as error:
         get_logger().warning("ping.failed", reason=str(error), last=ping.is_last, **facts)
         return False
@@ -133,7 +159,7 @@ async def keep_sending(state: AppState, every: float = LOOK_SECONDS) -> None:
     async def tell(ping: Ping) -> None:
         if await anyio.to_thread.run_sync(send, http, ping, abandon_on_cancel=True, limiter=limiter):
             with suppress(SQLAlchemyError):  # then it is told once more
-                await run_in_threadpool(waiting.forget, ping.challenge)
+                await run_in_threadpool(waiting.heard, ping, state.clock())
 
     try:
         while True:

@@ -5,6 +5,7 @@ more.
 """
 
 import json
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +18,15 @@ from pydantic import ValidationError
 
 from sshaft.errors import ConfigurationError
 from sshaft_identity.clients import Scope
-from sshaft_identity.face_options import CLOUDS, KEY, CibaClient, EntraClient, OpenIdClient
+from sshaft_identity.face_options import (
+    CLOUDS,
+    KEY,
+    Auth0Client,
+    CibaClient,
+    EntraClient,
+    KeycloakCibaClient,
+    OpenIdClient,
+)
 from sshaft_identity.return_urls import checked
 from sshaft_identity.settings import first_fault
 
@@ -95,8 +104,20 @@ def public_keys(path: Path) -> dict[str, Any]:
     return {"keys": public}
 
 
-def _code_back(given: Given) -> Faces:
-    return {"code_back": {"app": given["app"][0]} if given.get("app") else {}}
+def _typed_back(given: Given, *, face: str) -> Faces:
+    return {face: {"app": given["app"][0]} if given.get("app") else {}}
+
+
+def _auth0(given: Given) -> Faces:
+    options = {"domain": given["domain"][0].lower(), "salt": secrets.token_urlsafe(16)}
+    options |= {"app": given["app"][0]} if given.get("app") else {}
+    return {"auth0": Auth0Client.model_validate(options).model_dump(exclude_none=True)}
+
+
+def _keycloak_ciba(given: Given) -> Faces:
+    options = {"notification_endpoint": given["notify"][0]}
+    options |= {"app": given["app"][0]} if given.get("app") else {}
+    return {"keycloak_ciba": KeycloakCibaClient.model_validate(options).model_dump(exclude_none=True)}
 
 
 def _validate(given: Given, *, mode: str) -> Faces:
@@ -107,7 +128,11 @@ PROVIDERS: dict[str, Provider] = {
     "keycloak": Provider((), partial(_validate, mode="poll")),
     "freeradius": Provider((), partial(_validate, mode="interactive")),
     "privacyidea": Provider((), partial(_validate, mode="interactive")),
-    "lemonldap": Provider((), _code_back),
+    "lemonldap": Provider((), partial(_typed_back, face="code_back")),
+    "cas": Provider((), partial(_typed_back, face="cas")),
+    "ibm-verify": Provider((), partial(_typed_back, face="ibm_verify")),
+    "auth0": Provider(("domain",), _auth0),
+    "keycloak-ciba": Provider(("notify",), _keycloak_ciba),
     **{name: Provider(("redirect_uri",), _openid) for name in ("generic-oidc", "okta", "authentik", "kratos")},
     "glewlwyd": Provider(("redirect_uri",), partial(_openid, pkce=False)),
     "generic-ciba": Provider((), _ciba),

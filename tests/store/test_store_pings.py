@@ -13,7 +13,7 @@ from unit.identity.running import START
 from sshaft_identity import purge
 from sshaft_identity.challenge import Challenge
 from sshaft_identity.challenges import Wish
-from sshaft_identity.pings import PAUSES, Pings
+from sshaft_identity.pings import PAUSES, Notice, Pings
 from sshaft_identity.store import Store
 
 URL = "https://bank.example.org/ping"
@@ -23,7 +23,8 @@ LONG = timedelta(minutes=5)
 def opened(store: Store) -> Challenge:
     store.clients.add("bank", [], START, faces={"ciba": {"notification_endpoint": URL}})
     challenge = store.challenges.open(Wish("alice", LONG, client="bank", code="482913"), START).challenge
-    Pings(store).add(challenge, "bank", "the handle", "the token")
+    told = {"auth_req_id": "the handle"}
+    Pings(store).add(challenge, "bank", Notice("ciba", "the token", passed=told, failed=told))
     return challenge
 
 
@@ -32,7 +33,7 @@ def test_what_has_ended_is_told_until_it_was_heard(store: Store) -> None:
     assert Pings(store).due(START) == []
     store.challenges.cancel(challenge.id, START)
     (ping,) = Pings(store).due(START)
-    assert (ping.url, ping.auth_req_id, ping.token, ping.is_last) == (URL, "the handle", "the token", False)
+    assert (ping.url, ping.told, ping.token, ping.is_last) == (URL, {"auth_req_id": "the handle"}, "the token", False)
     assert Pings(store).due(START) == [], "somebody has it"
     now = START
     for pause in PAUSES:

@@ -14,12 +14,12 @@ from fakes.public_keys import ed25519, sk_ed25519
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
 from unit.identity.browsing import ORIGIN, Browser
+from unit.identity.notifying import left, send_due
 from unit.identity.relying import RelyingParty, give_rsa_key
 from unit.identity.running import Service, wrong
 
-from sshaft.http_client import HttpClient
-from sshaft_identity.pings import PAUSES, Pings, send
-from sshaft_identity.tables import audit_events, pings
+from sshaft_identity.pings import PAUSES, Pings
+from sshaft_identity.tables import audit_events
 
 CODE = "482913"
 TOKEN = "notify.me-8d67dc78-7faa-4d41-aabd-67707b374255"
@@ -384,22 +384,6 @@ def endpoint() -> Iterator[Endpoint]:
 @pytest.fixture
 def pinged(service: Service, endpoint: Endpoint) -> Bank:
     return Bank(service, options={"notification_endpoint": endpoint.url})
-
-
-def send_due(service: Service) -> int:
-    """As the service does in the background; how many were tried."""
-    waiting, http = Pings(service.store), HttpClient()
-    due = waiting.due(service.clock())
-    for ping in due:
-        if send(http, ping):
-            waiting.forget(ping.challenge)
-    http.close()
-    return len(due)
-
-
-def left(service: Service) -> int:
-    with service.store.database.read() as connection:
-        return len(connection.execute(pings.select()).all())
 
 
 def test_a_client_is_told_when_its_login_has_ended(

@@ -56,7 +56,16 @@ def test_a_service_that_is_not_there() -> None:
         found = faults(checks(client(openid={"redirect_uris": [f"{settings.base_url}/cb"]}), settings))
     assert len(found) == 4
     assert "start `sshaft identity serve`" in found[0]
-    assert "the redirect URI's host" in found[-1]
+    assert "the host of the redirect URI" in found[-1]
+
+
+def test_who_is_told_of_ends_of_logins_must_be_there(service: Service, settings: Settings) -> None:
+    for face in ("ciba", "keycloak_ciba"):
+        there, gone = ({"notification_endpoint": f"{url}/x"} for url in (service.url, "http://127.0.0.1:1"))
+        assert faults(checks(client(**{face: there}), settings)) == []
+        (fault,) = faults(checks(client(**{face: gone}), settings))
+        assert "that is told of ends of logins, http://127.0.0.1:1/" in fault
+    assert faults(checks(client(ciba={}), settings)) == []
 
 
 def test_another_issuer_than_its_address(service: Service, settings: Settings) -> None:

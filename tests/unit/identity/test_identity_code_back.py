@@ -1,15 +1,13 @@
 """The code-back adapter: a provider asks whether a code is right, and what nobody gets by it."""
 
-import json
 from typing import Any
 
 import pytest
-import requests
 from fakes.public_keys import ed25519
 from unit.identity.running import Service
+from unit.identity.typing_back import Provider, audited, printed
 
 from sshaft_identity.clients import Scope
-from sshaft_identity.tables import audit_events
 
 
 @pytest.fixture
@@ -18,19 +16,9 @@ def alice(service: Service) -> str:
     return service.add_user("alice", ed25519("alice"))[0]
 
 
-class Portal:
-    def __init__(self, service: Service, name: str = "portal", **options: Any) -> None:
-        self.service = service
-        self.name = name
-        networks = options.pop("networks", ())
-        self.secret = service.store.clients.add(
-            name, [], service.clock(), networks=networks, faces={"code_back": options}
-        )
-
-    def call(self, step: str, body: Any, **more: Any) -> requests.Response:
-        return self.service.call(
-            "POST", f"/code-back/{step}", json=body, auth=more.pop("auth", (self.name, self.secret)), **more
-        )
+class Portal(Provider):
+    def __init__(self, service: Service, name: str = "portal", networks: tuple[str, ...] = (), **options: Any) -> None:
+        super().__init__(service, "code_back", "/code-back/", name, options, networks)
 
     def init(self, user: str = "alice") -> Any:
         answer = self.call("init", {"user": user, "ip": "192.0.2.7"})
@@ -46,19 +34,6 @@ class Portal:
 @pytest.fixture
 def portal(service: Service) -> Portal:
     return Portal(service)
-
-
-def printed(service: Service, fingerprint: str, user: str = "alice") -> str:
-    """The code that ssh prints."""
-    answer = service.accept(user, fingerprint=fingerprint, confirmed=True)
-    assert answer.json()["state"] == "presented", answer.text
-    return str(answer.json()["code"])
-
-
-def audited(service: Service) -> list[tuple[str, str | None]]:
-    with service.store.database.read() as connection:
-        rows = connection.execute(audit_events.select().order_by(audit_events.c.id)).all()
-    return [(row.event, json.loads(row.facts).get("error")) for row in rows if not row.event.startswith("client.")]
 
 
 def test_the_code_that_ssh_printed_passes_once(service: Service, portal: Portal, alice: str) -> None:
@@ -166,8 +141,8 @@ def test_who_has_not_proven_itself_is_refused(service: Service, portal: Portal) 
 
 
 def test_a_client_may_call_from_its_networks_only(service: Service) -> None:
-    assert Portal(service, "near", networks=["127.0.0.0/8"]).init() == {"result": True}
-    far = Portal(service, "far", networks=["192.0.2.0/24"])
+    assert Portal(service, "near", networks=("127.0.0.0/8",)).init() == {"result": True}
+    far = Portal(service, "far", networks=("192.0.2.0/24",))
     assert far.call("init", {"user": "alice"}).status_code == 401
     forged = far.call("init", {"user": "alice"}, headers={"X-Forwarded-For": "192.0.2.1"})
     assert forged.status_code == 401

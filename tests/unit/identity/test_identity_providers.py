@@ -18,7 +18,9 @@ GIVEN = {
     "generic-ciba": (),
     "generic-oidc": ("--redirect-uri", "https://app.example.org/cb"),
     **dict.fromkeys(("okta", "authentik", "kratos"), ("--redirect-uri", "https://app.example.org/cb")),
-    **dict.fromkeys(("lemonldap", "keycloak", "freeradius", "privacyidea"), ()),
+    **dict.fromkeys(("lemonldap", "keycloak", "freeradius", "privacyidea", "cas", "ibm-verify"), ()),
+    "auth0": ("--domain", "example.eu.auth0.com"),
+    "keycloak-ciba": ("--notify", "https://kc.example.org/realms/one/protocol/openid-connect/ext/ciba/auth/callback"),
     "glewlwyd": ("--redirect-uri", "https://app.example.org/cb"),
 }
 Run = Callable[..., Result]

@@ -1,0 +1,145 @@
+"""Auth0: an Action of the tenant has taken the password and sends the browser here with a signed token; the browser
+goes back with a signed answer.
+
+    GET  /auth0/CLIENT?session_token=...&state=...      HS256: `aud` (us), `sub`, `user`, `exp`
+    POST https://TENANT/continue?state=...  answer=...  HS256: `iss` (us), `sub`, `state`, `exp`, `result`
+
+Both are signed with one key, so each says whom it is for: what was meant for us is no answer, and an answer begins
+nothing. https://auth0.com/docs/customize/actions/redirect-with-actions
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import OctKey
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from sshaft_identity import browser_login, id_tokens, refusals
+from sshaft_identity.browsers import client_address, user_agent
+from sshaft_identity.challenge import Challenge, Context
+from sshaft_identity.challenges import Wish
+from sshaft_identity.clients import Client
+from sshaft_identity.codes import Codes
+from sshaft_identity.face_options import Auth0Client
+from sshaft_identity.face_requests import FaceRequests, first_use
+from sshaft_identity.html import PageError
+from sshaft_identity.incoming import Call, Message, UserName
+from sshaft_identity.oauth import OAuthError, fields_of
+
+FACE = "auth0"
+ALGORITHMS = ["HS256"]
+LIFETIME = timedelta(minutes=2)
+"""Of an answer: for the way back."""
+LONGEST = timedelta(hours=1)
+LEEWAY = timedelta(minutes=1)
+
+
+class SessionToken(Message):
+    """`user` is the name here; `sub` is Auth0's own, which the answer must bring back."""
+
+    aud: str
+    sub: str = Field(min_length=1, max_length=255)
+    user: UserName
+    exp: int | float
+
+
+class Details(BaseModel):
+    """What is remembered of a login until it is answered."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    domain: str
+    state: str
+    sub: str
+
+
+def shared_key(codes: Codes, client_id: str, options: Auth0Client) -> str:
+    """What the Action signs and verifies with. It is stored nowhere: another `salt` makes another."""
+    return codes.shared(FACE, client_id, options.salt)
+
+
+def begin(call: Call) -> Response:
+    """`GET /auth0/{client_id}`."""
+    client = call.state.store.clients.get(call.request.path_params["client_id"])
+    if client is None or FACE not in client.faces:
+        raise _refused(call, "the client is not registered for Auth0 here")
+    options = Auth0Client.model_validate(client.faces[FACE])
+    try:
+        given = fields_of(call.request.url.query.encode())
+        asked = _checked(call, client, options, given.get("session_token", ""))
+    except OAuthError as error:
+        raise _refused(call, error.description) from None
+    if not 0 < len(given.get("state", "")) <= 2048:
+        raise _refused(call, "there is no state")
+    call.caller = client.client_id
+    ends = _time(asked.exp) + LEEWAY
+    if not first_use(call.state.store.database, FACE, given["session_token"], ends):
+        raise _refused(call, "the session_token came before")
+    wish = Wish(
+        user=asked.user,
+        lifetime=timedelta(seconds=call.state.settings.lifetime),
+        client=client.client_id,
+        context=Context(options.app or "Auth0", client_address(call.request), user_agent(call.request)),
+    )
+    details = Details(domain=options.domain, state=given["state"], sub=asked.sub)
+    return browser_login.begin(call, FACE, wish, details.model_dump())
+
+
+def _refused(call: Call, reason: str) -> PageError:
+    refusals.note(call, FACE, "invalid_request", reason)
+    sentence = f"Whoever sent you here is not set up rightly: {reason}. Tell the administrator of what you log in to."
+    return PageError(400, "This login cannot begin", sentence)
+
+
+def _checked(call: Call, client: Client, options: Auth0Client, token: str) -> SessionToken:
+    key = OctKey.import_key(shared_key(call.state.store.codes, client.client_id, options))
+    now = call.state.clock()
+    try:
+        asked = SessionToken.model_validate(jwt.decode(token, key, algorithms=ALGORITHMS).claims)
+    except (JoseError, ValueError):  # what pydantic raises is one
+        raise OAuthError("invalid_request", "the session_token is not one that the Action has signed") from None
+    if asked.aud != call.state.settings.base_url:
+        raise OAuthError("invalid_request", "the session_token is not for this service")
+    if not now - LEEWAY < _time(asked.exp) <= now + LONGEST:
+        raise OAuthError("invalid_request", "the session_token is over")
+    return asked
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(max(0, min(seconds, 2**33)), UTC)
+
+
+def finish(call: Call, challenge: Challenge) -> Response:
+    """Back to Auth0, by POST: the answer stands in no address."""
+    state, now = call.state, call.state.clock()
+    request = FaceRequests(state.store.database, FACE).get(challenge.id)
+    client = None if request is None else state.store.clients.get(request.client_id)
+    if request is None or client is None or FACE not in client.faces:
+        raise browser_login.used()
+    call.caller = client.client_id
+    details = Details.model_validate(request.details)
+    passed = browser_login.taken(call, challenge, now)
+    if passed is None:
+        reason = browser_login.reason(challenge, now)
+        refusals.note(call, FACE, "access_denied", reason)
+        told: dict[str, Any] = {"result": "failed", "reason": reason}
+    else:
+        told = {"result": "passed", "acr": passed.acr} | id_tokens.claims_of(passed)
+    claims = {
+        "iss": state.settings.base_url,
+        "aud": details.domain,
+        "sub": details.sub,
+        "state": details.state,
+        "iat": int(now.timestamp()),
+        "exp": int((now + LIFETIME).timestamp()),
+    }
+    options = Auth0Client.model_validate(client.faces[FACE])
+    key = OctKey.import_key(shared_key(state.store.codes, client.client_id, options))
+    answer = jwt.encode({"alg": ALGORITHMS[0], "typ": "JWT"}, claims | told, key, algorithms=ALGORITHMS)
+    back = f"https://{details.domain}/continue?{urlencode({'state': details.state})}"
+    # from there Auth0 redirects to the application, wherever that is
+    return browser_login.post_back(call, back, {"answer": answer}, sends_to="https:")

@@ -1,0 +1,61 @@
+"""IBM Verify's external multi-factor authentication: a webhook that asks which factors somebody has, begins a login
+("initiate") and has the typed code checked ("validate"). ssh prints the code.
+https://www.ibm.com/docs/en/security-verify?topic=integration-verify-external-mfa-api-contract
+"""
+
+from typing import Any
+
+from starlette.responses import JSONResponse, Response
+
+from sshaft_identity import refusals, typed_codes
+from sshaft_identity.clients import Client
+from sshaft_identity.face_options import IbmVerifyClient
+from sshaft_identity.face_requests import FaceRequests
+from sshaft_identity.incoming import Call
+
+FACE = "ibm_verify"
+
+
+def enrollments(call: Call) -> Response:
+    """`POST /ibm-verify/enrollments`: everybody has ssh. Whether there is such a person here, nobody is told."""
+    client = typed_codes.proven(call, FACE)
+    typed_codes.members(call, FACE)
+    attributes = {"authExecutionFlow": "init_then_validate", "deviceName": "SSH"}
+    return JSONResponse([{"id": "ssh", "capability": _options(client).capability, "attributes": attributes}])
+
+
+def initiate(call: Call) -> Response:
+    """`POST /ibm-verify/initiate`."""
+    client = typed_codes.proven(call, FACE)
+    user = typed_codes.text_at(typed_codes.members(call, FACE), "attributes.username")
+    if not typed_codes.is_user(call, FACE, user):
+        return _told("FAILED")
+    challenge = typed_codes.begin(call, client, user, _options(client).app)
+    requests = FaceRequests(call.state.store.database, FACE)
+    requests.add(challenge.id, client.client_id, {}, call.state.clock())
+    transaction = requests.give_handle(challenge.id, challenge.expires_at)
+    return _told("PENDING", transactionId=transaction)  # SUCCESS would be taken for a fault
+
+
+def validate(call: Call) -> Response:
+    """`POST /ibm-verify/validate`."""
+    client = typed_codes.proven(call, FACE)
+    body = typed_codes.members(call, FACE)
+    user = typed_codes.text_at(body, "attributes.username")
+    if not typed_codes.is_user(call, FACE, user):
+        return _told("FAILED")
+    request = FaceRequests(call.state.store.database, FACE).of_handle(typed_codes.text_at(body, "transactionId"))
+    challenge = typed_codes.waiting(call, client, user)
+    if request is None or challenge is None or request.id != challenge.id:
+        refusals.note(call, FACE, "no_challenge", "no login of this user waits as this transaction")
+        return _told("FAILED")
+    code = typed_codes.text_at(body, "attributes.passvalue")
+    return _told("SUCCESS" if typed_codes.is_right(call, FACE, client, user, code) else "FAILED")
+
+
+def _options(client: Client) -> IbmVerifyClient:
+    return IbmVerifyClient.model_validate(client.faces[FACE])
+
+
+def _told(status: str, **more: Any) -> Response:
+    return JSONResponse({"status": status, "attributes": {}} | more)

@@ -1,0 +1,23 @@
+"""Clients that are told of the ends of logins, as the service does it in the background."""
+
+from unit.identity.running import Service
+
+from sshaft.http_client import HttpClient
+from sshaft_identity.pings import Pings, send
+from sshaft_identity.tables import pings
+
+
+def send_due(service: Service) -> int:
+    """How many were tried."""
+    waiting, http = Pings(service.store), HttpClient()
+    due = waiting.due(service.clock())
+    for ping in due:
+        if send(http, ping):
+            waiting.heard(ping, service.clock())
+    http.close()
+    return len(due)
+
+
+def left(service: Service) -> int:
+    with service.store.database.read() as connection:
+        return len(connection.execute(pings.select()).all())

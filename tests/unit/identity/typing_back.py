@@ -1,0 +1,50 @@
+"""A client whose people type what ssh has printed, as the service sees it."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import requests
+from unit.identity.running import Service
+
+from sshaft_identity.tables import audit_events
+
+
+@dataclass
+class Provider:
+    """`path`: below which it calls."""
+
+    service: Service
+    face: str
+    path: str
+    name: str = "provider"
+    options: dict[str, Any] = field(default_factory=dict)
+    networks: tuple[str, ...] = ()
+    secret: str = ""
+
+    def __post_init__(self) -> None:
+        self.secret = self.service.store.clients.add(
+            self.name, [], self.service.clock(), networks=self.networks, faces={self.face: self.options}
+        )
+
+    def call(self, step: str, body: Any = None, method: str = "POST", **more: Any) -> requests.Response:
+        auth = more.pop("auth", (self.name, self.secret))
+        return self.service.call(method, f"{self.path}{step}", json=body, auth=auth, **more)
+
+
+def printed(service: Service, fingerprint: str, user: str = "alice") -> str:
+    """The code that ssh prints."""
+    answer = service.accept(user, fingerprint=fingerprint, confirmed=True)
+    assert answer.json()["state"] == "presented", answer.text
+    return str(answer.json()["code"])
+
+
+def audited(service: Service) -> list[tuple[str, str | None]]:
+    """Events, with what was wrong."""
+    with service.store.database.read() as connection:
+        rows = connection.execute(audit_events.select().order_by(audit_events.c.id)).all()
+    return [(row.event, json.loads(row.facts).get("error")) for row in rows if not row.event.startswith("client.")]
+
+
+def refusals(service: Service) -> list[str | None]:
+    return [error for event, error in audited(service) if event == "request.refused"]
