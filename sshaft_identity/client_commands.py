@@ -35,7 +35,8 @@ def client() -> None:
     "--for",
     "provider",
     type=click.Choice(sorted(PROVIDERS)),
-    help="Make it as this identity provider needs it, and print what to type there.",
+    metavar="PROVIDER",
+    help=f"Make it as this identity provider needs it, and print what to type there: {', '.join(sorted(PROVIDERS))}.",
 )
 @click.option(
     "--scope",

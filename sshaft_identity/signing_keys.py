@@ -136,12 +136,12 @@ class SigningKeys:
         """A key by its RFC 7638 thumbprint, its private part encrypted and bound to that."""
         made: RSAKey | ECKey
         jwk: Jwk = {"alg": algorithm, "use": "sig"}
-        if algorithm is Algorithm.RS256:
-            made = RSAKey.generate_key(RSA_BITS)
+        kid = "-"
+        while kid.startswith("-"):  # `signing-key retire` would take that for an option
+            made = RSAKey.generate_key(RSA_BITS) if algorithm is Algorithm.RS256 else ECKey.generate_key("P-256")
+            kid = made.thumbprint()
+        if isinstance(made, RSAKey):
             jwk |= certified(made.get_op_key("sign"), now)
-        else:
-            made = ECKey.generate_key("P-256")
-        kid = made.thumbprint()
         jwk |= made.as_dict(private=False) | {"kid": kid}
         nonce = secrets.token_bytes(_NONCE_BYTES)
         sealed = nonce + self._cipher.encrypt(nonce, made.as_der(private=True), kid.encode())

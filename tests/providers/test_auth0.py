@@ -4,6 +4,7 @@ sshd and a real ssh in the middle. Auth0 itself was not reached.
 
 import json
 import re
+import secrets
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -59,7 +60,8 @@ def tenant(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Tenant:
     """Set up by what was printed, and nothing else."""
     if shutil.which("node") is None:
         pytest.skip("needs Node: apt-get install nodejs")
-    told = site.identity.run("client", "add", "auth0", "--for", "auth0", "--domain", DOMAIN, "--app", "The shop")
+    name = f"auth0-{secrets.token_hex(4)}"
+    told = site.identity.run("client", "add", name, "--for", "auth0", "--domain", DOMAIN, "--app", "The shop")
     code = re.search(r"^const SSHAFT.*?^(?=Deploy it)", told, re.MULTILINE | re.DOTALL)
     key = re.search(r"SSHAFT_KEY +(\S+)", told)
     assert code

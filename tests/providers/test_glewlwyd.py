@@ -1,5 +1,6 @@
 """The real Glewlwyd: password, then our OpenID Provider as its second factor, then its session."""
 
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,8 +38,9 @@ def server(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gle
     """Set up as `client add --for glewlwyd` says; the person is registered as alice."""
     with glewlwyd.running(tmp_path_factory.mktemp("glewlwyd")) as server:
         wanted = ("--for", "glewlwyd", "--redirect-uri", server.redirect_uri)
-        secret = site.identity.run("client", "add", "glewlwyd", *wanted).splitlines()[1].split()[1]
-        server.set_up(site.identity.url, "glewlwyd", secret)
+        name = f"glewlwyd-{secrets.token_hex(4)}"
+        secret = site.identity.run("client", "add", name, *wanted).splitlines()[1].split()[1]
+        server.set_up(site.identity.url, name, secret)
         yield server
 
 

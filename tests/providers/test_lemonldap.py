@@ -2,6 +2,7 @@
 
 import json
 import re
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +28,17 @@ class Lab:
         return str(code)
 
 
-@pytest.fixture(scope="module")
-def lab(site: Site, keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """Set up by what `client add --for lemonldap` printed, and nothing else."""
+@pytest.fixture(scope="session")
+def site_with_user(site: Site, keys: Keys) -> Site:
     site.identity.add_user(USER, keys(USER).with_suffix(".pub"))
-    told = site.identity.run("client", "add", "lemonldap", "--for", "lemonldap", "--app", "LemonLDAP")
+    return site
+
+
+@pytest.fixture(scope="module")
+def lab(site_with_user: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Set up by what `client add --for lemonldap` printed, and nothing else."""
+    site, name = site_with_user, f"lemonldap-{secrets.token_hex(4)}"
+    told = site.identity.run("client", "add", name, "--for", "lemonldap", "--app", "LemonLDAP")
     settings = dict(re.findall(r"^  (rest2f\w+) +(\S.*)$", told, re.MULTILINE))
     values = {name: json.loads(value) if value.startswith("{") else value for name, value in settings.items()}
     assert {"rest2fActivation", "rest2fInitUrl", "rest2fVerifyUrl", "rest2fInitArgs"} == set(values)

@@ -1,5 +1,6 @@
 """The real mod_auth_openidc in Apache: what a page requires of the ID token, an ssh with the right key gives."""
 
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from providers.apache import Apache, Browser, command_words, free_port
 SOFTWARE, HARDWARE = "software", "hardware"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def hardware(site: Site) -> SecurityKey:
     """The key of the user `hardware`."""
     key = SecurityKey()
@@ -22,14 +23,22 @@ def hardware(site: Site) -> SecurityKey:
     return key
 
 
+@pytest.fixture(scope="session")
+def software(site: Site, keys: Keys) -> Path:
+    """The key of the user `software`."""
+    key = keys(SOFTWARE)
+    site.identity.add_user(SOFTWARE, key.with_suffix(".pub"))
+    return key
+
+
 @pytest.fixture(scope="module")
-def server(site: Site, keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Apache]:
-    site.identity.add_user(SOFTWARE, keys(SOFTWARE).with_suffix(".pub"))
+def server(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Apache]:
     port = free_port()
     wanted = ("--for", "generic-oidc", "--redirect-uri", f"http://127.0.0.1:{port}/cb")
-    secret = site.identity.run("client", "add", "apache", *wanted).splitlines()[1].split()[1]
+    name = f"apache-{secrets.token_hex(4)}"
+    secret = site.identity.run("client", "add", name, *wanted).splitlines()[1].split()[1]
     directory = tmp_path_factory.mktemp("apache")
-    with apache.running(directory, port, site.identity.url, "apache", secret) as server:
+    with apache.running(directory, port, site.identity.url, name, secret) as server:
         yield server
 
 
@@ -43,15 +52,15 @@ def log_in(site: Site, server: Apache, page: str, key: Path | None, *options: st
     return answer.status_code, answer.text
 
 
-def test_whoever_has_passed_sees_the_page(site: Site, keys: Keys, server: Apache) -> None:
-    assert log_in(site, server, "plain", keys(SOFTWARE)) == (200, "the plain page"), server.log.read_text()
+def test_whoever_has_passed_sees_the_page(site: Site, software: Path, server: Apache) -> None:
+    assert log_in(site, server, "plain", software) == (200, "the plain page"), server.log.read_text()
 
 
 def test_a_software_key_opens_what_asks_for_one_and_not_what_asks_for_hardware(
-    site: Site, keys: Keys, server: Apache
+    site: Site, software: Path, server: Apache
 ) -> None:
-    assert log_in(site, server, "software", keys(SOFTWARE)) == (200, "the software page")
-    assert log_in(site, server, "hardware", keys(SOFTWARE))[0] == 401
+    assert log_in(site, server, "software", software) == (200, "the software page")
+    assert log_in(site, server, "hardware", software)[0] == 401
 
 
 def test_a_security_key_opens_what_asks_for_hardware(

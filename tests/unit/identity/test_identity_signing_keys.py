@@ -20,6 +20,7 @@ from sshaft_identity.clients import Scope
 from sshaft_identity.commands import identity
 from sshaft_identity.errors import EnrolmentError
 from sshaft_identity.results import claims_of
+from sshaft_identity.signing_keys import Algorithm
 
 PASSED = Challenge(
     id="c1",
@@ -159,3 +160,10 @@ def test_a_software_key_is_said_to_be_one(service: Service) -> None:
     answer = service.call("POST", f"/api/v1/challenges/{opened['id']}/consume", Scope.CHALLENGES).json()
     published = KeySet.import_key_set(service.call("GET", "/.well-known/jwks.json").json())
     assert jwt.decode(answer["result"], published, algorithms=["ES256"]).claims["amr"] == ["swk", "pop"]
+
+
+def test_no_key_id_looks_like_an_option_of_a_command(service: Service) -> None:
+    keys, now = service.store.signing_keys, service.clock()
+    made = [key for _ in range(100) for key in keys.rotate(now, Algorithm.ES256, wait=timedelta(0))]
+    assert len({key.kid for key in made}) == 100
+    assert not any(key.kid.startswith("-") for key in made)
