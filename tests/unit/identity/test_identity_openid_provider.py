@@ -1,5 +1,7 @@
 """The OpenID Provider: what a relying party gets, and what nobody gets."""
 
+import base64
+import hmac
 import json
 import re
 from typing import Any
@@ -283,13 +285,23 @@ def test_hints_that_are_not_ours_are_refused(
     claims = shop.claims(token)
     keys = service.call("GET", "/.well-known/jwks.json").json()["keys"]
     (public,) = [key for key in keys if key["alg"] == "RS256"]
+    stranger, body = RSAKey.generate_key(2048), token.split(".")[1]
+    confused = base64url(json.dumps({"alg": "HS256", "kid": public["kid"]}).encode()) + f".{body}"
+    pem = RSAKey.import_key(public).as_pem(private=False)
     for made in (
+        f"{confused}.{base64url(hmac.digest(pem, confused.encode(), 'sha256'))}",
+        jwt.encode({"alg": "RS256", "kid": "../../etc/passwd"}, claims, stranger),
+        jwt.encode({"alg": "RS256", "kid": public["kid"], "jwk": stranger.as_dict(private=False)}, claims, stranger),
         jwt.encode({"alg": "RS256", "kid": public["kid"]}, claims, RSAKey.generate_key(2048)),
         jwt.encode({"alg": "ES256", "kid": public["kid"]}, claims, ECKey.generate_key("P-256")),
         token.rpartition(".")[0] + ".",
         "eyJhbGciOiJub25lIn0." + token.split(".")[1] + ".",
     ):
         assert back(shop.ask(browser, id_token_hint=made))["error"] == "invalid_request"
+
+
+def base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
 # --- the way back
