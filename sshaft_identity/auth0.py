@@ -26,7 +26,6 @@ from sshaft_identity.clients import Client
 from sshaft_identity.codes import Codes
 from sshaft_identity.face_options import Auth0Client
 from sshaft_identity.face_requests import FaceRequests, first_use
-from sshaft_identity.html import PageError
 from sshaft_identity.incoming import Call, Message, UserName
 from sshaft_identity.oauth import OAuthError, fields_of
 
@@ -66,19 +65,19 @@ def begin(call: Call) -> Response:
     """`GET /auth0/{client_id}`."""
     client = call.state.store.clients.get(call.request.path_params["client_id"])
     if client is None or FACE not in client.faces:
-        raise _refused(call, "the client is not registered for Auth0 here")
+        raise browser_login.misled(call, FACE, "the client is not registered for Auth0 here")
     options = Auth0Client.model_validate(client.faces[FACE])
     try:
         given = fields_of(call.request.url.query.encode())
         asked = _checked(call, client, options, given.get("session_token", ""))
     except OAuthError as error:
-        raise _refused(call, error.description) from None
+        raise browser_login.misled(call, FACE, error.description) from None
     if not 0 < len(given.get("state", "")) <= 2048:
-        raise _refused(call, "there is no state")
+        raise browser_login.misled(call, FACE, "there is no state")
     call.caller = client.client_id
     ends = _time(asked.exp) + LEEWAY
     if not first_use(call.state.store.database, FACE, given["session_token"], ends):
-        raise _refused(call, "the session_token came before")
+        raise browser_login.misled(call, FACE, "the session_token came before")
     wish = Wish(
         user=asked.user,
         lifetime=timedelta(seconds=call.state.settings.lifetime),
@@ -87,12 +86,6 @@ def begin(call: Call) -> Response:
     )
     details = Details(domain=options.domain, state=given["state"], sub=asked.sub)
     return browser_login.begin(call, FACE, wish, details.model_dump())
-
-
-def _refused(call: Call, reason: str) -> PageError:
-    refusals.note(call, FACE, "invalid_request", reason)
-    sentence = f"Whoever sent you here is not set up rightly: {reason}. Tell the administrator of what you log in to."
-    return PageError(400, "This login cannot begin", sentence)
 
 
 def _checked(call: Call, client: Client, options: Auth0Client, token: str) -> SessionToken:

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from sshaft.log import get_logger
-from sshaft_identity import cookies
+from sshaft_identity import cookies, refusals
 from sshaft_identity.app_state import state_of
 from sshaft_identity.browsers import origin_of
 from sshaft_identity.challenge import Challenge, State
@@ -142,6 +142,13 @@ def post_back(call: Call, redirect_uri: str, values: Mapping[str, str], *, sends
     """
     allowed = sends_to or origin_of(redirect_uri)
     return render(call.request, "form_post.html", action=redirect_uri, values=values, sends_to=allowed)
+
+
+def misled(call: Call, face: str, reason: str) -> PageError:
+    """For a request that cannot be trusted to say where its answer belongs: a person reads why it ends here."""
+    refusals.note(call, face, "invalid_request", reason)
+    sentence = f"Whoever sent you here is not set up rightly: {reason}. Tell the administrator of what you log in to."
+    return PageError(400, "This login cannot begin", sentence)
 
 
 def used() -> PageError:

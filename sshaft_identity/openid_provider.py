@@ -26,7 +26,6 @@ from sshaft_identity.clients import Client
 from sshaft_identity.enrolment import USER_PATTERN
 from sshaft_identity.face_options import OpenIdClient
 from sshaft_identity.face_requests import FaceRequests
-from sshaft_identity.html import PageError
 from sshaft_identity.incoming import Call
 from sshaft_identity.oauth import OAuthError, fields_of, form_of
 from sshaft_identity.problem import ProblemError
@@ -137,20 +136,14 @@ def _asked(call: Call) -> _Asked:
     try:
         parameters = fields_of(call.request.url.query.encode()) if call.request.method == "GET" else form_of(call)
     except OAuthError as error:
-        raise _refused(call, error.description) from None
+        raise browser_login.misled(call, FACE, error.description) from None
     client = call.state.store.clients.get(parameters.get("client_id", ""))
     if client is None or FACE not in client.faces:
-        raise _refused(call, "the client is not registered for logins here")
+        raise browser_login.misled(call, FACE, "the client is not registered for logins here")
     options = OpenIdClient.model_validate(client.faces[FACE])
     if parameters.get("redirect_uri") not in options.redirect_uris:
-        raise _refused(call, "the redirect_uri is not one that the client is registered with")
+        raise browser_login.misled(call, FACE, "the redirect_uri is not one that the client is registered with")
     return _Asked(client, options, parameters)
-
-
-def _refused(call: Call, reason: str) -> PageError:
-    refusals.note(call, FACE, "invalid_request", reason)
-    sentence = f"Whoever sent you here is not set up rightly: {reason}. Tell the administrator of what you log in to."
-    return PageError(400, "This login cannot begin", sentence)
 
 
 def _checked(call: Call, asked: _Asked) -> tuple[Wish, Details]:
