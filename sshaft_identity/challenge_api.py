@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from sshaft.log import get_logger
+from sshaft_identity import typed_codes
 from sshaft_identity.app_state import rfc3339, state_of
 from sshaft_identity.challenge import LONGEST, SHORTEST, Binding, Challenge, Context, State, Verdict
 from sshaft_identity.challenges import Opened, Wish
@@ -115,19 +116,10 @@ def verify(call: Call) -> Response:
     """`code_back`: the code that ssh gave, typed where the web login asked for it."""
     challenge = _own(call)
     wanted = call.message(VerifyRequest)
-    state = call.state
     name = attempt_name(call.request.headers.get("idempotency-key"), wanted.code)
-    answer = state.store.challenges.verify(challenge.id, wanted.code, name, state.clock())
-    call.changed = answer.challenges
-    get_logger().info(
-        "challenge.verified",
-        verdict=answer.verdict,
-        challenge=challenge.id,
-        user=challenge.user,
-        client=challenge.client,
-    )
+    answer = typed_codes.verified(call, challenge, wanted.code, name)
     if answer.verdict is not Verdict.ACCEPTED:
-        return refused(answer, state.clock())
+        return refused(answer, call.state.clock())
     (after,) = answer.challenges
     return JSONResponse(shown(after, after.state))
 

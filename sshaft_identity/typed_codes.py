@@ -12,6 +12,7 @@ from typing import Any
 
 from sshaft.log import get_logger
 from sshaft_identity import refusals
+from sshaft_identity.attempts import Answer
 from sshaft_identity.challenge import Binding, Challenge, Context, State, Verdict
 from sshaft_identity.challenges import Wish
 from sshaft_identity.clients import Client
@@ -93,27 +94,42 @@ def waiting(call: Call, client: Client, user: str) -> Challenge | None:
 
 def is_right(call: Call, face: str, client: Client, user: str, code: str) -> bool:
     """Whether this is the code that ssh has printed for the login that waits. A right one counts once."""
-    state, now = call.state, call.state.clock()
-    code = "".join(code.split())
+    state = call.state
     challenge = waiting(call, client, user)
     if challenge is None:
         refusals.note(call, face, "no_challenge", "no login of this user waits")
         return False
+    if not passes(call, face, challenge, code):
+        return False
+    after = state.store.challenges.consume(challenge.id, state.clock(), client.client_id)
+    if after is None or after.user != user:
+        refusals.note(call, face, "not_accepted", "its result was taken before")
+        return False
+    get_logger().info("challenge.consumed", challenge=after.id, user=after.user, client=after.client)
+    return True
+
+
+def passes(call: Call, face: str, challenge: Challenge, code: str) -> bool:
+    """Whether the code that was typed lets this challenge pass."""
+    code = "".join(code.split())
     if not _CODE.fullmatch(code):
         refusals.note(call, face, "invalid_request", "the code is no number")
         return False
-    answer = state.store.challenges.verify(challenge.id, code, None, now)
+    answer = verified(call, challenge, code)
+    if answer.verdict not in (Verdict.ACCEPTED, Verdict.INVALID_CODE):  # a wrong code is in the audit log already
+        refusals.note(call, face, answer.verdict, "the login cannot pass any more")
+    return answer.verdict is Verdict.ACCEPTED
+
+
+def verified(call: Call, challenge: Challenge, code: str, name: str | None = None) -> Answer:
+    """The verdict on a typed code; `name` as in `Challenges.verify`."""
+    answer = call.state.store.challenges.verify(challenge.id, code, name, call.state.clock())
     call.changed = answer.challenges
     get_logger().info(
         "challenge.verified",
         verdict=answer.verdict,
         challenge=challenge.id,
         user=challenge.user,
-        client=client.client_id,
+        client=challenge.client,
     )
-    if answer.verdict is not Verdict.ACCEPTED:
-        if answer.verdict is not Verdict.INVALID_CODE:  # that one is in the audit log already
-            refusals.note(call, face, answer.verdict, "the login cannot pass any more")
-        return False
-    after = state.store.challenges.consume(challenge.id, now, client.client_id)
-    return after is not None and after.user == user
+    return answer

@@ -23,9 +23,9 @@ from starlette.responses import JSONResponse, Response
 
 import sshaft
 from sshaft.log import get_logger
-from sshaft_identity import refusals
+from sshaft_identity import refusals, typed_codes
 from sshaft_identity.browsers import client_address
-from sshaft_identity.challenge import Binding, Challenge, Context, State, Verdict
+from sshaft_identity.challenge import Binding, Challenge, Context, State
 from sshaft_identity.challenges import Wish
 from sshaft_identity.clients import TOKEN_LIFETIME, Client
 from sshaft_identity.enrolment import USER_PATTERN
@@ -203,9 +203,7 @@ def _meant(call: Call, client: Client, fields: Fields) -> Challenge | None:
         return challenge
     if not fields.get("pass"):
         return None
-    running = state.store.challenges.pending(user, client.client_id)
-    usable = (each for each in running if each.binding is Binding.CODE_BACK)
-    return next((each for each in usable if each.state_at(state.clock()) is State.PENDING), None)
+    return typed_codes.waiting(call, client, user)
 
 
 def _is_right(call: Call, challenge: Challenge, code: str) -> bool:
@@ -214,16 +212,7 @@ def _is_right(call: Call, challenge: Challenge, code: str) -> bool:
             return True
         refusals.note(call, FACE, "not_accepted", "no ssh has passed it, or its result was taken before")
         return False
-    code = "".join(code.split())
-    if not (code.isascii() and code.isdigit() and len(code) <= 16):
-        refusals.note(call, FACE, "invalid_request", "the code is no number")
-        return False
-    answer = call.state.store.challenges.verify(challenge.id, code, None, call.state.clock())
-    call.changed = answer.challenges
-    get_logger().info("challenge.verified", verdict=answer.verdict, challenge=challenge.id, user=challenge.user)
-    if answer.verdict not in (Verdict.ACCEPTED, Verdict.INVALID_CODE):  # a wrong code is in the audit log already
-        refusals.note(call, FACE, answer.verdict, "the login cannot pass any more")
-    return answer.verdict is Verdict.ACCEPTED
+    return typed_codes.passes(call, FACE, challenge, code)
 
 
 def _address(text: str) -> str | None:
