@@ -34,10 +34,22 @@ def set_up(level: str = "info", stream: TextIO | None = None) -> None:
         logger_factory=structlog.WriteLoggerFactory(file=stream or sys.stderr),
         cache_logger_on_first_use=False,
     )
+    libraries = logging.getLogger()
+    if not any(isinstance(handler, _AsEvents) for handler in libraries.handlers):
+        libraries.addHandler(_AsEvents(logging.WARNING))
 
 
 def get_logger() -> Any:
     return structlog.get_logger()
+
+
+class _AsEvents(logging.Handler):
+    """What a library warns of, as an event of ours: its text may have come from anybody."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[0] if record.exc_info else None
+        named = {} if error is None else {"error": error.__name__}
+        get_logger().warning("library.warning", library=record.name, reason=record.getMessage(), **named)
 
 
 def make_safe(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

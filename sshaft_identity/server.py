@@ -138,15 +138,8 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-class _AsEvents(logging.Handler):
-    """uvicorn's warnings and errors, as events of ours."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        get_logger().warning("http.warning", reason=record.getMessage())
-
-
 def quiet_uvicorn() -> None:
+    """Its warnings and errors only, as events of ours."""
     logger = logging.getLogger("uvicorn")
-    logger.handlers = [_AsEvents(logging.WARNING)]
+    logger.handlers = []
     logger.setLevel(logging.WARNING)
-    logger.propagate = False

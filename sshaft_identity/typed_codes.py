@@ -5,7 +5,6 @@ Nothing links a provider's calls but client and user, so the pending challenge o
 most.
 """
 
-import json
 import re
 from datetime import timedelta
 from typing import Any
@@ -40,11 +39,8 @@ def proven(call: Call, face: str) -> Client:
 
 def members(call: Call, face: str) -> dict[str, Any]:
     """Of the JSON object that was sent. Raises `ProblemError`."""
-    try:
-        body = json.loads(call.body)
-    except (ValueError, RecursionError):
-        body = None
-    if not isinstance(body, dict):
+    body = call.json_object()
+    if body is None:
         refusals.note(call, face, "invalid_request", "the body is no JSON object")
         raise ProblemError("invalid_request", detail="the body must be a JSON object")
     return body

@@ -280,11 +280,8 @@ def _fields(call: Call) -> dict[str, str]:
             return fields_of(call.body)
         except OAuthError as error:
             raise _Error(400, 905, error.description) from None
-    try:
-        body = json.loads(call.body)
-    except (ValueError, RecursionError):
-        body = None
-    if not isinstance(body, dict):
+    body = call.json_object()
+    if body is None:
         raise _Error(400, 905, "the body must be a form or a JSON object")
     return {name: value for name, value in body.items() if isinstance(value, str)}
 

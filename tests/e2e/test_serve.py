@@ -118,7 +118,7 @@ def test_a_request_that_is_no_http_neither_ends_it_nor_floods_the_log(process: s
     process.terminate()
     _, err = process.communicate(timeout=10)
     assert len(err.splitlines()) <= 2
-    assert all(json.loads(line)["event"] in ("http.warning", "identity.stopped") for line in err.splitlines())
+    assert all(json.loads(line)["event"] in ("library.warning", "identity.stopped") for line in err.splitlines())
 
 
 def test_answers_on_a_kept_connection_do_not_wait_for_acknowledgements() -> None:

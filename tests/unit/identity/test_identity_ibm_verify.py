@@ -104,7 +104,7 @@ def test_who_has_not_proven_itself_is_refused(service: Service, webhook: Webhook
     assert len(refusals(service)) == 5
 
 
-@pytest.mark.parametrize("body", ["", "[]", "x", "[" * 100_000])
+@pytest.mark.parametrize("body", ["", "[]", "x", "[" * 100_000, r'{"transactionId": "\ud800"}'])
 def test_odd_bodies(service: Service, webhook: Webhook, body: str) -> None:
     for step in ("enrollments", "initiate", "validate"):
         answer = service.call("POST", f"/ibm-verify/{step}", data=body, auth=(webhook.name, webhook.secret))

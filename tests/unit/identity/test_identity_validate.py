@@ -314,6 +314,7 @@ PART = b'--x\r\nContent-Disposition: form-data; name="user"%s\r\n\r\n%s\r\n'
     "body",
     [
         b"", b"[]", b"\xff", b'{"user":', b"[" * 50_000,
+        rb'{"user": "alice", "transaction_id": "\ud800"}',
         PART % (b"", b"\xff") + b"--x--\r\n",
         PART % (b"", b"alice") + PART % (b"", b"root") + b"--x--\r\n",
         PART % (b'; filename="x"', b"alice") + b"--x--\r\n",

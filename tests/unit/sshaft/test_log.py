@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -116,3 +117,18 @@ def test_events_below_the_level_are_dropped(level: str, seen: int) -> None:
         logger.warning("c")
 
     assert len(written(write, level)) == seen
+
+
+def test_what_a_library_warns_of_is_an_event() -> None:
+    def write(_logger: Any) -> None:
+        logging.getLogger("some.library").info("small talk")
+        logging.getLogger("some.library").warning("no %s given", "boundary\x1b[2J")
+        try:
+            fail(ValueError("secret"))
+        except ValueError:
+            logging.getLogger("asyncio").exception("Task exception was never retrieved")
+
+    first, second = written(write)
+    assert (first["event"], first["library"], first["level"]) == ("library.warning", "some.library", "warning")
+    assert first["reason"] == "no boundary\\x1b[2J given"
+    assert (second["library"], second["error"]) == ("asyncio", "ValueError")
