@@ -7,7 +7,7 @@ ARG BASE=docker.io/library/debian:trixie-slim
 FROM ${BASE} AS build
 # hadolint ignore=DL3008
 RUN apt-get update \
- && apt-get install -y --no-install-recommends python3 python3-venv \
+ && apt-get install -y --no-install-recommends gcc libc6-dev make python3 python3-venv \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
@@ -21,6 +21,7 @@ RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf --mount=type=secret,id=
  && /build/bin/pip install --only-binary :all: --require-hashes -r build.lock \
  && /build/bin/pip --python /opt/sshaft/bin/python3 install --only-binary :all: --no-deps --require-hashes -r requirements.lock
 COPY . .
+RUN make -C native install DESTDIR=/native
 # A wheel, not an editable install: nobody can write to it, and its .pyc files are made here, once.
 RUN /build/bin/pip wheel --no-index --no-deps --no-build-isolation --wheel-dir wheels . \
  && /build/bin/pip --python /opt/sshaft/bin/python3 install --no-index --no-deps wheels/*.whl
@@ -52,10 +53,11 @@ RUN groupadd --system --gid 480 sshaft \
  && install -d -m 0700 -o 480 -g 480 /var/lib/sshaft \
  && install -d -m 0700 -o 483 -g 483 /var/lib/sshaft-identity
 COPY --from=build /opt/sshaft /opt/sshaft
+COPY --from=build /native /
 RUN ln -s /opt/sshaft/bin/sshaft /usr/local/bin/sshaft \
  && sshaft install-commands /usr/libexec/sshaft \
  && sshaft sshd-config >/etc/ssh/sshd_config \
- && ln -s /usr/libexec/sshaft/sshaft-keys /sshaft/keys \
+ && ln -s /usr/libexec/sshaft/sshaft-keys-native /sshaft/keys \
  && ln -s /usr/libexec/sshaft/sshaft-login /sshaft/login
 COPY --chmod=0755 container/entrypoint container/healthcheck container/first-start /usr/libexec/sshaft/
 ENV SSHAFT_IDENTITY_DIRECTORY=/var/lib/sshaft-identity

@@ -4,10 +4,11 @@ r"""What the commands that sshd starts and the agent say to each other, over a U
     NAME VALUE\n        any number; VALUE in UTF-8, every byte outside 0x21-0x7e and `%` itself as %XX
     \n                  the end: what comes without it was cut off and is refused
 
-Built-in modules only: this stands on the start-up path of every login.
+native/message.c speaks it too. Built-in modules only: this stands on the start-up path of every login.
 """
 
 MAX_MESSAGE = 64 * 1024
+MAX_FIELDS = 32
 END = b"\n\n"
 
 _FIRST = b"sshaft/1 "
@@ -36,6 +37,8 @@ def decode(data: bytes) -> tuple[str, dict[str, str]]:
         name, blank, value = line.partition(b" ")
         if not blank or not _is_name(name) or name.decode() in fields:
             raise MessageError("not a field")
+        if len(fields) == MAX_FIELDS:
+            raise MessageError("too many fields")
         fields[name.decode()] = _unescape(value)
     kind = head[len(_FIRST) :]
     if not _is_name(kind):

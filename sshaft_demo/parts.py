@@ -202,14 +202,18 @@ class Sshd:
         )
 
 
+def agent_question(place: Place, runtime: Path, client: str) -> str:
+    """The value of AuthorizedKeysCommand where `client` asks the agent of `runtime`."""
+    return place.keys_command(f"--agent {runtime}/keys/agent.sock --fingerprint %f --type %t --key %k", client)
+
+
 def sshd_config(place: Place, runtime: Path, port: int, changes: dict[str, str] | None = None) -> str:
     """The project's sshd_config for `place`: its paths and port put in, `changes` made."""
-    question = f"--agent {runtime}/keys/agent.sock --fingerprint %f --type %t --key %k"
     replaced = {
         "Port": str(port),
         "AddressFamily": "inet\nListenAddress 127.0.0.1",
         "HostKey": str(place.directory / "ssh_host_ed25519_key"),
-        "AuthorizedKeysCommand": place.keys_command(question),
+        "AuthorizedKeysCommand": agent_question(place, runtime, place.agent_clients()[0]),
         "AuthorizedKeysCommandUser": KEYS if place.accounts.separate else LOGIN,
         # everybody is behind 127.0.0.1 here
         "PerSourceMaxStartups": "200",

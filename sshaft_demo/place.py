@@ -23,6 +23,8 @@ from sshaft.errors import ConfigurationError, SshaftError
 
 SSHD = "/usr/sbin/sshd"
 CHECKOUT = Path(__file__).resolve().parent.parent
+NATIVE = CHECKOUT / "native" / "sshaft-keys-native"
+"""Where `./dev` builds it; not there without a compiler."""
 PACKAGES = ("sshaft", "sshaft_agent", "sshaft_doctor", "sshaft_identity", "sshaft_keys", "sshaft_login")
 AGENT, KEYS, LOGIN, IDENTITY = "sshaft", "_sshaft-keys", "mfa", "sshaft-identity"
 _FIRST_UID = 64801
@@ -88,6 +90,8 @@ class Place:
             self.packages.symlink_to(CHECKOUT)
         self.libexec = self.directory / "libexec"
         commands.install(self.libexec, packages=self.packages if self.accounts.separate else None)
+        if NATIVE.exists():
+            shutil.copy(NATIVE, self.libexec)
         self.empty_home = self.directory / "home"
         self.empty_home.mkdir(mode=0o755)
         self._write_accounts()
@@ -115,12 +119,17 @@ class Place:
         )
         return [Path(sys.executable).resolve(), "-IS", "-c", start, *arguments]
 
-    def keys_command(self, arguments: str) -> str:
-        """The value of AuthorizedKeysCommand. sshd wants a program that root owns: an ordinary user's launcher is none,
-        the interpreter is.
+    def agent_clients(self) -> list[str]:
+        """The keys clients that can ask an agent, the preferred one first."""
+        return [name for name in (NATIVE.name, "sshaft-keys") if (self.libexec / name).exists()]
+
+    def keys_command(self, arguments: str, client: str = "sshaft-keys") -> str:
+        """The value of AuthorizedKeysCommand. sshd wants a program that root owns: an ordinary user's client is none,
+        what starts it is.
         """
-        keys = self.libexec / "sshaft-keys"
-        return f"{keys if self.accounts.separate else f'{Path(sys.executable).resolve()} -IS {keys}'} {arguments}"
+        keys = self.libexec / client
+        starts = "/usr/bin/env" if client == NATIVE.name else f"{Path(sys.executable).resolve()} -IS"
+        return f"{keys if self.accounts.separate else f'{starts} {keys}'} {arguments}"
 
     def environment(self) -> dict[str, str]:
         """For the processes that must see our accounts."""

@@ -10,7 +10,8 @@ from sshaft_doctor.openssh_version import Version
 TOKENS = frozenset("%fhktUu")
 LATER_TOKENS = {"C": Version(9, 4), "D": Version(9, 4)}
 WANTED = {"fingerprint": "%f", "type": "%t", "key": "%k"}
-NAMES = ("sshaft-keys", "keys")  # /sshaft/keys is the container's
+NATIVE = "sshaft-keys-native"
+NAMES = ("sshaft-keys", NATIVE, "keys")  # /sshaft/keys is the container's
 RIGHT = "AuthorizedKeysCommand {} --fingerprint %f --type %t --key %k"
 
 
@@ -76,6 +77,9 @@ def check(command: str, version: Version | None, where: str) -> list[Finding]:
     given = options(words)
     if "agent" in given and "config" in given:
         return [*found, error("sshd.keys_command", "it has both --agent and --config", where, "leave one of them out")]
+    if "config" in given and NATIVE in map(posixpath.basename, words):
+        remedy = "give it --agent SOCKET, or take sshaft-keys instead"
+        return [*found, error("sshd.keys_command", f"{NATIVE} asks an agent only: no --config", where, remedy)]
     way = f"--agent {given['agent']}" if "agent" in given else f"--config {given.get('config', '')}"
     program = command[: command.find(" --")] if " --" in command else command
     right = RIGHT.format(f"{program} {way}")

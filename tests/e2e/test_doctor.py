@@ -14,7 +14,7 @@ import pytest
 from e2e.conftest import FakeSite, MakeFakeSite, Site
 from fakes.identity_server import ERROR
 
-from sshaft_demo.parts import Agent, Identity, sshd_config
+from sshaft_demo.parts import Agent, Identity, agent_question, sshd_config
 from sshaft_demo.place import AGENT, KEYS, LOGIN, Place
 
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs" / "doctor.md"
@@ -35,6 +35,9 @@ class Patient:
 
     def write(self, **changes: str) -> None:
         self.path.write_text(sshd_config(self.place, self.agent.runtime, 2222, changes))
+
+    def ask_in_python(self) -> None:
+        self.write(AuthorizedKeysCommand=agent_question(self.place, self.agent.runtime, "sshaft-keys"))
 
     def command(self, *more: str) -> list[str | Path]:
         return self.place.sshaft("doctor", "--sshd-config", self.path, "--config", self.config, *more)
@@ -201,6 +204,7 @@ def test_package_that_everybody_can_write_to_is_told(patient: Patient) -> None:
 
 @pytest.mark.root
 def test_command_that_its_account_cannot_reach_fails_as_under_sshd(patient: Patient) -> None:
+    patient.ask_in_python()
     with mode(patient.place.libexec / "sshaft-keys", 0o700):
         told = patient.told()
     assert set(told) == {"path.reach", "keys.dry_run"}
@@ -227,6 +231,7 @@ def test_interpreter_that_does_not_start_is_told(patient: Patient) -> None:
     broken = patient.place.directory / "python3"
     broken.write_text("#!/bin/false\n")
     broken.chmod(0o755)
+    patient.ask_in_python()
     keys = patient.place.libexec / "sshaft-keys"
     with replaced(keys, lambda text: f"#!{broken} -IS\n" + text.partition("\n")[2]):
         told = patient.told()

@@ -2,12 +2,32 @@
 
 import subprocess
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from e2e.conftest import Keys, Site
 
+from sshaft_demo.parts import Sshd, agent_question, free_port
 from sshaft_demo.place import AGENT, KEYS, LOGIN, Place
+
+
+@pytest.fixture(scope="module", params=["sshaft-keys-native", "sshaft-keys"])
+def client(request: pytest.FixtureRequest, place: Place) -> str:
+    if request.param not in place.agent_clients():
+        pytest.skip("no C compiler: ./dev has not built the native client")
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def site(site: Site, place: Place, client: str) -> Iterator[Site]:
+    """Behind each of the keys clients."""
+    command = agent_question(place, site.agent.runtime, client)
+    sshd = Sshd(place, site.agent.runtime, free_port(), {"AuthorizedKeysCommand": command})
+    yield replace(site, sshd=sshd)
+    place.stop(sshd.process)
+    site.identity.run("user", "unlock", "alice")
 
 
 def other_code(code: str) -> str:

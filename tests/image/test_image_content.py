@@ -11,6 +11,8 @@ import pytest
 from image.container_engine import Engine
 from image.containers import CHECKOUT, Checkout, Site
 
+import sshaft
+
 ACCOUNTS = {"sshaft": 480, "_sshaft-keys": 481, "mfa": 482, "sshaft-identity": 483}
 
 
@@ -96,12 +98,19 @@ def test_commands_have_their_names_and_sshd_trusts_them(engine: Engine, image: s
         assert engine("run", "--rm", image, f"/sshaft/{name}", "--version").stdout.startswith(f"sshaft-{name} ")
 
 
+def test_native_client_is_the_one_that_sshd_starts_and_pythons_is_there_too(engine: Engine, image: str) -> None:
+    version = engine("run", "--rm", image, "/sshaft/keys", "--version").stdout
+    assert version == f"sshaft-keys {sshaft.__version__} (native)\n"
+    python = engine("run", "--rm", image, "/usr/libexec/sshaft/sshaft-keys", "--version").stdout
+    assert python == f"sshaft-keys {sshaft.__version__}\n"
+
+
 def test_python_files_are_compiled_already(engine: Engine, image: str) -> None:
     """In a container that cannot write, a missing or stale one would be made anew at every start."""
-    start = ["-IS", "-v", "/sshaft/keys", "--version"]
+    start = ["-IS", "-v", "/usr/libexec/sshaft/sshaft-keys", "--version"]
     loaded = engine("run", "--rm", image, "/opt/sshaft/bin/python3", *start).stderr
     assert "sshaft_keys/__pycache__" in loaded
-    assert re.findall(r"# (?:could not create|wrote|code object from '(?!/sshaft/).*\.py').*", loaded) == []
+    assert re.findall(r"# (?:could not create|wrote|code object from '(?!/usr/libexec/sshaft/).*\.py').*", loaded) == []
 
 
 def test_sshd_accepts_its_configuration(engine: Engine, image: str, site: Site) -> None:

@@ -80,7 +80,8 @@ def running(directory: Path, port: int, provider: str, client: str, secret: str)
     (directory / "apache.conf").write_text(
         f'ServerRoot "{directory}"\nServerName 127.0.0.1\nListen 127.0.0.1:{port}\nPidFile "{directory}/run/pid"\n'
         f'ErrorLog "{directory}/error.log"\nLogLevel warn auth_openidc:info\nDefaultRuntimeDir "{directory}/run"\n'
-        f'Mutex "file:{directory}/run" default\n{account}'
+        # a browser asks again where a kept connection was closed the moment it is used; requests does not
+        f'Mutex "file:{directory}/run" default\nKeepAlive Off\n{account}'
         + "".join(f"LoadModule {name}_module {MODULES}/mod_{name}.so\n" for name in NEEDED)
         + f'DocumentRoot "{directory}/www"\nDirectoryIndex index.html\n'
         f"OIDCProviderMetadataURL {provider}/.well-known/openid-configuration\nOIDCClientID {client}\n"

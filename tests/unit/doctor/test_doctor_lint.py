@@ -217,6 +217,14 @@ def test_missing_or_swapped_token_is_one_finding(settings: Settings, command: st
         assert found.remedy == f"AuthorizedKeysCommand {OURS}"
 
 
+def test_native_client_asks_an_agent_and_nothing_else(settings: Settings) -> None:
+    native = OURS.replace("sshaft-keys", "sshaft-keys-native")
+    assert lint(settings(AuthorizedKeysCommand=native), V92) == []
+    (found,) = lint(settings(AuthorizedKeysCommand=native.replace("--agent", "--config")), V92)
+    assert (found.check, found.severity) == ("sshd.keys_command", ERROR)
+    assert "no --config" in found.what
+
+
 def test_stand_alone_command_without_a_key_is_a_warning(settings: Settings) -> None:
     command = "/usr/libexec/sshaft/sshaft-keys --config /etc/sshaft/config.json"
     (found,) = lint(settings(AuthorizedKeysCommand=command), V92)

@@ -1,4 +1,6 @@
-"""The AuthorizedKeysCommand as the real process that sshd starts; the agent is right, wrong, slow or absent."""
+"""The AuthorizedKeysCommand as the real process that sshd starts; the agent is right, wrong, slow or absent. All of its
+clients do the same.
+"""
 
 import json
 import os
@@ -31,10 +33,10 @@ def arguments(agent: object) -> list[str]:
     return ["--agent", str(agent), "--fingerprint", FINGERPRINT, "--type", TYPE, "--key", ENCODED]
 
 
-def run(launchers: Path, *words: Any, **more: Any) -> subprocess.CompletedProcess[str]:
+def run(client: Path, *words: Any, **more: Any) -> subprocess.CompletedProcess[str]:
     """The command with the environment that sshd gives it: none to speak of."""
     return subprocess.run(
-        [launchers / "sshaft-keys", *words],
+        [client, *words],
         **({"capture_output": True} | more),
         stdin=subprocess.DEVNULL,
         text=True,
@@ -51,9 +53,9 @@ def only_event(stderr: str) -> dict[str, Any]:
     return event
 
 
-def test_line_of_the_agent_is_printed_as_it_is(launchers: Path, tmp_path: Path) -> None:
+def test_line_of_the_agent_is_printed_as_it_is(client: Path, tmp_path: Path) -> None:
     with UnixServer(tmp_path / "s", ANSWER) as agent:
-        done = run(launchers, *arguments(agent.path))
+        done = run(client, *arguments(agent.path))
     assert (done.returncode, done.stdout, done.stderr) == (0, LINE, "")
     (kind, question), *more = agent.asked
     assert more == []
@@ -63,31 +65,31 @@ def test_line_of_the_agent_is_printed_as_it_is(launchers: Path, tmp_path: Path) 
     assert int(request_id, 16)
 
 
-def test_options_may_be_joined_by_an_equals_sign(launchers: Path, tmp_path: Path) -> None:
+def test_options_may_be_joined_by_an_equals_sign(client: Path, tmp_path: Path) -> None:
     assert ENCODED.endswith("=")
     with UnixServer(tmp_path / "s", ANSWER) as agent:
         words = arguments(agent.path)
-        done = run(launchers, *(f"{name}={value}" for name, value in zip(words[::2], words[1::2], strict=True)))
+        done = run(client, *(f"{name}={value}" for name, value in zip(words[::2], words[1::2], strict=True)))
     assert done.returncode == 0
     assert agent.asked[0][1]["key"] == ENCODED
 
 
-def test_no_is_silence_and_success(launchers: Path, tmp_path: Path) -> None:
+def test_no_is_silence_and_success(client: Path, tmp_path: Path) -> None:
     with UnixServer(tmp_path / "s", messages.encode("keys", {"lines": ""})) as agent:
-        done = run(launchers, *arguments(agent.path))
+        done = run(client, *arguments(agent.path))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_two_logins_have_two_request_ids(launchers: Path, tmp_path: Path) -> None:
+def test_two_logins_have_two_request_ids(client: Path, tmp_path: Path) -> None:
     with UnixServer(tmp_path / "s", ANSWER) as agent:
-        run(launchers, *arguments(agent.path))
-        run(launchers, *arguments(agent.path))
+        run(client, *arguments(agent.path))
+        run(client, *arguments(agent.path))
     assert len({question["request_id"] for _, question in agent.asked}) == 2
 
 
 @pytest.mark.parametrize("option", ["--help", "--version"])
-def test_help_and_version_are_printed(launchers: Path, option: str) -> None:
-    done = run(launchers, option)
+def test_help_and_version_are_printed(client: Path, option: str) -> None:
+    done = run(client, option)
     assert (done.returncode, done.stderr) == (0, "")
     assert "sshaft-keys" in done.stdout
 
@@ -172,8 +174,8 @@ def test_environment_cannot_change_what_is_run(launchers: Path, tmp_path: Path) 
     ],
     ids=ascii,
 )
-def test_options_that_are_not_right_are_one_line_and_status_64(launchers: Path, words: list[Any]) -> None:
-    done = run(launchers, *words)
+def test_options_that_are_not_right_are_one_line_and_status_64(client: Path, words: list[Any]) -> None:
+    done = run(client, *words)
     assert (done.returncode, done.stdout) == (64, "")
     assert only_event(done.stderr)["error"] == "usage"
     assert "--help" in done.stderr
@@ -195,8 +197,8 @@ def test_value_is_taken_as_it_stands() -> None:
 # --- agents that are not what they should be
 
 
-def test_absent_agent_is_an_event_and_no_keys(launchers: Path, tmp_path: Path) -> None:
-    done = run(launchers, *arguments(tmp_path / "none"))
+def test_absent_agent_is_an_event_and_no_keys(client: Path, tmp_path: Path) -> None:
+    done = run(client, *arguments(tmp_path / "none"))
     assert (done.returncode, done.stdout) == (69, "")
     event = only_event(done.stderr)
     assert event["error"] == "agent_unavailable"
@@ -225,16 +227,16 @@ def test_absent_agent_is_an_event_and_no_keys(launchers: Path, tmp_path: Path) -
     ids=lambda value: repr(value)[:40],
 )
 def test_answer_that_is_no_answer_is_an_event_and_no_keys(
-    launchers: Path, tmp_path: Path, answer: bytes, status: int
+    client: Path, tmp_path: Path, answer: bytes, status: int
 ) -> None:
     with UnixServer(tmp_path / "s", answer) as agent:
-        done = run(launchers, *arguments(agent.path))
+        done = run(client, *arguments(agent.path))
     assert (done.returncode, done.stdout) == (status, "")
     assert "\x1b" not in done.stderr
     only_event(done.stderr)
 
 
-def test_agent_that_hangs_drips_or_is_too_busy_costs_three_seconds_and_no_keys(launchers: Path, tmp_path: Path) -> None:
+def test_agent_that_hangs_drips_or_is_too_busy_costs_three_seconds_and_no_keys(client: Path, tmp_path: Path) -> None:
     with (
         UnixServer(tmp_path / "hangs", hang) as hangs,
         UnixServer(tmp_path / "drips", drip(ANSWER, 0.1)) as drips,
@@ -247,7 +249,7 @@ def test_agent_that_hangs_drips_or_is_too_busy_costs_three_seconds_and_no_keys(l
         began = time.monotonic()
         running = [
             subprocess.Popen(
-                [launchers / "sshaft-keys", *arguments(path)],
+                [client, *arguments(path)],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -261,19 +263,19 @@ def test_agent_that_hangs_drips_or_is_too_busy_costs_three_seconds_and_no_keys(l
         assert 2.9 < time.monotonic() - began < 9.5
 
 
-def test_sshd_that_stops_reading_is_no_failure(launchers: Path, tmp_path: Path) -> None:
+def test_sshd_that_stops_reading_is_no_failure(client: Path, tmp_path: Path) -> None:
     read, write = os.pipe()
     os.close(read)
     with UnixServer(tmp_path / "s", ANSWER) as agent:
-        done = run(launchers, *arguments(agent.path), capture_output=False, stdout=write, stderr=subprocess.PIPE)
+        done = run(client, *arguments(agent.path), capture_output=False, stdout=write, stderr=subprocess.PIPE)
     os.close(write)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_no_standard_output_at_all_is_a_failure(launchers: Path, tmp_path: Path) -> None:
+def test_no_standard_output_at_all_is_a_failure(client: Path, tmp_path: Path) -> None:
     with UnixServer(tmp_path / "s", ANSWER) as agent:
         done = subprocess.run(
-            ["/bin/sh", "-c", '"$@" >&-', "sh", launchers / "sshaft-keys", *arguments(agent.path)],
+            ["/bin/sh", "-c", '"$@" >&-', "sh", client, *arguments(agent.path)],
             capture_output=True,
             text=True,
             check=False,

@@ -1,0 +1,35 @@
+"""The keys clients: all that asks an agent is to behave the same."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+NATIVE = Path(__file__).parents[3] / "native"
+SANITIZERS = "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all"
+
+
+def build(path: Path, *variables: str) -> Path:
+    """The native client, built into `path`."""
+    if not shutil.which("cc") or not shutil.which("make"):
+        pytest.skip("no C compiler: where there is none the Python client serves")
+    command = ["make", "-s", "-C", str(NATIVE), f"OUT={path}", *variables]
+    subprocess.run(command, check=True, timeout=120, env={"PATH": os.environ["PATH"]})
+    return path
+
+
+@pytest.fixture(scope="session")
+def native(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("native") / "sshaft-keys")
+
+
+@pytest.fixture(scope="session", params=["python", "native", "sanitized"])
+def client(request: pytest.FixtureRequest, launchers: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`sshaft-keys --agent`, in Python and in C; the latter as it is shipped, and with its faults made fatal."""
+    if request.param == "python":
+        return launchers / "sshaft-keys"
+    if request.param == "native":
+        return Path(request.getfixturevalue("native"))
+    return build(tmp_path_factory.mktemp("sanitized") / "sshaft-keys", f"CFLAGS={SANITIZERS}", "HARDENING=")
