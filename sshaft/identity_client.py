@@ -1,7 +1,7 @@
 """The identity API as functions: list, accept, reject (docs/identity-api.md). The only place that retries."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -28,6 +28,11 @@ class _TokenAnswer(BaseModel):
     access_token: Annotated[str, StringConstraints(min_length=1, max_length=16384, pattern=r"^[\x21-\x7e]+$")]
     token_type: str
     expires_in: FiniteFloat | None = None
+
+
+def _number(text: str | None) -> int:
+    """Of keys that a server takes at once; 1 where it says nothing or nonsense."""
+    return max(1, int(text)) if text and text.isascii() and text.isdigit() and len(text) < 4 else 1
 
 
 def _only(kind: type) -> BeforeValidator:
@@ -171,9 +176,11 @@ class IdentityClient:
     def close(self) -> None:
         self._http.close()
 
-    def list_keys(self, fingerprint: str | None, deadline: Deadline, request_id: str) -> Listing:
-        """The listing for one key, or everybody's. Raises `IdentityServiceError`."""
-        parameters = {"fingerprint": fingerprint} if fingerprint else None
+    def list_keys(self, fingerprints: Sequence[str], deadline: Deadline, request_id: str) -> Listing:
+        """The listing for these keys, or without any everybody's. More than one may be asked of a server that has said
+        how many it `takes`. Raises `IdentityServiceError`.
+        """
+        parameters = {"fingerprint": list(fingerprints)} if fingerprints else None
 
         def once() -> Answer:
             return self._authorized("GET", self.config.mfa_list_endpoint, deadline, request_id, params=parameters)
@@ -182,6 +189,7 @@ class IdentityClient:
         if answer.status != 200:
             raise IdentityServiceError(f"{self.config.mfa_list_endpoint}: answered {answer.status}")
         listed = listing.parse(answer.body, self.config.allowed_key_types)
+        listed = replace(listed, takes=_number(answer.headers.get("Sshaft-Fingerprints")))
         ahead = correction(answer.headers.get("Date"), self._now())
         return listed.moved(ahead) if ahead else listed
 

@@ -1,8 +1,8 @@
 """The list answer: outside JSON becomes entries, entries become a decision. Nothing here calls out."""
 
 import json
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -78,10 +78,11 @@ class _Entry(BaseModel):
 
 
 class _Offer(BaseModel):
-    """Not a key: enrolments are open, and the key that was asked for is nobody's."""
+    """Not a key: enrolments are open, and the key that was asked for is nobody's; which one, where several were."""
 
     enrolment: Literal["open"]
     expires_at: Annotated[AwareDatetime, AfterValidator(_in_utc)]
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True)
@@ -117,19 +118,35 @@ class Listing:
 
     entries: dict[str, tuple[Entry, ...]]
     left_out: dict[str, int]
-    enrolment_until: datetime | None = None
-    """While enrolments are open: a key that nobody owns may present an enrolment code."""
+    offers: Mapping[str, datetime] = field(default_factory=dict)
+    """While enrolments are open, by fingerprint ("": of the one key that was asked for): see `enrolment_until`."""
     ahead: timedelta = timedelta()
     """How far this host's clock is ahead of the identity service's. All times here are by this host's."""
+    takes: int = 1
+    """How many keys one question to this server may be about."""
 
     def moved(self, by: timedelta) -> "Listing":
         """The same by the clock of a host that is `by` ahead."""
         entries = {f: tuple(entry.moved(by) for entry in those) for f, those in self.entries.items()}
-        until = self.enrolment_until and moved(self.enrolment_until, by)
-        return replace(self, entries=entries, enrolment_until=until, ahead=by)
+        offers = {fingerprint: moved(until, by) for fingerprint, until in self.offers.items()}
+        return replace(self, entries=entries, offers=offers, ahead=by)
 
     def of(self, fingerprint: str) -> tuple[Entry, ...]:
         return self.entries.get(fingerprint, ())
+
+    def enrolment_until(self, fingerprint: str) -> datetime | None:
+        """Until when this key, which is nobody's, may present an enrolment code. An offer that names no key says
+        nothing about it beside other people's keys.
+        """
+        if self.of(fingerprint):
+            return None
+        return self.offers.get(fingerprint) or (None if self.entries else self.offers.get(""))
+
+    def only(self, fingerprint: str) -> "Listing":
+        """What it says about one key."""
+        until = self.enrolment_until(fingerprint)
+        own = {fingerprint: self.of(fingerprint)} if self.of(fingerprint) else {}
+        return replace(self, entries=own, left_out={}, offers={fingerprint: until} if until else {})
 
     def all(self) -> Iterable[Entry]:
         return (entry for entries in self.entries.values() for entry in entries)
@@ -147,24 +164,25 @@ def parse(body: bytes, types: Collection[str]) -> Listing:
         raise IdentityServiceError(f"the list has more than {MAX_ENTRIES} entries")
     found: dict[str, list[Entry]] = {}
     left_out: dict[str, int] = {}
-    enrolment_until = None
+    offers: dict[str, datetime] = {}
     for item in items:
         if isinstance(item, dict) and "enrolment" in item:
-            enrolment_until = _offer(item)
+            offers |= _offer(item)
             continue
         entry = _entry(item, types)
         if isinstance(entry, str):
             left_out[entry] = left_out.get(entry, 0) + 1
         else:
             found.setdefault(entry.key.fingerprint, []).append(entry)
-    return Listing({f: tuple(entries) for f, entries in found.items()}, left_out, enrolment_until)
+    return Listing({f: tuple(entries) for f, entries in found.items()}, left_out, offers)
 
 
-def _offer(item: Any) -> datetime | None:
+def _offer(item: Any) -> dict[str, datetime]:
     try:
-        return _Offer.model_validate(item).expires_at
+        offer = _Offer.model_validate(item)
     except ValidationError:
-        return None
+        return {}
+    return {offer.fingerprint: offer.expires_at}
 
 
 def _items(body: bytes) -> Any:

@@ -12,6 +12,7 @@ MAX_FIELDS = 32
 END = b"\n\n"
 
 _FIRST = b"sshaft/1 "
+_PLAIN = bytes(range(0x21, 0x7F))
 
 
 class MessageError(ValueError):
@@ -51,8 +52,10 @@ def _is_name(name: bytes) -> bool:
 
 
 def _escape(value: str) -> bytes:
-    raw = value.encode("utf-8", "replace")
-    return b"".join(b"%c" % b if 0x21 <= b <= 0x7E and b != 0x25 else b"%%%02X" % b for b in raw)
+    raw = value.encode("utf-8", "replace").replace(b"%", b"%25")
+    for byte in set(raw.translate(None, _PLAIN)):
+        raw = raw.replace(b"%c" % byte, b"%%%02X" % byte)
+    return raw
 
 
 def _unescape(value: bytes) -> str:
@@ -65,7 +68,7 @@ def _unescape(value: bytes) -> str:
             raise MessageError("not an escaped byte") from None
         if len(part) < 2 or not part[:2].isalnum():
             raise MessageError("not an escaped byte")
-    if any(not 0x21 <= b <= 0x7E for b in value):
+    if value.translate(None, _PLAIN):
         raise MessageError("a byte that should have been escaped")
     try:
         return b"".join(raw).decode("utf-8")

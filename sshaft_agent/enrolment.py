@@ -15,7 +15,7 @@ from sshaft.config import Config
 from sshaft.deadline import Deadline
 from sshaft.errors import InvalidKeyError, SshaftError
 from sshaft.identity_client import IdentityClient, Outcome
-from sshaft.listing import Grant, Listing
+from sshaft.listing import Grant
 from sshaft.public_key import PublicKey
 from sshaft.randomart import randomart
 from sshaft_agent.lookup import SLACK
@@ -42,14 +42,9 @@ class Enrolment:
         self._clock = clock
         self._now = now
 
-    def is_open(self, listed: Listing, config: Config) -> bool:
-        """Whether the answer for one key says that it is nobody's and may present itself. A list of other people's keys
-        says nothing about this one.
-        """
-        until = listed.enrolment_until
-        return (
-            config.mfa_enrol_endpoint is not None and until is not None and until > self._now() and not listed.entries
-        )
+    def is_open(self, until: datetime | None, config: Config) -> bool:
+        """Whether a key that is nobody's may present itself until then."""
+        return config.mfa_enrol_endpoint is not None and until is not None and until > self._now()
 
     def line(self, key: PublicKey, until: datetime | None, config: Config, request_id: str) -> str:
         """The line of a key that sshd was offered, or nothing when too many tickets are out."""

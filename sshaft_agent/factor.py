@@ -79,8 +79,9 @@ class Factor:
         if isinstance(grant, str):
             logger.warning("key.opens_nothing", reason=grant, fingerprint=key.fingerprint)
             return ""
-        if grant is None and self.enrolment.is_open(listed, self.client.config):
-            return self.enrolment.line(key, listed.enrolment_until, self.client.config, request_id)
+        until = listed.enrolment_until(key.fingerprint)
+        if grant is None and self.enrolment.is_open(until, self.client.config):
+            return self.enrolment.line(key, until, self.client.config, request_id)
         if grant is None or grant.key != key:
             logger.debug("keys.none", reason="unknown", fingerprint=key.fingerprint)
             return ""

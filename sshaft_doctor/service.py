@@ -61,7 +61,7 @@ def _authorized(config: Config, where: str) -> list[Finding]:
             return [error("service.token", str(failure), where, remedy)]
         began = time.monotonic()
         try:
-            listing = client.list_keys(dry_run.throwaway_key().fingerprint, deadline, secrets.token_hex(16))
+            listing = client.list_keys([dry_run.throwaway_key().fingerprint], deadline, secrets.token_hex(16))
         except SshaftError as failure:
             return [error("service.list", str(failure), where, "check mfa_list_endpoint and token_scope")]
         seconds = time.monotonic() - began

@@ -63,6 +63,7 @@ class OpenEnrolment(BaseModel):
     """Nobody owns the key, and while an invitation is open it may be presented."""
 
     enrolment: Literal["open"]
+    fingerprint: str
     expires_at: datetime
 
 

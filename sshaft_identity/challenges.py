@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, insert, not_, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, case, insert, not_, select, update
 
 from sshaft.public_key import PublicKey
 from sshaft_identity import audit, limits
@@ -65,7 +65,11 @@ _all = select(*_owner, challenges).select_from(challenges.join(ssh_keys, _is_the
 _LIST_ALL = Prepared(_all.where(is_unsettled, is_usable).order_by(*_in_order))
 _key = select(*_owner, challenges, waits_for_anybody.label("anonymous"))
 _key = _key.select_from(ssh_keys.outerjoin(challenges, _is_theirs)).order_by(*_in_order)
-_LIST_KEY = Prepared(_key.where(ssh_keys.c.fingerprint == bindparam("fingerprint"), is_usable))
+_LIST_KEY = Prepared(_key.where(ssh_keys.c.fingerprint == bindparam("key0"), is_usable))
+MOST_KEYS = 50
+"""How many keys one question may be about. A question in an address must stay below what proxies take (4 KiB)."""
+_asked: list[ColumnElement[str]] = [bindparam(f"key{n}") for n in range(MOST_KEYS)]
+_LIST_KEYS = Prepared(_key.where(ssh_keys.c.fingerprint.in_(_asked), is_usable))
 _INSERT = Prepared(insert(challenges))
 
 
@@ -191,19 +195,21 @@ class Challenges:
         with self._database.read() as connection:
             return read_all(connection, _NEWEST_FIRST)
 
-    def listed(self, now: datetime, fingerprint: str | None = None) -> list[ListedKey]:
-        """The keys of users with pending challenges, an entry for each pair; or one registered key, pending or not.
+    def listed(self, now: datetime, fingerprints: Sequence[str] = ()) -> list[ListedKey]:
+        """The keys of users with pending challenges, an entry for each pair; or these registered keys (MOST_KEYS at the
+        most), pending or not.
 
-        Challenges that name nobody are seen only by those who ask for one key.
+        Challenges that name nobody are seen only by those who ask for keys.
         """
-        query = _LIST_ALL if fingerprint is None else _LIST_KEY
+        query = (_LIST_KEY if len(fingerprints) == 1 else _LIST_KEYS) if fingerprints else _LIST_ALL
+        padded = [*fingerprints, *("" for _ in range(MOST_KEYS - len(fingerprints)))]
         with self._database.read() as connection:
-            rows = query.all(connection, {"now": now, "fingerprint": fingerprint})
+            rows = query.all(connection, {"now": now, **{f"key{n}": key for n, key in enumerate(padded)}})
         listed = [_listed(row) for row in rows]
-        if fingerprint is None or not rows or not rows[0].anonymous:
+        if not fingerprints or not rows or not rows[0].anonymous:
             return listed
-        (first, *_) = listed
-        return [each for each in listed if each.challenge] + [ListedKey(first.user, first.key, None, anonymous=True)]
+        theirs = {each.key: ListedKey(each.user, each.key, None, anonymous=True) for each in listed}
+        return [each for each in listed if each.challenge] + list(theirs.values())
 
     def accept(self, attempt: Attempt, now: datetime) -> Answer:
         """Judge one SSH login, see `attempts`."""

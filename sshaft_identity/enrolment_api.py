@@ -1,6 +1,6 @@
 """Enrolment over the API: invite a person and follow what becomes of it; sshd's side brings a key and a code."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -80,12 +80,15 @@ def _own(call: Call) -> Invitation:
     return invitation
 
 
-def offer(state: AppState, fingerprint: str) -> list[dict[str, str]]:
-    """What the list answers for a key that nobody owns."""
-    if not state.settings.enrolment_over_ssh:
+def offers(state: AppState, fingerprints: Collection[str]) -> list[dict[str, str]]:
+    """What the list answers for keys that nobody owns, or not any more: an expired one may be renewed."""
+    if not fingerprints or not state.settings.enrolment_over_ssh:
         return []
-    ends = state.store.invitations.open_until(state.clock(), fingerprint)
-    return [] if ends is None else [{"enrolment": "open", "expires_at": rfc3339(ends)}]
+    ends = state.store.invitations.open_until(state.clock())
+    if ends is None:
+        return []
+    offer = {"enrolment": "open", "expires_at": rfc3339(ends)}
+    return [offer | {"fingerprint": each} for each in sorted(fingerprints)]
 
 
 def present(call: Call) -> Response:

@@ -25,7 +25,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, case, delete, func, insert, not_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, case, delete, func, insert, not_, select, update
 
 from sshaft.public_key import PublicKey
 from sshaft_identity import audit, limits
@@ -35,8 +35,9 @@ from sshaft_identity.database import Database
 from sshaft_identity.errors import EnrolmentError
 from sshaft_identity.key_policy import KeyPolicy, Refusal
 from sshaft_identity.limits import Limits, Scope, Subject
-from sshaft_identity.registration import NewKey, is_usable, lock_user, objection, register
-from sshaft_identity.tables import enrolments, ssh_keys
+from sshaft_identity.prepared import Prepared
+from sshaft_identity.registration import NewKey, lock_user, objection, register
+from sshaft_identity.tables import enrolments
 
 SHORTEST, LONGEST = timedelta(seconds=60), timedelta(minutes=15)
 WINDOW = timedelta(minutes=15)
@@ -170,13 +171,12 @@ class Invitations:
     def _index(self, code: str) -> str:
         return self._codes.index(f"enrol {code}")
 
-    def open_until(self, now: datetime, fingerprint: str) -> datetime | None:
-        """The end of the last open enrolment, if any is open and nobody has the key: an expired one may be renewed."""
-        latest = select(func.max(enrolments.c.expires_at)).where(enrolments.c.state == State.OPEN, _is_in_time(now))
+    def open_until(self, now: datetime) -> datetime | None:
+        """The end of the last open enrolment, if any is open."""
         with self._database.read() as connection:
-            ends: datetime | None = connection.scalar(latest)
-            owned = select(ssh_keys.c.user_name).where(ssh_keys.c.fingerprint == fingerprint, is_usable)
-            return None if ends is None or connection.scalar(owned, {"now": now}) is not None else ends
+            (found,) = _LATEST.all(connection, {"now": now, "latest": latest_begin(now)})
+        ends: datetime | None = found.ends
+        return ends
 
     def get(self, identifier: str) -> Invitation | None:
         with self._database.read() as connection:
@@ -262,6 +262,12 @@ _is_alive = enrolments.c.state.in_([State.OPEN, State.PRESENTED])
 
 def _is_in_time(now: datetime) -> ColumnElement[bool]:
     return and_(enrolments.c.expires_at > now, enrolments.c.created_at <= latest_begin(now))
+
+
+_in_time = and_(enrolments.c.expires_at > bindparam("now"), enrolments.c.created_at <= bindparam("latest"))
+_LATEST = Prepared(
+    select(func.max(enrolments.c.expires_at).label("ends")).where(enrolments.c.state == State.OPEN, _in_time)
+)
 
 
 def _present(

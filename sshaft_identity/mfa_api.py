@@ -10,7 +10,7 @@ from sshaft_identity import enrolment_api
 from sshaft_identity.app_state import rfc3339
 from sshaft_identity.attempts import Attempt
 from sshaft_identity.challenge import Binding, Verdict
-from sshaft_identity.challenges import ListedKey
+from sshaft_identity.challenges import MOST_KEYS, ListedKey
 from sshaft_identity.clients import Scope
 from sshaft_identity.codes import attempt_name
 from sshaft_identity.incoming import (
@@ -53,15 +53,17 @@ class AcceptRequest(RejectRequest):
 def list_keys(call: Call) -> Response:
     """Changes nothing and counts nothing: sshd asks for every key that is offered, once more for the one it takes."""
     call.client(Scope.LIST)
-    fingerprint = call.request.query_params.get("fingerprint")
-    if fingerprint is not None and not re.fullmatch(FINGERPRINT_PATTERN, fingerprint):
+    fingerprints = call.request.query_params.getlist("fingerprint")
+    if not all(re.fullmatch(FINGERPRINT_PATTERN, each) for each in fingerprints):
         raise ProblemError("invalid_request", detail="fingerprint: must be SHA256: and 43 characters of base64")
+    if len(fingerprints) > MOST_KEYS:
+        raise ProblemError("invalid_request", detail=f"fingerprint: may be given {MOST_KEYS} times at the most")
     state = call.state
-    listed = state.store.challenges.listed(state.clock(), fingerprint)
-    get_logger().debug("keys.listed", fingerprint=fingerprint, entries=len(listed))
-    if fingerprint is not None and not listed:
-        return JSONResponse(enrolment_api.offer(state, fingerprint))
-    return JSONResponse([entry(each) for each in listed])
+    listed = state.store.challenges.listed(state.clock(), fingerprints)
+    get_logger().debug("keys.listed", fingerprints=fingerprints, entries=len(listed))
+    nobodys = set(fingerprints) - {each.key.fingerprint for each in listed}
+    entries = [*map(entry, listed), *enrolment_api.offers(state, nobodys)]
+    return JSONResponse(entries, headers={"Sshaft-Fingerprints": str(MOST_KEYS)})
 
 
 def entry(listed: ListedKey) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import sshaft
 from sshaft_identity import answers
 from sshaft_identity.app_state import state_of
 from sshaft_identity.challenge_api import OpenRequest, VerifyRequest
+from sshaft_identity.challenges import MOST_KEYS
 from sshaft_identity.clients import Scope
 from sshaft_identity.enrolment_api import InviteRequest, PresentRequest
 from sshaft_identity.incoming import FINGERPRINT_PATTERN, LONGEST_WAIT
@@ -106,7 +107,13 @@ _ID = _path("id", "^[0-9a-f]{32}$")
 _WAIT = _query(
     "wait", "Answer when there is news, or after so many seconds.", type="integer", minimum=0, maximum=LONGEST_WAIT
 )
-_FINGERPRINT = _query("fingerprint", "Of this key only.", type="string", pattern=FINGERPRINT_PATTERN)
+_FINGERPRINT = _query(
+    "fingerprint",
+    "Of this key only; given several times, of these.",
+    type="array",
+    items={"type": "string", "pattern": FINGERPRINT_PATTERN},
+    maxItems=MOST_KEYS,
+)
 _ATTEMPT: Parameter = {
     "name": "Idempotency-Key",
     "in": "header",

@@ -59,7 +59,7 @@ def _lines(options: dict[str, str], request_id: str) -> str:
             raise ConfigurationError("--fingerprint is not that of --key: sshd needs FingerprintHash sha256")
         fingerprint = key.fingerprint
     client = IdentityClient(settings)
-    answer = client.list_keys(fingerprint, Deadline.after(settings.list_seconds), request_id)
+    answer = client.list_keys([fingerprint] if fingerprint else [], Deadline.after(settings.list_seconds), request_id)
     logger = structlog.get_logger().bind(program=PROGRAM, request_id=request_id)
     for reason, count in answer.left_out.items():
         logger.warning("entry.left_out", reason=reason, count=count)

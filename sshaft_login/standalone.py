@@ -43,7 +43,7 @@ def _report(
     set_deadline(settings.list_seconds + settings.accept_seconds + 2, exit_status.TEMPORARY, too_slow)
     signed = public_key.from_blob(*key, settings.allowed_key_types) if key else None
     client = IdentityClient(settings)
-    answer = client.list_keys(signed.fingerprint if signed else None, Deadline.after(settings.list_seconds), request_id)
+    answer = client.list_keys([signed.fingerprint] if signed else [], Deadline.after(settings.list_seconds), request_id)
     entries = answer.of(signed.fingerprint) if signed else tuple(answer.all())
     if signed:
         grant = listing.decide(entries, datetime.now(UTC))

@@ -68,6 +68,8 @@ class IdentityServer:
         self.expires_in: float | None = 300
         self.filters = False
         """Whether list understands ?fingerprint=."""
+        self.takes = 0
+        """How many of them it says that it takes; 0: it says nothing."""
         self.delay = delay
         self._lock = threading.Lock()
         outer = self
@@ -201,7 +203,10 @@ class IdentityServer:
             return Reply(400)
         wanted = call.query.get("fingerprint")
         if self.filters and wanted:
-            return reply_json([entry for entry in self.entries if _fingerprint(entry["authorized_key"]) in wanted])
+            reply = reply_json([entry for entry in self.entries if _fingerprint(entry["authorized_key"]) in wanted])
+            if self.takes:
+                reply.headers["Sshaft-Fingerprints"] = str(self.takes)
+            return reply
         return reply_json(self.entries)
 
     def _accept(self, call: Call) -> Reply:

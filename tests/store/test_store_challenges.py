@@ -12,7 +12,7 @@ from unit.identity.running import Clock, wrong
 from sshaft.public_key import parse
 from sshaft_identity.attempts import Answer, Attempt
 from sshaft_identity.challenge import MAX_TRIES, State, Verdict
-from sshaft_identity.challenges import Opened, Wish
+from sshaft_identity.challenges import MOST_KEYS, ListedKey, Opened, Wish
 from sshaft_identity.codes import attempt_name
 from sshaft_identity.store import Store
 
@@ -163,7 +163,23 @@ def test_a_page_is_found_by_its_token_only(store: Store, opened: Opened) -> None
     assert store.challenges.of_page(opened.challenge.id) is None
 
 
+@pytest.mark.usefixtures("opened")
+def test_several_keys_at_once_are_listed_as_each_of_them_is(store: Store, clock: Clock) -> None:
+    bobs = parse(ed25519("bob"))
+    store.enrolment.add_user("bob", clock())
+    store.enrolment.add_keys("bob", [(bobs, "")], clock())
+    store.challenges.open(Wish(None, MINUTES, client="shop"), clock())
+    asked = [KEY.fingerprint, bobs.fingerprint, *(parse(ed25519(str(n))).fingerprint for n in range(MOST_KEYS - 2))]
+    alone = [each for key in asked for each in store.challenges.listed(clock(), [key])]
+    assert {each.user for each in alone} == {"alice", "bob"}
+
+    def order(each: ListedKey) -> tuple[str, bool]:
+        return each.user, each.challenge is None
+
+    assert sorted(store.challenges.listed(clock(), asked), key=order) == sorted(alone, key=order)
+
+
 def test_a_listing_writes_nothing(store: Store, opened: Opened, clock: Clock) -> None:
     before = store.challenges.get(opened.challenge.id)
-    assert [each.challenge for each in store.challenges.listed(clock(), KEY.fingerprint)] == [before]
+    assert [each.challenge for each in store.challenges.listed(clock(), [KEY.fingerprint])] == [before]
     assert store.challenges.get(opened.challenge.id) == before

@@ -138,7 +138,7 @@ def test_enrolment_of_before_is_expired(store: Store, clock: Clock) -> None:
     found = store.invitations.of_page(invited.page_token)
     assert found
     assert found.state_at(clock()) is Enrolment.EXPIRED
-    assert store.invitations.open_until(clock(), KEY.fingerprint) is None
+    assert store.invitations.open_until(clock()) is None
     for present, what in ((store.invitations.present, invited.code),
                           (store.invitations.present_signed, invited.page_token)):  # fmt: skip
         assert present(what, Presentation(KEY), clock(), KeyPolicy()).verdict is Enrolled.NONE

@@ -118,7 +118,7 @@ def use_challenges(store: Store, clock: Clock) -> None:
     opened = store.challenges.open(Wish("alice", timedelta(minutes=5)), clock())
     fingerprint = parse(ed25519("a")).fingerprint
     store.challenges.listed(clock())
-    store.challenges.listed(clock(), fingerprint)
+    store.challenges.listed(clock(), [fingerprint])
     store.challenges.of_page(opened.page_token)
     store.challenges.accept(Attempt("alice", None, "0", fingerprint, name="x"), clock())
     store.challenges.accept(Attempt("alice", opened.challenge.id, opened.code, fingerprint), clock())

@@ -19,7 +19,7 @@ from sshaft.config import Config
 from sshaft.errors import ConfigurationError, IdentityServiceError, ReachError
 from sshaft.identity_client import IdentityClient
 from sshaft.listing import Entry
-from sshaft_agent.lookup import REMEMBERED_FOUND, REMEMBERED_NOTHING, Lookups
+from sshaft_agent.lookup import CALLS_AT_ONCE, REMEMBERED_FOUND, REMEMBERED_NOTHING, Lookups
 
 ID = "0" * 32
 KEYS = [public_keys.ed25519(str(i)) for i in range(100)]
@@ -107,6 +107,83 @@ def test_server_that_filters_is_asked_for_each_key_and_no_other(asked: Asked, id
     questions = [call.query["fingerprint"][0] for call in identity.calls if call.path == "/keys"]
     assert sorted(questions) == sorted(FINGERPRINTS[:20])
     assert identity.count("/token") == 1
+
+
+def questions(identity: IdentityServer) -> list[int]:
+    """Of how many keys each list was asked; 0: everybody's."""
+    return [len(call.query.get("fingerprint", ())) for call in identity.calls if call.path == "/keys"]
+
+
+def test_crowd_of_strangers_is_asked_for_together_and_a_bounded_number_of_times(
+    asked: Asked, identity: IdentityServer, clock: Any
+) -> None:
+    identity.filters, identity.takes = True, 50
+    strangers = [public_key.fingerprint(str(i).encode()) for i in range(1000)]
+
+    async def steps() -> None:
+        await asked.users(0)
+        everybody = [asyncio.create_task(asked.lookups.entries(each, ID)) for each in strangers]
+        mine = asyncio.create_task(asked.users(7))
+        while not mine.done():
+            await asyncio.sleep(0.001)
+            clock.move(0.001)
+        assert mine.result() == ["user7"]
+        assert await asyncio.gather(*everybody) == [()] * 1000
+
+    run(steps())
+    assert sum(questions(identity)) == 1002
+    assert max(questions(identity)) == 50
+    assert len(questions(identity)) <= CALLS_AT_ONCE + 1000 / 50 + 2
+
+
+def test_server_that_takes_one_key_at_a_time_is_asked_for_everybodys_in_a_crowd(
+    asked: Asked, identity: IdentityServer, clock: Any
+) -> None:
+    identity.filters = True
+    identity.delay = 0.02
+
+    async def steps() -> None:
+        await asked.users(0)
+        everybody = asyncio.gather(*(asked.users(i) for i in range(1, 100)))
+        while not everybody.done():
+            await asyncio.sleep(0.001)
+            clock.move(0.001)
+        assert everybody.result() == [[f"user{i}"] for i in range(1, 100)]
+        clock.move(60)
+        assert await asked.users(5) == ["user5"]
+
+    run(steps())
+    assert 0 in questions(identity)
+    assert len(questions(identity)) < 60
+    assert questions(identity)[-1] == 1, "it filters still"
+
+
+def test_each_of_a_crowd_learns_of_the_failure_and_no_more_are_asked(asked: Asked, identity: IdentityServer) -> None:
+    identity.filters, identity.takes = True, 2
+    identity.delay = 0.02
+
+    async def steps() -> None:
+        await asked.users(0)
+        identity.replies["/keys"] = Reply(404)
+        results = await asyncio.gather(*(asked.users(i) for i in range(1, 100)), return_exceptions=True)
+        assert {type(result) for result in results} <= {IdentityServiceError, ReachError}
+        assert asked.lookups.breaker.is_open
+
+    run(steps())
+    assert identity.count("/keys") < 30
+
+
+def test_memory_of_strangers_keys_is_bounded(asked: Asked, identity: IdentityServer, clock: Any) -> None:
+    identity.filters, identity.takes = True, 50
+
+    async def steps() -> None:
+        for at in range(0, 5000, 500):
+            strangers = [public_key.fingerprint(str(i).encode()) for i in range(at, at + 500)]
+            await asyncio.gather(*(asked.lookups.entries(each, ID) for each in strangers))
+            clock.move(1)
+
+    run(steps())
+    assert len(asked.lookups._remembered) <= 500  # noqa: SLF001 - nothing else tells
 
 
 def test_answer_is_remembered_for_the_second_question_of_the_same_login(
@@ -340,7 +417,9 @@ def test_entries_left_out_are_logged_by_reason_and_number(
     assert (event["reason"], event["count"], event["request_id"]) == ("user: control characters", 3, ID)
 
 
-def test_keys_that_nobody_has_are_one_question_each_and_one_token(asked: Asked, identity: IdentityServer) -> None:
+def test_keys_that_nobody_has_are_one_question_each_and_one_token(
+    asked: Asked, identity: IdentityServer, clock: Any
+) -> None:
     identity.filters = True
     identity.entries = []
     made_up = [public_key.fingerprint(str(i).encode()) for i in range(300)]
@@ -348,6 +427,7 @@ def test_keys_that_nobody_has_are_one_question_each_and_one_token(asked: Asked, 
     async def steps() -> None:
         for at in range(0, len(made_up), 30):
             await asyncio.gather(*(asked.lookups.entries(each, ID) for each in made_up[at : at + 30]))
+            clock.move(1)
 
     run(steps())
     assert identity.count("/token") == 1

@@ -121,7 +121,7 @@ def test_a_key_is_removed_after_a_question(service: Service, alice: Browser, key
     alice.post("/account/keys/remove", form(alice, fingerprint=keys[1]))
     assert fingerprints(service) == [keys[0]]
     assert "A key was removed" in alice.get("/account/activity").text
-    assert service.store.challenges.listed(service.clock(), keys[1]) == [], "it opens nothing any more"
+    assert service.store.challenges.listed(service.clock(), [keys[1]]) == [], "it opens nothing any more"
 
 
 def test_the_last_key_is_removed_only_after_a_plain_word(service: Service, alice: Browser, keys: list[str]) -> None:

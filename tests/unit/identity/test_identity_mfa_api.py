@@ -44,6 +44,18 @@ def test_an_unknown_fingerprint_has_no_entries(service: Service) -> None:
     assert service.keys("SHA256:" + "A" * 43) == []
 
 
+def test_several_fingerprints_are_one_question(service: Service, alice: list[str]) -> None:
+    service.add_user("bob", BOBS)
+    bobs = parse(BOBS).fingerprint
+    unknown = "SHA256:" + "A" * 43
+    asked = service.call("GET", "/api/v1/mfa/ssh/keys", Scope.LIST, params={"fingerprint": [alice[0], unknown, bobs]})
+    assert asked.json() == service.keys(alice[0]) + service.keys(bobs)
+    assert asked.headers["Sshaft-Fingerprints"] == "50"
+    for too in ([unknown] * 51, [unknown, "x"]):
+        refused = service.call("GET", "/api/v1/mfa/ssh/keys", Scope.LIST, params={"fingerprint": too})
+        assert (refused.status_code, refused.json()["error"]) == (400, "invalid_request")
+
+
 def test_a_pending_challenge_lists_all_keys_of_its_user_and_says_what_is_approved(
     service: Service, alice: list[str]
 ) -> None:

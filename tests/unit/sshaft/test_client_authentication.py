@@ -87,7 +87,7 @@ def test_token_requests_are_those_of_the_contract(example: dict[str, Any], autho
                 ca_file=authority.file,
             )
         )
-        client.list_keys(None, Deadline.after(5), REQUEST_ID)
+        client.list_keys([], Deadline.after(5), REQUEST_ID)
         client.close()
         call = server.calls[0]
     assert call.method == "POST"
@@ -132,7 +132,7 @@ def test_secrets_with_reserved_signs_arrive_as_they_are(method: str, secret: str
     client = IdentityClient(
         Config.model_validate(identity.config(token_endpoint_auth_method=method, client_id="a:b", client_secret=secret))
     )
-    client.list_keys(None, Deadline.after(5), REQUEST_ID)
+    client.list_keys([], Deadline.after(5), REQUEST_ID)
     client.close()
 
 
@@ -199,7 +199,7 @@ def test_assertion_is_verified_by_a_server_with_every_algorithm(
     del data["client_secret"]
     client = IdentityClient(Config.model_validate(data))
     for _ in range(3):
-        client.list_keys(None, Deadline.after(5), REQUEST_ID)
+        client.list_keys([], Deadline.after(5), REQUEST_ID)
     client.close()
     assert identity.count("/token") == 3
     assert checking.claims["aud"] == f"{identity.url}/token"
@@ -285,12 +285,12 @@ def test_certificate_in_the_handshake_is_what_the_server_checks(authority: Any, 
             del data["client_secret"]
             client = IdentityClient(Config.model_validate(data))
             if accepted:
-                client.list_keys(None, Deadline.after(5), REQUEST_ID)
+                client.list_keys([], Deadline.after(5), REQUEST_ID)
                 assert server.calls[-1].path == "/keys"
                 assert server.calls[-1].certificate  # RFC 8705 §3: on every call
             else:
                 with pytest.raises(IdentityServiceError, match="invalid_client"):
-                    client.list_keys(None, Deadline.after(5), REQUEST_ID)
+                    client.list_keys([], Deadline.after(5), REQUEST_ID)
             client.close()
 
 
@@ -298,7 +298,7 @@ def test_secret_stands_in_no_message(identity: IdentityServer) -> None:
     identity.replies["/token"] = reply_json({"error": "invalid_client", "error_description": "s3cret+/&"}, 401)
     client = IdentityClient(Config.model_validate(identity.config()))
     with pytest.raises(IdentityServiceError) as error:
-        client.list_keys(None, Deadline.after(5), REQUEST_ID)
+        client.list_keys([], Deadline.after(5), REQUEST_ID)
     client.close()
     assert re.fullmatch(
         r"http://\S+/token: gives no access token \(401, invalid_client\): check the client", str(error.value)

@@ -69,7 +69,7 @@ def connect(identity: IdentityServer) -> Iterator[Connect]:
 
 
 def users(client: IdentityClient, seconds: float = 5, fingerprint: str | None = None) -> list[str]:
-    listing = client.list_keys(fingerprint, Deadline.after(seconds), REQUEST_ID)
+    listing = client.list_keys([fingerprint] if fingerprint else [], Deadline.after(seconds), REQUEST_ID)
     return [entry.user for entry in listing.all()]
 
 
@@ -466,8 +466,8 @@ def test_times_of_the_list_are_told_by_this_hosts_clock(identity: IdentityServer
     ]
     for ahead in (timedelta(hours=1), timedelta(hours=-1), timedelta()):
         client = connect(now=lambda ahead=ahead: datetime.now(UTC) + ahead)
-        listing = client.list_keys(None, Deadline.after(5), REQUEST_ID)
+        listing = client.list_keys([], Deadline.after(5), REQUEST_ID)
         (entry,) = listing.all()
         assert entry.context
-        assert (listing.ahead, listing.enrolment_until) == (ahead, ends + ahead)
+        assert (listing.ahead, listing.offers[""]) == (ahead, ends + ahead)
         assert (entry.expires_at, entry.context.started_at) == (ends + ahead, ends + ahead)

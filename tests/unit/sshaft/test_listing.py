@@ -400,7 +400,11 @@ ENROL = json.loads((Path(__file__).parents[2] / "contract" / "enrol.json").read_
 def test_offers_of_enrolment_are_read_as_the_contract_says(example: dict[str, Any]) -> None:
     answer = read(*example["answer"])
     expected = example["read"] and datetime.fromisoformat(example["read"])
-    assert (answer.enrolment_until, answer.entries, answer.left_out) == (expected, {}, {})
+    assert (
+        answer.enrolment_until("SHA256:5y4HlHJxLUU/BooHAd4eeG7pGjnOo//aJjVxNscc24w"),
+        answer.entries,
+        answer.left_out,
+    ) == (expected, {}, {})
 
 
 def test_an_offer_is_nobodys_entry_and_takes_none_away() -> None:

@@ -1,0 +1,118 @@
+"""Questions to an agent's keys socket, as many sshds at once would ask them. Runs as the account of the keys command:
+
+    python3 -IS asking.py PACKAGES SOCKET --seconds 5 (--rate 1000 | --parallel 200) [--type TYPE --key BASE64]
+
+Without a key every question is about another one that nobody has. Prints one line of JSON, times in milliseconds.
+"""
+
+import argparse
+import asyncio
+import base64
+import hashlib
+import json
+import os
+import socket
+import statistics
+import sys
+import time
+from typing import Any
+
+sys.path.append(sys.argv[1])
+from sshaft import messages
+
+ED25519 = b"\0\0\0\x0bssh-ed25519\0\0\0\x20"
+
+
+class Asking:
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.taken: list[float] = []
+        self.failed = 0
+        self.lines = 0
+
+    def question(self) -> bytes:
+        blob = base64.b64decode(self.options.key) if self.options.key else ED25519 + os.urandom(32)
+        fingerprint = base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
+        fields = {
+            "fingerprint": f"SHA256:{fingerprint}",
+            "type": self.options.type,
+            "key": base64.b64encode(blob).decode(),
+            "request_id": os.urandom(16).hex(),
+        }
+        return messages.encode("keys", fields)
+
+    async def ask(self) -> None:
+        loop = asyncio.get_running_loop()
+        question = self.question()
+        began = time.perf_counter()
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.setblocking(False)
+            try:
+                await loop.sock_connect(connection, self.options.socket)
+                await loop.sock_sendall(connection, question)
+                data = b""
+                while not data.endswith(messages.END):
+                    part = await loop.sock_recv(connection, 65536)
+                    if not part:
+                        raise ConnectionResetError
+                    data += part
+            except OSError:
+                self.failed += 1
+                return
+        self.taken.append(time.perf_counter() - began)
+        kind, fields = messages.decode(data)
+        self.failed += kind != "keys"
+        self.lines += bool(fields.get("lines"))
+
+    async def at_a_rate(self, end: float) -> None:
+        """Whether or not the ones before are answered."""
+        began, sent = time.monotonic(), 0
+        asked: set[asyncio.Task[None]] = set()
+        while (now := time.monotonic()) < end:
+            for _ in range(int((now - began) * self.options.rate) - sent):
+                task = asyncio.create_task(self.ask())
+                asked.add(task)
+                task.add_done_callback(asked.discard)
+                sent += 1
+            await asyncio.sleep(0.002)
+        if asked:
+            await asyncio.wait(asked, timeout=10)
+
+    async def in_parallel(self, end: float) -> None:
+        """Each asks again as soon as it has its answer."""
+
+        async def one() -> None:
+            while time.monotonic() < end:
+                await self.ask()
+
+        await asyncio.gather(*(one() for _ in range(self.options.parallel)))
+
+    async def run(self) -> dict[str, Any]:
+        end = time.monotonic() + self.options.seconds
+        began = time.monotonic()
+        await (self.at_a_rate(end) if self.options.rate else self.in_parallel(end))
+        cuts = statistics.quantiles(self.taken, n=100) if len(self.taken) > 1 else [0.0] * 99
+        return {
+            "answered": len(self.taken),
+            "a_second": round(len(self.taken) / (time.monotonic() - began), 1),
+            "failed": self.failed,
+            "lines": self.lines,
+            "p50_ms": round(cuts[49] * 1000, 2),
+            "p99_ms": round(cuts[98] * 1000, 2),
+        }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("packages")
+    parser.add_argument("socket")
+    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--rate", type=float, default=0)
+    parser.add_argument("--parallel", type=int, default=1)
+    parser.add_argument("--type", default="ssh-ed25519")
+    parser.add_argument("--key")
+    print(json.dumps(asyncio.run(Asking(parser.parse_args()).run())))
+
+
+if __name__ == "__main__":
+    main()
