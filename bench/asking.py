@@ -2,7 +2,8 @@
 
     python3 -IS asking.py PACKAGES SOCKET --seconds 5 (--rate 1000 | --parallel 200) [--type TYPE --key BASE64]
 
-Without a key every question is about another one that nobody has. Prints one line of JSON, times in milliseconds.
+Without a key every question is about another one that nobody has; with `--from N` about those of `service.key_of`, from
+number N on. Prints one line of JSON, times in milliseconds.
 """
 
 import argparse
@@ -29,9 +30,10 @@ class Asking:
         self.taken: list[float] = []
         self.failed = 0
         self.lines = 0
+        self.number = options.first
 
     def question(self) -> bytes:
-        blob = base64.b64decode(self.options.key) if self.options.key else ED25519 + os.urandom(32)
+        blob = base64.b64decode(self.options.key) if self.options.key else ED25519 + self.point()
         fingerprint = base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
         fields = {
             "fingerprint": f"SHA256:{fingerprint}",
@@ -40,6 +42,12 @@ class Asking:
             "request_id": os.urandom(16).hex(),
         }
         return messages.encode("keys", fields)
+
+    def point(self) -> bytes:
+        if self.number is None:
+            return os.urandom(32)
+        self.number += 1
+        return hashlib.sha256(f"bench {self.number - 1}".encode()).digest()
 
     async def ask(self) -> None:
         loop = asyncio.get_running_loop()
@@ -111,6 +119,7 @@ def main() -> None:
     parser.add_argument("--parallel", type=int, default=1)
     parser.add_argument("--type", default="ssh-ed25519")
     parser.add_argument("--key")
+    parser.add_argument("--from", dest="first", type=int)
     print(json.dumps(asyncio.run(Asking(parser.parse_args()).run())))
 
 

@@ -32,6 +32,8 @@ class Connection:
     bearer: str
     reader: asyncio.StreamReader = field(init=False)
     writer: asyncio.StreamWriter = field(init=False)
+    carried: int = 0
+    """Bytes there and back."""
 
     async def open(self) -> None:
         self.reader, self.writer = await asyncio.open_connection(self.host, self.port)
@@ -47,6 +49,7 @@ class Connection:
         status = int(answer[9:12])
         length = int(answer.lower().split(b"content-length:")[1].split(b"\r\n")[0])
         text = await self.reader.readexactly(length)
+        self.carried += len(head) + len(content) + len(answer) + length
         if status != expected:
             raise RuntimeError(f"{method} {path}: {status} {text[:200]!r}")
         return json.loads(text)
@@ -62,9 +65,11 @@ async def challenge(connection: Connection, number: int) -> None:
     await connection.call("POST", f"/api/v1/challenges/{opened['id']}/consume", {})
 
 
-async def run(host: str, port: int, bearer: str, options: argparse.Namespace) -> list[float]:
-    """The time of each challenge, in seconds."""
-    connections = [Connection(host, port, bearer) for _ in range(options.connections)]
+async def run(addresses: list[str], bearer: str, options: argparse.Namespace) -> list[float]:
+    """The time of each challenge, in seconds. Each connection stays with one of the services."""
+    places = [address.removeprefix("http://").split(":") for address in addresses]
+    ours = [places[n % len(places)] for n in range(options.connections)]
+    connections = [Connection(host, int(port), bearer) for host, port in ours]
     for each in connections:
         await each.open()
     took: list[float] = []
@@ -82,6 +87,7 @@ async def run(host: str, port: int, bearer: str, options: argparse.Namespace) ->
             took.append(time.perf_counter() - due)
 
     await asyncio.gather(*(work(each) for each in connections))
+    options.carried = sum(each.carried for each in connections)
     return took
 
 
@@ -108,8 +114,7 @@ def main() -> None:
             try:
                 address = wait_for_address(Path(place) / "log")
                 before = cpu_seconds(service.pid)
-                host, _, port = address.removeprefix("http://").partition(":")
-                took = sorted(asyncio.run(run(host, int(port), token(address, secret), options)))
+                took = sorted(asyncio.run(run([address], token(address, secret), options)))
                 used = cpu_seconds(service.pid) - before
             finally:
                 service.terminate()

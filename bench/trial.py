@@ -1,0 +1,167 @@
+"""What the comparisons share: the parts of one login as they would be installed, real people's keys, rounds, medians.
+
+As root every part has its own account; as an ordinary user all are that user's, which changes no figure that counts.
+"""
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from service import cpu_seconds
+
+from sshaft_demo.parts import Agent, Identity, Sshd, free_port
+from sshaft_demo.place import KEYS, Place
+
+BENCH = Path(__file__).parent
+PEOPLE = 16
+"""With keys of their own: one after the other, none comes back before the agent has forgotten the answer about them."""
+NOTHING = "/bin/true"
+
+
+def say(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)
+
+
+@dataclass
+class Trial:
+    place: Place
+    identity: Identity
+    keys: list[Path]
+
+    def agent(self, name: str = "agent", **changes: Any) -> Agent:
+        """An agent with a client of its own; `changes` are made in its config.json."""
+        config = self.identity.write_config(self.place.directory / f"{name}.json")
+        if changes:
+            change(config, **changes)
+        return Agent(self.place, config, name)
+
+    def wait_for_everybody(self) -> list[dict[str, Any]]:
+        """A new challenge of each of the people, as long as one may be."""
+        return [self.identity.open_challenge(f"person{n}", expires_in=600) for n in range(len(self.keys))]
+
+    def copied(self, name: str) -> Path:
+        """A script of the bench where every account can read it."""
+        return Path(shutil.copy(BENCH / name, self.place.directory))
+
+    def original(self, config: Path) -> list[str]:
+        """The words that run `original.py`."""
+        interpreter = str(Path(sys.executable).resolve())
+        own = str(self.place.packages) if self.place.accounts.separate else sysconfig.get_path("purelib")
+        return [interpreter, "-IS", str(self.copied("original.py")), str(config), own]
+
+    def ask(self, agent: Agent, *options: str) -> dict[str, Any]:
+        """What `asking.py` has measured at this agent's keys socket."""
+        packages, socket = str(self.place.packages), str(agent.runtime / "keys" / "agent.sock")
+        process = self.place.popen(
+            [Path(sys.executable).resolve(), "-IS", self.copied("asking.py"), packages, socket, *options],
+            account=KEYS, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        out, _ = process.communicate()
+        figures: dict[str, Any] = json.loads(out)
+        return figures
+
+
+def change(config: Path, **changes: Any) -> None:
+    """Members of a config.json; its owner stays."""
+    status = config.stat()
+    config.write_text(json.dumps(json.loads(config.read_text()) | changes))
+    os.chown(config, status.st_uid, status.st_gid)
+
+
+@contextmanager
+def trial(people: int = PEOPLE) -> Iterator[Trial]:
+    with Place() as place:
+        identity = Identity(place, free_port(), 2222)
+        keys = [place.generate_key(f"person{n}") for n in range(people)]
+        identity.run_all([["user", "add", f"person{n}"] for n in range(people)])
+        identity.run_all([["key", "add", f"person{n}", f"{key}.pub"] for n, key in enumerate(keys)])
+        yield Trial(place, identity, keys)
+
+
+@contextmanager
+def proxy(target: int, *options: str) -> Iterator[int]:
+    """Our proxy (proxy.py) in front of a port of 127.0.0.1; its own port."""
+    port = free_port()
+    command = [sys.executable, str(BENCH / "proxy.py"), str(port), str(target), *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        process.stdout.readline()
+        try:
+            yield port
+        finally:
+            process.terminate()
+
+
+@contextmanager
+def tls_in_front(trial: Trial) -> Iterator[Callable[..., Path]]:
+    """A function that writes a config.json for the account of the keys command, by which it asks over TLS."""
+    certificate, key = trial.place.directory / "tls.crt", trial.place.directory / "tls.key"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+         "-subj", "/CN=bench", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
+        check=True, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    certificate.chmod(0o644)
+    with proxy(trial.identity.port, "--tls", str(certificate), str(key)) as port:
+
+        def write(name: str, **changes: Any) -> Path:
+            config = trial.identity.write_config(trial.place.directory / f"{name}.json")
+            over_tls = config.read_text().replace(
+                f"http://127.0.0.1:{trial.identity.port}", f"https://127.0.0.1:{port}"
+            )
+            config.write_text(json.dumps(json.loads(over_tls) | {"ca_file": str(certificate)} | changes))
+            if trial.place.accounts.separate:
+                os.chown(config, trial.place.accounts.uids[KEYS], trial.place.accounts.uids[KEYS])
+            return config
+
+        yield write
+
+
+def log_in(sshd: Sshd, key: Path, word: str = "1") -> float:
+    """Seconds of one real ssh to its end. Raises where it fails."""
+    command = sshd.command(key, word)
+    began = time.perf_counter()
+    subprocess.run(
+        command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env={"PATH": os.environ["PATH"]}
+    )
+    return time.perf_counter() - began
+
+
+def in_rounds(rounds: int, ways: Mapping[str, Callable[[], float]]) -> dict[str, list[float]]:
+    """Each way once a round, so that what the machine does meanwhile happens to all of them."""
+    measured: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(rounds):
+        say(f"  round {number + 1} of {rounds}")
+        for name, way in ways.items():
+            measured[name].append(way())
+    return measured
+
+
+def ratios(measured: Sequence[float], limit: Sequence[float]) -> float:
+    """The median of what each round says."""
+    return statistics.median(one / other for one, other in zip(measured, limit, strict=True))
+
+
+@contextmanager
+def cpu_of(*processes: "subprocess.Popen[bytes]") -> Iterator[list[float]]:
+    """Fills the list with the seconds that each process takes meanwhile."""
+    before = [cpu_seconds(process.pid) for process in processes]
+    taken: list[float] = []
+    yield taken
+    taken += [cpu_seconds(process.pid) - was for process, was in zip(processes, before, strict=True)]
+
+
+def memory_mb(pid: int) -> float:
+    """What would be free without the process: its own pages, and its share of those that it has in common (Pss)."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024

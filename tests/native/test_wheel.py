@@ -1,0 +1,29 @@
+"""The wheel has no part that must be compiled, and is made where there is no compiler."""
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import sshaft
+
+CHECKOUT = Path(__file__).parents[2]
+WANTED = ("sshaft*", "native", "pyproject.toml", "README.md", "LICENSE")
+
+
+def test_wheel_is_pure_python(tmp_path: Path) -> None:
+    sources = tmp_path / "sources"
+    sources.mkdir()
+    for pattern in WANTED:
+        for path in CHECKOUT.glob(pattern):
+            if path.suffix != ".egg-info":
+                (shutil.copytree if path.is_dir() else shutil.copy)(path, sources / path.name)
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-index", "--no-deps", "--no-build-isolation"]
+    nothing = {"PATH": str(tmp_path), "HOME": str(tmp_path)}  # no compiler is found there
+    subprocess.run([*build, "--wheel-dir", tmp_path, sources], check=True, timeout=120, env=nothing)
+    (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.name == f"sshaft-{sshaft.__version__}-py3-none-any.whl"
+    with zipfile.ZipFile(wheel) as packed:
+        suffixes = {Path(name).suffix for name in packed.namelist()}
+    assert not suffixes & {".c", ".h", ".o", ".so"}
