@@ -69,7 +69,7 @@ def test_answers_are_read_as_in_python(
 @pytest.mark.parametrize(
     ("answer", "status"),
     [(ANSWER, 0), (b"sshaft/1 error\nreason %1b\n\n", 69), (ANSWER[:-1], 69), (None, 69)],
-    ids=repr,
+    ids=["line", "error", "cut off", "absent"],
 )
 def test_valgrind_finds_nothing_and_no_allocation(
     native: Path,  # noqa: F811
