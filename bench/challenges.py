@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,8 +66,11 @@ async def challenge(connection: Connection, number: int) -> None:
     await connection.call("POST", f"/api/v1/challenges/{opened['id']}/consume", {})
 
 
-async def run(addresses: list[str], bearer: str, options: argparse.Namespace) -> list[float]:
-    """The time of each challenge, in seconds. Each connection stays with one of the services."""
+One = Callable[[Connection, int], Awaitable[None]]
+
+
+async def run(addresses: list[str], bearer: str, options: argparse.Namespace, one: One = challenge) -> list[float]:
+    """The time of each, in seconds. Each connection stays with one of the services; `number` is that of a user."""
     places = [address.removeprefix("http://").split(":") for address in addresses]
     ours = [places[n % len(places)] for n in range(options.connections)]
     connections = [Connection(host, int(port), bearer) for host, port in ours]
@@ -83,7 +87,7 @@ async def run(addresses: list[str], bearer: str, options: argparse.Namespace) ->
             if due > start + options.seconds:
                 return
             await asyncio.sleep(max(0, due - now))
-            await challenge(connection, number % USERS)
+            await one(connection, number % USERS)
             took.append(time.perf_counter() - due)
 
     await asyncio.gather(*(work(each) for each in connections))
@@ -128,6 +132,7 @@ def main() -> None:
                 "p50_ms": round(took[count // 2] * 1000, 1),
                 "p99_ms": round(took[int(count * 0.99)] * 1000, 1),
                 "cpu_ms_each": round(used / count * 1000, 2),
+                "bytes_each": round(options.carried / count),
             }
         )
     )

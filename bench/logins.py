@@ -2,7 +2,7 @@
 plain AuthorizedKeysFile, which is the limit. The forced command is /bin/true everywhere but in `whole`, where
 sshaft-login reports the pass.
 
-    .venv/bin/python bench/logins.py [--rounds 7] [--logins 40]
+    .venv/bin/python bench/logins.py [--rounds 20] [--logins 16]
 """
 
 import argparse
@@ -75,8 +75,8 @@ def run(rounds: int, logins: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--logins", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--logins", type=int, default=16)
     options = parser.parse_args()
     print(json.dumps(run(options.rounds, options.logins), indent=1))
 

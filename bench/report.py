@@ -39,7 +39,7 @@ Figures = dict[str, Any]
 Table = list[list[object]]
 
 BENCHES: dict[str, tuple[Callable[[], Figures], Callable[[], Figures]]] = {
-    "logins": (lambda: logins.run(7, 40), lambda: logins.run(1, 8)),
+    "logins": (lambda: logins.run(20, 16), lambda: logins.run(1, 8)),
     "calls": (lambda: calls.run(200), lambda: calls.run(20)),
     "pending": (lambda: pending.run([1, 10_000, 1_000_000], 8), lambda: pending.run([1, 1000], 2)),
     "distance": (lambda: distance.run([0, 10, 50, 150], 48), lambda: distance.run([0, 50], 16)),
