@@ -1,5 +1,5 @@
 """What only C can get wrong: memory, and a second reading of the messages. The suite of all clients is
-unit/keys/test_sshaft_keys.py.
+process/keys/test_sshaft_keys.py.
 """
 
 import re
@@ -11,8 +11,8 @@ import pytest
 from fakes.unix_server import UnixServer
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from unit.keys.conftest import NATIVE, native  # noqa: F401 - a fixture
-from unit.keys.test_sshaft_keys import ANSWER, LINE, arguments
+from process.keys.conftest import NATIVE, native  # noqa: F401 - a fixture
+from process.keys.test_sshaft_keys import ANSWER, LINE, arguments
 
 from sshaft import messages
 

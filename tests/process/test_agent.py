@@ -261,7 +261,7 @@ def public_place() -> Iterator[Path]:
     """A directory that other accounts can reach, with the code in it, wherever the checkout is."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
-        shutil.copytree(Path(__file__).parents[3] / "sshaft", Path(name, "code", "sshaft"))
+        shutil.copytree(Path(__file__).parents[2] / "sshaft", Path(name, "code", "sshaft"))
         yield Path(name)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import requests
-from e2e.test_serve import identity
+from process.test_serve import identity
 from unit.identity.test_identity_metrics import values
 
 
