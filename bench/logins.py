@@ -1,42 +1,69 @@
-"""Logins a second through a real sshd: behind each of the keys clients, behind what the original did, and behind a
-plain AuthorizedKeysFile, which is the limit. The forced command is /bin/true everywhere but in `whole`, where
-sshaft-login reports the pass.
+"""Logins through a real sshd: behind each of the keys clients, behind what the original did, and behind a plain
+AuthorizedKeysFile, which is the limit. `cat` prints that same file: what it costs sshd to run any command at all.
+`plain again` is the limit once more: how far two equal ways differ here. The forced command is /bin/true everywhere but
+in `whole`, where sshaft-login reports the pass.
 
-    .venv/bin/python bench/logins.py [--rounds 20] [--logins 16]
+    .venv/bin/python bench/logins.py [--rounds 14] [--logins 40]
 """
 
 import argparse
 import json
+import os
 import statistics
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import cycle
+from dataclasses import dataclass
+from functools import partial
+from itertools import cycle, islice
+from pathlib import Path
 from typing import Any
 
-from trial import NOTHING, Trial, in_rounds, log_in, ratios, tls_in_front, trial
+from trial import NOTHING, Trial, log_in, say, tls_in_front, trial
 
 from sshaft_demo.parts import Sshd, agent_question, free_port
 from sshaft_demo.place import NATIVE
 
-AT_ONCE = 4
+AT_ONCE = 8
+"""So that two cores are busy: what is measured is what they can do, not how long sshd waits by itself."""
+PEOPLE = 40
+"""At this pace, too, none comes back before the agent has forgotten the answer about them."""
 
 
-def a_second(trial: Trial, sshd: Sshd, logins: int) -> float:
+@dataclass(frozen=True)
+class Round:
+    """What some logins of one way took."""
+
+    a_second: float
+    cpu_ms: float
+    """Of a login, on the whole machine: ssh, sshd, the keys command, the agent and the identity service."""
+
+
+def busy_seconds() -> float:
+    """Of all cores since the machine was started (proc_stat(5))."""
+    user, nice, system, _, _, irq, softirq = map(int, Path("/proc/stat").read_text().split()[1:8])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+
+
+def timed(sshd: Sshd, who: Sequence[tuple[Path, str]]) -> Round:
+    """These keys with these words, AT_ONCE at a time."""
+    busy, began = busy_seconds(), time.perf_counter()
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(lambda one: log_in(sshd, *one), who))
+    took = time.perf_counter() - began
+    time.sleep(0.2)  # sshd's processes outlive the connection
+    return Round(len(who) / took, 1000 * (busy_seconds() - busy) / len(who))
+
+
+def listed(trial: Trial, sshd: Sshd, logins: int) -> Round:
     trial.wait_for_everybody()
-    began = time.perf_counter()
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        turns = cycle(trial.keys)
-        list(pool.map(lambda _: log_in(sshd, next(turns)), range(logins)))
-    return logins / (time.perf_counter() - began)
+    return timed(sshd, [(key, "1") for key in islice(cycle(trial.keys), logins)])
 
 
-def whole(trial: Trial, sshd: Sshd, logins: int) -> float:
+def whole(trial: Trial, sshd: Sshd, logins: int) -> Round:
     """With the report of the pass, of a challenge that is open already."""
-    opened = [(key, n, trial.identity.open_challenge(f"person{n}")) for n, key in enumerate(trial.keys)][:logins]
-    began = time.perf_counter()
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(lambda one: log_in(sshd, one[0], one[2]["code"]), opened))
-    return len(opened) / (time.perf_counter() - began)
+    opened = trial.wait_for_everybody()
+    return timed(sshd, [(key, challenge["code"]) for key, challenge in zip(trial.keys, opened, strict=True)][:logins])
 
 
 def behind(trial: Trial, command: str, **more: str) -> Sshd:
@@ -44,7 +71,7 @@ def behind(trial: Trial, command: str, **more: str) -> Sshd:
 
 
 def run(rounds: int, logins: int) -> dict[str, Any]:
-    with trial() as site, tls_in_front(site) as secure:
+    with trial(PEOPLE) as site, tls_in_front(site) as secure:
         place = site.place
         agent = site.agent("agent", login_path=NOTHING)
         real = site.agent("real")
@@ -53,30 +80,50 @@ def run(rounds: int, logins: int) -> dict[str, Any]:
         lines = [f'restrict,command="{NOTHING}" {key.with_suffix(".pub").read_text()}' for key in site.keys]
         keys_file.write_text("".join(lines))
         options = "--fingerprint %f --type %t --key %k"
+        plain = behind(site, "none", AuthorizedKeysFile=str(keys_file))
         sshds = {
-            "plain": behind(site, "none", AuthorizedKeysFile=str(keys_file)),
+            "plain": plain,
+            "plain again": plain,
+            "cat": behind(site, f"/bin/cat {keys_file}"),
             "native": behind(site, agent_question(place, agent.runtime, NATIVE.name)),
             "python": behind(site, agent_question(place, agent.runtime, "sshaft-keys")),
             "stand-alone": behind(site, place.keys_command(f"--config {secret} {options}")),
             "original": behind(site, " ".join(site.original(secret))),
         }
-        ways = {name: (lambda sshd=sshd: a_second(site, sshd, logins)) for name, sshd in sshds.items()}
+        ways = {name: partial(listed, site, sshd, logins) for name, sshd in sshds.items()}
         reporting = behind(site, agent_question(place, real.runtime, NATIVE.name))
-        ways["whole"] = lambda: whole(site, reporting, logins)
+        ways["whole"] = partial(whole, site, reporting, logins)
         for way in ways.values():
             way()  # warm
         measured = in_rounds(rounds, ways)
-    plain = measured["plain"]
+    return {name: figures(each, measured["plain"]) for name, each in measured.items()}
+
+
+def in_rounds(rounds: int, ways: dict[str, Callable[[], Round]]) -> dict[str, list[Round]]:
+    """Each way once a round, there and back again, so that what the machine does meanwhile happens to all of them."""
+    measured: dict[str, list[Round]] = {name: [] for name in ways}
+    for number in range(rounds):
+        say(f"  round {number + 1} of {rounds}")
+        for name in list(ways) if number % 2 else reversed(ways):
+            measured[name].append(ways[name]())
+    return measured
+
+
+def figures(way: Sequence[Round], plain: Sequence[Round]) -> dict[str, float]:
+    """Medians; of the limit: the median of what each round says."""
+    pairs = list(zip(way, plain, strict=True))
     return {
-        name: {"a_second": round(statistics.median(each), 1), "of_the_limit": round(ratios(each, plain), 3)}
-        for name, each in measured.items()
+        "a_second": round(statistics.median(one.a_second for one in way), 1),
+        "of_the_limit": round(statistics.median(one.a_second / limit.a_second for one, limit in pairs), 3),
+        "cpu_ms": round(statistics.median(one.cpu_ms for one in way), 1),
+        "by_cpu": round(statistics.median(limit.cpu_ms / one.cpu_ms for one, limit in pairs), 3),
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--logins", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=14)
+    parser.add_argument("--logins", type=int, default=PEOPLE)
     options = parser.parse_args()
     print(json.dumps(run(options.rounds, options.logins), indent=1))
 

@@ -5,7 +5,7 @@ command's question and sshaft-login's report go to an agent's sockets, the web s
     .venv/bin/python bench/scale.py [--processes 1,2,3] [--seconds 15]
 
 Everything runs on this machine, the load as well: more processes than it has cores can win nothing here. `predicted` is
-what its cores allow if a login costs at every number of processes what it costs at the first.
+what its cores allow if a login costs at every number of processes what it costs where it costs most.
 """
 
 import argparse
@@ -171,13 +171,9 @@ def run(processes: list[int], seconds: float) -> dict[str, Any]:
         for number in processes:
             say(f"  {number} of the identity service's processes")
             found[str(number)] = measure(server, directory, secret, number, seconds)
-    first = found[str(processes[0])]
-    each = sum(first[f"{part}_cpu_ms"] for part in PARTS)
-    cores = os.cpu_count() or 1
-    for number, own in found.items():
-        # one process of Python runs on one core at a time
-        by_process = int(number) * 1000 / max(first["identity_cpu_ms"], first["agent_cpu_ms"])
-        own["predicted"] = round(min(by_process, cores * 1000 / each), 1)
+    dearest = max(sum(own[f"{part}_cpu_ms"] for part in PARTS) for own in found.values())
+    for own in found.values():
+        own["predicted"] = round((os.cpu_count() or 1) * 1000 / dearest, 1)
     return {"processes": found, "bytes_a_person": round((users + keys) / PEOPLE)}
 
 

@@ -6,12 +6,11 @@ As root every part has its own account; as an ordinary user all are that user's,
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,21 +134,6 @@ def log_in(sshd: Sshd, key: Path, word: str = "1") -> float:
         command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env={"PATH": os.environ["PATH"]}
     )
     return time.perf_counter() - began
-
-
-def in_rounds(rounds: int, ways: Mapping[str, Callable[[], float]]) -> dict[str, list[float]]:
-    """Each way once a round, so that what the machine does meanwhile happens to all of them."""
-    measured: dict[str, list[float]] = {name: [] for name in ways}
-    for number in range(rounds):
-        say(f"  round {number + 1} of {rounds}")
-        for name, way in ways.items():
-            measured[name].append(way())
-    return measured
-
-
-def ratios(measured: Sequence[float], limit: Sequence[float]) -> float:
-    """The median of what each round says."""
-    return statistics.median(one / other for one, other in zip(measured, limit, strict=True))
 
 
 @contextmanager
