@@ -19,9 +19,9 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-from trial import NOTHING, Trial, log_in, say, tls_in_front, trial
+from trial import NOTHING, Trial, cpu_of, log_in, say, tls_in_front, trial
 
-from sshaft_demo.parts import Sshd, agent_question, free_port
+from sshaft_demo.parts import Agent, Sshd, agent_question, free_port
 from sshaft_demo.place import NATIVE
 
 AT_ONCE = 8
@@ -37,6 +37,8 @@ class Round:
     a_second: float
     cpu_ms: float
     """Of a login, on the whole machine: ssh, sshd, the keys command, the agent and the identity service."""
+    agent_ms: float
+    identity_ms: float
 
 
 def busy_seconds() -> float:
@@ -45,25 +47,34 @@ def busy_seconds() -> float:
     return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
-def timed(sshd: Sshd, who: Sequence[tuple[Path, str]]) -> Round:
-    """These keys with these words, AT_ONCE at a time."""
-    busy, began = busy_seconds(), time.perf_counter()
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(lambda one: log_in(sshd, *one), who))
-    took = time.perf_counter() - began
-    time.sleep(0.2)  # sshd's processes outlive the connection
-    return Round(len(who) / took, 1000 * (busy_seconds() - busy) / len(who))
+@dataclass(frozen=True)
+class Logins:
+    """So many, at one of the sshds."""
 
+    trial: Trial
+    agents: Sequence[Agent]
+    count: int
 
-def listed(trial: Trial, sshd: Sshd, logins: int) -> Round:
-    trial.wait_for_everybody()
-    return timed(sshd, [(key, "1") for key in islice(cycle(trial.keys), logins)])
+    def timed(self, sshd: Sshd, who: Sequence[tuple[Path, str]]) -> Round:
+        """These keys with these words, AT_ONCE at a time."""
+        busy, began = busy_seconds(), time.perf_counter()
+        with cpu_of(self.trial.identity.process, *(agent.process for agent in self.agents)) as parts:
+            with ThreadPoolExecutor(AT_ONCE) as pool:
+                list(pool.map(lambda one: log_in(sshd, *one), who))
+            took = time.perf_counter() - began
+            time.sleep(0.2)  # sshd's processes outlive the connection
+        identity, *agents = parts
+        cpu = (busy_seconds() - busy, sum(agents), identity)
+        return Round(len(who) / took, *(1000 * each / len(who) for each in cpu))
 
+    def listed(self, sshd: Sshd) -> Round:
+        self.trial.wait_for_everybody()
+        return self.timed(sshd, [(key, "1") for key in islice(cycle(self.trial.keys), self.count)])
 
-def whole(trial: Trial, sshd: Sshd, logins: int) -> Round:
-    """With the report of the pass, of a challenge that is open already."""
-    opened = trial.wait_for_everybody()
-    return timed(sshd, [(key, challenge["code"]) for key, challenge in zip(trial.keys, opened, strict=True)][:logins])
+    def whole(self, sshd: Sshd) -> Round:
+        """With the report of the pass, of a challenge that is open already."""
+        pairs = zip(self.trial.keys, self.trial.wait_for_everybody(), strict=True)
+        return self.timed(sshd, [(key, challenge["code"]) for key, challenge in pairs][: self.count])
 
 
 def behind(trial: Trial, command: str, **more: str) -> Sshd:
@@ -90,9 +101,10 @@ def run(rounds: int, logins: int) -> dict[str, Any]:
             "stand-alone": behind(site, place.keys_command(f"--config {secret} {options}")),
             "original": behind(site, " ".join(site.original(secret))),
         }
-        ways = {name: partial(listed, site, sshd, logins) for name, sshd in sshds.items()}
+        measure = Logins(site, (agent, real), logins)
+        ways = {name: partial(measure.listed, sshd) for name, sshd in sshds.items()}
         reporting = behind(site, agent_question(place, real.runtime, NATIVE.name))
-        ways["whole"] = partial(whole, site, reporting, logins)
+        ways["whole"] = partial(measure.whole, reporting)
         for way in ways.values():
             way()  # warm
         measured = in_rounds(rounds, ways)
@@ -117,6 +129,8 @@ def figures(way: Sequence[Round], plain: Sequence[Round]) -> dict[str, float]:
         "of_the_limit": round(statistics.median(one.a_second / limit.a_second for one, limit in pairs), 3),
         "cpu_ms": round(statistics.median(one.cpu_ms for one in way), 1),
         "by_cpu": round(statistics.median(limit.cpu_ms / one.cpu_ms for one, limit in pairs), 3),
+        "agent_ms": round(statistics.median(one.agent_ms for one in way), 1),
+        "identity_ms": round(statistics.median(one.identity_ms for one in way), 1),
     }
 
 

@@ -54,8 +54,16 @@ def table_of(name: str, found: Figures) -> Table:
     columns: tuple[str, ...]
     match name:
         case "logins":
-            columns = ("a_second", "of_the_limit", "cpu_ms", "by_cpu")
-            head = ["behind sshd", "logins a second", "of the limit", "CPU a login, ms", "of the limit by CPU"]
+            columns = ("a_second", "of_the_limit", "cpu_ms", "by_cpu", "agent_ms", "identity_ms")
+            head = [
+                "behind sshd",
+                "logins a second",
+                "of the limit",
+                "CPU a login, ms",
+                "of the limit by CPU",
+                "the agent's part, ms",
+                "the identity service's, ms",
+            ]
         case "calls":
             columns = ("wall_ms", "more_than_true_ms", "cpu_ms", "agent_cpu_ms", "times_less_cpu_than_original")
             head = [
