@@ -1,11 +1,13 @@
 """One HTTP exchange with a hostile or broken server in mind: whole within its deadline, small, no redirect, no cookie.
 
-requests' own timeouts bound one wait for one byte; a server that drips would never be late. So every exchange also has
-a timer that shuts the connection down under whoever is reading from it.
+requests' own timeouts bound one wait for one byte; a server that drips would never be late. So a watch shuts the
+connection down, at the end of an exchange's time, under whoever is reading from it.
 """
 
+import math
 import os
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
@@ -80,14 +82,12 @@ class HttpClient:
         if not left:
             raise ReachError(f"{where}: no time left", unsent=True)
         exchange = _Exchange()
-        timer = threading.Timer(left, exchange.abort)
-        timer.daemon = True
-        timer.start()
+        _watch.add(exchange, time.monotonic() + left)
         _thread.exchange = exchange
         try:
             answer = self._exchange(method, url, left, request)
             if exchange.aborted:
-                # without a Content-Length the end that our timer made looks like the end of the answer
+                # without a Content-Length the end that our watch made looks like the end of the answer
                 raise ReachError(f"{where}: no whole answer in time")
         except requests.exceptions.SSLError as error:
             if exchange.aborted:
@@ -98,7 +98,7 @@ class HttpClient:
                 raise ReachError(f"{where}: no whole answer in time") from error
             raise ReachError(f"{where}: {_reason(error)}", unsent=_never_connected(error)) from error
         finally:
-            timer.cancel()
+            _watch.remove(exchange)
             _thread.exchange = None
             exchange.close()
         if 300 <= answer.status < 400:
@@ -124,7 +124,7 @@ class HttpClient:
 
 
 class _Exchange:
-    """Twins (dup) of the sockets that one exchange uses, so that its timer can shut them down.
+    """Twins (dup) of the sockets that one exchange uses, so that they can be shut down.
 
     Twins, because TLS takes the socket over and an answer without a length takes it away from its connection; a twin
     reaches what stands behind both, from the first byte of the handshake on.
@@ -153,6 +153,42 @@ class _Exchange:
             for twin in self._twins:
                 twin.close()
             self._twins.clear()
+
+
+class _Watch:
+    """Aborts exchanges when their time is up: one thread for all of them, starting one for each is dear."""
+
+    def __init__(self) -> None:
+        self._ends: dict[_Exchange, float] = {}
+        self._changed = threading.Condition()
+        self._looks_at = math.inf
+        self._thread: threading.Thread | None = None
+
+    def add(self, exchange: _Exchange, end: float) -> None:
+        with self._changed:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="deadlines", daemon=True)
+                self._thread.start()
+            self._ends[exchange] = end
+            if end < self._looks_at:
+                self._changed.notify()
+
+    def remove(self, exchange: _Exchange) -> None:
+        with self._changed:
+            self._ends.pop(exchange, None)
+
+    def _run(self) -> None:
+        with self._changed:
+            while True:
+                now = time.monotonic()
+                for exchange in [each for each, end in self._ends.items() if end <= now]:
+                    del self._ends[exchange]
+                    exchange.abort()
+                self._looks_at = min(self._ends.values(), default=math.inf)
+                self._changed.wait(None if self._looks_at == math.inf else self._looks_at - now)
+
+
+_watch = _Watch()
 
 
 def _shut_down(twin: socket) -> None:

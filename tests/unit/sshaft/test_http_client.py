@@ -7,6 +7,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -140,15 +141,27 @@ def test_next_exchange_is_not_hurt_by_the_one_that_was_cut_off(http: HttpClient,
     assert send(http, f"{identity.url}/x").body == b'"ok"'
 
 
+def test_each_of_several_exchanges_ends_at_its_own_time(http: HttpClient, identity: IdentityServer) -> None:
+    identity.replies["/x"] = drip(5)
+
+    def late(seconds: float) -> float:
+        began = time.monotonic()
+        with pytest.raises(ReachError, match="no whole answer in time"):
+            send(http, f"{identity.url}/x", seconds)
+        return time.monotonic() - began - seconds
+
+    times = [0.6, 0.2, 0.4, 0.1, 0.5, 0.3]
+    with ThreadPoolExecutor(len(times)) as pool:
+        assert all(-0.05 < each < LATE for each in pool.map(late, times))
+    assert late(SHORT) < LATE  # after everybody has gone
+
+
 def test_hundred_exchanges_leave_no_thread_and_no_file_behind(http: HttpClient, identity: IdentityServer) -> None:
     identity.replies["/x"] = reply_json("ok")
     send(http, f"{identity.url}/x")
     files, threads = len(list(FILES.iterdir())), threading.active_count()
     for _ in range(100):
         send(http, f"{identity.url}/x", 60)
-    end = time.monotonic() + 5
-    while threading.active_count() > threads + 1 and time.monotonic() < end:
-        time.sleep(0.01)  # the last timers are just ending
     assert threading.active_count() <= threads + 1
     assert len(list(FILES.iterdir())) <= files + 1
 
