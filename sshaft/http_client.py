@@ -167,8 +167,9 @@ class _Watch:
     def add(self, exchange: _Exchange, end: float) -> None:
         with self._changed:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="deadlines", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="deadlines", daemon=True)
+                thread.start()  # raises where the system gives no more of them
+                self._thread = thread
             self._ends[exchange] = end
             if end < self._looks_at:
                 self._changed.notify()
