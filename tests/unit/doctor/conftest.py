@@ -1,5 +1,7 @@
 """Settings as sshd -T says them for our own file, and with one thing changed."""
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,18 @@ from sshaft_doctor.openssh_version import Version
 OLDEST = Version(9, 2)
 
 Settings = Callable[..., Effective]
+
+SSHD = Path("/usr/sbin/sshd")
+
+
+@pytest.fixture(scope="session")
+def sshd() -> Path:
+    """That of this machine, able to read a configuration."""
+    if not SSHD.exists() or not shutil.which("ssh-keygen"):
+        pytest.skip("needs Debian's openssh-server")
+    if os.geteuid() == 0:  # made at boot where sshd is started; as root it does nothing without
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+    return SSHD
 
 
 @pytest.fixture

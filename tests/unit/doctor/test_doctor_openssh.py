@@ -2,18 +2,16 @@
 
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from unit.doctor.conftest import SSHD
 
 from sshaft.errors import ConfigurationError
 from sshaft_doctor import effective, lint, openssh_version, sources
 from sshaft_doctor.effective import RefusedError
 from sshaft_doctor.openssh_version import Version
-
-SSHD = Path("/usr/sbin/sshd")
 
 
 @pytest.mark.parametrize(
@@ -117,9 +115,8 @@ def test_without_sshd_the_first_line_of_a_keyword_counts(tmp_path: Path) -> None
 
 
 @pytest.fixture
-def real_config(tmp_path: Path) -> Path:
-    if not SSHD.exists() or not shutil.which("ssh-keygen"):
-        pytest.skip("needs Debian's openssh-server")
+def real_config(sshd: Path, tmp_path: Path) -> Path:
+    assert sshd == SSHD
     path = tmp_path / "sshd_config"
     # its host key is not there, as for a user who may not read it
     path.write_text(

@@ -1,8 +1,6 @@
 """`sshaft sshd-config`: one source for the file, a version's lines, an operator's choices."""
 
-import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -16,7 +14,6 @@ from sshaft_doctor.hardened import Choices
 from sshaft_doctor.openssh_version import Version
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent.parent
-SSHD = Path("/usr/sbin/sshd")
 NEWEST = Version(10, 5)
 
 Capture = pytest.CaptureFixture[str]
@@ -109,12 +106,10 @@ def test_without_a_version_that_of_this_host_is_taken(tmp_path: Path, capsys: Ca
     assert main(["sshd-config", "--sshd", str(tmp_path / "none")]) == 78
 
 
-def test_real_sshd_takes_the_file_of_its_version(tmp_path: Path) -> None:
-    if not SSHD.exists() or not shutil.which("ssh-keygen") or (os.geteuid() == 0 and not Path("/run/sshd").is_dir()):
-        pytest.skip("needs Debian's openssh-server")
+def test_real_sshd_takes_the_file_of_its_version(sshd: Path, tmp_path: Path) -> None:
     key = tmp_path / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
     path = tmp_path / "sshd_config"
-    path.write_text(hardened.write(openssh_version.installed(SSHD), Choices(host_keys=[str(key)])))
-    done = subprocess.run([SSHD, "-t", "-f", path], capture_output=True, text=True, timeout=60, check=False)
+    path.write_text(hardened.write(openssh_version.installed(sshd), Choices(host_keys=[str(key)])))
+    done = subprocess.run([sshd, "-t", "-f", path], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
