@@ -91,7 +91,8 @@ def run(rounds: int, logins: int) -> dict[str, Any]:
         lines = [f'restrict,command="{NOTHING}" {key.with_suffix(".pub").read_text()}' for key in site.keys]
         keys_file.write_text("".join(lines))
         options = "--fingerprint %f --type %t --key %k"
-        plain = behind(site, "none", AuthorizedKeysFile=str(keys_file))
+        below_tmp = {} if place.accounts.separate else {"StrictModes": "no"}
+        plain = behind(site, "none", AuthorizedKeysFile=str(keys_file), **below_tmp)
         sshds = {
             "plain": plain,
             "plain again": plain,

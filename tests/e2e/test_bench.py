@@ -22,6 +22,11 @@ def test_one_call_is_compared() -> None:
     assert {"/bin/true", "python", "curl", "original"} <= set(found)
 
 
+def test_logins_are_compared() -> None:
+    found = figures("logins.py", "--rounds", "1", "--logins", "4")
+    assert {"plain", "cat", "native", "python", "stand-alone", "original", "whole"} <= set(found)
+
+
 def test_warm_login_asks_for_one_list_and_no_token() -> None:
     far = figures("distance.py", "--round-trips", "0,40", "--logins", "16")["40"]
     assert far["lists_a_login"] <= 1
