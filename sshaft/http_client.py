@@ -82,7 +82,7 @@ class HttpClient:
         if not left:
             raise ReachError(f"{where}: no time left", unsent=True)
         exchange = _Exchange()
-        _watch.add(exchange, time.monotonic() + left)
+        _watch.add(exchange, deadline.at)
         _thread.exchange = exchange
         try:
             answer = self._exchange(method, url, left, request)
