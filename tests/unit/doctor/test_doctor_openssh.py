@@ -6,7 +6,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from unit.doctor.conftest import SSHD
 
 from sshaft.errors import ConfigurationError
 from sshaft_doctor import effective, lint, openssh_version, sources
@@ -115,8 +114,7 @@ def test_without_sshd_the_first_line_of_a_keyword_counts(tmp_path: Path) -> None
 
 
 @pytest.fixture
-def real_config(sshd: Path, tmp_path: Path) -> Path:
-    assert sshd == SSHD
+def real_config(tmp_path: Path) -> Path:
     path = tmp_path / "sshd_config"
     # its host key is not there, as for a user who may not read it
     path.write_text(
@@ -125,19 +123,19 @@ def real_config(sshd: Path, tmp_path: Path) -> Path:
     return path
 
 
-def test_real_sshd_says_what_is_in_force_for_the_login_user_from_outside(real_config: Path) -> None:
+def test_real_sshd_says_what_is_in_force_for_the_login_user_from_outside(sshd: Path, real_config: Path) -> None:
     lines = sources.read(real_config)
-    mine = effective.ask(SSHD, real_config, "mfa", lines)
+    mine = effective.ask(sshd, real_config, "mfa", lines)
     assert (mine.get("LogLevel"), mine.get("Banner"), mine.get("Port")) == ("VERBOSE", "none", "2222")
     assert mine.where("LogLevel") == f"{real_config}:4"
     assert mine.all("HostKey") == ("/nowhere",)  # and not the one that stood in for it
-    assert effective.ask(SSHD, real_config, "root", lines).get("LogLevel") == "INFO"
+    assert effective.ask(sshd, real_config, "root", lines).get("LogLevel") == "INFO"
 
 
-def test_real_sshd_that_refuses_its_file_is_quoted(real_config: Path) -> None:
+def test_real_sshd_that_refuses_its_file_is_quoted(sshd: Path, real_config: Path) -> None:
     real_config.write_text("Port 2222\nHostKey /nowhere\nNoSuchKeyword yes\n")
     with pytest.raises(RefusedError, match="NoSuchKeyword"):
-        effective.ask(SSHD, real_config, "mfa")
+        effective.ask(sshd, real_config, "mfa")
 
 
 def test_program_that_is_not_there_is_told(tmp_path: Path) -> None:
@@ -145,19 +143,18 @@ def test_program_that_is_not_there_is_told(tmp_path: Path) -> None:
         effective.ask(tmp_path / "sshd", tmp_path / "sshd_config", "mfa")
 
 
-def test_installed_version_is_what_sshd_says(real_config: Path) -> None:
-    assert real_config
-    said = subprocess.run([SSHD, "-V"], capture_output=True, text=True, check=False).stderr
+def test_installed_version_is_what_sshd_says(sshd: Path) -> None:
+    said = subprocess.run([sshd, "-V"], capture_output=True, text=True, check=False).stderr
     found = re.search(r"OpenSSH_(\d+\.\d+)", said)
     assert found
-    assert str(openssh_version.installed(SSHD)) == found[1]
+    assert str(openssh_version.installed(sshd)) == found[1]
 
 
-def test_hook_of_the_manual_for_the_sshd_of_a_host_has_nothing_but_a_note(real_config: Path) -> None:
+def test_hook_of_the_manual_for_the_sshd_of_a_host_has_nothing_but_a_note(sshd: Path, real_config: Path) -> None:
     manual = (Path(__file__).resolve().parents[3] / "docs" / "install.md").read_text()
     block = re.search(r"(?m)^    Match User mfa\n(?:        .*\n)+", manual)
     assert block
     real_config.write_text(f"HostKey /nowhere\nUsePAM yes\nX11Forwarding yes\nAcceptEnv LANG LC_*\n{block[0]}")
-    settings = effective.ask(SSHD, real_config, "mfa", sources.read(real_config))
+    settings = effective.ask(sshd, real_config, "mfa", sources.read(real_config))
     version = Version(9, 7)  # before PerSourcePenalties, which stands outside of the block
     assert [finding.check for finding in lint.lint(settings, version)] == ["sshd.unusedconnectiontimeout"]
