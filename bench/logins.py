@@ -3,7 +3,7 @@ AuthorizedKeysFile, which is the limit. `cat` prints that same file: what it cos
 `plain again` is the limit once more: how far two equal ways differ here. The forced command is /bin/true everywhere but
 in `whole`, where sshaft-login reports the pass.
 
-    .venv/bin/python bench/logins.py [--rounds 14] [--logins 40]
+    .venv/bin/python bench/logins.py [--rounds 14] [--people 40]
 """
 
 import argparse
@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +48,10 @@ def busy_seconds() -> float:
 
 @dataclass(frozen=True)
 class Logins:
-    """So many, at one of the sshds."""
+    """Of everybody, once each, at one of the sshds."""
 
     trial: Trial
     agents: Sequence[Agent]
-    count: int
 
     def timed(self, sshd: Sshd, who: Sequence[tuple[Path, str]]) -> Round:
         """These keys with these words, AT_ONCE at a time."""
@@ -69,20 +67,20 @@ class Logins:
 
     def listed(self, sshd: Sshd) -> Round:
         self.trial.wait_for_everybody()
-        return self.timed(sshd, [(key, "1") for key in islice(cycle(self.trial.keys), self.count)])
+        return self.timed(sshd, [(key, "1") for key in self.trial.keys])
 
     def whole(self, sshd: Sshd) -> Round:
         """With the report of the pass, of a challenge that is open already."""
         pairs = zip(self.trial.keys, self.trial.wait_for_everybody(), strict=True)
-        return self.timed(sshd, [(key, challenge["code"]) for key, challenge in pairs][: self.count])
+        return self.timed(sshd, [(key, challenge["code"]) for key, challenge in pairs])
 
 
 def behind(trial: Trial, command: str, **more: str) -> Sshd:
     return Sshd(trial.place, trial.place.directory, free_port(), {"AuthorizedKeysCommand": command, **more})
 
 
-def run(rounds: int, logins: int) -> dict[str, Any]:
-    with trial(PEOPLE) as site, tls_in_front(site) as secure:
+def run(rounds: int, people: int) -> dict[str, Any]:
+    with trial(people) as site, tls_in_front(site) as secure:
         place = site.place
         agent = site.agent("agent", login_path=NOTHING)
         real = site.agent("real")
@@ -91,6 +89,7 @@ def run(rounds: int, logins: int) -> dict[str, Any]:
         lines = [f'restrict,command="{NOTHING}" {key.with_suffix(".pub").read_text()}' for key in site.keys]
         keys_file.write_text("".join(lines))
         options = "--fingerprint %f --type %t --key %k"
+        # An ordinary user's place is below /tmp, where others may write: too little for StrictModes.
         below_tmp = {} if place.accounts.separate else {"StrictModes": "no"}
         plain = behind(site, "none", AuthorizedKeysFile=str(keys_file), **below_tmp)
         sshds = {
@@ -102,7 +101,7 @@ def run(rounds: int, logins: int) -> dict[str, Any]:
             "stand-alone": behind(site, place.keys_command(f"--config {secret} {options}")),
             "original": behind(site, " ".join(site.original(secret))),
         }
-        measure = Logins(site, (agent, real), logins)
+        measure = Logins(site, (agent, real))
         ways = {name: partial(measure.listed, sshd) for name, sshd in sshds.items()}
         reporting = behind(site, agent_question(place, real.runtime, NATIVE.name))
         ways["whole"] = partial(measure.whole, reporting)
@@ -138,9 +137,9 @@ def figures(way: Sequence[Round], plain: Sequence[Round]) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=14)
-    parser.add_argument("--logins", type=int, default=PEOPLE)
+    parser.add_argument("--people", type=int, default=PEOPLE)
     options = parser.parse_args()
-    print(json.dumps(run(options.rounds, options.logins), indent=1))
+    print(json.dumps(run(options.rounds, options.people), indent=1))
 
 
 if __name__ == "__main__":

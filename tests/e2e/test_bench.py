@@ -23,7 +23,7 @@ def test_one_call_is_compared() -> None:
 
 
 def test_logins_are_compared() -> None:
-    found = figures("logins.py", "--rounds", "1", "--logins", "4")
+    found = figures("logins.py", "--rounds", "1", "--people", "4")
     assert {"plain", "cat", "native", "python", "stand-alone", "original", "whole"} <= set(found)
 
 
