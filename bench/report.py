@@ -121,7 +121,9 @@ def plot_of(name: str, found: Figures) -> Any:
             chart.add("logins a second", [each["of_the_limit"] for each in reversed(found.values())])
             chart.add("by CPU a login", [each["by_cpu"] for each in reversed(found.values())])
         case "calls":
-            chart = pygal.HorizontalBar(title="One keys call, milliseconds (logarithmic)", logarithmic=True, **LOOK)
+            title = "One keys call, milliseconds (logarithmic)"
+            chart = pygal.HorizontalBar(title=title, logarithmic=True, zero=0.5, **LOOK)
+            chart.y_labels = [0.5, 1, 2, 5, 10, 20, 50, 100, 200]
             chart.x_labels = list(reversed(found))
             chart.add("wall time", [each["wall_ms"] for each in reversed(found.values())])
             chart.add(
