@@ -16,9 +16,9 @@ from sqlalchemy import insert
 
 from sshaft.public_key import parse
 from sshaft_identity import settings
-from sshaft_identity.app_state import utc_now
 from sshaft_identity.clients import Scope
 from sshaft_identity.command_line import open_store
+from sshaft_identity.common.times import utc_now
 from sshaft_identity.tables import ssh_keys, users
 
 BATCH = 5000

@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 import sshaft
-from sshaft import commands, exit_status
+from sshaft import exit_status
+from sshaft import launchers as commands
 from sshaft.errors import SshaftError
 from sshaft.text import printable
 

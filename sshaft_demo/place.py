@@ -18,7 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
 
-from sshaft import commands
+from sshaft import launchers as commands
 from sshaft.errors import ConfigurationError, SshaftError
 
 SSHD = "/usr/sbin/sshd"

@@ -120,7 +120,7 @@ def module_paths(interpreter: Path, flags: tuple[str, ...], as_user: dict[str, A
 
 
 def added_paths(script: Path) -> list[str]:
-    """The folders that a launcher adds itself: `sys.path += [...]` (see `sshaft.commands`)."""
+    """The folders that a launcher adds itself: `sys.path += [...]` (see `sshaft.launchers`)."""
     try:
         tree = ast.parse(script.read_text(errors="replace"))
     except (OSError, ValueError, SyntaxError):

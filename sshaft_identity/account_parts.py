@@ -10,7 +10,8 @@ from anyio import CapacityLimiter
 from sshaft.errors import ConfigurationError
 from sshaft.http_client import HttpClient
 from sshaft_identity.activity import Activity
-from sshaft_identity.app_state import Clock, OpenId
+from sshaft_identity.app_state import OpenId
+from sshaft_identity.common.times import Clock
 from sshaft_identity.invitations import LONGEST
 from sshaft_identity.openid import RelyingParty
 from sshaft_identity.openid_settings import OpenIdProvider

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import cast
 
 from anyio import CapacityLimiter
@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from sshaft_identity.activity import Activity
 from sshaft_identity.changes import Changes
+from sshaft_identity.common.times import Clock
 from sshaft_identity.entra_hints import EntraHints
 from sshaft_identity.openid import RelyingParty
 from sshaft_identity.openid_users import OpenIdUsers
@@ -22,7 +23,6 @@ from sshaft_identity.store import Store
 from sshaft_identity.throttle import Throttle
 
 LOGINS = 1000
-Clock = Callable[[], datetime]
 InThread = Callable[[Callable[[], Response]], Awaitable[Response]]
 """Does the work of a request in another thread."""
 
@@ -60,12 +60,3 @@ class AppState:
 
 def state_of(request: Request) -> AppState:
     return cast("AppState", request.app.state.sshaft)
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
-def rfc3339(time: datetime) -> str:
-    """UTC with `Z`, to the second: an end is rounded down, so nobody is promised more than there is."""
-    return time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -15,8 +15,8 @@ from sshaft_identity import audit_chain
 from sshaft_identity.audit import canonical
 from sshaft_identity.audit_chain import ChainBrokenError, Head
 from sshaft_identity.command_line import opened
+from sshaft_identity.common.errors import AuditError
 from sshaft_identity.database import Database
-from sshaft_identity.errors import AuditError
 from sshaft_identity.moments import Moment
 from sshaft_identity.tables import audit_events
 

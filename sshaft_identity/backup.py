@@ -23,9 +23,9 @@ from sqlalchemy.engine.default import DefaultDialect
 
 import sshaft
 from sshaft_identity import copying
+from sshaft_identity.common.errors import CopyError
 from sshaft_identity.copying import Progress, Row
 from sshaft_identity.database import Database
-from sshaft_identity.errors import CopyError
 from sshaft_identity.tables import UtcTime, metadata
 
 FORMAT = 1

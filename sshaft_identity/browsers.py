@@ -1,13 +1,14 @@
 """What a request tells of the browser behind it: address, name, form, and whether a page of ours sent it."""
 
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
-from sshaft_identity.addresses import believed
 from sshaft_identity.app_state import state_of
+from sshaft_identity.common.addresses import believed, origin_of
+from sshaft_identity.common.fields import one_line
 from sshaft_identity.html import PageError
-from sshaft_identity.incoming import body_of, one_line
+from sshaft_identity.incoming import body_of
 
 MAX_FIELDS = 16
 FORM = "application/x-www-form-urlencoded"
@@ -64,12 +65,3 @@ def check_same_origin(request: Request) -> None:
     if (site is None and origin is None) or site not in (None, "same-origin") or origin not in (None, own):
         sentence = "This was not sent by a page of this service, so nothing was done. Open the page again and retry."
         raise PageError(403, "Not from here", sentence)
-
-
-def origin_of(url: str) -> str:
-    """RFC 6454 §6.2: scheme, host and port, the port left out where it is the scheme's own."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    host = f"[{host}]" if ":" in host else host
-    usual = {"http": 80, "https": 443}.get(parts.scheme)
-    return f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port not in (None, usual) else "")

@@ -9,9 +9,9 @@
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
-from sshaft_identity.clock_back import latest_begin
+from sshaft_identity.common.addresses import is_same_source
+from sshaft_identity.common.times import latest_begin
 
 MAX_TRIES = 5
 SHORTEST = timedelta(seconds=30)
@@ -199,27 +199,9 @@ class AddressCheck(StrEnum):
 def objection(check: AddressCheck, browser: str | None, ssh: str | None, *, confirmed: bool) -> Verdict | None:
     """Why the pass must not count yet. An address that is not known differs from nothing; `require` wants to know."""
     match check:
-        case AddressCheck.REQUIRE if not _same(browser, ssh):
+        case AddressCheck.REQUIRE if not is_same_source(browser, ssh):
             return Verdict.ADDRESS_MISMATCH
-        case AddressCheck.WARN if browser and ssh and not confirmed and not _same(browser, ssh):
+        case AddressCheck.WARN if browser and ssh and not confirmed and not is_same_source(browser, ssh):
             return Verdict.CONFIRM_REQUIRED
         case _:
             return None
-
-
-def _same(one: str | None, other: str | None) -> bool:
-    """The same IPv4 address or IPv6 /64: within it a host takes what address it likes."""
-    networks = [_network(each or "") for each in (one, other)]
-    return networks[0] is not None and networks[0] == networks[1]
-
-
-def _network(text: str) -> IPv4Network | IPv6Network | None:
-    try:
-        address = ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    if isinstance(address, IPv6Address):
-        if address.ipv4_mapped is None:
-            return IPv6Network((address, 64), strict=False)
-        address = address.ipv4_mapped
-    return IPv4Network(address)

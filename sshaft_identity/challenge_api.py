@@ -10,12 +10,14 @@ from starlette.responses import JSONResponse, Response
 
 from sshaft.log import get_logger
 from sshaft_identity import typed_codes
-from sshaft_identity.app_state import rfc3339, state_of
+from sshaft_identity.app_state import state_of
 from sshaft_identity.challenge import LONGEST, SHORTEST, Binding, Challenge, Context, State, Verdict
 from sshaft_identity.challenges import Opened, Wish
 from sshaft_identity.clients import Scope
 from sshaft_identity.codes import attempt_name
-from sshaft_identity.incoming import Call, Code, Line, Message, UserName, wait_of, whole
+from sshaft_identity.common.fields import Code, Line, UserName, whole
+from sshaft_identity.common.times import rfc3339
+from sshaft_identity.incoming import Call, Message, wait_of
 from sshaft_identity.live import reader
 from sshaft_identity.problem import ProblemError, problem
 from sshaft_identity.refusal import refused

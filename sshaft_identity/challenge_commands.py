@@ -6,13 +6,13 @@ from pathlib import Path
 import click
 
 from sshaft.text import printable
-from sshaft_identity.app_state import rfc3339, utc_now
 from sshaft_identity.challenge import LONGEST, SHORTEST, Binding, Challenge, Context
 from sshaft_identity.challenge_api import directions, shown
 from sshaft_identity.challenges import Wish
 from sshaft_identity.command_line import echo_json, opened
-from sshaft_identity.errors import EnrolmentError
-from sshaft_identity.incoming import one_line
+from sshaft_identity.common.errors import EnrolmentError
+from sshaft_identity.common.fields import one_line
+from sshaft_identity.common.times import rfc3339, utc_now
 from sshaft_identity.store import Store
 
 

@@ -18,13 +18,13 @@ from sqlalchemy import (
 )
 
 from sshaft_identity.challenge import Approval, Binding, Challenge, Context, State
-from sshaft_identity.clock_back import AHEAD
+from sshaft_identity.common.times import CLOCK_TOLERANCE
 from sshaft_identity.prepared import Prepared
 from sshaft_identity.tables import UtcTime, challenges
 
 # Written out, not bound: PostgreSQL plans for all values at once after a few times, and then knows nothing of this one.
 is_pending = challenges.c.state == literal_column(f"'{State.PENDING}'")
-_ahead = literal(AHEAD // timedelta(microseconds=1), BigInteger)
+_ahead = literal(CLOCK_TOLERANCE // timedelta(microseconds=1), BigInteger)
 _has_begun = type_coerce(challenges.c.created_at, BigInteger) - _ahead <= bindparam("now", type_=UtcTime)
 is_running = is_pending & (challenges.c.expires_at > bindparam("now")) & _has_begun
 """Pending, and its time not over `now`, see `challenge.is_over`."""

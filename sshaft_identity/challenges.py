@@ -30,7 +30,8 @@ from sshaft_identity.challenge_rows import (
     step,
     waits_for_anybody,
 )
-from sshaft_identity.codes import ANONYMOUS_DIGITS, DIGITS, Codes, digest, is_code, new_page_token
+from sshaft_identity.codes import ANONYMOUS_DIGITS, DIGITS, Codes, is_code
+from sshaft_identity.common.digests import digest, new_page_token
 from sshaft_identity.database import Database
 from sshaft_identity.prepared import Prepared
 from sshaft_identity.registration import is_usable

@@ -14,12 +14,12 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
-from sshaft_identity.addresses import Network, is_within
 from sshaft_identity.audit import record
-from sshaft_identity.clock_back import latest_begin
-from sshaft_identity.codes import digest
+from sshaft_identity.common.addresses import Network, is_within
+from sshaft_identity.common.digests import digest
+from sshaft_identity.common.errors import EnrolmentError
+from sshaft_identity.common.times import latest_begin
 from sshaft_identity.database import Database
-from sshaft_identity.errors import EnrolmentError
 from sshaft_identity.prepared import Prepared
 from sshaft_identity.tables import access_tokens, clients
 

@@ -1,11 +1,11 @@
 """Codes: what the page shows and the person carries to ssh. Nothing in the database is enough to compute one."""
 
 import base64
-import hashlib
 import hmac
 import re
-import secrets
 from dataclasses import dataclass, field
+
+from sshaft_identity.common.digests import digest
 
 DIGITS = 6
 ANONYMOUS_DIGITS = 8
@@ -60,16 +60,6 @@ class Codes:
 def is_code(text: str) -> bool:
     """Whether a client may choose it as the code of its challenge."""
     return _GIVEN.fullmatch(text) is not None
-
-
-def new_page_token() -> str:
-    """The unguessable part of a page's address, 128 bits from the system's CSPRNG. Only `digest` of it is stored."""
-    return secrets.token_urlsafe(16)
-
-
-def digest(value: str) -> str:
-    """SHA-256, hex. For values of 128 random bits or more: there is nothing to guess, so nothing to slow down."""
-    return hashlib.sha256(value.encode()).hexdigest()
 
 
 def attempt_name(idempotency_key: str | None, code: str | None) -> str | None:

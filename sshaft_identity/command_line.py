@@ -11,8 +11,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sshaft_identity import settings as settings_of
 from sshaft_identity.codes import Codes
+from sshaft_identity.common.errors import DatabaseError
 from sshaft_identity.database import reason
-from sshaft_identity.errors import DatabaseError
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
 

@@ -10,11 +10,11 @@ from sshaft import log
 from sshaft.errors import ConfigurationError
 from sshaft.metrics import MetricsServer
 from sshaft_identity import settings as settings_of
-from sshaft_identity.app_state import utc_now
 from sshaft_identity.audit_commands import audit
 from sshaft_identity.challenge_commands import challenge
 from sshaft_identity.client_commands import client
 from sshaft_identity.command_line import ADDRESS, failures_told, open_store, opened
+from sshaft_identity.common.times import utc_now
 from sshaft_identity.database_commands import backup, copy, restore
 from sshaft_identity.enrolment_commands import key, user
 from sshaft_identity.face_commands import set_face, test_client

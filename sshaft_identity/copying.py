@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import Connection, Table, func, insert, select, text
 
 from sshaft_identity.changes import CHANNEL
+from sshaft_identity.common.errors import CopyError
 from sshaft_identity.database import Database
-from sshaft_identity.errors import CopyError
 from sshaft_identity.tables import metadata
 
 BATCH = 500

@@ -17,7 +17,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from sshaft.errors import ConfigurationError
 from sshaft_identity import sqlite
-from sshaft_identity.errors import DatabaseError
+from sshaft_identity.common.errors import DatabaseError
 from sshaft_identity.prepared import Prepared
 from sshaft_identity.sqlite import Group, Turn
 from sshaft_identity.tables import metadata

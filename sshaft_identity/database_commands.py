@@ -10,11 +10,11 @@ import click
 from sshaft_identity import backup as backups
 from sshaft_identity import copying
 from sshaft_identity import settings as settings_of
-from sshaft_identity.app_state import utc_now
 from sshaft_identity.command_line import failures_told, opened
+from sshaft_identity.common.errors import CopyError
+from sshaft_identity.common.times import utc_now
 from sshaft_identity.copying import Progress
 from sshaft_identity.database import Database
-from sshaft_identity.errors import CopyError
 
 
 @click.command()

@@ -10,13 +10,12 @@ from sqlalchemy import Connection, Row, delete, func, insert, select
 
 from sshaft.public_key import PublicKey
 from sshaft_identity import audit, limits
+from sshaft_identity.common.errors import EnrolmentError
+from sshaft_identity.common.fields import USER_PATTERN
 from sshaft_identity.database import Database
-from sshaft_identity.errors import EnrolmentError
 from sshaft_identity.key_policy import KeyPolicy, Refusal, sentence
 from sshaft_identity.registration import NewKey, lock_user, owner_of, register
 from sshaft_identity.tables import ssh_keys, users
-
-USER_PATTERN = r"^[A-Za-z0-9._@+][A-Za-z0-9._@+-]{0,63}$"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,12 @@ from starlette.responses import JSONResponse, Response
 from sshaft.errors import InvalidKeyError
 from sshaft.log import get_logger
 from sshaft.public_key import PublicKey, parse
-from sshaft_identity.app_state import AppState, rfc3339, state_of
+from sshaft_identity.app_state import AppState, state_of
 from sshaft_identity.clients import Scope
-from sshaft_identity.errors import EnrolmentError
-from sshaft_identity.incoming import Call, Code, Fingerprint, Line, Message, UserName, wait_of, whole
+from sshaft_identity.common.errors import EnrolmentError
+from sshaft_identity.common.fields import Code, Fingerprint, Line, UserName, whole
+from sshaft_identity.common.times import rfc3339
+from sshaft_identity.incoming import Call, Message, wait_of
 from sshaft_identity.invitations import LONGEST, SHORTEST, Invitation, Invited, Outcome, Presentation, State, Verdict
 from sshaft_identity.problem import ProblemError, problem
 from sshaft_identity.refusal import too_many

@@ -28,14 +28,14 @@ from sshaft_identity.browsers import client_address, user_agent
 from sshaft_identity.challenge import Approval, Challenge, Context
 from sshaft_identity.challenges import Wish
 from sshaft_identity.clients import Client
+from sshaft_identity.common.fields import USER_PATTERN, one_line
 from sshaft_identity.database import Database
-from sshaft_identity.enrolment import USER_PATTERN
 from sshaft_identity.entra_hints import LEEWAY, WINDOW, Hint
 from sshaft_identity.face_options import EntraClient
 from sshaft_identity.face_requests import FaceRequests, first_use
 from sshaft_identity.health import JWKS_SECONDS
 from sshaft_identity.html import PageError
-from sshaft_identity.incoming import Call, body_of, one_line
+from sshaft_identity.incoming import Call, body_of
 from sshaft_identity.oauth import OAuthError, form_of
 from sshaft_identity.remote_keys import OpenIdError, Wire
 from sshaft_identity.settings import Settings

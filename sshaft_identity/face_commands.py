@@ -8,13 +8,13 @@ from pydantic import ValidationError
 
 from sshaft.errors import ConfigurationError
 from sshaft.text import printable
-from sshaft_identity.app_state import utc_now
+from sshaft.validation import first_fault
 from sshaft_identity.client_checks import checks
 from sshaft_identity.command_line import echo_json, opened
-from sshaft_identity.errors import EnrolmentError
+from sshaft_identity.common.errors import EnrolmentError
+from sshaft_identity.common.times import utc_now
 from sshaft_identity.face_options import FACES
 from sshaft_identity.providers import checked_redirect
-from sshaft_identity.settings import first_fault
 
 
 @click.command("set-face")

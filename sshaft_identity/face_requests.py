@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from sshaft_identity.codes import digest
+from sshaft_identity.common.digests import digest
 from sshaft_identity.database import Database
 from sshaft_identity.tables import face_requests, used_values
 

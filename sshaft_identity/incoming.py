@@ -3,41 +3,22 @@
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import from_json
 from starlette.requests import Request
 from starlette.responses import Response
 
+from sshaft.validation import first_fault
 from sshaft_identity.app_state import AppState, state_of
 from sshaft_identity.challenge import Challenge
 from sshaft_identity.clients import Client, Scope
-from sshaft_identity.enrolment import USER_PATTERN
 from sshaft_identity.problem import ProblemError
-from sshaft_identity.settings import first_fault
 
 MAX_BODY = 64 * 1024
 MAX_DRAINED = 1024 * 1024
 LONGEST_WAIT = 30
-
-
-def one_line(text: str) -> str:
-    """Foreign text without anything that controls a terminal, hides or reorders, and at most 512 characters of it."""
-    return "".join(c if c.isprintable() else " " for c in text[:512]).strip()
-
-
-def whole(value: object) -> object:
-    """For a `BeforeValidator`: JSON knows one kind of number, and 50.0 is the integer 50 (JSON Schema says so too)."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-UserName = Annotated[str, Field(pattern=USER_PATTERN)]
-Line = Annotated[str, AfterValidator(one_line)]
-Identifier = Annotated[str, Field(max_length=64)]
-FINGERPRINT_PATTERN = r"^SHA256:[A-Za-z0-9+/]{43}$"
-Fingerprint = Annotated[str, Field(pattern=FINGERPRINT_PATTERN)]
-Code = Annotated[str, Field(pattern="^[0-9]{1,16}$")]
 
 
 class Message(BaseModel):

@@ -18,7 +18,6 @@ The right code with a key that may not be taken (somebody else's, against the po
 third cancels it, so that an invitation is no way to ask about keys at length.
 """
 
-import ipaddress
 import secrets
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -29,10 +28,12 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, case, de
 
 from sshaft.public_key import PublicKey
 from sshaft_identity import audit, limits
-from sshaft_identity.clock_back import latest_begin
-from sshaft_identity.codes import ANONYMOUS_DIGITS, Codes, digest, new_page_token
+from sshaft_identity.codes import ANONYMOUS_DIGITS, Codes
+from sshaft_identity.common.addresses import source_of
+from sshaft_identity.common.digests import digest, new_page_token
+from sshaft_identity.common.errors import EnrolmentError
+from sshaft_identity.common.times import latest_begin
 from sshaft_identity.database import Database
-from sshaft_identity.errors import EnrolmentError
 from sshaft_identity.key_policy import KeyPolicy, Refusal
 from sshaft_identity.limits import Limits, Scope, Subject
 from sshaft_identity.prepared import Prepared
@@ -315,19 +316,6 @@ def _counted(what: Presentation) -> list[Subject]:
     if what.client_ip:
         subjects.append(Subject(Scope.ENROL_SOURCE, source_of(what.client_ip)))
     return subjects
-
-
-def source_of(client_ip: str) -> str:
-    """Whom an address stands for: an IPv6 host has a whole /64 to choose from."""
-    try:
-        address = ipaddress.ip_address(client_ip.partition("%")[0])
-    except ValueError:
-        return client_ip
-    if isinstance(address, ipaddress.IPv4Address):
-        return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(ipaddress.ip_network((address, 64), strict=False))
 
 
 def _record(

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import click
 
-from sshaft_identity.app_state import utc_now
 from sshaft_identity.command_line import echo_json, opened
+from sshaft_identity.common.errors import EnrolmentError
+from sshaft_identity.common.times import utc_now
 from sshaft_identity.enrolment_api import directions, shown
-from sshaft_identity.errors import EnrolmentError
 from sshaft_identity.invitations import LONGEST, SHORTEST
 
 

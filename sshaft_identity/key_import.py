@@ -16,12 +16,13 @@ from sshaft.errors import InvalidKeyError
 from sshaft.http_client import HttpClient
 from sshaft.public_key import parse
 from sshaft.text import printable
+from sshaft.validation import first_fault
+from sshaft_identity.common.errors import EnrolmentError
+from sshaft_identity.common.fields import USER_PATTERN
 from sshaft_identity.database import Database
-from sshaft_identity.enrolment import USER_PATTERN, add_key, make_user
-from sshaft_identity.errors import EnrolmentError
+from sshaft_identity.enrolment import add_key, make_user
 from sshaft_identity.key_policy import KeyPolicy
 from sshaft_identity.registration import NewKey, lock_user
-from sshaft_identity.settings import first_fault
 
 MAX_FILE = 1024 * 1024
 MAX_NAME = 200

@@ -17,19 +17,20 @@ from pydantic import ValidationError
 from starlette.responses import Response
 
 from sshaft.log import get_logger
+from sshaft.validation import first_fault
 from sshaft_identity import refusals
 from sshaft_identity.assurance import Wanted
 from sshaft_identity.binding_messages import bound_by
 from sshaft_identity.challenge import SHORTEST, Context
 from sshaft_identity.challenges import CodeTakenError, Wish
 from sshaft_identity.clients import Client
+from sshaft_identity.common.fields import UserName
 from sshaft_identity.face_options import KeycloakCibaClient
 from sshaft_identity.face_requests import first_use
-from sshaft_identity.incoming import Call, Message, UserName
+from sshaft_identity.incoming import Call, Message
 from sshaft_identity.oauth import Credentials, OAuthError, client_by_secret
 from sshaft_identity.pings import Notice, Pings
 from sshaft_identity.problem import ProblemError
-from sshaft_identity.settings import first_fault
 
 FACE = "keycloak_ciba"
 REMEMBERED = timedelta(hours=1)

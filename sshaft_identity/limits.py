@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, bindparam, case, delete, literal, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from sshaft_identity.common.addresses import source_of
 from sshaft_identity.prepared import Prepared
 from sshaft_identity.tables import failures
 
@@ -58,7 +59,11 @@ class Subject:
 
 def subjects(user: str | None = None, source: str | None = None, clients: Iterable[str | None] = ()) -> list[Subject]:
     """In one order, so that two transactions never wait for each other's rows crosswise."""
-    named = {(Scope.USER, user), (Scope.SOURCE, source), *((Scope.CLIENT, each) for each in clients)}
+    named = {
+        (Scope.USER, user),
+        (Scope.SOURCE, source and source_of(source)),
+        *((Scope.CLIENT, each) for each in clients),
+    }
     return [Subject(scope, name) for scope, name in sorted((scope, name) for scope, name in named if name)]
 
 

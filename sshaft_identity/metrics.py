@@ -19,8 +19,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sshaft import metrics
 from sshaft.errors import ConfigurationError
 from sshaft_identity import audit_chain
-from sshaft_identity.app_state import Clock
 from sshaft_identity.challenge_rows import is_running, is_unsettled
+from sshaft_identity.common.times import Clock
 from sshaft_identity.problem import problem
 from sshaft_identity.store import Store
 from sshaft_identity.tables import challenges

@@ -7,22 +7,14 @@ from starlette.responses import JSONResponse, Response
 
 from sshaft.log import get_logger
 from sshaft_identity import enrolment_api
-from sshaft_identity.app_state import rfc3339
 from sshaft_identity.attempts import Attempt
 from sshaft_identity.challenge import Binding, Verdict
 from sshaft_identity.challenges import MOST_KEYS, ListedKey
 from sshaft_identity.clients import Scope
 from sshaft_identity.codes import attempt_name
-from sshaft_identity.incoming import (
-    FINGERPRINT_PATTERN,
-    Call,
-    Code,
-    Fingerprint,
-    Identifier,
-    Line,
-    Message,
-    UserName,
-)
+from sshaft_identity.common.fields import FINGERPRINT_PATTERN, Code, Fingerprint, Identifier, Line, UserName
+from sshaft_identity.common.times import rfc3339
+from sshaft_identity.incoming import Call, Message
 from sshaft_identity.problem import ProblemError, problem
 from sshaft_identity.refusal import context_of, refused
 

@@ -1,22 +1,11 @@
 """Times and durations as an operator writes them on the command line."""
 
-import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_LONGEST = timedelta(days=36500)
-
-
-def duration(value: str) -> timedelta | None:
-    """`90s`, `30m`, `24h`, `7d`, or `0`; None: it is none."""
-    found = re.fullmatch(r"([0-9]{1,9})([smhd])", value)
-    if found is None:
-        return timedelta() if value == "0" else None
-    seconds = int(found[1]) * _UNITS[found[2]]
-    return timedelta(seconds=seconds) if seconds <= _LONGEST.total_seconds() else None
+from sshaft_identity.common.times import duration
 
 
 class Duration(click.ParamType[timedelta]):

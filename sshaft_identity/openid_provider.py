@@ -23,7 +23,7 @@ from sshaft_identity.browsers import client_address, user_agent
 from sshaft_identity.challenge import Challenge, Context, State
 from sshaft_identity.challenges import Wish
 from sshaft_identity.clients import Client
-from sshaft_identity.enrolment import USER_PATTERN
+from sshaft_identity.common.fields import USER_PATTERN
 from sshaft_identity.face_options import OpenIdClient
 from sshaft_identity.face_requests import FaceRequests
 from sshaft_identity.incoming import Call

@@ -17,6 +17,7 @@ from joserfc.jwk import KeySet
 from pydantic import ValidationError
 
 from sshaft.errors import ConfigurationError
+from sshaft.validation import first_fault
 from sshaft_identity.clients import Scope
 from sshaft_identity.face_options import (
     CLOUDS,
@@ -28,7 +29,6 @@ from sshaft_identity.face_options import (
     OpenIdClient,
 )
 from sshaft_identity.return_urls import checked
-from sshaft_identity.settings import first_fault
 
 Faces = dict[str, Any]
 Given = Mapping[str, tuple[str, ...]]

@@ -17,7 +17,7 @@ from sshaft_identity import audit
 from sshaft_identity.challenge import State
 from sshaft_identity.challenge_rows import challenge_of, is_pending, is_unsettled
 from sshaft_identity.challenges import KEPT
-from sshaft_identity.clock_back import AHEAD, latest_begin
+from sshaft_identity.common.times import CLOCK_TOLERANCE, latest_begin
 from sshaft_identity.database import Database, reason
 from sshaft_identity.limits import WINDOW
 from sshaft_identity.tables import (
@@ -79,7 +79,7 @@ RULES = (
     Rule("used_values_forgotten", used_values, lambda now: used_values.c.expires_at <= now, _forget),
     Rule("sessions_forgotten", sessions, lambda now: sessions.c.expires_at <= now, _forget),
     Rule("failures_forgotten", failures, lambda now: failures.c.ends_at <= now, _forget),
-    Rule("failures_shortened", failures, lambda now: failures.c.ends_at > now + WINDOW + AHEAD, _shorten),
+    Rule("failures_shortened", failures, lambda now: failures.c.ends_at > now + WINDOW + CLOCK_TOLERANCE, _shorten),
 )
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from starlette.responses import Response
 
-from sshaft_identity.app_state import rfc3339
 from sshaft_identity.attempts import Answer
 from sshaft_identity.challenge import Challenge, Verdict
+from sshaft_identity.common.times import rfc3339
 from sshaft_identity.problem import problem
 
 

@@ -3,7 +3,8 @@
 from sshaft.log import get_logger
 from sshaft_identity import audit
 from sshaft_identity.browsers import client_address
-from sshaft_identity.incoming import Call, one_line
+from sshaft_identity.common.fields import one_line
+from sshaft_identity.incoming import Call
 
 LONGEST = 64
 

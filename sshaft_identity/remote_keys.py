@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from sshaft.deadline import Deadline
 from sshaft.errors import SshaftError
 from sshaft.http_client import Answer, HttpClient
-from sshaft_identity.settings import first_fault
+from sshaft.validation import first_fault
 
 KEPT = timedelta(hours=1)
 ASKED_EVERY = timedelta(seconds=30)

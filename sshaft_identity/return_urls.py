@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
-from sshaft_identity.browsers import origin_of
+from sshaft_identity.common.addresses import origin_of
 
 LONGEST = 2048
 # RFC 3986 §2, and nothing else: no blanks, no control characters, no backslash, which a browser takes for a slash

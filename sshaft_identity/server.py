@@ -21,8 +21,8 @@ from sshaft.log import get_logger
 from sshaft_identity import audit_chain, background
 from sshaft_identity.app_state import AppState
 from sshaft_identity.audit_chain import OnSealed
-from sshaft_identity.errors import ListenError
-from sshaft_identity.settings import bracketed
+from sshaft_identity.common.addresses import bracketed
+from sshaft_identity.common.errors import ListenError
 
 GRACE_SECONDS = 2
 THREADS = 20

@@ -13,8 +13,8 @@ from sqlalchemy import delete, insert, select, update
 
 from sshaft_identity import audit
 from sshaft_identity.audit import Fact
-from sshaft_identity.clock_back import latest_begin
-from sshaft_identity.codes import digest
+from sshaft_identity.common.digests import digest
+from sshaft_identity.common.times import latest_begin
 from sshaft_identity.database import Database
 from sshaft_identity.tables import sessions, users
 

@@ -9,9 +9,10 @@ from urllib.parse import urlsplit
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from sshaft.errors import ConfigurationError
-from sshaft_identity.addresses import Network
+from sshaft.validation import first_fault
 from sshaft_identity.attempts import Rules
 from sshaft_identity.challenge import LONGEST, SHORTEST, AddressCheck
+from sshaft_identity.common.addresses import Network, bracketed
 from sshaft_identity.key_policy import KeyPolicy
 from sshaft_identity.limits import Limits
 from sshaft_identity.openid_settings import OpenIdProvider
@@ -94,10 +95,6 @@ class Settings(BaseModel):
         return " ".join([f"ssh {port}{self.ssh_user}@{self.ssh_host}", *filter(None, words)])
 
 
-def bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
-
-
 def default_directory() -> Path:
     if os.geteuid() == 0:
         return Path("/var/lib/sshaft-identity")
@@ -169,10 +166,3 @@ def make_key(directory: Path) -> None:
 
 def database_url(directory: Path, settings: Settings) -> str:
     return settings.database or f"sqlite:///{(directory / DATABASE_FILE).absolute()}"
-
-
-def first_fault(error: ValidationError) -> str:
-    """Where and what, in one line, without repeating the value."""
-    fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    where = ".".join(str(part) for part in fault["loc"])
-    return f"{where}: {fault['msg']}" if where else fault["msg"]

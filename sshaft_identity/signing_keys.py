@@ -27,8 +27,8 @@ from sqlalchemy import Connection, bindparam, delete, insert, or_, select, updat
 from sshaft.errors import ConfigurationError
 from sshaft_identity.audit import record
 from sshaft_identity.certificates import certified
+from sshaft_identity.common.errors import EnrolmentError
 from sshaft_identity.database import Database
-from sshaft_identity.errors import EnrolmentError
 from sshaft_identity.prepared import Prepared
 from sshaft_identity.tables import signing_keys
 

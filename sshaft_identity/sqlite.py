@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import OperationalError
 
-from sshaft_identity.errors import DatabaseError
+from sshaft_identity.common.errors import DatabaseError
 
 BUSY_TIMEOUT_MS = 5000
 

@@ -4,7 +4,8 @@ or a question to the OpenID Provider.
 
 from collections import OrderedDict
 from datetime import datetime, timedelta
-from ipaddress import IPv6Address, ip_address, ip_network
+
+from sshaft_identity.common.addresses import source_of
 
 MOST = 60
 WINDOW = timedelta(minutes=5)
@@ -20,7 +21,7 @@ class Throttle:
 
     def allows(self, address: str | None, now: datetime) -> bool:
         """Whether one more may begin, and counts it."""
-        subject = _subject(address)
+        subject = source_of(address or "")
         began, count = self._counts.pop(subject, (now, 0))
         if not began <= now < began + WINDOW:  # over, or the clock was put back
             began, count = now, 0
@@ -28,12 +29,3 @@ class Throttle:
         if len(self._counts) > REMEMBERED:
             self._counts.popitem(last=False)
         return count < self._most
-
-
-def _subject(address: str | None) -> str:
-    """An IPv6 host takes what address it likes within its /64."""
-    try:
-        parsed = ip_address(address or "")
-    except ValueError:
-        return ""
-    return str(ip_network((parsed, 64), strict=False)) if isinstance(parsed, IPv6Address) else str(parsed)

@@ -12,7 +12,8 @@ from fakes.identity_server import IdentityServer
 from fakes.postgresql import TEMPLATE, PostgreSQL, programs, running
 from hypothesis import HealthCheck, settings
 
-from sshaft import commands, log
+from sshaft import launchers as commands
+from sshaft import log
 from sshaft_identity.database import Database
 
 HERE = Path(__file__).parent

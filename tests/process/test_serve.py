@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import requests
 
-from sshaft_identity.errors import ListenError
+from sshaft_identity.common.errors import ListenError
 from sshaft_identity.server import listen
 
 

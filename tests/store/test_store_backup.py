@@ -27,8 +27,8 @@ from sshaft_identity.attempts import Attempt
 from sshaft_identity.challenges import Wish
 from sshaft_identity.clients import Scope
 from sshaft_identity.commands import identity
+from sshaft_identity.common.errors import CopyError
 from sshaft_identity.database import Database
-from sshaft_identity.errors import CopyError
 from sshaft_identity.store import Store
 from sshaft_identity.tables import UtcTime, metadata
 

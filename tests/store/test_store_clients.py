@@ -6,7 +6,7 @@ from sqlalchemy import event, select
 from unit.identity.running import Clock
 
 from sshaft_identity.clients import TOKEN_LIFETIME, Client, Scope
-from sshaft_identity.errors import EnrolmentError
+from sshaft_identity.common.errors import EnrolmentError
 from sshaft_identity.store import Store
 from sshaft_identity.tables import access_tokens, audit_events, clients
 

@@ -18,7 +18,7 @@ from sshaft_identity.challenge import State, Verdict
 from sshaft_identity.challenges import Opened, Wish
 from sshaft_identity.changes import Changes, watch_clock
 from sshaft_identity.clients import Scope
-from sshaft_identity.clock_back import AHEAD
+from sshaft_identity.common.times import CLOCK_TOLERANCE
 from sshaft_identity.invitations import Presentation
 from sshaft_identity.invitations import State as Enrolment
 from sshaft_identity.invitations import Verdict as Enrolled
@@ -80,7 +80,7 @@ def test_new_challenge_beside_an_old_one_passes(store: Store, clock: Clock) -> N
 
 def test_hosts_whose_clocks_differ_by_less_than_a_minute_share_their_challenges(store: Store, clock: Clock) -> None:
     opened = open_for(store, clock)
-    clock.advance(-AHEAD.total_seconds())
+    clock.advance(-CLOCK_TOLERANCE.total_seconds())
     assert store.challenges.accept(attempt(opened), clock()).verdict is Verdict.ACCEPTED
 
 

@@ -13,7 +13,7 @@ from store.test_store_backup import content, fill, quietly
 from unit.identity.running import Clock, migrated
 
 from sshaft_identity import copying
-from sshaft_identity.errors import CopyError
+from sshaft_identity.common.errors import CopyError
 from sshaft_identity.store import Store
 from sshaft_identity.tables import metadata, users
 

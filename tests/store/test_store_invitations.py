@@ -11,18 +11,9 @@ from sqlalchemy import select
 from unit.identity.running import Clock
 
 from sshaft.public_key import PublicKey, parse
-from sshaft_identity.errors import EnrolmentError
-from sshaft_identity.invitations import (
-    KEPT,
-    LONGEST,
-    Invitations,
-    Invited,
-    Outcome,
-    Presentation,
-    State,
-    Verdict,
-    source_of,
-)
+from sshaft_identity.common.addresses import source_of
+from sshaft_identity.common.errors import EnrolmentError
+from sshaft_identity.invitations import KEPT, LONGEST, Invitations, Invited, Outcome, Presentation, State, Verdict
 from sshaft_identity.key_policy import KeyPolicy, Refusal
 from sshaft_identity.registration import NewKey
 from sshaft_identity.store import Store

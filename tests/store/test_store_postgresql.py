@@ -25,8 +25,8 @@ from sshaft_identity.changes import Changes
 from sshaft_identity.clients import Scope
 from sshaft_identity.codes import Codes
 from sshaft_identity.commands import identity
+from sshaft_identity.common.errors import DatabaseError, EnrolmentError
 from sshaft_identity.database import Database, reason
-from sshaft_identity.errors import DatabaseError, EnrolmentError
 from sshaft_identity.store import Store
 
 MINUTES = timedelta(minutes=5)

@@ -13,9 +13,9 @@ from fakes.postgresql import PostgreSQL, programs, running
 from store.serving import Serving, another_host, serving, set_up, until
 from unit.identity.running import migrated
 
-from sshaft_identity.app_state import utc_now
 from sshaft_identity.challenge import State
 from sshaft_identity.challenges import Wish
+from sshaft_identity.common.times import utc_now
 
 
 @pytest.fixture

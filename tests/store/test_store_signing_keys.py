@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 from unit.identity.running import Clock
 
 from sshaft.errors import ConfigurationError
-from sshaft_identity.errors import EnrolmentError
+from sshaft_identity.common.errors import EnrolmentError
 from sshaft_identity.signing_keys import KEPT, WAIT, Algorithm, SigningKey, SigningKeys
 from sshaft_identity.store import Store
 from sshaft_identity.tables import audit_events, signing_keys

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sshaft import commands
+from sshaft import launchers as commands
 from sshaft_doctor import program
 from sshaft_doctor.accounts import Account
 from sshaft_doctor.program import Program

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from unit.identity.running import SETTINGS, Service
 
-from sshaft_identity.addresses import believed
 from sshaft_identity.app import create_app
 from sshaft_identity.browsers import browser_name
+from sshaft_identity.common.addresses import believed
 from sshaft_identity.settings import Settings
 
 PROXIES = ("10.0.0.0/8", "2001:db8:1::/48")

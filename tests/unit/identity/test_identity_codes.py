@@ -1,7 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sshaft_identity.codes import Codes, attempt_name, digest, new_page_token
+from sshaft_identity.codes import Codes, attempt_name
+from sshaft_identity.common.digests import digest, new_page_token
 
 CODES = Codes(b"1" * 32)
 texts = st.text(st.characters(codec="utf-8"))

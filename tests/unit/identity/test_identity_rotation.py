@@ -19,7 +19,7 @@ from sshaft import public_key
 from sshaft.errors import ConfigurationError
 from sshaft_identity.clients import Scope
 from sshaft_identity.commands import identity
-from sshaft_identity.errors import EnrolmentError
+from sshaft_identity.common.errors import EnrolmentError
 
 Run = Callable[..., Result]
 

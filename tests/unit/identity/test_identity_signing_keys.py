@@ -18,7 +18,7 @@ from unit.identity.running import START, Service
 from sshaft_identity.challenge import Approval, Binding, Challenge, Context
 from sshaft_identity.clients import Scope
 from sshaft_identity.commands import identity
-from sshaft_identity.errors import EnrolmentError
+from sshaft_identity.common.errors import EnrolmentError
 from sshaft_identity.results import claims_of
 from sshaft_identity.signing_keys import Algorithm
 

@@ -11,7 +11,7 @@ import click
 import pytest
 
 import sshaft
-from sshaft import commands
+from sshaft import launchers as commands
 from sshaft.__main__ import PROGRAMS, cli, main
 from sshaft.errors import ConfigurationError
 

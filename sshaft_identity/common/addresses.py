@@ -1,0 +1,90 @@
+"""Reads addresses: the browser behind trusted proxies, the source that is counted, hosts and origins of URLs."""
+
+import re
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator
+
+
+def _network(text: str) -> str:
+    ip_network(text)  # raises a ValueError of its own
+    return text
+
+
+Network = Annotated[str, AfterValidator(_network)]
+"""An address, or a network as `10.0.0.0/8`."""
+
+
+def believed(peer: str | None, forwarded: Iterable[str], trusted: Iterable[Network]) -> str | None:
+    """Returns the address of the browser: the first address that is not a trusted proxy.
+
+    The walk begins at `peer` and goes back over the `X-Forwarded-For` lines. Strangers can write the part behind the
+    first untrusted address, so that part is ignored. The walk ends before anything that is not an address.
+    """
+    networks = [ip_network(each) for each in trusted]
+    hops = [each.strip() for line in forwarded for each in line.split(",")]
+    found = _address(peer or "")
+    if found is None:
+        return peer
+    while hops and any(found in network for network in networks):
+        hop = _address(hops.pop())
+        if hop is None:
+            break
+        found = hop
+    return str(found)
+
+
+def is_within(address: str | None, networks: Iterable[Network]) -> bool:
+    """Whether the address is known and in one of the networks."""
+    found = _address(address or "")
+    return found is not None and any(found in ip_network(each) for each in networks)
+
+
+def source_of(address: str) -> str:
+    """Returns the source that wrong codes and requests are counted for: an IPv4 address, or the /64 of an IPv6 address.
+
+    An IPv6 host can use every address of its /64. A text that is not an address is returned unchanged.
+    """
+    found = _bare_address(address)
+    return address if found is None else _source(found)
+
+
+def is_same_source(one: str | None, other: str | None) -> bool:
+    """Whether both are addresses, and of the same source."""
+    found = _bare_address(one or ""), _bare_address(other or "")
+    return found[0] is not None and found[1] is not None and _source(found[0]) == _source(found[1])
+
+
+def bracketed(host: str) -> str:
+    """Returns the host as a URL writes it: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
+def origin_of(url: str) -> str:
+    """Returns scheme, host and port, without the scheme's own port (RFC 6454 §6.2)."""
+    parts = urlsplit(url)
+    usual = {"http": 80, "https": 443}.get(parts.scheme)
+    port = f":{parts.port}" if parts.port not in (None, usual) else ""
+    return f"{parts.scheme}://{bracketed(parts.hostname or '')}{port}"
+
+
+def _source(address: IPv4Address | IPv6Address) -> str:
+    return str(ip_network((address, 64), strict=False)) if isinstance(address, IPv6Address) else str(address)
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    """Reads `192.0.2.7`, `192.0.2.7:4711`, `2001:db8::1` and `[2001:db8::1]:4711`."""
+    bare = re.fullmatch(r"\[([^\]]*)\](?::\d+)?|([0-9.]+):\d+", text)
+    return _bare_address((bare[1] or bare[2] or "") if bare else text)
+
+
+def _bare_address(text: str) -> IPv4Address | IPv6Address | None:
+    """Reads an address without a port. IPv4 within IPv6 becomes IPv4."""
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
