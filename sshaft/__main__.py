@@ -10,8 +10,7 @@ from typing import Any
 import click
 
 import sshaft
-from sshaft import exit_status
-from sshaft import launchers as commands
+from sshaft import exit_status, launchers
 from sshaft.errors import SshaftError
 from sshaft.text import printable
 
@@ -67,10 +66,10 @@ def install_commands(directory: Path) -> None:
     DIRECTORY must belong to root, as every folder above it, or sshd refuses to start what is in it:
     /usr/libexec/sshaft is a good place.
     """
-    for path in commands.install(directory):
+    for path in launchers.install(directory):
         click.echo(path)
         if path.name == "sshaft-keys":
-            for part in commands.unsafe_parts(path):
+            for part in launchers.unsafe_parts(path):
                 click.echo(f"sshaft: sshd will not run it: {part} (wanted: root, not writable by others)", err=True)
 
 

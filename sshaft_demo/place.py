@@ -18,7 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
 
-from sshaft import launchers as commands
+from sshaft import launchers
 from sshaft.errors import ConfigurationError, SshaftError
 
 SSHD = "/usr/sbin/sshd"
@@ -89,7 +89,7 @@ class Place:
         else:
             self.packages.symlink_to(CHECKOUT)
         self.libexec = self.directory / "libexec"
-        commands.install(self.libexec, packages=self.packages if self.accounts.separate else None)
+        launchers.install(self.libexec, packages=self.packages if self.accounts.separate else None)
         if NATIVE.exists():
             shutil.copy(NATIVE, self.libexec)
         self.empty_home = self.directory / "home"

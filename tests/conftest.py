@@ -12,8 +12,8 @@ from fakes.identity_server import IdentityServer
 from fakes.postgresql import TEMPLATE, PostgreSQL, programs, running
 from hypothesis import HealthCheck, settings
 
-from sshaft import launchers as commands
 from sshaft import log
+from sshaft.launchers import install
 from sshaft_identity.database import Database
 
 HERE = Path(__file__).parent
@@ -92,5 +92,5 @@ def write_config(tmp_path: Path) -> Callable[..., Path]:
 def launchers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with `sshaft-keys` and `sshaft-login` as `sshaft install-commands` makes them."""
     directory = tmp_path_factory.mktemp("commands")
-    commands.install(directory)
+    install(directory)
     return directory

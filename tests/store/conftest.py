@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 from fakes.postgresql import PostgreSQL
-from unit.identity.fixtures import clock, hearing, listening, service  # noqa: F401 - fixtures
-from unit.identity.running import migrated, new_store
+from service.fixtures import clock, hearing, listening, service  # noqa: F401 - fixtures
+from service.service import migrated, new_store
 
 from sshaft_identity.store import Store
 

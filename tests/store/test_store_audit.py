@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from service.service import START, Clock
 from sqlalchemy import Connection, delete, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
-from unit.identity.running import START, Clock
 
 from sshaft_identity import audit_chain
 from sshaft_identity.audit import record

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from fakes.public_keys import ed25519, sk_ed25519
+from service.service import Clock, migrated
 from sqlalchemy import Column, insert, select, text
 from store.serving import command, serving, set_up
-from unit.identity.running import Clock, migrated
 
 from sshaft.public_key import parse
 from sshaft_identity import backup, copying

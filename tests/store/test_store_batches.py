@@ -8,9 +8,9 @@ from contextvars import ContextVar
 from datetime import timedelta
 
 import pytest
+from service.service import Clock
 from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
-from unit.identity.running import Clock
 
 from sshaft_identity.batches import LONGEST_WAIT, Batches
 from sshaft_identity.challenges import Opened, Wish

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 from fakes.public_keys import ed25519
-from unit.identity.running import Clock, wrong
+from service.service import Clock, wrong
 
 from sshaft.public_key import parse
 from sshaft_identity.attempts import Answer, Attempt

@@ -2,8 +2,8 @@ import json
 from datetime import timedelta
 
 import pytest
+from service.service import Clock
 from sqlalchemy import event, select
-from unit.identity.running import Clock
 
 from sshaft_identity.clients import TOKEN_LIFETIME, Client, Scope
 from sshaft_identity.common.errors import EnrolmentError

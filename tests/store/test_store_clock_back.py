@@ -8,8 +8,8 @@ from datetime import timedelta
 
 import pytest
 from fakes import public_keys
+from service.service import Clock
 from sqlalchemy import select
-from unit.identity.running import Clock
 
 from sshaft.public_key import parse
 from sshaft_identity.attempts import Attempt

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from service.service import Clock, migrated
 from sqlalchemy import Column, Integer, MetaData, Table, Text, insert, select, text
 from store.serving import command, serving, set_up
 from store.test_store_backup import content, fill, quietly
-from unit.identity.running import Clock, migrated
 
 from sshaft_identity import copying
 from sshaft_identity.common.errors import CopyError

@@ -9,8 +9,8 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from fakes.public_keys import ed25519
+from service.service import Clock, migrated
 from sqlalchemy import event, text
-from unit.identity.running import Clock, migrated
 
 from sshaft.errors import ConfigurationError
 from sshaft.public_key import parse

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from service.service import Clock
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import QueuePool
 from store.serving import Serving, command, serving, set_up
-from unit.identity.running import Clock
 
 from sshaft_identity import database
 from sshaft_identity.database import reason

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from fakes import public_keys
+from service.service import Clock
 from sqlalchemy import select
-from unit.identity.running import Clock
 
 from sshaft.public_key import PublicKey, parse
 from sshaft_identity.common.addresses import source_of

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from fakes.public_keys import ed25519
-from unit.identity.running import SETTINGS, Clock, migrated, wrong
+from service.service import SETTINGS, Clock, migrated, wrong
 
 from sshaft.public_key import parse
 from sshaft_identity import background, backup, purge

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import requests
 from fakes.notified import Endpoint
+from service.service import START
 from store.serving import another_host, command, serving, set_up, until
-from unit.identity.running import START
 
 from sshaft_identity import purge
 from sshaft_identity.challenge import Challenge

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from fakes.public_keys import ed25519
+from service.service import START, Clock, Service
 from sqlalchemy import Connection, event, insert, text
-from unit.identity.running import START, Clock, Service
 
 from sshaft.public_key import parse
 from sshaft_identity.challenge import State

@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 from fakes.postgresql import PostgreSQL
 from fakes.public_keys import ed25519
+from service.service import Clock, Service
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
-from unit.identity.running import Clock, Service
 
 from sshaft.errors import ConfigurationError, SshaftError
 from sshaft.public_key import parse

@@ -3,9 +3,9 @@
 from datetime import timedelta
 
 import pytest
+from service.service import Clock
 from sqlalchemy import bindparam, event, insert, select, text, update
 from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
-from unit.identity.running import Clock
 
 from sshaft_identity.prepared import Prepared
 from sshaft_identity.store import Store

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from fakes.postgresql import PostgreSQL, programs, running
+from service.service import migrated
 from store.serving import Serving, another_host, serving, set_up, until
-from unit.identity.running import migrated
 
 from sshaft_identity.challenge import State
 from sshaft_identity.challenges import Wish

@@ -4,8 +4,8 @@ from collections import Counter
 from datetime import timedelta
 
 import pytest
+from service.service import Clock
 from sqlalchemy import func, select, text
-from unit.identity.running import Clock
 
 from sshaft_identity.challenge import State
 from sshaft_identity.challenges import KEPT, Challenges, Opened, Wish

@@ -10,8 +10,8 @@ from cryptography import x509
 from joserfc import jwt
 from joserfc.errors import BadSignatureError, InvalidKeyIdError
 from joserfc.jwk import KeySet, RSAKey
+from service.service import Clock
 from sqlalchemy import select, update
-from unit.identity.running import Clock
 
 from sshaft.errors import ConfigurationError
 from sshaft_identity.common.errors import EnrolmentError

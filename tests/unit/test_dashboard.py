@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fakes.identity_server import IdentityServer
 from prometheus_client.parser import text_string_to_metric_families as parse
-from unit.identity.running import Clock, new_store
+from service.service import Clock, new_store
 
 from sshaft import config, metrics
 from sshaft_agent import sockets

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sshaft import launchers as commands
+from sshaft import launchers
 from sshaft_doctor import program
 from sshaft_doctor.accounts import Account
 from sshaft_doctor.program import Program
@@ -22,14 +22,14 @@ def script(tmp_path: Path, first: str, rest: str = "") -> Path:
 
 
 def test_launcher_shows_its_interpreter_its_flags_and_its_packages(tmp_path: Path) -> None:
-    keys, _login = commands.install(tmp_path)
+    keys, _login = launchers.install(tmp_path)
     looked = program.look([str(keys), "--agent", "/x"])
     assert looked == Program(keys, Path(sys.executable).resolve(), ("-IS",), keys)
-    assert str(Path(commands.__file__).parent.parent) in program.added_paths(keys)
+    assert str(Path(launchers.__file__).parent.parent) in program.added_paths(keys)
 
 
 def test_interpreter_on_the_command_line_is_known(tmp_path: Path) -> None:
-    keys, _login = commands.install(tmp_path)
+    keys, _login = launchers.install(tmp_path)
     python = str(Path(sys.executable).resolve())
     assert program.look([python, "-IS", str(keys), "--agent", "/x"]) == Program(
         Path(python), Path(python), ("-IS",), keys

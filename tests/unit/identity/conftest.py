@@ -2,8 +2,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from unit.identity.fixtures import clock, hearing, listening, service  # noqa: F401 - fixtures
-from unit.identity.running import new_store
+from service.fixtures import clock, hearing, listening, service  # noqa: F401 - fixtures
+from service.service import new_store
 
 from sshaft_identity.store import Store
 

@@ -4,9 +4,9 @@ from urllib.parse import quote
 
 import pytest
 from fakes.public_keys import ed25519
+from service.browser import Browser, heading
+from service.service import Service
 from sqlalchemy import update
-from unit.identity.browsing import Browser, heading
-from unit.identity.running import Service
 
 from sshaft.public_key import parse
 from sshaft_identity.own_keys import OwnKeys

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from unit.identity.running import SETTINGS, Service
+from service.service import SETTINGS, Service
 
 from sshaft_identity.app import create_app
 from sshaft_identity.browsers import browser_name

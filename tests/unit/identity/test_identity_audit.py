@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from service.service import START, Service
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
-from unit.identity.running import START, Service
 
 from sshaft import exit_status
 from sshaft_identity import audit_chain

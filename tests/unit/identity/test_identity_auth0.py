@@ -10,9 +10,9 @@ import requests
 from fakes.public_keys import ed25519
 from joserfc import jwt
 from joserfc.jwk import OctKey, RSAKey
-from unit.identity.browsing import ORIGIN, Browser, code_on, heading
-from unit.identity.running import Service
-from unit.identity.typing_back import refusals
+from service.browser import ORIGIN, Browser, code_on, heading
+from service.service import Service
+from service.typing_provider import refusals
 
 DOMAIN = "example.eu.auth0.com"
 SALT = "a-salt-of-22-letters-x"

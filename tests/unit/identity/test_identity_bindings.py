@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 from fakes.public_keys import ed25519, sk_ed25519
+from service.service import Service, wrong
 from sqlalchemy import select
-from unit.identity.running import Service, wrong
 
 from sshaft_identity.attempts import Rules
 from sshaft_identity.challenge import AddressCheck

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import requests
 from fakes.public_keys import ed25519
+from service.service import Service, wrong
+from service.typing_provider import Provider, audited, printed, refusals
 from sqlalchemy import update
-from unit.identity.running import Service, wrong
-from unit.identity.typing_back import Provider, audited, printed, refusals
 
 from sshaft_identity.tables import challenges
 

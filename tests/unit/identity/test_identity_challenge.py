@@ -5,7 +5,7 @@ from datetime import timedelta
 from itertools import product
 
 import pytest
-from unit.identity.running import START
+from service.service import START
 
 from sshaft_identity.challenge import (
     MAX_TRIES,

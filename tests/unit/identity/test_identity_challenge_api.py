@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from fakes.public_keys import ed25519, sk_ed25519
+from service.service import Service
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
-from unit.identity.running import Service
 
 from sshaft_identity.clients import Scope
 from sshaft_identity.store import Store

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from unit.identity.running import START, Clock
+from service.service import START, Clock
 
 from sshaft_identity import changes as module
 from sshaft_identity.challenge import Challenge, Context, State

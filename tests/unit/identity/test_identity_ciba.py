@@ -13,10 +13,10 @@ from fakes.notified import Endpoint
 from fakes.public_keys import ed25519, sk_ed25519
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
-from unit.identity.browsing import ORIGIN, Browser
-from unit.identity.notifying import left, send_due
-from unit.identity.relying import RelyingParty, give_rsa_key
-from unit.identity.running import Service, wrong
+from service.browser import ORIGIN, Browser
+from service.notifications import left, send_due
+from service.relying_party import RelyingParty, give_rsa_key
+from service.service import Service, wrong
 
 from sshaft_identity.pings import PAUSES, Pings
 from sshaft_identity.tables import audit_events

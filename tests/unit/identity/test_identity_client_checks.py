@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from fakes.entra import Entra
-from unit.identity.relying import give_rsa_key
-from unit.identity.running import Service
+from service.relying_party import give_rsa_key
+from service.service import Service
 
 from sshaft_identity.client_checks import Finding, checks
 from sshaft_identity.clients import Client

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 from fakes.public_keys import ed25519
-from unit.identity.running import Service
-from unit.identity.typing_back import Provider, audited, printed
+from service.service import Service
+from service.typing_provider import Provider, audited, printed
 
 from sshaft_identity.clients import Scope
 

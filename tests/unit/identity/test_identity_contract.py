@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 from fakes.public_keys import ed25519
-from unit.identity.running import Service, wrong
+from service.service import Service, wrong
 
 from sshaft_identity.clients import Scope
 

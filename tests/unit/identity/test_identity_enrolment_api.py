@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import requests
 from fakes.public_keys import ed25519
-from unit.identity.running import SETTINGS, Service, Socket
+from service.service import SETTINGS, Service, Socket
 
 from sshaft.public_key import parse
 from sshaft_identity.app import create_app

@@ -9,8 +9,8 @@ import pytest
 import requests
 from fakes.public_keys import ed25519
 from fakes.security_key import START, Maker, SecurityKey
-from unit.identity.browsing import Browser
-from unit.identity.running import SETTINGS, Service, Socket
+from service.browser import Browser
+from service.service import SETTINGS, Service, Socket
 
 from sshaft.public_key import parse
 from sshaft.randomart import randomart

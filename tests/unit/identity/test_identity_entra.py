@@ -14,9 +14,9 @@ from fakes.entra import APP_ID, TENANT, Entra
 from fakes.public_keys import ed25519, sk_ed25519
 from joserfc import jwt
 from joserfc.jwk import RSAKey
-from unit.identity.browsing import ORIGIN, Browser, code_on, heading
-from unit.identity.relying import give_rsa_key
-from unit.identity.running import Service
+from service.browser import ORIGIN, Browser, code_on, heading
+from service.relying_party import give_rsa_key
+from service.service import Service
 
 from sshaft_identity.clients import Scope
 from sshaft_identity.tables import audit_events

@@ -9,8 +9,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from service.service import Clock, migrated, new_store
 from sqlalchemy import event, func, select, text
-from unit.identity.running import Clock, migrated, new_store
 
 from sshaft_identity import audit, audit_chain, backup, follower
 from sshaft_identity.challenge import Challenge

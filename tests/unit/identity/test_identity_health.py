@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
+from service.service import Service
 from sqlalchemy import text
-from unit.identity.running import Service
 
 from sshaft_identity.signing_keys import Algorithm
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 from fakes.public_keys import ed25519
-from unit.identity.running import Service, wrong
-from unit.identity.typing_back import Provider, audited, printed, refusals
+from service.service import Service, wrong
+from service.typing_provider import Provider, audited, printed, refusals
 
 
 @pytest.fixture

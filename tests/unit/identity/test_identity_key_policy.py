@@ -9,7 +9,7 @@ import pytest
 from fakes import public_keys
 from fakes.security_key import Maker
 from pydantic import ValidationError
-from unit.identity.running import START
+from service.service import START
 
 from sshaft.errors import ConfigurationError
 from sshaft.public_key import DEFAULT_TYPES, parse

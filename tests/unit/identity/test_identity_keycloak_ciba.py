@@ -9,9 +9,9 @@ import pytest
 import requests
 from fakes.notified import Endpoint
 from fakes.public_keys import ed25519
-from unit.identity.notifying import left, send_due
-from unit.identity.running import Clock, Service
-from unit.identity.typing_back import Provider, refusals
+from service.notifications import left, send_due
+from service.service import Clock, Service
+from service.typing_provider import Provider, refusals
 
 from sshaft_identity.pings import PAUSES
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import requests
 from fakes.public_keys import ed25519
+from service.browser import Browser
+from service.service import Service, wrong
 from sqlalchemy import event
-from unit.identity.browsing import Browser
-from unit.identity.running import Service, wrong
 
 from sshaft_identity import live
 from sshaft_identity.clients import Scope

@@ -8,7 +8,7 @@ import pytest
 import requests
 from fakes.public_keys import ed25519
 from prometheus_client.parser import text_string_to_metric_families as parse
-from unit.identity.running import SETTINGS, Service, Socket
+from service.service import SETTINGS, Service, Socket
 
 from sshaft_identity import audit_chain
 from sshaft_identity.app import create_app

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from fakes.public_keys import ed25519, sk_ed25519
-from unit.identity.running import Service, wrong
+from service.service import Service, wrong
 
 from sshaft.public_key import parse
 from sshaft_identity.clients import Scope

@@ -11,8 +11,8 @@ from fakes.public_keys import ed25519
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
+from service.service import SETTINGS, Service
 from starlette.routing import Route
-from unit.identity.running import SETTINGS, Service
 
 from sshaft_identity import openapi
 from sshaft_identity.app import ROUTES

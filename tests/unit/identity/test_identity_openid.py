@@ -14,9 +14,9 @@ from fakes.public_keys import ed25519
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 from pydantic import ValidationError
+from service.browser import ORIGIN, Browser, heading
+from service.service import SETTINGS, Clock, Service
 from sqlalchemy import select
-from unit.identity.browsing import ORIGIN, Browser, heading
-from unit.identity.running import SETTINGS, Clock, Service
 
 from sshaft.errors import ConfigurationError
 from sshaft_identity.app import create_app

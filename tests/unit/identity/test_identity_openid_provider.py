@@ -11,9 +11,9 @@ import pytest
 from fakes.public_keys import ed25519, sk_ed25519
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
-from unit.identity.browsing import ORIGIN, Browser, heading
-from unit.identity.relying import BACK, RelyingParty, back, give_rsa_key
-from unit.identity.running import Service
+from service.browser import ORIGIN, Browser, heading
+from service.relying_party import BACK, RelyingParty, back, give_rsa_key
+from service.service import Service
 
 from sshaft_identity.tables import audit_events
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import requests
 from fakes.public_keys import ed25519
+from service.browser import Browser, heading
+from service.service import Service, wrong
 from sqlalchemy import event, select
-from unit.identity.browsing import Browser, heading
-from unit.identity.running import Service, wrong
 
 from sshaft_identity.clients import Scope
 from sshaft_identity.tables import audit_events

@@ -7,7 +7,7 @@ import pytest
 import requests
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.identity.running import Service, wrong
+from service.service import Service, wrong
 
 from sshaft_identity.clients import Scope
 from sshaft_identity.return_urls import allows, checked, checked_prefix

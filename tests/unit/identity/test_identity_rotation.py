@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from fakes import public_keys
 from fakes.agent_process import AgentProcess
-from unit.identity.running import Clock, Service
+from service.service import Clock, Service
 
 from sshaft import public_key
 from sshaft.errors import ConfigurationError

@@ -6,8 +6,8 @@ from urllib.parse import quote
 
 import pytest
 from fakes.public_keys import ed25519
-from unit.identity.browsing import FROM_HERE, ORIGIN, Browser, code_on, heading
-from unit.identity.running import SETTINGS, Service
+from service.browser import FROM_HERE, ORIGIN, Browser, code_on, heading
+from service.service import SETTINGS, Service
 
 from sshaft_identity.app import create_app
 from sshaft_identity.settings import Settings

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from fakes.public_keys import ed25519, sk_ed25519
 from joserfc import jwt
 from joserfc.jwk import KeySet
-from unit.identity.running import START, Service
+from service.service import START, Service
 
 from sshaft_identity.challenge import Approval, Binding, Challenge, Context
 from sshaft_identity.clients import Scope

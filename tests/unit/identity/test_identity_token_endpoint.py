@@ -4,7 +4,7 @@ from urllib.parse import quote_plus
 
 import pytest
 import requests
-from unit.identity.running import Service
+from service.service import Service
 
 from sshaft_identity.clients import Scope
 

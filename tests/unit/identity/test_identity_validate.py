@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 import requests
 from fakes.public_keys import ed25519
-from unit.identity.running import Service
+from service.service import Service
 
 from sshaft_identity.clients import Scope
 from sshaft_identity.tables import audit_events

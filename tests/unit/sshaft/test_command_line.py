@@ -11,7 +11,7 @@ import click
 import pytest
 
 import sshaft
-from sshaft import launchers as commands
+from sshaft import launchers
 from sshaft.__main__ import PROGRAMS, cli, main
 from sshaft.errors import ConfigurationError
 
@@ -155,7 +155,7 @@ def test_commands_are_installed_and_run(tmp_path: Path, capsys: Capture) -> None
         assert path.stat().st_mode & 0o7777 == 0o755
         first = path.read_text().splitlines()[0]
         assert first.endswith(" -IS")
-        assert len(first) <= commands.MAX_INTERPRETER_LINE
+        assert len(first) <= launchers.MAX_INTERPRETER_LINE
         done = subprocess.run([path, "--version"], capture_output=True, text=True, check=True)
         assert done.stdout == f"{name} {sshaft.__version__}\n"
     assert sorted(path.name for path in (tmp_path / "bin").iterdir()) == ["sshaft-keys", "sshaft-login"]
@@ -163,21 +163,21 @@ def test_commands_are_installed_and_run(tmp_path: Path, capsys: Capture) -> None
 
 def test_commands_are_replaced_while_they_run(tmp_path: Path) -> None:
     for _ in range(2):
-        before = commands.install(tmp_path)[0].stat().st_ino
-    assert commands.install(tmp_path)[0].stat().st_ino != before
+        before = launchers.install(tmp_path)[0].stat().st_ino
+    assert launchers.install(tmp_path)[0].stat().st_ino != before
 
 
 @pytest.mark.parametrize("name", ["a b", "a;id", "a'b", "a\nb", "$HOME", "é"])
 def test_directory_that_could_not_stand_in_sshd_config_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigurationError, match="may hold only"):
-        commands.install(tmp_path / name)
+        launchers.install(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_directory_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigurationError) as error:
-        commands.install(tmp_path / "file")
+        launchers.install(tmp_path / "file")
     assert str(error.value) == f"{tmp_path}/file: File exists"
 
 
@@ -185,11 +185,11 @@ def test_directory_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make paths that sshd would trust")
 def test_path_is_judged_as_sshd_does(tmp_path: Path) -> None:
     (program := tmp_path / "program").touch(0o755)
-    base = set(commands.unsafe_parts(program))
+    base = set(launchers.unsafe_parts(program))
     for change in (lambda: program.chmod(0o775), lambda: program.chmod(0o757), lambda: os.chown(program, 1, 0)):
         change()
-        assert len(set(commands.unsafe_parts(program)) - base) == 1
+        assert len(set(launchers.unsafe_parts(program)) - base) == 1
         os.chown(program, 0, 0)
         program.chmod(0o755)
     tmp_path.chmod(0o777)
-    assert any(part.startswith(f"{tmp_path}: ") for part in commands.unsafe_parts(program))
+    assert any(part.startswith(f"{tmp_path}: ") for part in launchers.unsafe_parts(program))

@@ -4,7 +4,7 @@ import io
 from collections.abc import Iterator
 
 import pytest
-from unit.identity.running import Clock, Service, Socket, running
+from service.service import Clock, Service, Socket, running
 
 from sshaft_identity.store import Store
 

@@ -1,6 +1,6 @@
 """Clients that are told of the ends of logins, as the service does it in the background."""
 
-from unit.identity.running import Service
+from service.service import Service
 
 from sshaft.http_client import HttpClient
 from sshaft_identity.pings import Pings, send

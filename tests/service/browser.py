@@ -7,7 +7,7 @@ from http.cookies import SimpleCookie
 from typing import Any
 
 import requests
-from unit.identity.running import Service
+from service.service import Service
 
 ORIGIN = "https://id.example.org"
 FROM_HERE = {"Origin": ORIGIN, "Sec-Fetch-Site": "same-origin"}

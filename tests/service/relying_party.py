@@ -10,8 +10,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import requests
 from joserfc import jwt
 from joserfc.jwk import KeySet
-from unit.identity.browsing import Browser, code_on
-from unit.identity.running import Service
+from service.browser import Browser, code_on
+from service.service import Service
 
 from sshaft_identity.clients import Scope
 from sshaft_identity.signing_keys import SigningKeys

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import requests
-from unit.identity.running import Service
+from service.service import Service
 
 from sshaft_identity.tables import audit_events
 
