@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from sshaft_identity.database import Database
+from sshaft_identity.database.database import Database
 
 KEYS_EACH = 5
 """Registered keys of a user: `user0` has number 0 to 4."""

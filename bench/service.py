@@ -19,7 +19,7 @@ from sshaft_identity import settings
 from sshaft_identity.clients import Scope
 from sshaft_identity.command_line import open_store
 from sshaft_identity.common.times import utc_now
-from sshaft_identity.tables import ssh_keys, users
+from sshaft_identity.database.tables import ssh_keys, users
 
 BATCH = 5000
 

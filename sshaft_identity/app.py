@@ -41,10 +41,10 @@ from sshaft_identity import (
 from sshaft_identity.account import NobodyError, answer_nobody
 from sshaft_identity.account_parts import account_parts
 from sshaft_identity.app_state import AppState
-from sshaft_identity.batches import Batches
-from sshaft_identity.changes import Changes
 from sshaft_identity.common.times import Clock, utc_now
-from sshaft_identity.database import UNAVAILABLE, reason
+from sshaft_identity.database.batches import Batches
+from sshaft_identity.database.changes import Changes
+from sshaft_identity.database.database import UNAVAILABLE, reason
 from sshaft_identity.discovery import discovery
 from sshaft_identity.entra_hints import EntraHints
 from sshaft_identity.html import PageError, answer_page_error

@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sshaft_identity.activity import Activity
-from sshaft_identity.changes import Changes
 from sshaft_identity.common.times import Clock
+from sshaft_identity.database.changes import Changes
 from sshaft_identity.entra_hints import EntraHints
 from sshaft_identity.openid import RelyingParty
 from sshaft_identity.openid_users import OpenIdUsers

@@ -32,10 +32,10 @@ from sshaft_identity.challenge_rows import (
     waits_for_anybody,
 )
 from sshaft_identity.codes import ANONYMOUS_DIGITS, Codes
+from sshaft_identity.database.prepared import Prepared
+from sshaft_identity.database.tables import challenges, ssh_keys, users
 from sshaft_identity.limits import Limits, Subject, subjects
-from sshaft_identity.prepared import Prepared
 from sshaft_identity.registration import is_usable
-from sshaft_identity.tables import challenges, ssh_keys, users
 
 Facts = dict[str, str | None]
 

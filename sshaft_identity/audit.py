@@ -9,8 +9,8 @@ from sqlalchemy import Connection, insert
 
 from sshaft.log import HIDDEN
 from sshaft_identity.challenge import Challenge
-from sshaft_identity.prepared import Prepared
-from sshaft_identity.tables import audit_events
+from sshaft_identity.database.prepared import Prepared
+from sshaft_identity.database.tables import audit_events
 
 Fact = str | int | bool | None
 

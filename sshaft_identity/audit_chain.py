@@ -19,8 +19,8 @@ from starlette.concurrency import run_in_threadpool
 
 from sshaft.log import get_logger
 from sshaft_identity.audit import canonical
-from sshaft_identity.database import Database
-from sshaft_identity.tables import audit_events
+from sshaft_identity.database.database import Database
+from sshaft_identity.database.tables import audit_events
 
 START = "0" * 64
 """What stands for the hash before the first event."""

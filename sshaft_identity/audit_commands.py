@@ -16,9 +16,9 @@ from sshaft_identity.audit import canonical
 from sshaft_identity.audit_chain import ChainBrokenError, Head
 from sshaft_identity.command_line import opened
 from sshaft_identity.common.errors import AuditError
-from sshaft_identity.database import Database
+from sshaft_identity.database.database import Database
+from sshaft_identity.database.tables import audit_events
 from sshaft_identity.moments import Moment
-from sshaft_identity.tables import audit_events
 
 
 class NotedHead(click.ParamType[Head]):

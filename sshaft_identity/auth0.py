@@ -25,8 +25,9 @@ from sshaft_identity.challenges import Wish
 from sshaft_identity.clients import Client
 from sshaft_identity.codes import Codes
 from sshaft_identity.common.fields import UserName
+from sshaft_identity.database.used_values import first_use
 from sshaft_identity.face_options import Auth0Client
-from sshaft_identity.face_requests import FaceRequests, first_use
+from sshaft_identity.face_requests import FaceRequests
 from sshaft_identity.incoming import Call, Message
 from sshaft_identity.oauth import OAuthError, fields_of
 

@@ -5,9 +5,10 @@ from collections.abc import Coroutine
 from typing import Any
 
 from sshaft.log import get_logger
-from sshaft_identity import follower, pings, purge
+from sshaft_identity import pings, purge
 from sshaft_identity.app_state import AppState
-from sshaft_identity.changes import watch_clock
+from sshaft_identity.database import changes_sqlite
+from sshaft_identity.database.changes import watch_clock
 
 
 def start(state: AppState) -> list[asyncio.Task[None]]:
@@ -27,10 +28,10 @@ def hear(state: AppState) -> Coroutine[Any, Any, None]:
     """Tells `changes` of what others change, until cancelled."""
     database = state.store.database
     if database.is_postgresql:
-        from sshaft_identity import listener  # noqa: PLC0415 - psycopg, an extra of its own
+        from sshaft_identity.database import changes_postgresql  # noqa: PLC0415 - psycopg, an extra of its own
 
-        return listener.listen(database.engine, state.changes)
-    return follower.follow(database, state.changes)
+        return changes_postgresql.listen(database.engine, state.changes)
+    return changes_sqlite.follow(database, state.changes)
 
 
 def _tell_of_fault(task: asyncio.Task[None]) -> None:

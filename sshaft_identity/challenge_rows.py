@@ -19,8 +19,8 @@ from sqlalchemy import (
 
 from sshaft_identity.challenge import Approval, Binding, Challenge, Context, State
 from sshaft_identity.common.times import CLOCK_TOLERANCE
-from sshaft_identity.prepared import Prepared
-from sshaft_identity.tables import UtcTime, challenges
+from sshaft_identity.database.prepared import Prepared
+from sshaft_identity.database.tables import UtcTime, challenges
 
 # Written out, not bound: PostgreSQL plans for all values at once after a few times, and then knows nothing of this one.
 is_pending = challenges.c.state == literal_column(f"'{State.PENDING}'")

@@ -32,10 +32,10 @@ from sshaft_identity.challenge_rows import (
 )
 from sshaft_identity.codes import ANONYMOUS_DIGITS, DIGITS, Codes, is_code
 from sshaft_identity.common.digests import digest, new_page_token
-from sshaft_identity.database import Database
-from sshaft_identity.prepared import Prepared
+from sshaft_identity.database.database import Database
+from sshaft_identity.database.prepared import Prepared
+from sshaft_identity.database.tables import challenges, ssh_keys
 from sshaft_identity.registration import is_usable
-from sshaft_identity.tables import challenges, ssh_keys
 
 KEPT = timedelta(days=7)
 """How long a challenge can be asked after, from its opening."""

@@ -19,9 +19,9 @@ from sshaft_identity.common.addresses import Network, is_within
 from sshaft_identity.common.digests import digest
 from sshaft_identity.common.errors import EnrolmentError
 from sshaft_identity.common.times import latest_begin
-from sshaft_identity.database import Database
-from sshaft_identity.prepared import Prepared
-from sshaft_identity.tables import access_tokens, clients
+from sshaft_identity.database.database import Database
+from sshaft_identity.database.prepared import Prepared
+from sshaft_identity.database.tables import access_tokens, clients
 
 TOKEN_LIFETIME = timedelta(seconds=300)
 CLIENT_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"

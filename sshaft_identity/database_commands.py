@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 
-from sshaft_identity import backup as backups
-from sshaft_identity import copying
 from sshaft_identity import settings as settings_of
 from sshaft_identity.command_line import failures_told, opened
 from sshaft_identity.common.errors import CopyError
 from sshaft_identity.common.times import utc_now
-from sshaft_identity.copying import Progress
-from sshaft_identity.database import Database
+from sshaft_identity.database import backup as backups
+from sshaft_identity.database import copying
+from sshaft_identity.database.copying import Progress
+from sshaft_identity.database.database import Database
 
 
 @click.command()

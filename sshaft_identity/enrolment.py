@@ -12,10 +12,10 @@ from sshaft.public_key import PublicKey
 from sshaft_identity import audit, limits
 from sshaft_identity.common.errors import EnrolmentError
 from sshaft_identity.common.fields import USER_PATTERN
-from sshaft_identity.database import Database
+from sshaft_identity.database.database import Database
+from sshaft_identity.database.tables import ssh_keys, users
 from sshaft_identity.key_policy import KeyPolicy, Refusal, sentence
 from sshaft_identity.registration import NewKey, lock_user, owner_of, register
-from sshaft_identity.tables import ssh_keys, users
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,10 +29,12 @@ from sshaft_identity.challenge import Approval, Challenge, Context
 from sshaft_identity.challenges import Wish
 from sshaft_identity.clients import Client
 from sshaft_identity.common.fields import USER_PATTERN, one_line
-from sshaft_identity.database import Database
+from sshaft_identity.database.database import Database
+from sshaft_identity.database.tables import entra_accounts
+from sshaft_identity.database.used_values import first_use
 from sshaft_identity.entra_hints import LEEWAY, WINDOW, Hint
 from sshaft_identity.face_options import EntraClient
-from sshaft_identity.face_requests import FaceRequests, first_use
+from sshaft_identity.face_requests import FaceRequests
 from sshaft_identity.health import JWKS_SECONDS
 from sshaft_identity.html import PageError
 from sshaft_identity.incoming import Call, body_of
@@ -40,7 +42,6 @@ from sshaft_identity.oauth import OAuthError, form_of
 from sshaft_identity.remote_keys import OpenIdError, Wire
 from sshaft_identity.settings import Settings
 from sshaft_identity.signing_keys import Algorithm
-from sshaft_identity.tables import entra_accounts
 
 FACE = "entra"
 _LONGEST = 4096

@@ -10,11 +10,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import insert, or_, select, update
-from sqlalchemy.exc import IntegrityError
 
 from sshaft_identity.common.digests import digest
-from sshaft_identity.database import Database
-from sshaft_identity.tables import face_requests, used_values
+from sshaft_identity.database.database import Database
+from sshaft_identity.database.tables import face_requests
 
 KEPT = timedelta(days=1)
 """How long it is known what was taken already."""
@@ -90,13 +89,3 @@ def face_of(database: Database, challenge: str) -> str | None:
     with database.read() as connection:
         face: str | None = connection.scalar(select(face_requests.c.face).where(face_requests.c.id == challenge))
     return face
-
-
-def first_use(database: Database, kind: str, value: str, until: datetime) -> bool:
-    """Whether `value` comes for the first time. It is remembered `until` then, when it counts no more anyway."""
-    try:
-        with database.write() as connection:
-            connection.execute(insert(used_values).values(kind=kind, hash=digest(value), expires_at=until))
-    except IntegrityError:
-        return False
-    return True

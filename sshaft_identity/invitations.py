@@ -33,12 +33,12 @@ from sshaft_identity.common.addresses import source_of
 from sshaft_identity.common.digests import digest, new_page_token
 from sshaft_identity.common.errors import EnrolmentError
 from sshaft_identity.common.times import latest_begin
-from sshaft_identity.database import Database
+from sshaft_identity.database.database import Database
+from sshaft_identity.database.prepared import Prepared
+from sshaft_identity.database.tables import enrolments
 from sshaft_identity.key_policy import KeyPolicy, Refusal
 from sshaft_identity.limits import Limits, Scope, Subject
-from sshaft_identity.prepared import Prepared
 from sshaft_identity.registration import NewKey, lock_user, objection, register
-from sshaft_identity.tables import enrolments
 
 SHORTEST, LONGEST = timedelta(seconds=60), timedelta(minutes=15)
 WINDOW = timedelta(minutes=15)

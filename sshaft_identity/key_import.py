@@ -19,7 +19,7 @@ from sshaft.text import printable
 from sshaft.validation import first_fault
 from sshaft_identity.common.errors import EnrolmentError
 from sshaft_identity.common.fields import USER_PATTERN
-from sshaft_identity.database import Database
+from sshaft_identity.database.database import Database
 from sshaft_identity.enrolment import add_key, make_user
 from sshaft_identity.key_policy import KeyPolicy
 from sshaft_identity.registration import NewKey, lock_user

@@ -25,8 +25,8 @@ from sshaft_identity.challenge import SHORTEST, Context
 from sshaft_identity.challenges import CodeTakenError, Wish
 from sshaft_identity.clients import Client
 from sshaft_identity.common.fields import UserName
+from sshaft_identity.database.used_values import first_use
 from sshaft_identity.face_options import KeycloakCibaClient
-from sshaft_identity.face_requests import first_use
 from sshaft_identity.incoming import Call, Message
 from sshaft_identity.oauth import Credentials, OAuthError, client_by_secret
 from sshaft_identity.pings import Notice, Pings

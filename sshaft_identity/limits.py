@@ -13,8 +13,8 @@ from sqlalchemy import Connection, bindparam, case, delete, literal, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from sshaft_identity.common.addresses import source_of
-from sshaft_identity.prepared import Prepared
-from sshaft_identity.tables import failures
+from sshaft_identity.database.prepared import Prepared
+from sshaft_identity.database.tables import failures
 
 WINDOW = timedelta(hours=1)
 

@@ -21,9 +21,9 @@ from sshaft.errors import ConfigurationError
 from sshaft_identity import audit_chain
 from sshaft_identity.challenge_rows import is_running, is_unsettled
 from sshaft_identity.common.times import Clock
+from sshaft_identity.database.tables import challenges
 from sshaft_identity.problem import problem
 from sshaft_identity.store import Store
-from sshaft_identity.tables import challenges
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry

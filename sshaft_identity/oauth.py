@@ -19,8 +19,8 @@ from starlette.responses import JSONResponse, Response
 from sshaft_identity import refusals
 from sshaft_identity.browsers import client_address
 from sshaft_identity.clients import Client
+from sshaft_identity.database.used_values import first_use
 from sshaft_identity.face_options import KEY
-from sshaft_identity.face_requests import first_use
 from sshaft_identity.incoming import Call, Work
 
 FORM = "application/x-www-form-urlencoded"

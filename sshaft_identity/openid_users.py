@@ -11,9 +11,9 @@ from sqlalchemy import Connection, insert, select, update
 
 from sshaft_identity import audit
 from sshaft_identity.common.fields import USER_PATTERN
-from sshaft_identity.database import Database
+from sshaft_identity.database.database import Database
+from sshaft_identity.database.tables import users
 from sshaft_identity.openid import Person
-from sshaft_identity.tables import users
 
 
 class Standing(StrEnum):

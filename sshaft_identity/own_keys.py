@@ -8,8 +8,8 @@ from sqlalchemy import Row, delete, func, select, update
 
 from sshaft_identity import audit
 from sshaft_identity.audit import Fact
-from sshaft_identity.database import Database
-from sshaft_identity.tables import ssh_keys
+from sshaft_identity.database.database import Database
+from sshaft_identity.database.tables import ssh_keys
 
 MAX_NAME = 80
 

@@ -18,9 +18,8 @@ from sshaft_identity.challenge import State
 from sshaft_identity.challenge_rows import challenge_of, is_pending, is_unsettled
 from sshaft_identity.challenges import KEPT
 from sshaft_identity.common.times import CLOCK_TOLERANCE, latest_begin
-from sshaft_identity.database import Database, reason
-from sshaft_identity.limits import WINDOW
-from sshaft_identity.tables import (
+from sshaft_identity.database.database import Database, reason
+from sshaft_identity.database.tables import (
     access_tokens,
     challenges,
     enrolments,
@@ -30,6 +29,7 @@ from sshaft_identity.tables import (
     sessions,
     used_values,
 )
+from sshaft_identity.limits import WINDOW
 
 EVERY_SECONDS = 60
 BATCH = 50

@@ -8,8 +8,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from sshaft.public_key import PublicKey
 from sshaft_identity import audit
+from sshaft_identity.database.tables import ssh_keys, users
 from sshaft_identity.key_policy import KeyPolicy, Refusal, judge
-from sshaft_identity.tables import ssh_keys, users
 
 
 @dataclass(frozen=True, slots=True)

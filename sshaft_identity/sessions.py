@@ -15,8 +15,8 @@ from sshaft_identity import audit
 from sshaft_identity.audit import Fact
 from sshaft_identity.common.digests import digest
 from sshaft_identity.common.times import latest_begin
-from sshaft_identity.database import Database
-from sshaft_identity.tables import sessions, users
+from sshaft_identity.database.database import Database
+from sshaft_identity.database.tables import sessions, users
 
 FRESH = timedelta(minutes=10)
 """How old the sign-in may be at most where keys are added or removed."""

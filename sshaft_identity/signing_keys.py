@@ -28,9 +28,9 @@ from sshaft.errors import ConfigurationError
 from sshaft_identity.audit import record
 from sshaft_identity.certificates import certified
 from sshaft_identity.common.errors import EnrolmentError
-from sshaft_identity.database import Database
-from sshaft_identity.prepared import Prepared
-from sshaft_identity.tables import signing_keys
+from sshaft_identity.database.database import Database
+from sshaft_identity.database.prepared import Prepared
+from sshaft_identity.database.tables import signing_keys
 
 WAIT = timedelta(hours=48)
 """How long verifiers may go on with the set they know."""

@@ -11,7 +11,7 @@ from sshaft_identity.attempts import Rules
 from sshaft_identity.challenges import Challenges
 from sshaft_identity.clients import Clients
 from sshaft_identity.codes import Codes
-from sshaft_identity.database import Database
+from sshaft_identity.database.database import Database
 from sshaft_identity.enrolment import Enrolment
 from sshaft_identity.invitations import Invitations
 from sshaft_identity.signing_keys import SigningKeys

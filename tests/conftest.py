@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 
 from sshaft import log
 from sshaft.launchers import install
-from sshaft_identity.database import Database
+from sshaft_identity.database.database import Database
 
 HERE = Path(__file__).parent
 

@@ -3,8 +3,8 @@
 from service.service import Service
 
 from sshaft.http_client import HttpClient
+from sshaft_identity.database.tables import pings
 from sshaft_identity.pings import Pings, send
-from sshaft_identity.tables import pings
 
 
 def send_due(service: Service) -> int:

@@ -14,8 +14,8 @@ from service.browser import Browser, code_on
 from service.service import Service
 
 from sshaft_identity.clients import Scope
+from sshaft_identity.database.tables import signing_keys
 from sshaft_identity.signing_keys import SigningKeys
-from sshaft_identity.tables import signing_keys
 
 BACK = "https://app.example.org/cb"
 _rows: list[dict[str, Any]] = []

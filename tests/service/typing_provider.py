@@ -7,7 +7,7 @@ from typing import Any
 import requests
 from service.service import Service
 
-from sshaft_identity.tables import audit_events
+from sshaft_identity.database.tables import audit_events
 
 
 @dataclass

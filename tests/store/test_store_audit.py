@@ -17,8 +17,8 @@ from sshaft_identity import audit_chain
 from sshaft_identity.audit import record
 from sshaft_identity.audit_chain import ChainBrokenError, Head, verify
 from sshaft_identity.audit_commands import lines
+from sshaft_identity.database.tables import audit_events
 from sshaft_identity.store import Store
-from sshaft_identity.tables import audit_events
 
 EVENTS = 8
 

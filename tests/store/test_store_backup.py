@@ -22,15 +22,15 @@ from sqlalchemy import Column, insert, select, text
 from store.serving import command, serving, set_up
 
 from sshaft.public_key import parse
-from sshaft_identity import backup, copying
 from sshaft_identity.attempts import Attempt
 from sshaft_identity.challenges import Wish
 from sshaft_identity.clients import Scope
 from sshaft_identity.commands import identity
 from sshaft_identity.common.errors import CopyError
-from sshaft_identity.database import Database
+from sshaft_identity.database import backup, copying
+from sshaft_identity.database.database import Database
+from sshaft_identity.database.tables import UtcTime, metadata
 from sshaft_identity.store import Store
-from sshaft_identity.tables import UtcTime, metadata
 
 KEY = b"k" * 32
 MINUTES = timedelta(minutes=5)

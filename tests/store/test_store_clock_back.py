@@ -16,9 +16,10 @@ from sshaft_identity.attempts import Attempt
 from sshaft_identity.audit_chain import seal, verify
 from sshaft_identity.challenge import State, Verdict
 from sshaft_identity.challenges import Opened, Wish
-from sshaft_identity.changes import Changes, watch_clock
 from sshaft_identity.clients import Scope
 from sshaft_identity.common.times import CLOCK_TOLERANCE
+from sshaft_identity.database.changes import Changes, watch_clock
+from sshaft_identity.database.tables import audit_events
 from sshaft_identity.invitations import Presentation
 from sshaft_identity.invitations import State as Enrolment
 from sshaft_identity.invitations import Verdict as Enrolled
@@ -29,7 +30,6 @@ from sshaft_identity.purge import batches, every_minute
 from sshaft_identity.sessions import Method, Sessions, SessionTimes
 from sshaft_identity.signing_keys import WAIT, Algorithm
 from sshaft_identity.store import Store
-from sshaft_identity.tables import audit_events
 
 HOUR = 3600
 KEY = parse(public_keys.ed25519("new"))

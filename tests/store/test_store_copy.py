@@ -12,10 +12,10 @@ from sqlalchemy import Column, Integer, MetaData, Table, Text, insert, select, t
 from store.serving import command, serving, set_up
 from store.test_store_backup import content, fill, quietly
 
-from sshaft_identity import copying
 from sshaft_identity.common.errors import CopyError
+from sshaft_identity.database import copying
+from sshaft_identity.database.tables import metadata, users
 from sshaft_identity.store import Store
-from sshaft_identity.tables import metadata, users
 
 
 def test_the_move_from_sqlite_to_postgresql(tmp_path: Path, empty_url: str) -> None:

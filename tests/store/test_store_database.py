@@ -19,9 +19,9 @@ from sshaft_identity.challenges import Wish
 from sshaft_identity.clients import Scope
 from sshaft_identity.codes import Codes
 from sshaft_identity.common.errors import DatabaseError, EnrolmentError
-from sshaft_identity.database import Database
+from sshaft_identity.database.database import Database
+from sshaft_identity.database.tables import metadata
 from sshaft_identity.store import Store
-from sshaft_identity.tables import metadata
 
 
 def test_the_migrations_make_the_tables_that_the_code_uses(store: Store) -> None:

@@ -14,8 +14,8 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import QueuePool
 from store.serving import Serving, command, serving, set_up
 
-from sshaft_identity import database
-from sshaft_identity.database import reason
+from sshaft_identity.database import database
+from sshaft_identity.database.database import reason
 from sshaft_identity.store import Store
 
 

@@ -15,8 +15,8 @@ from sshaft.public_key import parse
 from sshaft_identity.challenge import State
 from sshaft_identity.clients import Scope
 from sshaft_identity.codes import Codes
+from sshaft_identity.database.tables import audit_events, challenges, ssh_keys, users
 from sshaft_identity.store import Store
-from sshaft_identity.tables import audit_events, challenges, ssh_keys, users
 
 MANY = 5000
 LARGE = ("challenges", "ssh_keys", "users", "audit_events")

@@ -17,16 +17,16 @@ from sqlalchemy.exc import OperationalError
 
 from sshaft.errors import ConfigurationError, SshaftError
 from sshaft.public_key import parse
-from sshaft_identity import listener
 from sshaft_identity.attempts import Attempt
 from sshaft_identity.challenge import Challenge, State
 from sshaft_identity.challenges import Wish
-from sshaft_identity.changes import Changes
 from sshaft_identity.clients import Scope
 from sshaft_identity.codes import Codes
 from sshaft_identity.commands import identity
 from sshaft_identity.common.errors import DatabaseError, EnrolmentError
-from sshaft_identity.database import Database, reason
+from sshaft_identity.database import changes_postgresql
+from sshaft_identity.database.changes import Changes
+from sshaft_identity.database.database import Database, reason
 from sshaft_identity.store import Store
 
 MINUTES = timedelta(minutes=5)
@@ -265,7 +265,7 @@ class Told:
 
     async def accepted(self, act: Callable[["Told"], None]) -> Challenge:
         """A challenge that somebody waits for, after `act` and after its acceptance by another process."""
-        listening = asyncio.create_task(listener.listen(self.store.database.engine, self.changes))
+        listening = asyncio.create_task(changes_postgresql.listen(self.store.database.engine, self.changes))
         await self.listener()
         opened = await asyncio.to_thread(self.store.challenges.open, Wish("alice", MINUTES), self.clock())
         waiting = asyncio.create_task(self.wait(opened.challenge))

@@ -7,9 +7,9 @@ from service.service import Clock
 from sqlalchemy import bindparam, event, insert, select, text, update
 from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 
-from sshaft_identity.prepared import Prepared
+from sshaft_identity.database.prepared import Prepared
+from sshaft_identity.database.tables import clients, users
 from sshaft_identity.store import Store
-from sshaft_identity.tables import clients, users
 
 NAMED = select(clients).where(clients.c.client_id == bindparam("name"))
 INSERT = Prepared(insert(users))

@@ -15,9 +15,9 @@ from sqlalchemy import select, update
 
 from sshaft.errors import ConfigurationError
 from sshaft_identity.common.errors import EnrolmentError
+from sshaft_identity.database.tables import audit_events, signing_keys
 from sshaft_identity.signing_keys import KEPT, WAIT, Algorithm, SigningKey, SigningKeys
 from sshaft_identity.store import Store
-from sshaft_identity.tables import audit_events, signing_keys
 
 ES256 = Algorithm.ES256
 RS256 = Algorithm.RS256

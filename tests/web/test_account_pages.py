@@ -32,8 +32,8 @@ from web.served import Identity, command, serving
 
 from sshaft.public_key import parse
 from sshaft_identity.command_line import open_store
+from sshaft_identity.database.tables import failures
 from sshaft_identity.settings import load
-from sshaft_identity.tables import failures
 
 
 @pytest.fixture(scope="module")

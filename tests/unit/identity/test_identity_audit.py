@@ -23,7 +23,7 @@ from sshaft_identity import audit_chain
 from sshaft_identity.audit import record
 from sshaft_identity.commands import identity
 from sshaft_identity.common.errors import AuditError
-from sshaft_identity.database import Database
+from sshaft_identity.database.database import Database
 
 Run = Callable[..., Result]
 FOREIGN = "Wíki\x1b[2J\u202e\x7f\n\"'\\"

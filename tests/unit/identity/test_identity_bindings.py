@@ -11,8 +11,8 @@ from sqlalchemy import select
 from sshaft_identity.attempts import Rules
 from sshaft_identity.challenge import AddressCheck
 from sshaft_identity.clients import Scope
+from sshaft_identity.database.tables import audit_events
 from sshaft_identity.limits import WINDOW
-from sshaft_identity.tables import audit_events
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from service.service import Service, wrong
 from service.typing_provider import Provider, audited, printed, refusals
 from sqlalchemy import update
 
-from sshaft_identity.tables import challenges
+from sshaft_identity.database.tables import challenges
 
 
 @pytest.fixture

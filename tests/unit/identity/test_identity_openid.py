@@ -20,10 +20,10 @@ from sqlalchemy import select
 
 from sshaft.errors import ConfigurationError
 from sshaft_identity.app import create_app
+from sshaft_identity.database.tables import audit_events, sessions, users
 from sshaft_identity.openid import derived
 from sshaft_identity.openid_settings import OpenIdProvider as Settings
 from sshaft_identity.settings import changed
-from sshaft_identity.tables import audit_events, sessions, users
 from sshaft_identity.throttle import MOST
 
 CALLBACK = "/sign-in/oidc/callback"

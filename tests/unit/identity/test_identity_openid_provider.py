@@ -15,7 +15,7 @@ from service.browser import ORIGIN, Browser, heading
 from service.relying_party import BACK, RelyingParty, back, give_rsa_key
 from service.service import Service
 
-from sshaft_identity.tables import audit_events
+from sshaft_identity.database.tables import audit_events
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from service.service import Service, wrong
 from sqlalchemy import event, select
 
 from sshaft_identity.clients import Scope
-from sshaft_identity.tables import audit_events
+from sshaft_identity.database.tables import audit_events
 
 
 def page_path(opened: dict[str, str]) -> str:

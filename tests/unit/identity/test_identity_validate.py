@@ -13,7 +13,7 @@ from fakes.public_keys import ed25519
 from service.service import Service
 
 from sshaft_identity.clients import Scope
-from sshaft_identity.tables import audit_events
+from sshaft_identity.database.tables import audit_events
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
@@ -16,66 +16,15 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from sshaft.errors import ConfigurationError
-from sshaft_identity import sqlite
 from sshaft_identity.common.errors import DatabaseError
-from sshaft_identity.prepared import Prepared
-from sshaft_identity.sqlite import Group, Turn
-from sshaft_identity.tables import metadata
+from sshaft_identity.database import sqlite
+from sshaft_identity.database.connections import IsStale, Kept
+from sshaft_identity.database.prepared import Prepared
+from sshaft_identity.database.sqlite import Group, Turn
+from sshaft_identity.database.tables import metadata
 
 UNAVAILABLE = (OperationalError, InterfaceError, InternalError, PoolTimeoutError)
 """What SQLAlchemy raises where the database is away, busy, full or being replaced: another time it may work."""
-
-
-MOST = 20
-"""Connections of each kind at a time; the service has as many threads."""
-PATIENCE_SECONDS = 5
-IsStale = Callable[[Any], bool]
-"""Whether a driver's connection, idle for a while, was ended by the other side."""
-
-
-class Kept:
-    """Connections that stay with us from one use to the next: to take one out of SQLAlchemy's pool and to give it back
-    takes longer than SQLite takes to answer.
-    """
-
-    def __init__(self, engine: Engine, is_stale: IsStale, **options: Any) -> None:
-        self._free = threading.BoundedSemaphore(MOST)
-        self._connect = engine.execution_options(**options).connect
-        self._is_stale = is_stale
-        self._idle: list[Connection] = []
-        self._keeps = True
-
-    @contextmanager
-    def connect(self) -> Iterator[Connection]:
-        if not self._free.acquire(timeout=PATIENCE_SECONDS):
-            raise PoolTimeoutError("all connections to the database are in use")
-        try:
-            connection = self._take()
-            try:
-                yield connection
-            except BaseException:
-                connection.close()  # in whatever state it is
-                raise
-            if self._keeps:
-                self._idle.append(connection)
-            else:
-                connection.close()
-        finally:
-            self._free.release()
-
-    def _take(self) -> Connection:
-        while self._idle:
-            connection = self._idle.pop()
-            if not self._is_stale(connection.connection.driver_connection):
-                return connection
-            connection.invalidate()
-            connection.close()
-        return self._connect()
-
-    def dispose(self) -> None:
-        self._keeps = False
-        while self._idle:
-            self._idle.pop().close()
 
 
 class Database:
@@ -227,7 +176,7 @@ def _engine(url: str, *, patient: bool) -> tuple[Engine, IsStale]:
             return sqlite.new_engine(parsed), sqlite.is_stale
         case "postgresql" | "postgresql+psycopg":
             try:
-                from sshaft_identity import postgresql  # noqa: PLC0415 - an extra of its own
+                from sshaft_identity.database import postgresql  # noqa: PLC0415 - an extra of its own
             except ImportError as error:
                 raise ConfigurationError("PostgreSQL needs psycopg: pip install 'sshaft[postgresql]'") from error
             return postgresql.new_engine(parsed, patient=patient), postgresql.is_stale
@@ -248,6 +197,6 @@ def _lock_number(name: str) -> int:
 
 def _alembic(connection: Connection) -> Config:
     config = Config()
-    config.set_main_option("script_location", "sshaft_identity:migrations")
+    config.set_main_option("script_location", "sshaft_identity:database/migrations")
     config.attributes["connection"] = connection
     return config

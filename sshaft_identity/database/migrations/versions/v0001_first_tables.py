@@ -309,10 +309,9 @@ def upgrade() -> None:
             op.execute(ON_UPDATE.format(table=table))
 
 
-# Processes where somebody waits for a challenge or an enrolment listen, see `sshaft_identity.listener`. A trigger
-# forgets no change, also none of the operator's commands. It tells only what those who wait can see, and INSERT not at
-# all, for nobody waits for what is yet to be made: PostgreSQL commits transactions that tell something one after the
-# other.
+# `database/changes_postgresql.py` listens for these notifications. A trigger misses no change, also none that an
+# operator's command makes. It notifies only of changes that a waiting page can show. It does not notify of an INSERT:
+# nobody waits for a row that does not exist yet, and PostgreSQL commits transactions that notify one after another.
 TELL_OF_CHANGE = """
 CREATE OR REPLACE FUNCTION sshaft_tell_of_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

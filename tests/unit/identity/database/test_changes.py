@@ -9,9 +9,9 @@ from datetime import timedelta
 import pytest
 from service.service import START, Clock
 
-from sshaft_identity import changes as module
 from sshaft_identity.challenge import Challenge, Context, State
-from sshaft_identity.changes import Changes
+from sshaft_identity.database import changes as module
+from sshaft_identity.database.changes import Changes
 
 PENDING = Challenge("c1", "alice", None, Context(), START, START + timedelta(minutes=5))
 ACCEPTED = replace(PENDING, state=State.ACCEPTED)

@@ -9,7 +9,7 @@ import psycopg
 from sqlalchemy import Engine
 
 from sshaft.log import get_logger
-from sshaft_identity.changes import CHANNEL, Changes
+from sshaft_identity.database.changes import CHANNEL, Changes
 
 QUIET_SECONDS = 10
 """After so long without a word the connection is tried: a dead line looks like a quiet one."""

@@ -6,10 +6,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, func, insert, select, text
 
-from sshaft_identity.changes import CHANNEL
 from sshaft_identity.common.errors import CopyError
-from sshaft_identity.database import Database
-from sshaft_identity.tables import metadata
+from sshaft_identity.database.changes import CHANNEL
+from sshaft_identity.database.database import Database
+from sshaft_identity.database.tables import metadata
 
 BATCH = 500
 

@@ -22,11 +22,11 @@ from sqlalchemy import Column, Connection, LargeBinary
 from sqlalchemy.engine.default import DefaultDialect
 
 import sshaft
-from sshaft_identity import copying
 from sshaft_identity.common.errors import CopyError
-from sshaft_identity.copying import Progress, Row
-from sshaft_identity.database import Database
-from sshaft_identity.tables import UtcTime, metadata
+from sshaft_identity.database import copying
+from sshaft_identity.database.copying import Progress, Row
+from sshaft_identity.database.database import Database
+from sshaft_identity.database.tables import UtcTime, metadata
 
 FORMAT = 1
 _TIMES = UtcTime()

@@ -12,13 +12,14 @@ import pytest
 from service.service import Clock, migrated, new_store
 from sqlalchemy import event, func, select, text
 
-from sshaft_identity import audit, audit_chain, backup, follower
+from sshaft_identity import audit, audit_chain
 from sshaft_identity.challenge import Challenge
 from sshaft_identity.challenges import Wish
-from sshaft_identity.changes import Changes, Waiter
-from sshaft_identity.follower import AT_ONCE, Follower
+from sshaft_identity.database import backup, changes_sqlite
+from sshaft_identity.database.changes import Changes, Waiter
+from sshaft_identity.database.changes_sqlite import AT_ONCE, Follower
+from sshaft_identity.database.tables import audit_events
 from sshaft_identity.store import Store
-from sshaft_identity.tables import audit_events
 
 WAITERS = 1000
 KEY = b"k" * 32
@@ -215,7 +216,7 @@ def test_a_look_that_fails_is_said_once_and_misses_nothing(store: Store, events:
             connection.execute(text(f"ALTER TABLE {before} RENAME TO {after}"))
 
     async def act(place: Place) -> None:
-        following = asyncio.create_task(follower.follow(store.database, place.changes, every=0.02))
+        following = asyncio.create_task(changes_sqlite.follow(store.database, place.changes, every=0.02))
         assert await place.all_were_woken()
         place.woken()
         place.cancel(1)

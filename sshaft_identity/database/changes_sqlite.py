@@ -13,9 +13,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from sshaft.log import get_logger
-from sshaft_identity.changes import Changes
-from sshaft_identity.database import Database, reason
-from sshaft_identity.tables import audit_events
+from sshaft_identity.database.changes import Changes
+from sshaft_identity.database.database import Database, reason
+from sshaft_identity.database.tables import audit_events
 
 LOOK_SECONDS = 0.5
 AT_ONCE = 500
