@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from sshaft_identity import cookies
 from sshaft_identity.app_state import state_of
-from sshaft_identity.audit import Fact
+from sshaft_identity.audit.log import Fact
 from sshaft_identity.browsers import browser_name, client_address, form_of, user_agent
 from sshaft_identity.html import PageError, redirect
 from sshaft_identity.sessions import Method, Session

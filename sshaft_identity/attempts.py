@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, String, bindparam, case, literal_column, or_, select, update
 
-from sshaft_identity import audit, limits
+from sshaft_identity import limits
 from sshaft_identity.challenge import (
     MAX_TRIES,
     AddressCheck,
@@ -22,6 +22,7 @@ from sshaft_identity.challenge import (
     objection,
     standing,
 )
+from sshaft_identity.challenge_events import record_challenge
 from sshaft_identity.challenge_rows import (
     RUNNING_OF_USER,
     is_running,
@@ -273,7 +274,7 @@ class Judge:
 
     def _record(self, event: str, those: Collection[Challenge], facts: Facts | None = None) -> None:
         for each in those:
-            audit.record_challenge(self.connection, event, each, self.now, **(facts or {}))
+            record_challenge(self.connection, event, each, self.now, **(facts or {}))
 
 
 def _facts(attempt: Attempt, key_type: str | None) -> Facts:

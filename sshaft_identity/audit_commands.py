@@ -11,9 +11,9 @@ from typing import Any
 import click
 from sqlalchemy import select
 
-from sshaft_identity import audit_chain
-from sshaft_identity.audit import canonical
-from sshaft_identity.audit_chain import ChainBrokenError, Head
+from sshaft_identity.audit import chain
+from sshaft_identity.audit.chain import ChainBrokenError, Head
+from sshaft_identity.audit.log import canonical
 from sshaft_identity.command_line import opened
 from sshaft_identity.common.errors import AuditError
 from sshaft_identity.database.database import Database
@@ -51,11 +51,11 @@ def verify(directory: Path, head: Head | None) -> None:
     """
     with opened(directory) as (store, _):
         with store.database.read() as connection:
-            sealed, unsealed = audit_chain.count_sealed(connection), audit_chain.count_unsealed(connection)
+            sealed, unsealed = chain.count_sealed(connection), chain.count_unsealed(connection)
         reached = Head()
         try:
             with click.progressbar(length=sealed, label="checking", file=sys.stderr) as progress:
-                for each in audit_chain.verify(store.database, head):
+                for each in chain.verify(store.database, head):
                     progress.update(each.seq - reached.seq)
                     reached = each
         except ChainBrokenError as error:
@@ -90,5 +90,5 @@ def lines(database: Database, since: datetime | None, until: datetime | None, us
         query = query.where(audit_events.c.user_name == user)
     with database.snapshot() as connection:
         # One statement: it sees one state of the table, while events go on being sealed.
-        for row in connection.execution_options(yield_per=audit_chain.BATCH).execute(query):
-            yield canonical(audit_chain.line_of(row) | {"hash": row.hash}) + "\n"
+        for row in connection.execution_options(yield_per=chain.BATCH).execute(query):
+            yield canonical(chain.line_of(row) | {"hash": row.hash}) + "\n"

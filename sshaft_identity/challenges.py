@@ -12,9 +12,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, bindparam, case, insert, not_, select, update
 
 from sshaft.public_key import PublicKey
-from sshaft_identity import audit, limits
+from sshaft_identity import limits
 from sshaft_identity.attempts import Answer, Attempt, Judge, Rules
 from sshaft_identity.challenge import Binding, Challenge, Context, State, Verdict
+from sshaft_identity.challenge_events import record_challenge
 from sshaft_identity.challenge_rows import (
     RUNNING_OF_USER,
     challenge_of,
@@ -149,7 +150,7 @@ class Challenges:
             code_index=self._codes.index(code) if wish.user is None else None,
         )
         _INSERT.all(connection, columns(challenge) | {"page_hash": digest(page_token)})
-        audit.record_challenge(connection, "challenge.created", challenge, now, binding=wish.binding)
+        record_challenge(connection, "challenge.created", challenge, now, binding=wish.binding)
         return Opened(challenge, code, page_token, tuple(superseded))
 
     def _fresh_code(self, connection: Connection, wish: Wish, others: Sequence[Challenge]) -> tuple[str, str]:
@@ -257,7 +258,7 @@ class Challenges:
             done = [each for one in pending for each in step(connection, one.id, State.REJECTED, now)]
             facts = {"fingerprint": attempt.fingerprint, "ssh_address": attempt.client_ip, "reason": "denied"}
             for each in done:
-                audit.record_challenge(connection, "challenge.rejected", each, now, **facts)
+                record_challenge(connection, "challenge.rejected", each, now, **facts)
             if attempt.challenge is not None and not done:
                 done = read_all(connection, _REJECTED, challenge=attempt.challenge, user=attempt.user)
             return Answer(Verdict.REJECTED if done else Verdict.NO_CHALLENGE, tuple(done))
@@ -267,7 +268,7 @@ class Challenges:
         with self._database.write() as connection:
             done = step(connection, identifier, State.CANCELLED, now)
             for each in done:
-                audit.record_challenge(connection, "challenge.cancelled", each, now)
+                record_challenge(connection, "challenge.cancelled", each, now)
         return next(iter(done), None)
 
     def consume(self, identifier: str, now: datetime, client: str | None = None) -> Challenge | None:
@@ -275,14 +276,14 @@ class Challenges:
         with self._database.write() as connection:
             done = read_all(connection, _TAKE, challenge=identifier, client=client)
             for each in done:
-                audit.record_challenge(connection, "challenge.consumed", each, now)
+                record_challenge(connection, "challenge.consumed", each, now)
         return next(iter(done), None)
 
     def show(self, challenge: Challenge, now: datetime, address: str | None) -> None:
         """Write down that its page was looked at for the first time, and from where."""
         with self._database.write() as connection:
             for each in read_all(connection, _SHOW, challenge=challenge.id, now=now):
-                audit.record_challenge(connection, "challenge.shown", each, now, page_address=address)
+                record_challenge(connection, "challenge.shown", each, now, page_address=address)
 
 
 def _supersede(connection: Connection, wish: Wish, now: datetime) -> list[Challenge]:
@@ -290,9 +291,9 @@ def _supersede(connection: Connection, wish: Wish, now: datetime) -> list[Challe
     done = read_all(connection, _SUPERSEDE, user=wish.user, client=wish.client, now=now)
     for each in done:
         if each.state is State.CANCELLED:
-            audit.record_challenge(connection, "challenge.cancelled", each, now, reason="superseded")
+            record_challenge(connection, "challenge.cancelled", each, now, reason="superseded")
         else:
-            audit.record_challenge(connection, "challenge.expired", each, now)
+            record_challenge(connection, "challenge.expired", each, now)
     return done
 
 

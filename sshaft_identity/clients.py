@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
-from sshaft_identity.audit import record
+from sshaft_identity.audit.log import record_event
 from sshaft_identity.common.addresses import Network, is_within
 from sshaft_identity.common.digests import digest
 from sshaft_identity.common.errors import EnrolmentError
@@ -98,7 +98,7 @@ class Clients:
             if _is_registered(connection, client_id):
                 raise EnrolmentError(f"there is already a client {client_id}")
             connection.execute(insert(clients).values(created_at=now, allows_unbound=allows_unbound, **values))
-            record(connection, "client.added", now, user=None, client=client_id, scope=values["scope"])
+            record_event(connection, "client.added", now, user=None, client=client_id, scope=values["scope"])
         return secret
 
     def all(self) -> list[Client]:
@@ -122,14 +122,16 @@ class Clients:
             faces = {name: value for name, value in json.loads(row.faces).items() if name != face}
             faces |= {} if options is None else {face: options}
             connection.execute(update(clients).where(mine).values(faces=json.dumps(faces)))
-            record(connection, "client.face_set", now, user=None, client=client_id, face=face, on=options is not None)
+            record_event(
+                connection, "client.face_set", now, user=None, client=client_id, face=face, on=options is not None
+            )
 
     def remove(self, client_id: str, now: datetime) -> None:
         """The client and its access tokens; what it has opened stays. Raises `EnrolmentError` if there is none."""
         with self._database.write() as connection:
             if not connection.execute(delete(clients).where(clients.c.client_id == client_id)).rowcount:
                 raise EnrolmentError(f"there is no client {client_id}")
-            record(connection, "client.removed", now, user=None, client=client_id)
+            record_event(connection, "client.removed", now, user=None, client=client_id)
 
     def set_return_urls(self, client_id: str, return_urls: Collection[str], now: datetime) -> None:
         """These and no others; what is open already keeps its own. Raises `EnrolmentError` if there is no client."""
@@ -138,7 +140,7 @@ class Clients:
         with self._database.write() as connection:
             if not connection.execute(change).rowcount:
                 raise EnrolmentError(f"there is no client {client_id}")
-            record(connection, "client.return_urls_set", now, user=None, client=client_id, return_urls=prefixes)
+            record_event(connection, "client.return_urls_set", now, user=None, client=client_id, return_urls=prefixes)
 
     def rotate_secret(
         self, client_id: str, now: datetime, overlap: timedelta, deliver: Callable[[str], None] | None = None
@@ -162,7 +164,7 @@ class Clients:
             if not overlap:
                 connection.execute(delete(access_tokens).where(access_tokens.c.client_id == client_id))
             seconds = int(overlap.total_seconds())
-            record(connection, "client.secret_rotated", now, user=None, client=client_id, overlap_seconds=seconds)
+            record_event(connection, "client.secret_rotated", now, user=None, client=client_id, overlap_seconds=seconds)
             if deliver is not None:
                 deliver(secret)
         return secret
@@ -238,7 +240,7 @@ class Clients:
             if not _is_registered(connection, client_id):
                 raise EnrolmentError(f"there is no client {client_id}")
             count = connection.execute(delete(access_tokens).where(access_tokens.c.client_id == client_id)).rowcount
-            record(connection, "client.revoked", now, user=None, client=client_id, access_tokens=count)
+            record_event(connection, "client.revoked", now, user=None, client=client_id, access_tokens=count)
             return count
 
 

@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, func, insert, select
 
 from sshaft.public_key import PublicKey
-from sshaft_identity import audit, limits
+from sshaft_identity import limits
+from sshaft_identity.audit.log import record_event
 from sshaft_identity.common.errors import EnrolmentError
 from sshaft_identity.common.fields import USER_PATTERN
 from sshaft_identity.database.database import Database
@@ -56,7 +57,7 @@ class Enrolment:
             keys = connection.scalar(select(func.count()).select_from(ssh_keys).where(ssh_keys.c.user_name == name))
             if not connection.execute(delete(users).where(users.c.name == name)).rowcount:
                 raise EnrolmentError(f"there is no user {name}")
-            audit.record(connection, "user.removed", now, user=name, keys=keys)
+            record_event(connection, "user.removed", now, user=name, keys=keys)
 
     def unlock(self, name: str) -> bool:
         """Forget the user's wrong codes; whether there were any."""
@@ -92,7 +93,7 @@ class Enrolment:
             owner = owner_of(connection, fingerprint)
             if not connection.execute(delete(ssh_keys).where(ssh_keys.c.fingerprint == fingerprint)).rowcount:
                 raise EnrolmentError(f"no key {fingerprint} is registered")
-            audit.record(connection, "key.removed", now, user=owner, fingerprint=fingerprint)
+            record_event(connection, "key.removed", now, user=owner, fingerprint=fingerprint)
 
 
 def registered_key(row: Row[Any]) -> RegisteredKey:
@@ -105,7 +106,7 @@ def make_user(connection: Connection, name: str, now: datetime) -> None:
     if not re.fullmatch(USER_PATTERN, name):
         raise EnrolmentError("a user name is 1 to 64 of A-Z a-z 0-9 . _ @ + - and does not start with -")
     connection.execute(insert(users).values(name=name, created_at=now))
-    audit.record(connection, "user.added", now, user=name)
+    record_event(connection, "user.added", now, user=name)
 
 
 def _has_user(connection: Connection, name: str) -> bool:

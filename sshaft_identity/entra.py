@@ -21,9 +21,10 @@ from starlette.responses import JSONResponse, Response
 
 from sshaft.errors import IdentityServiceError
 from sshaft.log import get_logger
-from sshaft_identity import audit, browser_login, id_tokens, refusals
+from sshaft_identity import browser_login, id_tokens, refusals
 from sshaft_identity.app_state import state_of
 from sshaft_identity.assurance import POSSESSION
+from sshaft_identity.audit.log import record_event
 from sshaft_identity.browsers import client_address, user_agent
 from sshaft_identity.challenge import Approval, Challenge, Context
 from sshaft_identity.challenges import Wish
@@ -308,5 +309,5 @@ def _bind(database: Database, details: Details, user: str, now: datetime) -> boo
         known = connection.execute(select(entra_accounts).where(columns.tenant == details.tenant, either)).all()
         if not known:
             connection.execute(insert(entra_accounts).values(account | {"created_at": now}))
-            audit.record(connection, "user.bound", now, user=user, tenant=details.tenant, subject=details.object_id)
+            record_event(connection, "user.bound", now, user=user, tenant=details.tenant, subject=details.object_id)
     return all(row.object_id == details.object_id and row.user_name == user for row in known)

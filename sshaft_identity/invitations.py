@@ -27,7 +27,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, case, delete, func, insert, not_, select, update
 
 from sshaft.public_key import PublicKey
-from sshaft_identity import audit, limits
+from sshaft_identity import limits
+from sshaft_identity.audit.log import record_event
 from sshaft_identity.codes import ANONYMOUS_DIGITS, Codes
 from sshaft_identity.common.addresses import source_of
 from sshaft_identity.common.digests import digest, new_page_token
@@ -148,7 +149,7 @@ class Invitations:
                     expires_at=ends,
                 )
             )
-            audit.record(
+            record_event(
                 connection,
                 "enrolment.opened",
                 now,
@@ -204,10 +205,10 @@ class Invitations:
             return _present(connection, found, what, now, policy)
 
     def _record_wrong(self, connection: Connection, whose: list[Subject], what: Presentation, now: datetime) -> None:
-        audit.record(connection, "enrolment.wrong_code", now, user=None, **_facts(what))
+        record_event(connection, "enrolment.wrong_code", now, user=None, **_facts(what))
         everybody = [subject for subject in whose if subject.scope is Scope.ENROL_ALL]
         if limits.locked_until(connection, everybody, self._limits, now) is not None:
-            audit.record(connection, "enrolment.locked", now, user=None, **_facts(what))
+            record_event(connection, "enrolment.locked", now, user=None, **_facts(what))
 
     def present_signed(self, page_token: str, what: Presentation, now: datetime, policy: KeyPolicy) -> Outcome:
         """A key with a signature over the text of this page, which is the enrolment's."""
@@ -321,7 +322,7 @@ def _counted(what: Presentation) -> list[Subject]:
 def _record(
     connection: Connection, event: str, found: Invitation, what: Presentation, now: datetime, reason: str | None = None
 ) -> None:
-    audit.record(connection, event, now, user=found.user, enrolment=found.id, reason=reason, **_facts(what))
+    record_event(connection, event, now, user=found.user, enrolment=found.id, reason=reason, **_facts(what))
 
 
 def _facts(what: Presentation) -> dict[str, str | None]:
@@ -334,7 +335,7 @@ def _cancel(connection: Connection, user: str, now: datetime, reason: str | None
     mine = update(enrolments).where(_is_alive, enrolments.c.user_name == user)
     ended = connection.scalars(mine.values(state=State.CANCELLED).returning(enrolments.c.id)).all()
     for identifier in ended:
-        audit.record(connection, "enrolment.cancelled", now, user=user, enrolment=identifier, reason=reason)
+        record_event(connection, "enrolment.cancelled", now, user=user, enrolment=identifier, reason=reason)
     return bool(ended)
 
 

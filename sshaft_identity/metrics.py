@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sshaft import metrics
 from sshaft.errors import ConfigurationError
-from sshaft_identity import audit_chain
+from sshaft_identity.audit import chain
 from sshaft_identity.challenge_rows import is_running, is_unsettled
 from sshaft_identity.common.times import Clock
 from sshaft_identity.database.tables import challenges
@@ -100,8 +100,8 @@ class DatabaseCollector:
         try:
             with self._store.database.read() as connection:
                 waiting = connection.scalar(running, {"now": self._clock()}) or 0
-                unsealed = audit_chain.count_unsealed(connection)
-                head = audit_chain.head_of(connection)
+                unsealed = chain.count_unsealed(connection)
+                head = chain.head_of(connection)
         except SQLAlchemyError:
             yield Gauge("sshaft_identity_database_up", "Whether the database answers.", 0)
             return

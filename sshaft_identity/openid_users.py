@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from sqlalchemy import Connection, insert, select, update
 
-from sshaft_identity import audit
+from sshaft_identity.audit.log import record_event
 from sshaft_identity.common.fields import USER_PATTERN
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import users
@@ -33,7 +33,7 @@ class OpenIdUsers:
             standing = _standing(connection, person, now, create=create)
             if standing is not Standing.KNOWN:
                 user = person.name if re.fullmatch(USER_PATTERN, person.name) else None
-                audit.record(
+                record_event(
                     connection, "session.refused", now, user=user, method="oidc", reason=standing,
                     subject=person.subject, browser_address=address,
                 )  # fmt: skip
@@ -52,10 +52,10 @@ def _standing(connection: Connection, person: Person, now: datetime, *, create: 
         if not create or not re.fullmatch(USER_PATTERN, person.name):
             return Standing.NO_USER
         connection.execute(insert(users).values(name=person.name, created_at=now, **account))
-        audit.record(connection, "user.added", now, user=person.name, by="oidc")
+        record_event(connection, "user.added", now, user=person.name, by="oidc")
     elif row.oidc_subject is not None:
         return Standing.OTHER_SUBJECT
     else:
         connection.execute(update(users).where(users.c.name == person.name).values(**account))
-    audit.record(connection, "user.bound", now, user=person.name, issuer=person.issuer, subject=person.subject)
+    record_event(connection, "user.bound", now, user=person.name, issuer=person.issuer, subject=person.subject)
     return Standing.KNOWN

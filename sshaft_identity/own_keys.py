@@ -6,8 +6,7 @@ from typing import Any
 
 from sqlalchemy import Row, delete, func, select, update
 
-from sshaft_identity import audit
-from sshaft_identity.audit import Fact
+from sshaft_identity.audit.log import Fact, record_event
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import ssh_keys
 
@@ -47,7 +46,7 @@ class OwnKeys:
         with self._database.write() as connection:
             done = connection.execute(theirs.values(name=name)).rowcount == 1
             if done:
-                audit.record(connection, "key.renamed", now, user=user, fingerprint=fingerprint, name=name, **facts)
+                record_event(connection, "key.renamed", now, user=user, fingerprint=fingerprint, name=name, **facts)
         return done
 
     def remove(self, user: str, fingerprint: str, now: datetime, **facts: Fact) -> bool:
@@ -56,7 +55,7 @@ class OwnKeys:
         with self._database.write() as connection:
             done = connection.execute(theirs).rowcount == 1
             if done:
-                audit.record(connection, "key.removed", now, user=user, fingerprint=fingerprint, **facts)
+                record_event(connection, "key.removed", now, user=user, fingerprint=fingerprint, **facts)
         return done
 
 

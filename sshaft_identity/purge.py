@@ -13,8 +13,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from sshaft.log import get_logger
-from sshaft_identity import audit
 from sshaft_identity.challenge import State
+from sshaft_identity.challenge_events import record_challenge
 from sshaft_identity.challenge_rows import challenge_of, is_pending, is_unsettled
 from sshaft_identity.challenges import KEPT
 from sshaft_identity.common.times import CLOCK_TOLERANCE, latest_begin
@@ -54,7 +54,7 @@ def _expire(connection: Connection, _table: Table, those: ColumnElement[bool], n
     ended = update(challenges).where(those).values(state=State.EXPIRED).returning(challenges)
     done = [challenge_of(row) for row in connection.execute(ended)]
     for each in done:
-        audit.record_challenge(connection, "challenge.expired", each, now)
+        record_challenge(connection, "challenge.expired", each, now)
     return len(done)
 
 

@@ -1,7 +1,7 @@
 """What was refused to a program or a browser, as one event of the audit log."""
 
 from sshaft.log import get_logger
-from sshaft_identity import audit
+from sshaft_identity.audit.log import record_event
 from sshaft_identity.browsers import client_address
 from sshaft_identity.common.fields import one_line
 from sshaft_identity.incoming import Call
@@ -21,4 +21,4 @@ def note(call: Call, face: str, error: str, reason: str) -> None:
         "client_ip": one_line(address or "")[:LONGEST] or None,
     }
     with call.state.store.database.write() as connection:
-        audit.record(connection, "request.refused", call.state.clock(), user=None, **facts)
+        record_event(connection, "request.refused", call.state.clock(), user=None, **facts)

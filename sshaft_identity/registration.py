@@ -7,7 +7,7 @@ from sqlalchemy import Connection, and_, bindparam, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from sshaft.public_key import PublicKey
-from sshaft_identity import audit
+from sshaft_identity.audit.log import record_event
 from sshaft_identity.database.tables import ssh_keys, users
 from sshaft_identity.key_policy import KeyPolicy, Refusal, judge
 
@@ -76,7 +76,7 @@ def register(connection: Connection, user: str, new: NewKey, policy: KeyPolicy, 
     ).returning(ssh_keys.c.fingerprint)
     if connection.scalar(written) is None:  # somebody else was faster with the same key
         return Refusal.TAKEN
-    audit.record(
+    record_event(
         connection,
         "key.enrolled",
         now,

@@ -18,9 +18,10 @@ from starlette.concurrency import run_in_threadpool
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from sshaft.log import get_logger
-from sshaft_identity import audit_chain, background
+from sshaft_identity import background
 from sshaft_identity.app_state import AppState
-from sshaft_identity.audit_chain import OnSealed
+from sshaft_identity.audit import chain
+from sshaft_identity.audit.chain import OnSealed
 from sshaft_identity.common.addresses import bracketed
 from sshaft_identity.common.errors import ListenError
 
@@ -110,11 +111,11 @@ class Server(uvicorn.Server):
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         database = self._state.store.database
-        sealing = asyncio.create_task(audit_chain.keep_sealing(database, self._on_sealed))
+        sealing = asyncio.create_task(chain.keep_sealing(database, self._on_sealed))
         await self.serve(sockets=[listening])
         sealing.cancel()
         with suppress(SQLAlchemyError):  # what is left is sealed at the next start
-            await run_in_threadpool(audit_chain.seal_all, database)
+            await run_in_threadpool(chain.seal_all, database)
         get_logger().info("identity.stopped")
 
     def stop(self) -> None:

@@ -11,8 +11,7 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import delete, insert, select, update
 
-from sshaft_identity import audit
-from sshaft_identity.audit import Fact
+from sshaft_identity.audit.log import Fact, record_event
 from sshaft_identity.common.digests import digest
 from sshaft_identity.common.times import latest_begin
 from sshaft_identity.database.database import Database
@@ -81,7 +80,7 @@ class Sessions:
                     expires_at=session.expires_at,
                 )
             )
-            audit.record(connection, "session.started", now, user=user, method=method, **facts)
+            record_event(connection, "session.started", now, user=user, method=method, **facts)
         return session
 
     def of_token(self, token: str, now: datetime) -> Session | None:
@@ -105,13 +104,13 @@ class Sessions:
     def end(self, session: Session, now: datetime, **facts: Fact) -> None:
         with self._database.write() as connection:
             connection.execute(delete(sessions).where(sessions.c.token_hash == digest(session.token)))
-            audit.record(connection, "session.ended", now, user=session.user, **facts)
+            record_event(connection, "session.ended", now, user=session.user, **facts)
 
     def end_all(self, user: str, now: datetime, **facts: Fact) -> int:
         """How many there were: every browser of the user is signed out."""
         with self._database.write() as connection:
             count = connection.execute(delete(sessions).where(sessions.c.user_name == user)).rowcount
-            audit.record(connection, "session.all_ended", now, user=user, sessions=count, **facts)
+            record_event(connection, "session.all_ended", now, user=user, sessions=count, **facts)
         return count
 
     def _end(self, authenticated_at: datetime, now: datetime) -> datetime:

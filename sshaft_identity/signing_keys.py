@@ -25,7 +25,7 @@ from joserfc.jwk import ECKey, RSAKey
 from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
 
 from sshaft.errors import ConfigurationError
-from sshaft_identity.audit import record
+from sshaft_identity.audit.log import record_event
 from sshaft_identity.certificates import certified
 from sshaft_identity.common.errors import EnrolmentError
 from sshaft_identity.database.database import Database
@@ -130,7 +130,7 @@ class SigningKeys:
                 rotate = f"signing-key rotate --now --algorithm {key.algorithm}"
                 raise EnrolmentError(f"this key signs now: `{rotate}` first, then retire it")
             connection.execute(delete(signing_keys).where(signing_keys.c.kid == kid))
-            record(connection, "signing_key.retired", now, user=None, kid=kid)
+            record_event(connection, "signing_key.retired", now, user=None, kid=kid)
 
     def _make(self, algorithm: Algorithm, now: datetime) -> SigningKey:
         """A key by its RFC 7638 thumbprint, its private part encrypted and bound to that."""
@@ -215,7 +215,7 @@ def _insert(connection: Connection, key: SigningKey) -> None:
             signs_from=key.signs_from,
         )
     )
-    record(connection, "signing_key.added", key.created_at, user=None, kid=key.kid, algorithm=key.algorithm)
+    record_event(connection, "signing_key.added", key.created_at, user=None, kid=key.kid, algorithm=key.algorithm)
 
 
 def _end(connection: Connection, key: SigningKey, now: datetime, end: datetime) -> None:

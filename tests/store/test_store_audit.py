@@ -13,9 +13,9 @@ from service.service import START, Clock
 from sqlalchemy import Connection, delete, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 
-from sshaft_identity import audit_chain
-from sshaft_identity.audit import record
-from sshaft_identity.audit_chain import ChainBrokenError, Head, verify
+from sshaft_identity.audit import chain
+from sshaft_identity.audit.chain import ChainBrokenError, Head, verify
+from sshaft_identity.audit.log import record_event
 from sshaft_identity.audit_commands import lines
 from sshaft_identity.database.tables import audit_events
 from sshaft_identity.store import Store
@@ -26,7 +26,9 @@ EVENTS = 8
 def note(store: Store, clock: Clock, count: int = EVENTS, **facts: Any) -> None:
     with store.database.write() as connection:
         for number in range(count):
-            record(connection, "challenge.opened", clock.advance(1), user=f"user{number}", app="Wíki\x1b\x7f", **facts)
+            record_event(
+                connection, "challenge.opened", clock.advance(1), user=f"user{number}", app="Wíki\x1b\x7f", **facts
+            )
 
 
 def head(store: Store, noted: Head | None = None, batch: int = 3) -> Head:
@@ -36,7 +38,7 @@ def head(store: Store, noted: Head | None = None, batch: int = 3) -> Head:
 @pytest.fixture
 def sealed(store: Store, clock: Clock) -> Store:
     note(store, clock)
-    assert audit_chain.seal(store.database) == {"challenge.opened": EVENTS}
+    assert chain.seal(store.database) == {"challenge.opened": EVENTS}
     return store
 
 
@@ -82,7 +84,7 @@ def test_an_event_that_is_not_sealed_yet_may_only_be_sealed(store: Store, clock:
         connection.execute(update(audit_events).values(values))
     with pytest.raises(DBAPIError, match="append-only"), store.database.write() as connection:
         connection.execute(delete(audit_events))
-    audit_chain.seal(store.database)
+    chain.seal(store.database)
     assert head(store).seq == 1
 
 
@@ -101,23 +103,23 @@ def test_no_event_is_replaced_or_emptied_in_one_go(sealed: Store) -> None:
 
 def test_an_event_is_recorded_with_its_transaction_or_not_at_all(store: Store, clock: Clock) -> None:
     with contextlib.suppress(ZeroDivisionError), store.database.write() as connection:
-        record(connection, "challenge.opened", clock(), user="alice")
+        record_event(connection, "challenge.opened", clock(), user="alice")
         _ = 1 // 0
-    assert not audit_chain.seal(store.database)
+    assert not chain.seal(store.database)
 
 
 def test_sealing_goes_on_where_it_was_and_takes_no_more_than_it_is_told(store: Store, clock: Clock) -> None:
     note(store, clock, 5)
-    counts = [audit_chain.seal(store.database, 2).total() for _ in range(4)]
+    counts = [chain.seal(store.database, 2).total() for _ in range(4)]
     assert counts == [2, 2, 1, 0]
     note(store, clock, 1)
-    audit_chain.seal(store.database)
+    chain.seal(store.database)
     assert head(store).seq == 6
 
 
 def test_the_chain_does_not_depend_on_how_it_is_sealed_or_walked(store: Store, clock: Clock) -> None:
     note(store, clock, 7)
-    while audit_chain.seal(store.database, 3):
+    while chain.seal(store.database, 3):
         pass
     assert len({head(store, batch=size) for size in (1, 2, 7, 8)}) == 1
 
@@ -134,19 +136,19 @@ def test_events_of_many_writers_are_sealed_once_each_by_many_sealers(store: Stor
     def keep_sealing(_: int) -> int:
         total = 0
         for _ in range(20):
-            total += audit_chain.seal(store.database, 5).total()
+            total += chain.seal(store.database, 5).total()
         return total
 
     with ThreadPoolExecutor(8) as pool:
         writing = pool.map(write, range(writers))
         total = sum(pool.map(keep_sealing, range(4)))
         list(writing)
-    while done := audit_chain.seal(store.database).total():
+    while done := chain.seal(store.database).total():
         total += done
     assert total == writers * each
     assert head(store).seq == writers * each
     with store.database.read() as connection:
-        assert audit_chain.count_unsealed(connection) == 0
+        assert chain.count_unsealed(connection) == 0
 
 
 # --- what is found
@@ -232,7 +234,7 @@ def test_a_chain_that_was_hashed_anew_is_found_by_a_noted_head(unguarded: Store)
     with unguarded.database.write() as connection:
         connection.execute(update(audit_events).values(seq=None, hash=None))
         connection.execute(update(audit_events).where(audit_events.c.user_name == "user3").values(user_name="mallory"))
-    audit_chain.seal(unguarded.database)
+    chain.seal(unguarded.database)
     assert head(unguarded).seq == EVENTS
     with pytest.raises(ChainBrokenError, match=f"event {EVENTS} is not the one that was noted"):
         head(unguarded, noted)
@@ -241,7 +243,7 @@ def test_a_chain_that_was_hashed_anew_is_found_by_a_noted_head(unguarded: Store)
 def test_an_earlier_head_is_still_in_a_chain_that_went_on(sealed: Store, clock: Clock) -> None:
     noted = head(sealed)
     note(sealed, clock)
-    audit_chain.seal(sealed.database)
+    chain.seal(sealed.database)
     assert head(sealed, noted).seq == 2 * EVENTS
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from sshaft.public_key import parse
 from sshaft_identity.attempts import Attempt
-from sshaft_identity.audit_chain import seal, verify
+from sshaft_identity.audit.chain import seal, verify
 from sshaft_identity.challenge import State, Verdict
 from sshaft_identity.challenges import Opened, Wish
 from sshaft_identity.clients import Scope

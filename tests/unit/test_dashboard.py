@@ -15,7 +15,7 @@ from sshaft import config, metrics
 from sshaft_agent import sockets
 from sshaft_agent.metrics import registry_of
 from sshaft_agent.server import Server
-from sshaft_identity import audit_chain
+from sshaft_identity.audit import chain
 from sshaft_identity.clients import Scope
 from sshaft_identity.metrics import Metrics
 
@@ -38,7 +38,7 @@ def samples(tmp_path: Path, identity: IdentityServer) -> Iterator[dict[str, set[
     with new_store(tmp_path) as store:
         service = Metrics(store, clock)
         store.clients.add("web", [Scope.CHALLENGES], clock())
-        audit_chain.seal_all(store.database, service.count_events)
+        chain.seal_all(store.database, service.count_events)
         service.began("/healthz")
         service.ended("/healthz", "GET", 200, 0.1)
         found: dict[str, set[str]] = {}

@@ -9,12 +9,12 @@ from sshaft_identity import activity
 from sshaft_identity.activity import SENTENCES
 from sshaft_identity.key_policy import Refusal
 
-RECORDERS = {"record", "record_challenge", "_record"}
+RECORDERS = {"record_event", "record_challenge", "_record"}
 
 
 def recordings() -> Iterator[tuple[str, ast.Call]]:
     """Every call that writes to the audit log, and where it is."""
-    for path in sorted(Path(sshaft_identity.__file__).parent.glob("*.py")):
+    for path in sorted(Path(sshaft_identity.__file__).parent.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and _name(node.func) in RECORDERS:
                 yield f"{path.name}:{node.lineno}", node

@@ -10,9 +10,9 @@ from fakes.public_keys import ed25519
 from prometheus_client.parser import text_string_to_metric_families as parse
 from service.service import SETTINGS, Service, Socket
 
-from sshaft_identity import audit_chain
 from sshaft_identity.app import create_app
-from sshaft_identity.audit import record
+from sshaft_identity.audit import chain
+from sshaft_identity.audit.log import record_event
 from sshaft_identity.clients import Scope
 from sshaft_identity.metrics import Metrics
 
@@ -82,10 +82,10 @@ def test_what_breaks_counts_as_5xx(service: Service, metrics: Metrics, monkeypat
 def test_audit_events_are_counted_once_they_are_sealed(service: Service, metrics: Metrics) -> None:
     with service.store.database.write() as connection:
         for event in ("challenge.accepted", "challenge.accepted", "challenge.rejected"):
-            record(connection, event, service.clock(), user="alice")
+            record_event(connection, event, service.clock(), user="alice")
     before = scrape(service)["sshaft_identity_unsealed_audit_events", ""]
     assert before >= 3
-    audit_chain.seal_all(service.store.database, metrics.count_events)
+    chain.seal_all(service.store.database, metrics.count_events)
     after = scrape(service)
     assert after["sshaft_identity_events_total", "event=challenge.accepted"] == 2
     assert after["sshaft_identity_events_total", "event=challenge.rejected"] == 1

@@ -12,7 +12,8 @@ import pytest
 from service.service import Clock, migrated, new_store
 from sqlalchemy import event, func, select, text
 
-from sshaft_identity import audit, audit_chain
+from sshaft_identity.audit import chain
+from sshaft_identity.audit.log import record_event
 from sshaft_identity.challenge import Challenge
 from sshaft_identity.challenges import Wish
 from sshaft_identity.database import backup, changes_sqlite
@@ -150,7 +151,7 @@ def test_a_look_reads_no_more_than_so_many_events_and_the_next_goes_on(store: St
         place.cancel(0)
         with store.database.write() as connection:
             for _ in range(2 * AT_ONCE):
-                audit.record(connection, "user.added", place.clock(), user="alice")
+                record_event(connection, "user.added", place.clock(), user="alice")
         place.cancel(1)
         looks = [(await place.follower.look(), place.woken()) for _ in range(3)]
         assert looks == [(True, [0]), (True, []), (False, [1])]
@@ -161,10 +162,10 @@ def test_a_look_reads_no_more_than_so_many_events_and_the_next_goes_on(store: St
 def test_sealing_is_no_news_and_hides_none(store: Store) -> None:
     async def act(place: Place) -> None:
         place.cancel(1)
-        audit_chain.seal_all(store.database)
+        chain.seal_all(store.database)
         assert not await place.follower.look()
         assert place.woken() == [1]
-        audit_chain.seal_all(store.database)
+        chain.seal_all(store.database)
         assert not await place.follower.look()
         assert place.woken() == []
 

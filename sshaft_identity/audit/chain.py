@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from sshaft.log import get_logger
-from sshaft_identity.audit import canonical
+from sshaft_identity.audit.log import canonical
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import audit_events
 

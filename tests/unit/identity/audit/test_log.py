@@ -19,8 +19,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from sshaft import exit_status
-from sshaft_identity import audit_chain
-from sshaft_identity.audit import record
+from sshaft_identity.audit import chain
+from sshaft_identity.audit.log import record_event
 from sshaft_identity.commands import identity
 from sshaft_identity.common.errors import AuditError
 from sshaft_identity.database.database import Database
@@ -45,14 +45,14 @@ def database(run: Run, tmp_path: Path) -> Database:
     database = Database(f"sqlite:///{tmp_path / 'id' / 'identity.db'}")
     for day in range(5):
         note(database, "challenge.opened", START + timedelta(days=day), user="alice" if day % 2 else "bob", app=FOREIGN)
-    audit_chain.seal_all(database)
+    chain.seal_all(database)
     note(database, "challenge.accepted", START + timedelta(days=5), user="alice", fingerprint=None, tries=3)
     return database
 
 
 def note(database: Database, event: str, at: datetime, **facts: Any) -> None:
     with database.write() as connection:
-        record(connection, event, at, **facts)
+        record_event(connection, event, at, **facts)
 
 
 def of_chain(output: str) -> list[dict[str, Any]]:
@@ -64,7 +64,7 @@ def test_verify_counts_and_prints_the_head_that_verify_takes(run: Run, database:
     first = run("audit", "verify")
     assert first.exit_code == 0
     with database.read() as connection:
-        head = audit_chain.head_of(connection)
+        head = chain.head_of(connection)
     assert first.stdout == f"{head.seq} events sealed, 1 not sealed yet\nhead {head}\n"
     assert run("audit", "verify", "--head", str(head)).exit_code == 0
     assert run("audit", "verify", "--head", "3").exit_code == 2
@@ -73,7 +73,7 @@ def test_verify_counts_and_prints_the_head_that_verify_takes(run: Run, database:
 def test_verify_of_an_empty_log_is_fine(run: Run, tmp_path: Path) -> None:
     empty = Database(f"sqlite:///{tmp_path / 'empty.db'}")
     empty.migrate()
-    assert [str(head) for head in audit_chain.verify(empty)] == ["0:" + "0" * 64]
+    assert [str(head) for head in chain.verify(empty)] == ["0:" + "0" * 64]
     empty.close()
     assert run("audit", "verify").exit_code == 0
 
@@ -101,7 +101,7 @@ def test_export_is_a_line_an_event_and_nothing_in_it_moves_a_cursor(run: Run, da
 
 def of_the_manual() -> str:
     """The commands of docs/audit.md that check an export."""
-    manual = (Path(__file__).resolve().parents[3] / "docs" / "audit.md").read_text()
+    manual = (Path(__file__).resolve().parents[4] / "docs" / "audit.md").read_text()
     found = re.search(r"^    (sshaft identity audit export \| python3 -c '\n.*?')$", manual, re.MULTILINE | re.DOTALL)
     assert found
     return found[1].replace("\n    ", "\n")
@@ -156,7 +156,7 @@ def test_a_time_that_is_none_is_an_error(run: Run, time: str) -> None:
 def test_export_into_a_pipe_that_closes_early_is_calm(database: Database, tmp_path: Path) -> None:
     with database.write() as connection:
         for number in range(3000):
-            record(connection, "challenge.opened", START, user="alice", app="x" * 100, number=number)
+            record_event(connection, "challenge.opened", START, user="alice", app="x" * 100, number=number)
     command = [sys.executable, "-m", "sshaft", "identity", "--directory", str(tmp_path / "id"), "audit", "export"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout
@@ -205,7 +205,7 @@ def test_the_service_goes_on_sealing_after_the_database_was_away(service: Servic
             heard.extend(sealed)
             loop.call_soon_threadsafe(done.set)
 
-        sealing = asyncio.create_task(audit_chain.keep_sealing(Away(), hear, every=0.01))  # type: ignore[arg-type]
+        sealing = asyncio.create_task(chain.keep_sealing(Away(), hear, every=0.01))  # type: ignore[arg-type]
         async with asyncio.timeout(20):
             await done.wait()
         sealing.cancel()

@@ -8,7 +8,6 @@ from datetime import datetime
 from sqlalchemy import Connection, insert
 
 from sshaft.log import HIDDEN
-from sshaft_identity.challenge import Challenge
 from sshaft_identity.database.prepared import Prepared
 from sshaft_identity.database.tables import audit_events
 
@@ -18,7 +17,7 @@ _JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 _INSERT = Prepared(insert(audit_events).inline())
 
 
-def record(connection: Connection, event: str, now: datetime, *, user: str | None, **facts: Fact) -> None:
+def record_event(connection: Connection, event: str, now: datetime, *, user: str | None, **facts: Fact) -> None:
     """Append one event. Facts that are None are left out. Never a code, a secret or a token among them: what is called
     so is hidden, as in the log.
     """
@@ -35,22 +34,3 @@ def canonical(value: object) -> str:
 
 def _hidden(name: str, value: Fact) -> Fact:
     return "[hidden]" if name.rpartition("_")[2] in HIDDEN else value
-
-
-def record_challenge(connection: Connection, event: str, challenge: Challenge, now: datetime, **facts: Fact) -> None:
-    """An event about a challenge, with all that is known of it but its code. `facts` are added, or stand instead."""
-    known: dict[str, Fact] = {
-        "challenge": challenge.id,
-        "client": challenge.client,
-        "app": challenge.context.app,
-        "browser_address": challenge.context.ip,
-    }
-    approval = challenge.approval
-    if approval is not None:
-        known |= {
-            "fingerprint": approval.fingerprint,
-            "key_type": approval.key_type,
-            "ssh_address": approval.client_ip,
-            "amr": " ".join(approval.amr),
-        }
-    record(connection, event, now, user=challenge.user, **known | facts)
