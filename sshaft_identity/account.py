@@ -11,7 +11,7 @@ from sshaft_identity.app_state import state_of
 from sshaft_identity.audit.log import Fact
 from sshaft_identity.browsers import browser_name, client_address, form_of, user_agent
 from sshaft_identity.html import PageError, redirect
-from sshaft_identity.sessions import Method, Session
+from sshaft_identity.people.sessions import Method, Session
 
 KEYS, ACTIVITY, SIGN_IN = "/account/keys", "/account/activity", "/"
 

@@ -9,17 +9,17 @@ from anyio import CapacityLimiter
 
 from sshaft.errors import ConfigurationError
 from sshaft.http_client import HttpClient
-from sshaft_identity.activity import Activity
 from sshaft_identity.app_state import OpenId
 from sshaft_identity.common.times import Clock
 from sshaft_identity.invitations import LONGEST
 from sshaft_identity.openid import RelyingParty
 from sshaft_identity.openid_settings import OpenIdProvider
 from sshaft_identity.openid_sign_in import CALLBACK
-from sshaft_identity.openid_users import OpenIdUsers
-from sshaft_identity.own_keys import OwnKeys
+from sshaft_identity.people.activity import Activity
+from sshaft_identity.people.linked_accounts import OpenIdUsers
+from sshaft_identity.people.own_keys import OwnKeys
+from sshaft_identity.people.sessions import Sessions
 from sshaft_identity.remote_keys import MAX_ANSWER
-from sshaft_identity.sessions import Sessions
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
 from sshaft_identity.throttle import Throttle

@@ -10,14 +10,14 @@ from cryptography import x509
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sshaft_identity.activity import Activity
 from sshaft_identity.common.times import Clock
 from sshaft_identity.database.changes import Changes
 from sshaft_identity.entra_hints import EntraHints
 from sshaft_identity.openid import RelyingParty
-from sshaft_identity.openid_users import OpenIdUsers
-from sshaft_identity.own_keys import OwnKeys
-from sshaft_identity.sessions import Sessions
+from sshaft_identity.people.activity import Activity
+from sshaft_identity.people.linked_accounts import OpenIdUsers
+from sshaft_identity.people.own_keys import OwnKeys
+from sshaft_identity.people.sessions import Sessions
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
 from sshaft_identity.throttle import Throttle

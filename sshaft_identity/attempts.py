@@ -36,7 +36,7 @@ from sshaft_identity.codes import ANONYMOUS_DIGITS, Codes
 from sshaft_identity.database.prepared import Prepared
 from sshaft_identity.database.tables import challenges, ssh_keys, users
 from sshaft_identity.limits import Limits, Subject, subjects
-from sshaft_identity.registration import is_usable
+from sshaft_identity.people.keys import is_usable
 
 Facts = dict[str, str | None]
 

@@ -36,7 +36,7 @@ from sshaft_identity.common.digests import digest, new_page_token
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.prepared import Prepared
 from sshaft_identity.database.tables import challenges, ssh_keys
-from sshaft_identity.registration import is_usable
+from sshaft_identity.people.keys import is_usable
 
 KEPT = timedelta(days=7)
 """How long a challenge can be asked after, from its opening."""

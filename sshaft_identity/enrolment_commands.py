@@ -15,8 +15,8 @@ from sshaft_identity import attestation
 from sshaft_identity.command_line import opened
 from sshaft_identity.common.errors import EnrolmentError
 from sshaft_identity.common.times import rfc3339, utc_now
-from sshaft_identity.key_import import MAX_FILE, MAX_NAME, fetched, import_keys, read_records
-from sshaft_identity.registration import NewKey
+from sshaft_identity.people.key_import import MAX_FILE, MAX_NAME, fetched, import_keys, read_records
+from sshaft_identity.people.keys import NewKey
 
 _READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
 

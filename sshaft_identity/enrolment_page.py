@@ -22,7 +22,7 @@ from sshaft_identity.enrolment_api import grouped, log_outcome
 from sshaft_identity.enrolment_form import FAULTS, FaultError, Form, attested_by, form_of, signed
 from sshaft_identity.html import redirect, render
 from sshaft_identity.invitations import Invitation, Outcome, Presentation, State, Verdict
-from sshaft_identity.key_policy import sentence as policy_sentence
+from sshaft_identity.people.key_policy import sentence as policy_sentence
 from sshaft_identity.problem import problem
 from sshaft_identity.words import clock, source
 

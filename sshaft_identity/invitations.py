@@ -37,9 +37,9 @@ from sshaft_identity.common.times import latest_begin
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.prepared import Prepared
 from sshaft_identity.database.tables import enrolments
-from sshaft_identity.key_policy import KeyPolicy, Refusal
 from sshaft_identity.limits import Limits, Scope, Subject
-from sshaft_identity.registration import NewKey, lock_user, objection, register
+from sshaft_identity.people.key_policy import KeyPolicy, Refusal
+from sshaft_identity.people.keys import NewKey, lock_user, objection, register
 
 SHORTEST, LONGEST = timedelta(seconds=60), timedelta(minutes=15)
 WINDOW = timedelta(minutes=15)

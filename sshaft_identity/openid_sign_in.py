@@ -16,9 +16,9 @@ from sshaft_identity.app_state import OpenId, state_of
 from sshaft_identity.browsers import client_address
 from sshaft_identity.html import PageError
 from sshaft_identity.openid import LIFETIME, Person, new_attempt
-from sshaft_identity.openid_users import Standing
+from sshaft_identity.people.linked_accounts import Standing
+from sshaft_identity.people.sessions import FRESH, Method
 from sshaft_identity.remote_keys import OpenIdError
-from sshaft_identity.sessions import FRESH, Method
 from sshaft_identity.sign_in import check_throttle
 
 CALLBACK = "/sign-in/oidc/callback"

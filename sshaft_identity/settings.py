@@ -13,10 +13,10 @@ from sshaft.validation import first_fault
 from sshaft_identity.attempts import Rules
 from sshaft_identity.challenge import LONGEST, SHORTEST, AddressCheck
 from sshaft_identity.common.addresses import Network, bracketed
-from sshaft_identity.key_policy import KeyPolicy
 from sshaft_identity.limits import Limits
 from sshaft_identity.openid_settings import OpenIdProvider
-from sshaft_identity.sessions import SessionTimes
+from sshaft_identity.people.key_policy import KeyPolicy
+from sshaft_identity.people.sessions import SessionTimes
 
 SETTINGS_FILE = "identity.json"
 DATABASE_FILE = "identity.db"

@@ -21,8 +21,8 @@ from sshaft_identity.html import PageError, redirect, render
 from sshaft_identity.incoming import wait_of
 from sshaft_identity.live import EventStream, polled
 from sshaft_identity.pages import challenge_page
+from sshaft_identity.people.sessions import Method
 from sshaft_identity.problem import problem
-from sshaft_identity.sessions import Method
 
 APP = "My keys"
 BY_SSH = "/sign-in/ssh"

@@ -12,8 +12,8 @@ from sshaft_identity.challenges import Challenges
 from sshaft_identity.clients import Clients
 from sshaft_identity.codes import Codes
 from sshaft_identity.database.database import Database
-from sshaft_identity.enrolment import Enrolment
 from sshaft_identity.invitations import Invitations
+from sshaft_identity.people.users import Enrolment
 from sshaft_identity.signing_keys import SigningKeys
 from sshaft_identity.subjects import Subjects
 

@@ -23,11 +23,11 @@ from sshaft_identity.database.tables import audit_events
 from sshaft_identity.invitations import Presentation
 from sshaft_identity.invitations import State as Enrolment
 from sshaft_identity.invitations import Verdict as Enrolled
-from sshaft_identity.key_policy import KeyPolicy
 from sshaft_identity.limits import WINDOW, Limits, Subject, count, locked_until
 from sshaft_identity.limits import Scope as Counted
+from sshaft_identity.people.key_policy import KeyPolicy
+from sshaft_identity.people.sessions import Method, Sessions, SessionTimes
 from sshaft_identity.purge import batches, every_minute
-from sshaft_identity.sessions import Method, Sessions, SessionTimes
 from sshaft_identity.signing_keys import WAIT, Algorithm
 from sshaft_identity.store import Store
 

@@ -15,8 +15,8 @@ from sshaft_identity.common.addresses import source_of
 from sshaft_identity.common.errors import EnrolmentError
 from sshaft_identity.database.tables import audit_events
 from sshaft_identity.invitations import KEPT, LONGEST, Invitations, Invited, Outcome, Presentation, State, Verdict
-from sshaft_identity.key_policy import KeyPolicy, Refusal
-from sshaft_identity.registration import NewKey
+from sshaft_identity.people.key_policy import KeyPolicy, Refusal
+from sshaft_identity.people.keys import NewKey
 from sshaft_identity.store import Store
 
 OPEN = KeyPolicy()

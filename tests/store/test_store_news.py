@@ -21,7 +21,7 @@ from sshaft_identity.challenge import MAX_TRIES
 from sshaft_identity.challenges import Opened, Wish
 from sshaft_identity.database import backup
 from sshaft_identity.invitations import Invited, Presentation
-from sshaft_identity.key_policy import KeyPolicy
+from sshaft_identity.people.key_policy import KeyPolicy
 from sshaft_identity.store import Store
 
 MINUTES = timedelta(minutes=5)

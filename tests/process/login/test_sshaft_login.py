@@ -12,7 +12,7 @@ from fakes import public_keys
 from fakes.unix_server import UnixServer
 
 from sshaft import messages
-from sshaft_identity.key_policy import Refusal
+from sshaft_identity.people.key_policy import Refusal
 from sshaft_login import enrolment
 from sshaft_login.sentences import sentence
 

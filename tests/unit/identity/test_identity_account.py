@@ -10,7 +10,7 @@ from sqlalchemy import update
 
 from sshaft.public_key import parse
 from sshaft_identity.database.tables import audit_events, ssh_keys
-from sshaft_identity.own_keys import OwnKeys
+from sshaft_identity.people.own_keys import OwnKeys
 
 HOSTILE = "</h2><script>alert(1)</script>{{7*7}}\u202e\x1b[31m"
 

@@ -16,7 +16,7 @@ from service.service import SETTINGS, Service, Socket
 from sshaft.public_key import parse
 from sshaft_identity.app import create_app
 from sshaft_identity.clients import Scope
-from sshaft_identity.key_policy import KeyPolicy
+from sshaft_identity.people.key_policy import KeyPolicy
 from sshaft_identity.settings import Settings, changed
 
 CONTRACT = json.loads((Path(__file__).parents[2] / "contract" / "enrol.json").read_text())

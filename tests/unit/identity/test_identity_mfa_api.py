@@ -10,7 +10,7 @@ from service.service import Service, wrong
 
 from sshaft.public_key import parse
 from sshaft_identity.clients import Scope
-from sshaft_identity.registration import NewKey
+from sshaft_identity.people.keys import NewKey
 
 ALICES, BOBS, ALICES_TOKEN = ed25519("alice"), ed25519("bob"), sk_ed25519("alice")
 

@@ -2,11 +2,9 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 
 from sshaft.public_key import PublicKey
 from sshaft_identity import limits
@@ -15,21 +13,8 @@ from sshaft_identity.common.errors import EnrolmentError
 from sshaft_identity.common.fields import USER_PATTERN
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import ssh_keys, users
-from sshaft_identity.key_policy import KeyPolicy, Refusal, sentence
-from sshaft_identity.registration import NewKey, lock_user, owner_of, register
-
-
-@dataclass(frozen=True, slots=True)
-class RegisteredKey:
-    """A key and its owner. `name` is the comment of the file it came from: foreign text."""
-
-    user: str
-    key: PublicKey
-    name: str
-    created_at: datetime
-    source: str = "operator"
-    attested: str | None = None
-    expires_at: datetime | None = None
+from sshaft_identity.people.key_policy import KeyPolicy
+from sshaft_identity.people.keys import NewKey, RegisteredKey, add_key, lock_user, owner_of, registered_key
 
 
 class Enrolment:
@@ -96,11 +81,6 @@ class Enrolment:
             record_event(connection, "key.removed", now, user=owner, fingerprint=fingerprint)
 
 
-def registered_key(row: Row[Any]) -> RegisteredKey:
-    key = PublicKey(row.type, row.blob)
-    return RegisteredKey(row.user_name, key, row.name, row.created_at, row.source, row.attested, row.expires_at)
-
-
 def make_user(connection: Connection, name: str, now: datetime) -> None:
     """Raises `EnrolmentError` for a name that is no user name."""
     if not re.fullmatch(USER_PATTERN, name):
@@ -111,18 +91,3 @@ def make_user(connection: Connection, name: str, now: datetime) -> None:
 
 def _has_user(connection: Connection, name: str) -> bool:
     return connection.scalar(select(users.c.name).where(users.c.name == name)) is not None
-
-
-def add_key(connection: Connection, user: str, new: NewKey, policy: KeyPolicy, now: datetime) -> bool:
-    """Whether the key was not the user's before. Raises `EnrolmentError`; it names the owner: this is the operator."""
-    fingerprint = new.key.fingerprint
-    match register(connection, user, new, policy, now):
-        case None:
-            return True
-        case Refusal.OWN:
-            return False
-        case Refusal.TAKEN:
-            owner = owner_of(connection, fingerprint)
-            raise EnrolmentError(f"the key {fingerprint} is {owner}'s: one key has one owner, nothing was added")
-        case refusal:
-            raise EnrolmentError(f"the key {fingerprint}: {sentence(refusal, policy)} Nothing was added.")

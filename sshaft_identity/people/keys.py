@@ -2,14 +2,16 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, func, or_, select
+from sqlalchemy import Connection, Row, and_, bindparam, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from sshaft.public_key import PublicKey
 from sshaft_identity.audit.log import record_event
+from sshaft_identity.common.errors import EnrolmentError
 from sshaft_identity.database.tables import ssh_keys, users
-from sshaft_identity.key_policy import KeyPolicy, Refusal, judge
+from sshaft_identity.people.key_policy import KeyPolicy, Refusal, judge, sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +90,36 @@ def register(connection: Connection, user: str, new: NewKey, policy: KeyPolicy, 
         enrolment=new.enrolment,
     )
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredKey:
+    """A key and its owner. `name` is the comment of the file it came from: foreign text."""
+
+    user: str
+    key: PublicKey
+    name: str
+    created_at: datetime
+    source: str = "operator"
+    attested: str | None = None
+    expires_at: datetime | None = None
+
+
+def registered_key(row: Row[Any]) -> RegisteredKey:
+    key = PublicKey(row.type, row.blob)
+    return RegisteredKey(row.user_name, key, row.name, row.created_at, row.source, row.attested, row.expires_at)
+
+
+def add_key(connection: Connection, user: str, new: NewKey, policy: KeyPolicy, now: datetime) -> bool:
+    """Whether the key was not the user's before. Raises `EnrolmentError`; it names the owner: this is the operator."""
+    fingerprint = new.key.fingerprint
+    match register(connection, user, new, policy, now):
+        case None:
+            return True
+        case Refusal.OWN:
+            return False
+        case Refusal.TAKEN:
+            owner = owner_of(connection, fingerprint)
+            raise EnrolmentError(f"the key {fingerprint} is {owner}'s: one key has one owner, nothing was added")
+        case refusal:
+            raise EnrolmentError(f"the key {fingerprint}: {sentence(refusal, policy)} Nothing was added.")

@@ -14,7 +14,7 @@ from service.service import START
 from sshaft.errors import ConfigurationError
 from sshaft.public_key import DEFAULT_TYPES, parse
 from sshaft_identity import settings as settings_of
-from sshaft_identity.key_policy import KeyPolicy, Refusal, judge, sentence
+from sshaft_identity.people.key_policy import KeyPolicy, Refusal, judge, sentence
 
 ED25519 = parse(public_keys.ed25519())
 SK = parse(public_keys.sk_ed25519())

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import sshaft_identity
-from sshaft_identity import activity
-from sshaft_identity.activity import SENTENCES
-from sshaft_identity.key_policy import Refusal
+from sshaft_identity.people import activity
+from sshaft_identity.people.activity import SENTENCES
+from sshaft_identity.people.key_policy import Refusal
 
 RECORDERS = {"record_event", "record_challenge", "_record"}
 

@@ -19,7 +19,7 @@ from sshaft.errors import SshaftError
 from sshaft.public_key import parse
 from sshaft_identity.commands import identity
 from sshaft_identity.common.errors import EnrolmentError
-from sshaft_identity.key_import import read_records
+from sshaft_identity.people.key_import import read_records
 
 Run = Callable[..., Result]
 

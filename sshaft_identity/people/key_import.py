@@ -20,9 +20,9 @@ from sshaft.validation import first_fault
 from sshaft_identity.common.errors import EnrolmentError
 from sshaft_identity.common.fields import USER_PATTERN
 from sshaft_identity.database.database import Database
-from sshaft_identity.enrolment import add_key, make_user
-from sshaft_identity.key_policy import KeyPolicy
-from sshaft_identity.registration import NewKey, lock_user
+from sshaft_identity.people.key_policy import KeyPolicy
+from sshaft_identity.people.keys import NewKey, add_key, lock_user
+from sshaft_identity.people.users import make_user
 
 MAX_FILE = 1024 * 1024
 MAX_NAME = 200
