@@ -22,7 +22,7 @@ from sshaft_identity import browser_login, id_tokens, refusals
 from sshaft_identity.browsers import client_address, user_agent
 from sshaft_identity.challenge import Challenge, Context
 from sshaft_identity.challenges import Wish
-from sshaft_identity.clients import Client
+from sshaft_identity.clients.clients import Client
 from sshaft_identity.codes import Codes
 from sshaft_identity.common.fields import UserName
 from sshaft_identity.database.used_values import first_use

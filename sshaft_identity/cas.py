@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from sshaft_identity import refusals, typed_codes
 from sshaft_identity.challenge import Verdict
-from sshaft_identity.clients import Client
+from sshaft_identity.clients.clients import Client
 from sshaft_identity.face_options import CasClient
 from sshaft_identity.incoming import Call
 from sshaft_identity.problem import problem

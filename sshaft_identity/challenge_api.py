@@ -13,7 +13,8 @@ from sshaft_identity import typed_codes
 from sshaft_identity.app_state import state_of
 from sshaft_identity.challenge import LONGEST, SHORTEST, Binding, Challenge, Context, State, Verdict
 from sshaft_identity.challenges import Opened, Wish
-from sshaft_identity.clients import Scope
+from sshaft_identity.clients.clients import Scope
+from sshaft_identity.clients.return_urls import ReturnUrl, allows
 from sshaft_identity.codes import attempt_name
 from sshaft_identity.common.fields import Code, Line, UserName, whole
 from sshaft_identity.common.times import rfc3339
@@ -22,7 +23,6 @@ from sshaft_identity.live import reader
 from sshaft_identity.problem import ProblemError, problem
 from sshaft_identity.refusal import refused
 from sshaft_identity.results import result_of
-from sshaft_identity.return_urls import ReturnUrl, allows
 from sshaft_identity.settings import Settings
 
 Seconds = Annotated[

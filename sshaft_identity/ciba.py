@@ -18,7 +18,7 @@ from sshaft_identity.assurance import Wanted
 from sshaft_identity.binding_messages import bound_by
 from sshaft_identity.challenge import LONGEST, SHORTEST, Context, State
 from sshaft_identity.challenges import CodeTakenError, Wish
-from sshaft_identity.clients import Client
+from sshaft_identity.clients.clients import Client
 from sshaft_identity.common.fields import USER_PATTERN
 from sshaft_identity.face_options import CibaClient
 from sshaft_identity.face_requests import FaceRequests

@@ -13,14 +13,14 @@ from typing import Any
 import click
 
 from sshaft.errors import ConfigurationError
-from sshaft_identity.clients import Client, Scope
+from sshaft_identity.clients.clients import Client, Scope
+from sshaft_identity.clients.return_urls import checked_prefix
 from sshaft_identity.command_line import echo_json, opened
 from sshaft_identity.common.errors import EnrolmentError
 from sshaft_identity.common.times import rfc3339, utc_now
 from sshaft_identity.face_options import CLOUDS
 from sshaft_identity.moments import Duration
 from sshaft_identity.providers import PROVIDERS, faces_of, told
-from sshaft_identity.return_urls import checked_prefix
 from sshaft_identity.settings import Settings
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 
 from sshaft_identity import typed_codes
-from sshaft_identity.clients import Client
+from sshaft_identity.clients.clients import Client
 from sshaft_identity.face_options import CodeBackClient
 from sshaft_identity.incoming import Call, Work
 

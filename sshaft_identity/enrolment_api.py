@@ -13,7 +13,7 @@ from sshaft.errors import InvalidKeyError
 from sshaft.log import get_logger
 from sshaft.public_key import PublicKey, parse
 from sshaft_identity.app_state import AppState, state_of
-from sshaft_identity.clients import Scope
+from sshaft_identity.clients.clients import Scope
 from sshaft_identity.common.errors import EnrolmentError
 from sshaft_identity.common.fields import Code, Fingerprint, Line, UserName, whole
 from sshaft_identity.common.times import rfc3339

@@ -28,7 +28,7 @@ from sshaft_identity.audit.log import record_event
 from sshaft_identity.browsers import client_address, user_agent
 from sshaft_identity.challenge import Approval, Challenge, Context
 from sshaft_identity.challenges import Wish
-from sshaft_identity.clients import Client
+from sshaft_identity.clients.clients import Client
 from sshaft_identity.common.fields import USER_PATTERN, one_line
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import entra_accounts

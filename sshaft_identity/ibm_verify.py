@@ -8,7 +8,7 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 
 from sshaft_identity import refusals, typed_codes
-from sshaft_identity.clients import Client
+from sshaft_identity.clients.clients import Client
 from sshaft_identity.face_options import IbmVerifyClient
 from sshaft_identity.face_requests import FaceRequests
 from sshaft_identity.incoming import Call

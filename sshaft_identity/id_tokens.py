@@ -14,11 +14,11 @@ from sshaft.log import get_logger
 from sshaft_identity.app_state import AppState
 from sshaft_identity.assurance import Wanted, reached
 from sshaft_identity.challenge import Challenge
-from sshaft_identity.clients import Client
+from sshaft_identity.clients.clients import Client
+from sshaft_identity.clients.subjects import is_pairwise
 from sshaft_identity.incoming import Call
 from sshaft_identity.oauth import OAuthError
 from sshaft_identity.signing_keys import Algorithm
-from sshaft_identity.subjects import is_pairwise
 from sshaft_identity.token_endpoint import issued
 
 LIFETIME = timedelta(minutes=5)

@@ -23,7 +23,7 @@ from sshaft_identity.assurance import Wanted
 from sshaft_identity.binding_messages import bound_by
 from sshaft_identity.challenge import SHORTEST, Context
 from sshaft_identity.challenges import CodeTakenError, Wish
-from sshaft_identity.clients import Client
+from sshaft_identity.clients.clients import Client
 from sshaft_identity.common.fields import UserName
 from sshaft_identity.database.used_values import first_use
 from sshaft_identity.face_options import KeycloakCibaClient

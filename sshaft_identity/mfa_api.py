@@ -10,7 +10,7 @@ from sshaft_identity import enrolment_api
 from sshaft_identity.attempts import Attempt
 from sshaft_identity.challenge import Binding, Verdict
 from sshaft_identity.challenges import MOST_KEYS, ListedKey
-from sshaft_identity.clients import Scope
+from sshaft_identity.clients.clients import Scope
 from sshaft_identity.codes import attempt_name
 from sshaft_identity.common.fields import FINGERPRINT_PATTERN, Code, Fingerprint, Identifier, Line, UserName
 from sshaft_identity.common.times import rfc3339

@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 
 from sshaft_identity import refusals
 from sshaft_identity.browsers import client_address
-from sshaft_identity.clients import Client
+from sshaft_identity.clients.clients import Client
 from sshaft_identity.database.used_values import first_use
 from sshaft_identity.face_options import KEY
 from sshaft_identity.incoming import Call, Work

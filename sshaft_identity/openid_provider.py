@@ -22,7 +22,7 @@ from sshaft_identity.assurance import SUPPORTED, Wanted, reached
 from sshaft_identity.browsers import client_address, user_agent
 from sshaft_identity.challenge import Challenge, Context, State
 from sshaft_identity.challenges import Wish
-from sshaft_identity.clients import Client
+from sshaft_identity.clients.clients import Client
 from sshaft_identity.common.fields import USER_PATTERN
 from sshaft_identity.face_options import OpenIdClient
 from sshaft_identity.face_requests import FaceRequests

@@ -18,7 +18,8 @@ from pydantic import ValidationError
 
 from sshaft.errors import ConfigurationError
 from sshaft.validation import first_fault
-from sshaft_identity.clients import Scope
+from sshaft_identity.clients.clients import Scope
+from sshaft_identity.clients.return_urls import checked
 from sshaft_identity.face_options import (
     CLOUDS,
     KEY,
@@ -28,7 +29,6 @@ from sshaft_identity.face_options import (
     KeycloakCibaClient,
     OpenIdClient,
 )
-from sshaft_identity.return_urls import checked
 
 Faces = dict[str, Any]
 Given = Mapping[str, tuple[str, ...]]

@@ -9,13 +9,13 @@ from typing import Self
 
 from sshaft_identity.attempts import Rules
 from sshaft_identity.challenges import Challenges
-from sshaft_identity.clients import Clients
+from sshaft_identity.clients.clients import Clients
+from sshaft_identity.clients.subjects import Subjects
 from sshaft_identity.codes import Codes
 from sshaft_identity.database.database import Database
 from sshaft_identity.invitations import Invitations
 from sshaft_identity.people.users import Enrolment
 from sshaft_identity.signing_keys import SigningKeys
-from sshaft_identity.subjects import Subjects
 
 
 class Store:

@@ -6,7 +6,7 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 
 from sshaft.log import get_logger
-from sshaft_identity.clients import TOKEN_LIFETIME, Client
+from sshaft_identity.clients.clients import TOKEN_LIFETIME, Client
 from sshaft_identity.incoming import Call, Work
 from sshaft_identity.oauth import OAuthError, answers_errors, client_of, form_of
 

@@ -13,7 +13,7 @@ from joserfc.jwk import KeySet
 from service.browser import Browser, code_on
 from service.service import Service
 
-from sshaft_identity.clients import Scope
+from sshaft_identity.clients.clients import Scope
 from sshaft_identity.database.tables import signing_keys
 from sshaft_identity.signing_keys import SigningKeys
 

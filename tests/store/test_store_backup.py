@@ -24,7 +24,7 @@ from store.serving import command, serving, set_up
 from sshaft.public_key import parse
 from sshaft_identity.attempts import Attempt
 from sshaft_identity.challenges import Wish
-from sshaft_identity.clients import Scope
+from sshaft_identity.clients.clients import Scope
 from sshaft_identity.commands import identity
 from sshaft_identity.common.errors import CopyError
 from sshaft_identity.database import backup, copying

@@ -5,7 +5,7 @@ import pytest
 from service.service import Clock
 from sqlalchemy import event, select
 
-from sshaft_identity.clients import TOKEN_LIFETIME, Client, Scope
+from sshaft_identity.clients.clients import TOKEN_LIFETIME, Client, Scope
 from sshaft_identity.common.errors import EnrolmentError
 from sshaft_identity.database.tables import access_tokens, audit_events, clients
 from sshaft_identity.store import Store

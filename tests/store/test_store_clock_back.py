@@ -16,7 +16,7 @@ from sshaft_identity.attempts import Attempt
 from sshaft_identity.audit.chain import seal, verify
 from sshaft_identity.challenge import State, Verdict
 from sshaft_identity.challenges import Opened, Wish
-from sshaft_identity.clients import Scope
+from sshaft_identity.clients.clients import Scope
 from sshaft_identity.common.times import CLOCK_TOLERANCE
 from sshaft_identity.database.changes import Changes, watch_clock
 from sshaft_identity.database.tables import audit_events

@@ -20,7 +20,7 @@ from sshaft.public_key import parse
 from sshaft_identity.attempts import Attempt
 from sshaft_identity.challenge import Challenge, State
 from sshaft_identity.challenges import Wish
-from sshaft_identity.clients import Scope
+from sshaft_identity.clients.clients import Scope
 from sshaft_identity.codes import Codes
 from sshaft_identity.commands import identity
 from sshaft_identity.common.errors import DatabaseError, EnrolmentError

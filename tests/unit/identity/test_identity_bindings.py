@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from sshaft_identity.attempts import Rules
 from sshaft_identity.challenge import AddressCheck
-from sshaft_identity.clients import Scope
+from sshaft_identity.clients.clients import Scope
 from sshaft_identity.database.tables import audit_events
 from sshaft_identity.limits import WINDOW
 

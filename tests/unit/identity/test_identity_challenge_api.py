@@ -13,7 +13,7 @@ from service.service import Service
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
-from sshaft_identity.clients import Scope
+from sshaft_identity.clients.clients import Scope
 from sshaft_identity.store import Store
 
 CONTRACT = json.loads((Path(__file__).parents[2] / "contract" / "challenges.json").read_text())

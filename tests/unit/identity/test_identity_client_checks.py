@@ -12,7 +12,7 @@ from service.relying_party import give_rsa_key
 from service.service import Service
 
 from sshaft_identity.client_checks import Finding, checks
-from sshaft_identity.clients import Client
+from sshaft_identity.clients.clients import Client
 from sshaft_identity.commands import identity
 from sshaft_identity.settings import Settings
 

@@ -7,7 +7,7 @@ from fakes.public_keys import ed25519
 from service.service import Service
 from service.typing_provider import Provider, audited, printed
 
-from sshaft_identity.clients import Scope
+from sshaft_identity.clients.clients import Scope
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import requests
 from fakes.public_keys import ed25519
 from service.service import Service, wrong
 
-from sshaft_identity.clients import Scope
+from sshaft_identity.clients.clients import Scope
 
 CONTRACT = Path(__file__).resolve().parent.parent.parent / "contract"
 ACCEPT = "/api/v1/mfa/ssh/accept"

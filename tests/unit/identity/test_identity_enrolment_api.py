@@ -15,7 +15,7 @@ from service.service import SETTINGS, Service, Socket
 
 from sshaft.public_key import parse
 from sshaft_identity.app import create_app
-from sshaft_identity.clients import Scope
+from sshaft_identity.clients.clients import Scope
 from sshaft_identity.people.key_policy import KeyPolicy
 from sshaft_identity.settings import Settings, changed
 

@@ -18,7 +18,7 @@ from service.browser import ORIGIN, Browser, code_on, heading
 from service.relying_party import give_rsa_key
 from service.service import Service
 
-from sshaft_identity.clients import Scope
+from sshaft_identity.clients.clients import Scope
 from sshaft_identity.database.tables import audit_events
 
 ELSEWHERE = {"Origin": "https://login.microsoftonline.com", "Sec-Fetch-Site": "cross-site"}

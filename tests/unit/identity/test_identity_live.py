@@ -14,7 +14,7 @@ from service.service import Service, wrong
 from sqlalchemy import event
 
 from sshaft_identity import live
-from sshaft_identity.clients import Scope
+from sshaft_identity.clients.clients import Scope
 
 
 @contextmanager

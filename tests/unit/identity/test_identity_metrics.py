@@ -13,7 +13,7 @@ from service.service import SETTINGS, Service, Socket
 from sshaft_identity.app import create_app
 from sshaft_identity.audit import chain
 from sshaft_identity.audit.log import record_event
-from sshaft_identity.clients import Scope
+from sshaft_identity.clients.clients import Scope
 from sshaft_identity.metrics import Metrics
 
 TOKEN = "scrape-0123456789abcdef"

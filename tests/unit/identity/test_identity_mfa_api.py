@@ -9,7 +9,7 @@ from fakes.public_keys import ed25519, sk_ed25519
 from service.service import Service, wrong
 
 from sshaft.public_key import parse
-from sshaft_identity.clients import Scope
+from sshaft_identity.clients.clients import Scope
 from sshaft_identity.people.keys import NewKey
 
 ALICES, BOBS, ALICES_TOKEN = ed25519("alice"), ed25519("bob"), sk_ed25519("alice")

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from sshaft_identity import openapi
 from sshaft_identity.app import ROUTES
 from sshaft_identity.challenge import LONGEST
-from sshaft_identity.clients import Scope
+from sshaft_identity.clients.clients import Scope
 
 DESCRIPTION = openapi.description(SETTINGS.base_url)
 SCHEMA = schemathesis.openapi.from_dict(DESCRIPTION)

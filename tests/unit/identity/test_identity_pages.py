@@ -11,7 +11,7 @@ from service.browser import Browser, heading
 from service.service import Service, wrong
 from sqlalchemy import event, select
 
-from sshaft_identity.clients import Scope
+from sshaft_identity.clients.clients import Scope
 from sshaft_identity.database.tables import audit_events
 
 

@@ -6,7 +6,7 @@ import pytest
 import requests
 from service.service import Service
 
-from sshaft_identity.clients import Scope
+from sshaft_identity.clients.clients import Scope
 
 FORM = {"grant_type": "client_credentials"}
 

@@ -12,7 +12,7 @@ import requests
 from fakes.public_keys import ed25519
 from service.service import Service
 
-from sshaft_identity.clients import Scope
+from sshaft_identity.clients.clients import Scope
 from sshaft_identity.database.tables import audit_events
 
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from service.service import Service, wrong
 
-from sshaft_identity.clients import Scope
-from sshaft_identity.return_urls import allows, checked, checked_prefix
+from sshaft_identity.clients.clients import Scope
+from sshaft_identity.clients.return_urls import allows, checked, checked_prefix
 
 APP = "https://app.example.org/login"
 BACK = f"{APP}/again?user=alice&next=%2Fmail#top"

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from sshaft_identity.clients import Client
+from sshaft_identity.clients.clients import Client
 
 FACE = "subject"
 LONGEST_USER = 64
