@@ -42,7 +42,7 @@ from sshaft_identity.incoming import Call, body_of
 from sshaft_identity.oauth import OAuthError, form_of
 from sshaft_identity.remote_keys import OpenIdError, Wire
 from sshaft_identity.settings import Settings
-from sshaft_identity.signing_keys import Algorithm
+from sshaft_identity.signing.signing_keys import Algorithm
 
 FACE = "entra"
 _LONGEST = 4096

@@ -13,7 +13,7 @@ from sshaft.http_client import HttpClient
 from sshaft.validation import first_fault
 from sshaft_identity.face_options import EntraClient, Guid
 from sshaft_identity.remote_keys import KEPT, MAX_ANSWER, OpenIdError, RemoteKeys, Wire, read
-from sshaft_identity.signing_keys import Algorithm
+from sshaft_identity.signing.signing_keys import Algorithm
 
 WINDOW = timedelta(minutes=10)
 """How old a hint may be: so long Entra waits for us. It is past its own `exp` by design."""

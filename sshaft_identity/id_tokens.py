@@ -18,7 +18,7 @@ from sshaft_identity.clients.clients import Client
 from sshaft_identity.clients.subjects import is_pairwise
 from sshaft_identity.incoming import Call
 from sshaft_identity.oauth import OAuthError
-from sshaft_identity.signing_keys import Algorithm
+from sshaft_identity.signing.signing_keys import Algorithm
 from sshaft_identity.token_endpoint import issued
 
 LIFETIME = timedelta(minutes=5)

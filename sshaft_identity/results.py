@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sshaft_identity.challenge import Challenge
-from sshaft_identity.signing_keys import Algorithm, SigningKeys
+from sshaft_identity.signing.signing_keys import Algorithm, SigningKeys
 
 LIFETIME = timedelta(minutes=5)
 TYPE = "challenge-result+jwt"

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import click
 
-from sshaft_identity import signing_keys
 from sshaft_identity.command_line import echo_json, opened
 from sshaft_identity.common.times import rfc3339, utc_now
-from sshaft_identity.signing_keys import WAIT, Algorithm, SigningKey
+from sshaft_identity.signing import signing_keys
+from sshaft_identity.signing.signing_keys import WAIT, Algorithm, SigningKey
 
 
 @click.group("signing-key")

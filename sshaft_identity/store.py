@@ -15,7 +15,7 @@ from sshaft_identity.codes import Codes
 from sshaft_identity.database.database import Database
 from sshaft_identity.invitations import Invitations
 from sshaft_identity.people.users import Enrolment
-from sshaft_identity.signing_keys import SigningKeys
+from sshaft_identity.signing.signing_keys import SigningKeys
 
 
 class Store:

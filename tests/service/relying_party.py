@@ -15,7 +15,7 @@ from service.service import Service
 
 from sshaft_identity.clients.clients import Scope
 from sshaft_identity.database.tables import signing_keys
-from sshaft_identity.signing_keys import SigningKeys
+from sshaft_identity.signing.signing_keys import SigningKeys
 
 BACK = "https://app.example.org/cb"
 _rows: list[dict[str, Any]] = []

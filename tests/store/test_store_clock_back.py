@@ -28,7 +28,7 @@ from sshaft_identity.limits import Scope as Counted
 from sshaft_identity.people.key_policy import KeyPolicy
 from sshaft_identity.people.sessions import Method, Sessions, SessionTimes
 from sshaft_identity.purge import batches, every_minute
-from sshaft_identity.signing_keys import WAIT, Algorithm
+from sshaft_identity.signing.signing_keys import WAIT, Algorithm
 from sshaft_identity.store import Store
 
 HOUR = 3600

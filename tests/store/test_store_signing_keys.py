@@ -16,7 +16,7 @@ from sqlalchemy import select, update
 from sshaft.errors import ConfigurationError
 from sshaft_identity.common.errors import EnrolmentError
 from sshaft_identity.database.tables import audit_events, signing_keys
-from sshaft_identity.signing_keys import KEPT, WAIT, Algorithm, SigningKey, SigningKeys
+from sshaft_identity.signing.signing_keys import KEPT, WAIT, Algorithm, SigningKey, SigningKeys
 from sshaft_identity.store import Store
 
 ES256 = Algorithm.ES256

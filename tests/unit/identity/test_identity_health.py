@@ -6,7 +6,7 @@ import pytest
 from service.service import Service
 from sqlalchemy import text
 
-from sshaft_identity.signing_keys import Algorithm
+from sshaft_identity.signing.signing_keys import Algorithm
 
 
 def test_a_service_that_is_set_up_is_alive_and_ready(service: Service) -> None:

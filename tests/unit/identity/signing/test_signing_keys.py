@@ -20,7 +20,7 @@ from sshaft_identity.clients.clients import Scope
 from sshaft_identity.commands import identity
 from sshaft_identity.common.errors import EnrolmentError
 from sshaft_identity.results import claims_of
-from sshaft_identity.signing_keys import Algorithm
+from sshaft_identity.signing.signing_keys import Algorithm
 
 PASSED = Challenge(
     id="c1",

@@ -26,11 +26,11 @@ from sqlalchemy import Connection, bindparam, delete, insert, or_, select, updat
 
 from sshaft.errors import ConfigurationError
 from sshaft_identity.audit.log import record_event
-from sshaft_identity.certificates import certified
 from sshaft_identity.common.errors import EnrolmentError
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.prepared import Prepared
 from sshaft_identity.database.tables import signing_keys
+from sshaft_identity.signing.certificates import certified
 
 WAIT = timedelta(hours=48)
 """How long verifiers may go on with the set they know."""

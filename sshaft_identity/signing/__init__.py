@@ -1,0 +1,1 @@
+"""Keys with which the service signs tokens, and their certificates."""
