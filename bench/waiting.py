@@ -19,8 +19,8 @@ from pathlib import Path
 
 from service import add_database_options, cpu_seconds, database_of, prepare, wait_for_address
 
-from sshaft_identity.attempts import Attempt
-from sshaft_identity.challenges import Opened, Wish
+from sshaft_identity.challenges.attempts import Attempt
+from sshaft_identity.challenges.challenges import Opened, Wish
 from sshaft_identity.command_line import open_store
 from sshaft_identity.common.times import utc_now
 from sshaft_identity.settings import load

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
-from sshaft_identity.challenge import Binding, State
+from sshaft_identity.challenges.challenge import Binding, State
 
 Fingerprint = Annotated[str, Field(examples=["SHA256:FotcOXv9UQbnDPUyYt8z4WJ6YbnXzqdhHxx5LLnhK2c"])]
 Code = Annotated[str, Field(pattern=r"^[0-9]{6,8}$")]

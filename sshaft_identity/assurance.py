@@ -5,7 +5,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sshaft_identity.challenge import Challenge
+from sshaft_identity.challenges.challenge import Challenge
 
 CODE = "urn:sshaft:acr:code"
 VERIFIED_CODE = "urn:sshaft:acr:verified-code"

@@ -20,10 +20,10 @@ from starlette.responses import Response
 
 from sshaft_identity import browser_login, id_tokens, refusals
 from sshaft_identity.browsers import client_address, user_agent
-from sshaft_identity.challenge import Challenge, Context
-from sshaft_identity.challenges import Wish
+from sshaft_identity.challenges.challenge import Challenge, Context
+from sshaft_identity.challenges.challenges import Wish
+from sshaft_identity.challenges.codes import Codes
 from sshaft_identity.clients.clients import Client
-from sshaft_identity.codes import Codes
 from sshaft_identity.common.fields import UserName
 from sshaft_identity.database.used_values import first_use
 from sshaft_identity.face_options import Auth0Client

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from sshaft_identity.challenge import Binding
+from sshaft_identity.challenges.challenge import Binding
+from sshaft_identity.challenges.codes import is_code
 from sshaft_identity.clients.clients import Client
-from sshaft_identity.codes import is_code
 from sshaft_identity.common.fields import one_line
 from sshaft_identity.oauth import OAuthError
 

@@ -16,8 +16,8 @@ from starlette.responses import JSONResponse, Response
 from sshaft.log import get_logger
 from sshaft_identity import cookies, refusals
 from sshaft_identity.app_state import state_of
-from sshaft_identity.challenge import Challenge, State
-from sshaft_identity.challenges import Wish
+from sshaft_identity.challenges.challenge import Challenge, State
+from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.common.addresses import origin_of
 from sshaft_identity.face_requests import FaceRequests, face_of
 from sshaft_identity.html import PageError, redirect, render

@@ -14,7 +14,7 @@ import secrets
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from sshaft_identity import refusals, typed_codes
-from sshaft_identity.challenge import Verdict
+from sshaft_identity.challenges.challenge import Verdict
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.face_options import CasClient
 from sshaft_identity.incoming import Call

@@ -11,11 +11,11 @@ from starlette.responses import JSONResponse, Response
 from sshaft.log import get_logger
 from sshaft_identity import typed_codes
 from sshaft_identity.app_state import state_of
-from sshaft_identity.challenge import LONGEST, SHORTEST, Binding, Challenge, Context, State, Verdict
-from sshaft_identity.challenges import Opened, Wish
+from sshaft_identity.challenges.challenge import LONGEST, SHORTEST, Binding, Challenge, Context, State, Verdict
+from sshaft_identity.challenges.challenges import Opened, Wish
+from sshaft_identity.challenges.codes import attempt_name
 from sshaft_identity.clients.clients import Scope
 from sshaft_identity.clients.return_urls import ReturnUrl, allows
-from sshaft_identity.codes import attempt_name
 from sshaft_identity.common.fields import Code, Line, UserName, whole
 from sshaft_identity.common.times import rfc3339
 from sshaft_identity.incoming import Call, Message, wait_of

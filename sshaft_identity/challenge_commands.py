@@ -6,9 +6,9 @@ from pathlib import Path
 import click
 
 from sshaft.text import printable
-from sshaft_identity.challenge import LONGEST, SHORTEST, Binding, Challenge, Context
 from sshaft_identity.challenge_api import directions, shown
-from sshaft_identity.challenges import Wish
+from sshaft_identity.challenges.challenge import LONGEST, SHORTEST, Binding, Challenge, Context
+from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.command_line import echo_json, opened
 from sshaft_identity.common.errors import EnrolmentError
 from sshaft_identity.common.fields import one_line

@@ -16,8 +16,8 @@ from sshaft.log import get_logger
 from sshaft_identity import id_tokens
 from sshaft_identity.assurance import Wanted
 from sshaft_identity.binding_messages import bound_by
-from sshaft_identity.challenge import LONGEST, SHORTEST, Context, State
-from sshaft_identity.challenges import CodeTakenError, Wish
+from sshaft_identity.challenges.challenge import LONGEST, SHORTEST, Context, State
+from sshaft_identity.challenges.challenges import CodeTakenError, Wish
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.common.fields import USER_PATTERN
 from sshaft_identity.face_options import CibaClient

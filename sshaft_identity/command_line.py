@@ -10,7 +10,7 @@ import click
 from sqlalchemy.exc import SQLAlchemyError
 
 from sshaft_identity import settings as settings_of
-from sshaft_identity.codes import Codes
+from sshaft_identity.challenges.codes import Codes
 from sshaft_identity.common.errors import DatabaseError
 from sshaft_identity.database.database import reason
 from sshaft_identity.settings import Settings

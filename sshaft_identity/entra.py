@@ -26,8 +26,8 @@ from sshaft_identity.app_state import state_of
 from sshaft_identity.assurance import POSSESSION
 from sshaft_identity.audit.log import record_event
 from sshaft_identity.browsers import client_address, user_agent
-from sshaft_identity.challenge import Approval, Challenge, Context
-from sshaft_identity.challenges import Wish
+from sshaft_identity.challenges.challenge import Approval, Challenge, Context
+from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.common.fields import USER_PATTERN, one_line
 from sshaft_identity.database.database import Database

@@ -13,7 +13,7 @@ from sshaft.errors import ConfigurationError
 from sshaft.log import get_logger
 from sshaft_identity.app_state import AppState
 from sshaft_identity.assurance import Wanted, reached
-from sshaft_identity.challenge import Challenge
+from sshaft_identity.challenges.challenge import Challenge
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.clients.subjects import is_pairwise
 from sshaft_identity.incoming import Call

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from sshaft.validation import first_fault
 from sshaft_identity.app_state import AppState, state_of
-from sshaft_identity.challenge import Challenge
+from sshaft_identity.challenges.challenge import Challenge
 from sshaft_identity.clients.clients import Client, Scope
 from sshaft_identity.problem import ProblemError
 

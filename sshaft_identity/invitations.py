@@ -27,9 +27,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, case, delete, func, insert, not_, select, update
 
 from sshaft.public_key import PublicKey
-from sshaft_identity import limits
 from sshaft_identity.audit.log import record_event
-from sshaft_identity.codes import ANONYMOUS_DIGITS, Codes
+from sshaft_identity.challenges import limits
+from sshaft_identity.challenges.codes import ANONYMOUS_DIGITS, Codes
+from sshaft_identity.challenges.limits import Limits, Scope, Subject
 from sshaft_identity.common.addresses import source_of
 from sshaft_identity.common.digests import digest, new_page_token
 from sshaft_identity.common.errors import EnrolmentError
@@ -37,7 +38,6 @@ from sshaft_identity.common.times import latest_begin
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.prepared import Prepared
 from sshaft_identity.database.tables import enrolments
-from sshaft_identity.limits import Limits, Scope, Subject
 from sshaft_identity.people.key_policy import KeyPolicy, Refusal
 from sshaft_identity.people.keys import NewKey, lock_user, objection, register
 

@@ -21,8 +21,8 @@ from sshaft.validation import first_fault
 from sshaft_identity import refusals
 from sshaft_identity.assurance import Wanted
 from sshaft_identity.binding_messages import bound_by
-from sshaft_identity.challenge import SHORTEST, Context
-from sshaft_identity.challenges import CodeTakenError, Wish
+from sshaft_identity.challenges.challenge import SHORTEST, Context
+from sshaft_identity.challenges.challenges import CodeTakenError, Wish
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.common.fields import UserName
 from sshaft_identity.database.used_values import first_use

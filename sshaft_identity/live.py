@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from sshaft_identity.app_state import AppState, state_of
-from sshaft_identity.challenge import MAX_TRIES, Challenge, State
+from sshaft_identity.challenges.challenge import MAX_TRIES, Challenge, State
 
 HEARTBEAT_SECONDS = 15
 RETRY_MS = 2000

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sshaft import metrics
 from sshaft.errors import ConfigurationError
 from sshaft_identity.audit import chain
-from sshaft_identity.challenge_rows import is_running, is_unsettled
+from sshaft_identity.challenges.rows import is_running, is_unsettled
 from sshaft_identity.common.times import Clock
 from sshaft_identity.database.tables import challenges
 from sshaft_identity.problem import problem

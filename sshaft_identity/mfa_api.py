@@ -7,11 +7,11 @@ from starlette.responses import JSONResponse, Response
 
 from sshaft.log import get_logger
 from sshaft_identity import enrolment_api
-from sshaft_identity.attempts import Attempt
-from sshaft_identity.challenge import Binding, Verdict
-from sshaft_identity.challenges import MOST_KEYS, ListedKey
+from sshaft_identity.challenges.attempts import Attempt
+from sshaft_identity.challenges.challenge import Binding, Verdict
+from sshaft_identity.challenges.challenges import MOST_KEYS, ListedKey
+from sshaft_identity.challenges.codes import attempt_name
 from sshaft_identity.clients.clients import Scope
-from sshaft_identity.codes import attempt_name
 from sshaft_identity.common.fields import FINGERPRINT_PATTERN, Code, Fingerprint, Identifier, Line, UserName
 from sshaft_identity.common.times import rfc3339
 from sshaft_identity.incoming import Call, Message

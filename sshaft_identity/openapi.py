@@ -14,7 +14,7 @@ import sshaft
 from sshaft_identity import answers
 from sshaft_identity.app_state import state_of
 from sshaft_identity.challenge_api import OpenRequest, VerifyRequest
-from sshaft_identity.challenges import MOST_KEYS
+from sshaft_identity.challenges.challenges import MOST_KEYS
 from sshaft_identity.clients.clients import Scope
 from sshaft_identity.common.fields import FINGERPRINT_PATTERN
 from sshaft_identity.enrolment_api import InviteRequest, PresentRequest

@@ -20,8 +20,8 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from sshaft_identity import browser_login, id_tokens, refusals
 from sshaft_identity.assurance import SUPPORTED, Wanted, reached
 from sshaft_identity.browsers import client_address, user_agent
-from sshaft_identity.challenge import Challenge, Context, State
-from sshaft_identity.challenges import Wish
+from sshaft_identity.challenges.challenge import Challenge, Context, State
+from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.common.fields import USER_PATTERN
 from sshaft_identity.face_options import OpenIdClient

@@ -13,8 +13,8 @@ from starlette.responses import JSONResponse, Response
 from sshaft.log import get_logger
 from sshaft_identity.app_state import state_of
 from sshaft_identity.browsers import browser_name, client_address, form_of
-from sshaft_identity.challenge import MAX_TRIES, Binding, Challenge, State, Verdict
-from sshaft_identity.codes import attempt_name
+from sshaft_identity.challenges.challenge import MAX_TRIES, Binding, Challenge, State, Verdict
+from sshaft_identity.challenges.codes import attempt_name
 from sshaft_identity.html import PageError, redirect, render
 from sshaft_identity.incoming import wait_of
 from sshaft_identity.live import EventStream, page_state_of, polled, seconds_left

@@ -13,10 +13,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from sshaft.log import get_logger
-from sshaft_identity.challenge import State
-from sshaft_identity.challenge_events import record_challenge
-from sshaft_identity.challenge_rows import challenge_of, is_pending, is_unsettled
-from sshaft_identity.challenges import KEPT
+from sshaft_identity.challenges.challenge import State
+from sshaft_identity.challenges.challenges import KEPT
+from sshaft_identity.challenges.events import record_challenge
+from sshaft_identity.challenges.limits import WINDOW
+from sshaft_identity.challenges.rows import challenge_of, is_pending, is_unsettled
 from sshaft_identity.common.times import CLOCK_TOLERANCE, latest_begin
 from sshaft_identity.database.database import Database, reason
 from sshaft_identity.database.tables import (
@@ -29,7 +30,6 @@ from sshaft_identity.database.tables import (
     sessions,
     used_values,
 )
-from sshaft_identity.limits import WINDOW
 
 EVERY_SECONDS = 60
 BATCH = 50

@@ -6,8 +6,8 @@ from typing import Any
 
 from starlette.responses import Response
 
-from sshaft_identity.attempts import Answer
-from sshaft_identity.challenge import Challenge, Verdict
+from sshaft_identity.challenges.attempts import Answer
+from sshaft_identity.challenges.challenge import Challenge, Verdict
 from sshaft_identity.common.times import rfc3339
 from sshaft_identity.problem import problem
 

@@ -4,7 +4,7 @@ import secrets
 from datetime import datetime, timedelta
 from typing import Any
 
-from sshaft_identity.challenge import Challenge
+from sshaft_identity.challenges.challenge import Challenge
 from sshaft_identity.signing.signing_keys import Algorithm, SigningKeys
 
 LIFETIME = timedelta(minutes=5)

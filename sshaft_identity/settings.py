@@ -10,10 +10,10 @@ from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError, 
 
 from sshaft.errors import ConfigurationError
 from sshaft.validation import first_fault
-from sshaft_identity.attempts import Rules
-from sshaft_identity.challenge import LONGEST, SHORTEST, AddressCheck
+from sshaft_identity.challenges.attempts import Rules
+from sshaft_identity.challenges.challenge import LONGEST, SHORTEST, AddressCheck
+from sshaft_identity.challenges.limits import Limits
 from sshaft_identity.common.addresses import Network, bracketed
-from sshaft_identity.limits import Limits
 from sshaft_identity.openid_settings import OpenIdProvider
 from sshaft_identity.people.key_policy import KeyPolicy
 from sshaft_identity.people.sessions import SessionTimes

@@ -15,8 +15,8 @@ from sshaft_identity import cookies
 from sshaft_identity.account import KEYS, SIGN_IN, begin_session, session_of
 from sshaft_identity.app_state import state_of
 from sshaft_identity.browsers import client_address, form_of, user_agent
-from sshaft_identity.challenge import Challenge, Context, State
-from sshaft_identity.challenges import Wish
+from sshaft_identity.challenges.challenge import Challenge, Context, State
+from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.html import PageError, redirect, render
 from sshaft_identity.incoming import wait_of
 from sshaft_identity.live import EventStream, polled

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
-from sshaft_identity.attempts import Rules
-from sshaft_identity.challenges import Challenges
+from sshaft_identity.challenges.attempts import Rules
+from sshaft_identity.challenges.challenges import Challenges
+from sshaft_identity.challenges.codes import Codes
 from sshaft_identity.clients.clients import Clients
 from sshaft_identity.clients.subjects import Subjects
-from sshaft_identity.codes import Codes
 from sshaft_identity.database.database import Database
 from sshaft_identity.invitations import Invitations
 from sshaft_identity.people.users import Enrolment

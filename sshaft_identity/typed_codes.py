@@ -11,9 +11,9 @@ from typing import Any
 
 from sshaft.log import get_logger
 from sshaft_identity import refusals
-from sshaft_identity.attempts import Answer
-from sshaft_identity.challenge import Binding, Challenge, Context, State, Verdict
-from sshaft_identity.challenges import Wish
+from sshaft_identity.challenges.attempts import Answer
+from sshaft_identity.challenges.challenge import Binding, Challenge, Context, State, Verdict
+from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.common.fields import USER_PATTERN, one_line
 from sshaft_identity.incoming import Call

@@ -25,8 +25,8 @@ import sshaft
 from sshaft.log import get_logger
 from sshaft_identity import refusals, typed_codes
 from sshaft_identity.browsers import client_address
-from sshaft_identity.challenge import Binding, Challenge, Context, State
-from sshaft_identity.challenges import Wish
+from sshaft_identity.challenges.challenge import Binding, Challenge, Context, State
+from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.clients.clients import TOKEN_LIFETIME, Client
 from sshaft_identity.common.fields import USER_PATTERN
 from sshaft_identity.face_options import KEY, ValidateClient

@@ -11,7 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from sshaft.clocks import ClockWatch
 from sshaft.log import get_logger
-from sshaft_identity.challenge import Challenge
+from sshaft_identity.challenges.challenge import Challenge
 
 CHANNEL = "sshaft_changes"
 """Where PostgreSQL tells: an id, or nothing if everything may be another (`restore`)."""

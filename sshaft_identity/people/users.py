@@ -7,8 +7,8 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, func, insert, select
 
 from sshaft.public_key import PublicKey
-from sshaft_identity import limits
 from sshaft_identity.audit.log import record_event
+from sshaft_identity.challenges import limits
 from sshaft_identity.common.errors import EnrolmentError
 from sshaft_identity.common.fields import USER_PATTERN
 from sshaft_identity.database.database import Database

@@ -22,8 +22,8 @@ from sqlalchemy import Column, insert, select, text
 from store.serving import command, serving, set_up
 
 from sshaft.public_key import parse
-from sshaft_identity.attempts import Attempt
-from sshaft_identity.challenges import Wish
+from sshaft_identity.challenges.attempts import Attempt
+from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.clients.clients import Scope
 from sshaft_identity.commands import identity
 from sshaft_identity.common.errors import CopyError

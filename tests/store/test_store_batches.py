@@ -12,7 +12,7 @@ from service.service import Clock
 from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 
-from sshaft_identity.challenges import Opened, Wish
+from sshaft_identity.challenges.challenges import Opened, Wish
 from sshaft_identity.database.batches import LONGEST_WAIT, Batches
 from sshaft_identity.database.database import UNAVAILABLE
 from sshaft_identity.store import Store

@@ -10,10 +10,10 @@ from fakes.public_keys import ed25519
 from service.service import Clock, wrong
 
 from sshaft.public_key import parse
-from sshaft_identity.attempts import Answer, Attempt
-from sshaft_identity.challenge import MAX_TRIES, State, Verdict
-from sshaft_identity.challenges import MOST_KEYS, ListedKey, Opened, Wish
-from sshaft_identity.codes import attempt_name
+from sshaft_identity.challenges.attempts import Answer, Attempt
+from sshaft_identity.challenges.challenge import MAX_TRIES, State, Verdict
+from sshaft_identity.challenges.challenges import MOST_KEYS, ListedKey, Opened, Wish
+from sshaft_identity.challenges.codes import attempt_name
 from sshaft_identity.store import Store
 
 MINUTES = timedelta(minutes=5)
@@ -153,7 +153,7 @@ def test_no_two_pending_challenges_of_a_user_share_a_code(
     store: Store, opened: Opened, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokens = iter([opened.page_token, opened.page_token, "another"])
-    monkeypatch.setattr("sshaft_identity.challenges.new_page_token", lambda: next(tokens))
+    monkeypatch.setattr("sshaft_identity.challenges.challenges.new_page_token", lambda: next(tokens))
     assert store.challenges.open(Wish("alice", MINUTES, client="wiki"), clock()).page_token == "another"
 
 

@@ -12,10 +12,12 @@ from service.service import Clock
 from sqlalchemy import select
 
 from sshaft.public_key import parse
-from sshaft_identity.attempts import Attempt
 from sshaft_identity.audit.chain import seal, verify
-from sshaft_identity.challenge import State, Verdict
-from sshaft_identity.challenges import Opened, Wish
+from sshaft_identity.challenges.attempts import Attempt
+from sshaft_identity.challenges.challenge import State, Verdict
+from sshaft_identity.challenges.challenges import Opened, Wish
+from sshaft_identity.challenges.limits import WINDOW, Limits, Subject, count, locked_until
+from sshaft_identity.challenges.limits import Scope as Counted
 from sshaft_identity.clients.clients import Scope
 from sshaft_identity.common.times import CLOCK_TOLERANCE
 from sshaft_identity.database.changes import Changes, watch_clock
@@ -23,8 +25,6 @@ from sshaft_identity.database.tables import audit_events
 from sshaft_identity.invitations import Presentation
 from sshaft_identity.invitations import State as Enrolment
 from sshaft_identity.invitations import Verdict as Enrolled
-from sshaft_identity.limits import WINDOW, Limits, Subject, count, locked_until
-from sshaft_identity.limits import Scope as Counted
 from sshaft_identity.people.key_policy import KeyPolicy
 from sshaft_identity.people.sessions import Method, Sessions, SessionTimes
 from sshaft_identity.purge import batches, every_minute

@@ -14,10 +14,10 @@ from sqlalchemy import event, text
 
 from sshaft.errors import ConfigurationError
 from sshaft.public_key import parse
-from sshaft_identity.attempts import Attempt
-from sshaft_identity.challenges import Wish
+from sshaft_identity.challenges.attempts import Attempt
+from sshaft_identity.challenges.challenges import Wish
+from sshaft_identity.challenges.codes import Codes
 from sshaft_identity.clients.clients import Scope
-from sshaft_identity.codes import Codes
 from sshaft_identity.common.errors import DatabaseError, EnrolmentError
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import metadata

@@ -16,9 +16,9 @@ from sshaft.public_key import parse
 from sshaft_identity import background, purge
 from sshaft_identity.app import create_app
 from sshaft_identity.app_state import AppState
-from sshaft_identity.attempts import Attempt
-from sshaft_identity.challenge import MAX_TRIES
-from sshaft_identity.challenges import Opened, Wish
+from sshaft_identity.challenges.attempts import Attempt
+from sshaft_identity.challenges.challenge import MAX_TRIES
+from sshaft_identity.challenges.challenges import Opened, Wish
 from sshaft_identity.database import backup
 from sshaft_identity.invitations import Invited, Presentation
 from sshaft_identity.people.key_policy import KeyPolicy

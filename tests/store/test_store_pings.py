@@ -11,8 +11,8 @@ from service.service import START
 from store.serving import another_host, command, serving, set_up, until
 
 from sshaft_identity import purge
-from sshaft_identity.challenge import Challenge
-from sshaft_identity.challenges import Wish
+from sshaft_identity.challenges.challenge import Challenge
+from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.pings import PAUSES, Notice, Pings
 from sshaft_identity.store import Store
 

@@ -12,9 +12,9 @@ from service.service import START, Clock, Service
 from sqlalchemy import Connection, event, insert, text
 
 from sshaft.public_key import parse
-from sshaft_identity.challenge import State
+from sshaft_identity.challenges.challenge import State
+from sshaft_identity.challenges.codes import Codes
 from sshaft_identity.clients.clients import Scope
-from sshaft_identity.codes import Codes
 from sshaft_identity.database.tables import audit_events, challenges, ssh_keys, users
 from sshaft_identity.store import Store
 

@@ -17,11 +17,11 @@ from sqlalchemy.exc import OperationalError
 
 from sshaft.errors import ConfigurationError, SshaftError
 from sshaft.public_key import parse
-from sshaft_identity.attempts import Attempt
-from sshaft_identity.challenge import Challenge, State
-from sshaft_identity.challenges import Wish
+from sshaft_identity.challenges.attempts import Attempt
+from sshaft_identity.challenges.challenge import Challenge, State
+from sshaft_identity.challenges.challenges import Wish
+from sshaft_identity.challenges.codes import Codes
 from sshaft_identity.clients.clients import Scope
-from sshaft_identity.codes import Codes
 from sshaft_identity.commands import identity
 from sshaft_identity.common.errors import DatabaseError, EnrolmentError
 from sshaft_identity.database import changes_postgresql

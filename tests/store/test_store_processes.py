@@ -13,8 +13,8 @@ from fakes.postgresql import PostgreSQL, programs, running
 from service.service import migrated
 from store.serving import Serving, another_host, serving, set_up, until
 
-from sshaft_identity.challenge import State
-from sshaft_identity.challenges import Wish
+from sshaft_identity.challenges.challenge import State
+from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.common.times import utc_now
 
 

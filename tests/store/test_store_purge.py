@@ -7,8 +7,8 @@ import pytest
 from service.service import Clock
 from sqlalchemy import func, select, text
 
-from sshaft_identity.challenge import State
-from sshaft_identity.challenges import KEPT, Challenges, Opened, Wish
+from sshaft_identity.challenges.challenge import State
+from sshaft_identity.challenges.challenges import KEPT, Challenges, Opened, Wish
 from sshaft_identity.clients.clients import TOKEN_LIFETIME, Scope
 from sshaft_identity.database.tables import access_tokens, metadata
 from sshaft_identity.purge import BATCH, RULES, Rule, batches

@@ -8,11 +8,11 @@ from fakes.public_keys import ed25519, sk_ed25519
 from service.service import Service, wrong
 from sqlalchemy import select
 
-from sshaft_identity.attempts import Rules
-from sshaft_identity.challenge import AddressCheck
+from sshaft_identity.challenges.attempts import Rules
+from sshaft_identity.challenges.challenge import AddressCheck
+from sshaft_identity.challenges.limits import WINDOW
 from sshaft_identity.clients.clients import Scope
 from sshaft_identity.database.tables import audit_events
-from sshaft_identity.limits import WINDOW
 
 
 @pytest.fixture

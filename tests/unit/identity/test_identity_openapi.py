@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from sshaft_identity import openapi
 from sshaft_identity.app import ROUTES
-from sshaft_identity.challenge import LONGEST
+from sshaft_identity.challenges.challenge import LONGEST
 from sshaft_identity.clients.clients import Scope
 
 DESCRIPTION = openapi.description(SETTINGS.base_url)

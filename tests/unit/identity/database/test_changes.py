@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from service.service import START, Clock
 
-from sshaft_identity.challenge import Challenge, Context, State
+from sshaft_identity.challenges.challenge import Challenge, Context, State
 from sshaft_identity.database import changes as module
 from sshaft_identity.database.changes import Changes
 

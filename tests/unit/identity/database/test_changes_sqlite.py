@@ -14,8 +14,8 @@ from sqlalchemy import event, func, select, text
 
 from sshaft_identity.audit import chain
 from sshaft_identity.audit.log import record_event
-from sshaft_identity.challenge import Challenge
-from sshaft_identity.challenges import Wish
+from sshaft_identity.challenges.challenge import Challenge
+from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.database import backup, changes_sqlite
 from sshaft_identity.database.changes import Changes, Waiter
 from sshaft_identity.database.changes_sqlite import AT_ONCE, Follower

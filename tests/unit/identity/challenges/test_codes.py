@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sshaft_identity.codes import Codes, attempt_name
+from sshaft_identity.challenges.codes import Codes, attempt_name
 from sshaft_identity.common.digests import digest, new_page_token
 
 CODES = Codes(b"1" * 32)

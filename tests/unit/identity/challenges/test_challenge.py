@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 from service.service import START
 
-from sshaft_identity.challenge import (
+from sshaft_identity.challenges.challenge import (
     MAX_TRIES,
     TRANSITIONS,
     Challenge,

@@ -12,11 +12,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, bindparam, case, insert, not_, select, update
 
 from sshaft.public_key import PublicKey
-from sshaft_identity import limits
-from sshaft_identity.attempts import Answer, Attempt, Judge, Rules
-from sshaft_identity.challenge import Binding, Challenge, Context, State, Verdict
-from sshaft_identity.challenge_events import record_challenge
-from sshaft_identity.challenge_rows import (
+from sshaft_identity.challenges import limits
+from sshaft_identity.challenges.attempts import Answer, Attempt, Judge, Rules
+from sshaft_identity.challenges.challenge import Binding, Challenge, Context, State, Verdict
+from sshaft_identity.challenges.codes import ANONYMOUS_DIGITS, DIGITS, Codes, is_code
+from sshaft_identity.challenges.events import record_challenge
+from sshaft_identity.challenges.rows import (
     RUNNING_OF_USER,
     challenge_of,
     columns,
@@ -31,7 +32,6 @@ from sshaft_identity.challenge_rows import (
     step,
     waits_for_anybody,
 )
-from sshaft_identity.codes import ANONYMOUS_DIGITS, DIGITS, Codes, is_code
 from sshaft_identity.common.digests import digest, new_page_token
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.prepared import Prepared

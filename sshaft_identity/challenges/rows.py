@@ -17,7 +17,7 @@ from sqlalchemy import (
     update,
 )
 
-from sshaft_identity.challenge import Approval, Binding, Challenge, Context, State
+from sshaft_identity.challenges.challenge import Approval, Binding, Challenge, Context, State
 from sshaft_identity.common.times import CLOCK_TOLERANCE
 from sshaft_identity.database.prepared import Prepared
 from sshaft_identity.database.tables import UtcTime, challenges

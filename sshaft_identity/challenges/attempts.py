@@ -11,8 +11,8 @@ from typing import Any
 
 from sqlalchemy import Connection, String, bindparam, case, literal_column, or_, select, update
 
-from sshaft_identity import limits
-from sshaft_identity.challenge import (
+from sshaft_identity.challenges import limits
+from sshaft_identity.challenges.challenge import (
     MAX_TRIES,
     AddressCheck,
     Binding,
@@ -22,8 +22,10 @@ from sshaft_identity.challenge import (
     objection,
     standing,
 )
-from sshaft_identity.challenge_events import record_challenge
-from sshaft_identity.challenge_rows import (
+from sshaft_identity.challenges.codes import ANONYMOUS_DIGITS, Codes
+from sshaft_identity.challenges.events import record_challenge
+from sshaft_identity.challenges.limits import Limits, Subject, subjects
+from sshaft_identity.challenges.rows import (
     RUNNING_OF_USER,
     is_running,
     of_code,
@@ -32,10 +34,8 @@ from sshaft_identity.challenge_rows import (
     read_all,
     waits_for_anybody,
 )
-from sshaft_identity.codes import ANONYMOUS_DIGITS, Codes
 from sshaft_identity.database.prepared import Prepared
 from sshaft_identity.database.tables import challenges, ssh_keys, users
-from sshaft_identity.limits import Limits, Subject, subjects
 from sshaft_identity.people.keys import is_usable
 
 Facts = dict[str, str | None]

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from sshaft_identity.audit.log import Fact, record_event
-from sshaft_identity.challenge import Challenge
+from sshaft_identity.challenges.challenge import Challenge
 
 
 def record_challenge(connection: Connection, event: str, challenge: Challenge, now: datetime, **facts: Fact) -> None:
