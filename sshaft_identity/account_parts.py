@@ -11,7 +11,7 @@ from sshaft.errors import ConfigurationError
 from sshaft.http_client import HttpClient
 from sshaft_identity.app_state import OpenId
 from sshaft_identity.common.times import Clock
-from sshaft_identity.invitations import LONGEST
+from sshaft_identity.enrolment.invitations import LONGEST
 from sshaft_identity.openid import RelyingParty
 from sshaft_identity.openid_settings import OpenIdProvider
 from sshaft_identity.openid_sign_in import CALLBACK

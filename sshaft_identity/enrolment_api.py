@@ -17,8 +17,17 @@ from sshaft_identity.clients.clients import Scope
 from sshaft_identity.common.errors import EnrolmentError
 from sshaft_identity.common.fields import Code, Fingerprint, Line, UserName, whole
 from sshaft_identity.common.times import rfc3339
+from sshaft_identity.enrolment.invitations import (
+    LONGEST,
+    SHORTEST,
+    Invitation,
+    Invited,
+    Outcome,
+    Presentation,
+    State,
+    Verdict,
+)
 from sshaft_identity.incoming import Call, Message, wait_of
-from sshaft_identity.invitations import LONGEST, SHORTEST, Invitation, Invited, Outcome, Presentation, State, Verdict
 from sshaft_identity.problem import ProblemError, problem
 from sshaft_identity.refusal import too_many
 from sshaft_identity.settings import Settings

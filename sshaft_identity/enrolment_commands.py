@@ -11,10 +11,10 @@ from cryptography import x509
 from sshaft.errors import InvalidKeyError
 from sshaft.public_key import PublicKey, parse
 from sshaft.text import printable
-from sshaft_identity import attestation
 from sshaft_identity.command_line import opened
 from sshaft_identity.common.errors import EnrolmentError
 from sshaft_identity.common.times import rfc3339, utc_now
+from sshaft_identity.enrolment import attestation
 from sshaft_identity.people.key_import import MAX_FILE, MAX_NAME, fetched, import_keys, read_records
 from sshaft_identity.people.keys import NewKey
 

@@ -11,10 +11,10 @@ from sshaft import public_key
 from sshaft.errors import InvalidKeyError
 from sshaft.public_key import PublicKey
 from sshaft.text import printable
-from sshaft_identity import attestation, sshsig
 from sshaft_identity.app_state import AppState
+from sshaft_identity.enrolment import attestation, sshsig
+from sshaft_identity.enrolment.invitations import Invitation, Presentation, Verdict
 from sshaft_identity.incoming import body_of
-from sshaft_identity.invitations import Invitation, Presentation, Verdict
 from sshaft_identity.problem import ProblemError
 
 FAULTS: dict[str, str] = {

@@ -13,7 +13,7 @@ from sshaft_identity.challenges.codes import Codes
 from sshaft_identity.clients.clients import Clients
 from sshaft_identity.clients.subjects import Subjects
 from sshaft_identity.database.database import Database
-from sshaft_identity.invitations import Invitations
+from sshaft_identity.enrolment.invitations import Invitations
 from sshaft_identity.people.users import Enrolment
 from sshaft_identity.signing.signing_keys import SigningKeys
 

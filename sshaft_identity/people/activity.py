@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import audit_events
-from sshaft_identity.invitations import Verdict
+from sshaft_identity.enrolment.invitations import Verdict
 from sshaft_identity.people.key_policy import Refusal
 
 PAGE = 25

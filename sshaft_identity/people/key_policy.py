@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from sshaft.errors import ConfigurationError
 from sshaft.public_key import DEFAULT_TYPES, MAX_RSA_BITS, MIN_RSA_BITS, SK_TYPES, PublicKey
 from sshaft.randomart import bits
-from sshaft_identity.attestation import load_roots
+from sshaft_identity.enrolment.attestation import load_roots
 
 
 class Refusal(StrEnum):

@@ -22,9 +22,9 @@ from sshaft_identity.clients.clients import Scope
 from sshaft_identity.common.times import CLOCK_TOLERANCE
 from sshaft_identity.database.changes import Changes, watch_clock
 from sshaft_identity.database.tables import audit_events
-from sshaft_identity.invitations import Presentation
-from sshaft_identity.invitations import State as Enrolment
-from sshaft_identity.invitations import Verdict as Enrolled
+from sshaft_identity.enrolment.invitations import Presentation
+from sshaft_identity.enrolment.invitations import State as Enrolment
+from sshaft_identity.enrolment.invitations import Verdict as Enrolled
 from sshaft_identity.people.key_policy import KeyPolicy
 from sshaft_identity.people.sessions import Method, Sessions, SessionTimes
 from sshaft_identity.purge import batches, every_minute

@@ -14,7 +14,16 @@ from sshaft.public_key import PublicKey, parse
 from sshaft_identity.common.addresses import source_of
 from sshaft_identity.common.errors import EnrolmentError
 from sshaft_identity.database.tables import audit_events
-from sshaft_identity.invitations import KEPT, LONGEST, Invitations, Invited, Outcome, Presentation, State, Verdict
+from sshaft_identity.enrolment.invitations import (
+    KEPT,
+    LONGEST,
+    Invitations,
+    Invited,
+    Outcome,
+    Presentation,
+    State,
+    Verdict,
+)
 from sshaft_identity.people.key_policy import KeyPolicy, Refusal
 from sshaft_identity.people.keys import NewKey
 from sshaft_identity.store import Store

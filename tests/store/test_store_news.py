@@ -20,7 +20,7 @@ from sshaft_identity.challenges.attempts import Attempt
 from sshaft_identity.challenges.challenge import MAX_TRIES
 from sshaft_identity.challenges.challenges import Opened, Wish
 from sshaft_identity.database import backup
-from sshaft_identity.invitations import Invited, Presentation
+from sshaft_identity.enrolment.invitations import Invited, Presentation
 from sshaft_identity.people.key_policy import KeyPolicy
 from sshaft_identity.store import Store
 

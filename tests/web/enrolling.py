@@ -12,7 +12,7 @@ from web.served import Identity
 
 from sshaft.public_key import PublicKey, parse
 from sshaft_identity.command_line import open_store
-from sshaft_identity.invitations import Presentation, Verdict
+from sshaft_identity.enrolment.invitations import Presentation, Verdict
 from sshaft_identity.settings import load
 
 

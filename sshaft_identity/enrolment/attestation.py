@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
 from sshaft.public_key import PublicKey
 from sshaft.text import printable
-from sshaft_identity import cbor
-from sshaft_identity.ssh_wire import Reader, WireError
+from sshaft_identity.enrolment import cbor
+from sshaft_identity.enrolment.ssh_wire import Reader, WireError
 
 MAX_FILE = 32 * 1024
 _V00, _V01 = b"ssh-sk-attest-v00", b"ssh-sk-attest-v01"

@@ -12,9 +12,9 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from sshaft.public_key import parse
-from sshaft_identity import cbor as reading
-from sshaft_identity.attestation import AttestationError, load_roots, verified
-from sshaft_identity.ssh_wire import Reader, WireError
+from sshaft_identity.enrolment import cbor as reading
+from sshaft_identity.enrolment.attestation import AttestationError, load_roots, verified
+from sshaft_identity.enrolment.ssh_wire import Reader, WireError
 
 CHALLENGE = b"sshaft-enrol alice 0123456789abcdef0123456789abcdef\n"
 NOW = START + timedelta(days=300)

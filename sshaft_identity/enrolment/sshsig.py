@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from sshaft import public_key
 from sshaft.errors import InvalidKeyError
 from sshaft.public_key import PublicKey
-from sshaft_identity.ssh_wire import Reader, WireError, positive, string
+from sshaft_identity.enrolment.ssh_wire import Reader, WireError, positive, string
 
 NAMESPACE = "sshaft-enrol"
 MAX_ARMORED = 32 * 1024

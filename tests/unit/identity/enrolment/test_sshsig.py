@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sshaft.public_key import parse
-from sshaft_identity.sshsig import NAMESPACE, SignatureError, text_to_sign, verified
+from sshaft_identity.enrolment.sshsig import NAMESPACE, SignatureError, text_to_sign, verified
 
 TEXT = text_to_sign("alice", "0123456789abcdef0123456789abcdef").encode()
 KINDS = {

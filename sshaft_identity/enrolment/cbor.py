@@ -1,6 +1,6 @@
 """The little of CBOR (RFC 8949) that an authenticator writes: whole numbers, bytes, text, arrays and maps."""
 
-from sshaft_identity.ssh_wire import Reader, WireError
+from sshaft_identity.enrolment.ssh_wire import Reader, WireError
 
 MAX_DEPTH = 4
 

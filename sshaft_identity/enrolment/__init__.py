@@ -1,0 +1,1 @@
+"""How a key becomes a person's key by an invitation, and how the holder proves to have the key."""
