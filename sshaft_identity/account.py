@@ -6,12 +6,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sshaft_identity import cookies
-from sshaft_identity.app_state import state_of
 from sshaft_identity.audit.log import Fact
-from sshaft_identity.browsers import browser_name, client_address, form_of, user_agent
-from sshaft_identity.html import PageError, redirect
 from sshaft_identity.people.sessions import Method, Session
+from sshaft_identity.web import cookies
+from sshaft_identity.web.browsers import browser_name, client_address, form_of, user_agent
+from sshaft_identity.web.html import PageError, redirect
+from sshaft_identity.web.state import state_of
 
 KEYS, ACTIVITY, SIGN_IN = "/account/keys", "/account/activity", "/"
 

@@ -9,7 +9,6 @@ from anyio import CapacityLimiter
 
 from sshaft.errors import ConfigurationError
 from sshaft.http_client import HttpClient
-from sshaft_identity.app_state import OpenId
 from sshaft_identity.common.times import Clock
 from sshaft_identity.enrolment.invitations import LONGEST
 from sshaft_identity.openid import RelyingParty
@@ -22,7 +21,8 @@ from sshaft_identity.people.sessions import Sessions
 from sshaft_identity.remote_keys import MAX_ANSWER
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
-from sshaft_identity.throttle import Throttle
+from sshaft_identity.web.state import OpenId
+from sshaft_identity.web.throttle import Throttle
 
 WAITING_FOR_PROVIDER = 8
 

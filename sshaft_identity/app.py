@@ -40,21 +40,21 @@ from sshaft_identity import (
 )
 from sshaft_identity.account import NobodyError, answer_nobody
 from sshaft_identity.account_parts import account_parts
-from sshaft_identity.app_state import AppState
 from sshaft_identity.common.times import Clock, utc_now
 from sshaft_identity.database.batches import Batches
 from sshaft_identity.database.changes import Changes
 from sshaft_identity.database.database import UNAVAILABLE, reason
 from sshaft_identity.discovery import discovery
 from sshaft_identity.entra_hints import EntraHints
-from sshaft_identity.html import PageError, answer_page_error
-from sshaft_identity.incoming import in_thread
 from sshaft_identity.metrics import Measured, Metrics
 from sshaft_identity.metrics import route as metrics_route
-from sshaft_identity.problem import ProblemError, answer_http_exception, answer_problem, problem
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
 from sshaft_identity.token_endpoint import client_credentials, token_endpoint
+from sshaft_identity.web.call import in_thread
+from sshaft_identity.web.html import PageError, answer_page_error
+from sshaft_identity.web.problem import ProblemError, answer_http_exception, answer_problem, problem
+from sshaft_identity.web.state import AppState
 
 POSTGRESQL_THREADS = 8
 """More wait for the interpreter rather than for the database."""

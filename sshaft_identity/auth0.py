@@ -18,8 +18,7 @@ from joserfc.jwk import OctKey
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from sshaft_identity import browser_login, id_tokens, refusals
-from sshaft_identity.browsers import client_address, user_agent
+from sshaft_identity import browser_login, id_tokens
 from sshaft_identity.challenges.challenge import Challenge, Context
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.challenges.codes import Codes
@@ -28,8 +27,10 @@ from sshaft_identity.common.fields import UserName
 from sshaft_identity.database.used_values import first_use
 from sshaft_identity.face_options import Auth0Client
 from sshaft_identity.face_requests import FaceRequests
-from sshaft_identity.incoming import Call, Message
-from sshaft_identity.oauth import OAuthError, fields_of
+from sshaft_identity.web import refused_requests
+from sshaft_identity.web.browsers import client_address, user_agent
+from sshaft_identity.web.call import Call, Message
+from sshaft_identity.web.oauth import OAuthError, fields_of
 
 FACE = "auth0"
 ALGORITHMS = ["HS256"]
@@ -120,7 +121,7 @@ def finish(call: Call, challenge: Challenge) -> Response:
     passed = browser_login.taken(call, challenge, now)
     if passed is None:
         reason = browser_login.reason(challenge, now)
-        refusals.note(call, FACE, "access_denied", reason)
+        refused_requests.note(call, FACE, "access_denied", reason)
         told: dict[str, Any] = {"result": "failed", "reason": reason}
     else:
         told = {"result": "passed", "acr": passed.acr} | id_tokens.claims_of(passed)

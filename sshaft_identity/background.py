@@ -6,9 +6,9 @@ from typing import Any
 
 from sshaft.log import get_logger
 from sshaft_identity import pings, purge
-from sshaft_identity.app_state import AppState
 from sshaft_identity.database import changes_sqlite
 from sshaft_identity.database.changes import watch_clock
+from sshaft_identity.web.state import AppState
 
 
 def start(state: AppState) -> list[asyncio.Task[None]]:

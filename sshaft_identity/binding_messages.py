@@ -6,7 +6,7 @@ from sshaft_identity.challenges.challenge import Binding
 from sshaft_identity.challenges.codes import is_code
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.common.fields import one_line
-from sshaft_identity.oauth import OAuthError
+from sshaft_identity.web.oauth import OAuthError
 
 LONGEST_SHOWN = 80
 """What ssh shows of the name of an app."""

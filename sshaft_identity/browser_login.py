@@ -14,17 +14,17 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from sshaft.log import get_logger
-from sshaft_identity import cookies, refusals
-from sshaft_identity.app_state import state_of
 from sshaft_identity.challenges.challenge import Challenge, State
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.common.addresses import origin_of
 from sshaft_identity.face_requests import FaceRequests, face_of
-from sshaft_identity.html import PageError, redirect, render
-from sshaft_identity.incoming import Call, wait_of
-from sshaft_identity.live import EventStream, polled
 from sshaft_identity.pages import RETURN, challenge_page
-from sshaft_identity.problem import problem
+from sshaft_identity.web import cookies, refused_requests
+from sshaft_identity.web.call import Call, wait_of
+from sshaft_identity.web.html import PageError, redirect, render
+from sshaft_identity.web.live import EventStream, polled
+from sshaft_identity.web.problem import problem
+from sshaft_identity.web.state import state_of
 
 GRACE = timedelta(minutes=1)
 """For the browser to come for what ssh has passed in the last moment, or to say that it was too late."""
@@ -146,7 +146,7 @@ def post_back(call: Call, redirect_uri: str, values: Mapping[str, str], *, sends
 
 def misled(call: Call, face: str, reason: str) -> PageError:
     """For a request that cannot be trusted to say where its answer belongs: a person reads why it ends here."""
-    refusals.note(call, face, "invalid_request", reason)
+    refused_requests.note(call, face, "invalid_request", reason)
     sentence = f"Whoever sent you here is not set up rightly: {reason}. Tell the administrator of what you log in to."
     return PageError(400, "This login cannot begin", sentence)
 

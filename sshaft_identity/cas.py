@@ -13,12 +13,13 @@ import secrets
 
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from sshaft_identity import refusals, typed_codes
+from sshaft_identity import typed_codes
 from sshaft_identity.challenges.challenge import Verdict
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.face_options import CasClient
-from sshaft_identity.incoming import Call
-from sshaft_identity.problem import problem
+from sshaft_identity.web import refused_requests
+from sshaft_identity.web.call import Call
+from sshaft_identity.web.problem import problem
 
 FACE = "cas"
 
@@ -58,7 +59,9 @@ def _owner(call: Call, client: Client, code: str) -> Response:
     answer = state.store.challenges.of_printed(code, client.client_id, _options(client).wrong_codes, state.clock())
     if answer.verdict is Verdict.PRESENTED and answer.challenges[0].user is not None:
         return _principal(answer.challenges[0].user)
-    refusals.note(call, FACE, answer.verdict, "ssh has printed this code for nobody who waits, or too many were wrong")
+    refused_requests.note(
+        call, FACE, answer.verdict, "ssh has printed this code for nobody who waits, or too many were wrong"
+    )
     return problem("too_many_attempts" if answer.verdict is Verdict.TOO_MANY_ATTEMPTS else "invalid_code")
 
 

@@ -22,10 +22,10 @@ from sshaft_identity.clients.clients import Client
 from sshaft_identity.common.fields import USER_PATTERN
 from sshaft_identity.face_options import CibaClient
 from sshaft_identity.face_requests import FaceRequests
-from sshaft_identity.incoming import Call
-from sshaft_identity.oauth import OAuthError, answers_errors, client_of, form_of
 from sshaft_identity.pings import Notice, Pings
 from sshaft_identity.settings import Settings
+from sshaft_identity.web.call import Call
+from sshaft_identity.web.oauth import OAuthError, answers_errors, client_of, form_of
 
 FACE = "ciba"
 GRANT = "urn:openid:params:grant-type:ciba"

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from sshaft_identity import typed_codes
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.face_options import CodeBackClient
-from sshaft_identity.incoming import Call, Work
+from sshaft_identity.web.call import Call, Work
 
 FACE = "code_back"
 Judge = Callable[[Call, Client, CodeBackClient, dict[str, str]], bool]

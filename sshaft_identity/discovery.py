@@ -6,10 +6,10 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from sshaft_identity.app_state import state_of
-from sshaft_identity.oauth import ASSERTION_ALGORITHMS
 from sshaft_identity.settings import Settings
 from sshaft_identity.signing.signing_keys import Algorithm
+from sshaft_identity.web.oauth import ASSERTION_ALGORITHMS
+from sshaft_identity.web.state import state_of
 
 SECONDS = 3600
 """How long it may be kept."""

@@ -12,7 +12,6 @@ from starlette.responses import JSONResponse, Response
 from sshaft.errors import InvalidKeyError
 from sshaft.log import get_logger
 from sshaft.public_key import PublicKey, parse
-from sshaft_identity.app_state import AppState, state_of
 from sshaft_identity.clients.clients import Scope
 from sshaft_identity.common.errors import EnrolmentError
 from sshaft_identity.common.fields import Code, Fingerprint, Line, UserName, whole
@@ -27,10 +26,11 @@ from sshaft_identity.enrolment.invitations import (
     State,
     Verdict,
 )
-from sshaft_identity.incoming import Call, Message, wait_of
-from sshaft_identity.problem import ProblemError, problem
 from sshaft_identity.refusal import too_many
 from sshaft_identity.settings import Settings
+from sshaft_identity.web.call import Call, Message, wait_of
+from sshaft_identity.web.problem import ProblemError, problem
+from sshaft_identity.web.state import AppState, state_of
 
 Seconds = Annotated[
     int, Field(ge=int(SHORTEST.total_seconds()), le=int(LONGEST.total_seconds())), BeforeValidator(whole)

@@ -11,11 +11,11 @@ from sshaft import public_key
 from sshaft.errors import InvalidKeyError
 from sshaft.public_key import PublicKey
 from sshaft.text import printable
-from sshaft_identity.app_state import AppState
 from sshaft_identity.enrolment import attestation, sshsig
 from sshaft_identity.enrolment.invitations import Invitation, Presentation, Verdict
-from sshaft_identity.incoming import body_of
-from sshaft_identity.problem import ProblemError
+from sshaft_identity.web.call import body_of
+from sshaft_identity.web.problem import ProblemError
+from sshaft_identity.web.state import AppState
 
 FAULTS: dict[str, str] = {
     Verdict.NONE: "This was decided already, or it is too late.",

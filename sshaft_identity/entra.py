@@ -21,11 +21,9 @@ from starlette.responses import JSONResponse, Response
 
 from sshaft.errors import IdentityServiceError
 from sshaft.log import get_logger
-from sshaft_identity import browser_login, id_tokens, refusals
-from sshaft_identity.app_state import state_of
+from sshaft_identity import browser_login, id_tokens
 from sshaft_identity.assurance import POSSESSION
 from sshaft_identity.audit.log import record_event
-from sshaft_identity.browsers import client_address, user_agent
 from sshaft_identity.challenges.challenge import Approval, Challenge, Context
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.clients.clients import Client
@@ -37,12 +35,15 @@ from sshaft_identity.entra_hints import LEEWAY, WINDOW, Hint
 from sshaft_identity.face_options import EntraClient
 from sshaft_identity.face_requests import FaceRequests
 from sshaft_identity.health import JWKS_SECONDS
-from sshaft_identity.html import PageError
-from sshaft_identity.incoming import Call, body_of
-from sshaft_identity.oauth import OAuthError, form_of
 from sshaft_identity.remote_keys import OpenIdError, Wire
 from sshaft_identity.settings import Settings
 from sshaft_identity.signing.signing_keys import Algorithm
+from sshaft_identity.web import refused_requests
+from sshaft_identity.web.browsers import client_address, user_agent
+from sshaft_identity.web.call import Call, body_of
+from sshaft_identity.web.html import PageError
+from sshaft_identity.web.oauth import OAuthError, form_of
+from sshaft_identity.web.state import state_of
 
 FACE = "entra"
 _LONGEST = 4096
@@ -161,7 +162,7 @@ def _asked(call: Call) -> _Asked:
 
 
 def _page(call: Call, reason: str) -> PageError:
-    refusals.note(call, FACE, "invalid_request", reason)
+    refused_requests.note(call, FACE, "invalid_request", reason)
     sentence = f"Entra ID is not set up rightly for this service: {reason}. Tell your administrator."
     return PageError(400, "This login cannot begin", sentence)
 
@@ -174,7 +175,7 @@ def _begun(call: Call, asked: _Asked, hint: Hint) -> Response:
 
 
 def _refused(call: Call, asked: _Asked, error: OAuthError) -> Response:
-    refusals.note(call, FACE, error.error, error.description)
+    refused_requests.note(call, FACE, error.error, error.description)
     values = {"error": error.error, "error_description": error.description}
     return _back(call, asked.options.redirect_uri, asked.form.get("state"), values)
 
@@ -291,7 +292,7 @@ def finish(call: Call, challenge: Challenge) -> Response:
 
 
 def _failed(call: Call, details: Details, reason: str) -> Response:
-    refusals.note(call, FACE, "access_denied", reason)
+    refused_requests.note(call, FACE, "access_denied", reason)
     values = {"error": "access_denied", "error_description": reason}
     return _back(call, details.redirect_uri, details.state, values)
 

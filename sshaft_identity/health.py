@@ -6,8 +6,8 @@ from starlette.responses import JSONResponse, Response
 
 from sshaft.errors import SshaftError
 from sshaft.log import get_logger
-from sshaft_identity.app_state import AppState, state_of
-from sshaft_identity.problem import problem
+from sshaft_identity.web.problem import problem
+from sshaft_identity.web.state import AppState, state_of
 
 JWKS_SECONDS = 3600
 """How long a verifier keeps the set; `signing_keys.WAIT` is much longer."""

@@ -7,11 +7,12 @@ from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
-from sshaft_identity import refusals, typed_codes
+from sshaft_identity import typed_codes
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.face_options import IbmVerifyClient
 from sshaft_identity.face_requests import FaceRequests
-from sshaft_identity.incoming import Call
+from sshaft_identity.web import refused_requests
+from sshaft_identity.web.call import Call
 
 FACE = "ibm_verify"
 
@@ -47,7 +48,7 @@ def validate(call: Call) -> Response:
     request = FaceRequests(call.state.store.database, FACE).of_handle(typed_codes.text_at(body, "transactionId"))
     challenge = typed_codes.waiting(call, client, user)
     if request is None or challenge is None or request.id != challenge.id:
-        refusals.note(call, FACE, "no_challenge", "no login of this user waits as this transaction")
+        refused_requests.note(call, FACE, "no_challenge", "no login of this user waits as this transaction")
         return _told("FAILED")
     code = typed_codes.text_at(body, "attributes.passvalue")
     return _told("SUCCESS" if typed_codes.is_right(call, FACE, client, user, code) else "FAILED")

@@ -18,7 +18,6 @@ from starlette.responses import Response
 
 from sshaft.log import get_logger
 from sshaft.validation import first_fault
-from sshaft_identity import refusals
 from sshaft_identity.assurance import Wanted
 from sshaft_identity.binding_messages import bound_by
 from sshaft_identity.challenges.challenge import SHORTEST, Context
@@ -27,10 +26,11 @@ from sshaft_identity.clients.clients import Client
 from sshaft_identity.common.fields import UserName
 from sshaft_identity.database.used_values import first_use
 from sshaft_identity.face_options import KeycloakCibaClient
-from sshaft_identity.incoming import Call, Message
-from sshaft_identity.oauth import Credentials, OAuthError, client_by_secret
 from sshaft_identity.pings import Notice, Pings
-from sshaft_identity.problem import ProblemError
+from sshaft_identity.web import refused_requests
+from sshaft_identity.web.call import Call, Message
+from sshaft_identity.web.oauth import Credentials, OAuthError, client_by_secret
+from sshaft_identity.web.problem import ProblemError
 
 FACE = "keycloak_ciba"
 REMEMBERED = timedelta(hours=1)
@@ -51,7 +51,7 @@ def ask(call: Call) -> Response:
     try:
         _ask(call)
     except OAuthError as error:
-        refusals.note(call, FACE, error.error, error.description)
+        refused_requests.note(call, FACE, error.error, error.description)
         known = error.error if error.error in ("invalid_client", "unauthorized_client") else "invalid_request"
         raise ProblemError(known, detail=error.description) from None
     return Response(status_code=201)

@@ -22,8 +22,8 @@ from sshaft_identity.audit import chain
 from sshaft_identity.challenges.rows import is_running, is_unsettled
 from sshaft_identity.common.times import Clock
 from sshaft_identity.database.tables import challenges
-from sshaft_identity.problem import problem
 from sshaft_identity.store import Store
+from sshaft_identity.web.problem import problem
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry

@@ -14,9 +14,9 @@ from sshaft_identity.challenges.codes import attempt_name
 from sshaft_identity.clients.clients import Scope
 from sshaft_identity.common.fields import FINGERPRINT_PATTERN, Code, Fingerprint, Identifier, Line, UserName
 from sshaft_identity.common.times import rfc3339
-from sshaft_identity.incoming import Call, Message
-from sshaft_identity.problem import ProblemError, problem
 from sshaft_identity.refusal import context_of, refused
+from sshaft_identity.web.call import Call, Message
+from sshaft_identity.web.problem import ProblemError, problem
 
 _EVENTS = {
     Verdict.ACCEPTED: "challenge.accepted",

@@ -17,19 +17,20 @@ from urllib.parse import urlencode
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from sshaft_identity import browser_login, id_tokens, refusals
+from sshaft_identity import browser_login, id_tokens
 from sshaft_identity.assurance import SUPPORTED, Wanted, reached
-from sshaft_identity.browsers import client_address, user_agent
 from sshaft_identity.challenges.challenge import Challenge, Context, State
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.common.fields import USER_PATTERN
 from sshaft_identity.face_options import OpenIdClient
 from sshaft_identity.face_requests import FaceRequests
-from sshaft_identity.incoming import Call
-from sshaft_identity.oauth import OAuthError, fields_of, form_of
-from sshaft_identity.problem import ProblemError
 from sshaft_identity.settings import Settings
+from sshaft_identity.web import refused_requests
+from sshaft_identity.web.browsers import client_address, user_agent
+from sshaft_identity.web.call import Call
+from sshaft_identity.web.oauth import OAuthError, fields_of, form_of
+from sshaft_identity.web.problem import ProblemError
 
 FACE = "openid"
 CODE_LIFETIME = timedelta(seconds=60)
@@ -124,7 +125,7 @@ def authorize(call: Call) -> Response:
         wish, details = _checked(call, asked)
         return browser_login.begin(call, FACE, wish, details.model_dump())
     except OAuthError as error:
-        refusals.note(call, FACE, error.error, error.description)
+        refused_requests.note(call, FACE, error.error, error.description)
         mode = asked.parameters.get("response_mode", "")
         return _back(call, asked.redirect_uri, mode, asked.parameters.get("state"), {
             "error": error.error, "error_description": error.description,
@@ -262,7 +263,7 @@ def finish(call: Call, challenge: Challenge) -> Response:
 
 
 def _failed(call: Call, details: Details, error: str, reason: str) -> Response:
-    refusals.note(call, FACE, error, reason)
+    refused_requests.note(call, FACE, error, reason)
     values = {"error": error, "error_description": reason}
     return _back(call, details.redirect_uri, details.response_mode, details.state, values)
 
@@ -320,7 +321,7 @@ def userinfo(call: Call) -> Response:
     if kind.lower() == "bearer" and token:
         found = call.state.store.clients.person_of_token(token.strip(), call.state.clock())
     if found is None:
-        refusals.note(call, FACE, "invalid_token", "the access token speaks of nobody")
+        refused_requests.note(call, FACE, "invalid_token", "the access token speaks of nobody")
         raise ProblemError("invalid_token", headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
     client, user = found
     return JSONResponse(id_tokens.person(call, client, user, " ".join(client.scopes)))

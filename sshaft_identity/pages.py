@@ -11,14 +11,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from sshaft.log import get_logger
-from sshaft_identity.app_state import state_of
-from sshaft_identity.browsers import browser_name, client_address, form_of
 from sshaft_identity.challenges.challenge import MAX_TRIES, Binding, Challenge, State, Verdict
 from sshaft_identity.challenges.codes import attempt_name
-from sshaft_identity.html import PageError, redirect, render
-from sshaft_identity.incoming import wait_of
-from sshaft_identity.live import EventStream, page_state_of, polled, seconds_left
-from sshaft_identity.problem import problem
+from sshaft_identity.web.browsers import browser_name, client_address, form_of
+from sshaft_identity.web.call import wait_of
+from sshaft_identity.web.html import PageError, redirect, render
+from sshaft_identity.web.live import EventStream, page_state_of, polled, seconds_left
+from sshaft_identity.web.problem import problem
+from sshaft_identity.web.state import state_of
 from sshaft_identity.words import ago, clock, moment
 
 TEXTS: dict[str, tuple[str, str]] = {

@@ -27,12 +27,12 @@ from sshaft.deadline import Deadline
 from sshaft.errors import SshaftError
 from sshaft.http_client import HttpClient
 from sshaft.log import get_logger
-from sshaft_identity.app_state import AppState
 from sshaft_identity.challenges.challenge import Challenge, State
 from sshaft_identity.database.database import reason
 from sshaft_identity.database.tables import challenges, clients, pings
 from sshaft_identity.face_options import NOTIFIED
 from sshaft_identity.store import Store
+from sshaft_identity.web.state import AppState
 
 LOOK_SECONDS = 1.0
 AT_ONCE = 8

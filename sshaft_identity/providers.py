@@ -1,6 +1,6 @@
 """The identity providers that sshaft is a second step of: which client each needs, and what to type on its side.
 
-`templates/providers/NAME.txt` is what `sshaft identity client add --for NAME` prints; `docs/providers/NAME.md` tells
+`recipes/NAME.txt` is what `sshaft identity client add --for NAME` prints; `docs/providers/NAME.md` tells
 more.
 """
 
@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 from pydantic import ValidationError
@@ -154,6 +155,11 @@ def faces_of(name: str, given: Given) -> Faces:
 
 def told(name: str, values: Mapping[str, Any]) -> str:
     """What to type on the provider's side."""
-    from sshaft_identity.html import texts  # noqa: PLC0415 - the web stack, which no other command needs
-
-    return texts.get_template(f"providers/{name}.txt").render(values)
+    recipes = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "faces/recipes"),
+        autoescape=False,  # noqa: S701 - plain text for a terminal
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return recipes.get_template(f"{name}.txt").render(values)

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from sshaft_identity.challenges.attempts import Answer
 from sshaft_identity.challenges.challenge import Challenge, Verdict
 from sshaft_identity.common.times import rfc3339
-from sshaft_identity.problem import problem
+from sshaft_identity.web.problem import problem
 
 
 def refused(answer: Answer, now: datetime) -> Response:

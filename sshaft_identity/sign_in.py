@@ -11,18 +11,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from sshaft.log import get_logger
-from sshaft_identity import cookies
 from sshaft_identity.account import KEYS, SIGN_IN, begin_session, session_of
-from sshaft_identity.app_state import state_of
-from sshaft_identity.browsers import client_address, form_of, user_agent
 from sshaft_identity.challenges.challenge import Challenge, Context, State
 from sshaft_identity.challenges.challenges import Wish
-from sshaft_identity.html import PageError, redirect, render
-from sshaft_identity.incoming import wait_of
-from sshaft_identity.live import EventStream, polled
 from sshaft_identity.pages import challenge_page
 from sshaft_identity.people.sessions import Method
-from sshaft_identity.problem import problem
+from sshaft_identity.web import cookies
+from sshaft_identity.web.browsers import client_address, form_of, user_agent
+from sshaft_identity.web.call import wait_of
+from sshaft_identity.web.html import PageError, redirect, render
+from sshaft_identity.web.live import EventStream, polled
+from sshaft_identity.web.problem import problem
+from sshaft_identity.web.state import state_of
 
 APP = "My keys"
 BY_SSH = "/sign-in/ssh"

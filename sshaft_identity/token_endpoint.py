@@ -7,8 +7,8 @@ from starlette.responses import JSONResponse, Response
 
 from sshaft.log import get_logger
 from sshaft_identity.clients.clients import TOKEN_LIFETIME, Client
-from sshaft_identity.incoming import Call, Work
-from sshaft_identity.oauth import OAuthError, answers_errors, client_of, form_of
+from sshaft_identity.web.call import Call, Work
+from sshaft_identity.web.oauth import OAuthError, answers_errors, client_of, form_of
 
 Grant = Callable[[Call, Client, Mapping[str, str]], dict[str, Any]]
 """Answers for a client that has proven itself, from the form it sent; raises `OAuthError`."""

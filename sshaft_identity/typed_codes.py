@@ -10,15 +10,15 @@ from datetime import timedelta
 from typing import Any
 
 from sshaft.log import get_logger
-from sshaft_identity import refusals
 from sshaft_identity.challenges.attempts import Answer
 from sshaft_identity.challenges.challenge import Binding, Challenge, Context, State, Verdict
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.common.fields import USER_PATTERN, one_line
-from sshaft_identity.incoming import Call
-from sshaft_identity.oauth import OAuthError, client_of
-from sshaft_identity.problem import ProblemError
+from sshaft_identity.web import refused_requests
+from sshaft_identity.web.call import Call
+from sshaft_identity.web.oauth import OAuthError, client_of
+from sshaft_identity.web.problem import ProblemError
 
 _CODE = re.compile(r"[0-9]{1,16}")
 
@@ -28,11 +28,11 @@ def proven(call: Call, face: str) -> Client:
     try:
         client = client_of(call, {})
     except OAuthError as error:
-        refusals.note(call, face, error.error, error.description)
+        refused_requests.note(call, face, error.error, error.description)
         challenge = {"WWW-Authenticate": 'Basic realm="sshaft"'}
         raise ProblemError("invalid_client", detail=error.description, headers=challenge) from None
     if face not in client.faces:
-        refusals.note(call, face, "unauthorized_client", "the client has not this face")
+        refused_requests.note(call, face, "unauthorized_client", "the client has not this face")
         raise ProblemError("unauthorized_client")
     return client
 
@@ -41,7 +41,7 @@ def members(call: Call, face: str) -> dict[str, Any]:
     """Of the JSON object that was sent. Raises `ProblemError`."""
     body = call.json_object()
     if body is None:
-        refusals.note(call, face, "invalid_request", "the body is no JSON object")
+        refused_requests.note(call, face, "invalid_request", "the body is no JSON object")
         raise ProblemError("invalid_request", detail="the body must be a JSON object")
     return body
 
@@ -58,7 +58,7 @@ def is_user(call: Call, face: str, user: str) -> bool:
     """Whether somebody could be called that here."""
     if re.fullmatch(USER_PATTERN, user):
         return True
-    refusals.note(call, face, "invalid_request", "no user name of this service was given")
+    refused_requests.note(call, face, "invalid_request", "no user name of this service was given")
     return False
 
 
@@ -93,13 +93,13 @@ def is_right(call: Call, face: str, client: Client, user: str, code: str) -> boo
     state = call.state
     challenge = waiting(call, client, user)
     if challenge is None:
-        refusals.note(call, face, "no_challenge", "no login of this user waits")
+        refused_requests.note(call, face, "no_challenge", "no login of this user waits")
         return False
     if not passes(call, face, challenge, code):
         return False
     after = state.store.challenges.consume(challenge.id, state.clock(), client.client_id)
     if after is None or after.user != user:
-        refusals.note(call, face, "not_accepted", "its result was taken before")
+        refused_requests.note(call, face, "not_accepted", "its result was taken before")
         return False
     get_logger().info("challenge.consumed", challenge=after.id, user=after.user, client=after.client)
     return True
@@ -109,11 +109,11 @@ def passes(call: Call, face: str, challenge: Challenge, code: str) -> bool:
     """Whether the code that was typed lets this challenge pass."""
     code = "".join(code.split())
     if not _CODE.fullmatch(code):
-        refusals.note(call, face, "invalid_request", "the code is no number")
+        refused_requests.note(call, face, "invalid_request", "the code is no number")
         return False
     answer = verified(call, challenge, code)
     if answer.verdict not in (Verdict.ACCEPTED, Verdict.INVALID_CODE):  # a wrong code is in the audit log already
-        refusals.note(call, face, answer.verdict, "the login cannot pass any more")
+        refused_requests.note(call, face, answer.verdict, "the login cannot pass any more")
     return answer.verdict is Verdict.ACCEPTED
 
 

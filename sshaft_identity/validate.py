@@ -23,17 +23,18 @@ from starlette.responses import JSONResponse, Response
 
 import sshaft
 from sshaft.log import get_logger
-from sshaft_identity import refusals, typed_codes
-from sshaft_identity.browsers import client_address
+from sshaft_identity import typed_codes
 from sshaft_identity.challenges.challenge import Binding, Challenge, Context, State
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.clients.clients import TOKEN_LIFETIME, Client
 from sshaft_identity.common.fields import USER_PATTERN
 from sshaft_identity.face_options import KEY, ValidateClient
 from sshaft_identity.face_requests import FaceRequests
-from sshaft_identity.incoming import Call, Work
-from sshaft_identity.oauth import FORM, MAX_FIELDS, Credentials, OAuthError, credentials_of, fields_of
 from sshaft_identity.token_endpoint import issued
+from sshaft_identity.web import refused_requests
+from sshaft_identity.web.browsers import client_address
+from sshaft_identity.web.call import Call, Work
+from sshaft_identity.web.oauth import FORM, MAX_FIELDS, Credentials, OAuthError, credentials_of, fields_of
 
 FACE = "validate"
 SERIAL = "SSHA0001"
@@ -59,7 +60,7 @@ def _answers_errors(work: Work) -> Work:
         try:
             return work(call)
         except _Error as error:
-            refusals.note(call, FACE, str(error.code), error.message)
+            refused_requests.note(call, FACE, str(error.code), error.message)
             told = {"status": False, "error": {"code": error.code, "message": error.message}}
             return _enveloped(call, told, status=error.status)
 
@@ -133,7 +134,7 @@ def check(call: Call) -> Response:
             get_logger().info("challenge.consumed", challenge=after.id, user=after.user, client=after.client)
             call.changed = [after]
             return _told(call, "ACCEPT", {"message": "passed by ssh", "serial": SERIAL})
-        refusals.note(call, FACE, "not_accepted", "its result was taken before")
+        refused_requests.note(call, FACE, "not_accepted", "its result was taken before")
     return _told(call, "REJECT", {"message": "wrong code, or not passed by ssh"})
 
 
@@ -210,7 +211,7 @@ def _is_right(call: Call, challenge: Challenge, code: str) -> bool:
     if challenge.binding is Binding.CODE_IN:
         if not code and challenge.state is State.ACCEPTED:
             return True
-        refusals.note(call, FACE, "not_accepted", "no ssh has passed it, or its result was taken before")
+        refused_requests.note(call, FACE, "not_accepted", "no ssh has passed it, or its result was taken before")
         return False
     return typed_codes.passes(call, FACE, challenge, code)
 

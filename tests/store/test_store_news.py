@@ -15,7 +15,6 @@ from service.service import SETTINGS, Clock, migrated, wrong
 from sshaft.public_key import parse
 from sshaft_identity import background, purge
 from sshaft_identity.app import create_app
-from sshaft_identity.app_state import AppState
 from sshaft_identity.challenges.attempts import Attempt
 from sshaft_identity.challenges.challenge import MAX_TRIES
 from sshaft_identity.challenges.challenges import Opened, Wish
@@ -23,6 +22,7 @@ from sshaft_identity.database import backup
 from sshaft_identity.enrolment.invitations import Invited, Presentation
 from sshaft_identity.people.key_policy import KeyPolicy
 from sshaft_identity.store import Store
+from sshaft_identity.web.state import AppState
 
 MINUTES = timedelta(minutes=5)
 POLICY = KeyPolicy()

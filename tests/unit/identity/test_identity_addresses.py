@@ -7,9 +7,9 @@ from pydantic import ValidationError
 from service.service import SETTINGS, Service
 
 from sshaft_identity.app import create_app
-from sshaft_identity.browsers import browser_name
 from sshaft_identity.common.addresses import believed
 from sshaft_identity.settings import Settings
+from sshaft_identity.web.browsers import browser_name
 
 PROXIES = ("10.0.0.0/8", "2001:db8:1::/48")
 

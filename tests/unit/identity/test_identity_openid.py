@@ -24,7 +24,7 @@ from sshaft_identity.database.tables import audit_events, sessions, users
 from sshaft_identity.openid import derived
 from sshaft_identity.openid_settings import OpenIdProvider as Settings
 from sshaft_identity.settings import changed
-from sshaft_identity.throttle import MOST
+from sshaft_identity.web.throttle import MOST
 
 CALLBACK = "/sign-in/oidc/callback"
 

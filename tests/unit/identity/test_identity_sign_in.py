@@ -12,7 +12,7 @@ from service.service import SETTINGS, Service
 from sshaft_identity.app import create_app
 from sshaft_identity.database.tables import audit_events, sessions
 from sshaft_identity.settings import Settings
-from sshaft_identity.throttle import MOST
+from sshaft_identity.web.throttle import MOST
 
 
 @pytest.fixture

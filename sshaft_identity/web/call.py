@@ -11,10 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sshaft.validation import first_fault
-from sshaft_identity.app_state import AppState, state_of
 from sshaft_identity.challenges.challenge import Challenge
 from sshaft_identity.clients.clients import Client, Scope
-from sshaft_identity.problem import ProblemError
+from sshaft_identity.web.problem import ProblemError
+from sshaft_identity.web.state import AppState, state_of
 
 MAX_BODY = 64 * 1024
 MAX_DRAINED = 1024 * 1024

@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from sshaft_identity.app_state import AppState, state_of
 from sshaft_identity.challenges.challenge import MAX_TRIES, Challenge, State
+from sshaft_identity.web.state import AppState, state_of
 
 HEARTBEAT_SECONDS = 15
 RETRY_MS = 2000

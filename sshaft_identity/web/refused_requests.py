@@ -2,9 +2,9 @@
 
 from sshaft.log import get_logger
 from sshaft_identity.audit.log import record_event
-from sshaft_identity.browsers import client_address
 from sshaft_identity.common.fields import one_line
-from sshaft_identity.incoming import Call
+from sshaft_identity.web.browsers import client_address
+from sshaft_identity.web.call import Call
 
 LONGEST = 64
 

@@ -4,11 +4,11 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
-from sshaft_identity.app_state import state_of
 from sshaft_identity.common.addresses import believed, origin_of
 from sshaft_identity.common.fields import one_line
-from sshaft_identity.html import PageError
-from sshaft_identity.incoming import body_of
+from sshaft_identity.web.call import body_of
+from sshaft_identity.web.html import PageError
+from sshaft_identity.web.state import state_of
 
 MAX_FIELDS = 16
 FORM = "application/x-www-form-urlencoded"

@@ -13,8 +13,8 @@ from service.browser import Browser
 from service.service import Service, wrong
 from sqlalchemy import event
 
-from sshaft_identity import live
 from sshaft_identity.clients.clients import Scope
+from sshaft_identity.web import live
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from sshaft_identity.app_state import state_of
+from sshaft_identity.web.state import state_of
 
 templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -19,9 +19,6 @@ templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-
-texts = templates.overlay(autoescape=False)
-"""For what is no page: nothing in it is markup."""
 
 PERMISSIONS = "camera=(), geolocation=(), microphone=(), payment=(), usb=(), interest-cohort=()"
 

@@ -16,12 +16,12 @@ from joserfc.jwk import KeySet
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import JSONResponse, Response
 
-from sshaft_identity import refusals
-from sshaft_identity.browsers import client_address
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.database.used_values import first_use
 from sshaft_identity.face_options import KEY
-from sshaft_identity.incoming import Call, Work
+from sshaft_identity.web import refused_requests
+from sshaft_identity.web.browsers import client_address
+from sshaft_identity.web.call import Call, Work
 
 FORM = "application/x-www-form-urlencoded"
 MAX_FIELDS = 32
@@ -52,7 +52,7 @@ def answers_errors(work: Work, face: str = "oauth") -> Work:
             return work(call)
         except OAuthError as error:
             if error.error not in NOT_YET:
-                refusals.note(call, face, error.error, error.description)
+                refused_requests.note(call, face, error.error, error.description)
             return refused(call, error)
 
     return answer

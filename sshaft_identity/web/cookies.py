@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sshaft_identity.app_state import state_of
+from sshaft_identity.web.state import state_of
 
 SESSION, SSH_SIGN_IN, OIDC_SIGN_IN = "sshaft", "sshaft-ssh", "sshaft-oidc"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")

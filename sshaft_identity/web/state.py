@@ -20,7 +20,7 @@ from sshaft_identity.people.own_keys import OwnKeys
 from sshaft_identity.people.sessions import Sessions
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
-from sshaft_identity.throttle import Throttle
+from sshaft_identity.web.throttle import Throttle
 
 LOGINS = 1000
 InThread = Callable[[Callable[[], Response]], Awaitable[Response]]
