@@ -21,17 +21,13 @@ from sshaft_identity import (
     auth0,
     browser_login,
     cas,
-    challenge_api,
     ciba,
     code_back,
-    enrolment_api,
     enrolment_page,
     entra,
     health,
     ibm_verify,
     keycloak_ciba,
-    mfa_api,
-    openapi,
     openid_provider,
     openid_sign_in,
     pages,
@@ -40,17 +36,18 @@ from sshaft_identity import (
 )
 from sshaft_identity.account import NobodyError, answer_nobody
 from sshaft_identity.account_parts import account_parts
+from sshaft_identity.api import challenges, enrolments, openapi, sshd
+from sshaft_identity.api.discovery import discovery, jwks
+from sshaft_identity.api.token import client_credentials, token_endpoint
 from sshaft_identity.common.times import Clock, utc_now
 from sshaft_identity.database.batches import Batches
 from sshaft_identity.database.changes import Changes
 from sshaft_identity.database.database import UNAVAILABLE, reason
-from sshaft_identity.discovery import discovery
 from sshaft_identity.entra_hints import EntraHints
 from sshaft_identity.metrics import Measured, Metrics
 from sshaft_identity.metrics import route as metrics_route
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
-from sshaft_identity.token_endpoint import client_credentials, token_endpoint
 from sshaft_identity.web.call import in_thread
 from sshaft_identity.web.html import PageError, answer_page_error
 from sshaft_identity.web.problem import ProblemError, answer_http_exception, answer_problem, problem
@@ -68,17 +65,17 @@ METADATA = [openid_provider.metadata, ciba.metadata]
 FINISHES = {openid_provider.FACE: openid_provider.finish, entra.FACE: entra.finish, auth0.FACE: auth0.finish}
 ROUTES = [
     Route("/oauth2/token", in_thread(token_endpoint(GRANTS)), methods=["POST"]),
-    Route("/api/v1/mfa/ssh/keys", in_thread(mfa_api.list_keys, reads=True), methods=["GET"]),
-    Route("/api/v1/mfa/ssh/accept", in_thread(mfa_api.accept), methods=["POST"]),
-    Route("/api/v1/mfa/ssh/reject", in_thread(mfa_api.reject), methods=["POST"]),
-    Route("/api/v1/challenges", in_thread(challenge_api.open_challenge), methods=["POST"]),
-    Route("/api/v1/challenges/{id}", challenge_api.get_challenge, methods=["GET"]),
-    Route("/api/v1/challenges/{id}/verify", in_thread(challenge_api.verify), methods=["POST"]),
-    Route("/api/v1/challenges/{id}/consume", in_thread(challenge_api.consume), methods=["POST"]),
-    Route("/api/v1/challenges/{id}/cancel", in_thread(challenge_api.cancel), methods=["POST"]),
-    Route("/api/v1/mfa/ssh/enrol", in_thread(enrolment_api.present), methods=["POST"]),
-    Route("/api/v1/enrolments", in_thread(enrolment_api.invite), methods=["POST"]),
-    Route("/api/v1/enrolments/{id}", enrolment_api.get_enrolment, methods=["GET"]),
+    Route("/api/v1/mfa/ssh/keys", in_thread(sshd.list_keys, reads=True), methods=["GET"]),
+    Route("/api/v1/mfa/ssh/accept", in_thread(sshd.accept), methods=["POST"]),
+    Route("/api/v1/mfa/ssh/reject", in_thread(sshd.reject), methods=["POST"]),
+    Route("/api/v1/challenges", in_thread(challenges.open_challenge), methods=["POST"]),
+    Route("/api/v1/challenges/{id}", challenges.get_challenge, methods=["GET"]),
+    Route("/api/v1/challenges/{id}/verify", in_thread(challenges.verify), methods=["POST"]),
+    Route("/api/v1/challenges/{id}/consume", in_thread(challenges.consume), methods=["POST"]),
+    Route("/api/v1/challenges/{id}/cancel", in_thread(challenges.cancel), methods=["POST"]),
+    Route("/api/v1/mfa/ssh/enrol", in_thread(enrolments.present), methods=["POST"]),
+    Route("/api/v1/enrolments", in_thread(enrolments.invite), methods=["POST"]),
+    Route("/api/v1/enrolments/{id}", enrolments.get_enrolment, methods=["GET"]),
     Route("/enrol/{page_token}", enrolment_page.page, methods=["GET"]),
     Route("/enrol/{page_token}", enrolment_page.decide, methods=["POST"]),
     Route("/enrol/{page_token}/state", enrolment_page.page_state, methods=["GET"]),
@@ -129,7 +126,7 @@ ROUTES = [
     Route("/entra/.well-known/openid-configuration", entra.discovery, methods=["GET"]),
     Route("/entra/jwks.json", entra.jwks, methods=["GET"]),
     Route("/entra/authorize", entra.authorize, methods=["POST"]),
-    Route("/.well-known/jwks.json", health.jwks, methods=["GET"]),
+    Route("/.well-known/jwks.json", jwks, methods=["GET"]),
     Route("/openapi.json", openapi.openapi, methods=["GET"]),
     Route("/healthz", health.healthz, methods=["GET"]),
     Route("/readyz", health.readyz, methods=["GET"]),

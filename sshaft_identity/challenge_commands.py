@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from sshaft.text import printable
-from sshaft_identity.challenge_api import directions, shown
+from sshaft_identity.api.challenges import directions, shown
 from sshaft_identity.challenges.challenge import LONGEST, SHORTEST, Binding, Challenge, Context
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.command_line import echo_json, opened

@@ -9,9 +9,6 @@ from sshaft.log import get_logger
 from sshaft_identity.web.problem import problem
 from sshaft_identity.web.state import AppState, state_of
 
-JWKS_SECONDS = 3600
-"""How long a verifier keeps the set; `signing_keys.WAIT` is much longer."""
-
 
 async def healthz(_request: Request) -> Response:
     """The process answers. Nothing else is looked at: to start it again would not bring a database back."""
@@ -33,9 +30,3 @@ async def readyz(request: Request) -> Response:
 def _missing(state: AppState) -> str | None:
     state.store.database.check()
     return None if state.store.signing_keys.check(state.clock()) else "no signing key"
-
-
-async def jwks(request: Request) -> Response:
-    state = state_of(request)
-    keys = await run_in_threadpool(state.store.signing_keys.jwks, state.clock())
-    return JSONResponse(keys, headers={"Cache-Control": f"public, max-age={JWKS_SECONDS}"})

@@ -1,9 +1,9 @@
 """The API's own tests once more, on PostgreSQL."""
 
 import pytest
-from unit.identity.test_identity_challenge_api import *  # noqa: F403 - every test of it
-from unit.identity.test_identity_contract import *  # noqa: F403
-from unit.identity.test_identity_token_endpoint import *  # noqa: F403
+from unit.identity.api.test_challenges import *  # noqa: F403 - every test of it
+from unit.identity.api.test_contract import *  # noqa: F403
+from unit.identity.api.test_token import *  # noqa: F403
 
 from sshaft_identity.store import Store
 

@@ -6,7 +6,8 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 
 from sshaft.log import get_logger
-from sshaft_identity import enrolment_api
+from sshaft_identity.api import enrolments
+from sshaft_identity.api.refused_attempts import context_of, refused
 from sshaft_identity.challenges.attempts import Attempt
 from sshaft_identity.challenges.challenge import Binding, Verdict
 from sshaft_identity.challenges.challenges import MOST_KEYS, ListedKey
@@ -14,7 +15,6 @@ from sshaft_identity.challenges.codes import attempt_name
 from sshaft_identity.clients.clients import Scope
 from sshaft_identity.common.fields import FINGERPRINT_PATTERN, Code, Fingerprint, Identifier, Line, UserName
 from sshaft_identity.common.times import rfc3339
-from sshaft_identity.refusal import context_of, refused
 from sshaft_identity.web.call import Call, Message
 from sshaft_identity.web.problem import ProblemError, problem
 
@@ -54,7 +54,7 @@ def list_keys(call: Call) -> Response:
     listed = state.store.challenges.listed(state.clock(), fingerprints)
     get_logger().debug("keys.listed", fingerprints=fingerprints, entries=len(listed))
     nobodys = set(fingerprints) - {each.key.fingerprint for each in listed}
-    entries = [*map(entry, listed), *enrolment_api.offers(state, nobodys)]
+    entries = [*map(entry, listed), *enrolments.offers(state, nobodys)]
     return JSONResponse(entries, headers={"Sshaft-Fingerprints": str(MOST_KEYS)})
 
 

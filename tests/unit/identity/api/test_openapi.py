@@ -14,7 +14,7 @@ from schemathesis import GenerationMode
 from service.service import SETTINGS, Service
 from starlette.routing import Route
 
-from sshaft_identity import openapi
+from sshaft_identity.api import openapi
 from sshaft_identity.app import ROUTES
 from sshaft_identity.challenges.challenge import LONGEST
 from sshaft_identity.clients.clients import Scope

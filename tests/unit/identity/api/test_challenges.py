@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError
 from sshaft_identity.clients.clients import Scope
 from sshaft_identity.store import Store
 
-CONTRACT = json.loads((Path(__file__).parents[2] / "contract" / "challenges.json").read_text())
+CONTRACT = json.loads((Path(__file__).parents[3] / "contract" / "challenges.json").read_text())
 EXAMPLE_ID = "73868460068a91d07da6d8585439c132"
 VARY = ("id", "code", "ssh_command", "page_url", "fingerprint")
 

@@ -11,13 +11,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 import sshaft
-from sshaft_identity import answers
-from sshaft_identity.challenge_api import OpenRequest, VerifyRequest
+from sshaft_identity.api import answers
+from sshaft_identity.api.challenges import OpenRequest, VerifyRequest
+from sshaft_identity.api.enrolments import InviteRequest, PresentRequest
+from sshaft_identity.api.sshd import AcceptRequest, RejectRequest
 from sshaft_identity.challenges.challenges import MOST_KEYS
 from sshaft_identity.clients.clients import Scope
 from sshaft_identity.common.fields import FINGERPRINT_PATTERN
-from sshaft_identity.enrolment_api import InviteRequest, PresentRequest
-from sshaft_identity.mfa_api import AcceptRequest, RejectRequest
 from sshaft_identity.web.call import LONGEST_WAIT
 from sshaft_identity.web.problem import status_of
 from sshaft_identity.web.state import state_of

@@ -19,7 +19,7 @@ from sshaft_identity.clients.clients import Scope
 from sshaft_identity.people.key_policy import KeyPolicy
 from sshaft_identity.settings import Settings, changed
 
-CONTRACT = json.loads((Path(__file__).parents[2] / "contract" / "enrol.json").read_text())
+CONTRACT = json.loads((Path(__file__).parents[3] / "contract" / "enrol.json").read_text())
 PATH = "/api/v1/enrolments"
 KEY = ed25519("a")
 FINGERPRINT = parse(KEY).fingerprint

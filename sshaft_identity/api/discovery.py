@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection
 from typing import Any
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -37,3 +38,13 @@ def discovery(grants: Collection[str], parts: Collection[Part]) -> Callable[[Req
         return JSONResponse(whole, headers={"Cache-Control": f"public, max-age={SECONDS}"})
 
     return metadata
+
+
+JWKS_SECONDS = 3600
+"""How long a verifier keeps the set; `signing_keys.WAIT` is much longer."""
+
+
+async def jwks(request: Request) -> Response:
+    state = state_of(request)
+    keys = await run_in_threadpool(state.store.signing_keys.jwks, state.clock())
+    return JSONResponse(keys, headers={"Cache-Control": f"public, max-age={JWKS_SECONDS}"})

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from sshaft.errors import InvalidKeyError
 from sshaft.log import get_logger
 from sshaft.public_key import PublicKey, parse
+from sshaft_identity.api.refused_attempts import too_many
 from sshaft_identity.clients.clients import Scope
 from sshaft_identity.common.errors import EnrolmentError
 from sshaft_identity.common.fields import Code, Fingerprint, Line, UserName, whole
@@ -26,7 +27,6 @@ from sshaft_identity.enrolment.invitations import (
     State,
     Verdict,
 )
-from sshaft_identity.refusal import too_many
 from sshaft_identity.settings import Settings
 from sshaft_identity.web.call import Call, Message, wait_of
 from sshaft_identity.web.problem import ProblemError, problem

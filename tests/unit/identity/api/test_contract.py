@@ -13,7 +13,7 @@ from service.service import Service, wrong
 
 from sshaft_identity.clients.clients import Scope
 
-CONTRACT = Path(__file__).resolve().parent.parent.parent / "contract"
+CONTRACT = Path(__file__).resolve().parents[3] / "contract"
 ACCEPT = "/api/v1/mfa/ssh/accept"
 
 

@@ -1,0 +1,1 @@
+"""The JSON API: for the agents beside sshd and for the applications that open challenges."""
