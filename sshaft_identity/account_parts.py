@@ -13,7 +13,7 @@ from sshaft_identity.common.times import Clock
 from sshaft_identity.enrolment.invitations import LONGEST
 from sshaft_identity.openid import RelyingParty
 from sshaft_identity.openid_settings import OpenIdProvider
-from sshaft_identity.openid_sign_in import CALLBACK
+from sshaft_identity.pages.sign_in_oidc import CALLBACK
 from sshaft_identity.people.activity import Activity
 from sshaft_identity.people.linked_accounts import OpenIdUsers
 from sshaft_identity.people.own_keys import OwnKeys

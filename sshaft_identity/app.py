@@ -17,24 +17,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sshaft.log import get_logger
 from sshaft_identity import (
-    account_pages,
     auth0,
     browser_login,
     cas,
     ciba,
     code_back,
-    enrolment_page,
     entra,
     health,
     ibm_verify,
     keycloak_ciba,
     openid_provider,
-    openid_sign_in,
-    pages,
-    sign_in,
     validate,
 )
-from sshaft_identity.account import NobodyError, answer_nobody
 from sshaft_identity.account_parts import account_parts
 from sshaft_identity.api import challenges, enrolments, openapi, sshd
 from sshaft_identity.api.discovery import discovery, jwks
@@ -46,6 +40,8 @@ from sshaft_identity.database.database import UNAVAILABLE, reason
 from sshaft_identity.entra_hints import EntraHints
 from sshaft_identity.metrics import Measured, Metrics
 from sshaft_identity.metrics import route as metrics_route
+from sshaft_identity.pages import challenge, enrolment, my_keys, sign_in_oidc, sign_in_ssh
+from sshaft_identity.pages.signed_in import NobodyError, answer_nobody
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
 from sshaft_identity.web.call import in_thread
@@ -76,29 +72,29 @@ ROUTES = [
     Route("/api/v1/mfa/ssh/enrol", in_thread(enrolments.present), methods=["POST"]),
     Route("/api/v1/enrolments", in_thread(enrolments.invite), methods=["POST"]),
     Route("/api/v1/enrolments/{id}", enrolments.get_enrolment, methods=["GET"]),
-    Route("/enrol/{page_token}", enrolment_page.page, methods=["GET"]),
-    Route("/enrol/{page_token}", enrolment_page.decide, methods=["POST"]),
-    Route("/enrol/{page_token}/state", enrolment_page.page_state, methods=["GET"]),
-    Route("/challenge/{page_token}", pages.page, methods=["GET"]),
-    Route("/challenge/{page_token}", pages.type_code, methods=["POST"]),
-    Route("/challenge/{page_token}/state", pages.page_state, methods=["GET"]),
-    Route("/challenge/{page_token}/events", pages.page_events, methods=["GET"]),
-    Route("/", sign_in.sign_in, methods=["GET"]),
-    Route("/account", sign_in.sign_in, methods=["GET"]),
-    Route("/sign-in/ssh", sign_in.page, methods=["GET"]),
-    Route("/sign-in/ssh", sign_in.begin, methods=["POST"]),
-    Route("/sign-in/ssh/state", sign_in.page_state, methods=["GET"]),
-    Route("/sign-in/ssh/events", sign_in.page_events, methods=["GET"]),
-    Route("/sign-in/oidc", openid_sign_in.begin, methods=["GET"]),
-    Route("/sign-in/oidc/callback", openid_sign_in.come_back, methods=["GET"]),
-    Route("/account/keys", account_pages.keys, methods=["GET"]),
-    Route("/account/keys/rename", account_pages.rename, methods=["POST"]),
-    Route("/account/keys/remove", account_pages.ask_to_remove, methods=["GET"]),
-    Route("/account/keys/remove", account_pages.remove, methods=["POST"]),
-    Route("/account/keys/enrol", account_pages.enrol, methods=["POST"]),
-    Route("/account/activity", account_pages.activity, methods=["GET"]),
-    Route("/account/sign-out", account_pages.sign_out, methods=["POST"]),
-    Route("/account/sign-out-everywhere", account_pages.sign_out_everywhere, methods=["POST"]),
+    Route("/enrol/{page_token}", enrolment.page, methods=["GET"]),
+    Route("/enrol/{page_token}", enrolment.decide, methods=["POST"]),
+    Route("/enrol/{page_token}/state", enrolment.page_state, methods=["GET"]),
+    Route("/challenge/{page_token}", challenge.page, methods=["GET"]),
+    Route("/challenge/{page_token}", challenge.type_code, methods=["POST"]),
+    Route("/challenge/{page_token}/state", challenge.page_state, methods=["GET"]),
+    Route("/challenge/{page_token}/events", challenge.page_events, methods=["GET"]),
+    Route("/", sign_in_ssh.sign_in, methods=["GET"]),
+    Route("/account", sign_in_ssh.sign_in, methods=["GET"]),
+    Route("/sign-in/ssh", sign_in_ssh.page, methods=["GET"]),
+    Route("/sign-in/ssh", sign_in_ssh.begin, methods=["POST"]),
+    Route("/sign-in/ssh/state", sign_in_ssh.page_state, methods=["GET"]),
+    Route("/sign-in/ssh/events", sign_in_ssh.page_events, methods=["GET"]),
+    Route("/sign-in/oidc", sign_in_oidc.begin, methods=["GET"]),
+    Route("/sign-in/oidc/callback", sign_in_oidc.come_back, methods=["GET"]),
+    Route("/account/keys", my_keys.keys, methods=["GET"]),
+    Route("/account/keys/rename", my_keys.rename, methods=["POST"]),
+    Route("/account/keys/remove", my_keys.ask_to_remove, methods=["GET"]),
+    Route("/account/keys/remove", my_keys.remove, methods=["POST"]),
+    Route("/account/keys/enrol", my_keys.enrol, methods=["POST"]),
+    Route("/account/activity", my_keys.activity, methods=["GET"]),
+    Route("/account/sign-out", my_keys.sign_out, methods=["POST"]),
+    Route("/account/sign-out-everywhere", my_keys.sign_out_everywhere, methods=["POST"]),
     Route("/oauth2/authorize", in_thread(openid_provider.authorize), methods=["GET", "POST"]),
     Route("/oauth2/userinfo", in_thread(openid_provider.userinfo), methods=["GET", "POST"]),
     Route("/oauth2/bc-authorize", in_thread(ciba.bc_authorize), methods=["POST"]),

@@ -11,10 +11,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from sshaft.log import get_logger
-from sshaft_identity.account import KEYS, SIGN_IN, begin_session, session_of
 from sshaft_identity.challenges.challenge import Challenge, Context, State
 from sshaft_identity.challenges.challenges import Wish
-from sshaft_identity.pages import challenge_page
+from sshaft_identity.pages.challenge import challenge_page
+from sshaft_identity.pages.signed_in import KEYS, SIGN_IN, begin_session, session_of
 from sshaft_identity.people.sessions import Method
 from sshaft_identity.web import cookies
 from sshaft_identity.web.browsers import client_address, form_of, user_agent

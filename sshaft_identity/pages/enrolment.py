@@ -15,16 +15,16 @@ from starlette.responses import JSONResponse, Response
 from sshaft.log import get_logger
 from sshaft.public_key import PublicKey
 from sshaft.randomart import bits, randomart, short_name
-from sshaft_identity.account import session_of
 from sshaft_identity.api.enrolments import grouped, log_outcome
 from sshaft_identity.enrolment import sshsig
 from sshaft_identity.enrolment.invitations import Invitation, Outcome, Presentation, State, Verdict
-from sshaft_identity.enrolment_form import FAULTS, FaultError, Form, attested_by, form_of, signed
+from sshaft_identity.pages.enrolment_form import FAULTS, FaultError, Form, attested_by, form_of, signed
+from sshaft_identity.pages.signed_in import session_of
+from sshaft_identity.pages.words import clock, source
 from sshaft_identity.people.key_policy import sentence as policy_sentence
 from sshaft_identity.web.html import redirect, render
 from sshaft_identity.web.problem import problem
 from sshaft_identity.web.state import AppState, state_of
-from sshaft_identity.words import clock, source
 
 REFRESH_SECONDS = 3
 

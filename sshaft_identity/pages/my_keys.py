@@ -8,14 +8,14 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from sshaft.log import get_logger
-from sshaft_identity.account import KEYS, SIGN_IN, facts_of, sent_by, signed_in
 from sshaft_identity.common.fields import one_line
+from sshaft_identity.pages.signed_in import KEYS, SIGN_IN, facts_of, sent_by, signed_in
+from sshaft_identity.pages.words import ago, key_kind, moment, source
 from sshaft_identity.people.own_keys import MAX_NAME, OwnKey
 from sshaft_identity.people.sessions import Session
 from sshaft_identity.web import cookies
 from sshaft_identity.web.html import PageError, redirect, render
 from sshaft_identity.web.state import AppState, state_of
-from sshaft_identity.words import ago, key_kind, moment, source
 
 AGAIN = f"{SIGN_IN}?note=again"
 DONE = {

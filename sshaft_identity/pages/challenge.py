@@ -13,13 +13,13 @@ from starlette.responses import JSONResponse, Response
 from sshaft.log import get_logger
 from sshaft_identity.challenges.challenge import MAX_TRIES, Binding, Challenge, State, Verdict
 from sshaft_identity.challenges.codes import attempt_name
+from sshaft_identity.pages.words import ago, clock, moment
 from sshaft_identity.web.browsers import browser_name, client_address, form_of
 from sshaft_identity.web.call import wait_of
 from sshaft_identity.web.html import PageError, redirect, render
 from sshaft_identity.web.live import EventStream, page_state_of, polled, seconds_left
 from sshaft_identity.web.problem import problem
 from sshaft_identity.web.state import state_of
-from sshaft_identity.words import ago, clock, moment
 
 TEXTS: dict[str, tuple[str, str]] = {
     State.PENDING: ("Confirm with SSH", "Run this command in a terminal, with a key that you have registered."),
