@@ -16,19 +16,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sshaft.log import get_logger
-from sshaft_identity import (
-    auth0,
-    browser_login,
-    cas,
-    ciba,
-    code_back,
-    entra,
-    health,
-    ibm_verify,
-    keycloak_ciba,
-    openid_provider,
-    validate,
-)
+from sshaft_identity import health
 from sshaft_identity.account_parts import account_parts
 from sshaft_identity.api import challenges, enrolments, openapi, sshd
 from sshaft_identity.api.discovery import discovery, jwks
@@ -37,7 +25,11 @@ from sshaft_identity.common.times import Clock, utc_now
 from sshaft_identity.database.batches import Batches
 from sshaft_identity.database.changes import Changes
 from sshaft_identity.database.database import UNAVAILABLE, reason
-from sshaft_identity.entra_hints import EntraHints
+from sshaft_identity.face_support import browser_login
+from sshaft_identity.faces import auth0, cas, ciba, code_back, ibm_verify, keycloak_ciba, privacyidea
+from sshaft_identity.faces.entra import face
+from sshaft_identity.faces.entra.hints import EntraHints
+from sshaft_identity.faces.openid_provider import authorize, tokens
 from sshaft_identity.metrics import Measured, Metrics
 from sshaft_identity.metrics import route as metrics_route
 from sshaft_identity.pages import challenge, enrolment, my_keys, sign_in_oidc, sign_in_ssh
@@ -54,11 +46,11 @@ POSTGRESQL_THREADS = 8
 
 GRANTS = {
     "client_credentials": client_credentials,
-    "authorization_code": openid_provider.authorization_code,
+    "authorization_code": tokens.authorization_code,
     ciba.GRANT: ciba.tokens,
 }
-METADATA = [openid_provider.metadata, ciba.metadata]
-FINISHES = {openid_provider.FACE: openid_provider.finish, entra.FACE: entra.finish, auth0.FACE: auth0.finish}
+METADATA = [authorize.metadata, ciba.metadata]
+FINISHES = {authorize.FACE: authorize.finish, face.FACE: face.finish, auth0.FACE: auth0.finish}
 ROUTES = [
     Route("/oauth2/token", in_thread(token_endpoint(GRANTS)), methods=["POST"]),
     Route("/api/v1/mfa/ssh/keys", in_thread(sshd.list_keys, reads=True), methods=["GET"]),
@@ -95,8 +87,8 @@ ROUTES = [
     Route("/account/activity", my_keys.activity, methods=["GET"]),
     Route("/account/sign-out", my_keys.sign_out, methods=["POST"]),
     Route("/account/sign-out-everywhere", my_keys.sign_out_everywhere, methods=["POST"]),
-    Route("/oauth2/authorize", in_thread(openid_provider.authorize), methods=["GET", "POST"]),
-    Route("/oauth2/userinfo", in_thread(openid_provider.userinfo), methods=["GET", "POST"]),
+    Route("/oauth2/authorize", in_thread(authorize.authorize), methods=["GET", "POST"]),
+    Route("/oauth2/userinfo", in_thread(tokens.userinfo), methods=["GET", "POST"]),
     Route("/oauth2/bc-authorize", in_thread(ciba.bc_authorize), methods=["POST"]),
     Route("/code-back/init", in_thread(code_back.init), methods=["POST"]),
     Route("/code-back/verify", in_thread(code_back.verify), methods=["POST"]),
@@ -108,20 +100,20 @@ ROUTES = [
     Route("/ibm-verify/validate", in_thread(ibm_verify.validate), methods=["POST"]),
     Route("/keycloak-ciba/{client_id}/{secret}", in_thread(keycloak_ciba.ask), methods=["POST"]),
     Route("/auth0/{client_id}", in_thread(auth0.begin), methods=["GET"]),
-    Route("/auth", in_thread(validate.auth), methods=["POST"]),
-    Route("/validate/check", in_thread(validate.check), methods=["POST"]),
-    Route("/validate/radiuscheck", in_thread(validate.radius_check), methods=["POST"]),
-    Route("/validate/triggerchallenge", in_thread(validate.trigger), methods=["POST"]),
-    Route("/validate/polltransaction", in_thread(validate.poll, reads=True), methods=["GET"]),
-    Route("/validate/polltransaction/{id}", in_thread(validate.poll, reads=True), methods=["GET"]),
+    Route("/auth", in_thread(privacyidea.auth), methods=["POST"]),
+    Route("/validate/check", in_thread(privacyidea.check), methods=["POST"]),
+    Route("/validate/radiuscheck", in_thread(privacyidea.radius_check), methods=["POST"]),
+    Route("/validate/triggerchallenge", in_thread(privacyidea.trigger), methods=["POST"]),
+    Route("/validate/polltransaction", in_thread(privacyidea.poll, reads=True), methods=["GET"]),
+    Route("/validate/polltransaction/{id}", in_thread(privacyidea.poll, reads=True), methods=["GET"]),
     Route("/login/{id}", browser_login.page, methods=["GET"]),
     Route("/login/{id}/state", browser_login.page_state, methods=["GET"]),
     Route("/login/{id}/events", browser_login.page_events, methods=["GET"]),
     Route("/login/{id}/finish", browser_login.finishing(FINISHES), methods=["GET"]),
     Route("/.well-known/openid-configuration", discovery(GRANTS, METADATA), methods=["GET"]),
-    Route("/entra/.well-known/openid-configuration", entra.discovery, methods=["GET"]),
-    Route("/entra/jwks.json", entra.jwks, methods=["GET"]),
-    Route("/entra/authorize", entra.authorize, methods=["POST"]),
+    Route("/entra/.well-known/openid-configuration", face.discovery, methods=["GET"]),
+    Route("/entra/jwks.json", face.jwks, methods=["GET"]),
+    Route("/entra/authorize", face.authorize, methods=["POST"]),
     Route("/.well-known/jwks.json", jwks, methods=["GET"]),
     Route("/openapi.json", openapi.openapi, methods=["GET"]),
     Route("/healthz", health.healthz, methods=["GET"]),

@@ -5,9 +5,10 @@ from collections.abc import Coroutine
 from typing import Any
 
 from sshaft.log import get_logger
-from sshaft_identity import pings, purge
+from sshaft_identity import purge
 from sshaft_identity.database import changes_sqlite
 from sshaft_identity.database.changes import watch_clock
+from sshaft_identity.face_support import notifications
 from sshaft_identity.web.state import AppState
 
 
@@ -16,7 +17,7 @@ def start(state: AppState) -> list[asyncio.Task[None]]:
     tasks = [
         asyncio.create_task(purge.every_minute(state.store.database, state.clock), name="purge"),
         asyncio.create_task(hear(state), name="hear"),
-        asyncio.create_task(pings.keep_sending(state), name="pings"),
+        asyncio.create_task(notifications.keep_sending(state), name="pings"),
         asyncio.create_task(watch_clock(state.changes), name="clock"),
     ]
     for task in tasks:

@@ -10,7 +10,7 @@ from sshaft.deadline import Deadline
 from sshaft.errors import IdentityServiceError
 from sshaft.http_client import Answer, HttpClient
 from sshaft_identity.clients.clients import Client
-from sshaft_identity.face_options import NOTIFIED, Auth0Client, EntraClient, OpenIdClient
+from sshaft_identity.face_support.options import NOTIFIED, Auth0Client, EntraClient, OpenIdClient
 from sshaft_identity.settings import Settings
 
 SECONDS = 5.0

@@ -18,9 +18,9 @@ from sshaft_identity.clients.return_urls import checked_prefix
 from sshaft_identity.command_line import echo_json, opened
 from sshaft_identity.common.errors import EnrolmentError
 from sshaft_identity.common.times import rfc3339, utc_now
-from sshaft_identity.face_options import CLOUDS
+from sshaft_identity.face_support.options import CLOUDS
+from sshaft_identity.face_support.setup import PROVIDERS, faces_of, told
 from sshaft_identity.moments import Duration
-from sshaft_identity.providers import PROVIDERS, faces_of, told
 from sshaft_identity.settings import Settings
 
 

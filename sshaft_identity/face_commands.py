@@ -13,8 +13,8 @@ from sshaft_identity.client_checks import checks
 from sshaft_identity.command_line import echo_json, opened
 from sshaft_identity.common.errors import EnrolmentError
 from sshaft_identity.common.times import utc_now
-from sshaft_identity.face_options import FACES
-from sshaft_identity.providers import checked_redirect
+from sshaft_identity.face_support.options import FACES
+from sshaft_identity.face_support.setup import checked_redirect
 
 
 @click.command("set-face")

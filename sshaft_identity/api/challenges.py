@@ -9,7 +9,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from sshaft.log import get_logger
-from sshaft_identity import typed_codes
 from sshaft_identity.api.refused_attempts import refused
 from sshaft_identity.api.results import result_of
 from sshaft_identity.challenges.challenge import LONGEST, SHORTEST, Binding, Challenge, Context, State, Verdict
@@ -19,6 +18,7 @@ from sshaft_identity.clients.clients import Scope
 from sshaft_identity.clients.return_urls import ReturnUrl, allows
 from sshaft_identity.common.fields import Code, Line, UserName, whole
 from sshaft_identity.common.times import rfc3339
+from sshaft_identity.face_support import typed_codes
 from sshaft_identity.settings import Settings
 from sshaft_identity.web.call import Call, Message, wait_of
 from sshaft_identity.web.live import reader

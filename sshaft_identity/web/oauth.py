@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.database.used_values import first_use
-from sshaft_identity.face_options import KEY
+from sshaft_identity.face_support.options import KEY
 from sshaft_identity.web import refused_requests
 from sshaft_identity.web.browsers import client_address
 from sshaft_identity.web.call import Call, Work

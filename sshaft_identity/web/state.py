@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from sshaft_identity.common.times import Clock
 from sshaft_identity.database.changes import Changes
-from sshaft_identity.entra_hints import EntraHints
+from sshaft_identity.faces.entra.hints import EntraHints
 from sshaft_identity.openid import RelyingParty
 from sshaft_identity.people.activity import Activity
 from sshaft_identity.people.linked_accounts import OpenIdUsers

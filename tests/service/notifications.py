@@ -4,7 +4,7 @@ from service.service import Service
 
 from sshaft.http_client import HttpClient
 from sshaft_identity.database.tables import pings
-from sshaft_identity.pings import Pings, send
+from sshaft_identity.face_support.notifications import Pings, send
 
 
 def send_due(service: Service) -> int:

@@ -21,9 +21,7 @@ from starlette.responses import JSONResponse, Response
 
 from sshaft.errors import IdentityServiceError
 from sshaft.log import get_logger
-from sshaft_identity import browser_login, id_tokens
 from sshaft_identity.api.discovery import JWKS_SECONDS
-from sshaft_identity.assurance import POSSESSION
 from sshaft_identity.audit.log import record_event
 from sshaft_identity.challenges.challenge import Approval, Challenge, Context
 from sshaft_identity.challenges.challenges import Wish
@@ -32,9 +30,11 @@ from sshaft_identity.common.fields import USER_PATTERN, one_line
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import entra_accounts
 from sshaft_identity.database.used_values import first_use
-from sshaft_identity.entra_hints import LEEWAY, WINDOW, Hint
-from sshaft_identity.face_options import EntraClient
-from sshaft_identity.face_requests import FaceRequests
+from sshaft_identity.face_support import browser_login, id_tokens
+from sshaft_identity.face_support.assurance import POSSESSION
+from sshaft_identity.face_support.face_requests import FaceRequests
+from sshaft_identity.face_support.options import EntraClient
+from sshaft_identity.faces.entra.hints import LEEWAY, WINDOW, Hint
 from sshaft_identity.remote_keys import OpenIdError, Wire
 from sshaft_identity.settings import Settings
 from sshaft_identity.signing.signing_keys import Algorithm

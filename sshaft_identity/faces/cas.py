@@ -13,10 +13,10 @@ import secrets
 
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from sshaft_identity import typed_codes
 from sshaft_identity.challenges.challenge import Verdict
 from sshaft_identity.clients.clients import Client
-from sshaft_identity.face_options import CasClient
+from sshaft_identity.face_support import typed_codes
+from sshaft_identity.face_support.options import CasClient
 from sshaft_identity.web import refused_requests
 from sshaft_identity.web.call import Call
 from sshaft_identity.web.problem import problem

@@ -7,10 +7,10 @@ from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
-from sshaft_identity import typed_codes
 from sshaft_identity.clients.clients import Client
-from sshaft_identity.face_options import IbmVerifyClient
-from sshaft_identity.face_requests import FaceRequests
+from sshaft_identity.face_support import typed_codes
+from sshaft_identity.face_support.face_requests import FaceRequests
+from sshaft_identity.face_support.options import IbmVerifyClient
 from sshaft_identity.web import refused_requests
 from sshaft_identity.web.call import Call
 

@@ -13,7 +13,7 @@ from service.notifications import left, send_due
 from service.service import Clock, Service
 from service.typing_provider import Provider, refusals
 
-from sshaft_identity.pings import PAUSES
+from sshaft_identity.face_support.notifications import PAUSES
 
 CODE = "482913"
 

@@ -10,7 +10,7 @@ from joserfc.jwk import ECKey, OctKey
 
 from sshaft.errors import ConfigurationError
 from sshaft_identity.commands import identity
-from sshaft_identity.providers import PROVIDERS
+from sshaft_identity.face_support.setup import PROVIDERS
 
 BASE = "https://id.example.org"
 GIVEN = {

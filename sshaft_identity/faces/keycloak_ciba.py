@@ -18,15 +18,15 @@ from starlette.responses import Response
 
 from sshaft.log import get_logger
 from sshaft.validation import first_fault
-from sshaft_identity.assurance import Wanted
-from sshaft_identity.binding_messages import bound_by
 from sshaft_identity.challenges.challenge import SHORTEST, Context
 from sshaft_identity.challenges.challenges import CodeTakenError, Wish
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.common.fields import UserName
 from sshaft_identity.database.used_values import first_use
-from sshaft_identity.face_options import KeycloakCibaClient
-from sshaft_identity.pings import Notice, Pings
+from sshaft_identity.face_support.assurance import Wanted
+from sshaft_identity.face_support.binding_message import bound_by
+from sshaft_identity.face_support.notifications import Notice, Pings
+from sshaft_identity.face_support.options import KeycloakCibaClient
 from sshaft_identity.web import refused_requests
 from sshaft_identity.web.call import Call, Message
 from sshaft_identity.web.oauth import Credentials, OAuthError, client_by_secret

@@ -18,15 +18,15 @@ from joserfc.jwk import OctKey
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from sshaft_identity import browser_login, id_tokens
 from sshaft_identity.challenges.challenge import Challenge, Context
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.challenges.codes import Codes
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.common.fields import UserName
 from sshaft_identity.database.used_values import first_use
-from sshaft_identity.face_options import Auth0Client
-from sshaft_identity.face_requests import FaceRequests
+from sshaft_identity.face_support import browser_login, id_tokens
+from sshaft_identity.face_support.face_requests import FaceRequests
+from sshaft_identity.face_support.options import Auth0Client
 from sshaft_identity.web import refused_requests
 from sshaft_identity.web.browsers import client_address, user_agent
 from sshaft_identity.web.call import Call, Message

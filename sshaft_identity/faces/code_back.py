@@ -13,9 +13,9 @@ from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
-from sshaft_identity import typed_codes
 from sshaft_identity.clients.clients import Client
-from sshaft_identity.face_options import CodeBackClient
+from sshaft_identity.face_support import typed_codes
+from sshaft_identity.face_support.options import CodeBackClient
 from sshaft_identity.web.call import Call, Work
 
 FACE = "code_back"

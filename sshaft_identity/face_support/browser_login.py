@@ -17,7 +17,7 @@ from sshaft.log import get_logger
 from sshaft_identity.challenges.challenge import Challenge, State
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.common.addresses import origin_of
-from sshaft_identity.face_requests import FaceRequests, face_of
+from sshaft_identity.face_support.face_requests import FaceRequests, face_of
 from sshaft_identity.pages.challenge import RETURN, challenge_page
 from sshaft_identity.web import cookies, refused_requests
 from sshaft_identity.web.call import Call, wait_of

@@ -21,7 +21,7 @@ from sshaft.errors import ConfigurationError
 from sshaft.validation import first_fault
 from sshaft_identity.clients.clients import Scope
 from sshaft_identity.clients.return_urls import checked
-from sshaft_identity.face_options import (
+from sshaft_identity.face_support.options import (
     CLOUDS,
     KEY,
     Auth0Client,
@@ -156,7 +156,7 @@ def faces_of(name: str, given: Given) -> Faces:
 def told(name: str, values: Mapping[str, Any]) -> str:
     """What to type on the provider's side."""
     recipes = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "faces/recipes"),
+        loader=FileSystemLoader(Path(__file__).parents[1] / "faces/recipes"),
         autoescape=False,  # noqa: S701 - plain text for a terminal
         undefined=StrictUndefined,
         trim_blocks=True,

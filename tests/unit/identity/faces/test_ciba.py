@@ -19,7 +19,7 @@ from service.relying_party import RelyingParty, give_rsa_key
 from service.service import Service, wrong
 
 from sshaft_identity.database.tables import audit_events
-from sshaft_identity.pings import PAUSES, Pings
+from sshaft_identity.face_support.notifications import PAUSES, Pings
 
 CODE = "482913"
 TOKEN = "notify.me-8d67dc78-7faa-4d41-aabd-67707b374255"

@@ -30,7 +30,7 @@ from sshaft.log import get_logger
 from sshaft_identity.challenges.challenge import Challenge, State
 from sshaft_identity.database.database import reason
 from sshaft_identity.database.tables import challenges, clients, pings
-from sshaft_identity.face_options import NOTIFIED
+from sshaft_identity.face_support.options import NOTIFIED
 from sshaft_identity.store import Store
 from sshaft_identity.web.state import AppState
 

@@ -23,14 +23,14 @@ from starlette.responses import JSONResponse, Response
 
 import sshaft
 from sshaft.log import get_logger
-from sshaft_identity import typed_codes
 from sshaft_identity.api.token import issued
 from sshaft_identity.challenges.challenge import Binding, Challenge, Context, State
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.clients.clients import TOKEN_LIFETIME, Client
 from sshaft_identity.common.fields import USER_PATTERN
-from sshaft_identity.face_options import KEY, ValidateClient
-from sshaft_identity.face_requests import FaceRequests
+from sshaft_identity.face_support import typed_codes
+from sshaft_identity.face_support.face_requests import FaceRequests
+from sshaft_identity.face_support.options import KEY, ValidateClient
 from sshaft_identity.web import refused_requests
 from sshaft_identity.web.browsers import client_address
 from sshaft_identity.web.call import Call, Work

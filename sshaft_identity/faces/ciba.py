@@ -13,16 +13,16 @@ from pydantic import BaseModel, ConfigDict
 from starlette.responses import JSONResponse, Response
 
 from sshaft.log import get_logger
-from sshaft_identity import id_tokens
-from sshaft_identity.assurance import Wanted
-from sshaft_identity.binding_messages import bound_by
 from sshaft_identity.challenges.challenge import LONGEST, SHORTEST, Context, State
 from sshaft_identity.challenges.challenges import CodeTakenError, Wish
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.common.fields import USER_PATTERN
-from sshaft_identity.face_options import CibaClient
-from sshaft_identity.face_requests import FaceRequests
-from sshaft_identity.pings import Notice, Pings
+from sshaft_identity.face_support import id_tokens
+from sshaft_identity.face_support.assurance import Wanted
+from sshaft_identity.face_support.binding_message import bound_by
+from sshaft_identity.face_support.face_requests import FaceRequests
+from sshaft_identity.face_support.notifications import Notice, Pings
+from sshaft_identity.face_support.options import CibaClient
 from sshaft_identity.settings import Settings
 from sshaft_identity.web.call import Call
 from sshaft_identity.web.oauth import OAuthError, answers_errors, client_of, form_of

@@ -1,0 +1,1 @@
+"""One module or folder for each way in which identity providers ask for an SSH login."""

@@ -1,0 +1,1 @@
+"""Microsoft Entra ID external authentication: our OpenID Provider as Microsoft asks for it."""
