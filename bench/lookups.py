@@ -51,7 +51,7 @@ from sshaft_identity.command_line import open_store
 from sshaft_identity.common.times import utc_now
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import challenges
-from sshaft_identity.purge import batches
+from sshaft_identity.service.purge import batches
 
 SMALL_KEYS, SMALL_CHALLENGES = 1_000, 100
 PAST = 100_000

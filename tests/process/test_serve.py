@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from sshaft_identity.common.errors import ListenError
-from sshaft_identity.server import listen
+from sshaft_identity.service.server import listen
 
 
 def identity(directory: Path, *arguments: str) -> list[str]:

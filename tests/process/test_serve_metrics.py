@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import requests
 from process.test_serve import identity
-from unit.identity.test_identity_metrics import values
+from unit.identity.service.test_metrics import values
 
 
 @pytest.fixture

@@ -21,11 +21,11 @@ from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Scope_
 
 from sshaft.public_key import parse
-from sshaft_identity import background
-from sshaft_identity.app import create_app
 from sshaft_identity.challenges.codes import Codes
 from sshaft_identity.clients.clients import Scope
-from sshaft_identity.server import listen, quiet_uvicorn
+from sshaft_identity.service import background
+from sshaft_identity.service.app import create_app
+from sshaft_identity.service.server import listen, quiet_uvicorn
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
 

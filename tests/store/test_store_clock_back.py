@@ -27,7 +27,7 @@ from sshaft_identity.enrolment.invitations import State as Enrolment
 from sshaft_identity.enrolment.invitations import Verdict as Enrolled
 from sshaft_identity.people.key_policy import KeyPolicy
 from sshaft_identity.people.sessions import Method, Sessions, SessionTimes
-from sshaft_identity.purge import batches, every_minute
+from sshaft_identity.service.purge import batches, every_minute
 from sshaft_identity.signing.signing_keys import WAIT, Algorithm
 from sshaft_identity.store import Store
 

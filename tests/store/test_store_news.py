@@ -13,14 +13,14 @@ from fakes.public_keys import ed25519
 from service.service import SETTINGS, Clock, migrated, wrong
 
 from sshaft.public_key import parse
-from sshaft_identity import background, purge
-from sshaft_identity.app import create_app
 from sshaft_identity.challenges.attempts import Attempt
 from sshaft_identity.challenges.challenge import MAX_TRIES
 from sshaft_identity.challenges.challenges import Opened, Wish
 from sshaft_identity.database import backup
 from sshaft_identity.enrolment.invitations import Invited, Presentation
 from sshaft_identity.people.key_policy import KeyPolicy
+from sshaft_identity.service import background, purge
+from sshaft_identity.service.app import create_app
 from sshaft_identity.store import Store
 from sshaft_identity.web.state import AppState
 

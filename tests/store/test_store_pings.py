@@ -10,10 +10,10 @@ from fakes.notified import Endpoint
 from service.service import START
 from store.serving import another_host, command, serving, set_up, until
 
-from sshaft_identity import purge
 from sshaft_identity.challenges.challenge import Challenge
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.face_support.notifications import PAUSES, Notice, Pings
+from sshaft_identity.service import purge
 from sshaft_identity.store import Store
 
 URL = "https://bank.example.org/ping"

@@ -11,7 +11,7 @@ from sshaft_identity.challenges.challenge import State
 from sshaft_identity.challenges.challenges import KEPT, Challenges, Opened, Wish
 from sshaft_identity.clients.clients import TOKEN_LIFETIME, Scope
 from sshaft_identity.database.tables import access_tokens, metadata
-from sshaft_identity.purge import BATCH, RULES, Rule, batches
+from sshaft_identity.service.purge import BATCH, RULES, Rule, batches
 from sshaft_identity.store import Store
 
 MINUTES = timedelta(minutes=5)

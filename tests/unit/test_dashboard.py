@@ -17,7 +17,7 @@ from sshaft_agent.metrics import registry_of
 from sshaft_agent.server import Server
 from sshaft_identity.audit import chain
 from sshaft_identity.clients.clients import Scope
-from sshaft_identity.metrics import Metrics
+from sshaft_identity.service.metrics import Metrics
 
 FILE = Path(__file__).resolve().parent.parent.parent / "docs" / "grafana" / "sshaft.json"
 DASHBOARD: dict[str, Any] = json.loads(FILE.read_text())

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from service.service import SETTINGS, Service
 
-from sshaft_identity.app import create_app
 from sshaft_identity.common.addresses import believed
+from sshaft_identity.service.app import create_app
 from sshaft_identity.settings import Settings
 from sshaft_identity.web.browsers import browser_name
 

@@ -14,9 +14,9 @@ from fakes.public_keys import ed25519
 from service.service import SETTINGS, Service, Socket
 
 from sshaft.public_key import parse
-from sshaft_identity.app import create_app
 from sshaft_identity.clients.clients import Scope
 from sshaft_identity.people.key_policy import KeyPolicy
+from sshaft_identity.service.app import create_app
 from sshaft_identity.settings import Settings, changed
 
 CONTRACT = json.loads((Path(__file__).parents[3] / "contract" / "enrol.json").read_text())

@@ -15,9 +15,9 @@ from service.service import SETTINGS, Service
 from starlette.routing import Route
 
 from sshaft_identity.api import openapi
-from sshaft_identity.app import ROUTES
 from sshaft_identity.challenges.challenge import LONGEST
 from sshaft_identity.clients.clients import Scope
+from sshaft_identity.service.app import ROUTES
 
 DESCRIPTION = openapi.description(SETTINGS.base_url)
 SCHEMA = schemathesis.openapi.from_dict(DESCRIPTION)

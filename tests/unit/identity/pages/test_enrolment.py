@@ -14,10 +14,10 @@ from service.service import SETTINGS, Service, Socket
 
 from sshaft.public_key import parse
 from sshaft.randomart import randomart
-from sshaft_identity.app import create_app
 from sshaft_identity.enrolment.invitations import Invited, Presentation
 from sshaft_identity.enrolment.sshsig import text_to_sign
 from sshaft_identity.people.key_policy import KeyPolicy
+from sshaft_identity.service.app import create_app
 from sshaft_identity.settings import changed
 
 KEY = ed25519("a")

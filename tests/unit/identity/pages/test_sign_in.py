@@ -9,8 +9,8 @@ from fakes.public_keys import ed25519
 from service.browser import FROM_HERE, ORIGIN, Browser, code_on, heading
 from service.service import SETTINGS, Service
 
-from sshaft_identity.app import create_app
 from sshaft_identity.database.tables import audit_events, sessions
+from sshaft_identity.service.app import create_app
 from sshaft_identity.settings import Settings
 from sshaft_identity.web.throttle import MOST
 

@@ -5,10 +5,10 @@ from collections.abc import Coroutine
 from typing import Any
 
 from sshaft.log import get_logger
-from sshaft_identity import purge
 from sshaft_identity.database import changes_sqlite
 from sshaft_identity.database.changes import watch_clock
 from sshaft_identity.face_support import notifications
+from sshaft_identity.service import purge
 from sshaft_identity.web.state import AppState
 
 

@@ -18,11 +18,11 @@ from starlette.concurrency import run_in_threadpool
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from sshaft.log import get_logger
-from sshaft_identity import background
 from sshaft_identity.audit import chain
 from sshaft_identity.audit.chain import OnSealed
 from sshaft_identity.common.addresses import bracketed
 from sshaft_identity.common.errors import ListenError
+from sshaft_identity.service import background
 from sshaft_identity.web.state import AppState
 
 GRACE_SECONDS = 2

@@ -1,44 +1,36 @@
 """The wiring: addresses to endpoints, and around them what holds for every request."""
 
-import re
-import traceback
-import uuid
 from collections.abc import Iterable
 
-import structlog
 from cryptography import x509
-from sqlalchemy.exc import DataError
 from starlette.applications import Starlette
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sshaft.log import get_logger
-from sshaft_identity import health
-from sshaft_identity.account_parts import account_parts
 from sshaft_identity.api import challenges, enrolments, openapi, sshd
 from sshaft_identity.api.discovery import discovery, jwks
 from sshaft_identity.api.token import client_credentials, token_endpoint
 from sshaft_identity.common.times import Clock, utc_now
 from sshaft_identity.database.batches import Batches
 from sshaft_identity.database.changes import Changes
-from sshaft_identity.database.database import UNAVAILABLE, reason
 from sshaft_identity.face_support import browser_login
 from sshaft_identity.faces import auth0, cas, ciba, code_back, ibm_verify, keycloak_ciba, privacyidea
 from sshaft_identity.faces.entra import face
 from sshaft_identity.faces.entra.hints import EntraHints
 from sshaft_identity.faces.openid_provider import authorize, tokens
-from sshaft_identity.metrics import Measured, Metrics
-from sshaft_identity.metrics import route as metrics_route
 from sshaft_identity.pages import challenge, enrolment, my_keys, sign_in_oidc, sign_in_ssh
 from sshaft_identity.pages.signed_in import NobodyError, answer_nobody
+from sshaft_identity.service import health
+from sshaft_identity.service.account_parts import account_parts
+from sshaft_identity.service.every_request import EveryRequest
+from sshaft_identity.service.metrics import Measured, Metrics
+from sshaft_identity.service.metrics import route as metrics_route
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
 from sshaft_identity.web.call import in_thread
 from sshaft_identity.web.html import PageError, answer_page_error
-from sshaft_identity.web.problem import ProblemError, answer_http_exception, answer_problem, problem
+from sshaft_identity.web.problem import ProblemError, answer_http_exception, answer_problem
 from sshaft_identity.web.state import AppState
 
 POSTGRESQL_THREADS = 8
@@ -165,53 +157,3 @@ def create_app(
         **account_parts(store, settings, clock),
     )
     return app
-
-
-class EveryRequest:
-    """A request id on every log event, careful headers on every answer, and no stack trace to the outside."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        request_id = request_id_of(Headers(scope=scope).get("x-request-id"))
-        started = False
-
-        async def send_with_headers(message: Message) -> None:
-            nonlocal started
-            if message["type"] == "http.response.start":
-                started = True
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-ID"] = request_id
-                headers.setdefault("Cache-Control", "no-store")
-                headers.setdefault("Referrer-Policy", "no-referrer")
-                headers["X-Content-Type-Options"] = "nosniff"
-            await send(message)
-
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            try:
-                await self._app(scope, receive, send_with_headers)
-            except UNAVAILABLE as error:
-                get_logger().error("database.unavailable", reason=reason(error))
-                failure = problem("unavailable", headers={"Retry-After": "1"})
-            except DataError:  # a text that PostgreSQL cannot hold, one with a NUL in it: the caller's fault
-                failure = problem("invalid_request")
-            except Exception as error:  # noqa: BLE001 - the last door: the outside learns only that something broke
-                # Places, not values: messages and locals of a failure may hold codes, secrets and tokens.
-                frames = [f"{each.filename}:{each.lineno}" for each in traceback.extract_tb(error.__traceback__)]
-                get_logger().error("request.failed", error=type(error).__name__, at=frames[-6:])
-                failure = problem("internal")
-            else:
-                return
-            if not started:
-                await failure(scope, receive, send_with_headers)
-
-
-def request_id_of(header: str | None) -> str:
-    """The caller's id, so that one login is one search; a new one where none or an odd one came."""
-    if header is not None and re.fullmatch(r"[A-Za-z0-9._-]{8,64}", header):
-        return header
-    return uuid.uuid4().hex

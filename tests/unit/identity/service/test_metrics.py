@@ -10,11 +10,11 @@ from fakes.public_keys import ed25519
 from prometheus_client.parser import text_string_to_metric_families as parse
 from service.service import SETTINGS, Service, Socket
 
-from sshaft_identity.app import create_app
 from sshaft_identity.audit import chain
 from sshaft_identity.audit.log import record_event
 from sshaft_identity.clients.clients import Scope
-from sshaft_identity.metrics import Metrics
+from sshaft_identity.service.app import create_app
+from sshaft_identity.service.metrics import Metrics
 
 TOKEN = "scrape-0123456789abcdef"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}

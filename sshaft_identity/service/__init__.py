@@ -1,0 +1,1 @@
+"""The running service: its routes, its socket, the work in the background, metrics and health."""

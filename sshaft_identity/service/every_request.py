@@ -1,0 +1,64 @@
+"""Wraps every request: gives it a request id and careful headers, and hides failures from the outside."""
+
+import re
+import traceback
+import uuid
+
+import structlog
+from sqlalchemy.exc import DataError
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sshaft.log import get_logger
+from sshaft_identity.database.database import UNAVAILABLE, reason
+from sshaft_identity.web.problem import problem
+
+
+class EveryRequest:
+    """A request id on every log event, careful headers on every answer, and no stack trace to the outside."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = request_id_of(Headers(scope=scope).get("x-request-id"))
+        started = False
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                headers.setdefault("Cache-Control", "no-store")
+                headers.setdefault("Referrer-Policy", "no-referrer")
+                headers["X-Content-Type-Options"] = "nosniff"
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, receive, send_with_headers)
+            except UNAVAILABLE as error:
+                get_logger().error("database.unavailable", reason=reason(error))
+                failure = problem("unavailable", headers={"Retry-After": "1"})
+            except DataError:  # a text that PostgreSQL cannot hold, one with a NUL in it: the caller's fault
+                failure = problem("invalid_request")
+            except Exception as error:  # noqa: BLE001 - the last door: the outside learns only that something broke
+                # Places, not values: messages and locals of a failure may hold codes, secrets and tokens.
+                frames = [f"{each.filename}:{each.lineno}" for each in traceback.extract_tb(error.__traceback__)]
+                get_logger().error("request.failed", error=type(error).__name__, at=frames[-6:])
+                failure = problem("internal")
+            else:
+                return
+            if not started:
+                await failure(scope, receive, send_with_headers)
+
+
+def request_id_of(header: str | None) -> str:
+    """The caller's id, so that one login is one search; a new one where none or an odd one came."""
+    if header is not None and re.fullmatch(r"[A-Za-z0-9._-]{8,64}", header):
+        return header
+    return uuid.uuid4().hex
