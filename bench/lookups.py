@@ -47,7 +47,7 @@ from service import add_database_options, database_of, prepare, wait_for_address
 from sqlalchemy import delete, make_url, update
 
 from sshaft_identity import settings
-from sshaft_identity.command_line import open_store
+from sshaft_identity.commands.shared import open_store
 from sshaft_identity.common.times import utc_now
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import challenges

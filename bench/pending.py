@@ -18,7 +18,7 @@ from trial import NOTHING, Trial, log_in, say, trial
 from sshaft_demo.parts import Sshd, free_port
 from sshaft_demo.place import IDENTITY
 from sshaft_identity import settings
-from sshaft_identity.command_line import open_store
+from sshaft_identity.commands.shared import open_store
 
 REGISTERED = 2000
 """Keys; for those of the first half of their users something waits."""

@@ -17,7 +17,7 @@ from sqlalchemy import insert
 from sshaft.public_key import parse
 from sshaft_identity import settings
 from sshaft_identity.clients.clients import Scope
-from sshaft_identity.command_line import open_store
+from sshaft_identity.commands.shared import open_store
 from sshaft_identity.common.times import utc_now
 from sshaft_identity.database.tables import ssh_keys, users
 

@@ -21,7 +21,7 @@ from service import add_database_options, cpu_seconds, database_of, prepare, wai
 
 from sshaft_identity.challenges.attempts import Attempt
 from sshaft_identity.challenges.challenges import Opened, Wish
-from sshaft_identity.command_line import open_store
+from sshaft_identity.commands.shared import open_store
 from sshaft_identity.common.times import utc_now
 from sshaft_identity.settings import load
 from sshaft_identity.store import Store

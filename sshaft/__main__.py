@@ -18,7 +18,7 @@ PROGRAMS = {
     "agent": ("sshaft_agent.commands", "agent", "Run the agent on the host of sshd, or ask how it is."),
     "demo": ("sshaft_demo.commands", "demo", "Run one login for real, on this machine, with throwaway keys."),
     "doctor": ("sshaft_doctor.commands", "doctor", "Look over the host of sshd: each finding with the line to change."),
-    "identity": ("sshaft_identity.commands", "identity", "The identity service: users, keys, challenges."),
+    "identity": ("sshaft_identity.commands.identity", "identity", "The identity service: users, keys, challenges."),
     "sshd-config": (
         "sshaft_doctor.commands",
         "sshd_config",

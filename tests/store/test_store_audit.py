@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sshaft_identity.audit import chain
 from sshaft_identity.audit.chain import ChainBrokenError, Head, verify
 from sshaft_identity.audit.log import record_event
-from sshaft_identity.audit_commands import lines
+from sshaft_identity.commands.audit import lines
 from sshaft_identity.database.tables import audit_events
 from sshaft_identity.store import Store
 

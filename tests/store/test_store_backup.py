@@ -25,7 +25,7 @@ from sshaft.public_key import parse
 from sshaft_identity.challenges.attempts import Attempt
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.clients.clients import Scope
-from sshaft_identity.commands import identity
+from sshaft_identity.commands.identity import identity
 from sshaft_identity.common.errors import CopyError
 from sshaft_identity.database import backup, copying
 from sshaft_identity.database.database import Database

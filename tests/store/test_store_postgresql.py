@@ -22,7 +22,7 @@ from sshaft_identity.challenges.challenge import Challenge, State
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.challenges.codes import Codes
 from sshaft_identity.clients.clients import Scope
-from sshaft_identity.commands import identity
+from sshaft_identity.commands.identity import identity
 from sshaft_identity.common.errors import DatabaseError, EnrolmentError
 from sshaft_identity.database import changes_postgresql
 from sshaft_identity.database.changes import Changes

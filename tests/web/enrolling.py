@@ -11,7 +11,7 @@ from fakes.public_keys import ed25519
 from web.served import Identity
 
 from sshaft.public_key import PublicKey, parse
-from sshaft_identity.command_line import open_store
+from sshaft_identity.commands.shared import open_store
 from sshaft_identity.enrolment.invitations import Presentation, Verdict
 from sshaft_identity.settings import load
 

@@ -31,7 +31,7 @@ from web.looking import (
 from web.served import Identity, command, serving
 
 from sshaft.public_key import parse
-from sshaft_identity.command_line import open_store
+from sshaft_identity.commands.shared import open_store
 from sshaft_identity.database.tables import failures
 from sshaft_identity.settings import load
 

@@ -21,7 +21,7 @@ from sqlalchemy.exc import OperationalError
 from sshaft import exit_status
 from sshaft_identity.audit import chain
 from sshaft_identity.audit.log import record_event
-from sshaft_identity.commands import identity
+from sshaft_identity.commands.identity import identity
 from sshaft_identity.common.errors import AuditError
 from sshaft_identity.database.database import Database
 

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 from joserfc.jwk import ECKey, OctKey
 
 from sshaft.errors import ConfigurationError
-from sshaft_identity.commands import identity
+from sshaft_identity.commands.identity import identity
 from sshaft_identity.face_support.setup import PROVIDERS
 
 BASE = "https://id.example.org"

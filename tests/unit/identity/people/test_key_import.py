@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from sshaft.errors import SshaftError
 from sshaft.public_key import parse
-from sshaft_identity.commands import identity
+from sshaft_identity.commands.identity import identity
 from sshaft_identity.common.errors import EnrolmentError
 from sshaft_identity.people.key_import import read_records
 

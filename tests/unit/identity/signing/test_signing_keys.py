@@ -18,7 +18,7 @@ from service.service import START, Service
 from sshaft_identity.api.results import claims_of
 from sshaft_identity.challenges.challenge import Approval, Binding, Challenge, Context
 from sshaft_identity.clients.clients import Scope
-from sshaft_identity.commands import identity
+from sshaft_identity.commands.identity import identity
 from sshaft_identity.common.errors import EnrolmentError
 from sshaft_identity.signing.signing_keys import Algorithm
 

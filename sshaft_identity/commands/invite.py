@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from sshaft_identity.api.enrolments import directions, shown
-from sshaft_identity.command_line import echo_json, opened
+from sshaft_identity.commands.shared import echo_json, opened
 from sshaft_identity.common.errors import EnrolmentError
 from sshaft_identity.common.times import utc_now
 from sshaft_identity.enrolment.invitations import LONGEST, SHORTEST

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from sshaft.errors import ConfigurationError
 from sshaft.text import printable
 from sshaft.validation import first_fault
-from sshaft_identity.client_checks import checks
-from sshaft_identity.command_line import echo_json, opened
+from sshaft_identity.commands.client_checks import checks
+from sshaft_identity.commands.shared import echo_json, opened
 from sshaft_identity.common.errors import EnrolmentError
 from sshaft_identity.common.times import utc_now
 from sshaft_identity.face_support.options import FACES

@@ -15,12 +15,12 @@ import click
 from sshaft.errors import ConfigurationError
 from sshaft_identity.clients.clients import Client, Scope
 from sshaft_identity.clients.return_urls import checked_prefix
-from sshaft_identity.command_line import echo_json, opened
+from sshaft_identity.commands.option_types import Duration
+from sshaft_identity.commands.shared import echo_json, opened
 from sshaft_identity.common.errors import EnrolmentError
 from sshaft_identity.common.times import rfc3339, utc_now
 from sshaft_identity.face_support.options import CLOUDS
 from sshaft_identity.face_support.setup import PROVIDERS, faces_of, told
-from sshaft_identity.moments import Duration
 from sshaft_identity.settings import Settings
 
 

@@ -11,7 +11,7 @@ from cryptography import x509
 from sshaft.errors import InvalidKeyError
 from sshaft.public_key import PublicKey, parse
 from sshaft.text import printable
-from sshaft_identity.command_line import opened
+from sshaft_identity.commands.shared import opened
 from sshaft_identity.common.errors import EnrolmentError
 from sshaft_identity.common.times import rfc3339, utc_now
 from sshaft_identity.enrolment import attestation

@@ -11,9 +11,9 @@ from fakes.entra import Entra
 from service.relying_party import give_rsa_key
 from service.service import Service
 
-from sshaft_identity.client_checks import Finding, checks
 from sshaft_identity.clients.clients import Client
-from sshaft_identity.commands import identity
+from sshaft_identity.commands.client_checks import Finding, checks
+from sshaft_identity.commands.identity import identity
 from sshaft_identity.settings import Settings
 
 

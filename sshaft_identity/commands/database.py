@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from sshaft_identity import settings as settings_of
-from sshaft_identity.command_line import failures_told, opened
+from sshaft_identity.commands.shared import failures_told, opened
 from sshaft_identity.common.errors import CopyError
 from sshaft_identity.common.times import utc_now
 from sshaft_identity.database import backup as backups

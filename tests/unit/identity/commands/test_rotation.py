@@ -18,7 +18,7 @@ from service.service import Clock, Service
 from sshaft import public_key
 from sshaft.errors import ConfigurationError
 from sshaft_identity.clients.clients import Scope
-from sshaft_identity.commands import identity
+from sshaft_identity.commands.identity import identity
 from sshaft_identity.common.errors import EnrolmentError
 
 Run = Callable[..., Result]

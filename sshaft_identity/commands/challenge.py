@@ -9,7 +9,7 @@ from sshaft.text import printable
 from sshaft_identity.api.challenges import directions, shown
 from sshaft_identity.challenges.challenge import LONGEST, SHORTEST, Binding, Challenge, Context
 from sshaft_identity.challenges.challenges import Wish
-from sshaft_identity.command_line import echo_json, opened
+from sshaft_identity.commands.shared import echo_json, opened
 from sshaft_identity.common.errors import EnrolmentError
 from sshaft_identity.common.fields import one_line
 from sshaft_identity.common.times import rfc3339, utc_now

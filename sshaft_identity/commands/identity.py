@@ -10,17 +10,17 @@ from sshaft import log
 from sshaft.errors import ConfigurationError
 from sshaft.metrics import MetricsServer
 from sshaft_identity import settings as settings_of
-from sshaft_identity.audit_commands import audit
-from sshaft_identity.challenge_commands import challenge
-from sshaft_identity.client_commands import client
-from sshaft_identity.command_line import ADDRESS, failures_told, open_store, opened
+from sshaft_identity.commands.audit import audit
+from sshaft_identity.commands.challenge import challenge
+from sshaft_identity.commands.client import client
+from sshaft_identity.commands.client_face import set_face, test_client
+from sshaft_identity.commands.database import backup, copy, restore
+from sshaft_identity.commands.invite import invite
+from sshaft_identity.commands.shared import ADDRESS, failures_told, open_store, opened
+from sshaft_identity.commands.signing_key import signing_key
+from sshaft_identity.commands.user_and_key import key, user
 from sshaft_identity.common.times import utc_now
-from sshaft_identity.database_commands import backup, copy, restore
-from sshaft_identity.enrolment_commands import key, user
-from sshaft_identity.face_commands import set_face, test_client
-from sshaft_identity.invite_commands import invite
 from sshaft_identity.settings import Settings
-from sshaft_identity.signing_key_commands import signing_key
 
 
 @click.group()

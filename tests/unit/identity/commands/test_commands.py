@@ -14,7 +14,7 @@ from fakes.public_keys import ed25519, sk_ed25519
 
 from sshaft.errors import ConfigurationError, SshaftError
 from sshaft.public_key import parse
-from sshaft_identity.commands import identity
+from sshaft_identity.commands.identity import identity
 from sshaft_identity.database.tables import metadata
 
 Run = Callable[..., Result]

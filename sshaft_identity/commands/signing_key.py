@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from sshaft_identity.command_line import echo_json, opened
+from sshaft_identity.commands.shared import echo_json, opened
 from sshaft_identity.common.times import rfc3339, utc_now
 from sshaft_identity.signing import signing_keys
 from sshaft_identity.signing.signing_keys import WAIT, Algorithm, SigningKey

@@ -14,11 +14,11 @@ from sqlalchemy import select
 from sshaft_identity.audit import chain
 from sshaft_identity.audit.chain import ChainBrokenError, Head
 from sshaft_identity.audit.log import canonical
-from sshaft_identity.command_line import opened
+from sshaft_identity.commands.option_types import Moment
+from sshaft_identity.commands.shared import opened
 from sshaft_identity.common.errors import AuditError
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import audit_events
-from sshaft_identity.moments import Moment
 
 
 class NotedHead(click.ParamType[Head]):
