@@ -14,9 +14,9 @@ from sshaft_identity.challenges.attempts import Rules
 from sshaft_identity.challenges.challenge import LONGEST, SHORTEST, AddressCheck
 from sshaft_identity.challenges.limits import Limits
 from sshaft_identity.common.addresses import Network, bracketed
-from sshaft_identity.openid_settings import OpenIdProvider
 from sshaft_identity.people.key_policy import KeyPolicy
 from sshaft_identity.people.sessions import SessionTimes
+from sshaft_oidc.settings import OpenIdProvider
 
 SETTINGS_FILE = "identity.json"
 DATABASE_FILE = "identity.db"

@@ -10,16 +10,16 @@ from starlette.responses import RedirectResponse, Response
 
 from sshaft.errors import IdentityServiceError
 from sshaft.log import get_logger
-from sshaft_identity.openid import LIFETIME, Person, new_attempt
 from sshaft_identity.pages.sign_in_ssh import check_throttle
 from sshaft_identity.pages.signed_in import begin_session
 from sshaft_identity.people.linked_accounts import Standing
 from sshaft_identity.people.sessions import FRESH, Method
-from sshaft_identity.remote_keys import OpenIdError
 from sshaft_identity.web import cookies
 from sshaft_identity.web.browsers import client_address
 from sshaft_identity.web.html import PageError
 from sshaft_identity.web.state import OpenId, state_of
+from sshaft_oidc.code_flow import LIFETIME, Person, new_attempt
+from sshaft_oidc.remote_keys import OpenIdError
 
 CALLBACK = "/sign-in/oidc/callback"
 ASK = "Ask your administrator."

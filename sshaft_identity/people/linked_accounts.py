@@ -13,7 +13,7 @@ from sshaft_identity.audit.log import record_event
 from sshaft_identity.common.fields import USER_PATTERN
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import users
-from sshaft_identity.openid import Person
+from sshaft_oidc.code_flow import Person
 
 
 class Standing(StrEnum):

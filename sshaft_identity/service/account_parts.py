@@ -11,18 +11,18 @@ from sshaft.errors import ConfigurationError
 from sshaft.http_client import HttpClient
 from sshaft_identity.common.times import Clock
 from sshaft_identity.enrolment.invitations import LONGEST
-from sshaft_identity.openid import RelyingParty
-from sshaft_identity.openid_settings import OpenIdProvider
 from sshaft_identity.pages.sign_in_oidc import CALLBACK
 from sshaft_identity.people.activity import Activity
 from sshaft_identity.people.linked_accounts import OpenIdUsers
 from sshaft_identity.people.own_keys import OwnKeys
 from sshaft_identity.people.sessions import Sessions
-from sshaft_identity.remote_keys import MAX_ANSWER
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
 from sshaft_identity.web.state import OpenId
 from sshaft_identity.web.throttle import Throttle
+from sshaft_oidc.code_flow import RelyingParty
+from sshaft_oidc.remote_keys import MAX_ANSWER
+from sshaft_oidc.settings import OpenIdProvider
 
 WAITING_FOR_PROVIDER = 8
 

@@ -13,7 +13,6 @@ from starlette.responses import Response
 from sshaft_identity.common.times import Clock
 from sshaft_identity.database.changes import Changes
 from sshaft_identity.faces.entra.hints import EntraHints
-from sshaft_identity.openid import RelyingParty
 from sshaft_identity.people.activity import Activity
 from sshaft_identity.people.linked_accounts import OpenIdUsers
 from sshaft_identity.people.own_keys import OwnKeys
@@ -21,6 +20,7 @@ from sshaft_identity.people.sessions import Sessions
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
 from sshaft_identity.web.throttle import Throttle
+from sshaft_oidc.code_flow import RelyingParty
 
 LOGINS = 1000
 InThread = Callable[[Callable[[], Response]], Awaitable[Response]]

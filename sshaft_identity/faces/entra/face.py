@@ -35,7 +35,6 @@ from sshaft_identity.face_support.assurance import POSSESSION
 from sshaft_identity.face_support.face_requests import FaceRequests
 from sshaft_identity.face_support.options import EntraClient
 from sshaft_identity.faces.entra.hints import LEEWAY, WINDOW, Hint
-from sshaft_identity.remote_keys import OpenIdError, Wire
 from sshaft_identity.settings import Settings
 from sshaft_identity.signing.signing_keys import Algorithm
 from sshaft_identity.web import refused_requests
@@ -44,6 +43,7 @@ from sshaft_identity.web.call import Call, body_of
 from sshaft_identity.web.html import PageError
 from sshaft_identity.web.oauth import OAuthError, form_of
 from sshaft_identity.web.state import state_of
+from sshaft_oidc.remote_keys import OpenIdError, Wire
 
 FACE = "entra"
 _LONGEST = 4096

@@ -12,8 +12,8 @@ from sshaft.deadline import Deadline
 from sshaft.http_client import HttpClient
 from sshaft.validation import first_fault
 from sshaft_identity.face_support.options import EntraClient, Guid
-from sshaft_identity.remote_keys import KEPT, MAX_ANSWER, OpenIdError, RemoteKeys, Wire, read
 from sshaft_identity.signing.signing_keys import Algorithm
+from sshaft_oidc.remote_keys import KEPT, MAX_ANSWER, OpenIdError, RemoteKeys, Wire, read
 
 WINDOW = timedelta(minutes=10)
 """How old a hint may be: so long Entra waits for us. It is past its own `exp` by design."""

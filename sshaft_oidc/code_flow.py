@@ -22,8 +22,8 @@ from sshaft.config import Url
 from sshaft.deadline import Deadline
 from sshaft.http_client import HttpClient
 from sshaft.validation import first_fault
-from sshaft_identity.openid_settings import OpenIdProvider
-from sshaft_identity.remote_keys import KEPT, OpenIdError, RemoteKeys, Wire, object_of, read
+from sshaft_oidc.remote_keys import KEPT, OpenIdError, RemoteKeys, Wire, object_of, read
+from sshaft_oidc.settings import OpenIdProvider
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "ES384", "Ed25519", "EdDSA")
 """Signatures by a key that only the provider has. Never `none`, never HS256: who verifies could sign as well."""

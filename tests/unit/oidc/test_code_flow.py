@@ -20,11 +20,11 @@ from sqlalchemy import select
 
 from sshaft.errors import ConfigurationError
 from sshaft_identity.database.tables import audit_events, sessions, users
-from sshaft_identity.openid import derived
-from sshaft_identity.openid_settings import OpenIdProvider as Settings
 from sshaft_identity.service.app import create_app
 from sshaft_identity.settings import changed
 from sshaft_identity.web.throttle import MOST
+from sshaft_oidc.code_flow import derived
+from sshaft_oidc.settings import OpenIdProvider as Settings
 
 CALLBACK = "/sign-in/oidc/callback"
 

@@ -1,0 +1,1 @@
+from unit.identity.conftest import clock, hearing, listening, service, store  # noqa: F401 - fixtures
