@@ -16,7 +16,7 @@ from sshaft_identity.challenges.limits import Limits
 from sshaft_identity.common.addresses import Network, bracketed
 from sshaft_identity.people.key_policy import KeyPolicy
 from sshaft_identity.people.sessions import SessionTimes
-from sshaft_oidc.settings import OpenIdProvider
+from sshaft_oidc.settings import ProviderSettings
 
 SETTINGS_FILE = "identity.json"
 DATABASE_FILE = "identity.db"
@@ -46,7 +46,7 @@ class Settings(BaseModel):
         default=(), description="addresses or networks (CIDR) whose X-Forwarded-For says where the browser is"
     )
     sessions: SessionTimes = Field(default_factory=SessionTimes, description='browsers signed in to "my keys"')
-    oidc: OpenIdProvider | None = Field(default=None, description='sign-in to "my keys" by this OpenID Provider')
+    oidc: ProviderSettings | None = Field(default=None, description='sign-in to "my keys" by this OpenID Provider')
     metrics_host: str | None = Field(default=None, description="where Prometheus asks, on a port of its own")
     metrics_port: int = Field(default=9464, ge=0, le=65535)
     metrics_token_file: str | None = Field(default=None, description="whoever has its token asks on the main port")

@@ -1,4 +1,4 @@
-"""The store: one database, seen as enrolment, clients and challenges. Its methods block; the service calls them from
+"""The store: one database, seen as users, keys, clients and challenges. Its methods block; the service calls them from
 threads, the commands straight.
 """
 
@@ -13,8 +13,9 @@ from sshaft_identity.challenges.codes import Codes
 from sshaft_identity.clients.clients import Clients
 from sshaft_identity.clients.subjects import Subjects
 from sshaft_identity.database.database import Database
-from sshaft_identity.enrolment.invitations import Invitations
-from sshaft_identity.people.users import Enrolment
+from sshaft_identity.enrolment.enrolments import Enrolments
+from sshaft_identity.people.keys import Keys
+from sshaft_identity.people.users import Users
 from sshaft_identity.signing.signing_keys import SigningKeys
 
 
@@ -25,12 +26,13 @@ class Store:
         """`patient`: see `Database`."""
         self.database = Database(url, patient=patient)
         self.codes = codes
-        self.enrolment = Enrolment(self.database)
+        self.users = Users(self.database)
+        self.keys = Keys(self.database)
         self.clients = Clients(self.database)
         self.challenges = Challenges(self.database, codes, rules or Rules())
         self.signing_keys = SigningKeys(self.database, codes.key)
         self.subjects = Subjects(codes.key)
-        self.invitations = Invitations(self.database, codes, (rules or Rules()).limits)
+        self.enrolments = Enrolments(self.database, codes, (rules or Rules()).limits)
 
     @contextmanager
     def together(self) -> Iterator[None]:

@@ -23,7 +23,7 @@ from sshaft.deadline import Deadline
 from sshaft.http_client import HttpClient
 from sshaft.validation import first_fault
 from sshaft_oidc.remote_keys import KEPT, OpenIdError, RemoteKeys, Wire, object_of, read
-from sshaft_oidc.settings import OpenIdProvider
+from sshaft_oidc.settings import ProviderSettings
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "ES384", "Ed25519", "EdDSA")
 """Signatures by a key that only the provider has. Never `none`, never HS256: who verifies could sign as well."""
@@ -84,7 +84,7 @@ def derived(attempt: str, purpose: str) -> str:
 
 class RelyingParty:
     def __init__(
-        self, provider: OpenIdProvider, redirect_uri: str, secret: str | None, http: HttpClient,
+        self, provider: ProviderSettings, redirect_uri: str, secret: str | None, http: HttpClient,
         clock: Callable[[], datetime],
     ) -> None:  # fmt: skip
         self.provider = provider

@@ -13,7 +13,7 @@ def _issuer(value: str) -> str:
     return value
 
 
-class OpenIdProvider(BaseModel):
+class ProviderSettings(BaseModel):
     """We are registered there as a client whose only redirect URI is `PUBLIC_URL/sign-in/oidc/callback`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)

@@ -18,8 +18,8 @@ from sshaft_identity.clients.clients import Scope
 from sshaft_identity.clients.return_urls import ReturnUrl, allows
 from sshaft_identity.common.fields import Code, Line, UserName, whole
 from sshaft_identity.common.times import rfc3339
-from sshaft_identity.face_support import typed_codes
 from sshaft_identity.settings import Settings
+from sshaft_identity.web import logins
 from sshaft_identity.web.call import Call, Message, wait_of
 from sshaft_identity.web.live import reader
 from sshaft_identity.web.problem import ProblemError, problem
@@ -119,7 +119,7 @@ def verify(call: Call) -> Response:
     challenge = _own(call)
     wanted = call.message(VerifyRequest)
     name = attempt_name(call.request.headers.get("idempotency-key"), wanted.code)
-    answer = typed_codes.verified(call, challenge, wanted.code, name)
+    answer = logins.verified(call, challenge, wanted.code, name)
     if answer.verdict is not Verdict.ACCEPTED:
         return refused(answer, call.state.clock())
     (after,) = answer.challenges

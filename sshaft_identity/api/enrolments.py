@@ -14,19 +14,20 @@ from sshaft.log import get_logger
 from sshaft.public_key import PublicKey, parse
 from sshaft_identity.api.refused_attempts import too_many
 from sshaft_identity.clients.clients import Scope
-from sshaft_identity.common.errors import EnrolmentError
+from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.fields import Code, Fingerprint, Line, UserName, whole
 from sshaft_identity.common.times import rfc3339
-from sshaft_identity.enrolment.invitations import (
-    LONGEST,
-    SHORTEST,
-    Invitation,
-    Invited,
+from sshaft_identity.enrolment.enrolment import (
+    Enrolment,
+    OpenedEnrolment,
     Outcome,
     Presentation,
     State,
     Verdict,
+    grouped,
+    log_outcome,
 )
+from sshaft_identity.enrolment.enrolments import LONGEST, SHORTEST
 from sshaft_identity.settings import Settings
 from sshaft_identity.web.call import Call, Message, wait_of
 from sshaft_identity.web.problem import ProblemError, problem
@@ -55,47 +56,47 @@ def invite(call: Call) -> Response:
     state = call.state
     lifetime = LONGEST if wanted.expires_in is None else timedelta(seconds=wanted.expires_in)
     try:
-        invited = state.store.invitations.open(wanted.user, state.clock(), lifetime, client.client_id)
-    except EnrolmentError:
+        invited = state.store.enrolments.open(wanted.user, state.clock(), lifetime, client.client_id)
+    except RegistryError:
         return problem("unknown_user")
-    invitation = invited.invitation
-    get_logger().info("enrolment.opened", enrolment=invitation.id, user=invitation.user, client=client.client_id)
-    shown_now = shown(invitation, invitation.state) | directions(invited, state.settings)
-    return JSONResponse(shown_now, 201, {"Location": f"/api/v1/enrolments/{invitation.id}"})
+    enrolment = invited.enrolment
+    get_logger().info("enrolment.opened", enrolment=enrolment.id, user=enrolment.user, client=client.client_id)
+    shown_now = shown(enrolment, enrolment.state) | directions(invited, state.settings)
+    return JSONResponse(shown_now, 201, {"Location": f"/api/v1/enrolments/{enrolment.id}"})
 
 
 async def get_enrolment(request: Request) -> Response:
     """With `?wait=` as soon as the state is another than at first."""
     wait = wait_of(request)
-    invitation = await run_in_threadpool(_own, Call(request))
+    enrolment = await run_in_threadpool(_own, Call(request))
     state = state_of(request)
-    first = invitation.state_at(state.clock())
+    first = enrolment.state_at(state.clock())
 
-    def has_news(invitation: Invitation) -> bool:
-        return invitation.state_at(state.clock()) is not first
+    def has_news(enrolment: Enrolment) -> bool:
+        return enrolment.state_at(state.clock()) is not first
 
-    def read() -> Awaitable[Invitation | None]:
-        return run_in_threadpool(state.store.invitations.get, invitation.id)
+    def read() -> Awaitable[Enrolment | None]:
+        return run_in_threadpool(state.store.enrolments.get, enrolment.id)
 
     if wait and first in (State.OPEN, State.PRESENTED):
-        invitation = await state.changes.wait(invitation, read, has_news, wait)
-    return JSONResponse(shown(invitation, invitation.state_at(state.clock())))
+        enrolment = await state.changes.wait(enrolment, read, has_news, wait)
+    return JSONResponse(shown(enrolment, enrolment.state_at(state.clock())))
 
 
-def _own(call: Call) -> Invitation:
+def _own(call: Call) -> Enrolment:
     """The enrolment of the address; another client's is answered as if there were none."""
     client = call.client(Scope.ENROLMENTS)
-    invitation = call.state.store.invitations.get(call.request.path_params["id"])
-    if invitation is None or invitation.invited_by != client.client_id:
+    enrolment = call.state.store.enrolments.get(call.request.path_params["id"])
+    if enrolment is None or enrolment.invited_by != client.client_id:
         raise ProblemError("no_enrolment")
-    return invitation
+    return enrolment
 
 
 def offers(state: AppState, fingerprints: Collection[str]) -> list[dict[str, str]]:
     """What the list answers for keys that nobody owns, or not any more: an expired one may be renewed."""
     if not fingerprints or not state.settings.enrolment_over_ssh:
         return []
-    ends = state.store.invitations.open_until(state.clock())
+    ends = state.store.enrolments.open_until(state.clock())
     if ends is None:
         return []
     offer = {"enrolment": "open", "expires_at": rfc3339(ends)}
@@ -111,7 +112,7 @@ def present(call: Call) -> Response:
         return problem("no_enrolment")
     what = Presentation(_key(wanted), wanted.client_ip)
     policy = state.settings.key_policy
-    outcome = state.store.invitations.present(wanted.code, what, state.clock(), policy)
+    outcome = state.store.enrolments.present(wanted.code, what, state.clock(), policy)
     log_outcome(outcome, what, client=client.client_id)
     return _answer(outcome, state)
 
@@ -126,32 +127,11 @@ def _key(wanted: PresentRequest) -> PublicKey:
     return key
 
 
-def log_outcome(outcome: Outcome, what: Presentation, **facts: str) -> None:
-    invitation = outcome.invitation
-    names = {
-        Verdict.PRESENTED: "enrolment.presented",
-        Verdict.INVALID_CODE: "enrolment.wrong_code",
-        Verdict.CONFIRMED: "key.enrolled",
-    }
-    get_logger().info(
-        names.get(outcome.verdict, "enrolment.not_presented"),
-        verdict=outcome.verdict,
-        reason=outcome.refusal,
-        enrolment=invitation and invitation.id,
-        user=invitation and invitation.user,
-        fingerprint=what.key.fingerprint,
-        key_type=what.key.type,
-        source=what.source,
-        client_ip=what.client_ip,
-        **facts,
-    )
-
-
 def _answer(outcome: Outcome, state: AppState) -> Response:
     """Nothing in it says whose invitation or whose key it is."""
     match outcome:
-        case Outcome(Verdict.PRESENTED, Invitation() as invitation):
-            return JSONResponse({"state": "presented", "expires_at": rfc3339(invitation.expires_at)})
+        case Outcome(Verdict.PRESENTED, Enrolment() as enrolment):
+            return JSONResponse({"state": "presented", "expires_at": rfc3339(enrolment.expires_at)})
         case Outcome(Verdict.REFUSED, refusal=reason):
             return problem("key_refused", reason=reason)
         case Outcome(Verdict.TOO_MANY, retry_at=retry_at) if retry_at is not None:
@@ -160,33 +140,28 @@ def _answer(outcome: Outcome, state: AppState) -> Response:
             return problem(verdict)
 
 
-def shown(invitation: Invitation, state: State) -> dict[str, Any]:
+def shown(enrolment: Enrolment, state: State) -> dict[str, Any]:
     """An enrolment as the wire and `--json` show it. Never its code: that is shown once, by `directions`."""
     members: dict[str, Any] = {
-        "id": invitation.id,
+        "id": enrolment.id,
         "state": state,
-        "user": invitation.user,
-        "created_at": rfc3339(invitation.created_at),
-        "expires_at": rfc3339(invitation.expires_at),
+        "user": enrolment.user,
+        "created_at": rfc3339(enrolment.created_at),
+        "expires_at": rfc3339(enrolment.expires_at),
     }
-    if invitation.key is not None:
+    if enrolment.key is not None:
         members |= {
-            "fingerprint": invitation.key.fingerprint,
-            "key_type": invitation.key.type,
-            "source": invitation.source,
-            "client_ip": invitation.client_ip,
+            "fingerprint": enrolment.key.fingerprint,
+            "key_type": enrolment.key.type,
+            "source": enrolment.source,
+            "client_ip": enrolment.client_ip,
         }
     return members
 
 
-def directions(invited: Invited, settings: Settings) -> dict[str, str]:
+def directions(invited: OpenedEnrolment, settings: Settings) -> dict[str, str]:
     """What a new enrolment has besides: how the person presents a key, and where they confirm it."""
     over_ssh = {}
     if settings.enrolment_over_ssh:
         over_ssh = {"code": grouped(invited.code), "ssh_command": settings.ssh_command("enrol", grouped(invited.code))}
     return {**over_ssh, "page_url": settings.enrolment_url(invited.page_token)}
-
-
-def grouped(code: str) -> str:
-    """`5821-7741`: two groups are easier to carry than eight digits."""
-    return f"{code[:4]}-{code[4:]}"

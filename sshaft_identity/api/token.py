@@ -1,14 +1,13 @@
 """`POST /oauth2/token`: the client proves itself, and the grant that it names answers (RFC 6749 §3.2)."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
-from sshaft.log import get_logger
-from sshaft_identity.clients.clients import TOKEN_LIFETIME, Client
+from sshaft_identity.clients.clients import Client
 from sshaft_identity.web.call import Call, Work
-from sshaft_identity.web.oauth import OAuthError, answers_errors, client_of, form_of
+from sshaft_identity.web.oauth import OAuthError, answers_errors, client_of, form_of, issued
 
 Grant = Callable[[Call, Client, Mapping[str, str]], dict[str, Any]]
 """Answers for a client that has proven itself, from the form it sent; raises `OAuthError`."""
@@ -36,20 +35,3 @@ def client_credentials(call: Call, client: Client, form: Mapping[str, str]) -> d
     if not scopes <= client.scopes:
         raise OAuthError("invalid_scope", "the client is not registered for this scope")
     return issued(call, client, scopes)
-
-
-def issued(
-    call: Call, client: Client, scopes: Collection[str], *, user: str | None = None, login: str | None = None
-) -> dict[str, Any]:
-    """A new access token, as RFC 6749 §5.1 answers it."""
-    token = call.state.store.clients.issue_token(client, scopes, call.state.clock(), user=user, login=login)
-    if token is None:
-        raise OAuthError("invalid_client", "no such client, or not its secret")
-    scope = " ".join(sorted(scopes))
-    get_logger().info("token.issued", client=client.client_id, scope=scope)
-    return {
-        "access_token": token,
-        "token_type": "Bearer",
-        "expires_in": int(TOKEN_LIFETIME.total_seconds()),
-        "scope": scope,
-    }

@@ -4,7 +4,6 @@ notes one hash can tell later whether anything before it was changed, taken out 
 Sealing is done after the fact and by one process at a time: to record an event never waits for another's.
 """
 
-import asyncio
 import hashlib
 import json
 from collections import Counter
@@ -14,10 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import ARRAY, BigInteger, Connection, Row, Select, Text, bindparam, func, select, update
-from sqlalchemy.exc import SQLAlchemyError
-from starlette.concurrency import run_in_threadpool
 
-from sshaft.log import get_logger
 from sshaft_identity.audit.log import canonical
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import audit_events
@@ -25,7 +21,6 @@ from sshaft_identity.database.tables import audit_events
 START = "0" * 64
 """What stands for the hash before the first event."""
 BATCH = 500
-SEAL_SECONDS = 1.0
 
 _SEAL = update(audit_events).where(audit_events.c.id == bindparam("row"))
 _SEAL = _SEAL.values(seq=bindparam("place"), hash=bindparam("its_hash"))
@@ -169,21 +164,6 @@ def _find_half_sealed(database: Database) -> None:
         found = connection.scalar(half)
     if found is not None:
         raise ChainBrokenError(f"the row with id {found} has a hash and no place in the chain")
-
-
-async def keep_sealing(database: Database, on_sealed: OnSealed | None = None, every: float = SEAL_SECONDS) -> None:
-    """Seal what there is, again and again, until cancelled. `on_sealed` hears how many events of which kind."""
-    works = True
-    while True:
-        try:
-            await run_in_threadpool(seal_all, database, on_sealed)
-        except SQLAlchemyError as error:  # nothing is lost: the events wait
-            if works:
-                get_logger().warning("audit.sealing_failed", reason=type(error).__name__)
-            works = False
-        else:
-            works = True
-        await asyncio.sleep(every)
 
 
 def seal_all(database: Database, on_sealed: OnSealed | None = None) -> None:

@@ -36,7 +36,7 @@ from sshaft_identity.challenges.rows import (
 )
 from sshaft_identity.database.prepared import Prepared
 from sshaft_identity.database.tables import challenges, ssh_keys, users
-from sshaft_identity.people.keys import is_usable
+from sshaft_identity.people.registration import is_usable
 
 Facts = dict[str, str | None]
 

@@ -36,7 +36,7 @@ from sshaft_identity.common.digests import digest, new_page_token
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.prepared import Prepared
 from sshaft_identity.database.tables import challenges, ssh_keys
-from sshaft_identity.people.keys import is_usable
+from sshaft_identity.people.registration import is_usable
 
 KEPT = timedelta(days=7)
 """How long a challenge can be asked after, from its opening."""
@@ -123,6 +123,11 @@ class Challenges:
         self._database = database
         self._codes = codes
         self.rules = rules
+
+    def unlock(self, user: str) -> bool:
+        """Forgets the user's wrong codes. Returns whether there were any."""
+        with self._database.write() as connection:
+            return limits.forget(connection, limits.Scope.USER, user)
 
     def open(self, wish: Wish, now: datetime) -> Opened:
         """A new pending challenge, whether or not there is such a user. The pending one that the same client had opened

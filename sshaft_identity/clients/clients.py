@@ -17,7 +17,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from sshaft_identity.audit.log import record_event
 from sshaft_identity.common.addresses import Network, is_within
 from sshaft_identity.common.digests import digest
-from sshaft_identity.common.errors import EnrolmentError
+from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.times import latest_begin
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.prepared import Prepared
@@ -84,7 +84,7 @@ class Clients:
     ) -> str:
         """Register a client; the secret that comes back is known to nobody else and to us no longer."""
         if not re.fullmatch(CLIENT_PATTERN, client_id):
-            raise EnrolmentError("a client's name is 1 to 64 of A-Z a-z 0-9 . _ - and starts with a letter or digit")
+            raise RegistryError("a client's name is 1 to 64 of A-Z a-z 0-9 . _ - and starts with a letter or digit")
         secret = secrets.token_urlsafe(32)
         values: dict[str, Any] = {
             "client_id": client_id,
@@ -96,7 +96,7 @@ class Clients:
         }
         with self._database.write(alone="clients") as connection:
             if _is_registered(connection, client_id):
-                raise EnrolmentError(f"there is already a client {client_id}")
+                raise RegistryError(f"there is already a client {client_id}")
             connection.execute(insert(clients).values(created_at=now, allows_unbound=allows_unbound, **values))
             record_event(connection, "client.added", now, user=None, client=client_id, scope=values["scope"])
         return secret
@@ -111,14 +111,14 @@ class Clients:
         return None if row is None else _client(row)
 
     def set_face(self, client_id: str, face: str, options: Mapping[str, Any] | None, now: datetime) -> None:
-        """Let the client come through a face, with these options; None: no longer. Raises `EnrolmentError` if there is
+        """Let the client come through a face, with these options; None: no longer. Raises `RegistryError` if there is
         no client.
         """
         mine = clients.c.client_id == client_id
         with self._database.write(alone="clients") as connection:
             row = connection.execute(select(clients.c.faces).where(mine)).one_or_none()
             if row is None:
-                raise EnrolmentError(f"there is no client {client_id}")
+                raise RegistryError(f"there is no client {client_id}")
             faces = {name: value for name, value in json.loads(row.faces).items() if name != face}
             faces |= {} if options is None else {face: options}
             connection.execute(update(clients).where(mine).values(faces=json.dumps(faces)))
@@ -127,19 +127,19 @@ class Clients:
             )
 
     def remove(self, client_id: str, now: datetime) -> None:
-        """The client and its access tokens; what it has opened stays. Raises `EnrolmentError` if there is none."""
+        """The client and its access tokens; what it has opened stays. Raises `RegistryError` if there is none."""
         with self._database.write() as connection:
             if not connection.execute(delete(clients).where(clients.c.client_id == client_id)).rowcount:
-                raise EnrolmentError(f"there is no client {client_id}")
+                raise RegistryError(f"there is no client {client_id}")
             record_event(connection, "client.removed", now, user=None, client=client_id)
 
     def set_return_urls(self, client_id: str, return_urls: Collection[str], now: datetime) -> None:
-        """These and no others; what is open already keeps its own. Raises `EnrolmentError` if there is no client."""
+        """These and no others; what is open already keeps its own. Raises `RegistryError` if there is no client."""
         prefixes = " ".join(return_urls)
         change = update(clients).where(clients.c.client_id == client_id).values(return_urls=prefixes)
         with self._database.write() as connection:
             if not connection.execute(change).rowcount:
-                raise EnrolmentError(f"there is no client {client_id}")
+                raise RegistryError(f"there is no client {client_id}")
             record_event(connection, "client.return_urls_set", now, user=None, client=client_id, return_urls=prefixes)
 
     def rotate_secret(
@@ -153,7 +153,7 @@ class Clients:
         with self._database.write() as connection:
             row = connection.execute(select(clients).where(mine)).one_or_none()
             if row is None:
-                raise EnrolmentError(f"there is no client {client_id}")
+                raise RegistryError(f"there is no client {client_id}")
             until = now + overlap if overlap else None
             values = {
                 "secret_hash": digest(secret),
@@ -238,7 +238,7 @@ class Clients:
         """How many access tokens of the client are void from now on; it may ask for new ones."""
         with self._database.write() as connection:
             if not _is_registered(connection, client_id):
-                raise EnrolmentError(f"there is no client {client_id}")
+                raise RegistryError(f"there is no client {client_id}")
             count = connection.execute(delete(access_tokens).where(access_tokens.c.client_id == client_id)).rowcount
             record_event(connection, "client.revoked", now, user=None, client=client_id, access_tokens=count)
             return count

@@ -10,7 +10,7 @@ from sshaft_identity.api.challenges import directions, shown
 from sshaft_identity.challenges.challenge import LONGEST, SHORTEST, Binding, Challenge, Context
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.commands.shared import echo_json, opened
-from sshaft_identity.common.errors import EnrolmentError
+from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.fields import one_line
 from sshaft_identity.common.times import rfc3339, utc_now
 from sshaft_identity.store import Store
@@ -45,8 +45,8 @@ def open_challenge(
     """Open a challenge for USER and print its code, the ssh command and the address of its page."""
     now = utc_now()
     with opened(directory) as (store, settings):
-        if not store.enrolment.has_user(user_name):
-            raise EnrolmentError(f"there is no user {printable(user_name)}")
+        if not store.users.exists(user_name):
+            raise RegistryError(f"there is no user {printable(user_name)}")
         lifetime = timedelta(seconds=expires_in or settings.lifetime)
         wish = Wish(user_name, lifetime, context=Context(app=app and one_line(app)), binding=Binding(binding))
         made = store.challenges.open(wish, now)
@@ -90,11 +90,11 @@ def cancel_challenge(directory: Path, challenge_id: str) -> None:
     with opened(directory) as (store, _):
         if not store.challenges.cancel(challenge_id, now):
             state = _existing(store, challenge_id).state_at(now)
-            raise EnrolmentError(f"the challenge is not pending: it is {state}")
+            raise RegistryError(f"the challenge is not pending: it is {state}")
 
 
 def _existing(store: Store, challenge_id: str) -> Challenge:
     found = store.challenges.get(challenge_id)
     if found is None:
-        raise EnrolmentError("there is no such challenge")
+        raise RegistryError("there is no such challenge")
     return found

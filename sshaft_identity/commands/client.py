@@ -17,7 +17,7 @@ from sshaft_identity.clients.clients import Client, Scope
 from sshaft_identity.clients.return_urls import checked_prefix
 from sshaft_identity.commands.option_types import Duration
 from sshaft_identity.commands.shared import echo_json, opened
-from sshaft_identity.common.errors import EnrolmentError
+from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.times import rfc3339, utc_now
 from sshaft_identity.face_support.options import CLOUDS
 from sshaft_identity.face_support.setup import PROVIDERS, faces_of, told
@@ -116,7 +116,7 @@ def add_client(directory: Path, /, name: str, **options: Any) -> None:
     """Make the client NAME and print its secret, which cannot be shown again."""
     config_json, provider = options["config_json"], options["provider"]
     if config_json is not None and config_json.exists() and not options["force"]:
-        raise EnrolmentError(f"{config_json} exists: --force overwrites it")
+        raise RegistryError(f"{config_json} exists: --force overwrites it")
     if (provider is None) == (not options["scopes"]):
         raise click.UsageError("needs either --for PROVIDER or --scope SCOPE")
     scopes = [Scope(each) for each in options["scopes"]] if provider is None else list(PROVIDERS[provider].scopes)

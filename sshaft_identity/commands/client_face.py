@@ -11,7 +11,7 @@ from sshaft.text import printable
 from sshaft.validation import first_fault
 from sshaft_identity.commands.client_checks import checks
 from sshaft_identity.commands.shared import echo_json, opened
-from sshaft_identity.common.errors import EnrolmentError
+from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.times import utc_now
 from sshaft_identity.face_support.options import FACES
 from sshaft_identity.face_support.setup import checked_redirect
@@ -56,7 +56,7 @@ def test_client(directory: Path, name: str, as_json: bool) -> None:
     with opened(directory) as (store, settings):
         client = store.clients.get(name)
     if client is None:
-        raise EnrolmentError(f"there is no client {name}")
+        raise RegistryError(f"there is no client {name}")
     findings = []
     for each in checks(client, settings):
         findings.append(each)

@@ -7,9 +7,9 @@ import click
 
 from sshaft_identity.api.enrolments import directions, shown
 from sshaft_identity.commands.shared import echo_json, opened
-from sshaft_identity.common.errors import EnrolmentError
+from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.times import utc_now
-from sshaft_identity.enrolment.invitations import LONGEST, SHORTEST
+from sshaft_identity.enrolment.enrolments import LONGEST, SHORTEST
 
 
 @click.command()
@@ -32,13 +32,13 @@ def invite(directory: Path, user_name: str, as_json: bool, expires_in: int, canc
     """
     with opened(directory) as (store, settings):
         if cancel:
-            if not store.invitations.cancel(user_name, utc_now()):
-                raise EnrolmentError(f"no invitation of {user_name} is open")
+            if not store.enrolments.cancel(user_name, utc_now()):
+                raise RegistryError(f"no invitation of {user_name} is open")
             return
-        invited = store.invitations.open(user_name, utc_now(), timedelta(seconds=expires_in))
+        invited = store.enrolments.open(user_name, utc_now(), timedelta(seconds=expires_in))
         told = directions(invited, settings)
     if as_json:
-        echo_json(shown(invited.invitation, invited.invitation.state) | told)
+        echo_json(shown(invited.enrolment, invited.enrolment.state) | told)
         return
     for name, value in told.items():
         click.echo(f"{name:<11}  {value}")

@@ -12,11 +12,11 @@ from sshaft.errors import InvalidKeyError
 from sshaft.public_key import PublicKey, parse
 from sshaft.text import printable
 from sshaft_identity.commands.shared import opened
-from sshaft_identity.common.errors import EnrolmentError
+from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.times import rfc3339, utc_now
 from sshaft_identity.enrolment import attestation
 from sshaft_identity.people.key_import import MAX_FILE, MAX_NAME, fetched, import_keys, read_records
-from sshaft_identity.people.keys import NewKey
+from sshaft_identity.people.registration import NewKey
 
 _READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -32,7 +32,7 @@ def user() -> None:
 def add_user(directory: Path, name: str) -> None:
     """Make the user NAME: 1 to 64 of A-Z a-z 0-9 . _ @ + -, not starting with a dash."""
     with opened(directory) as (store, _):
-        store.enrolment.add_user(name, utc_now())
+        store.users.add(name, utc_now())
 
 
 @user.command("list")
@@ -40,7 +40,7 @@ def add_user(directory: Path, name: str) -> None:
 def list_users(directory: Path) -> None:
     """Print the users, one a line."""
     with opened(directory) as (store, _):
-        for name in store.enrolment.users():
+        for name in store.users.all():
             click.echo(name)
 
 
@@ -50,7 +50,7 @@ def list_users(directory: Path) -> None:
 def remove_user(directory: Path, name: str) -> None:
     """Remove the user NAME and all their keys. Nobody can pass their pending challenges any more."""
     with opened(directory) as (store, _):
-        store.enrolment.remove_user(name, utc_now())
+        store.users.remove(name, utc_now())
 
 
 @user.command("unlock")
@@ -59,8 +59,8 @@ def remove_user(directory: Path, name: str) -> None:
 def unlock(directory: Path, name: str) -> None:
     """Forget the wrong codes of the user NAME, who was wrong too often and is refused for up to an hour."""
     with opened(directory) as (store, _):
-        if not store.enrolment.unlock(name):
-            raise EnrolmentError(f"{printable(name)} has no wrong codes that count")
+        if not store.challenges.unlock(name):
+            raise RegistryError(f"{printable(name)} has no wrong codes that count")
 
 
 @click.group()
@@ -102,9 +102,9 @@ def add_key(
     with opened(directory) as (store, settings):
         now = utc_now()
         if attested_by is not None and challenge is not None:
-            roots = settings.key_policy.roots(directory)
+            roots = attestation.roots_of(settings.key_policy, directory)
             keys = [_attested(keys, attested_by.read_bytes(), challenge.read_bytes(), roots, now)]
-        added = store.enrolment.add_keys(user_name, keys, now, settings.key_policy)
+        added = store.keys.add(user_name, keys, now, settings.key_policy)
     for each in added:
         click.echo(f"{each.fingerprint} {each.type}")
 
@@ -112,33 +112,33 @@ def add_key(
 def _read(file: TextIO | None, where: str) -> str:
     text = "" if file is None else file.read(MAX_FILE + 1)
     if len(text) > MAX_FILE:
-        raise EnrolmentError(f"{where} is larger than 1 MiB: no file of keys")
+        raise RegistryError(f"{where} is larger than 1 MiB: no file of keys")
     return text
 
 
 def _attested(
     keys: list[NewKey], data: bytes, challenge: bytes, roots: list[x509.Certificate], now: datetime
 ) -> NewKey:
-    """The one key with what its attestation says. Raises `EnrolmentError`."""
+    """The one key with what its attestation says. Raises `RegistryError`."""
     if len(keys) != 1:
-        raise EnrolmentError(f"an attestation is of one key, and here are {len(keys)}")
+        raise RegistryError(f"an attestation is of one key, and here are {len(keys)}")
     try:
         return replace(keys[0], attested=attestation.verified(data, keys[0].key, challenge, roots, now))
     except attestation.AttestationError as error:
-        raise EnrolmentError(f"the attestation is refused: {error}") from None
+        raise RegistryError(f"the attestation is refused: {error}") from None
 
 
 def keys_of(text: str, where: str) -> list[tuple[PublicKey, str]]:
-    """The keys of a file, with their comments. Raises `EnrolmentError` that names the line."""
+    """The keys of a file, with their comments. Raises `RegistryError` that names the line."""
     keys = []
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip() and not line.lstrip().startswith("#"):
             try:
                 keys.append((parse(line), printable(" ".join(line.split()[2:]), MAX_NAME)))
             except InvalidKeyError as error:
-                raise EnrolmentError(f"{where}, line {number}: {error}") from None
+                raise RegistryError(f"{where}, line {number}: {error}") from None
     if not keys:
-        raise EnrolmentError(f"{where} holds no key")
+        raise RegistryError(f"{where} holds no key")
     return keys
 
 
@@ -174,7 +174,7 @@ def import_file(directory: Path, file: TextIO, kind: str, create_users: bool, dr
 def list_keys(directory: Path, user_name: str | None) -> None:
     """Print the keys of USER, or all: fingerprint, type, user, when it expires if it does, comment."""
     with opened(directory) as (store, _):
-        for each in store.enrolment.keys(user_name):
+        for each in store.keys.all(user_name):
             end = "" if each.expires_at is None else f" expires={rfc3339(each.expires_at)}"
             click.echo(f"{each.key.fingerprint} {each.key.type} {each.user}{end} {each.name}".rstrip())
 
@@ -185,4 +185,5 @@ def list_keys(directory: Path, user_name: str | None) -> None:
 def remove_key(directory: Path, fingerprint: str) -> None:
     """Remove the key with FINGERPRINT (SHA256:..., as `ssh-keygen -l` prints it)."""
     with opened(directory) as (store, _):
-        store.enrolment.remove_key(fingerprint, utc_now())
+        if not store.keys.remove(fingerprint, utc_now()):
+            raise RegistryError(f"no key {fingerprint} is registered")

@@ -4,7 +4,7 @@ from sshaft import exit_status
 from sshaft.errors import SshaftError
 
 
-class EnrolmentError(SshaftError):
+class RegistryError(SshaftError):
     """The operator's wish does not fit what is registered: a name is taken, a key has an owner, no such name."""
 
     code = "enrolment"

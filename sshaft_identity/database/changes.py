@@ -11,7 +11,6 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from sshaft.clocks import ClockWatch
 from sshaft.log import get_logger
-from sshaft_identity.challenges.challenge import Challenge
 
 CHANNEL = "sshaft_changes"
 """Where PostgreSQL tells: an id, or nothing if everything may be another (`restore`)."""
@@ -38,10 +37,10 @@ class Changes:
         self._is_told = False
         self._closed = False
 
-    def notify(self, challenges: Iterable[Challenge]) -> None:
+    def notify(self, subjects: Iterable[Subject]) -> None:
         """Wake those who wait for these. Call it in the event loop."""
-        for challenge in challenges:
-            self.wake(challenge.id)
+        for subject in subjects:
+            self.wake(subject.id)
 
     def wake(self, identifier: str) -> None:
         for waiter in self._waiters.get(identifier, ()):

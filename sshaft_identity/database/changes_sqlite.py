@@ -3,21 +3,17 @@ written in the same transaction, and as there is one writer at a time, ids rise 
 a look is enough for all who wait: what came after the last event that was seen?
 """
 
-import asyncio
 import re
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import select
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
-from sshaft.log import get_logger
 from sshaft_identity.database.changes import Changes
-from sshaft_identity.database.database import Database, reason
+from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import audit_events
 
-LOOK_SECONDS = 0.5
 AT_ONCE = 500
 """How many events one look reads."""
 
@@ -43,30 +39,16 @@ class Event:
         return (self.id, self.at) == (other.id, other.at)
 
 
-async def follow(database: Database, changes: Changes, every: float = LOOK_SECONDS) -> None:
-    """Until cancelled. A look that fails is made again with the next, and misses nothing."""
-    follower, works = Follower(database, changes), True
-    try:
-        while True:
-            try:
-                while await follower.look():
-                    pass
-            except SQLAlchemyError as error:
-                if works:  # said once an outage
-                    get_logger().warning("changes.look_failed", reason=reason(error))
-                works = False
-            else:
-                works = True
-            await asyncio.sleep(every)
-    finally:
-        changes.told_no_more()
-
-
 class Follower:
     def __init__(self, database: Database, changes: Changes) -> None:
         self._database = database
         self._changes = changes
         self._last: Event | None = None
+
+    async def look_at_all(self) -> None:
+        """Looks until there is nothing more. A look that fails misses nothing: the next one begins where it began."""
+        while await self.look():
+            pass
 
     async def look(self) -> bool:
         """Wake those who wait for what has changed. Whether there may be more."""

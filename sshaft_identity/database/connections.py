@@ -19,7 +19,7 @@ IsStale = Callable[[Any], bool]
 """Whether a driver's connection, idle for a while, was ended by the other side."""
 
 
-class Kept:
+class ConnectionCache:
     """Connections that stay with us from one use to the next: to take one out of SQLAlchemy's pool and to give it back
     takes longer than SQLite takes to answer.
     """

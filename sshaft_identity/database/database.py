@@ -18,9 +18,9 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sshaft.errors import ConfigurationError
 from sshaft_identity.common.errors import DatabaseError
 from sshaft_identity.database import sqlite
-from sshaft_identity.database.connections import IsStale, Kept
+from sshaft_identity.database.connections import ConnectionCache, IsStale
 from sshaft_identity.database.prepared import Prepared
-from sshaft_identity.database.sqlite import Group, Turn
+from sshaft_identity.database.sqlite import SharedTransaction, WriteLock
 from sshaft_identity.database.tables import metadata
 
 UNAVAILABLE = (OperationalError, InterfaceError, InternalError, PoolTimeoutError)
@@ -41,17 +41,17 @@ class Database:
         # On PostgreSQL statements see the latest commit with or without a transaction around them: without is one round
         # trip, with is three.
         options = {"isolation_level": "AUTOCOMMIT"} if self.is_postgresql else {}
-        self._reader = Kept(self.engine, is_stale, **options)
-        self._writer = Kept(self.engine, is_stale, writes=True)
+        self._reader = ConnectionCache(self.engine, is_stale, **options)
+        self._writer = ConnectionCache(self.engine, is_stale, writes=True)
         self._local = threading.local()
         # SQLite's one write lock is not queued for: who finds it taken sleeps and looks again, and may be unlucky for
         # seconds. The threads of this process queue here.
-        self._turn = nullcontext() if self.is_postgresql else Turn(sqlite.BUSY_TIMEOUT_MS / 1000)
+        self._turn = nullcontext() if self.is_postgresql else WriteLock(sqlite.BUSY_TIMEOUT_MS / 1000)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Each statement sees the latest commit; within `together` also what was written before."""
-        group: Group | None = getattr(self._local, "group", None)
+        group: SharedTransaction | None = getattr(self._local, "group", None)
         if group is not None and group.connection is not None:
             yield group.connection
             return
@@ -63,7 +63,7 @@ class Database:
         """One transaction: committed at the end, undone by an exception. No other one that is `alone` by the same name
         runs at the same time, in whatever process.
         """
-        group: Group | None = getattr(self._local, "group", None)
+        group: SharedTransaction | None = getattr(self._local, "group", None)
         if group is not None:
             with group.part(self._transaction) as connection:
                 yield connection
@@ -84,7 +84,7 @@ class Database:
         undoes the one `write` that it leaves, and no other.
         """
         with ExitStack() as stack:
-            group = self._local.group = Group(stack)
+            group = self._local.group = SharedTransaction(stack)
             stack.callback(setattr, self._local, "group", None)
             yield
             if group.lost is not None:

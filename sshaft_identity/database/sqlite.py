@@ -54,7 +54,7 @@ def is_stale(_connection: object) -> bool:
     return False
 
 
-class Turn:
+class WriteLock:
     """One thread after the other. Who waits longer than `seconds` gets what SQLite says."""
 
     def __init__(self, seconds: float) -> None:
@@ -69,7 +69,7 @@ class Turn:
         self._lock.release()
 
 
-class Group:
+class SharedTransaction:
     """The writes of one thread that share a transaction: it begins with the first of them and ends with `stack`. Once
     it is `lost`, so is everything that was written in it, and nothing more is.
     """

@@ -7,16 +7,19 @@ PROTOCOL.u2f, "ssh-sk-attest-v01"); W3C WebAuthn §6.5 says how to read it, §8.
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
+from sshaft.errors import ConfigurationError
 from sshaft.public_key import PublicKey
 from sshaft.text import printable
 from sshaft_identity.enrolment import cbor
 from sshaft_identity.enrolment.ssh_wire import Reader, WireError
+from sshaft_identity.people.key_policy import KeyPolicy
 
 MAX_FILE = 32 * 1024
 _V00, _V01 = b"ssh-sk-attest-v00", b"ssh-sk-attest-v01"
@@ -80,9 +83,20 @@ def _verified(data: bytes, key: PublicKey, challenge_hash: bytes, roots: list[x5
     return f"{credential.aaguid.hex()} {printable(certificate.subject.rfc4514_string(), 160)}"
 
 
-def load_roots(pem: bytes) -> list[x509.Certificate]:
-    """The operator's trust anchors. Raises `ValueError` where none can be read."""
-    return x509.load_pem_x509_certificates(pem)
+def roots_of(policy: KeyPolicy, directory: Path) -> list[x509.Certificate]:
+    """Returns the certificates of `attestation_roots`. A relative path begins at the service's directory.
+
+    Raises `ConfigurationError` if the file cannot be read or holds no certificate.
+    """
+    if policy.attestation_roots is None:
+        return []
+    path = directory / policy.attestation_roots
+    try:
+        return x509.load_pem_x509_certificates(path.read_bytes())
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigurationError(f"{path} holds no PEM certificates") from error
 
 
 def _parsed(data: bytes) -> tuple[bytes, bytes, _Credential]:

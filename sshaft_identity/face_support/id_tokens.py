@@ -11,14 +11,13 @@ from joserfc.jwk import JWKRegistry, KeySet
 
 from sshaft.errors import ConfigurationError
 from sshaft.log import get_logger
-from sshaft_identity.api.token import issued
 from sshaft_identity.challenges.challenge import Challenge
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.clients.subjects import is_pairwise
 from sshaft_identity.face_support.assurance import Wanted, reached
 from sshaft_identity.signing.signing_keys import Algorithm
 from sshaft_identity.web.call import Call
-from sshaft_identity.web.oauth import OAuthError
+from sshaft_identity.web.oauth import OAuthError, issued
 from sshaft_identity.web.state import AppState
 
 LIFETIME = timedelta(minutes=5)

@@ -28,13 +28,11 @@ from sshaft.errors import SshaftError
 from sshaft.http_client import HttpClient
 from sshaft.log import get_logger
 from sshaft_identity.challenges.challenge import Challenge, State
-from sshaft_identity.database.database import reason
+from sshaft_identity.common.times import Clock
 from sshaft_identity.database.tables import challenges, clients, pings
 from sshaft_identity.face_support.options import NOTIFIED
 from sshaft_identity.store import Store
-from sshaft_identity.web.state import AppState
 
-LOOK_SECONDS = 1.0
 AT_ONCE = 8
 SECONDS = 5.0
 """For one try, in all."""
@@ -151,29 +149,29 @@ def send(http: HttpClient, ping: Ping) -> bool:
     return True
 
 
-async def keep_sending(state: AppState, every: float = LOOK_SECONDS) -> None:
-    """Until cancelled, beside everything else: nobody waits for a client that does not answer."""
-    waiting, http, limiter = Pings(state.store), HttpClient(max_answer=MAX_ANSWER), CapacityLimiter(AT_ONCE)
-    sending: set[asyncio.Task[None]] = set()
+class Notifier:
+    """Sends due notifications, several at a time. A client that does not answer holds up nothing else."""
 
-    async def tell(ping: Ping) -> None:
-        if await anyio.to_thread.run_sync(send, http, ping, abandon_on_cancel=True, limiter=limiter):
-            with suppress(SQLAlchemyError):  # then it is told once more
-                await run_in_threadpool(waiting.heard, ping, state.clock())
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._pings = Pings(store)
+        self._clock = clock
+        self._http = HttpClient(max_answer=MAX_ANSWER)
+        self._limiter = CapacityLimiter(AT_ONCE)
+        self._sending: set[asyncio.Task[None]] = set()
 
-    try:
-        while True:
-            try:
-                found = await run_in_threadpool(waiting.due, state.clock(), AT_ONCE - len(sending))
-            except SQLAlchemyError as error:
-                get_logger().warning("pings.look_failed", reason=reason(error))
-                found = []
-            for ping in found:
-                task = asyncio.create_task(tell(ping))
-                sending.add(task)
-                task.add_done_callback(sending.discard)
-            await asyncio.sleep(every)
-    finally:
-        for task in sending:
+    async def send_due(self) -> None:
+        """Starts to send each notification that is due, and does not wait for the answers."""
+        for ping in await run_in_threadpool(self._pings.due, self._clock(), AT_ONCE - len(self._sending)):
+            task = asyncio.create_task(self._send(ping))
+            self._sending.add(task)
+            task.add_done_callback(self._sending.discard)
+
+    async def _send(self, ping: Ping) -> None:
+        if await anyio.to_thread.run_sync(send, self._http, ping, abandon_on_cancel=True, limiter=self._limiter):
+            with suppress(SQLAlchemyError):  # then the client is told once more
+                await run_in_threadpool(self._pings.heard, ping, self._clock())
+
+    def close(self) -> None:
+        for task in self._sending:
             task.cancel()
-        http.close()
+        self._http.close()

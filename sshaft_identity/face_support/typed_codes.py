@@ -10,13 +10,13 @@ from datetime import timedelta
 from typing import Any
 
 from sshaft.log import get_logger
-from sshaft_identity.challenges.attempts import Answer
 from sshaft_identity.challenges.challenge import Binding, Challenge, Context, State, Verdict
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.common.fields import USER_PATTERN, one_line
 from sshaft_identity.web import refused_requests
 from sshaft_identity.web.call import Call
+from sshaft_identity.web.logins import verified
 from sshaft_identity.web.oauth import OAuthError, client_of
 from sshaft_identity.web.problem import ProblemError
 
@@ -115,17 +115,3 @@ def passes(call: Call, face: str, challenge: Challenge, code: str) -> bool:
     if answer.verdict not in (Verdict.ACCEPTED, Verdict.INVALID_CODE):  # a wrong code is in the audit log already
         refused_requests.note(call, face, answer.verdict, "the login cannot pass any more")
     return answer.verdict is Verdict.ACCEPTED
-
-
-def verified(call: Call, challenge: Challenge, code: str, name: str | None = None) -> Answer:
-    """The verdict on a typed code; `name` as in `Challenges.verify`."""
-    answer = call.state.store.challenges.verify(challenge.id, code, name, call.state.clock())
-    call.changed = answer.challenges
-    get_logger().info(
-        "challenge.verified",
-        verdict=answer.verdict,
-        challenge=challenge.id,
-        user=challenge.user,
-        client=challenge.client,
-    )
-    return answer

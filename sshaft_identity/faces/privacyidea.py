@@ -23,7 +23,6 @@ from starlette.responses import JSONResponse, Response
 
 import sshaft
 from sshaft.log import get_logger
-from sshaft_identity.api.token import issued
 from sshaft_identity.challenges.challenge import Binding, Challenge, Context, State
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.clients.clients import TOKEN_LIFETIME, Client
@@ -34,7 +33,7 @@ from sshaft_identity.face_support.options import KEY, ValidateClient
 from sshaft_identity.web import refused_requests
 from sshaft_identity.web.browsers import client_address
 from sshaft_identity.web.call import Call, Work
-from sshaft_identity.web.oauth import FORM, MAX_FIELDS, Credentials, OAuthError, credentials_of, fields_of
+from sshaft_identity.web.oauth import FORM, MAX_FIELDS, Credentials, OAuthError, credentials_of, fields_of, issued
 
 FACE = "validate"
 SERIAL = "SSHA0001"

@@ -15,9 +15,8 @@ from starlette.responses import JSONResponse, Response
 from sshaft.log import get_logger
 from sshaft.public_key import PublicKey
 from sshaft.randomart import bits, randomart, short_name
-from sshaft_identity.api.enrolments import grouped, log_outcome
 from sshaft_identity.enrolment import sshsig
-from sshaft_identity.enrolment.invitations import Invitation, Outcome, Presentation, State, Verdict
+from sshaft_identity.enrolment.enrolment import Enrolment, Outcome, Presentation, State, Verdict, grouped, log_outcome
 from sshaft_identity.pages.enrolment_form import FAULTS, FaultError, Form, attested_by, form_of, signed
 from sshaft_identity.pages.signed_in import session_of
 from sshaft_identity.pages.words import clock, source
@@ -50,18 +49,18 @@ TEXTS: dict[str, tuple[str, str]] = {
 async def page(request: Request) -> Response:
     """`?by=signature` shows the form, which must not be refreshed away while somebody types."""
     state, page_token = state_of(request), request.path_params["page_token"]
-    invitation = await run_in_threadpool(state.store.invitations.of_page, page_token)
-    return await _html(request, 200, invitation, by_signature=request.query_params.get("by") == "signature")
+    enrolment = await run_in_threadpool(state.store.enrolments.of_page, page_token)
+    return await _html(request, 200, enrolment, by_signature=request.query_params.get("by") == "signature")
 
 
 async def page_state(request: Request) -> Response:
     """What the page's script asks for every two seconds: nothing that the page does not show."""
     state, page_token = state_of(request), request.path_params["page_token"]
-    invitation = await run_in_threadpool(state.store.invitations.of_page, page_token)
-    if invitation is None:
+    enrolment = await run_in_threadpool(state.store.enrolments.of_page, page_token)
+    if enrolment is None:
         return problem("not_found")
     now = state.clock()
-    return JSONResponse({"state": invitation.state_at(now), "expires_in": _seconds_left(invitation, now)})
+    return JSONResponse({"state": enrolment.state_at(now), "expires_in": _seconds_left(enrolment, now)})
 
 
 async def decide(request: Request) -> Response:
@@ -70,39 +69,39 @@ async def decide(request: Request) -> Response:
     The fingerprint that the form carries is what the person saw: another key than that is never confirmed.
     """
     state, page_token = state_of(request), request.path_params["page_token"]
-    invitation = await run_in_threadpool(state.store.invitations.of_page, page_token)
-    if invitation is None:
+    enrolment = await run_in_threadpool(state.store.enrolments.of_page, page_token)
+    if enrolment is None:
         return await _html(request, 404, None)
     form = Form()
     try:
         form = await form_of(request)
-        await _act(form.text("action"), form, state, page_token, invitation)
+        await _act(form.text("action"), form, state, page_token, enrolment)
     except FaultError as fault:
-        invitation = await run_in_threadpool(state.store.invitations.of_page, page_token)
+        enrolment = await run_in_threadpool(state.store.enrolments.of_page, page_token)
         by_signature = form.text("action") == "sign"
-        return await _html(request, 400, invitation, by_signature=by_signature, fault=str(fault), form=form)
+        return await _html(request, 400, enrolment, by_signature=by_signature, fault=str(fault), form=form)
     return redirect(request, f"/enrol/{page_token}")
 
 
-async def _act(action: str, form: Form, state: AppState, page_token: str, invitation: Invitation) -> None:
-    now, invitations, policy = state.clock(), state.store.invitations, state.settings.key_policy
-    if action == "confirm" and invitation.key is not None:
-        attested = attested_by(form, state, invitation, invitation.key)
+async def _act(action: str, form: Form, state: AppState, page_token: str, enrolment: Enrolment) -> None:
+    now, invitations, policy = state.clock(), state.store.enrolments, state.settings.key_policy
+    if action == "confirm" and enrolment.key is not None:
+        attested = attested_by(form, state, enrolment, enrolment.key)
         shown = form.text("fingerprint")
         outcome = await run_in_threadpool(invitations.confirm, page_token, shown, now, policy, attested)
-        what = Presentation(invitation.key, invitation.client_ip, invitation.source or "ssh")
-    elif action == "refuse" and invitation.key is not None:
+        what = Presentation(enrolment.key, enrolment.client_ip, enrolment.source or "ssh")
+    elif action == "refuse" and enrolment.key is not None:
         if not await run_in_threadpool(invitations.refuse, page_token, now):
             raise FaultError(FAULTS[Verdict.NONE])
-        fingerprint = invitation.key.fingerprint
+        fingerprint = enrolment.key.fingerprint
         # Somebody had the code who should not: the operator's business
         get_logger().warning(
-            "enrolment.refused", enrolment=invitation.id, user=invitation.user, fingerprint=fingerprint,
-            client_ip=invitation.client_ip,
+            "enrolment.refused", enrolment=enrolment.id, user=enrolment.user, fingerprint=fingerprint,
+            client_ip=enrolment.client_ip,
         )  # fmt: skip
         return
     elif action == "sign":
-        what = signed(form, invitation)
+        what = signed(form, enrolment)
         outcome = await run_in_threadpool(invitations.present_signed, page_token, what, now, policy)
     else:
         raise FaultError(FAULTS["bad_form"])
@@ -120,18 +119,18 @@ def _check(outcome: Outcome, state: AppState) -> None:
 async def _html(
     request: Request,
     status: int,
-    invitation: Invitation | None,
+    enrolment: Enrolment | None,
     *,
     by_signature: bool = False,
     fault: str | None = None,
     form: Form | None = None,
 ) -> Response:
     """The page; `form`: what was sent and did not do, so that nobody has to paste it again."""
-    if invitation is None:
+    if enrolment is None:
         title, sentence = TEXTS["unknown"]
         return render(request, "enrol.html", 404, title=title, sentence=sentence, page_state="unknown", fault=None)
     state, given = state_of(request), form or Form()
-    values = _values(state, request.path_params["page_token"], invitation, by_signature=by_signature)
+    values = _values(state, request.path_params["page_token"], enrolment, by_signature=by_signature)
     title, sentence = TEXTS[values["page_state"]]
     session = await session_of(request)
     return render(
@@ -144,28 +143,28 @@ async def _html(
         sentence=sentence,
         fault=fault,
         given={name: given.again(name) for name in ("public_key", "signature")},
-        is_signed_in=session is not None and session.user == invitation.user,
+        is_signed_in=session is not None and session.user == enrolment.user,
         **values,
     )
 
 
-def _seconds_left(invitation: Invitation, now: datetime) -> int:
-    return max(0, math.ceil((invitation.expires_at - now).total_seconds()))
+def _seconds_left(enrolment: Enrolment, now: datetime) -> int:
+    return max(0, math.ceil((enrolment.expires_at - now).total_seconds()))
 
 
-def _values(state: AppState, page_token: str, invitation: Invitation, *, by_signature: bool) -> dict[str, Any]:
+def _values(state: AppState, page_token: str, enrolment: Enrolment, *, by_signature: bool) -> dict[str, Any]:
     settings, now = state.settings, state.clock()
-    page_state = str(invitation.state_at(now))
+    page_state = str(enrolment.state_at(now))
     over_ssh = settings.enrolment_over_ssh
     if page_state == State.OPEN and (by_signature or not over_ssh):
         page_state = "signature"
-    text = sshsig.text_to_sign(invitation.user, invitation.id).rstrip("\n")
-    code = grouped(state.store.invitations.code_of(page_token))
-    left = _seconds_left(invitation, now)
+    text = sshsig.text_to_sign(enrolment.user, enrolment.id).rstrip("\n")
+    code = grouped(state.store.enrolments.code_of(page_token))
+    left = _seconds_left(enrolment, now)
     return {
         "page_state": page_state,
-        "user": invitation.user,
-        "state": invitation.state_at(now),
+        "user": enrolment.user,
+        "state": enrolment.state_at(now),
         "expires_in": left,
         "left": clock(left),
         "over_ssh": over_ssh,
@@ -179,17 +178,17 @@ def _values(state: AppState, page_token: str, invitation: Invitation, *, by_sign
         "takes_attestations": settings.key_policy.attestation_roots is not None,
         "needs_attestation": settings.key_policy.require_attestation,
         "base": f"{settings.base_path}/enrol/{page_token}",
-        "key": invitation.key and _shown(invitation, invitation.key),
+        "key": enrolment.key and _shown(enrolment, enrolment.key),
     }
 
 
-def _shown(invitation: Invitation, key: PublicKey) -> dict[str, Any]:
+def _shown(enrolment: Enrolment, key: PublicKey) -> dict[str, Any]:
     return {
         "type": f"{short_name(key)} ({bits(key)} bits)",
         "fingerprint": key.fingerprint,
         "randomart": "\n".join(randomart(key)),
         "is_security_key": key.is_security_key,
-        "how": source(invitation.source or "ssh"),
-        "client_ip": invitation.client_ip,
-        "name": invitation.name,
+        "how": source(enrolment.source or "ssh"),
+        "client_ip": enrolment.client_ip,
+        "name": enrolment.name,
     }

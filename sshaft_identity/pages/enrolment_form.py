@@ -12,7 +12,7 @@ from sshaft.errors import InvalidKeyError
 from sshaft.public_key import PublicKey
 from sshaft.text import printable
 from sshaft_identity.enrolment import attestation, sshsig
-from sshaft_identity.enrolment.invitations import Invitation, Presentation, Verdict
+from sshaft_identity.enrolment.enrolment import Enrolment, Presentation, Verdict
 from sshaft_identity.web.call import body_of
 from sshaft_identity.web.problem import ProblemError
 from sshaft_identity.web.state import AppState
@@ -54,7 +54,7 @@ class FaultError(Exception):
     """What the person sent does not do. Says why, in a sentence for the page."""
 
 
-def signed(form: Form, invitation: Invitation) -> Presentation:
+def signed(form: Form, enrolment: Enrolment) -> Presentation:
     """The key of the form, once its signature over this invitation's text is good."""
     given, signature = form.content("public_key"), form.content("signature")
     if not given.strip():
@@ -63,7 +63,7 @@ def signed(form: Form, invitation: Invitation) -> Presentation:
         raise FaultError(FAULTS["no_signature"])
     try:
         key = public_key.parse(given)
-        signer = sshsig.verified(signature, sshsig.text_to_sign(invitation.user, invitation.id).encode())
+        signer = sshsig.verified(signature, sshsig.text_to_sign(enrolment.user, enrolment.id).encode())
     except InvalidKeyError:
         raise FaultError(FAULTS["not_a_key"]) from None
     except sshsig.SignatureError as error:
@@ -73,12 +73,12 @@ def signed(form: Form, invitation: Invitation) -> Presentation:
     return Presentation(key, source="signature", name=printable(" ".join(given.split()[2:]), MAX_NAME))
 
 
-def attested_by(form: Form, state: AppState, invitation: Invitation, key: PublicKey) -> str | None:
+def attested_by(form: Form, state: AppState, enrolment: Enrolment, key: PublicKey) -> str | None:
     """What a given attestation says; None where none was given: the policy says whether one must be."""
     data = form.files.get("attestation", b"")
     if not data:
         return None
-    challenge = sshsig.text_to_sign(invitation.user, invitation.id).encode()
+    challenge = sshsig.text_to_sign(enrolment.user, enrolment.id).encode()
     try:
         return attestation.verified(data, key, challenge, state.roots, state.clock())
     except attestation.AttestationError as error:

@@ -11,7 +11,7 @@ from sshaft.log import get_logger
 from sshaft_identity.common.fields import one_line
 from sshaft_identity.pages.signed_in import KEYS, SIGN_IN, facts_of, sent_by, signed_in
 from sshaft_identity.pages.words import ago, key_kind, moment, source
-from sshaft_identity.people.own_keys import MAX_NAME, OwnKey
+from sshaft_identity.people.keys import MAX_NAME, RegisteredKey
 from sshaft_identity.people.sessions import Session
 from sshaft_identity.web import cookies
 from sshaft_identity.web.html import PageError, redirect, render
@@ -26,7 +26,7 @@ DONE = {
 
 async def keys(request: Request) -> Response:
     session, state = await signed_in(request), state_of(request)
-    own = await run_in_threadpool(state.own_keys.of, session.user)
+    own = await run_in_threadpool(state.store.keys.of, session.user)
     now = state.clock()
     return render(
         request,
@@ -42,7 +42,7 @@ async def rename(request: Request) -> Response:
     session, form = await sent_by(request)
     state = state_of(request)
     fingerprint, name = form.get("fingerprint", ""), one_line(form.get("name", ""))
-    rename_key = state.own_keys.rename
+    rename_key = state.store.keys.rename
     if not await run_in_threadpool(rename_key, session.user, fingerprint, name, state.clock(), **facts_of(request)):
         raise _no_such_key()
     return redirect(request, f"{KEYS}?done=renamed")
@@ -51,8 +51,8 @@ async def rename(request: Request) -> Response:
 async def ask_to_remove(request: Request) -> Response:
     """The question before a key is removed, which is plainer for the last one."""
     session, state = await signed_in(request), state_of(request)
-    own = await run_in_threadpool(state.own_keys.of, session.user)
-    key = next((each for each in own if each.fingerprint == request.query_params.get("fingerprint")), None)
+    own = await run_in_threadpool(state.store.keys.of, session.user)
+    key = next((each for each in own if each.key.fingerprint == request.query_params.get("fingerprint")), None)
     if key is None:
         raise _no_such_key()
     if not session.is_fresh(state.clock()):
@@ -66,11 +66,11 @@ async def remove(request: Request) -> Response:
     state, fingerprint = state_of(request), form.get("fingerprint", "")
     if not session.is_fresh(state.clock()):
         return redirect(request, AGAIN)
-    own = await run_in_threadpool(state.own_keys.of, session.user)
-    if [each.fingerprint for each in own] == [fingerprint] and form.get("last") != "yes":
+    own = await run_in_threadpool(state.store.keys.of, session.user)
+    if [each.key.fingerprint for each in own] == [fingerprint] and form.get("last") != "yes":
         raise PageError(409, "Your last key", "Meanwhile it is your last key. Go back to your keys and say so plainly.")
-    remove_key = state.own_keys.remove
-    if not await run_in_threadpool(remove_key, session.user, fingerprint, state.clock(), **facts_of(request)):
+    facts = facts_of(request)
+    if not await run_in_threadpool(state.store.keys.remove, fingerprint, state.clock(), user=session.user, **facts):
         raise _no_such_key()
     get_logger().info("key.removed", user=session.user, fingerprint=fingerprint)
     return redirect(request, f"{KEYS}?done=removed")
@@ -119,15 +119,15 @@ async def _out(request: Request, state: AppState, session: Session, *, everywher
     return response
 
 
-def shown(key: OwnKey, now: datetime) -> dict[str, Any]:
+def shown(key: RegisteredKey, now: datetime) -> dict[str, Any]:
     """A key in the page's words."""
     used = None if key.last_used_at is None else ago(key.last_used_at, now)
     return {
-        "fingerprint": key.fingerprint,
-        "name": key.name or key_kind(key.type),
+        "fingerprint": key.key.fingerprint,
+        "name": key.name or key_kind(key.key.type),
         "given_name": key.name,
-        "kind": key_kind(key.type),
-        "is_hardware": key.type.startswith("sk-"),
+        "kind": key_kind(key.key.type),
+        "is_hardware": key.key.is_security_key,
         "attested": key.attested,
         "how": source(key.source),
         "since": moment(key.created_at),

@@ -9,8 +9,7 @@ from sqlalchemy import select
 
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import audit_events
-from sshaft_identity.enrolment.invitations import Verdict
-from sshaft_identity.people.key_policy import Refusal
+from sshaft_identity.people.key_policy import KeyRefusal
 
 PAGE = 25
 
@@ -49,14 +48,14 @@ REASONS = {
     "other_name": "this account of the OpenID Provider is tied to another user name",
     "signed_in_anew": "signed in anew",
     "not_my_key": "it was not yours",
-    Verdict.ANOTHER: "another one was presented before it",
-    Refusal.TYPE: "its kind is not taken here",
-    Refusal.RSA_BITS: "it is too short",
-    Refusal.SECURITY_KEY: "only security keys are taken here",
-    Refusal.ATTESTATION: "the attestation of its maker was missing",
-    Refusal.TOO_MANY: "you have as many keys as you may have",
-    Refusal.TAKEN: "it is somebody else's",
-    Refusal.OWN: "it is yours already",
+    "already_presented": "another one was presented before it",
+    KeyRefusal.TYPE: "its kind is not taken here",
+    KeyRefusal.RSA_BITS: "it is too short",
+    KeyRefusal.SECURITY_KEY: "only security keys are taken here",
+    KeyRefusal.ATTESTATION: "the attestation of its maker was missing",
+    KeyRefusal.TOO_MANY: "you have as many keys as you may have",
+    KeyRefusal.TAKEN: "it is somebody else's",
+    KeyRefusal.OWN: "it is yours already",
 }
 GOOD = frozenset({"challenge.accepted", "key.enrolled"})
 BAD = frozenset({"challenge.wrong_code", "challenge.rejected", "enrolment.refused", "session.refused"})

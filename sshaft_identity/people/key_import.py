@@ -17,11 +17,11 @@ from sshaft.http_client import HttpClient
 from sshaft.public_key import parse
 from sshaft.text import printable
 from sshaft.validation import first_fault
-from sshaft_identity.common.errors import EnrolmentError
+from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.fields import USER_PATTERN
 from sshaft_identity.database.database import Database
 from sshaft_identity.people.key_policy import KeyPolicy
-from sshaft_identity.people.keys import NewKey, add_key, lock_user
+from sshaft_identity.people.registration import NewKey, add_key, lock_user
 from sshaft_identity.people.users import make_user
 
 MAX_FILE = 1024 * 1024
@@ -70,24 +70,24 @@ class Imported:
 
 
 def fetched(url: str) -> str:
-    """The text at an https address (http to loopback only). Raises `EnrolmentError` or `IdentityServiceError`."""
+    """The text at an https address (http to loopback only). Raises `RegistryError` or `IdentityServiceError`."""
     try:
         TypeAdapter(Url).validate_python(url)
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise EnrolmentError(f"the address {printable(url)} {reason}") from None
+        raise RegistryError(f"the address {printable(url)} {reason}") from None
     client = HttpClient(max_answer=MAX_FILE)
     try:
         answer = client.send("GET", url, Deadline.after(FETCH_SECONDS), headers={"Accept": "text/plain"})
     finally:
         client.close()
     if answer.status != 200:
-        raise EnrolmentError(f"{printable(url)} answered {answer.status}: nothing was added")
+        raise RegistryError(f"{printable(url)} answered {answer.status}: nothing was added")
     return answer.body.decode("utf-8-sig", "replace")
 
 
 def read_records(text: str, kind: str, where: str) -> list[Record]:
-    """The records of a CSV or JSON file. Raises `EnrolmentError` that names every bad line."""
+    """The records of a CSV or JSON file. Raises `RegistryError` that names every bad line."""
     faults, records = [], []
     for place, item in _csv(text, where) if kind == "csv" else _json(text, where):
         try:
@@ -103,7 +103,7 @@ def read_records(text: str, kind: str, where: str) -> list[Record]:
             records.append(Record(place, line.user, new))
     _stop(faults)
     if not records:
-        raise EnrolmentError(f"{where} holds no key")
+        raise RegistryError(f"{where} holds no key")
     return records
 
 
@@ -113,24 +113,24 @@ def _csv(text: str, where: str) -> Iterator[tuple[str, Any]]:
         names = list(reader.fieldnames or ())
         missing = {"user", "authorized_key"} - set(names)
         if missing:
-            raise EnrolmentError(f"{where}, line 1: the header lacks {' and '.join(sorted(missing))}")
+            raise RegistryError(f"{where}, line 1: the header lacks {' and '.join(sorted(missing))}")
         if len(set(names)) < len(names):
-            raise EnrolmentError(f"{where}, line 1: the header has a name twice")
+            raise RegistryError(f"{where}, line 1: the header has a name twice")
         for row in reader:
             # what is beyond the header stands under None, what is missing is None
             extra = {"more than the header": ""} if None in row else {}
             yield f"line {reader.line_num}", {n: v for n, v in row.items() if n is not None and v is not None} | extra
     except csv.Error as error:
-        raise EnrolmentError(f"{where}, line {reader.line_num}: not CSV: {error}") from None
+        raise RegistryError(f"{where}, line {reader.line_num}: not CSV: {error}") from None
 
 
 def _json(text: str, where: str) -> Iterator[tuple[str, Any]]:
     try:
         items = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise EnrolmentError(f"{where} is not JSON: {printable(str(error))}") from None
+        raise RegistryError(f"{where} is not JSON: {printable(str(error))}") from None
     if not isinstance(items, list):
-        raise EnrolmentError(f"{where} is not a JSON array")
+        raise RegistryError(f"{where} is not a JSON array")
     for number, item in enumerate(items, 1):
         yield f"entry {number}", item
 
@@ -144,7 +144,7 @@ def import_keys(
     create_users: bool = False,
     dry_run: bool = False,
 ) -> Imported:
-    """Register all of them in one transaction, or none. Raises `EnrolmentError` that names every refused line."""
+    """Register all of them in one transaction, or none. Raises `RegistryError` that names every refused line."""
     faults: list[str] = []
     users: list[str] = []
     keys: list[Record] = []
@@ -161,7 +161,7 @@ def import_keys(
             try:
                 if add_key(connection, record.user, record.new, policy, now):
                     keys.append(record)
-            except EnrolmentError as error:
+            except RegistryError as error:
                 faults.append(f"{record.where}: {str(error).removesuffix(', nothing was added')}")
         _stop(faults)
         if dry_run:
@@ -172,4 +172,4 @@ def import_keys(
 def _stop(faults: list[str]) -> None:
     if faults:
         more = f"; and {len(faults) - MAX_NAMED} more" if len(faults) > MAX_NAMED else ""
-        raise EnrolmentError(f"nothing was imported: {'; '.join(faults[:MAX_NAMED])}{more}")
+        raise RegistryError(f"nothing was imported: {'; '.join(faults[:MAX_NAMED])}{more}")

@@ -2,18 +2,14 @@
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from pathlib import Path
 
-from cryptography import x509
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from sshaft.errors import ConfigurationError
 from sshaft.public_key import DEFAULT_TYPES, MAX_RSA_BITS, MIN_RSA_BITS, SK_TYPES, PublicKey
 from sshaft.randomart import bits
-from sshaft_identity.enrolment.attestation import load_roots
 
 
-class Refusal(StrEnum):
+class KeyRefusal(StrEnum):
     """Why a key is not registered. The values stand on the wire, in logs and in the audit log."""
 
     TYPE = "type_not_allowed"
@@ -63,42 +59,30 @@ class KeyPolicy(BaseModel):
         """When a key that is registered now expires."""
         return None if self.lifetime_days is None else now + timedelta(days=self.lifetime_days)
 
-    def roots(self, directory: Path) -> list[x509.Certificate]:
-        """The certificates of `attestation_roots`; a relative path begins at the service's directory."""
-        if self.attestation_roots is None:
-            return []
-        path = directory / self.attestation_roots
-        try:
-            return load_roots(path.read_bytes())
-        except OSError as error:
-            raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
-        except ValueError as error:
-            raise ConfigurationError(f"{path} holds no PEM certificates") from error
 
-
-def judge(key: PublicKey, policy: KeyPolicy, *, attested: bool = False, registered: int = 0) -> Refusal | None:
+def judge(key: PublicKey, policy: KeyPolicy, *, attested: bool = False, registered: int = 0) -> KeyRefusal | None:
     """Why `key` may not become one more of a person who has `registered` keys; None: it may."""
     if policy.wants_security_keys and not key.is_security_key:
-        return Refusal.SECURITY_KEY
+        return KeyRefusal.SECURITY_KEY
     if key.type not in policy.allowed_types:
-        return Refusal.TYPE
+        return KeyRefusal.TYPE
     if key.type == "ssh-rsa" and bits(key) < policy.rsa_bits:
-        return Refusal.RSA_BITS
+        return KeyRefusal.RSA_BITS
     if policy.require_attestation and not attested:
-        return Refusal.ATTESTATION
+        return KeyRefusal.ATTESTATION
     if policy.most_per_user is not None and registered >= policy.most_per_user:
-        return Refusal.TOO_MANY
+        return KeyRefusal.TOO_MANY
     return None
 
 
-def sentence(refusal: Refusal, policy: KeyPolicy) -> str:
+def sentence(refusal: KeyRefusal, policy: KeyPolicy) -> str:
     """For the person on the page and the operator at the terminal."""
     return {
-        Refusal.TYPE: f"Keys of this type are not taken here. Taken are: {', '.join(policy.allowed_types)}.",
-        Refusal.RSA_BITS: f"This RSA key is too short: {policy.rsa_bits} bits or more are needed.",
-        Refusal.SECURITY_KEY: "Only security keys (ssh-keygen -t ed25519-sk) are taken here.",
-        Refusal.ATTESTATION: "Only security keys with an attestation of their maker are taken here.",
-        Refusal.TOO_MANY: f"Not more than {policy.most_per_user} keys a person are kept. Remove one first.",
-        Refusal.TAKEN: "This key belongs to somebody else. One key belongs to one person.",
-        Refusal.OWN: "This key is registered already.",
+        KeyRefusal.TYPE: f"Keys of this type are not taken here. Taken are: {', '.join(policy.allowed_types)}.",
+        KeyRefusal.RSA_BITS: f"This RSA key is too short: {policy.rsa_bits} bits or more are needed.",
+        KeyRefusal.SECURITY_KEY: "Only security keys (ssh-keygen -t ed25519-sk) are taken here.",
+        KeyRefusal.ATTESTATION: "Only security keys with an attestation of their maker are taken here.",
+        KeyRefusal.TOO_MANY: f"Not more than {policy.most_per_user} keys a person are kept. Remove one first.",
+        KeyRefusal.TAKEN: "This key belongs to somebody else. One key belongs to one person.",
+        KeyRefusal.OWN: "This key is registered already.",
     }[refusal]

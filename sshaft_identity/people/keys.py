@@ -1,100 +1,27 @@
-"""The one place where a key becomes somebody's. Owner, policy and number are looked at where it is written."""
+"""Lists, renames and removes the users' SSH keys. One key has one owner."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, func, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Row, Select, delete, func, select, update
 
 from sshaft.public_key import PublicKey
-from sshaft_identity.audit.log import record_event
-from sshaft_identity.common.errors import EnrolmentError
-from sshaft_identity.database.tables import ssh_keys, users
-from sshaft_identity.people.key_policy import KeyPolicy, Refusal, judge, sentence
+from sshaft_identity.audit.log import Fact, record_event
+from sshaft_identity.common.errors import RegistryError
+from sshaft_identity.database.database import Database
+from sshaft_identity.database.tables import ssh_keys
+from sshaft_identity.people.key_policy import KeyPolicy
+from sshaft_identity.people.registration import NewKey, add_key, lock_user, owner_of
+from sshaft_identity.people.users import user_exists
 
-
-@dataclass(frozen=True, slots=True)
-class NewKey:
-    """A key on its way in. `source` says how: operator, import, ssh, signature."""
-
-    key: PublicKey
-    name: str = ""
-    source: str = "operator"
-    attested: str | None = None
-    """What its verified attestation says of the device."""
-    expires_at: datetime | None = None
-    enrolment: str | None = None
-    """The one that it was confirmed in."""
-
-
-is_usable = or_(ssh_keys.c.expires_at.is_(None), ssh_keys.c.expires_at > bindparam("now"))
-"""The key has not expired `now`. What has is neither listed nor accepted."""
-
-
-def lock_user(connection: Connection, name: str) -> bool:
-    """Whether there is such a user. Until the transaction ends nobody else gives them a key or an invitation."""
-    return connection.scalar(select(users.c.name).where(users.c.name == name).with_for_update()) is not None
-
-
-def owner_of(connection: Connection, fingerprint: str) -> str | None:
-    """Whose key it is: an expired one stays its owner's, too."""
-    return connection.scalar(select(ssh_keys.c.user_name).where(ssh_keys.c.fingerprint == fingerprint))
-
-
-def objection(
-    connection: Connection, user: str, key: PublicKey, policy: KeyPolicy, now: datetime, *, attested: bool
-) -> Refusal | None:
-    """Why `key` may not become `user`'s now; an own key that has expired may be renewed."""
-    row = connection.execute(select(ssh_keys).where(ssh_keys.c.fingerprint == key.fingerprint)).one_or_none()
-    if row is not None and row.user_name != user:
-        return Refusal.TAKEN
-    if row is not None and (row.expires_at is None or row.expires_at > now):
-        return Refusal.OWN
-    mine = select(func.count()).select_from(ssh_keys).where(ssh_keys.c.user_name == user, is_usable)
-    return judge(key, policy, attested=attested, registered=connection.scalar(mine, {"now": now}) or 0)
-
-
-def register(connection: Connection, user: str, new: NewKey, policy: KeyPolicy, now: datetime) -> Refusal | None:
-    """Make the key `user`'s, whom the caller has locked. The policy may shorten a key's life, never lengthen it."""
-    attested = new.attested is not None
-    refusal = objection(connection, user, new.key, policy, now, attested=attested)
-    if refusal is not None:
-        return refusal
-    values = {
-        "type": new.key.type,
-        "blob": new.key.blob,
-        "name": new.name,
-        "source": new.source,
-        "attested": new.attested,
-        "created_at": now,
-        "expires_at": min(filter(None, (new.expires_at, policy.ends(now))), default=None),
-    }
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    statement = insert(ssh_keys).values(fingerprint=new.key.fingerprint, user_name=user, **values)
-    own_and_over = and_(ssh_keys.c.user_name == user, ssh_keys.c.expires_at <= now)
-    written = statement.on_conflict_do_update(
-        index_elements=[ssh_keys.c.fingerprint], set_=values, where=own_and_over
-    ).returning(ssh_keys.c.fingerprint)
-    if connection.scalar(written) is None:  # somebody else was faster with the same key
-        return Refusal.TAKEN
-    record_event(
-        connection,
-        "key.enrolled",
-        now,
-        user=user,
-        fingerprint=new.key.fingerprint,
-        key_type=new.key.type,
-        source=new.source,
-        attested=attested,
-        enrolment=new.enrolment,
-    )
-    return None
+MAX_NAME = 80
 
 
 @dataclass(frozen=True, slots=True)
 class RegisteredKey:
-    """A key and its owner. `name` is the comment of the file it came from: foreign text."""
+    """A key and its owner. `name`, `attested` and `last_used_from` are foreign text."""
 
     user: str
     key: PublicKey
@@ -103,23 +30,70 @@ class RegisteredKey:
     source: str = "operator"
     attested: str | None = None
     expires_at: datetime | None = None
+    last_used_at: datetime | None = None
+    last_used_from: str | None = None
 
 
-def registered_key(row: Row[Any]) -> RegisteredKey:
-    key = PublicKey(row.type, row.blob)
-    return RegisteredKey(row.user_name, key, row.name, row.created_at, row.source, row.attested, row.expires_at)
+class Keys:
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
+    def add(
+        self, user: str, keys: Sequence[tuple[PublicKey, str] | NewKey], now: datetime, policy: KeyPolicy | None = None
+    ) -> list[PublicKey]:
+        """Registers all keys or none. Returns the keys that the user did not have before.
 
-def add_key(connection: Connection, user: str, new: NewKey, policy: KeyPolicy, now: datetime) -> bool:
-    """Whether the key was not the user's before. Raises `EnrolmentError`; it names the owner: this is the operator."""
-    fingerprint = new.key.fingerprint
-    match register(connection, user, new, policy, now):
-        case None:
-            return True
-        case Refusal.OWN:
-            return False
-        case Refusal.TAKEN:
+        Raises `RegistryError` if there is no such user, if the policy does not allow a key, or if another user owns
+        one: two people with one key could each pass the other's login.
+        """
+        with self._database.write(alone="enrolment") as connection:
+            if not lock_user(connection, user):
+                raise RegistryError(f"there is no user {user}: `sshaft identity user add {user}` makes one")
+            new = [each if isinstance(each, NewKey) else NewKey(*each) for each in keys]
+            return [each.key for each in new if add_key(connection, user, each, policy or KeyPolicy(), now)]
+
+    def all(self, user: str | None = None) -> list[RegisteredKey]:
+        """Returns the keys of everybody, or of one user. Raises `RegistryError` if there is no such user."""
+        query = select(ssh_keys).order_by(ssh_keys.c.user_name, ssh_keys.c.created_at, ssh_keys.c.fingerprint)
+        with self._database.read() as connection:
+            if user is not None and not user_exists(connection, user):
+                raise RegistryError(f"there is no user {user}")
+        return self._read(query if user is None else query.where(ssh_keys.c.user_name == user))
+
+    def of(self, user: str) -> list[RegisteredKey]:
+        """Returns the user's keys, the last used first."""
+        latest = func.coalesce(ssh_keys.c.last_used_at, ssh_keys.c.created_at).desc()
+        return self._read(select(ssh_keys).where(ssh_keys.c.user_name == user).order_by(latest, ssh_keys.c.fingerprint))
+
+    def rename(self, user: str, fingerprint: str, name: str, now: datetime, **facts: Fact) -> bool:
+        """Renames a key of the user. Returns whether the user has such a key. `facts` go to the audit log."""
+        name = name[:MAX_NAME]
+        theirs = update(ssh_keys).where(ssh_keys.c.fingerprint == fingerprint, ssh_keys.c.user_name == user)
+        with self._database.write() as connection:
+            done = connection.execute(theirs.values(name=name)).rowcount == 1
+            if done:
+                record_event(connection, "key.renamed", now, user=user, fingerprint=fingerprint, name=name, **facts)
+        return done
+
+    def remove(self, fingerprint: str, now: datetime, *, user: str | None = None, **facts: Fact) -> bool:
+        """Removes a key. Returns whether there was such a key, and it was the user's where `user` is given."""
+        with self._database.write(alone="enrolment") as connection:
             owner = owner_of(connection, fingerprint)
-            raise EnrolmentError(f"the key {fingerprint} is {owner}'s: one key has one owner, nothing was added")
-        case refusal:
-            raise EnrolmentError(f"the key {fingerprint}: {sentence(refusal, policy)} Nothing was added.")
+            if owner is None or owner != (user or owner):
+                return False
+            theirs = delete(ssh_keys).where(ssh_keys.c.fingerprint == fingerprint, ssh_keys.c.user_name == owner)
+            done = connection.execute(theirs).rowcount == 1
+            if done:
+                record_event(connection, "key.removed", now, user=owner, fingerprint=fingerprint, **facts)
+        return done
+
+    def _read(self, query: Select[Any]) -> list[RegisteredKey]:
+        with self._database.read() as connection:
+            return [_registered_key(row) for row in connection.execute(query)]
+
+
+def _registered_key(row: Row[Any]) -> RegisteredKey:
+    return RegisteredKey(
+        row.user_name, PublicKey(row.type, row.blob), row.name, row.created_at, row.source, row.attested,
+        row.expires_at, row.last_used_at, row.last_used_from,
+    )  # fmt: skip

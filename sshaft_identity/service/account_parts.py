@@ -10,11 +10,10 @@ from anyio import CapacityLimiter
 from sshaft.errors import ConfigurationError
 from sshaft.http_client import HttpClient
 from sshaft_identity.common.times import Clock
-from sshaft_identity.enrolment.invitations import LONGEST
+from sshaft_identity.enrolment.enrolments import LONGEST
 from sshaft_identity.pages.sign_in_oidc import CALLBACK
 from sshaft_identity.people.activity import Activity
 from sshaft_identity.people.linked_accounts import OpenIdUsers
-from sshaft_identity.people.own_keys import OwnKeys
 from sshaft_identity.people.sessions import Sessions
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
@@ -22,7 +21,7 @@ from sshaft_identity.web.state import OpenId
 from sshaft_identity.web.throttle import Throttle
 from sshaft_oidc.code_flow import RelyingParty
 from sshaft_oidc.remote_keys import MAX_ANSWER
-from sshaft_oidc.settings import OpenIdProvider
+from sshaft_oidc.settings import ProviderSettings
 
 WAITING_FOR_PROVIDER = 8
 
@@ -31,7 +30,6 @@ def account_parts(store: Store, settings: Settings, clock: Clock) -> dict[str, A
     """Raises `ConfigurationError` if the secret for the OpenID Provider can't be read."""
     return {
         "sessions": Sessions(store.database, settings.sessions),
-        "own_keys": OwnKeys(store.database),
         "activity": Activity(store.database),
         "throttle": Throttle(),
         "openid": _openid(store, settings, settings.oidc, clock) if settings.oidc else None,
@@ -41,10 +39,10 @@ def account_parts(store: Store, settings: Settings, clock: Clock) -> dict[str, A
 
 def _enrol(store: Store, settings: Settings, user: str, now: datetime) -> str:
     """Opens an invitation for somebody who is signed in; the address of its page."""
-    return settings.enrolment_url(store.invitations.open(user, now, LONGEST, None).page_token)
+    return settings.enrolment_url(store.enrolments.open(user, now, LONGEST, None).page_token)
 
 
-def _openid(store: Store, settings: Settings, provider: OpenIdProvider, clock: Clock) -> OpenId:
+def _openid(store: Store, settings: Settings, provider: ProviderSettings, clock: Clock) -> OpenId:
     http = HttpClient(ca_file=Path(provider.ca_file) if provider.ca_file else None, max_answer=MAX_ANSWER)
     secret = None if provider.client_secret_file is None else _secret(Path(provider.client_secret_file))
     party = RelyingParty(provider, settings.base_url + CALLBACK, secret, http, clock)

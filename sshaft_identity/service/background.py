@@ -1,40 +1,91 @@
-"""What a serving process does beside answering: it hears of others' changes, watches the clock, and purges."""
+"""The work of a serving process beside its answers: it purges, notifies, seals the audit log, and hears of changes."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from functools import partial
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
+
 from sshaft.log import get_logger
+from sshaft_identity.audit import chain
 from sshaft_identity.database import changes_sqlite
-from sshaft_identity.database.changes import watch_clock
-from sshaft_identity.face_support import notifications
+from sshaft_identity.database.changes import Changes, watch_clock
+from sshaft_identity.database.database import Database, reason
+from sshaft_identity.face_support.notifications import Notifier
 from sshaft_identity.service import purge
 from sshaft_identity.web.state import AppState
 
+PURGE_SECONDS = 60
+SEAL_SECONDS = 1.0
+FOLLOW_SECONDS = 0.5
+NOTIFY_SECONDS = 1.0
+
 
 def start(state: AppState) -> list[asyncio.Task[None]]:
-    """Running until they are cancelled."""
-    tasks = [
-        asyncio.create_task(purge.every_minute(state.store.database, state.clock), name="purge"),
-        asyncio.create_task(hear(state), name="hear"),
-        asyncio.create_task(notifications.keep_sending(state), name="pings"),
-        asyncio.create_task(watch_clock(state.changes), name="clock"),
-    ]
+    """Starts the tasks that run until they are cancelled, and returns them."""
+    database = state.store.database
+    work: Iterable[tuple[str, Coroutine[Any, Any, None]]] = (
+        ("purge", repeat("purge.failed", PURGE_SECONDS, partial(purge.run, database, state.clock))),
+        ("changes", follow_changes(database, state.changes)),
+        ("notifications", send_notifications(state)),
+        ("clock", watch_clock(state.changes)),
+    )
+    tasks = [asyncio.create_task(coroutine, name=name) for name, coroutine in work]
     for task in tasks:
-        task.add_done_callback(_tell_of_fault)
+        task.add_done_callback(_log_fault)
     return tasks
 
 
-def hear(state: AppState) -> Coroutine[Any, Any, None]:
-    """Tells `changes` of what others change, until cancelled."""
-    database = state.store.database
+async def repeat(event: str, every: float, step: Callable[[], Awaitable[None]]) -> None:
+    """Runs `step` again and again until cancelled, with a pause of `every` seconds.
+
+    A step that fails because of the database is tried again after the pause. `event` is logged once per outage.
+    """
+    works = True
+    while True:
+        try:
+            await step()
+        except SQLAlchemyError as error:
+            if works:
+                get_logger().warning(event, reason=reason(error))
+            works = False
+        else:
+            works = True
+        await asyncio.sleep(every)
+
+
+async def follow_changes(database: Database, changes: Changes, every: float = FOLLOW_SECONDS) -> None:
+    """Wakes whoever waits for a change that another process made, until cancelled."""
     if database.is_postgresql:
         from sshaft_identity.database import changes_postgresql  # noqa: PLC0415 - psycopg, an extra of its own
 
-        return changes_postgresql.listen(database.engine, state.changes)
-    return changes_sqlite.follow(database, state.changes)
+        await changes_postgresql.listen(database.engine, changes)
+        return
+    try:
+        await repeat("changes.look_failed", every, changes_sqlite.Follower(database, changes).look_at_all)
+    finally:
+        changes.told_no_more()
 
 
-def _tell_of_fault(task: asyncio.Task[None]) -> None:
+async def send_notifications(state: AppState, every: float = NOTIFY_SECONDS) -> None:
+    """Tells clients that a login has ended, until cancelled."""
+    notifier = Notifier(state.store, state.clock)
+    try:
+        await repeat("pings.look_failed", every, notifier.send_due)
+    finally:
+        notifier.close()
+
+
+async def keep_sealing(
+    database: Database, on_sealed: chain.OnSealed | None = None, every: float = SEAL_SECONDS
+) -> None:
+    """Seals the events of the audit log, until cancelled. `on_sealed` gets the number of sealed events of each kind."""
+    step = partial(run_in_threadpool, chain.seal_all, database, on_sealed)
+    await repeat("audit.sealing_failed", every, step)
+
+
+def _log_fault(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()):
         get_logger().error("background.failed", task=task.get_name(), error=type(error).__name__)

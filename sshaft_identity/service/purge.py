@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, Table, delete, literal, select, tuple_, update
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from sshaft.log import get_logger
@@ -19,7 +18,7 @@ from sshaft_identity.challenges.events import record_challenge
 from sshaft_identity.challenges.limits import WINDOW
 from sshaft_identity.challenges.rows import challenge_of, is_pending, is_unsettled
 from sshaft_identity.common.times import CLOCK_TOLERANCE, latest_begin
-from sshaft_identity.database.database import Database, reason
+from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import (
     access_tokens,
     challenges,
@@ -31,7 +30,6 @@ from sshaft_identity.database.tables import (
     used_values,
 )
 
-EVERY_SECONDS = 60
 BATCH = 50
 PAUSE_SECONDS = 0.02
 
@@ -83,19 +81,10 @@ RULES = (
 )
 
 
-async def every_minute(database: Database, clock: Callable[[], datetime], every: float = EVERY_SECONDS) -> None:
-    """Until cancelled. A purge that fails is tried again with the next."""
-    while True:
-        try:
-            await _purge(database, clock())
-        except SQLAlchemyError as error:
-            get_logger().warning("purge.failed", reason=reason(error))
-        await asyncio.sleep(every)
-
-
-async def _purge(database: Database, now: datetime) -> None:
+async def run(database: Database, clock: Callable[[], datetime]) -> None:
+    """Purges once. Raises what SQLAlchemy raises if the database fails."""
     done: Counter[str] = Counter()
-    steps = batches(database, now)
+    steps = batches(database, clock())
     while step := await run_in_threadpool(next, steps, None):
         done.update({step.rule: step.rows})
         await asyncio.sleep(PAUSE_SECONDS)  # SQLite's other writers ask for the lock now and then, they do not queue

@@ -111,7 +111,7 @@ class Server(uvicorn.Server):
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         database = self._state.store.database
-        sealing = asyncio.create_task(chain.keep_sealing(database, self._on_sealed))
+        sealing = asyncio.create_task(background.keep_sealing(database, self._on_sealed))
         await self.serve(sockets=[listening])
         sealing.cancel()
         with suppress(SQLAlchemyError):  # what is left is sealed at the next start

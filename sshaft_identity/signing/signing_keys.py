@@ -26,7 +26,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, or_, select, updat
 
 from sshaft.errors import ConfigurationError
 from sshaft_identity.audit.log import record_event
-from sshaft_identity.common.errors import EnrolmentError
+from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.prepared import Prepared
 from sshaft_identity.database.tables import signing_keys
@@ -105,7 +105,7 @@ class SigningKeys:
     def rotate(self, now: datetime, algorithm: Algorithm | None = None, wait: timedelta = WAIT) -> list[SigningKey]:
         """A new key, which signs after `wait`, and the end of those before; the first of its algorithm signs at once.
 
-        Without `algorithm` that of every one, or of none. Raises `EnrolmentError` if one waits already; without `wait`
+        Without `algorithm` that of every one, or of none. Raises `RegistryError` if one waits already; without `wait`
         that one goes instead.
         """
         made = [self._make(each, now) for each in (Algorithm if algorithm is None else [algorithm])]
@@ -120,15 +120,15 @@ class SigningKeys:
         return [key for key in self.published(now) if key.kid in kids]
 
     def retire(self, kid: str, now: datetime) -> None:
-        """Out of the set and out of the database, at once. Raises `EnrolmentError` for the one that signs."""
+        """Out of the set and out of the database, at once. Raises `RegistryError` for the one that signs."""
         with self._database.write() as connection:
             keys = _published(connection, now)
             key = next((key for key in keys if key.kid == kid), None)
             if key is None:
-                raise EnrolmentError("there is no such signing key")
+                raise RegistryError("there is no such signing key")
             if key == signing(keys, now, key.algorithm):
                 rotate = f"signing-key rotate --now --algorithm {key.algorithm}"
-                raise EnrolmentError(f"this key signs now: `{rotate}` first, then retire it")
+                raise RegistryError(f"this key signs now: `{rotate}` first, then retire it")
             connection.execute(delete(signing_keys).where(signing_keys.c.kid == kid))
             record_event(connection, "signing_key.retired", now, user=None, kid=kid)
 
@@ -194,7 +194,7 @@ def _succeed(
     current = signing(before, now, algorithm)
     waiting = [key for key in before if key.signs_from > now and key != current]
     if waiting and wait:
-        raise EnrolmentError(f"the {algorithm} key {waiting[0].kid} waits already: --now rotates without waiting")
+        raise RegistryError(f"the {algorithm} key {waiting[0].kid} waits already: --now rotates without waiting")
     signs_from = now + wait if before else now
     for key in before:
         if key in waiting:  # it has signed nothing

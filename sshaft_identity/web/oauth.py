@@ -4,10 +4,11 @@ RFC 7523 §2.2). Every refusal is one event of the audit log.
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import wraps
+from typing import Any
 from urllib.parse import parse_qsl, unquote_plus
 
 from joserfc import jws, jwt
@@ -16,7 +17,8 @@ from joserfc.jwk import KeySet
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import JSONResponse, Response
 
-from sshaft_identity.clients.clients import Client
+from sshaft.log import get_logger
+from sshaft_identity.clients.clients import TOKEN_LIFETIME, Client
 from sshaft_identity.database.used_values import first_use
 from sshaft_identity.face_support.options import KEY
 from sshaft_identity.web import refused_requests
@@ -174,3 +176,20 @@ def _by_assertion(call: Call, form: Mapping[str, str]) -> Client | None:
     if not first_use(state.store.database, "assertion", f"{client.client_id} {claimed.jti}", ends + LEEWAY):
         raise OAuthError("invalid_client", "the client assertion came before")
     return client
+
+
+def issued(
+    call: Call, client: Client, scopes: Collection[str], *, user: str | None = None, login: str | None = None
+) -> dict[str, Any]:
+    """A new access token, as RFC 6749 §5.1 answers it."""
+    token = call.state.store.clients.issue_token(client, scopes, call.state.clock(), user=user, login=login)
+    if token is None:
+        raise OAuthError("invalid_client", "no such client, or not its secret")
+    scope = " ".join(sorted(scopes))
+    get_logger().info("token.issued", client=client.client_id, scope=scope)
+    return {
+        "access_token": token,
+        "token_type": "Bearer",
+        "expires_in": int(TOKEN_LIFETIME.total_seconds()),
+        "scope": scope,
+    }

@@ -15,7 +15,6 @@ from sshaft_identity.database.changes import Changes
 from sshaft_identity.faces.entra.hints import EntraHints
 from sshaft_identity.people.activity import Activity
 from sshaft_identity.people.linked_accounts import OpenIdUsers
-from sshaft_identity.people.own_keys import OwnKeys
 from sshaft_identity.people.sessions import Sessions
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
@@ -43,7 +42,6 @@ class AppState:
     clock: Clock
     changes: Changes
     sessions: Sessions
-    own_keys: OwnKeys
     activity: Activity
     throttle: Throttle
     reads: InThread

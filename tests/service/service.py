@@ -128,9 +128,9 @@ class Service:
 
     def add_user(self, name: str, *keys: str) -> list[str]:
         """Their fingerprints."""
-        self.store.enrolment.add_user(name, self.clock())
+        self.store.users.add(name, self.clock())
         parsed = [parse(key) for key in keys]
-        self.store.enrolment.add_keys(name, [(key, "") for key in parsed], self.clock())
+        self.store.keys.add(name, [(key, "") for key in parsed], self.clock())
         return [key.fingerprint for key in parsed]
 
     def events(self, name: str) -> list[dict[str, Any]]:
@@ -181,7 +181,7 @@ class Socket:
         over, state = asyncio.Event(), app.state.sshaft
 
         async def hear() -> None:
-            task = asyncio.create_task(background.hear(state))
+            task = asyncio.create_task(background.follow_changes(state.store.database, state.changes))
             await over.wait()
             task.cancel()
             await asyncio.wait([task])

@@ -12,7 +12,7 @@ from web.served import Identity
 
 from sshaft.public_key import PublicKey, parse
 from sshaft_identity.commands.shared import open_store
-from sshaft_identity.enrolment.invitations import Presentation, Verdict
+from sshaft_identity.enrolment.enrolment import Presentation, Verdict
 from sshaft_identity.settings import load
 
 
@@ -29,7 +29,7 @@ class Guest:
         settings = load(self.identity.directory)
         with open_store(self.identity.directory, settings) as store:
             what = Presentation(presented, "192.0.2.7", name="A long name of a laptop " + "w" * 60)
-            outcome = store.invitations.present(self.code, what, datetime.now(UTC), settings.key_policy)
+            outcome = store.enrolments.present(self.code, what, datetime.now(UTC), settings.key_policy)
         assert outcome.verdict is Verdict.PRESENTED
         return presented
 
@@ -45,7 +45,7 @@ def guest(identity: Identity, *options: str) -> Guest:
 
 def registered(identity: Identity, someone: Guest) -> list[str]:
     with open_store(identity.directory, load(identity.directory)) as store:
-        return [each.key.fingerprint for each in store.enrolment.keys(someone.name)]
+        return [each.key.fingerprint for each in store.keys.all(someone.name)]
 
 
 def write_signed(command: str, path: Path) -> tuple[Path, Path]:

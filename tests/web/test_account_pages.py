@@ -62,10 +62,10 @@ def service(tmp_path_factory: pytest.TempPathFactory, provider: OpenIdProvider) 
 def site(service: Identity) -> Identity:
     """The service, with two keys of Alice's and nobody wrong lately."""
     with open_store(service.directory, load(service.directory)) as store:
-        for each in store.enrolment.keys("alice"):
-            store.enrolment.remove_key(each.key.fingerprint, datetime.now(UTC))
+        for each in store.keys.all("alice"):
+            store.keys.remove(each.key.fingerprint, datetime.now(UTC))
         keys = [(parse(ed25519(name)), name) for name in ("laptop", "desk")]
-        store.enrolment.add_keys("alice", keys, datetime.now(UTC))
+        store.keys.add("alice", keys, datetime.now(UTC))
         with store.database.write() as connection:
             connection.execute(failures.delete())
     return service

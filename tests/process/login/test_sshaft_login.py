@@ -12,7 +12,7 @@ from fakes import public_keys
 from fakes.unix_server import UnixServer
 
 from sshaft import messages
-from sshaft_identity.people.key_policy import Refusal
+from sshaft_identity.people.key_policy import KeyRefusal
 from sshaft_login import enrolment
 from sshaft_login.sentences import sentence
 
@@ -527,6 +527,6 @@ def test_a_key_that_nobody_owns_is_told_so(login: Login) -> None:
 
 
 def test_every_reason_of_the_key_policy_has_its_own_sentence() -> None:
-    for reason in Refusal:
+    for reason in KeyRefusal:
         told = enrolment.sentence({"state": "key_refused", "reason": reason})
-        assert reason in (Refusal.TAKEN, Refusal.OWN) or told[1] != "This key is not taken here."
+        assert reason in (KeyRefusal.TAKEN, KeyRefusal.OWN) or told[1] != "This key is not taken here."

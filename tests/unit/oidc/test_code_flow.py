@@ -24,7 +24,7 @@ from sshaft_identity.service.app import create_app
 from sshaft_identity.settings import changed
 from sshaft_identity.web.throttle import MOST
 from sshaft_oidc.code_flow import derived
-from sshaft_oidc.settings import OpenIdProvider as Settings
+from sshaft_oidc.settings import ProviderSettings
 
 CALLBACK = "/sign-in/oidc/callback"
 
@@ -427,7 +427,7 @@ def test_another_claim_may_name_the_user(
 
 
 def may_remove(browser: Browser) -> bool:
-    key = browser.service.store.enrolment.keys("alice")[0].key.fingerprint
+    key = browser.service.store.keys.all("alice")[0].key.fingerprint
     return browser.get("/account/keys/remove", params={"fingerprint": key}).status_code == 200
 
 
@@ -472,7 +472,7 @@ def test_without_a_provider_there_is_no_such_sign_in(service: Service) -> None:
 )  # fmt: skip
 def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        Settings.model_validate({"issuer": "https://op.example.org", "client_id": "x"} | wrong)
+        ProviderSettings.model_validate({"issuer": "https://op.example.org", "client_id": "x"} | wrong)
 
 
 @pytest.mark.parametrize("content", [None, "", "\n", b"\xff"])

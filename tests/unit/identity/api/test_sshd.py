@@ -260,7 +260,7 @@ def test_nobody_passes_the_challenge_of_a_user_that_does_not_exist(service: Serv
 
 def test_a_removed_user_passes_nothing(service: Service, alice: list[str]) -> None:
     opened = service.open()
-    service.store.enrolment.remove_user("alice", service.clock())
+    service.store.users.remove("alice", service.clock())
     assert service.keys(alice[0]) == []
     answer = service.accept(challenge=opened["id"], code=opened["code"], fingerprint=alice[0])
     assert answer.json()["error"] == "unknown_key"
@@ -405,7 +405,7 @@ def test_an_expired_key_is_neither_listed_nor_accepted(service: Service) -> None
     service.add_user("alice")
     ends = service.clock() + timedelta(seconds=10)
     key = parse(ed25519("a"))
-    service.store.enrolment.add_keys("alice", [NewKey(key, expires_at=ends)], service.clock())
+    service.store.keys.add("alice", [NewKey(key, expires_at=ends)], service.clock())
     opened = service.open()
     assert service.keys(key.fingerprint) != []
     assert service.keys() != []

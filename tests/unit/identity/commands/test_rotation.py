@@ -19,7 +19,7 @@ from sshaft import public_key
 from sshaft.errors import ConfigurationError
 from sshaft_identity.clients.clients import Scope
 from sshaft_identity.commands.identity import identity
-from sshaft_identity.common.errors import EnrolmentError
+from sshaft_identity.common.errors import RegistryError
 
 Run = Callable[..., Result]
 
@@ -105,7 +105,7 @@ def test_a_client_that_does_not_exist_has_no_secret(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     ended = run("client", "rotate-secret", "nobody", *more)
-    assert isinstance(ended.exception, EnrolmentError)
+    assert isinstance(ended.exception, RegistryError)
     assert not (tmp_path / "made.json").exists()
 
 

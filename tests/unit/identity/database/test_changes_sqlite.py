@@ -16,10 +16,11 @@ from sshaft_identity.audit import chain
 from sshaft_identity.audit.log import record_event
 from sshaft_identity.challenges.challenge import Challenge
 from sshaft_identity.challenges.challenges import Wish
-from sshaft_identity.database import backup, changes_sqlite
+from sshaft_identity.database import backup
 from sshaft_identity.database.changes import Changes, Waiter
 from sshaft_identity.database.changes_sqlite import AT_ONCE, Follower
 from sshaft_identity.database.tables import audit_events
+from sshaft_identity.service import background
 from sshaft_identity.store import Store
 
 WAITERS = 1000
@@ -186,7 +187,7 @@ def test_another_database_in_the_place_of_the_one_before_makes_everybody_look(
     with migrated(f"sqlite:///{tmp_path / 'other' / 'identity.db'}") as other:
         then = Clock().advance(-3600)
         for number in range(events):
-            other.enrolment.add_user(f"user{number}", then)
+            other.users.add(f"user{number}", then)
         backup.write(other.database, file, KEY, then, quietly)
 
     async def act(place: Place) -> None:
@@ -217,7 +218,7 @@ def test_a_look_that_fails_is_said_once_and_misses_nothing(store: Store, events:
             connection.execute(text(f"ALTER TABLE {before} RENAME TO {after}"))
 
     async def act(place: Place) -> None:
-        following = asyncio.create_task(changes_sqlite.follow(store.database, place.changes, every=0.02))
+        following = asyncio.create_task(background.follow_changes(store.database, place.changes, every=0.02))
         assert await place.all_were_woken()
         place.woken()
         place.cancel(1)

@@ -14,7 +14,7 @@ from service.service import SETTINGS, Service, Socket
 
 from sshaft.public_key import parse
 from sshaft.randomart import randomart
-from sshaft_identity.enrolment.invitations import Invited, Presentation
+from sshaft_identity.enrolment.enrolment import OpenedEnrolment, Presentation
 from sshaft_identity.enrolment.sshsig import text_to_sign
 from sshaft_identity.people.key_policy import KeyPolicy
 from sshaft_identity.service.app import create_app
@@ -26,17 +26,17 @@ MAKER = Maker()
 
 
 @pytest.fixture
-def invited(service: Service) -> Invited:
+def invited(service: Service) -> OpenedEnrolment:
     service.add_user("alice", ed25519("alice"))
     service.add_user("bob")
-    return service.store.invitations.open("bob", service.clock())
+    return service.store.enrolments.open("bob", service.clock())
 
 
-def path(invited: Invited) -> str:
+def path(invited: OpenedEnrolment) -> str:
     return f"/enrol/{invited.page_token}"
 
 
-def shown(service: Service, invited: Invited, query: str = "") -> str:
+def shown(service: Service, invited: OpenedEnrolment, query: str = "") -> str:
     answer = service.call("GET", path(invited) + query)
     assert answer.status_code == 200
     return unescape(answer.text)
@@ -48,12 +48,12 @@ def state(html: str) -> str:
     return found[1]
 
 
-def present(service: Service, invited: Invited, key: str = KEY) -> None:
+def present(service: Service, invited: OpenedEnrolment, key: str = KEY) -> None:
     what = Presentation(parse(key), "192.0.2.7", name="laptop")
-    service.store.invitations.present(invited.code, what, service.clock(), KeyPolicy())
+    service.store.enrolments.present(invited.code, what, service.clock(), KeyPolicy())
 
 
-def post(service: Service, invited: Invited, **form: Any) -> requests.Response:
+def post(service: Service, invited: OpenedEnrolment, **form: Any) -> requests.Response:
     files = {name: value for name, value in form.items() if isinstance(value, bytes)}
     fields = {name: value for name, value in form.items() if not isinstance(value, bytes)}
     return service.call("POST", path(invited), data=fields, files=files or None, allow_redirects=False)
@@ -66,8 +66,8 @@ def fault(answer: requests.Response) -> str:
     return unescape(found[1])
 
 
-def text_of(invited: Invited) -> bytes:
-    return text_to_sign("bob", invited.invitation.id).encode()
+def text_of(invited: OpenedEnrolment) -> bytes:
+    return text_to_sign("bob", invited.enrolment.id).encode()
 
 
 def trusting(service: Service, listening: tuple[Socket, str], **policy: Any) -> None:
@@ -76,14 +76,14 @@ def trusting(service: Service, listening: tuple[Socket, str], **policy: Any) -> 
     listening[0].app = create_app(service.store, settings, service.clock, roots=[MAKER.root])
 
 
-def news(service: Service, invited: Invited) -> dict[str, Any]:
+def news(service: Service, invited: OpenedEnrolment) -> dict[str, Any]:
     answer = service.call("GET", f"{path(invited)}/state")
     assert answer.status_code == 200
     told: dict[str, Any] = answer.json()
     return told
 
 
-def test_an_open_page_shows_the_command_and_looks_again_by_itself(service: Service, invited: Invited) -> None:
+def test_an_open_page_shows_the_command_and_looks_again_by_itself(service: Service, invited: OpenedEnrolment) -> None:
     html = shown(service, invited)
     code = f"{invited.code[:4]}-{invited.code[4:]}"
     assert f"ssh mfa@login.example.org enrol {code}" in html
@@ -92,14 +92,14 @@ def test_an_open_page_shows_the_command_and_looks_again_by_itself(service: Servi
     assert "15:00 left" in html
 
 
-def test_the_form_is_not_refreshed_away(service: Service, invited: Invited) -> None:
+def test_the_form_is_not_refreshed_away(service: Service, invited: OpenedEnrolment) -> None:
     html = shown(service, invited, "?by=signature")
     assert state(html) == "signature"
     assert "refresh" not in html
     assert text_of(invited).decode().strip() in html
 
 
-def test_a_presented_key_is_shown_as_ssh_keygen_shows_it(service: Service, invited: Invited) -> None:
+def test_a_presented_key_is_shown_as_ssh_keygen_shows_it(service: Service, invited: OpenedEnrolment) -> None:
     present(service, invited)
     html = shown(service, invited)
     assert state(html) == "presented"
@@ -109,24 +109,24 @@ def test_a_presented_key_is_shown_as_ssh_keygen_shows_it(service: Service, invit
     assert invited.code not in html
 
 
-def test_confirming_registers_the_key_and_shows_the_page_anew(service: Service, invited: Invited) -> None:
+def test_confirming_registers_the_key_and_shows_the_page_anew(service: Service, invited: OpenedEnrolment) -> None:
     present(service, invited)
     answer = post(service, invited, action="confirm", fingerprint=FINGERPRINT)
     assert (answer.status_code, answer.headers["Location"]) == (303, f"/enrol/{invited.page_token}")
     assert state(shown(service, invited)) == "confirmed"
-    (key,) = service.store.enrolment.keys("bob")
+    (key,) = service.store.keys.all("bob")
     assert (key.key.fingerprint, key.name, key.source) == (FINGERPRINT, "laptop", "ssh")
 
 
-def test_another_key_than_the_page_showed_is_not_confirmed(service: Service, invited: Invited) -> None:
+def test_another_key_than_the_page_showed_is_not_confirmed(service: Service, invited: OpenedEnrolment) -> None:
     present(service, invited)
     other = parse(ed25519("other")).fingerprint
     assert "decided already" in fault(post(service, invited, action="confirm", fingerprint=other))
     assert fault(post(service, invited, action="confirm"))
-    assert service.store.enrolment.keys("bob") == []
+    assert service.store.keys.all("bob") == []
 
 
-def test_refusing_ends_it_and_is_an_event_for_the_operator(service: Service, invited: Invited) -> None:
+def test_refusing_ends_it_and_is_an_event_for_the_operator(service: Service, invited: OpenedEnrolment) -> None:
     present(service, invited)
     assert post(service, invited, action="refuse", fingerprint=FINGERPRINT).status_code == 303
     assert state(shown(service, invited)) == "refused"
@@ -134,20 +134,20 @@ def test_refusing_ends_it_and_is_an_event_for_the_operator(service: Service, inv
     assert "decided already" in fault(post(service, invited, action="confirm", fingerprint=FINGERPRINT))
 
 
-def test_before_a_key_is_there_nothing_can_be_confirmed(service: Service, invited: Invited) -> None:
+def test_before_a_key_is_there_nothing_can_be_confirmed(service: Service, invited: OpenedEnrolment) -> None:
     for action in ("confirm", "refuse", "else", ""):
         assert "form" in fault(post(service, invited, action=action, fingerprint=FINGERPRINT))
 
 
-def test_after_its_end_the_page_says_so_and_confirms_nothing(service: Service, invited: Invited) -> None:
+def test_after_its_end_the_page_says_so_and_confirms_nothing(service: Service, invited: OpenedEnrolment) -> None:
     present(service, invited)
     service.clock.now += timedelta(minutes=15)
     assert state(shown(service, invited)) == "expired"
     assert fault(post(service, invited, action="confirm", fingerprint=FINGERPRINT))
-    assert service.store.enrolment.keys("bob") == []
+    assert service.store.keys.all("bob") == []
 
 
-def test_an_unknown_address_is_no_invitation(service: Service, invited: Invited) -> None:
+def test_an_unknown_address_is_no_invitation(service: Service, invited: OpenedEnrolment) -> None:
     for method in ("GET", "POST"):
         answer = service.call(method, "/enrol/nosuch")
         assert (answer.status_code, state(answer.text)) == (404, "unknown")
@@ -155,16 +155,16 @@ def test_an_unknown_address_is_no_invitation(service: Service, invited: Invited)
 
 
 def test_a_key_that_became_somebodys_meanwhile_is_refused_without_saying_whose(
-    service: Service, invited: Invited
+    service: Service, invited: OpenedEnrolment
 ) -> None:
     present(service, invited)
-    service.store.enrolment.add_keys("alice", [(parse(KEY), "")], service.clock())
+    service.store.keys.add("alice", [(parse(KEY), "")], service.clock())
     answer = post(service, invited, action="confirm", fingerprint=FINGERPRINT)
     assert fault(answer) == "This key belongs to somebody else. One key belongs to one person."
     assert "alice" not in answer.text
 
 
-def test_the_state_says_nothing_that_the_page_does_not(service: Service, invited: Invited) -> None:
+def test_the_state_says_nothing_that_the_page_does_not(service: Service, invited: OpenedEnrolment) -> None:
     assert news(service, invited) == {"state": "open", "expires_in": 900}
     present(service, invited)
     service.clock.advance(60)
@@ -174,15 +174,15 @@ def test_the_state_says_nothing_that_the_page_does_not(service: Service, invited
     assert service.call("GET", "/enrol/nosuch/state").status_code == 404
 
 
-def test_every_end_has_its_words_and_nothing_to_send(service: Service, invited: Invited) -> None:
+def test_every_end_has_its_words_and_nothing_to_send(service: Service, invited: OpenedEnrolment) -> None:
     present(service, invited)
     post(service, invited, action="confirm", fingerprint=FINGERPRINT)
-    refused = service.store.invitations.open("bob", service.clock())
+    refused = service.store.enrolments.open("bob", service.clock())
     present(service, refused, ed25519("b"))
     post(service, refused, action="refuse", fingerprint=parse(ed25519("b")).fingerprint)
-    cancelled = service.store.invitations.open("bob", service.clock())
-    expired = service.store.invitations.open("alice", service.clock())
-    service.store.invitations.cancel("bob", service.clock())
+    cancelled = service.store.enrolments.open("bob", service.clock())
+    expired = service.store.enrolments.open("alice", service.clock())
+    service.store.enrolments.cancel("bob", service.clock())
     service.clock.advance(900)
     pages = {state(html): html for html in (shown(service, each) for each in (invited, refused, cancelled, expired))}
     assert list(pages) == ["confirmed", "refused", "cancelled", "expired"]
@@ -193,8 +193,10 @@ def test_every_end_has_its_words_and_nothing_to_send(service: Service, invited: 
     assert FINGERPRINT in pages["confirmed"]
 
 
-def test_a_link_leads_back_to_my_keys_for_the_one_who_is_signed_in_only(service: Service, invited: Invited) -> None:
-    service.store.enrolment.add_keys("bob", [(parse(ed25519("bob")), "")], service.clock())
+def test_a_link_leads_back_to_my_keys_for_the_one_who_is_signed_in_only(
+    service: Service, invited: OpenedEnrolment
+) -> None:
+    service.store.keys.add("bob", [(parse(ed25519("bob")), "")], service.clock())
     bob, alice = Browser(service), Browser(service)
     for browser, user in ((bob, "bob"), (alice, "alice")):
         browser.sign_in(user, parse(ed25519(user)).fingerprint)
@@ -207,7 +209,7 @@ def test_a_link_leads_back_to_my_keys_for_the_one_who_is_signed_in_only(service:
 # --- by signature
 
 
-def test_a_signed_key_is_presented_pasted_or_as_files(service: Service, invited: Invited) -> None:
+def test_a_signed_key_is_presented_pasted_or_as_files(service: Service, invited: OpenedEnrolment) -> None:
     key = SecurityKey()
     signature = key.signature(text_of(invited))
     forms: list[dict[str, Any]] = [
@@ -219,17 +221,17 @@ def test_a_signed_key_is_presented_pasted_or_as_files(service: Service, invited:
     html = shown(service, invited)
     assert (state(html), "my token" in html, "ED25519-SK" in html) == ("presented", True, True)
     assert post(service, invited, action="confirm", fingerprint=parse(key.public).fingerprint).status_code == 303
-    assert service.store.enrolment.keys("bob")[0].source == "signature"
+    assert service.store.keys.all("bob")[0].source == "signature"
 
 
-def test_a_signature_for_another_invitation_or_person_is_refused(service: Service, invited: Invited) -> None:
+def test_a_signature_for_another_invitation_or_person_is_refused(service: Service, invited: OpenedEnrolment) -> None:
     key = SecurityKey()
-    for text in (text_to_sign("alice", invited.invitation.id), text_to_sign("bob", "0" * 32)):
+    for text in (text_to_sign("alice", invited.enrolment.id), text_to_sign("bob", "0" * 32)):
         form = {"public_key": key.public, "signature": key.signature(text.encode())}
         assert "does not fit" in fault(post(service, invited, action="sign", **form))
 
 
-def test_a_signature_by_another_key_than_the_given_is_refused(service: Service, invited: Invited) -> None:
+def test_a_signature_by_another_key_than_the_given_is_refused(service: Service, invited: OpenedEnrolment) -> None:
     form = {"public_key": SecurityKey().public, "signature": SecurityKey().signature(text_of(invited))}
     assert "another key" in fault(post(service, invited, action="sign", **form))
 
@@ -246,14 +248,14 @@ def test_a_signature_by_another_key_than_the_given_is_refused(service: Service, 
     ],
 )
 def test_what_is_no_signed_key_is_told_on_the_form(
-    service: Service, invited: Invited, form: dict[str, Any], because: str
+    service: Service, invited: OpenedEnrolment, form: dict[str, Any], because: str
 ) -> None:
     answer = post(service, invited, action="sign", **form)
     assert because in fault(answer)
     assert state(answer.text) == "signature"
 
 
-def test_what_was_pasted_stands_there_still_after_a_fault(service: Service, invited: Invited) -> None:
+def test_what_was_pasted_stands_there_still_after_a_fault(service: Service, invited: OpenedEnrolment) -> None:
     pasted = f"{KEY}</textarea><b>\u202e"
     answer = post(service, invited, action="sign", public_key=pasted, signature="one\r\ntwo")
     assert fault(answer)
@@ -263,13 +265,13 @@ def test_what_was_pasted_stands_there_still_after_a_fault(service: Service, invi
 
 
 @pytest.mark.parametrize("charset", ["undefined", "nosuch", "base64"])
-def test_a_form_in_an_odd_charset_is_answered_calmly(service: Service, invited: Invited, charset: str) -> None:
+def test_a_form_in_an_odd_charset_is_answered_calmly(service: Service, invited: OpenedEnrolment, charset: str) -> None:
     headers = {"Content-Type": f"multipart/form-data; boundary=x; charset={charset}"}
     body = b'--x\r\nContent-Disposition: form-data; name="action"\r\n\r\nsign\r\n--x--\r\n'
     assert fault(service.call("POST", path(invited), data=body, headers=headers, allow_redirects=False))
 
 
-def test_a_form_that_is_too_large_or_broken_is_refused_calmly(service: Service, invited: Invited) -> None:
+def test_a_form_that_is_too_large_or_broken_is_refused_calmly(service: Service, invited: OpenedEnrolment) -> None:
     assert "did not arrive whole" in fault(post(service, invited, action="sign", public_key="x" * 70_000))
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
     answer = service.call("POST", path(invited), data=b"--y\r\nbroken", headers=headers, allow_redirects=False)
@@ -279,7 +281,7 @@ def test_a_form_that_is_too_large_or_broken_is_refused_calmly(service: Service, 
     assert fault(answer)
 
 
-def test_foreign_text_is_only_ever_shown_as_text(service: Service, invited: Invited) -> None:
+def test_foreign_text_is_only_ever_shown_as_text(service: Service, invited: OpenedEnrolment) -> None:
     key = SecurityKey()
     form = {"public_key": f"{key.public} <script>x</script>\u202e", "signature": key.signature(text_of(invited))}
     assert post(service, invited, action="sign", **form).status_code == 303
@@ -289,7 +291,7 @@ def test_foreign_text_is_only_ever_shown_as_text(service: Service, invited: Invi
     assert "\u202e" not in raw
 
 
-def test_the_page_may_post_to_itself_only_and_stands_in_no_frame(service: Service, invited: Invited) -> None:
+def test_the_page_may_post_to_itself_only_and_stands_in_no_frame(service: Service, invited: OpenedEnrolment) -> None:
     headers = service.call("GET", path(invited)).headers
     policy = headers["Content-Security-Policy"]
     assert "form-action 'self'" in policy
@@ -303,11 +305,11 @@ def test_the_page_may_post_to_itself_only_and_stands_in_no_frame(service: Servic
 
 
 def test_a_required_attestation_confirms_and_without_it_nothing_does(
-    service: Service, invited: Invited, listening: tuple[Socket, str]
+    service: Service, invited: OpenedEnrolment, listening: tuple[Socket, str]
 ) -> None:
     trusting(service, listening, require_attestation=True)
     service.clock.now = START + timedelta(days=300)
-    fresh = service.store.invitations.open("bob", service.clock())
+    fresh = service.store.enrolments.open("bob", service.clock())
     key = SecurityKey()
     assert "write-attestation" in shown(service, fresh)
     present(service, fresh, key.public)
@@ -317,11 +319,11 @@ def test_a_required_attestation_confirms_and_without_it_nothing_does(
         assert fault(post(service, fresh, action="confirm", fingerprint=mine, attestation=data))
     good = key.attestation(MAKER, text_of(fresh))
     assert post(service, fresh, action="confirm", fingerprint=mine, attestation=good).status_code == 303
-    assert "Example Key 5" in (service.store.enrolment.keys("bob")[0].attested or "")
+    assert "Example Key 5" in (service.store.keys.all("bob")[0].attested or "")
 
 
 def test_switched_off_the_page_shows_the_signature_only(
-    service: Service, invited: Invited, listening: tuple[Socket, str]
+    service: Service, invited: OpenedEnrolment, listening: tuple[Socket, str]
 ) -> None:
     settings = changed(SETTINGS, {"enrolment_over_ssh": False})
     listening[0].app = create_app(service.store, settings, service.clock)

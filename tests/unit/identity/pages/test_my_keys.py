@@ -10,7 +10,7 @@ from sqlalchemy import update
 
 from sshaft.public_key import parse
 from sshaft_identity.database.tables import audit_events, ssh_keys
-from sshaft_identity.people.own_keys import OwnKeys
+from sshaft_identity.people.keys import Keys
 
 HOSTILE = "</h2><script>alert(1)</script>{{7*7}}\u202e\x1b[31m"
 
@@ -30,7 +30,7 @@ def alice(service: Service, keys: list[str]) -> Browser:
 
 
 def fingerprints(service: Service, user: str = "alice") -> list[str]:
-    return [each.key.fingerprint for each in service.store.enrolment.keys(user)]
+    return [each.key.fingerprint for each in service.store.keys.all(user)]
 
 
 def remove_path(fingerprint: str) -> str:
@@ -63,7 +63,7 @@ def test_only_the_persons_own_keys_are_shown(service: Service, alice: Browser) -
 
 def test_without_keys_the_page_says_so(service: Service, alice: Browser) -> None:
     for each in fingerprints(service):
-        service.store.enrolment.remove_key(each, service.clock())
+        service.store.keys.remove(each, service.clock())
     assert "No key passes your logins yet" in alice.get("/account/keys").text
 
 
@@ -150,7 +150,7 @@ def test_another_persons_key_is_no_key(service: Service, alice: Browser, action:
     (bobs,) = service.add_user("bob", ed25519("bob"))
     answer = alice.post(f"/account/keys/{action}", form(alice, fingerprint=bobs, name="mine", last="yes"))
     assert (answer.status_code, heading(answer)) == (404, "No such key")
-    assert [each.name for each in service.store.enrolment.keys("bob")] == [""]
+    assert [each.name for each in service.store.keys.all("bob")] == [""]
     assert alice.get(remove_path(bobs)).status_code == 404
 
 
@@ -232,7 +232,7 @@ def test_nobody_elses_activity_is_shown(service: Service, alice: Browser) -> Non
 
 def test_long_activity_comes_in_pages(service: Service, alice: Browser, keys: list[str]) -> None:
     for number in range(60):
-        OwnKeys(service.store.database).rename("alice", keys[0], f"name {number}", service.clock())
+        Keys(service.store.database).rename("alice", keys[0], f"name {number}", service.clock())
     seen: list[str] = []
     path = "/account/activity"
     for _ in range(3):

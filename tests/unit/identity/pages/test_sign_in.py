@@ -141,7 +141,7 @@ def test_of_many_requests_at_once_one_gets_the_session(service: Service, browser
 
 def test_who_was_removed_after_the_ssh_is_not_signed_in(service: Service, browser: Browser, alice: str) -> None:
     service.accept("alice", code=browser.begin(), fingerprint=alice)
-    service.store.enrolment.remove_user("alice", service.clock())
+    service.store.users.remove("alice", service.clock())
     assert browser.get("/sign-in/ssh").status_code == 403
     assert count_sessions(service) == 0
 
@@ -290,7 +290,7 @@ def test_signing_out_everywhere_ends_all_of_one_person(service: Service, browser
 
 def test_sessions_end_with_their_user(service: Service, browser: Browser, alice: str) -> None:
     browser.sign_in("alice", alice)
-    service.store.enrolment.remove_user("alice", service.clock())
+    service.store.users.remove("alice", service.clock())
     assert not is_signed_in(browser)
     assert count_sessions(service) == 0
 

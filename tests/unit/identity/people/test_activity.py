@@ -7,7 +7,7 @@ from pathlib import Path
 import sshaft_identity
 from sshaft_identity.people import activity
 from sshaft_identity.people.activity import SENTENCES
-from sshaft_identity.people.key_policy import Refusal
+from sshaft_identity.people.key_policy import KeyRefusal
 
 RECORDERS = {"record_event", "record_challenge", "_record"}
 
@@ -54,4 +54,4 @@ def test_what_is_marked_is_something_that_is_written() -> None:
 
 
 def test_every_refusal_of_a_key_has_its_reason() -> None:
-    assert set(Refusal) <= set(activity.REASONS)
+    assert set(KeyRefusal) <= set(activity.REASONS)

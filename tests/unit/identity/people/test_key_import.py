@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from sshaft.errors import SshaftError
 from sshaft.public_key import parse
 from sshaft_identity.commands.identity import identity
-from sshaft_identity.common.errors import EnrolmentError
+from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.people.key_import import read_records
 
 Run = Callable[..., Result]
@@ -185,7 +185,7 @@ def test_a_file_that_is_not_right_is_refused_with_the_place(run: Run, kind: str,
 
 @given(st.text(max_size=200), st.sampled_from(["csv", "json"]))
 def test_any_other_text_is_refused_in_one_way(text: str, kind: str) -> None:
-    with pytest.raises(EnrolmentError):
+    with pytest.raises(RegistryError):
         read_records(text, kind, "x")
 
 

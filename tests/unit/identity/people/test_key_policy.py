@@ -14,7 +14,8 @@ from service.service import START
 from sshaft.errors import ConfigurationError
 from sshaft.public_key import DEFAULT_TYPES, parse
 from sshaft_identity import settings as settings_of
-from sshaft_identity.people.key_policy import KeyPolicy, Refusal, judge, sentence
+from sshaft_identity.enrolment.attestation import roots_of
+from sshaft_identity.people.key_policy import KeyPolicy, KeyRefusal, judge, sentence
 
 ED25519 = parse(public_keys.ed25519())
 SK = parse(public_keys.sk_ed25519())
@@ -29,26 +30,26 @@ def test_by_default_every_key_that_sshd_takes_is_taken(public: str) -> None:
 @pytest.mark.parametrize(
     ("policy", "key", "more", "expected"),
     [
-        ({"allowed_types": ("ssh-ed25519",)}, RSA, {}, Refusal.TYPE),
+        ({"allowed_types": ("ssh-ed25519",)}, RSA, {}, KeyRefusal.TYPE),
         ({"allowed_types": ("ssh-ed25519",)}, ED25519, {}, None),
-        ({"rsa_bits": 3072}, RSA, {}, Refusal.RSA_BITS),
+        ({"rsa_bits": 3072}, RSA, {}, KeyRefusal.RSA_BITS),
         ({"rsa_bits": 2048}, RSA, {}, None),
         ({"rsa_bits": 3072}, parse(public_keys.rsa_key(3072)), {}, None),
-        ({"security_keys_only": True}, ED25519, {}, Refusal.SECURITY_KEY),
+        ({"security_keys_only": True}, ED25519, {}, KeyRefusal.SECURITY_KEY),
         ({"security_keys_only": True}, SK, {}, None),
-        ({"require_attestation": True, "attestation_roots": "r"}, ED25519, {"attested": True}, Refusal.SECURITY_KEY),
-        ({"require_attestation": True, "attestation_roots": "r"}, SK, {}, Refusal.ATTESTATION),
+        ({"require_attestation": True, "attestation_roots": "r"}, ED25519, {"attested": True}, KeyRefusal.SECURITY_KEY),
+        ({"require_attestation": True, "attestation_roots": "r"}, SK, {}, KeyRefusal.ATTESTATION),
         ({"require_attestation": True, "attestation_roots": "r"}, SK, {"attested": True}, None),
         ({"most_per_user": 2}, ED25519, {"registered": 1}, None),
-        ({"most_per_user": 2}, ED25519, {"registered": 2}, Refusal.TOO_MANY),
+        ({"most_per_user": 2}, ED25519, {"registered": 2}, KeyRefusal.TOO_MANY),
     ],
 )
-def test_the_policy_judges(policy: dict[str, Any], key: Any, more: dict[str, Any], expected: Refusal | None) -> None:
+def test_the_policy_judges(policy: dict[str, Any], key: Any, more: dict[str, Any], expected: KeyRefusal | None) -> None:
     assert judge(key, KeyPolicy(**policy), **more) == expected
 
 
-@pytest.mark.parametrize("refusal", list(Refusal))
-def test_every_refusal_has_a_sentence(refusal: Refusal) -> None:
+@pytest.mark.parametrize("refusal", list(KeyRefusal))
+def test_every_refusal_has_a_sentence(refusal: KeyRefusal) -> None:
     assert sentence(refusal, KeyPolicy(most_per_user=3)).endswith(".")
 
 
@@ -88,8 +89,8 @@ def test_roots_are_read_beside_identity_json_and_an_error_names_the_file(tmp_pat
     maker = Maker()
     (tmp_path / "makers.pem").write_bytes(maker.pem)
     (tmp_path / "none.pem").write_text("nothing")
-    assert KeyPolicy(attestation_roots="makers.pem").roots(tmp_path) == [maker.root]
-    assert KeyPolicy().roots(tmp_path) == []
+    assert roots_of(KeyPolicy(attestation_roots="makers.pem"), tmp_path) == [maker.root]
+    assert roots_of(KeyPolicy(), tmp_path) == []
     for name in ("none.pem", "missing.pem"):
         with pytest.raises(ConfigurationError, match=name):
-            KeyPolicy(attestation_roots=name).roots(tmp_path)
+            roots_of(KeyPolicy(attestation_roots=name), tmp_path)

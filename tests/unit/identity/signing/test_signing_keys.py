@@ -19,7 +19,7 @@ from sshaft_identity.api.results import claims_of
 from sshaft_identity.challenges.challenge import Approval, Binding, Challenge, Context
 from sshaft_identity.clients.clients import Scope
 from sshaft_identity.commands.identity import identity
-from sshaft_identity.common.errors import EnrolmentError
+from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.signing.signing_keys import Algorithm
 
 PASSED = Challenge(
@@ -135,14 +135,14 @@ def test_a_rotation_says_when_the_new_key_signs_and_how_long_the_old_one_stays(r
     [other] = [line for line in listed if " RS256 " in line]
     assert other.endswith(" RS256 signs")
     again = run("signing-key", "rotate")
-    assert isinstance(again.exception, EnrolmentError)
+    assert isinstance(again.exception, RegistryError)
     assert "--now" in str(again.exception)
 
 
 def test_in_an_emergency_new_keys_sign_at_once_and_the_old_ones_are_retired(run: Run) -> None:
     old = [line.split()[0] for line in run("signing-key", "list").stdout.splitlines()]
     for kid in old:
-        assert isinstance(run("signing-key", "retire", kid).exception, EnrolmentError)
+        assert isinstance(run("signing-key", "retire", kid).exception, RegistryError)
     made = run("signing-key", "rotate", "--now").stdout.splitlines()
     assert sorted(line.split(maxsplit=1)[1] for line in made) == ["ES256 signs", "RS256 signs"]
     for kid in old:

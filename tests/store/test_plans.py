@@ -85,7 +85,7 @@ def store(url: str, said: Said, request: pytest.FixtureRequest) -> Iterator[Stor
 def logins(service: Service) -> None:
     """Every way through a login, and the ways out of it."""
     key = parse(ed25519("alice"))
-    service.store.enrolment.add_keys("alice", [(key, "")], service.clock())
+    service.store.keys.add("alice", [(key, "")], service.clock())
     fingerprint = key.fingerprint
     service.keys("SHA256:" + "a" * 43)
     assert service.keys(fingerprint)[0]["challenge"] is None

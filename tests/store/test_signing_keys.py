@@ -14,7 +14,7 @@ from service.service import Clock
 from sqlalchemy import select, update
 
 from sshaft.errors import ConfigurationError
-from sshaft_identity.common.errors import EnrolmentError
+from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.database.tables import audit_events, signing_keys
 from sshaft_identity.signing.signing_keys import KEPT, WAIT, Algorithm, SigningKey, SigningKeys
 from sshaft_identity.store import Store
@@ -83,7 +83,7 @@ def test_all_are_rotated_or_none(store: Store, clock: Clock) -> None:
     store.signing_keys.ensure(clock())
     [waiting] = store.signing_keys.rotate(clock(), ES256)
     before = kids(store, clock)
-    with pytest.raises(EnrolmentError, match=f"the ES256 key {waiting.kid} waits already"):
+    with pytest.raises(RegistryError, match=f"the ES256 key {waiting.kid} waits already"):
         store.signing_keys.rotate(clock())
     assert kids(store, clock) == before
     made = {key.algorithm: key.kid for key in store.signing_keys.rotate(clock(), wait=timedelta())}
@@ -128,7 +128,7 @@ def test_a_new_key_is_published_first_and_signs_when_verifiers_know_it(
 
 def test_one_key_at_a_time_waits_unless_there_is_an_emergency(store: Store, clock: Clock, first: SigningKey) -> None:
     [waiting] = store.signing_keys.rotate(clock(), ES256)
-    with pytest.raises(EnrolmentError, match=waiting.kid):
+    with pytest.raises(RegistryError, match=waiting.kid):
         store.signing_keys.rotate(clock(), ES256)
     [at_once] = store.signing_keys.rotate(clock(), ES256, timedelta())
     assert signer(store, clock) == at_once.kid
@@ -151,9 +151,9 @@ def test_rotating_again_and_again_leaves_no_rows_behind(store: Store, clock: Clo
 def test_the_key_that_signs_is_not_retired_and_another_is_gone_at_once(
     store: Store, clock: Clock, first: SigningKey
 ) -> None:
-    with pytest.raises(EnrolmentError, match="signs now"):
+    with pytest.raises(RegistryError, match="signs now"):
         store.signing_keys.retire(first.kid, clock())
-    with pytest.raises(EnrolmentError, match="no such"):
+    with pytest.raises(RegistryError, match="no such"):
         store.signing_keys.retire("x", clock())
     [second] = store.signing_keys.rotate(clock(), ES256, timedelta())
     store.signing_keys.retire(first.kid, clock())

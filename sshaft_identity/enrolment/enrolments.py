@@ -1,4 +1,4 @@
-"""Invitations to register a key: opened for a person, answered by a key over ssh or by its signature, confirmed on the
+"""Enrolments to register a key: opened for a person, answered by a key over ssh or by its signature, confirmed on the
 page.
 
     open -> presented -> confirmed | refused        open, presented -> expired | cancelled
@@ -19,9 +19,7 @@ third cancels it, so that an invitation is no way to ask about keys at length.
 """
 
 import secrets
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, case, delete, func, insert, not_, select, update
@@ -33,13 +31,14 @@ from sshaft_identity.challenges.codes import ANONYMOUS_DIGITS, Codes
 from sshaft_identity.challenges.limits import Limits, Scope, Subject
 from sshaft_identity.common.addresses import source_of
 from sshaft_identity.common.digests import digest, new_page_token
-from sshaft_identity.common.errors import EnrolmentError
+from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.times import latest_begin
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.prepared import Prepared
 from sshaft_identity.database.tables import enrolments
-from sshaft_identity.people.key_policy import KeyPolicy, Refusal
-from sshaft_identity.people.keys import NewKey, lock_user, objection, register
+from sshaft_identity.enrolment.enrolment import Enrolment, OpenedEnrolment, Outcome, Presentation, State, Verdict
+from sshaft_identity.people.key_policy import KeyPolicy, KeyRefusal
+from sshaft_identity.people.registration import NewKey, lock_user, objection, register
 
 SHORTEST, LONGEST = timedelta(seconds=60), timedelta(minutes=15)
 WINDOW = timedelta(minutes=15)
@@ -47,78 +46,7 @@ MAX_TRIES = 3
 KEPT = timedelta(days=7)
 
 
-class State(StrEnum):
-    OPEN = "open"
-    PRESENTED = "presented"
-    CONFIRMED = "confirmed"
-    REFUSED = "refused"
-    EXPIRED = "expired"
-    CANCELLED = "cancelled"
-
-
-class Verdict(StrEnum):
-    """What became of a key that was presented or confirmed. But for the first two they name a problem on the wire."""
-
-    PRESENTED = "presented"
-    CONFIRMED = "confirmed"
-    INVALID_CODE = "invalid_code"
-    TOO_MANY = "too_many_attempts"
-    NONE = "no_enrolment"
-    ANOTHER = "already_presented"
-    TAKEN = "key_taken"
-    OWN = "already_registered"
-    REFUSED = "key_refused"
-
-
-@dataclass(frozen=True, slots=True)
-class Invitation:
-    """One enrolment. `key` is there from `presented` on; `name` is what the key's file called it: foreign text."""
-
-    id: str
-    user: str
-    state: State
-    invited_by: str | None
-    created_at: datetime
-    expires_at: datetime
-    presented_at: datetime | None = None
-    key: PublicKey | None = None
-    name: str = ""
-    source: str | None = None
-    client_ip: str | None = None
-
-    def state_at(self, now: datetime) -> State:
-        over = self.expires_at <= now or self.created_at > latest_begin(now)
-        return State.EXPIRED if over and self.state in (State.OPEN, State.PRESENTED) else self.state
-
-
-@dataclass(frozen=True, slots=True)
-class Invited:
-    """A new enrolment with what exists only now: its code and its page's token."""
-
-    invitation: Invitation
-    code: str = field(repr=False)
-    page_token: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Presentation:
-    """A key whose holder has just proven to have it."""
-
-    key: PublicKey
-    client_ip: str | None = None
-    source: str = "ssh"
-    name: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    verdict: Verdict
-    invitation: Invitation | None = None
-    refusal: Refusal | None = None
-    retry_at: datetime | None = None
-
-
-class Invitations:
+class Enrolments:
     """One open enrolment a person; every step is one conditional UPDATE whose row count decides."""
 
     def __init__(self, database: Database, codes: Codes, most: Limits) -> None:
@@ -126,12 +54,14 @@ class Invitations:
         self._codes = codes
         self._limits = most
 
-    def open(self, user: str, now: datetime, lifetime: timedelta = LONGEST, invited_by: str | None = None) -> Invited:
-        """A new enrolment in place of the person's last one. Raises `EnrolmentError` where there is no such person."""
+    def open(
+        self, user: str, now: datetime, lifetime: timedelta = LONGEST, invited_by: str | None = None
+    ) -> OpenedEnrolment:
+        """A new enrolment in place of the person's last one. Raises `RegistryError` where there is no such person."""
         identifier = secrets.token_hex(16)
         with self._database.write(alone="enrolment") as connection:
             if not lock_user(connection, user):
-                raise EnrolmentError(f"there is no user {user}: `sshaft identity user add {user}` makes one")
+                raise RegistryError(f"there is no user {user}: `sshaft identity user add {user}` makes one")
             _sweep(connection, now)
             _cancel(connection, user, now, reason="superseded")
             page_token, code = self._fresh_code(connection)
@@ -157,7 +87,7 @@ class Invitations:
                 enrolment=identifier,
                 invited_by=invited_by or "operator",
             )
-        return Invited(Invitation(identifier, user, State.OPEN, invited_by, now, ends), code, page_token)
+        return OpenedEnrolment(Enrolment(identifier, user, State.OPEN, invited_by, now, ends), code, page_token)
 
     def _fresh_code(self, connection: Connection) -> tuple[str, str]:
         while True:
@@ -180,11 +110,11 @@ class Invitations:
         ends: datetime | None = found.ends
         return ends
 
-    def get(self, identifier: str) -> Invitation | None:
+    def get(self, identifier: str) -> Enrolment | None:
         with self._database.read() as connection:
             return _one(connection, enrolments.c.id == identifier)
 
-    def of_page(self, page_token: str) -> Invitation | None:
+    def of_page(self, page_token: str) -> Enrolment | None:
         with self._database.read() as connection:
             return _one(connection, enrolments.c.page_hash == digest(page_token))
 
@@ -272,9 +202,7 @@ _LATEST = Prepared(
 )
 
 
-def _present(
-    connection: Connection, found: Invitation, what: Presentation, now: datetime, policy: KeyPolicy
-) -> Outcome:
+def _present(connection: Connection, found: Enrolment, what: Presentation, now: datetime, policy: KeyPolicy) -> Outcome:
     """The right enrolment and a proven key: may it have it?"""
     if found.state is State.PRESENTED:
         if found.key == what.key:  # the same once more: an answer that got lost
@@ -307,8 +235,8 @@ def _present(
     return Outcome(Verdict.PRESENTED, found)
 
 
-def _verdict(refusal: Refusal) -> Verdict:
-    return {Refusal.TAKEN: Verdict.TAKEN, Refusal.OWN: Verdict.OWN}.get(refusal, Verdict.REFUSED)
+def _verdict(refusal: KeyRefusal) -> Verdict:
+    return {KeyRefusal.TAKEN: Verdict.TAKEN, KeyRefusal.OWN: Verdict.OWN}.get(refusal, Verdict.REFUSED)
 
 
 def _counted(what: Presentation) -> list[Subject]:
@@ -320,7 +248,7 @@ def _counted(what: Presentation) -> list[Subject]:
 
 
 def _record(
-    connection: Connection, event: str, found: Invitation, what: Presentation, now: datetime, reason: str | None = None
+    connection: Connection, event: str, found: Enrolment, what: Presentation, now: datetime, reason: str | None = None
 ) -> None:
     record_event(connection, event, now, user=found.user, enrolment=found.id, reason=reason, **_facts(what))
 
@@ -346,13 +274,13 @@ def _sweep(connection: Connection, now: datetime) -> None:
     connection.execute(delete(enrolments).where(enrolments.c.created_at <= now - KEPT))
 
 
-def _one(connection: Connection, *conditions: Any) -> Invitation | None:
+def _one(connection: Connection, *conditions: Any) -> Enrolment | None:
     rows = connection.execute(select(enrolments).where(*conditions).order_by(enrolments.c.state)).all()
     return next(map(_invitation, rows), None)  # "open" before "presented"
 
 
-def _invitation(row: Row[Any]) -> Invitation:
-    return Invitation(
+def _invitation(row: Row[Any]) -> Enrolment:
+    return Enrolment(
         id=row.id,
         user=row.user_name,
         state=State(row.state),

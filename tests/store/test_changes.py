@@ -17,7 +17,7 @@ from sshaft_identity.challenges.attempts import Attempt
 from sshaft_identity.challenges.challenge import MAX_TRIES
 from sshaft_identity.challenges.challenges import Opened, Wish
 from sshaft_identity.database import backup
-from sshaft_identity.enrolment.invitations import Invited, Presentation
+from sshaft_identity.enrolment.enrolment import OpenedEnrolment, Presentation
 from sshaft_identity.people.key_policy import KeyPolicy
 from sshaft_identity.service import background, purge
 from sshaft_identity.service.app import create_app
@@ -59,20 +59,20 @@ class Other:
     def purge(self) -> None:
         list(purge.batches(self.store.database, self.clock() + MINUTES))
 
-    def invite(self) -> Invited:
-        return self.store.invitations.open("alice", self.clock())
+    def invite(self) -> OpenedEnrolment:
+        return self.store.enrolments.open("alice", self.clock())
 
-    def present(self, invited: Invited) -> None:
-        self.store.invitations.present(invited.code, Presentation(KEY), self.clock(), POLICY)
+    def present(self, invited: OpenedEnrolment) -> None:
+        self.store.enrolments.present(invited.code, Presentation(KEY), self.clock(), POLICY)
 
-    def confirm(self, invited: Invited) -> None:
-        self.store.invitations.confirm(invited.page_token, KEY.fingerprint, self.clock(), POLICY)
+    def confirm(self, invited: OpenedEnrolment) -> None:
+        self.store.enrolments.confirm(invited.page_token, KEY.fingerprint, self.clock(), POLICY)
 
-    def refuse(self, invited: Invited) -> None:
-        self.store.invitations.refuse(invited.page_token, self.clock())
+    def refuse(self, invited: OpenedEnrolment) -> None:
+        self.store.enrolments.refuse(invited.page_token, self.clock())
 
     def cancel_enrolment(self) -> None:
-        self.store.invitations.cancel("alice", self.clock())
+        self.store.enrolments.cancel("alice", self.clock())
 
 
 CHALLENGE_STEPS: dict[str, Callable[[Other, Opened], object]] = {
@@ -85,12 +85,12 @@ CHALLENGE_STEPS: dict[str, Callable[[Other, Opened], object]] = {
     "consumed": lambda other, opened: other.consume(opened),
     "expired": lambda other, _: other.purge(),
 }
-ENROLMENT_STEPS: dict[str, Callable[[Other, Invited], object]] = {
+ENROLMENT_STEPS: dict[str, Callable[[Other, OpenedEnrolment], object]] = {
     "presented": lambda other, invited: other.present(invited),
     "cancelled": lambda other, _: other.cancel_enrolment(),
     "superseded": lambda other, _: other.invite(),
 }
-PRESENTED_STEPS: dict[str, Callable[[Other, Invited], object]] = {
+PRESENTED_STEPS: dict[str, Callable[[Other, OpenedEnrolment], object]] = {
     "confirmed": lambda other, invited: other.confirm(invited),
     "refused": lambda other, invited: other.refuse(invited),
 }
@@ -98,7 +98,7 @@ PRESENTED_STEPS: dict[str, Callable[[Other, Invited], object]] = {
 
 @pytest.fixture
 def here(store: Store, clock: Clock) -> AppState:
-    store.enrolment.add_user("alice", clock())
+    store.users.add("alice", clock())
     state: AppState = create_app(store, SETTINGS, clock).state.sshaft
     return state
 
@@ -109,7 +109,7 @@ def is_woken(
     """Whether who waits for `subject` sees it change after a `step` of another process, having been told of it."""
 
     async def main() -> bool:
-        hearing = asyncio.create_task(background.hear(here))
+        hearing = asyncio.create_task(background.follow_changes(here.store.database, here.changes))
         try:
             for _ in range(1500):
                 if here.changes.is_told:
@@ -166,17 +166,17 @@ def quietly(_total: int) -> Iterator[Callable[[int], None]]:
 
 @pytest.mark.parametrize("step", ENROLMENT_STEPS.values(), ids=ENROLMENT_STEPS)
 def test_who_waits_for_an_enrolment_hears_of_it(
-    here: AppState, url: str, clock: Clock, step: Callable[[Other, Invited], object]
+    here: AppState, url: str, clock: Clock, step: Callable[[Other, OpenedEnrolment], object]
 ) -> None:
-    invited = here.store.invitations.open("alice", clock())
-    assert is_woken(here, url, invited.invitation, here.store.invitations.get, lambda other: step(other, invited))
+    invited = here.store.enrolments.open("alice", clock())
+    assert is_woken(here, url, invited.enrolment, here.store.enrolments.get, lambda other: step(other, invited))
 
 
 @pytest.mark.parametrize("step", PRESENTED_STEPS.values(), ids=PRESENTED_STEPS)
 def test_who_waits_for_a_presented_key_hears_what_becomes_of_it(
-    here: AppState, url: str, clock: Clock, step: Callable[[Other, Invited], object]
+    here: AppState, url: str, clock: Clock, step: Callable[[Other, OpenedEnrolment], object]
 ) -> None:
-    invited = here.store.invitations.open("alice", clock())
-    here.store.invitations.present(invited.code, Presentation(KEY), clock(), POLICY)
-    presented = here.store.invitations.get(invited.invitation.id)
-    assert is_woken(here, url, presented, here.store.invitations.get, lambda other: step(other, invited))
+    invited = here.store.enrolments.open("alice", clock())
+    here.store.enrolments.present(invited.code, Presentation(KEY), clock(), POLICY)
+    presented = here.store.enrolments.get(invited.enrolment.id)
+    assert is_woken(here, url, presented, here.store.enrolments.get, lambda other: step(other, invited))

@@ -6,7 +6,7 @@ from service.service import Clock
 from sqlalchemy import event, select
 
 from sshaft_identity.clients.clients import TOKEN_LIFETIME, Client, Scope
-from sshaft_identity.common.errors import EnrolmentError
+from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.database.tables import access_tokens, audit_events, clients
 from sshaft_identity.store import Store
 
@@ -62,7 +62,7 @@ def test_a_removed_client_gets_no_token_any_more(store: Store, web: Client, cloc
 
 @pytest.mark.parametrize("name", ["", "-x", "a b", "a:b", "a" * 65, "ä"])
 def test_a_clients_name_is_plain(store: Store, clock: Clock, name: str) -> None:
-    with pytest.raises(EnrolmentError, match="1 to 64"):
+    with pytest.raises(RegistryError, match="1 to 64"):
         store.clients.add(name, [Scope.LIST], clock())
 
 

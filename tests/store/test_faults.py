@@ -72,24 +72,24 @@ def test_a_full_disk_is_503_and_the_service_recovers_when_there_is_room(director
 
 
 def test_a_full_database_keeps_what_it_has(on_sqlite: Store, clock: Clock) -> None:
-    on_sqlite.enrolment.add_user("alice", clock())
+    on_sqlite.users.add("alice", clock())
     with on_sqlite.database.write() as connection:
         connection.execute(text("PRAGMA max_page_count = 1"))  # of this connection, the only one that writes
     added = ["alice"]
 
     def add_many() -> None:
         for number in range(10_000):
-            on_sqlite.enrolment.add_user(f"user{number:05}", clock())
+            on_sqlite.users.add(f"user{number:05}", clock())
             added.append(f"user{number:05}")
 
     with pytest.raises(OperationalError) as caught:
         add_many()
     assert reason(caught.value) == "database or disk is full"
-    assert on_sqlite.enrolment.users() == added
+    assert on_sqlite.users.all() == added
     with on_sqlite.database.write() as connection:
         connection.execute(text("PRAGMA max_page_count = 1000000"))
-    on_sqlite.enrolment.add_user("zoe", clock())
-    assert on_sqlite.enrolment.users()[-1] == "zoe"
+    on_sqlite.users.add("zoe", clock())
+    assert on_sqlite.users.all()[-1] == "zoe"
 
 
 def test_a_command_on_a_locked_database_ends_with_one_line(directory: Path) -> None:
@@ -103,14 +103,14 @@ def test_a_command_on_a_locked_database_ends_with_one_line(directory: Path) -> N
 def test_a_lock_that_is_held_too_long_on_postgresql_is_told_and_nothing_is_lost(
     on_postgresql: Store, clock: Clock
 ) -> None:
-    on_postgresql.enrolment.add_user("alice", clock())
+    on_postgresql.users.add("alice", clock())
     with on_postgresql.database.write() as connection:
         connection.execute(text("DELETE FROM users"))
         failures: list[str] = []
 
         def remove() -> None:
             try:
-                on_postgresql.enrolment.remove_user("alice", clock())
+                on_postgresql.users.remove("alice", clock())
             except database.UNAVAILABLE as error:
                 failures.append(reason(error))
 
@@ -119,7 +119,7 @@ def test_a_lock_that_is_held_too_long_on_postgresql_is_told_and_nothing_is_lost(
         other.join()
         connection.rollback()
     assert failures == ["canceling statement due to lock timeout"]
-    assert on_postgresql.enrolment.users() == ["alice"]
+    assert on_postgresql.users.all() == ["alice"]
 
 
 def test_a_pool_that_is_used_up_is_unavailable_too(on_postgresql: Store) -> None:

@@ -1,4 +1,4 @@
-"""Invitations in the database: who may present, who may confirm, and what guessing is worth. Attacks first."""
+"""Enrolments in the database: who may present, who may confirm, and what guessing is worth. Attacks first."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -12,19 +12,11 @@ from sqlalchemy import select
 
 from sshaft.public_key import PublicKey, parse
 from sshaft_identity.common.addresses import source_of
-from sshaft_identity.common.errors import EnrolmentError
+from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.database.tables import audit_events
-from sshaft_identity.enrolment.invitations import (
-    KEPT,
-    LONGEST,
-    Invitations,
-    Invited,
-    Outcome,
-    Presentation,
-    State,
-    Verdict,
-)
-from sshaft_identity.people.key_policy import KeyPolicy, Refusal
+from sshaft_identity.enrolment.enrolment import OpenedEnrolment, Outcome, Presentation, State, Verdict
+from sshaft_identity.enrolment.enrolments import KEPT, LONGEST, Enrolments
+from sshaft_identity.people.key_policy import KeyPolicy, KeyRefusal
 from sshaft_identity.people.keys import NewKey
 from sshaft_identity.store import Store
 
@@ -41,26 +33,26 @@ class Place:
     def __init__(self, store: Store, clock: Clock) -> None:
         self.store = store
         self.clock = clock
-        self.invitations: Invitations = store.invitations
+        self.invitations: Enrolments = store.enrolments
         for name in ("alice", "bob"):
-            store.enrolment.add_user(name, clock())
+            store.users.add(name, clock())
 
-    def open(self, user: str = "alice", **more: Any) -> Invited:
+    def open(self, user: str = "alice", **more: Any) -> OpenedEnrolment:
         return self.invitations.open(user, self.clock(), **more)
 
     def present(self, code: str, seed: str = "new", ip: str | None = "192.0.2.1", policy: KeyPolicy = OPEN) -> Outcome:
         return self.invitations.present(code, Presentation(key(seed), ip), self.clock(), policy)
 
-    def confirm(self, invited: Invited, seed: str = "new", policy: KeyPolicy = OPEN, **more: Any) -> Outcome:
+    def confirm(self, invited: OpenedEnrolment, seed: str = "new", policy: KeyPolicy = OPEN, **more: Any) -> Outcome:
         return self.invitations.confirm(invited.page_token, key(seed).fingerprint, self.clock(), policy, **more)
 
-    def state(self, invited: Invited) -> State:
+    def state(self, invited: OpenedEnrolment) -> State:
         found = self.invitations.of_page(invited.page_token)
         assert found
         return found.state_at(self.clock())
 
     def owners(self) -> dict[str, str]:
-        return {each.key.fingerprint: each.user for each in self.store.enrolment.keys(None)}
+        return {each.key.fingerprint: each.user for each in self.store.keys.all(None)}
 
     def audited(self, event: str) -> list[dict[str, Any]]:
         query = select(audit_events).where(audit_events.c.event == event).order_by(audit_events.c.id)
@@ -170,7 +162,7 @@ def test_an_ipv6_network_counts_as_one_source(address: str, counted: str) -> Non
 
 def test_a_guesser_is_told_nothing_of_keys(place: Place) -> None:
     """With a wrong code a registered key is answered as any other."""
-    place.store.enrolment.add_keys("bob", [(key("bobs"), "")], place.clock())
+    place.store.keys.add("bob", [(key("bobs"), "")], place.clock())
     invited = place.open()
     assert place.present(wrong(invited.code), "bobs").verdict is Verdict.INVALID_CODE
 
@@ -185,7 +177,7 @@ def test_without_anything_open_no_code_is_right_and_none_is_counted(place: Place
 
 
 def test_a_key_of_somebody_else_is_refused_and_the_third_such_ends_the_invitation(place: Place) -> None:
-    place.store.enrolment.add_keys("bob", [(key("bobs"), "")], place.clock())
+    place.store.keys.add("bob", [(key("bobs"), "")], place.clock())
     invited = place.open()
     for _ in range(3):
         assert place.present(invited.code, "bobs").verdict is Verdict.TAKEN
@@ -196,7 +188,7 @@ def test_a_key_of_somebody_else_is_refused_and_the_third_such_ends_the_invitatio
 
 def test_an_expired_key_stays_its_owners_who_alone_may_renew_it(place: Place) -> None:
     ends = place.clock() + timedelta(days=1)
-    place.store.enrolment.add_keys("bob", [NewKey(key("bobs"), expires_at=ends)], place.clock())
+    place.store.keys.add("bob", [NewKey(key("bobs"), expires_at=ends)], place.clock())
     place.open()
     assert len(place.store.challenges.listed(place.clock(), [key("bobs").fingerprint])) == 1
     place.clock.advance(86_400)
@@ -205,7 +197,7 @@ def test_an_expired_key_stays_its_owners_who_alone_may_renew_it(place: Place) ->
     invited = place.open("bob")
     assert place.present(invited.code, "bobs").verdict is Verdict.PRESENTED
     assert place.confirm(invited, "bobs").verdict is Verdict.CONFIRMED
-    (renewed,) = place.store.enrolment.keys("bob")
+    (renewed,) = place.store.keys.all("bob")
     assert (renewed.expires_at, renewed.source) == (None, "ssh")
 
 
@@ -215,7 +207,7 @@ def test_a_key_that_two_people_present_is_the_firsts_who_confirms(place: Place) 
     assert place.present(theirs.code).verdict is Verdict.PRESENTED
     assert place.confirm(theirs).verdict is Verdict.CONFIRMED
     outcome = place.confirm(mine)
-    assert (outcome.verdict, outcome.refusal) == (Verdict.TAKEN, Refusal.TAKEN)
+    assert (outcome.verdict, outcome.refusal) == (Verdict.TAKEN, KeyRefusal.TAKEN)
     assert place.owners() == {key("new").fingerprint: "bob"}
     assert place.state(mine) is State.PRESENTED
 
@@ -248,7 +240,7 @@ def test_only_the_shown_key_is_confirmed_and_only_once(place: Place) -> None:
     assert place.confirm(invited, "another").verdict is Verdict.NONE
     assert place.confirm(invited).verdict is Verdict.CONFIRMED
     assert place.confirm(invited).verdict is Verdict.NONE
-    (mine,) = place.store.enrolment.keys("alice")
+    (mine,) = place.store.keys.all("alice")
     assert (mine.key, mine.source) == (key("new"), "ssh")
 
 
@@ -276,7 +268,7 @@ def test_after_its_end_nothing_is_presented_or_confirmed(place: Place, presented
 
 def test_no_invitation_lives_longer_than_fifteen_minutes(place: Place) -> None:
     invited = place.open(lifetime=timedelta(days=1))
-    assert invited.invitation.expires_at == place.clock() + timedelta(minutes=15)
+    assert invited.enrolment.expires_at == place.clock() + timedelta(minutes=15)
 
 
 def test_a_new_invitation_takes_the_place_of_the_persons_last(place: Place) -> None:
@@ -304,13 +296,13 @@ def test_an_invitation_that_is_over_cannot_be_cancelled(place: Place) -> None:
 
 
 def test_nobody_is_invited_who_is_no_user(place: Place) -> None:
-    with pytest.raises(EnrolmentError, match="there is no user mallory"):
+    with pytest.raises(RegistryError, match="there is no user mallory"):
         place.open("mallory")
 
 
 def test_a_removed_user_takes_their_invitation_along(place: Place) -> None:
     invited = place.open()
-    place.store.enrolment.remove_user("alice", place.clock())
+    place.store.users.remove("alice", place.clock())
     assert place.invitations.of_page(invited.page_token) is None
     assert place.present(invited.code).verdict is Verdict.NONE
 
@@ -322,9 +314,9 @@ def test_the_policy_is_asked_when_presenting_and_again_when_confirming(place: Pl
     invited = place.open()
     strict = KeyPolicy(security_keys_only=True)
     outcome = place.present(invited.code, policy=strict)
-    assert (outcome.verdict, outcome.refusal) == (Verdict.REFUSED, Refusal.SECURITY_KEY)
+    assert (outcome.verdict, outcome.refusal) == (Verdict.REFUSED, KeyRefusal.SECURITY_KEY)
     assert place.present(invited.code).verdict is Verdict.PRESENTED
-    assert place.confirm(invited, policy=strict).refusal is Refusal.SECURITY_KEY
+    assert place.confirm(invited, policy=strict).refusal is KeyRefusal.SECURITY_KEY
     assert place.state(invited) is State.PRESENTED
     assert place.owners() == {}
 
@@ -332,8 +324,8 @@ def test_the_policy_is_asked_when_presenting_and_again_when_confirming(place: Pl
 def test_the_number_of_keys_is_counted_without_those_that_expired(place: Place) -> None:
     one = KeyPolicy(most_per_user=1)
     ends = place.clock() + timedelta(days=1)
-    place.store.enrolment.add_keys("alice", [NewKey(key("old"), expires_at=ends)], place.clock())
-    assert place.present(place.open().code, policy=one).refusal is Refusal.TOO_MANY
+    place.store.keys.add("alice", [NewKey(key("old"), expires_at=ends)], place.clock())
+    assert place.present(place.open().code, policy=one).refusal is KeyRefusal.TOO_MANY
     place.clock.advance(86_400)
     assert place.present(place.open().code, policy=one).verdict is Verdict.PRESENTED
 
@@ -345,16 +337,16 @@ def test_a_required_attestation_is_for_the_confirmation(place: Place) -> None:
     what = Presentation(hardware, "192.0.2.1")
     assert place.invitations.present(invited.code, what, place.clock(), policy).verdict is Verdict.PRESENTED
     own = invited.page_token, hardware.fingerprint, place.clock(), policy
-    assert place.invitations.confirm(*own).refusal is Refusal.ATTESTATION
+    assert place.invitations.confirm(*own).refusal is KeyRefusal.ATTESTATION
     assert place.invitations.confirm(*own, "a device").verdict is Verdict.CONFIRMED
-    assert place.store.enrolment.keys("alice")[0].attested == "a device"
+    assert place.store.keys.all("alice")[0].attested == "a device"
 
 
 def test_a_policys_lifetime_is_the_keys(place: Place) -> None:
     invited = place.open()
     place.present(invited.code)
     place.confirm(invited, policy=KeyPolicy(lifetime_days=30))
-    assert place.store.enrolment.keys("alice")[0].expires_at == place.clock() + timedelta(days=30)
+    assert place.store.keys.all("alice")[0].expires_at == place.clock() + timedelta(days=30)
 
 
 # --- what the list is told, and what is written down
@@ -365,7 +357,7 @@ def test_open_until_is_the_last_open_ones_end(place: Place) -> None:
     assert until(place.clock()) is None
     place.open("alice", lifetime=timedelta(seconds=60))
     last = place.open("bob")
-    assert until(place.clock()) == last.invitation.expires_at
+    assert until(place.clock()) == last.enrolment.expires_at
     place.present(last.code)
     assert until(place.clock()) == place.clock() + timedelta(seconds=60)
     place.clock.advance(60)
@@ -383,19 +375,19 @@ def test_every_step_is_in_the_audit_log_and_no_code_is(place: Place) -> None:
     place.present(wrong(invited.code))
     place.present(invited.code)
     place.confirm(invited)
-    place.store.enrolment.remove_key(key("new").fingerprint, place.clock())
+    place.store.keys.remove(key("new").fingerprint, place.clock())
     assert place.audited("enrolment.opened")[0]["invited_by"] == "helpdesk"
     presented = place.audited("enrolment.presented")[0]
     assert presented == {
         "user": "alice",
-        "enrolment": invited.invitation.id,
+        "enrolment": invited.enrolment.id,
         "fingerprint": key("new").fingerprint,
         "key_type": "ssh-ed25519",
         "source": "ssh",
         "client_ip": "192.0.2.1",
     }
     assert place.audited("key.enrolled")[0]["user"] == "alice"
-    assert place.audited("key.enrolled")[0]["enrolment"] == invited.invitation.id
+    assert place.audited("key.enrolled")[0]["enrolment"] == invited.enrolment.id
     assert place.audited("key.removed")[0]["user"] == "alice"
     with place.store.database.read() as connection:
         everything = str(connection.execute(select(audit_events)).all())
@@ -409,8 +401,8 @@ def test_the_end_of_an_enrolment_that_was_not_used_is_in_the_audit_log(place: Pl
     assert place.invitations.cancel("alice", place.clock())
     assert not place.invitations.cancel("alice", place.clock())
     assert place.audited("enrolment.cancelled") == [
-        {"user": "alice", "enrolment": first.invitation.id, "reason": "superseded"},
-        {"user": "alice", "enrolment": second.invitation.id},
+        {"user": "alice", "enrolment": first.enrolment.id, "reason": "superseded"},
+        {"user": "alice", "enrolment": second.enrolment.id},
     ]
 
 
@@ -430,6 +422,6 @@ def test_neither_code_nor_page_is_in_the_database(place: Place) -> None:
 
 
 def test_an_operators_key_that_the_policy_refuses_is_refused_with_why(place: Place) -> None:
-    with pytest.raises(EnrolmentError, match="Only security keys"):
-        place.store.enrolment.add_keys("alice", [(key("new"), "")], place.clock(), KeyPolicy(security_keys_only=True))
+    with pytest.raises(RegistryError, match="Only security keys"):
+        place.store.keys.add("alice", [(key("new"), "")], place.clock(), KeyPolicy(security_keys_only=True))
     assert place.owners() == {}

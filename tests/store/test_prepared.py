@@ -56,7 +56,7 @@ def test_errors_are_sqlalchemys_and_undo_the_transaction(store: Store, clock: Cl
 
     with pytest.raises(IntegrityError):
         twice()
-    assert store.enrolment.users() == []
+    assert store.users.all() == []
 
 
 def test_a_value_that_is_missing_is_a_fault_of_ours(store: Store) -> None:

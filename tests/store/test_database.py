@@ -18,7 +18,7 @@ from sshaft_identity.challenges.attempts import Attempt
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.challenges.codes import Codes
 from sshaft_identity.clients.clients import Scope
-from sshaft_identity.common.errors import DatabaseError, EnrolmentError
+from sshaft_identity.common.errors import DatabaseError, RegistryError
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import metadata
 from sshaft_identity.store import Store
@@ -30,10 +30,10 @@ def test_the_migrations_make_the_tables_that_the_code_uses(store: Store) -> None
 
 
 def test_migrating_again_changes_nothing(store: Store) -> None:
-    store.enrolment.add_user("alice", Clock()())
+    store.users.add("alice", Clock()())
     store.database.migrate()
     store.database.check()
-    assert store.enrolment.users() == ["alice"]
+    assert store.users.all() == ["alice"]
 
 
 def test_an_empty_database_is_not_up_to_date(tmp_path: Path) -> None:
@@ -69,20 +69,20 @@ def test_a_writer_waits_for_another_process_and_a_reader_does_not(on_sqlite: Sto
     other.execute("BEGIN IMMEDIATE")
     timer = threading.Timer(0.3, lambda: other.execute("COMMIT"))
     timer.start()
-    assert on_sqlite.enrolment.users() == []
-    on_sqlite.enrolment.add_user("alice", Clock()())
+    assert on_sqlite.users.all() == []
+    on_sqlite.users.add("alice", Clock()())
     timer.join()
     other.close()
-    assert on_sqlite.enrolment.users() == ["alice"]
+    assert on_sqlite.users.all() == ["alice"]
 
 
 def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
-    store.enrolment.add_user("alice", Clock()())
-    store.enrolment.add_user("bob", Clock()())
-    store.enrolment.add_keys("alice", [(parse(ed25519("a")), "")], Clock()())
-    with pytest.raises(EnrolmentError):
-        store.enrolment.add_keys("bob", [(parse(ed25519("b")), ""), (parse(ed25519("a")), "")], Clock()())
-    assert store.enrolment.keys("bob") == []
+    store.users.add("alice", Clock()())
+    store.users.add("bob", Clock()())
+    store.keys.add("alice", [(parse(ed25519("a")), "")], Clock()())
+    with pytest.raises(RegistryError):
+        store.keys.add("bob", [(parse(ed25519("b")), ""), (parse(ed25519("a")), "")], Clock()())
+    assert store.keys.all("bob") == []
 
 
 def test_no_query_of_the_login_path_scans_a_table(on_sqlite: Store, clock: Clock) -> None:
@@ -92,8 +92,8 @@ def test_no_query_of_the_login_path_scans_a_table(on_sqlite: Store, clock: Clock
     def note(*arguments: object) -> None:
         statements.append((str(arguments[2]), arguments[3]))
 
-    on_sqlite.enrolment.add_user("alice", clock())
-    on_sqlite.enrolment.add_keys("alice", [(parse(ed25519("a")), "")], clock())
+    on_sqlite.users.add("alice", clock())
+    on_sqlite.keys.add("alice", [(parse(ed25519("a")), "")], clock())
     on_sqlite.clients.add("web", list(Scope), clock())
     client = on_sqlite.clients.all()[0]
     statements.clear()
@@ -129,5 +129,5 @@ def use_challenges(store: Store, clock: Clock) -> None:
 
 def test_two_stores_on_one_database_see_each_others_work(store: Store, url: str) -> None:
     with migrated(url) as other:
-        other.enrolment.add_user("alice", Clock()())
-    assert store.enrolment.users() == ["alice"]
+        other.users.add("alice", Clock()())
+    assert store.users.all() == ["alice"]

@@ -23,7 +23,7 @@ from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.challenges.codes import Codes
 from sshaft_identity.clients.clients import Scope
 from sshaft_identity.commands.identity import identity
-from sshaft_identity.common.errors import DatabaseError, EnrolmentError
+from sshaft_identity.common.errors import DatabaseError, RegistryError
 from sshaft_identity.database import changes_postgresql
 from sshaft_identity.database.changes import Changes
 from sshaft_identity.database.database import Database, reason
@@ -152,11 +152,11 @@ def test_the_urls_own_options_come_last(postgresql_url: str) -> None:
 def test_the_first_request_after_a_lost_connection_does_not_fail(
     postgresql: PostgreSQL, on_postgresql: Store, clock: Clock
 ) -> None:
-    on_postgresql.enrolment.add_user("alice", clock())
+    on_postgresql.users.add("alice", clock())
     name = on_postgresql.database.engine.url.database
     ended = postgresql.execute(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{name}'")
     assert ended == [(True,)]
-    assert on_postgresql.enrolment.users() == ["alice"]
+    assert on_postgresql.users.all() == ["alice"]
 
 
 def test_a_connection_that_is_used_while_the_store_closes_is_closed_when_it_comes_back(postgresql_url: str) -> None:
@@ -183,15 +183,15 @@ def test_init_may_run_on_several_hosts_at_once(empty_url: str) -> None:
 
 def test_a_key_that_two_people_register_at_once_is_one_persons(on_postgresql: Store, clock: Clock) -> None:
     for user in ("alice", "bob"):
-        on_postgresql.enrolment.add_user(user, clock())
+        on_postgresql.users.add(user, clock())
     for number in range(5):
         key = parse(ed25519(f"k{number}"))
 
         def add(user: str, key: object = key) -> object:
-            return on_postgresql.enrolment.add_keys(user, [(key, "")], clock())  # type: ignore[list-item]
+            return on_postgresql.keys.add(user, [(key, "")], clock())  # type: ignore[list-item]
 
         results = at_once([lambda: add("alice"), lambda: add("bob")] * 3)
-        refused = [each for each in results if isinstance(each, EnrolmentError)]
+        refused = [each for each in results if isinstance(each, RegistryError)]
         assert len(refused) == 3
         assert results.count([key]) == 1
         assert results.count([]) == 2
@@ -201,12 +201,12 @@ def test_a_key_that_two_people_register_at_once_is_one_persons(on_postgresql: St
 def test_a_name_that_several_take_at_once_is_taken_once(on_postgresql: Store, clock: Clock, what: str) -> None:
     def add() -> None:
         if what == "user":
-            on_postgresql.enrolment.add_user("alice", clock())
+            on_postgresql.users.add("alice", clock())
         else:
             on_postgresql.clients.add("alice", [Scope.LIST], clock())
 
     results = at_once([add] * 8)
-    assert sum(isinstance(each, EnrolmentError) for each in results) == 7
+    assert sum(isinstance(each, RegistryError) for each in results) == 7
 
 
 def test_tokens_are_issued_or_refused_while_their_client_is_removed(on_postgresql: Store, clock: Clock) -> None:
@@ -291,7 +291,7 @@ class Told:
 def test_an_accept_in_another_process_wakes_who_waits_here(
     on_postgresql: Store, postgresql_url: str, clock: Clock
 ) -> None:
-    on_postgresql.enrolment.add_user("alice", clock())
+    on_postgresql.users.add("alice", clock())
     told = Told(on_postgresql, postgresql_url, clock)
     assert asyncio.run(told.accepted(lambda _: None)).state is State.ACCEPTED
 
@@ -299,7 +299,7 @@ def test_an_accept_in_another_process_wakes_who_waits_here(
 def test_a_lost_connection_is_made_again_and_what_went_by_is_found(
     on_postgresql: Store, postgresql_url: str, clock: Clock
 ) -> None:
-    on_postgresql.enrolment.add_user("alice", clock())
+    on_postgresql.users.add("alice", clock())
 
     def cut(told: Told) -> None:
         with told.store.database.write() as connection:

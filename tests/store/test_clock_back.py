@@ -5,6 +5,7 @@ import io
 import json
 from base64 import urlsafe_b64decode
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from fakes import public_keys
@@ -22,12 +23,13 @@ from sshaft_identity.clients.clients import Scope
 from sshaft_identity.common.times import CLOCK_TOLERANCE
 from sshaft_identity.database.changes import Changes, watch_clock
 from sshaft_identity.database.tables import audit_events
-from sshaft_identity.enrolment.invitations import Presentation
-from sshaft_identity.enrolment.invitations import State as Enrolment
-from sshaft_identity.enrolment.invitations import Verdict as Enrolled
+from sshaft_identity.enrolment.enrolment import Presentation
+from sshaft_identity.enrolment.enrolment import State as Enrolment
+from sshaft_identity.enrolment.enrolment import Verdict as Enrolled
 from sshaft_identity.people.key_policy import KeyPolicy
 from sshaft_identity.people.sessions import Method, Sessions, SessionTimes
-from sshaft_identity.service.purge import batches, every_minute
+from sshaft_identity.service.background import repeat
+from sshaft_identity.service.purge import batches, run
 from sshaft_identity.signing.signing_keys import WAIT, Algorithm
 from sshaft_identity.store import Store
 
@@ -45,7 +47,7 @@ def attempt(opened: Opened, name: str | None = None) -> Attempt:
 
 @pytest.fixture(autouse=True)
 def alice(store: Store, clock: Clock) -> None:
-    store.enrolment.add_user("alice", clock())
+    store.users.add("alice", clock())
 
 
 @pytest.mark.parametrize("user", ["alice", None])
@@ -133,26 +135,26 @@ def test_session_that_ended_unused_does_not_come_to_life_again(store: Store, clo
 
 
 def test_enrolment_of_before_is_expired(store: Store, clock: Clock) -> None:
-    invited = store.invitations.open("alice", clock())
+    invited = store.enrolments.open("alice", clock())
     clock.advance(-HOUR)
-    found = store.invitations.of_page(invited.page_token)
+    found = store.enrolments.of_page(invited.page_token)
     assert found
     assert found.state_at(clock()) is Enrolment.EXPIRED
-    assert store.invitations.open_until(clock()) is None
-    for present, what in ((store.invitations.present, invited.code),
-                          (store.invitations.present_signed, invited.page_token)):  # fmt: skip
+    assert store.enrolments.open_until(clock()) is None
+    for present, what in ((store.enrolments.present, invited.code),
+                          (store.enrolments.present_signed, invited.page_token)):  # fmt: skip
         assert present(what, Presentation(KEY), clock(), KeyPolicy()).verdict is Enrolled.NONE
-    again = store.invitations.open("alice", clock())
-    assert store.invitations.present(again.code, Presentation(KEY), clock(), KeyPolicy()).verdict is Enrolled.PRESENTED
+    again = store.enrolments.open("alice", clock())
+    assert store.enrolments.present(again.code, Presentation(KEY), clock(), KeyPolicy()).verdict is Enrolled.PRESENTED
 
 
 def test_presented_key_of_before_can_not_be_confirmed(store: Store, clock: Clock) -> None:
-    invited = store.invitations.open("alice", clock())
-    store.invitations.present(invited.code, Presentation(KEY), clock(), KeyPolicy())
+    invited = store.enrolments.open("alice", clock())
+    store.enrolments.present(invited.code, Presentation(KEY), clock(), KeyPolicy())
     clock.advance(-HOUR)
-    outcome = store.invitations.confirm(invited.page_token, KEY.fingerprint, clock(), KeyPolicy())
+    outcome = store.enrolments.confirm(invited.page_token, KEY.fingerprint, clock(), KeyPolicy())
     assert outcome.verdict is Enrolled.NONE
-    assert store.enrolment.keys("alice") == []
+    assert store.keys.all("alice") == []
 
 
 def test_nobody_is_locked_out_for_longer_than_a_window(store: Store, clock: Clock) -> None:
@@ -204,7 +206,8 @@ def test_a_jump_is_told_and_what_it_ended_written_down(store: Store, clock: Cloc
     opened = open_for(store, clock)
 
     async def steps() -> None:
-        tasks = every_minute(store.database, clock, every=0.01), watch_clock(Changes(clock), every=0.01)
+        purging = repeat("purge.failed", 0.01, partial(run, store.database, clock))
+        tasks = purging, watch_clock(Changes(clock), every=0.01)
         working = asyncio.gather(*tasks)
         await asyncio.sleep(0.1)
         clock.advance(-HOUR)

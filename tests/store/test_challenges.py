@@ -22,8 +22,8 @@ KEY = parse(ed25519("alice"))
 
 @pytest.fixture
 def opened(store: Store, clock: Clock) -> Opened:
-    store.enrolment.add_user("alice", clock())
-    store.enrolment.add_keys("alice", [(KEY, "alice@laptop")], clock())
+    store.users.add("alice", clock())
+    store.keys.add("alice", [(KEY, "alice@laptop")], clock())
     return store.challenges.open(Wish("alice", MINUTES), clock())
 
 
@@ -166,8 +166,8 @@ def test_a_page_is_found_by_its_token_only(store: Store, opened: Opened) -> None
 @pytest.mark.usefixtures("opened")
 def test_several_keys_at_once_are_listed_as_each_of_them_is(store: Store, clock: Clock) -> None:
     bobs = parse(ed25519("bob"))
-    store.enrolment.add_user("bob", clock())
-    store.enrolment.add_keys("bob", [(bobs, "")], clock())
+    store.users.add("bob", clock())
+    store.keys.add("bob", [(bobs, "")], clock())
     store.challenges.open(Wish(None, MINUTES, client="shop"), clock())
     asked = [KEY.fingerprint, bobs.fingerprint, *(parse(ed25519(str(n))).fingerprint for n in range(MOST_KEYS - 2))]
     alone = [each for key in asked for each in store.challenges.listed(clock(), [key])]

@@ -10,7 +10,7 @@ import pytest
 from service.service import Clock, migrated
 from sqlalchemy import Column, Integer, MetaData, Table, Text, insert, select, text
 from store.serving import command, serving, set_up
-from store.test_store_backup import content, fill, quietly
+from store.test_backup import content, fill, quietly
 
 from sshaft_identity.common.errors import CopyError
 from sshaft_identity.database import copying
@@ -55,10 +55,10 @@ def test_all_rows_arrive_as_they_were(
 def test_a_target_with_rows_is_left_as_it_is(store: Store, clock: Clock, tmp_path: Path) -> None:
     fill(store, clock)
     with migrated(f"sqlite:///{tmp_path / 'target.db'}") as target:
-        target.enrolment.add_user("zoe", clock())
+        target.users.add("zoe", clock())
         with pytest.raises(CopyError, match=r"not empty: it has rows in .*users"):
             copying.copy(store.database, target.database, quietly)
-        assert target.enrolment.users() == ["zoe"]
+        assert target.users.all() == ["zoe"]
 
 
 def test_a_source_that_is_not_there_is_said_and_not_made(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_a_source_that_is_not_there_is_said_and_not_made(tmp_path: Path) -> None
 def test_while_a_database_is_filled_nobody_else_writes_to_it(on_postgresql: Store) -> None:
     with on_postgresql.database.write(alone="migration") as connection:
         copying.require_empty(connection)
-        assert on_postgresql.enrolment.users() == []  # reading goes on
+        assert on_postgresql.users.all() == []  # reading goes on
         with on_postgresql.database.write() as other:
             other.execute(text("SET LOCAL lock_timeout = '50ms'"))
             with pytest.raises(Exception, match="lock timeout"):

@@ -255,6 +255,6 @@ def test_a_hash_without_a_place_is_found(unguarded: Store) -> None:
 
 
 def test_an_export_is_read_from_either_database(store: Store, clock: Clock) -> None:
-    store.enrolment.add_user("alice", clock())
+    store.users.add("alice", clock())
     (line,) = lines(store.database, None, None, "alice")
     assert json.loads(line)["event"] == "user.added"

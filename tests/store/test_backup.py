@@ -44,8 +44,8 @@ def quietly(_total: int) -> Iterator[object]:
 def fill(store: Store, clock: Clock) -> None:
     """Rows in every table, with what is awkward in them."""
     for name in ("alice", "bob"):
-        store.enrolment.add_user(name, clock())
-    store.enrolment.add_keys(
+        store.users.add(name, clock())
+    store.keys.add(
         "alice", [(parse(ed25519("a")), "al\u00efce \U0001f511 \\x00 'quoted\""), (parse(sk_ed25519("b")), "")], clock()
     )
     store.clients.add("web", [Scope.CHALLENGES], clock())
@@ -116,17 +116,17 @@ def test_a_backup_is_for_its_owner_only_and_nothing_lies_beside_it(file: Path, t
 
 
 def test_a_backup_shows_one_moment_while_others_write(store: Store, clock: Clock) -> None:
-    store.enrolment.add_user("alice", clock())
+    store.users.add("alice", clock())
     with store.database.snapshot() as connection:
         before = copying.counts(connection)
-        store.enrolment.add_user("bob", clock())
+        store.users.add("bob", clock())
         assert copying.counts(connection) == before
-    assert store.enrolment.users() == ["alice", "bob"]
+    assert store.users.all() == ["alice", "bob"]
 
 
 def test_a_database_with_rows_is_replaced_only_when_that_is_said(store: Store, file: Path, clock: Clock) -> None:
     before = content(store.database)
-    store.enrolment.remove_user("alice", clock())
+    store.users.remove("alice", clock())
     after = content(store.database)
     with pytest.raises(CopyError, match="not empty: it has rows in "):
         restore(store.database, file)

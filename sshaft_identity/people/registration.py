@@ -1,0 +1,106 @@
+"""The one place where a key becomes somebody's. Owner, policy and number are looked at where it is written."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, and_, bindparam, func, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from sshaft.public_key import PublicKey
+from sshaft_identity.audit.log import record_event
+from sshaft_identity.common.errors import RegistryError
+from sshaft_identity.database.tables import ssh_keys, users
+from sshaft_identity.people.key_policy import KeyPolicy, KeyRefusal, judge, sentence
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key on its way in. `source` says how: operator, import, ssh, signature."""
+
+    key: PublicKey
+    name: str = ""
+    source: str = "operator"
+    attested: str | None = None
+    """What its verified attestation says of the device."""
+    expires_at: datetime | None = None
+    enrolment: str | None = None
+    """The one that it was confirmed in."""
+
+
+is_usable = or_(ssh_keys.c.expires_at.is_(None), ssh_keys.c.expires_at > bindparam("now"))
+"""The key has not expired `now`. What has is neither listed nor accepted."""
+
+
+def lock_user(connection: Connection, name: str) -> bool:
+    """Whether there is such a user. Until the transaction ends nobody else gives them a key or an invitation."""
+    return connection.scalar(select(users.c.name).where(users.c.name == name).with_for_update()) is not None
+
+
+def owner_of(connection: Connection, fingerprint: str) -> str | None:
+    """Whose key it is: an expired one stays its owner's, too."""
+    return connection.scalar(select(ssh_keys.c.user_name).where(ssh_keys.c.fingerprint == fingerprint))
+
+
+def objection(
+    connection: Connection, user: str, key: PublicKey, policy: KeyPolicy, now: datetime, *, attested: bool
+) -> KeyRefusal | None:
+    """Why `key` may not become `user`'s now; an own key that has expired may be renewed."""
+    row = connection.execute(select(ssh_keys).where(ssh_keys.c.fingerprint == key.fingerprint)).one_or_none()
+    if row is not None and row.user_name != user:
+        return KeyRefusal.TAKEN
+    if row is not None and (row.expires_at is None or row.expires_at > now):
+        return KeyRefusal.OWN
+    mine = select(func.count()).select_from(ssh_keys).where(ssh_keys.c.user_name == user, is_usable)
+    return judge(key, policy, attested=attested, registered=connection.scalar(mine, {"now": now}) or 0)
+
+
+def register(connection: Connection, user: str, new: NewKey, policy: KeyPolicy, now: datetime) -> KeyRefusal | None:
+    """Make the key `user`'s, whom the caller has locked. The policy may shorten a key's life, never lengthen it."""
+    attested = new.attested is not None
+    refusal = objection(connection, user, new.key, policy, now, attested=attested)
+    if refusal is not None:
+        return refusal
+    values = {
+        "type": new.key.type,
+        "blob": new.key.blob,
+        "name": new.name,
+        "source": new.source,
+        "attested": new.attested,
+        "created_at": now,
+        "expires_at": min(filter(None, (new.expires_at, policy.ends(now))), default=None),
+    }
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement = insert(ssh_keys).values(fingerprint=new.key.fingerprint, user_name=user, **values)
+    own_and_over = and_(ssh_keys.c.user_name == user, ssh_keys.c.expires_at <= now)
+    written = statement.on_conflict_do_update(
+        index_elements=[ssh_keys.c.fingerprint], set_=values, where=own_and_over
+    ).returning(ssh_keys.c.fingerprint)
+    if connection.scalar(written) is None:  # somebody else was faster with the same key
+        return KeyRefusal.TAKEN
+    record_event(
+        connection,
+        "key.enrolled",
+        now,
+        user=user,
+        fingerprint=new.key.fingerprint,
+        key_type=new.key.type,
+        source=new.source,
+        attested=attested,
+        enrolment=new.enrolment,
+    )
+    return None
+
+
+def add_key(connection: Connection, user: str, new: NewKey, policy: KeyPolicy, now: datetime) -> bool:
+    """Whether the key was not the user's before. Raises `RegistryError`; it names the owner: this is the operator."""
+    fingerprint = new.key.fingerprint
+    match register(connection, user, new, policy, now):
+        case None:
+            return True
+        case KeyRefusal.OWN:
+            return False
+        case KeyRefusal.TAKEN:
+            owner = owner_of(connection, fingerprint)
+            raise RegistryError(f"the key {fingerprint} is {owner}'s: one key has one owner, nothing was added")
+        case refusal:
+            raise RegistryError(f"the key {fingerprint}: {sentence(refusal, policy)} Nothing was added.")
