@@ -73,16 +73,7 @@ def open_challenge(call: Call) -> Response:
         binding=wanted.binding,
         verify_required=wanted.verify_required,
     )
-    opened = state.store.challenges.open(wish, state.clock())
-    call.changed = opened.superseded
-    get_logger().info(
-        "challenge.created",
-        challenge=opened.challenge.id,
-        user=wanted.user,
-        client=client.client_id,
-        app=wanted.app,
-        ip=asked.ip,
-    )
+    opened = logins.open_login(call, wish)
     return JSONResponse(
         shown(opened.challenge, State.PENDING) | directions(opened, state.settings),
         201,
@@ -105,11 +96,9 @@ async def get_challenge(request: Request) -> Response:
 
 def consume(call: Call) -> Response:
     client, state = call.client(Scope.CHALLENGES), call.state
-    after = state.store.challenges.consume(call.request.path_params["id"], state.clock(), client.client_id)
+    after = logins.take(call, call.request.path_params["id"], client.client_id)
     if after is None:
         return problem("already_used" if _own(call).state is State.CONSUMED else "not_accepted")
-    get_logger().info("challenge.consumed", challenge=after.id, user=after.user, client=after.client)
-    call.changed = [after]
     signed = result_of(after, state.store.signing_keys, state.settings.base_url, state.clock())
     return JSONResponse(shown(after, after.state) | ({} if signed is None else {"result": signed}))
 
@@ -119,7 +108,7 @@ def verify(call: Call) -> Response:
     challenge = _own(call)
     wanted = call.message(VerifyRequest)
     name = attempt_name(call.request.headers.get("idempotency-key"), wanted.code)
-    answer = logins.verified(call, challenge, wanted.code, name)
+    answer = logins.verify(call, challenge, wanted.code, name)
     if answer.verdict is not Verdict.ACCEPTED:
         return refused(answer, call.state.clock())
     (after,) = answer.challenges

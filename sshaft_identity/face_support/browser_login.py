@@ -13,13 +13,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from sshaft.log import get_logger
 from sshaft_identity.challenges.challenge import Challenge, State
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.common.addresses import origin_of
 from sshaft_identity.face_support.face_requests import FaceRequests, face_of
 from sshaft_identity.pages.challenge import RETURN, challenge_page
-from sshaft_identity.web import cookies, refused_requests
+from sshaft_identity.web import cookies, logins, refused_requests
 from sshaft_identity.web.call import Call, wait_of
 from sshaft_identity.web.html import PageError, redirect, render
 from sshaft_identity.web.live import EventStream, polled
@@ -42,14 +41,9 @@ def begin(call: Call, face: str, wish: Wish, details: Mapping[str, Any]) -> Resp
     now = state.clock()
     if not state.logins.allows(wish.context.ip, now):
         raise PageError(429, "Too many logins", "Too many logins were begun from where you are. Wait five minutes.")
-    opened = state.store.challenges.open(wish, now)
-    call.changed = opened.superseded
+    opened = logins.open_login(call, wish)
     challenge = opened.challenge
     FaceRequests(state.store.database, face).add(challenge.id, wish.client, details, now)
-    context = wish.context
-    get_logger().info(
-        "challenge.created", challenge=challenge.id, user=wish.user, client=wish.client, app=context.app, ip=context.ip
-    )
     response = redirect(call.request, f"/login/{challenge.id}")
     seconds = int((wish.lifetime + GRACE).total_seconds())
     cookies.write(call.request, response, _cookie(challenge.id), opened.page_token, seconds, "lax")
@@ -111,12 +105,9 @@ def taken(call: Call, challenge: Challenge, now: datetime) -> Challenge | None:
     """
     match challenge.state_at(now):
         case State.ACCEPTED:
-            after = call.state.store.challenges.consume(challenge.id, now, challenge.client)
-            if after is None:
-                raise used()
-            get_logger().info("challenge.consumed", challenge=after.id, user=after.user, client=after.client)
-            call.changed = [after]
-            return after
+            if after := logins.take(call, challenge.id, challenge.client):
+                return after
+            raise used()
         case State.CONSUMED:
             raise used()
         case _:

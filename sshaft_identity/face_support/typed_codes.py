@@ -9,14 +9,12 @@ import re
 from datetime import timedelta
 from typing import Any
 
-from sshaft.log import get_logger
 from sshaft_identity.challenges.challenge import Binding, Challenge, Context, State, Verdict
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.common.fields import USER_PATTERN, one_line
-from sshaft_identity.web import refused_requests
+from sshaft_identity.web import logins, refused_requests
 from sshaft_identity.web.call import Call
-from sshaft_identity.web.logins import verified
 from sshaft_identity.web.oauth import OAuthError, client_of
 from sshaft_identity.web.problem import ProblemError
 
@@ -64,20 +62,14 @@ def is_user(call: Call, face: str, user: str) -> bool:
 
 def begin(call: Call, client: Client, user: str, app: str | None, ip: str | None = None) -> Challenge:
     """From now on ssh prints a code for this user. Unknown ones are asked alike."""
-    state = call.state
     wish = Wish(
         user=user,
-        lifetime=timedelta(seconds=state.settings.lifetime),
+        lifetime=timedelta(seconds=call.state.settings.lifetime),
         client=client.client_id,
         context=Context(app or client.client_id, one_line(ip or "") or None),
         binding=Binding.CODE_BACK,
     )
-    opened = state.store.challenges.open(wish, state.clock())
-    call.changed = opened.superseded
-    get_logger().info(
-        "challenge.created", challenge=opened.challenge.id, user=user, client=client.client_id, ip=wish.context.ip
-    )
-    return opened.challenge
+    return logins.open_login(call, wish).challenge
 
 
 def waiting(call: Call, client: Client, user: str) -> Challenge | None:
@@ -90,18 +82,16 @@ def waiting(call: Call, client: Client, user: str) -> Challenge | None:
 
 def is_right(call: Call, face: str, client: Client, user: str, code: str) -> bool:
     """Whether this is the code that ssh has printed for the login that waits. A right one counts once."""
-    state = call.state
     challenge = waiting(call, client, user)
     if challenge is None:
         refused_requests.note(call, face, "no_challenge", "no login of this user waits")
         return False
     if not passes(call, face, challenge, code):
         return False
-    after = state.store.challenges.consume(challenge.id, state.clock(), client.client_id)
+    after = logins.take(call, challenge.id, client.client_id)
     if after is None or after.user != user:
         refused_requests.note(call, face, "not_accepted", "its result was taken before")
         return False
-    get_logger().info("challenge.consumed", challenge=after.id, user=after.user, client=after.client)
     return True
 
 
@@ -111,7 +101,7 @@ def passes(call: Call, face: str, challenge: Challenge, code: str) -> bool:
     if not _CODE.fullmatch(code):
         refused_requests.note(call, face, "invalid_request", "the code is no number")
         return False
-    answer = verified(call, challenge, code)
+    answer = logins.verify(call, challenge, code)
     if answer.verdict not in (Verdict.ACCEPTED, Verdict.INVALID_CODE):  # a wrong code is in the audit log already
         refused_requests.note(call, face, answer.verdict, "the login cannot pass any more")
     return answer.verdict is Verdict.ACCEPTED

@@ -12,7 +12,6 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import JSONResponse, Response
 
-from sshaft.log import get_logger
 from sshaft_identity.challenges.challenge import LONGEST, SHORTEST, Context, State
 from sshaft_identity.challenges.challenges import CodeTakenError, Wish
 from sshaft_identity.clients.clients import Client
@@ -24,6 +23,7 @@ from sshaft_identity.face_support.face_requests import FaceRequests
 from sshaft_identity.face_support.notifications import Notice, Pings
 from sshaft_identity.face_support.options import CibaClient
 from sshaft_identity.settings import Settings
+from sshaft_identity.web import logins
 from sshaft_identity.web.call import Call
 from sshaft_identity.web.oauth import OAuthError, answers_errors, client_of, form_of
 
@@ -70,10 +70,9 @@ def _authorize(call: Call) -> Response:
     wish, details = _checked(call, client, options, form)
     now = state.clock()
     try:
-        opened = state.store.challenges.open(wish, now)
+        opened = logins.open_login(call, wish)
     except CodeTakenError:
         raise OAuthError("invalid_binding_message", "another login has this code: choose another") from None
-    call.changed = opened.superseded
     challenge, requests = opened.challenge, FaceRequests(state.store.database, FACE)
     requests.add(challenge.id, client.client_id, details.model_dump(), now)
     auth_req_id = requests.give_handle(challenge.id, challenge.expires_at + GRACE)
@@ -82,9 +81,6 @@ def _authorize(call: Call) -> Response:
     if token is not None:
         told = {"auth_req_id": auth_req_id}
         Pings(state.store).add(challenge, client.client_id, Notice(FACE, token, passed=told, failed=told))
-    get_logger().info(
-        "challenge.created", challenge=challenge.id, user=wish.user, client=client.client_id, app=wish.context.app
-    )
     return JSONResponse(
         {
             "auth_req_id": auth_req_id,
@@ -179,11 +175,9 @@ def tokens(call: Call, client: Client, form: Mapping[str, str]) -> dict[str, Any
     _require_passed(challenge.state_at(now))
     if request.handle_until is None or now >= request.handle_until:
         raise OAuthError("expired_token", "the result was not fetched in time")
-    after = state.store.challenges.consume(challenge.id, now, client.client_id)
+    after = logins.take(call, challenge.id, client.client_id)
     if after is None:
         raise OAuthError(*_ERRORS[State.CONSUMED])
-    get_logger().info("challenge.consumed", challenge=after.id, user=after.user, client=after.client)
-    call.changed = [after]
     Pings(state.store).forget(after.id)
     details = Details.model_validate(request.details)
     return id_tokens.answer(call, client, after, details.scope, Wanted(details.acr))

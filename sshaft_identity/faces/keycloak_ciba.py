@@ -16,7 +16,6 @@ from datetime import UTC, datetime, timedelta
 from pydantic import ValidationError
 from starlette.responses import Response
 
-from sshaft.log import get_logger
 from sshaft.validation import first_fault
 from sshaft_identity.challenges.challenge import SHORTEST, Context
 from sshaft_identity.challenges.challenges import CodeTakenError, Wish
@@ -27,7 +26,7 @@ from sshaft_identity.face_support.assurance import Wanted
 from sshaft_identity.face_support.binding_message import bound_by
 from sshaft_identity.face_support.notifications import Notice, Pings
 from sshaft_identity.face_support.options import KeycloakCibaClient
-from sshaft_identity.web import refused_requests
+from sshaft_identity.web import logins, refused_requests
 from sshaft_identity.web.call import Call, Message
 from sshaft_identity.web.oauth import Credentials, OAuthError, client_by_secret
 from sshaft_identity.web.problem import ProblemError
@@ -75,15 +74,11 @@ def _ask(call: Call) -> None:
     if not first_use(state.store.database, FACE, token, now + REMEMBERED):
         raise OAuthError("invalid_request", "this bearer token came before")
     try:
-        opened = state.store.challenges.open(wish, now)
+        opened = logins.open_login(call, wish)
     except CodeTakenError:
         raise OAuthError("invalid_binding_message", "another login has this code: choose another") from None
-    call.changed = opened.superseded
     notice = Notice(FACE, token, passed={"status": "SUCCEED"}, failed={"status": "UNAUTHORIZED"}, is_result=True)
     Pings(state.store).add(opened.challenge, client.client_id, notice)
-    get_logger().info(
-        "challenge.created", challenge=opened.challenge.id, user=wish.user, client=client.client_id, app=bound.app
-    )
 
 
 def _client(call: Call) -> Client:

@@ -22,7 +22,6 @@ from python_multipart.exceptions import FormParserError
 from starlette.responses import JSONResponse, Response
 
 import sshaft
-from sshaft.log import get_logger
 from sshaft_identity.challenges.challenge import Binding, Challenge, Context, State
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.clients.clients import TOKEN_LIFETIME, Client
@@ -30,7 +29,7 @@ from sshaft_identity.common.fields import USER_PATTERN
 from sshaft_identity.face_support import typed_codes
 from sshaft_identity.face_support.face_requests import FaceRequests
 from sshaft_identity.face_support.options import KEY, ValidateClient
-from sshaft_identity.web import refused_requests
+from sshaft_identity.web import logins, refused_requests
 from sshaft_identity.web.browsers import client_address
 from sshaft_identity.web.call import Call, Work
 from sshaft_identity.web.oauth import FORM, MAX_FIELDS, Credentials, OAuthError, credentials_of, fields_of, issued
@@ -128,10 +127,7 @@ def check(call: Call) -> Response:
     if challenge is None:
         return _triggered(call, client, fields)
     if _is_right(call, challenge, fields.get("pass", "")):
-        after = call.state.store.challenges.consume(challenge.id, call.state.clock(), client.client_id)
-        if after is not None:
-            get_logger().info("challenge.consumed", challenge=after.id, user=after.user, client=after.client)
-            call.changed = [after]
+        if logins.take(call, challenge.id, client.client_id) is not None:
             return _told(call, "ACCEPT", {"message": "passed by ssh", "serial": SERIAL})
         refused_requests.note(call, FACE, "not_accepted", "its result was taken before")
     return _told(call, "REJECT", {"message": "wrong code, or not passed by ssh"})
@@ -169,14 +165,10 @@ def _triggered(call: Call, client: Client, fields: Fields) -> Response:
         context=Context(options.app or client.client_id, _address(fields.get("client") or fields.get("clientip", ""))),
         binding=binding,
     )
-    opened = state.store.challenges.open(wish, now)
-    call.changed = opened.superseded
+    opened = logins.open_login(call, wish)
     requests = FaceRequests(state.store.database, FACE)
     requests.add(opened.challenge.id, client.client_id, {}, now)
     transaction = requests.give_handle(opened.challenge.id, opened.challenge.expires_at)
-    get_logger().info(
-        "challenge.created", challenge=opened.challenge.id, user=wish.user, client=client.client_id, ip=wish.context.ip
-    )
     command = state.settings.ssh_command(opened.code if binding is Binding.CODE_IN else None)
     message = f"Run: {command}" if options.mode == "poll" else f"Run: {command} and type the code that it prints"
     one = {

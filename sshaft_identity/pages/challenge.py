@@ -10,12 +10,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from sshaft.log import get_logger
 from sshaft_identity.challenges.challenge import MAX_TRIES, Binding, Challenge, State, Verdict
 from sshaft_identity.challenges.codes import attempt_name
 from sshaft_identity.pages.words import ago, clock, moment
+from sshaft_identity.web import logins
 from sshaft_identity.web.browsers import browser_name, client_address, form_of
-from sshaft_identity.web.call import wait_of
+from sshaft_identity.web.call import Call, wait_of
 from sshaft_identity.web.html import PageError, redirect, render
 from sshaft_identity.web.live import EventStream, page_state_of, polled, seconds_left
 from sshaft_identity.web.problem import problem
@@ -72,11 +72,9 @@ async def type_code(request: Request) -> Response:
     if not (code.isascii() and code.isdigit() and len(code) <= 16):
         return await challenge_page(request, challenge, request.path_params["page_token"], 400,
                                     fault="The code is the six digits that ssh printed.")  # fmt: skip
-    state = state_of(request)
-    name = attempt_name(form.get("attempt"), code)
-    answer = await run_in_threadpool(state.store.challenges.verify, challenge.id, code, name, state.clock())
-    state.changes.notify(answer.challenges)
-    get_logger().info("challenge.verified", verdict=answer.verdict, challenge=challenge.id, user=challenge.user)
+    call = Call(request)
+    answer = await run_in_threadpool(logins.verify, call, challenge, code, attempt_name(form.get("attempt"), code))
+    call.state.changes.notify(call.changed)
     if answer.verdict is Verdict.TOO_MANY_ATTEMPTS and answer.retry_at is not None:
         raise _locked(answer.retry_at)
     return redirect(request, request.url.path)

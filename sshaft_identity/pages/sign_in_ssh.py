@@ -16,9 +16,9 @@ from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.pages.challenge import challenge_page
 from sshaft_identity.pages.signed_in import KEYS, SIGN_IN, begin_session, session_of
 from sshaft_identity.people.sessions import Method
-from sshaft_identity.web import cookies
+from sshaft_identity.web import cookies, logins
 from sshaft_identity.web.browsers import client_address, form_of, user_agent
-from sshaft_identity.web.call import wait_of
+from sshaft_identity.web.call import Call, wait_of
 from sshaft_identity.web.html import PageError, redirect, render
 from sshaft_identity.web.live import EventStream, polled
 from sshaft_identity.web.problem import problem
@@ -57,8 +57,7 @@ async def begin(request: Request) -> Response:
         await run_in_threadpool(state.store.challenges.cancel, before.id, now)
         state.changes.notify([before])
     wish = Wish(None, timedelta(seconds=state.settings.lifetime), context=Context(APP, address, user_agent(request)))
-    opened = await run_in_threadpool(state.store.challenges.open, wish, now)
-    get_logger().info("challenge.created", challenge=opened.challenge.id, app=APP, ip=address)
+    opened = await run_in_threadpool(logins.open_login, Call(request), wish)
     response, seconds = redirect(request, BY_SSH), state.settings.lifetime + int(GRACE.total_seconds())
     cookies.write(request, response, cookies.SSH_SIGN_IN, opened.page_token, seconds, "strict")
     return response
@@ -96,9 +95,10 @@ async def page_events(request: Request) -> Response:
 
 async def _passed(request: Request, challenge: Challenge) -> Response:
     state = state_of(request)
-    if not await run_in_threadpool(state.store.challenges.consume, challenge.id, state.clock()):
+    call = Call(request)
+    if not await run_in_threadpool(logins.take, call, challenge.id, None):
         return redirect(request, SIGN_IN)  # another request of this browser was faster
-    state.changes.notify([challenge])
+    state.changes.notify(call.changed)
     response, approval = None, challenge.approval
     if challenge.user is not None and approval is not None:
         # how fresh the sign-in is counts from the ssh on, not from when the browser came for it

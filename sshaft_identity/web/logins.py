@@ -1,14 +1,47 @@
-"""TODO docstring of sshaft_identity.web.logins."""
+"""Opens, takes and verifies a login: the steps that the JSON API, the pages and every face share.
+
+Each step logs the same facts, whoever asks for it. `call.changed` names the challenges whose pages hear of the change.
+"""
 
 from sshaft.log import get_logger
 from sshaft_identity.challenges.attempts import Answer
 from sshaft_identity.challenges.challenge import Challenge
+from sshaft_identity.challenges.challenges import Opened, Wish
 from sshaft_identity.web.call import Call
 
 
-def verified(call: Call, challenge: Challenge, code: str, name: str | None = None) -> Answer:
-    """The verdict on a typed code; `name` as in `Challenges.verify`."""
-    answer = call.state.store.challenges.verify(challenge.id, code, name, call.state.clock())
+def open_login(call: Call, wish: Wish) -> Opened:
+    """Opens the challenge of a login. Raises `CodeTakenError`."""
+    opened = call.state.store.challenges.open(wish, call.state.clock())
+    call.changed = opened.superseded
+    get_logger().info(
+        "challenge.created",
+        challenge=opened.challenge.id,
+        user=wish.user,
+        client=wish.client,
+        app=wish.context.app,
+        ip=wish.context.ip,
+    )
+    return opened
+
+
+def take(call: Call, challenge: str, client: str | None) -> Challenge | None:
+    """Takes the result of a passed login, once. Returns None if the login did not pass, its result was taken before, or
+    another client opened it.
+    """
+    after = call.state.store.challenges.consume(challenge, call.state.clock(), client)
+    if after is not None:
+        call.changed = [after]
+        get_logger().info("challenge.consumed", challenge=after.id, user=after.user, client=after.client)
+    return after
+
+
+def verify(call: Call, challenge: Challenge, code: str, attempt: str | None = None) -> Answer:
+    """Judges a code that a person typed in the browser or at a provider.
+
+    `attempt` names the try: a try that comes again under its name gets the same answer and is counted once.
+    """
+    answer = call.state.store.challenges.verify(challenge.id, code, attempt, call.state.clock())
     call.changed = answer.challenges
     get_logger().info(
         "challenge.verified",
