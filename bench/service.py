@@ -16,7 +16,7 @@ from sqlalchemy import insert
 
 from sshaft.public_key import parse
 from sshaft_identity import settings
-from sshaft_identity.clients.clients import Scope
+from sshaft_identity.clients.clients import Client, Scope
 from sshaft_identity.commands.shared import open_store
 from sshaft_identity.common.times import utc_now
 from sshaft_identity.database.tables import ssh_keys, users
@@ -74,7 +74,7 @@ def prepare(directory: Path, database: str | None, people: int) -> str:
                     for n, key in keys.items()
                 ]  # fmt: skip
                 connection.execute(insert(ssh_keys), rows)
-        return store.clients.add("bench", list(Scope), now)
+        return store.clients.add(Client("bench", frozenset(list(Scope))), now)
 
 
 def wait_for_address(log: Path) -> str:

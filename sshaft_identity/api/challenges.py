@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field, Strict
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from sshaft.log import get_logger
 from sshaft_identity.api.refused_attempts import refused
@@ -20,7 +21,7 @@ from sshaft_identity.common.fields import Code, Line, UserName, whole
 from sshaft_identity.common.times import rfc3339
 from sshaft_identity.settings import Settings
 from sshaft_identity.web import logins
-from sshaft_identity.web.call import Call, Message, wait_of
+from sshaft_identity.web.call import Call, Message, in_thread, wait_of
 from sshaft_identity.web.live import reader
 from sshaft_identity.web.problem import ProblemError, problem
 from sshaft_identity.web.state import state_of
@@ -167,3 +168,12 @@ def directions(opened: Opened, settings: Settings) -> dict[str, str]:
         "ssh_command": settings.ssh_command(code.get("code")),
         "page_url": settings.page_url(opened.page_token),
     }
+
+
+ROUTES = [
+    Route("/api/v1/challenges", in_thread(open_challenge), methods=["POST"]),
+    Route("/api/v1/challenges/{id}", get_challenge, methods=["GET"]),
+    Route("/api/v1/challenges/{id}/verify", in_thread(verify), methods=["POST"]),
+    Route("/api/v1/challenges/{id}/consume", in_thread(consume), methods=["POST"]),
+    Route("/api/v1/challenges/{id}/cancel", in_thread(cancel), methods=["POST"]),
+]

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from sshaft.errors import InvalidKeyError
 from sshaft.log import get_logger
@@ -29,7 +30,7 @@ from sshaft_identity.enrolment.enrolment import (
 )
 from sshaft_identity.enrolment.enrolments import LONGEST, SHORTEST
 from sshaft_identity.settings import Settings
-from sshaft_identity.web.call import Call, Message, wait_of
+from sshaft_identity.web.call import Call, Message, in_thread, wait_of
 from sshaft_identity.web.problem import ProblemError, problem
 from sshaft_identity.web.state import AppState, state_of
 
@@ -165,3 +166,10 @@ def directions(invited: OpenedEnrolment, settings: Settings) -> dict[str, str]:
     if settings.enrolment_over_ssh:
         over_ssh = {"code": grouped(invited.code), "ssh_command": settings.ssh_command("enrol", grouped(invited.code))}
     return {**over_ssh, "page_url": settings.enrolment_url(invited.page_token)}
+
+
+ROUTES = [
+    Route("/api/v1/mfa/ssh/enrol", in_thread(present), methods=["POST"]),
+    Route("/api/v1/enrolments", in_thread(invite), methods=["POST"]),
+    Route("/api/v1/enrolments/{id}", get_enrolment, methods=["GET"]),
+]

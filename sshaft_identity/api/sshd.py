@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from sshaft.log import get_logger
 from sshaft_identity.api import enrolments
@@ -15,7 +16,7 @@ from sshaft_identity.challenges.codes import attempt_name
 from sshaft_identity.clients.clients import Scope
 from sshaft_identity.common.fields import FINGERPRINT_PATTERN, Code, Fingerprint, Identifier, Line, UserName
 from sshaft_identity.common.times import rfc3339
-from sshaft_identity.web.call import Call, Message
+from sshaft_identity.web.call import Call, Message, in_thread
 from sshaft_identity.web.problem import ProblemError, problem
 
 _EVENTS = {
@@ -126,3 +127,10 @@ def reject(call: Call) -> Response:
         client=client.client_id,
     )
     return JSONResponse({"state": "rejected"})
+
+
+ROUTES = [
+    Route("/api/v1/mfa/ssh/keys", in_thread(list_keys, reads=True), methods=["GET"]),
+    Route("/api/v1/mfa/ssh/accept", in_thread(accept), methods=["POST"]),
+    Route("/api/v1/mfa/ssh/reject", in_thread(reject), methods=["POST"]),
+]

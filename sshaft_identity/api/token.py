@@ -1,16 +1,13 @@
 """`POST /oauth2/token`: the client proves itself, and the grant that it names answers (RFC 6749 §3.2)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.web.call import Call, Work
-from sshaft_identity.web.oauth import OAuthError, answers_errors, client_of, form_of, issued
-
-Grant = Callable[[Call, Client, Mapping[str, str]], dict[str, Any]]
-"""Answers for a client that has proven itself, from the form it sent; raises `OAuthError`."""
+from sshaft_identity.web.oauth import Grant, OAuthError, answers_errors, client_of, form_of, issued
 
 
 def token_endpoint(grants: Mapping[str, Grant]) -> Work:

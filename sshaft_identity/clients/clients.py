@@ -26,8 +26,9 @@ from sshaft_identity.database.tables import access_tokens, clients
 TOKEN_LIFETIME = timedelta(seconds=300)
 CLIENT_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _NOBODY = digest("nobody")
+_OF_CLIENT = ("allows_unbound", "return_urls", "networks", "faces", "jwks", "pairwise_sector")
 _OF_TOKEN = Prepared(
-    select(access_tokens, clients.c.allows_unbound, clients.c.return_urls, clients.c.networks, clients.c.faces)
+    select(access_tokens, *(each for each in clients.c if each.key in _OF_CLIENT))
     .join(clients, clients.c.client_id == access_tokens.c.client_id)
     .where(access_tokens.c.token_hash == bindparam("token"))
 )
@@ -51,7 +52,11 @@ class Client:
     networks: tuple[Network, ...] = ()
     """Where it may call from; empty: anywhere."""
     faces: Mapping[str, Any] = field(default_factory=dict)
-    """Through which faces it may come, each with its options: the face knows them."""
+    """The options of the client for each face that it may use. Only the face understands them."""
+    jwks: Any = None
+    """The public keys (RFC 7517 §5) of a client that uses `private_key_jwt`. Such a client has no secret."""
+    pairwise_sector: str | None = None
+    """The sector of the client's pairwise names (OpenID Connect Core 1.0 §8.1). None: the client gets user names."""
 
     def may_call_from(self, address: str | None) -> bool:
         return not self.networks or is_within(address, self.networks)
@@ -71,34 +76,31 @@ class Clients:
         finally:
             del self._local.found
 
-    def add(
-        self,
-        client_id: str,
-        scopes: Collection[Scope],
-        now: datetime,
-        *,
-        allows_unbound: bool = False,
-        return_urls: Collection[str] = (),
-        networks: Collection[Network] = (),
-        faces: Mapping[str, Any] | None = None,
-    ) -> str:
-        """Register a client; the secret that comes back is known to nobody else and to us no longer."""
-        if not re.fullmatch(CLIENT_PATTERN, client_id):
+    def add(self, client: Client, now: datetime) -> str:
+        """Registers a client and returns its secret. The service stores only a digest of the secret.
+
+        Raises `RegistryError` if the name is not a client name or is taken.
+        """
+        if not re.fullmatch(CLIENT_PATTERN, client.client_id):
             raise RegistryError("a client's name is 1 to 64 of A-Z a-z 0-9 . _ - and starts with a letter or digit")
         secret = secrets.token_urlsafe(32)
-        values: dict[str, Any] = {
-            "client_id": client_id,
+        scope = " ".join(sorted(client.scopes))
+        values = {
+            "client_id": client.client_id,
             "secret_hash": digest(secret),
-            "scope": " ".join(sorted(set(scopes))),
-            "return_urls": " ".join(return_urls),
-            "networks": " ".join(networks),
-            "faces": json.dumps(faces or {}),
+            "scope": scope,
+            "allows_unbound": client.allows_unbound,
+            "return_urls": " ".join(client.return_urls),
+            "networks": " ".join(client.networks),
+            "faces": json.dumps(client.faces),
+            "jwks": client.jwks and json.dumps(client.jwks),
+            "pairwise_sector": client.pairwise_sector,
         }
         with self._database.write(alone="clients") as connection:
-            if _is_registered(connection, client_id):
-                raise RegistryError(f"there is already a client {client_id}")
-            connection.execute(insert(clients).values(created_at=now, allows_unbound=allows_unbound, **values))
-            record_event(connection, "client.added", now, user=None, client=client_id, scope=values["scope"])
+            if _is_registered(connection, client.client_id):
+                raise RegistryError(f"there is already a client {client.client_id}")
+            connection.execute(insert(clients).values(created_at=now, **values))
+            record_event(connection, "client.added", now, user=None, client=client.client_id, scope=scope)
         return secret
 
     def all(self) -> list[Client]:
@@ -252,6 +254,8 @@ def _client(row: Any) -> Client:
         tuple(row.return_urls.split()),
         tuple(row.networks.split()),
         json.loads(row.faces),
+        row.jwks and json.loads(row.jwks),
+        row.pairwise_sector,
     )
 
 

@@ -1,5 +1,5 @@
-"""Who somebody is to a client: their user name, or a name that no other client knows them by (OpenID Connect Core 1.0
-§8). Which of the two is in the client's face `subject`: `{"type": "pairwise", "sector": "app.example.org"}`.
+"""Gives each client the name of a person: the user name, or a pairwise name (OpenID Connect Core 1.0 §8.1), which only
+clients of one sector know.
 """
 
 import base64
@@ -12,7 +12,6 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from sshaft_identity.clients.clients import Client
 
-FACE = "subject"
 LONGEST_USER = 64
 
 
@@ -22,7 +21,7 @@ class Subjects:
         self._cipher = AESSIV(HKDF(SHA256(), 64, None, b"sshaft-identity subjects").derive(key))
 
     def of(self, client: Client, user: str) -> str:
-        sector = _sector(client)
+        sector = client.pairwise_sector
         if sector is None:
             return user
         # §8.1: of one user and one sector always the same; we alone can read it. Filled up, so that no length tells.
@@ -30,7 +29,7 @@ class Subjects:
 
     def user_of(self, client: Client, subject: str) -> str | None:
         """The user whom the client knows by that name; None if it is no name that we gave."""
-        sector = _sector(client)
+        sector = client.pairwise_sector
         if sector is None:
             return subject
         try:
@@ -38,15 +37,6 @@ class Subjects:
             return self._cipher.decrypt(sealed, [sector.encode()]).rstrip(b"\0").decode()
         except (InvalidTag, binascii.Error, ValueError):
             return None
-
-
-def is_pairwise(client: Client) -> bool:
-    return _sector(client) is not None
-
-
-def _sector(client: Client) -> str | None:
-    options = client.faces.get(FACE, {})
-    return str(options["sector"]) if options.get("type") == "pairwise" else None
 
 
 def _base64url(data: bytes) -> str:

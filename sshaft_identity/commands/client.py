@@ -11,16 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import click
+from pydantic import ValidationError
 
 from sshaft.errors import ConfigurationError
+from sshaft.validation import first_fault
 from sshaft_identity.clients.clients import Client, Scope
 from sshaft_identity.clients.return_urls import checked_prefix
 from sshaft_identity.commands.option_types import Duration
 from sshaft_identity.commands.shared import echo_json, opened
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.times import rfc3339, utc_now
-from sshaft_identity.face_support.options import CLOUDS
-from sshaft_identity.face_support.setup import PROVIDERS, faces_of, told
+from sshaft_identity.face_support.setup import Given, Registration, recipe
+from sshaft_identity.faces import all_providers
 from sshaft_identity.settings import Settings
 
 
@@ -29,15 +31,25 @@ def client() -> None:
     """Clients: the programs that may call the API, each with its own secret and scopes."""
 
 
-@client.command("add")
+class _AddClient(click.Command):
+    """Has the options of `--for` from the faces, which are loaded only when this command runs."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        *own, help_option = super().get_params(ctx)
+        providers = all_providers()
+        options = {option.name: option for _, provider in providers.values() for option in provider.options}
+        names = ", ".join(sorted(providers))
+        provider = click.Option(
+            ["--for", "provider"],
+            type=click.Choice(sorted(providers)),
+            metavar="PROVIDER",
+            help=f"Make it as this identity provider needs it, and print what to type there: {names}.",
+        )
+        return [provider, *own, *options.values(), help_option]
+
+
+@client.command("add", cls=_AddClient)
 @click.argument("name")
-@click.option(
-    "--for",
-    "provider",
-    type=click.Choice(sorted(PROVIDERS)),
-    metavar="PROVIDER",
-    help=f"Make it as this identity provider needs it, and print what to type there: {', '.join(sorted(PROVIDERS))}.",
-)
 @click.option(
     "--scope",
     "scopes",
@@ -67,42 +79,6 @@ def client() -> None:
     callback=lambda _context, _option, networks: _networks(networks),
     help="Let it call from this address or network (CIDR) only. May be given several times.",
 )
-@click.option(
-    "--redirect-uri", "redirect_uri", multiple=True, metavar="URI", help="With --for: where its logins lead back to."
-)
-@click.option("--app", multiple=True, metavar="NAME", help="With --for: what people are told they log in to.")
-@click.option(
-    "--pairwise",
-    multiple=True,
-    metavar="SECTOR",
-    help="With --for: give it names for people that only clients of this SECTOR (a host, as a rule) know.",
-)
-@click.option(
-    "--jwks",
-    multiple=True,
-    type=click.Path(dir_okay=False),
-    help="With --for: the file of the public keys by which it proves itself (private_key_jwt). Then it has no secret.",
-)
-@click.option(
-    "--notify",
-    multiple=True,
-    metavar="URL",
-    help="With --for generic-ciba: tell it there when a login has ended (ping).  [default: it asks (poll)] "
-    "With --for keycloak-ciba: where the realm is called back.",
-)
-@click.option("--app-id", multiple=True, metavar="ID", help="With --for entra: the application id over there.")
-@click.option(
-    "--tenant", multiple=True, metavar="ID", help="With --for entra: whose people may come. May be given several times."
-)
-@click.option(
-    "--cloud", multiple=True, type=click.Choice(sorted(CLOUDS)), help="With --for entra: which one.  [default: public]"
-)
-@click.option(
-    "--domain",
-    multiple=True,
-    help="With --for entra: alice@DOMAIN there is alice here.  [default: is alice@DOMAIN] "
-    "With --for auth0: of the tenant, as browsers see it.",
-)
 @click.option("--json", "as_json", is_flag=True, help="Print client_id and client_secret as JSON.")
 @click.option(
     "--config-json",
@@ -112,49 +88,82 @@ def client() -> None:
 @click.option("--login-path", default="/sshaft/login", show_default=True, help="The login_path of that config.json.")
 @click.option("--force", is_flag=True, help="Overwrite the file of --config-json.")
 @click.pass_obj
-def add_client(directory: Path, /, name: str, **options: Any) -> None:
+def add_client(  # noqa: PLR0913 - one parameter for each option
+    directory: Path,
+    /,
+    name: str,
+    *,
+    provider: str | None,
+    scopes: tuple[str, ...],
+    allow_unbound: bool,
+    return_urls: tuple[str, ...],
+    networks: tuple[str, ...],
+    as_json: bool,
+    config_json: Path | None,
+    login_path: str,
+    force: bool,
+    **given: tuple[str, ...],
+) -> None:
     """Make the client NAME and print its secret, which cannot be shown again."""
-    config_json, provider = options["config_json"], options["provider"]
-    if config_json is not None and config_json.exists() and not options["force"]:
+    if config_json is not None and config_json.exists() and not force:
         raise RegistryError(f"{config_json} exists: --force overwrites it")
-    if (provider is None) == (not options["scopes"]):
+    if (provider is None) == (not scopes):
         raise click.UsageError("needs either --for PROVIDER or --scope SCOPE")
-    scopes = [Scope(each) for each in options["scopes"]] if provider is None else list(PROVIDERS[provider].scopes)
-    faces = None if provider is None else faces_of(provider, options)
+    face, registration = (None, Registration()) if provider is None else _registration(provider, given)
+    new = Client(
+        name,
+        frozenset(scopes),
+        allow_unbound,
+        return_urls,
+        networks,
+        {} if face is None else {face: registration.options},
+        registration.jwks,
+        registration.pairwise_sector,
+    )
     with opened(directory) as (store, settings):
-        secret = store.clients.add(
-            name,
-            scopes,
-            utc_now(),
-            allows_unbound=options["allow_unbound"],
-            return_urls=options["return_urls"],
-            networks=options["networks"],
-            faces=faces,
-        )
+        secret = store.clients.add(new, utc_now())
         if config_json is not None:
             try:
-                write_private(config_json, sshd_side_config(settings, name, secret, scopes, options["login_path"]))
+                write_private(config_json, sshd_side_config(settings, name, secret, scopes, login_path))
             except OSError as error:
                 store.clients.remove(name, utc_now())
                 raise ConfigurationError(f"{config_json} cannot be written: {error.strerror}") from error
-    if options["allow_unbound"]:
+    if allow_unbound:
         click.echo(
             "Warning: without a code an attacker who knows the password passes whenever the person's next SSH login "
             "comes. NIST SP 800-63B-4 §3.1.3 no longer accepts it.",
             err=True,
         )
-    if options["as_json"]:
+    if as_json:
         echo_json({"client_id": name, "client_secret": secret})
-    elif config_json is None:
+        return
+    if config_json is None:
         click.echo(f"client_id      {name}\nclient_secret  {secret}")
         click.echo("The secret is not shown again.", err=True)
-    if provider is not None and not options["as_json"]:
-        calls = settings.base_url.replace("://", f"://{name}:{secret}@", 1)  # for who can prove itself no other way
+    if provider is not None:
         values = {
-            "settings": settings, "client_id": name, "client_secret": secret, "given": options, "faces": faces,
-            "calls": calls, "basic": b64encode(f"{name}:{secret}".encode()).decode(), "shared": store.codes.shared,
-        }  # fmt: skip
-        click.echo("\n" + told(provider, values).rstrip())
+            "settings": settings,
+            "client_id": name,
+            "client_secret": secret,
+            "client": registration.options,
+            "given": {**given, "allow_unbound": allow_unbound, "networks": networks},
+            "calls": settings.base_url.replace("://", f"://{name}:{secret}@", 1),
+            "basic": b64encode(f"{name}:{secret}".encode()).decode(),
+            "shared": store.codes.shared,
+        }
+        click.echo("\n" + recipe(provider, values).rstrip())
+
+
+def _registration(name: str, given: Given) -> tuple[str, Registration]:
+    """Returns the name of the face and the registration. Raises `ConfigurationError` for a missing or wrong option."""
+    face, provider = all_providers()[name]
+    for need in provider.needs:
+        if not given.get(need):
+            raise ConfigurationError(f"--for {name} needs --{need.replace('_', '-')}")
+    try:
+        return face.name, provider.register(given)
+    except ValidationError as error:
+        raise ConfigurationError(f"--for {name}: {first_fault(error)}") from None
 
 
 def _networks(networks: tuple[str, ...]) -> tuple[str, ...]:
@@ -238,6 +247,8 @@ def shown(each: Client) -> dict[str, object]:
         "return_urls": each.return_urls,
         "networks": each.networks,
         "faces": each.faces,
+        "jwks": each.jwks,
+        "pairwise_sector": each.pairwise_sector,
     }
 
 

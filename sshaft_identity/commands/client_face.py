@@ -13,13 +13,22 @@ from sshaft_identity.commands.client_checks import checks
 from sshaft_identity.commands.shared import echo_json, opened
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.times import utc_now
-from sshaft_identity.face_support.options import FACES
 from sshaft_identity.face_support.setup import checked_redirect
+from sshaft_identity.faces import all_faces
+
+
+class _FaceName(click.ParamType[str]):
+    """The name of a face. The faces are loaded only when a name is read or shown."""
+
+    name = "face"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return str(click.Choice(sorted(all_faces())).convert(value, param, ctx))
 
 
 @click.command("set-face")
 @click.argument("name")
-@click.argument("face", type=click.Choice(sorted(FACES)))
+@click.argument("face", type=_FaceName())
 @click.argument("options", type=click.File(), default="-")
 @click.option("--off", is_flag=True, help="Let it come through this face no longer; nothing is read.")
 @click.pass_obj
@@ -36,7 +45,7 @@ def set_face(directory: Path, name: str, face: str, options: TextIO, off: bool) 
 def checked_options(face: str, text: str) -> dict[str, Any]:
     """Raises `ConfigurationError`."""
     try:
-        options: dict[str, Any] = FACES[face].model_validate_json(text).model_dump(mode="json")
+        options: dict[str, Any] = all_faces()[face].options.model_validate_json(text).model_dump(mode="json")
     except ValidationError as error:
         raise ConfigurationError(f"the options of the face {face}: {first_fault(error)}") from None
     for uri in options.get("redirect_uris", ()):

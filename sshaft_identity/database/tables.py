@@ -79,6 +79,8 @@ clients = Table(
     Column("return_urls", Text, nullable=False, default=""),  # where its challenges may lead back to, parted by blanks
     Column("networks", Text, nullable=False, default=""),  # where it may call from, parted by blanks; empty: anywhere
     Column("faces", Text, nullable=False, default="{}"),  # JSON: a member for each face it may use, with its options
+    Column("jwks", Text),  # JSON Web Key Set of a client that has keys in place of a secret
+    Column("pairwise_sector", Text),  # OpenID Connect Core 1.0 §8.1; null: the client gets user names
     Column("scope", Text, nullable=False),  # RFC 6749 §3.3: parted by blanks
     Column("created_at", UtcTime, nullable=False),
 )

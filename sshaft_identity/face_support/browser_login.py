@@ -4,14 +4,15 @@ The login belongs to the browser that began it: the challenge's page token stand
 that browser. Who sends somebody a link to a login of his own (login CSRF), or sees a link, gets nothing by it.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
+from starlette.routing import Route
 
 from sshaft_identity.challenges.challenge import Challenge, State
 from sshaft_identity.challenges.challenges import Wish
@@ -19,10 +20,9 @@ from sshaft_identity.common.addresses import origin_of
 from sshaft_identity.face_support.face_requests import FaceRequests, face_of
 from sshaft_identity.pages.challenge import RETURN, challenge_page
 from sshaft_identity.web import cookies, logins, refused_requests
-from sshaft_identity.web.call import Call, wait_of
+from sshaft_identity.web.call import Call
 from sshaft_identity.web.html import PageError, redirect, render
-from sshaft_identity.web.live import EventStream, polled
-from sshaft_identity.web.problem import problem
+from sshaft_identity.web.live import live_routes
 from sshaft_identity.web.state import state_of
 
 GRACE = timedelta(minutes=1)
@@ -63,19 +63,8 @@ async def page(request: Request) -> Response:
     )
 
 
-async def page_state(request: Request) -> Response:
-    wait = wait_of(request)
-    _, challenge = await _own(request)
-    return problem("not_found") if challenge is None else JSONResponse(await polled(request, challenge, wait))
-
-
-async def page_events(request: Request) -> Response:
-    _, challenge = await _own(request)
-    return problem("not_found") if challenge is None else EventStream(request, challenge)
-
-
-def finishing(finishes: Mapping[str, Finish]) -> Callable[[Request], Awaitable[Response]]:
-    """The endpoint that leads the browser back, with the faces that know how."""
+def routes(finishes: Mapping[str, Finish]) -> list[Route]:
+    """Returns the endpoints of a login in the browser. `finishes`: for each face, what leads the browser back."""
 
     async def finish(request: Request) -> Response:
         _, challenge = await _own(request)
@@ -89,7 +78,14 @@ def finishing(finishes: Mapping[str, Finish]) -> Callable[[Request], Awaitable[R
         state.changes.notify(call.changed)
         return response
 
-    return finish
+    async def find(request: Request) -> Challenge | None:
+        return (await _own(request))[1]
+
+    return [
+        Route("/login/{id}", page, methods=["GET"]),
+        Route("/login/{id}/finish", finish, methods=["GET"]),
+        *live_routes("/login/{id}", find),
+    ]
 
 
 def _finish(call: Call, challenge: Challenge, finishes: Mapping[str, Finish]) -> Response:

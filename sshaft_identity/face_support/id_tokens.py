@@ -13,7 +13,6 @@ from sshaft.errors import ConfigurationError
 from sshaft.log import get_logger
 from sshaft_identity.challenges.challenge import Challenge
 from sshaft_identity.clients.clients import Client
-from sshaft_identity.clients.subjects import is_pairwise
 from sshaft_identity.face_support.assurance import Wanted, reached
 from sshaft_identity.signing.signing_keys import Algorithm
 from sshaft_identity.web.call import Call
@@ -75,7 +74,11 @@ def answer(
 def person(call: Call, client: Client, user: str, scope: str) -> dict[str, str]:
     """Who it was. A client that knows people by a name of its own is not told the user name."""
     known = {"sub": call.state.store.subjects.of(client, user)}
-    return known if is_pairwise(client) or "profile" not in scope.split() else known | {"preferred_username": user}
+    return (
+        known
+        if client.pairwise_sector is not None or "profile" not in scope.split()
+        else known | {"preferred_username": user}
+    )
 
 
 def _half_hash(token: str) -> str:

@@ -8,8 +8,10 @@ Both are signed with one key, so each says whom it is for: what was meant for us
 nothing. https://auth0.com/docs/customize/actions/redirect-with-actions
 """
 
+import secrets
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from joserfc import jwt
@@ -17,6 +19,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
+from starlette.routing import Route
 
 from sshaft_identity.challenges.challenge import Challenge, Context
 from sshaft_identity.challenges.challenges import Wish
@@ -25,19 +28,31 @@ from sshaft_identity.clients.clients import Client
 from sshaft_identity.common.fields import UserName
 from sshaft_identity.database.used_values import first_use
 from sshaft_identity.face_support import browser_login, id_tokens
+from sshaft_identity.face_support.face import Face
 from sshaft_identity.face_support.face_requests import FaceRequests
-from sshaft_identity.face_support.options import Auth0Client
+from sshaft_identity.face_support.options import AppOptions
+from sshaft_identity.face_support.reach import Finding, Reach
+from sshaft_identity.face_support.setup import APP, DOMAIN, Given, Provider, Registration, app_of
 from sshaft_identity.web import refused_requests
 from sshaft_identity.web.browsers import client_address, user_agent
-from sshaft_identity.web.call import Call, Message
+from sshaft_identity.web.call import Call, Message, in_thread
 from sshaft_identity.web.oauth import OAuthError, fields_of
 
-FACE = "auth0"
+NAME = "auth0"
 ALGORITHMS = ["HS256"]
 LIFETIME = timedelta(minutes=2)
 """Of an answer: for the way back."""
 LONGEST = timedelta(hours=1)
 LEEWAY = timedelta(minutes=1)
+
+
+class Auth0Client(AppOptions):
+    """`domain`: the domain of the tenant, as browsers see it. `salt`: the key of the Action is derived from it."""
+
+    domain: Annotated[
+        str, Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$", max_length=253)
+    ]
+    salt: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{16,64}$")]
 
 
 class SessionToken(Message):
@@ -61,26 +76,26 @@ class Details(BaseModel):
 
 def shared_key(codes: Codes, client_id: str, options: Auth0Client) -> str:
     """What the Action signs and verifies with. It is stored nowhere: another `salt` makes another."""
-    return codes.shared(FACE, client_id, options.salt)
+    return codes.shared(NAME, client_id, options.salt)
 
 
 def begin(call: Call) -> Response:
     """`GET /auth0/{client_id}`."""
     client = call.state.store.clients.get(call.request.path_params["client_id"])
-    if client is None or FACE not in client.faces:
-        raise browser_login.misled(call, FACE, "the client is not registered for Auth0 here")
-    options = Auth0Client.model_validate(client.faces[FACE])
+    if client is None or NAME not in client.faces:
+        raise browser_login.misled(call, NAME, "the client is not registered for Auth0 here")
+    options = Auth0Client.model_validate(client.faces[NAME])
     try:
         given = fields_of(call.request.url.query.encode())
         asked = _checked(call, client, options, given.get("session_token", ""))
     except OAuthError as error:
-        raise browser_login.misled(call, FACE, error.description) from None
+        raise browser_login.misled(call, NAME, error.description) from None
     if not 0 < len(given.get("state", "")) <= 2048:
-        raise browser_login.misled(call, FACE, "there is no state")
+        raise browser_login.misled(call, NAME, "there is no state")
     call.caller = client.client_id
     ends = _time(asked.exp) + LEEWAY
-    if not first_use(call.state.store.database, FACE, given["session_token"], ends):
-        raise browser_login.misled(call, FACE, "the session_token came before")
+    if not first_use(call.state.store.database, NAME, given["session_token"], ends):
+        raise browser_login.misled(call, NAME, "the session_token came before")
     wish = Wish(
         user=asked.user,
         lifetime=timedelta(seconds=call.state.settings.lifetime),
@@ -88,7 +103,7 @@ def begin(call: Call) -> Response:
         context=Context(options.app or "Auth0", client_address(call.request), user_agent(call.request)),
     )
     details = Details(domain=options.domain, state=given["state"], sub=asked.sub)
-    return browser_login.begin(call, FACE, wish, details.model_dump())
+    return browser_login.begin(call, NAME, wish, details.model_dump())
 
 
 def _checked(call: Call, client: Client, options: Auth0Client, token: str) -> SessionToken:
@@ -112,16 +127,16 @@ def _time(seconds: float) -> datetime:
 def finish(call: Call, challenge: Challenge) -> Response:
     """Back to Auth0, by POST: the answer stands in no address."""
     state, now = call.state, call.state.clock()
-    request = FaceRequests(state.store.database, FACE).get(challenge.id)
+    request = FaceRequests(state.store.database, NAME).get(challenge.id)
     client = None if request is None else state.store.clients.get(request.client_id)
-    if request is None or client is None or FACE not in client.faces:
+    if request is None or client is None or NAME not in client.faces:
         raise browser_login.used()
     call.caller = client.client_id
     details = Details.model_validate(request.details)
     passed = browser_login.taken(call, challenge, now)
     if passed is None:
         reason = browser_login.reason(challenge, now)
-        refused_requests.note(call, FACE, "access_denied", reason)
+        refused_requests.note(call, NAME, "access_denied", reason)
         told: dict[str, Any] = {"result": "failed", "reason": reason}
     else:
         told = {"result": "passed", "acr": passed.acr} | id_tokens.claims_of(passed)
@@ -133,9 +148,28 @@ def finish(call: Call, challenge: Challenge) -> Response:
         "iat": int(now.timestamp()),
         "exp": int((now + LIFETIME).timestamp()),
     }
-    options = Auth0Client.model_validate(client.faces[FACE])
+    options = Auth0Client.model_validate(client.faces[NAME])
     key = OctKey.import_key(shared_key(state.store.codes, client.client_id, options))
     answer = jwt.encode({"alg": ALGORITHMS[0], "typ": "JWT"}, claims | told, key, algorithms=ALGORITHMS)
     back = f"https://{details.domain}/continue?{urlencode({'state': details.state})}"
     # from there Auth0 redirects to the application, wherever that is
     return browser_login.post_back(call, back, {"answer": answer}, sends_to="https:")
+
+
+def _register(given: Given) -> Registration:
+    options = {"domain": given["domain"][0].lower(), "salt": secrets.token_urlsafe(16)} | app_of(given)
+    return Registration(Auth0Client.model_validate(options).model_dump(exclude_none=True))
+
+
+def _checks(client: Auth0Client, reach: Reach) -> Iterator[Finding]:
+    yield reach.is_there(f"https://{client.domain}/", "that browsers go back to")
+
+
+FACE = Face(
+    name=NAME,
+    options=Auth0Client,
+    routes=lambda _clock: [Route("/auth0/{client_id}", in_thread(begin), methods=["GET"])],
+    finish=finish,
+    providers={"auth0": Provider(_register, (APP, DOMAIN), needs=("domain",))},
+    checks=_checks,
+)

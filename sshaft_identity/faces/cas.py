@@ -11,30 +11,40 @@ https://apereo.github.io/cas/development/mfa/Simple-Multifactor-Authentication-T
 
 import secrets
 
+from pydantic import Field
 from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
 
 from sshaft_identity.challenges.challenge import Verdict
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.face_support import typed_codes
-from sshaft_identity.face_support.options import CasClient
+from sshaft_identity.face_support.face import Face
+from sshaft_identity.face_support.options import AppOptions
+from sshaft_identity.face_support.setup import Provider, only_app
 from sshaft_identity.web import refused_requests
-from sshaft_identity.web.call import Call
+from sshaft_identity.web.call import Call, in_thread
 from sshaft_identity.web.problem import problem
 
-FACE = "cas"
+NAME = "cas"
+
+
+class CasClient(AppOptions):
+    """`wrong_codes`: the wrong codes that all people of the client may try in an hour. After them, all have to wait."""
+
+    wrong_codes: int = Field(default=100, ge=1, le=1000)
 
 
 def new(call: Call) -> Response:
-    client = typed_codes.proven(call, FACE)
-    user = typed_codes.text_at(typed_codes.members(call, FACE), "id")
-    if not typed_codes.is_user(call, FACE, user):
+    client = typed_codes.proven(call, NAME)
+    user = typed_codes.text_at(typed_codes.members(call, NAME), "id")
+    if not typed_codes.is_user(call, NAME, user):
         return problem("invalid_request", detail="the principal's id is no user name of this service")
     typed_codes.begin(call, client, user, _options(client).app)
     return PlainTextResponse(secrets.token_hex(8))
 
 
 def store(call: Call) -> Response:
-    typed_codes.proven(call, FACE)
+    typed_codes.proven(call, NAME)
     return JSONResponse({})
 
 
@@ -42,14 +52,14 @@ def check(call: Call) -> Response:
     """With a principal, whether it is that one's code, once. Without one CAS asks first whose code it is: that takes
     nothing, and wrong ones are counted, for the client and not for any person.
     """
-    client = typed_codes.proven(call, FACE)
+    client = typed_codes.proven(call, NAME)
     code = "".join(call.request.path_params["code"].split())
     if not call.body:
         return _owner(call, client, code)
-    user = typed_codes.text_at(typed_codes.members(call, FACE), "id")
-    if not typed_codes.is_user(call, FACE, user):
+    user = typed_codes.text_at(typed_codes.members(call, NAME), "id")
+    if not typed_codes.is_user(call, NAME, user):
         return problem("invalid_request", detail="the principal's id is no user name of this service")
-    if not typed_codes.is_right(call, FACE, client, user, code):
+    if not typed_codes.is_right(call, NAME, client, user, code):
         return problem("invalid_code")
     return _principal(user)
 
@@ -60,13 +70,13 @@ def _owner(call: Call, client: Client, code: str) -> Response:
     if answer.verdict is Verdict.PRESENTED and answer.challenges[0].user is not None:
         return _principal(answer.challenges[0].user)
     refused_requests.note(
-        call, FACE, answer.verdict, "ssh has printed this code for nobody who waits, or too many were wrong"
+        call, NAME, answer.verdict, "ssh has printed this code for nobody who waits, or too many were wrong"
     )
     return problem("too_many_attempts" if answer.verdict is Verdict.TOO_MANY_ATTEMPTS else "invalid_code")
 
 
 def _options(client: Client) -> CasClient:
-    return CasClient.model_validate(client.faces[FACE])
+    return CasClient.model_validate(client.faces[NAME])
 
 
 def _principal(user: str) -> Response:
@@ -78,3 +88,15 @@ def _principal(user: str) -> Response:
             "attributes": {"@class": "java.util.LinkedHashMap"},
         }
     )
+
+
+FACE = Face(
+    name=NAME,
+    options=CasClient,
+    routes=lambda _clock: [
+        Route("/cas", in_thread(store), methods=["POST"]),
+        Route("/cas/new", in_thread(new), methods=["GET", "POST"]),
+        Route("/cas/{code}", in_thread(check), methods=["GET", "POST"]),
+    ],
+    providers={"cas": Provider(only_app)},
+)

@@ -5,13 +5,15 @@ Nothing of ours is shown to the person, so the client shows the code: it chooses
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
+from sshaft.config import Url
 from sshaft_identity.challenges.challenge import LONGEST, SHORTEST, Context, State
 from sshaft_identity.challenges.challenges import CodeTakenError, Wish
 from sshaft_identity.clients.clients import Client
@@ -19,15 +21,28 @@ from sshaft_identity.common.fields import USER_PATTERN
 from sshaft_identity.face_support import id_tokens
 from sshaft_identity.face_support.assurance import Wanted
 from sshaft_identity.face_support.binding_message import bound_by
+from sshaft_identity.face_support.face import Face
 from sshaft_identity.face_support.face_requests import FaceRequests
 from sshaft_identity.face_support.notifications import Notice, Pings
-from sshaft_identity.face_support.options import CibaClient
+from sshaft_identity.face_support.options import AppOptions
+from sshaft_identity.face_support.reach import Finding, Reach
+from sshaft_identity.face_support.setup import (
+    APP,
+    JWKS,
+    NOTIFY,
+    PAIRWISE,
+    Given,
+    Provider,
+    Registration,
+    app_of,
+    oauth_registration,
+)
 from sshaft_identity.settings import Settings
 from sshaft_identity.web import logins
-from sshaft_identity.web.call import Call
+from sshaft_identity.web.call import Call, in_thread
 from sshaft_identity.web.oauth import OAuthError, answers_errors, client_of, form_of
 
-FACE = "ciba"
+NAME = "ciba"
 GRANT = "urn:openid:params:grant-type:ciba"
 INTERVAL = timedelta(seconds=5)
 EARLY = timedelta(seconds=1)
@@ -38,6 +53,14 @@ LONGEST_ACR = 4096
 _HINTS = ("login_hint", "id_token_hint", "login_hint_token")
 _BEARER = re.compile(r"[A-Za-z0-9._~+/-]{1,1024}=*")
 _SECONDS = re.compile(r"[0-9]{1,9}")
+
+
+class CibaClient(AppOptions):
+    """`notification_endpoint`: the address at which the client is told that a login has ended (ping). None: the client
+    asks (poll).
+    """
+
+    notification_endpoint: Url | None = None
 
 
 class Details(BaseModel):
@@ -73,14 +96,14 @@ def _authorize(call: Call) -> Response:
         opened = logins.open_login(call, wish)
     except CodeTakenError:
         raise OAuthError("invalid_binding_message", "another login has this code: choose another") from None
-    challenge, requests = opened.challenge, FaceRequests(state.store.database, FACE)
+    challenge, requests = opened.challenge, FaceRequests(state.store.database, NAME)
     requests.add(challenge.id, client.client_id, details.model_dump(), now)
     auth_req_id = requests.give_handle(challenge.id, challenge.expires_at + GRACE)
     if auth_req_id is None:
         raise ValueError("a new challenge has its handle already")
     if token is not None:
         told = {"auth_req_id": auth_req_id}
-        Pings(state.store).add(challenge, client.client_id, Notice(FACE, token, passed=told, failed=told))
+        Pings(state.store).add(challenge, client.client_id, Notice(NAME, token, passed=told, failed=told))
     return JSONResponse(
         {
             "auth_req_id": auth_req_id,
@@ -91,13 +114,13 @@ def _authorize(call: Call) -> Response:
     )
 
 
-bc_authorize = answers_errors(_authorize, FACE)
+bc_authorize = answers_errors(_authorize, NAME)
 
 
 def _options(client: Client) -> CibaClient:
-    if FACE not in client.faces:
+    if NAME not in client.faces:
         raise OAuthError("unauthorized_client", "the client is not registered for CIBA")
-    return CibaClient.model_validate(client.faces[FACE])
+    return CibaClient.model_validate(client.faces[NAME])
 
 
 def _notification_token(options: CibaClient, form: Mapping[str, str]) -> str | None:
@@ -163,7 +186,7 @@ def tokens(call: Call, client: Client, form: Mapping[str, str]) -> dict[str, Any
     """The grant of §10.1: the result, once, for the client that asked."""
     _options(client)
     state, now = call.state, call.state.clock()
-    requests = FaceRequests(state.store.database, FACE)
+    requests = FaceRequests(state.store.database, NAME)
     if "auth_req_id" not in form:
         raise OAuthError("invalid_request", "auth_req_id is missing")
     request = requests.of_handle(form["auth_req_id"])
@@ -196,3 +219,25 @@ def _require_passed(state: State) -> None:
     """§11."""
     if state in _ERRORS:
         raise OAuthError(*_ERRORS[state])
+
+
+def _register(given: Given) -> Registration:
+    notify = {"notification_endpoint": given["notify"][0]} if given.get("notify") else {}
+    client = CibaClient.model_validate(app_of(given) | notify)
+    return oauth_registration(given, client.model_dump(exclude_none=True))
+
+
+def _checks(client: CibaClient, reach: Reach) -> Iterator[Finding]:
+    if client.notification_endpoint is not None:
+        yield reach.is_there(client.notification_endpoint, "that is told of ends of logins", "let this host call it")
+
+
+FACE = Face(
+    name=NAME,
+    options=CibaClient,
+    routes=lambda _clock: [Route("/oauth2/bc-authorize", in_thread(bc_authorize), methods=["POST"])],
+    grants={GRANT: tokens},
+    metadata=metadata,
+    providers={"generic-ciba": Provider(_register, (APP, PAIRWISE, JWKS, NOTIFY))},
+    checks=_checks,
+)

@@ -12,14 +12,26 @@ from functools import wraps
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.face_support import typed_codes
-from sshaft_identity.face_support.options import CodeBackClient
-from sshaft_identity.web.call import Call, Work
+from sshaft_identity.face_support.face import Face
+from sshaft_identity.face_support.options import AppOptions, Member
+from sshaft_identity.face_support.setup import Provider, only_app
+from sshaft_identity.web.call import Call, Work, in_thread
 
-FACE = "code_back"
-Judge = Callable[[Call, Client, CodeBackClient, dict[str, str]], bool]
+NAME = "code_back"
+Judge = Callable[[Call, Client, "CodeBackClient", dict[str, str]], bool]
+
+
+class CodeBackClient(AppOptions):
+    """The names of the JSON members that the provider sends and expects."""
+
+    user: Member = "user"
+    code: Member = "code"
+    ip: Member = "ip"
+    result: Member = "result"
 
 
 def _endpoint(judge: Judge) -> Work:
@@ -27,11 +39,11 @@ def _endpoint(judge: Judge) -> Work:
 
     @wraps(judge)
     def answer(call: Call) -> Response:
-        client = typed_codes.proven(call, FACE)
-        options = CodeBackClient.model_validate(client.faces[FACE])
-        body = typed_codes.members(call, FACE)
+        client = typed_codes.proven(call, NAME)
+        options = CodeBackClient.model_validate(client.faces[NAME])
+        body = typed_codes.members(call, NAME)
         fields = {name: typed_codes.text_at(body, getattr(options, name)) for name in ("user", "code", "ip")}
-        is_good = typed_codes.is_user(call, FACE, fields["user"]) and judge(call, client, options, fields)
+        is_good = typed_codes.is_user(call, NAME, fields["user"]) and judge(call, client, options, fields)
         return _told(options, is_right=is_good)
 
     return answer
@@ -47,7 +59,7 @@ def init(call: Call, client: Client, options: CodeBackClient, fields: dict[str, 
 @_endpoint
 def verify(call: Call, client: Client, _options: CodeBackClient, fields: dict[str, str]) -> bool:
     """Whether this is the code that ssh has printed."""
-    return typed_codes.is_right(call, FACE, client, fields["user"], fields["code"])
+    return typed_codes.is_right(call, NAME, client, fields["user"], fields["code"])
 
 
 def _told(options: CodeBackClient, *, is_right: bool) -> Response:
@@ -55,3 +67,14 @@ def _told(options: CodeBackClient, *, is_right: bool) -> Response:
     for name in reversed(options.result.split(".")):
         told = {name: told}
     return JSONResponse(told)
+
+
+FACE = Face(
+    name=NAME,
+    options=CodeBackClient,
+    routes=lambda _clock: [
+        Route("/code-back/init", in_thread(init), methods=["POST"]),
+        Route("/code-back/verify", in_thread(verify), methods=["POST"]),
+    ],
+    providers={"lemonldap": Provider(only_app)},
+)

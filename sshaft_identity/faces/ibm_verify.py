@@ -6,33 +6,42 @@ https://www.ibm.com/docs/en/security-verify?topic=integration-verify-external-mf
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.face_support import typed_codes
+from sshaft_identity.face_support.face import Face
 from sshaft_identity.face_support.face_requests import FaceRequests
-from sshaft_identity.face_support.options import IbmVerifyClient
+from sshaft_identity.face_support.options import AppOptions, Member
+from sshaft_identity.face_support.setup import Provider, only_app
 from sshaft_identity.web import refused_requests
-from sshaft_identity.web.call import Call
+from sshaft_identity.web.call import Call, in_thread
 
-FACE = "ibm_verify"
+NAME = "ibm_verify"
+
+
+class IbmVerifyClient(AppOptions):
+    """`capability`: the name of the factor in IBM Verify."""
+
+    capability: Member = "ssh"
 
 
 def enrollments(call: Call) -> Response:
     """`POST /ibm-verify/enrollments`: everybody has ssh. Whether there is such a person here, nobody is told."""
-    client = typed_codes.proven(call, FACE)
-    typed_codes.members(call, FACE)
+    client = typed_codes.proven(call, NAME)
+    typed_codes.members(call, NAME)
     attributes = {"authExecutionFlow": "init_then_validate", "deviceName": "SSH"}
     return JSONResponse([{"id": "ssh", "capability": _options(client).capability, "attributes": attributes}])
 
 
 def initiate(call: Call) -> Response:
     """`POST /ibm-verify/initiate`."""
-    client = typed_codes.proven(call, FACE)
-    user = typed_codes.text_at(typed_codes.members(call, FACE), "attributes.username")
-    if not typed_codes.is_user(call, FACE, user):
+    client = typed_codes.proven(call, NAME)
+    user = typed_codes.text_at(typed_codes.members(call, NAME), "attributes.username")
+    if not typed_codes.is_user(call, NAME, user):
         return _told("FAILED")
     challenge = typed_codes.begin(call, client, user, _options(client).app)
-    requests = FaceRequests(call.state.store.database, FACE)
+    requests = FaceRequests(call.state.store.database, NAME)
     requests.add(challenge.id, client.client_id, {}, call.state.clock())
     transaction = requests.give_handle(challenge.id, challenge.expires_at)
     return _told("PENDING", transactionId=transaction)  # SUCCESS would be taken for a fault
@@ -40,23 +49,35 @@ def initiate(call: Call) -> Response:
 
 def validate(call: Call) -> Response:
     """`POST /ibm-verify/validate`."""
-    client = typed_codes.proven(call, FACE)
-    body = typed_codes.members(call, FACE)
+    client = typed_codes.proven(call, NAME)
+    body = typed_codes.members(call, NAME)
     user = typed_codes.text_at(body, "attributes.username")
-    if not typed_codes.is_user(call, FACE, user):
+    if not typed_codes.is_user(call, NAME, user):
         return _told("FAILED")
-    request = FaceRequests(call.state.store.database, FACE).of_handle(typed_codes.text_at(body, "transactionId"))
+    request = FaceRequests(call.state.store.database, NAME).of_handle(typed_codes.text_at(body, "transactionId"))
     challenge = typed_codes.waiting(call, client, user)
     if request is None or challenge is None or request.id != challenge.id:
-        refused_requests.note(call, FACE, "no_challenge", "no login of this user waits as this transaction")
+        refused_requests.note(call, NAME, "no_challenge", "no login of this user waits as this transaction")
         return _told("FAILED")
     code = typed_codes.text_at(body, "attributes.passvalue")
-    return _told("SUCCESS" if typed_codes.is_right(call, FACE, client, user, code) else "FAILED")
+    return _told("SUCCESS" if typed_codes.is_right(call, NAME, client, user, code) else "FAILED")
 
 
 def _options(client: Client) -> IbmVerifyClient:
-    return IbmVerifyClient.model_validate(client.faces[FACE])
+    return IbmVerifyClient.model_validate(client.faces[NAME])
 
 
 def _told(status: str, **more: Any) -> Response:
     return JSONResponse({"status": status, "attributes": {}} | more)
+
+
+FACE = Face(
+    name=NAME,
+    options=IbmVerifyClient,
+    routes=lambda _clock: [
+        Route("/ibm-verify/enrollments", in_thread(enrollments), methods=["POST"]),
+        Route("/ibm-verify/initiate", in_thread(initiate), methods=["POST"]),
+        Route("/ibm-verify/validate", in_thread(validate), methods=["POST"]),
+    ],
+    providers={"ibm-verify": Provider(only_app)},
+)

@@ -11,11 +11,14 @@ application that began the login chooses it, and sends it to Keycloak as `bindin
 import base64
 import json
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from pydantic import ValidationError
 from starlette.responses import Response
+from starlette.routing import Route
 
+from sshaft.config import Url
 from sshaft.validation import first_fault
 from sshaft_identity.challenges.challenge import SHORTEST, Context
 from sshaft_identity.challenges.challenges import CodeTakenError, Wish
@@ -24,17 +27,26 @@ from sshaft_identity.common.fields import UserName
 from sshaft_identity.database.used_values import first_use
 from sshaft_identity.face_support.assurance import Wanted
 from sshaft_identity.face_support.binding_message import bound_by
+from sshaft_identity.face_support.face import Face
 from sshaft_identity.face_support.notifications import Notice, Pings
-from sshaft_identity.face_support.options import KeycloakCibaClient
+from sshaft_identity.face_support.options import AppOptions
+from sshaft_identity.face_support.reach import Finding, Reach
+from sshaft_identity.face_support.setup import APP, NOTIFY, Given, Provider, Registration, app_of
 from sshaft_identity.web import logins, refused_requests
-from sshaft_identity.web.call import Call, Message
+from sshaft_identity.web.call import Call, Message, in_thread
 from sshaft_identity.web.oauth import Credentials, OAuthError, client_by_secret
 from sshaft_identity.web.problem import ProblemError
 
-FACE = "keycloak_ciba"
+NAME = "keycloak_ciba"
 REMEMBERED = timedelta(hours=1)
 """How long a bearer token is known to have come before."""
 _BEARER = re.compile(r"[A-Za-z0-9._~+/-]{1,8192}=*")
+
+
+class KeycloakCibaClient(AppOptions):
+    """`notification_endpoint`: the address at which the realm is told how a login has ended."""
+
+    notification_endpoint: Url
 
 
 class ChannelRequest(Message):
@@ -50,7 +62,7 @@ def ask(call: Call) -> Response:
     try:
         _ask(call)
     except OAuthError as error:
-        refused_requests.note(call, FACE, error.error, error.description)
+        refused_requests.note(call, NAME, error.error, error.description)
         known = error.error if error.error in ("invalid_client", "unauthorized_client") else "invalid_request"
         raise ProblemError(known, detail=error.description) from None
     return Response(status_code=201)
@@ -58,7 +70,7 @@ def ask(call: Call) -> Response:
 
 def _ask(call: Call) -> None:
     client, state, now = _client(call), call.state, call.state.clock()
-    options = KeycloakCibaClient.model_validate(client.faces[FACE])
+    options = KeycloakCibaClient.model_validate(client.faces[NAME])
     token = _bearer(call)
     wanted = _wanted(call)
     bound = bound_by(client, options.app or client.client_id, wanted.binding_message or "")
@@ -71,20 +83,20 @@ def _ask(call: Call) -> None:
         verify_required=Wanted(tuple((wanted.acr_values or "").split())).verify_required,
         code=bound.code,
     )
-    if not first_use(state.store.database, FACE, token, now + REMEMBERED):
+    if not first_use(state.store.database, NAME, token, now + REMEMBERED):
         raise OAuthError("invalid_request", "this bearer token came before")
     try:
         opened = logins.open_login(call, wish)
     except CodeTakenError:
         raise OAuthError("invalid_binding_message", "another login has this code: choose another") from None
-    notice = Notice(FACE, token, passed={"status": "SUCCEED"}, failed={"status": "UNAUTHORIZED"}, is_result=True)
+    notice = Notice(NAME, token, passed={"status": "SUCCEED"}, failed={"status": "UNAUTHORIZED"}, is_result=True)
     Pings(state.store).add(opened.challenge, client.client_id, notice)
 
 
 def _client(call: Call) -> Client:
     given = call.request.path_params
     client = client_by_secret(call, Credentials(given["client_id"], given["secret"]))
-    if FACE not in client.faces:
+    if NAME not in client.faces:
         raise OAuthError("unauthorized_client", "the client has not this face")
     return client
 
@@ -116,3 +128,21 @@ def _good_for(token: str, now: datetime) -> timedelta:
     if left < SHORTEST:
         raise OAuthError("invalid_request", "the bearer token is over, or nearly")
     return left
+
+
+def _register(given: Given) -> Registration:
+    client = KeycloakCibaClient.model_validate({"notification_endpoint": given["notify"][0]} | app_of(given))
+    return Registration(client.model_dump(exclude_none=True))
+
+
+def _checks(client: KeycloakCibaClient, reach: Reach) -> Iterator[Finding]:
+    yield reach.is_there(client.notification_endpoint, "that is told of ends of logins", "let this host call it")
+
+
+FACE = Face(
+    name=NAME,
+    options=KeycloakCibaClient,
+    routes=lambda _clock: [Route("/keycloak-ciba/{client_id}/{secret}", in_thread(ask), methods=["POST"])],
+    providers={"keycloak-ciba": Provider(_register, (APP, NOTIFY), needs=("notify",))},
+    checks=_checks,
+)

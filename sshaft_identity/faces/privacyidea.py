@@ -11,15 +11,16 @@ import re
 from base64 import b64encode
 from collections.abc import Mapping
 from datetime import timedelta
-from functools import wraps
+from functools import partial, wraps
 from io import BytesIO
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import unquote
 
 from python_multipart import parse_form
 from python_multipart.exceptions import FormParserError
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 import sshaft
 from sshaft_identity.challenges.challenge import Binding, Challenge, Context, State
@@ -27,19 +28,36 @@ from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.clients.clients import TOKEN_LIFETIME, Client
 from sshaft_identity.common.fields import USER_PATTERN
 from sshaft_identity.face_support import typed_codes
+from sshaft_identity.face_support.face import Face
 from sshaft_identity.face_support.face_requests import FaceRequests
-from sshaft_identity.face_support.options import KEY, ValidateClient
+from sshaft_identity.face_support.options import AppOptions
+from sshaft_identity.face_support.setup import Given, Provider, Registration, app_of
 from sshaft_identity.web import logins, refused_requests
-from sshaft_identity.web.browsers import client_address
-from sshaft_identity.web.call import Call, Work
-from sshaft_identity.web.oauth import FORM, MAX_FIELDS, Credentials, OAuthError, credentials_of, fields_of, issued
+from sshaft_identity.web.call import Call, Work, in_thread
+from sshaft_identity.web.oauth import (
+    FORM,
+    MAX_FIELDS,
+    Credentials,
+    OAuthError,
+    admitted,
+    client_by_secret,
+    credentials_of,
+    fields_of,
+    issued,
+)
 
-FACE = "validate"
+NAME = "validate"
 SERIAL = "SSHA0001"
 MULTIPART = "multipart/form-data"
 UNPROVEN = 4031
 _POLLED = {State.ACCEPTED: "accept", State.CONSUMED: "accept", State.PENDING: "pending"}
 Fields = Mapping[str, str]
+
+
+class ValidateClient(AppOptions):
+    """`mode`: `poll`, people see the ssh command and wait; `interactive`, people type the code that ssh printed."""
+
+    mode: Literal["poll", "interactive"] = "poll"
 
 
 class _Error(Exception):
@@ -58,7 +76,7 @@ def _answers_errors(work: Work) -> Work:
         try:
             return work(call)
         except _Error as error:
-            refused_requests.note(call, FACE, str(error.code), error.message)
+            refused_requests.note(call, NAME, str(error.code), error.message)
             told = {"status": False, "error": {"code": error.code, "message": error.message}}
             return _enveloped(call, told, status=error.status)
 
@@ -94,7 +112,7 @@ def auth(call: Call) -> Response:
     else:
         client = _of_basic(call, call.request.headers.get("authorization", ""))
     try:
-        token = issued(call, client, [FACE])["access_token"]
+        token = issued(call, client, [NAME])["access_token"]
     except OAuthError as error:
         raise _Error(401, UNPROVEN, error.description) from None
     value = {"token": _like_a_jwt(call, client, token), "role": "admin", "username": client.client_id}
@@ -129,7 +147,7 @@ def check(call: Call) -> Response:
     if _is_right(call, challenge, fields.get("pass", "")):
         if logins.take(call, challenge.id, client.client_id) is not None:
             return _told(call, "ACCEPT", {"message": "passed by ssh", "serial": SERIAL})
-        refused_requests.note(call, FACE, "not_accepted", "its result was taken before")
+        refused_requests.note(call, NAME, "not_accepted", "its result was taken before")
     return _told(call, "REJECT", {"message": "wrong code, or not passed by ssh"})
 
 
@@ -145,7 +163,7 @@ def radius_check(call: Call) -> Response:
 def poll(call: Call) -> Response:
     """`GET /validate/polltransaction`: whether ssh has passed it. Whoever knows the transaction may ask."""
     transaction = call.request.path_params.get("id") or call.request.query_params.get("transaction_id", "")
-    request = FaceRequests(call.state.store.database, FACE).of_handle(transaction)
+    request = FaceRequests(call.state.store.database, NAME).of_handle(transaction)
     challenge = None if request is None else call.state.store.challenges.get(request.id)
     status = "declined" if challenge is None else _POLLED.get(challenge.state_at(call.state.clock()), "declined")
     return _enveloped(call, {"status": True, "value": status == "accept"}, {"challenge_status": status})
@@ -156,7 +174,7 @@ def poll(call: Call) -> Response:
 
 def _triggered(call: Call, client: Client, fields: Fields) -> Response:
     state, now = call.state, call.state.clock()
-    options = ValidateClient.model_validate(client.faces[FACE])
+    options = ValidateClient.model_validate(client.faces[NAME])
     binding = Binding.CODE_IN if options.mode == "poll" else Binding.CODE_BACK
     wish = Wish(
         user=_user(fields),
@@ -166,7 +184,7 @@ def _triggered(call: Call, client: Client, fields: Fields) -> Response:
         binding=binding,
     )
     opened = logins.open_login(call, wish)
-    requests = FaceRequests(state.store.database, FACE)
+    requests = FaceRequests(state.store.database, NAME)
     requests.add(opened.challenge.id, client.client_id, {}, now)
     transaction = requests.give_handle(opened.challenge.id, opened.challenge.expires_at)
     command = state.settings.ssh_command(opened.code if binding is Binding.CODE_IN else None)
@@ -186,7 +204,7 @@ def _meant(call: Call, client: Client, fields: Fields) -> Challenge | None:
     """The challenge that is to be finished; None: one is to be begun."""
     user, state = _user(fields), call.state
     if transaction := fields.get("transaction_id"):
-        request = FaceRequests(state.store.database, FACE).of_handle(transaction)
+        request = FaceRequests(state.store.database, NAME).of_handle(transaction)
         if request is None or request.client_id != client.client_id:
             raise _Error(400, 905, "there is no such transaction")
         challenge = state.store.challenges.get(request.id)
@@ -202,9 +220,9 @@ def _is_right(call: Call, challenge: Challenge, code: str) -> bool:
     if challenge.binding is Binding.CODE_IN:
         if not code and challenge.state is State.ACCEPTED:
             return True
-        refused_requests.note(call, FACE, "not_accepted", "no ssh has passed it, or its result was taken before")
+        refused_requests.note(call, NAME, "not_accepted", "no ssh has passed it, or its result was taken before")
         return False
-    return typed_codes.passes(call, FACE, challenge, code)
+    return typed_codes.passes(call, NAME, challenge, code)
 
 
 def _address(text: str) -> str | None:
@@ -233,31 +251,32 @@ def _client(call: Call) -> Client:
         return _of_basic(call, header)
     token = (rest if kind.lower() == "bearer" else header).strip().rpartition(".")[2]
     client = call.state.store.clients.of_token(token, call.state.clock()) if token else None
-    if client is None or FACE not in client.scopes:
+    if client is None or NAME not in client.scopes:
         raise _Error(401, UNPROVEN, "the client has not proven itself")
-    return _admitted(call, client)
+    try:
+        return _with_face(admitted(call, client))
+    except OAuthError as error:
+        raise _Error(401, UNPROVEN, error.description) from None
 
 
 def _of_basic(call: Call, header: str) -> Client:
     padding = "=" * (-len(header.partition(" ")[2]) % 4)  # what Keycloak's plugin cuts off a header that it adds
     try:
-        return _of_secret(call, credentials_of(header + padding, {}))
+        given = credentials_of(header + padding, {})
+    except OAuthError as error:
+        raise _Error(401, UNPROVEN, error.description) from None
+    return _of_secret(call, given)
+
+
+def _of_secret(call: Call, given: Credentials) -> Client:
+    try:
+        return _with_face(client_by_secret(call, given))
     except OAuthError as error:
         raise _Error(401, UNPROVEN, error.description) from None
 
 
-def _of_secret(call: Call, given: Credentials) -> Client:
-    client = call.state.store.clients.authenticate(given.client_id, given.client_secret, call.state.clock())
-    if client is None or KEY in client.faces:  # who has a key has no secret
-        raise _Error(401, UNPROVEN, "no such client, or not its secret")
-    return _admitted(call, client)
-
-
-def _admitted(call: Call, client: Client) -> Client:
-    call.caller = client.client_id
-    if not client.may_call_from(client_address(call.request)):
-        raise _Error(401, UNPROVEN, "this client may not call from there")
-    if FACE not in client.faces:
+def _with_face(client: Client) -> Client:
+    if NAME not in client.faces:
         raise _Error(403, 403, "the client may not use this")
     return client
 
@@ -290,3 +309,26 @@ def _parts(call: Call) -> dict[str, str]:
     if not fields or len(fields) != len(found) or len(found) > MAX_FIELDS:
         raise _Error(400, 905, "the parameters are no form")
     return fields
+
+
+def _register(given: Given, *, mode: str) -> Registration:
+    return Registration({"mode": mode} | app_of(given))
+
+
+FACE = Face(
+    name=NAME,
+    options=ValidateClient,
+    routes=lambda _clock: [
+        Route("/auth", in_thread(auth), methods=["POST"]),
+        Route("/validate/check", in_thread(check), methods=["POST"]),
+        Route("/validate/radiuscheck", in_thread(radius_check), methods=["POST"]),
+        Route("/validate/triggerchallenge", in_thread(trigger), methods=["POST"]),
+        Route("/validate/polltransaction", in_thread(poll, reads=True), methods=["GET"]),
+        Route("/validate/polltransaction/{id}", in_thread(poll, reads=True), methods=["GET"]),
+    ],
+    providers={
+        "keycloak": Provider(partial(_register, mode="poll")),
+        "freeradius": Provider(partial(_register, mode="interactive")),
+        "privacyidea": Provider(partial(_register, mode="interactive")),
+    },
+)

@@ -8,17 +8,17 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
+from starlette.routing import Route
 
 from sshaft_identity.challenges.challenge import MAX_TRIES, Binding, Challenge, State, Verdict
 from sshaft_identity.challenges.codes import attempt_name
 from sshaft_identity.pages.words import ago, clock, moment
 from sshaft_identity.web import logins
 from sshaft_identity.web.browsers import browser_name, client_address, form_of
-from sshaft_identity.web.call import Call, wait_of
+from sshaft_identity.web.call import Call
 from sshaft_identity.web.html import PageError, redirect, render
-from sshaft_identity.web.live import EventStream, page_state_of, polled, seconds_left
-from sshaft_identity.web.problem import problem
+from sshaft_identity.web.live import live_routes, page_state_of, seconds_left
 from sshaft_identity.web.state import state_of
 
 TEXTS: dict[str, tuple[str, str]] = {
@@ -44,20 +44,6 @@ async def page(request: Request) -> Response:
     if challenge is None:
         raise unknown()
     return await challenge_page(request, challenge, request.path_params["page_token"])
-
-
-async def page_state(request: Request) -> Response:
-    """What the page's script polls where it gets no events. With `?wait=` the answer waits until the challenge is over
-    or a code was tried (`attempts_left` says how many the page has seen left).
-    """
-    wait = wait_of(request)
-    challenge = await _challenge(request)
-    return problem("not_found") if challenge is None else JSONResponse(await polled(request, challenge, wait))
-
-
-async def page_events(request: Request) -> Response:
-    challenge = await _challenge(request)
-    return problem("not_found") if challenge is None else EventStream(request, challenge)
 
 
 async def type_code(request: Request) -> Response:
@@ -143,3 +129,10 @@ def unknown() -> PageError:
 
 async def _challenge(request: Request) -> Challenge | None:
     return await run_in_threadpool(state_of(request).store.challenges.of_page, request.path_params["page_token"])
+
+
+ROUTES = [
+    Route("/challenge/{page_token}", page, methods=["GET"]),
+    Route("/challenge/{page_token}", type_code, methods=["POST"]),
+    *live_routes("/challenge/{page_token}", _challenge),
+]

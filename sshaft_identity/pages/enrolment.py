@@ -11,6 +11,7 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from sshaft.log import get_logger
 from sshaft.public_key import PublicKey
@@ -192,3 +193,10 @@ def _shown(enrolment: Enrolment, key: PublicKey) -> dict[str, Any]:
         "client_ip": enrolment.client_ip,
         "name": enrolment.name,
     }
+
+
+ROUTES = [
+    Route("/enrol/{page_token}", page, methods=["GET"]),
+    Route("/enrol/{page_token}", decide, methods=["POST"]),
+    Route("/enrol/{page_token}/state", page_state, methods=["GET"]),
+]

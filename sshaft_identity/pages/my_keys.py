@@ -6,10 +6,11 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
 
 from sshaft.log import get_logger
 from sshaft_identity.common.fields import one_line
-from sshaft_identity.pages.signed_in import KEYS, SIGN_IN, facts_of, sent_by, signed_in
+from sshaft_identity.pages.signed_in import ACTIVITY, KEYS, SIGN_IN, facts_of, sent_by, signed_in
 from sshaft_identity.pages.words import ago, key_kind, moment, source
 from sshaft_identity.people.keys import MAX_NAME, RegisteredKey
 from sshaft_identity.people.sessions import Session
@@ -148,3 +149,15 @@ def _frame(session: Session, here: str) -> dict[str, Any]:
 
 def _no_such_key() -> PageError:
     return PageError(404, "No such key", "This key is not yours, or not any more. Go back to your keys.")
+
+
+ROUTES = [
+    Route(KEYS, keys, methods=["GET"]),
+    Route("/account/keys/rename", rename, methods=["POST"]),
+    Route("/account/keys/remove", ask_to_remove, methods=["GET"]),
+    Route("/account/keys/remove", remove, methods=["POST"]),
+    Route("/account/keys/enrol", enrol, methods=["POST"]),
+    Route(ACTIVITY, activity, methods=["GET"]),
+    Route("/account/sign-out", sign_out, methods=["POST"]),
+    Route("/account/sign-out-everywhere", sign_out_everywhere, methods=["POST"]),
+]

@@ -7,6 +7,7 @@ import anyio.to_thread
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
 
 from sshaft.errors import IdentityServiceError
 from sshaft.log import get_logger
@@ -91,3 +92,9 @@ async def _asked(openid: OpenId, ask: Callable[[], Result]) -> Result:
         get_logger().warning("oidc.unavailable", reason=str(error))
         sentence = "The sign-in of your organisation can't be reached now. Try again in a while, or sign in with SSH."
         raise PageError(503, "Not now", sentence) from None
+
+
+ROUTES = [
+    Route("/sign-in/oidc", begin, methods=["GET"]),
+    Route(CALLBACK, come_back, methods=["GET"]),
+]

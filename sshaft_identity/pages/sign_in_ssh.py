@@ -8,7 +8,8 @@ from datetime import timedelta
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
+from starlette.routing import Route
 
 from sshaft.log import get_logger
 from sshaft_identity.challenges.challenge import Challenge, Context, State
@@ -18,10 +19,9 @@ from sshaft_identity.pages.signed_in import KEYS, SIGN_IN, begin_session, sessio
 from sshaft_identity.people.sessions import Method
 from sshaft_identity.web import cookies, logins
 from sshaft_identity.web.browsers import client_address, form_of, user_agent
-from sshaft_identity.web.call import Call, wait_of
+from sshaft_identity.web.call import Call
 from sshaft_identity.web.html import PageError, redirect, render
-from sshaft_identity.web.live import EventStream, polled
-from sshaft_identity.web.problem import problem
+from sshaft_identity.web.live import live_routes
 from sshaft_identity.web.state import state_of
 
 APP = "My keys"
@@ -82,17 +82,6 @@ async def page(request: Request) -> Response:
     return await challenge_page(request, challenge, token, base=BY_SSH, again=BY_SSH, passed=BY_SSH)
 
 
-async def page_state(request: Request) -> Response:
-    wait = wait_of(request)
-    challenge = await _own(request)
-    return problem("not_found") if challenge is None else JSONResponse(await polled(request, challenge, wait))
-
-
-async def page_events(request: Request) -> Response:
-    challenge = await _own(request)
-    return problem("not_found") if challenge is None else EventStream(request, challenge)
-
-
 async def _passed(request: Request, challenge: Challenge) -> Response:
     state = state_of(request)
     call = Call(request)
@@ -122,3 +111,12 @@ async def _own(request: Request) -> Challenge | None:
     if found is None or found.client is not None or not found.is_anonymous or found.context.app != APP:
         return None
     return found if state.clock() < found.expires_at + GRACE else None
+
+
+ROUTES = [
+    Route("/", sign_in, methods=["GET"]),
+    Route("/account", sign_in, methods=["GET"]),
+    Route(BY_SSH, page, methods=["GET"]),
+    Route(BY_SSH, begin, methods=["POST"]),
+    *live_routes(BY_SSH, _own),
+]

@@ -3,6 +3,7 @@
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from sshaft.errors import SshaftError
 from sshaft.log import get_logger
@@ -30,3 +31,9 @@ async def readyz(request: Request) -> Response:
 def _missing(state: AppState) -> str | None:
     state.store.database.check()
     return None if state.store.signing_keys.check(state.clock()) else "no signing key"
+
+
+ROUTES = [
+    Route("/healthz", healthz, methods=["GET"]),
+    Route("/readyz", readyz, methods=["GET"]),
+]

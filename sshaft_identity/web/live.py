@@ -11,10 +11,13 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from sshaft_identity.challenges.challenge import MAX_TRIES, Challenge, State
+from sshaft_identity.web.call import wait_of
+from sshaft_identity.web.problem import problem
 from sshaft_identity.web.state import AppState, state_of
 
 HEARTBEAT_SECONDS = 15
@@ -65,6 +68,24 @@ async def polled(request: Request, challenge: Challenge, wait: int) -> dict[str,
     if wait and not has_news(challenge):
         challenge = await state.changes.wait(challenge, reader(state, challenge), has_news, wait)
     return news_of(challenge, state)
+
+
+def live_routes(path: str, find: Callable[[Request], Awaitable[Challenge | None]]) -> list[Route]:
+    """Returns the two endpoints of news for a page at `path`: `/state`, a long poll, and `/events`, an event stream.
+
+    `find` returns the challenge that the request may see, or None.
+    """
+
+    async def page_state(request: Request) -> Response:
+        wait = wait_of(request)
+        challenge = await find(request)
+        return problem("not_found") if challenge is None else JSONResponse(await polled(request, challenge, wait))
+
+    async def page_events(request: Request) -> Response:
+        challenge = await find(request)
+        return problem("not_found") if challenge is None else EventStream(request, challenge)
+
+    return [Route(f"{path}/state", page_state, methods=["GET"]), Route(f"{path}/events", page_events, methods=["GET"])]
 
 
 class EventStream(Response):

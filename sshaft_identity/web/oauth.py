@@ -4,7 +4,7 @@ RFC 7523 §2.2). Every refusal is one event of the audit log.
 
 import base64
 import binascii
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import wraps
@@ -20,7 +20,6 @@ from starlette.responses import JSONResponse, Response
 from sshaft.log import get_logger
 from sshaft_identity.clients.clients import TOKEN_LIFETIME, Client
 from sshaft_identity.database.used_values import first_use
-from sshaft_identity.face_support.options import KEY
 from sshaft_identity.web import refused_requests
 from sshaft_identity.web.browsers import client_address
 from sshaft_identity.web.call import Call, Work
@@ -31,6 +30,8 @@ ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_ALGORITHMS = ("RS256", "PS256", "ES256", "ES384", "Ed25519", "EdDSA")
 LONGEST_ASSERTION = timedelta(hours=1)
 LEEWAY = timedelta(seconds=60)
+Grant = Callable[[Call, Client, Mapping[str, str]], dict[str, Any]]
+"""Answers a client that has proven itself, from the form that it sent. Raises `OAuthError`."""
 NOT_YET = ("authorization_pending", "slow_down")
 """What a client that asks for its result is told meanwhile: no refusal, so no event of the audit log."""
 
@@ -96,17 +97,20 @@ class Credentials:
 def client_of(call: Call, form: Mapping[str, str]) -> Client:
     """The client that sent this form, proven by its secret or its key; from where it may call."""
     if "client_assertion" in form or "client_assertion_type" in form:
-        return _admitted(call, _by_assertion(call, form))
+        return admitted(call, _by_assertion(call, form))
     return client_by_secret(call, credentials_of(call.request.headers.get("authorization"), form))
 
 
 def client_by_secret(call: Call, given: Credentials) -> Client:
     """The client whose secret this is; from where it may call."""
     client = call.state.store.clients.authenticate(given.client_id, given.client_secret, call.state.clock())
-    return _admitted(call, None if client is None or KEY in client.faces else client)  # who has a key has no secret
+    return admitted(
+        call, None if client is None or client.jwks is not None else client
+    )  # a client with a key has no secret
 
 
-def _admitted(call: Call, client: Client | None) -> Client:
+def admitted(call: Call, client: Client | None) -> Client:
+    """Returns the client that has proven itself. Raises `OAuthError` if there is none, or not from this address."""
     if client is None:
         raise OAuthError("invalid_client", "no such client, or not its secret")
     call.caller = client.client_id
@@ -157,9 +161,9 @@ def _by_assertion(call: Call, form: Mapping[str, str]) -> Client | None:
     try:
         claimed = _Assertion.model_validate_json(jws.extract_compact(text.encode()).payload)
         client = state.store.clients.get(claimed.iss)
-        if client is None or KEY not in client.faces:
+        if client is None or client.jwks is None:
             raise wrong
-        keys = KeySet.import_key_set(client.faces[KEY]["jwks"])
+        keys = KeySet.import_key_set(client.jwks)
         jwt.decode(text, keys, algorithms=list(ASSERTION_ALGORITHMS))
     except (JoseError, ValueError):  # what pydantic raises is one
         raise wrong from None

@@ -12,7 +12,6 @@ from starlette.responses import Response
 
 from sshaft_identity.common.times import Clock
 from sshaft_identity.database.changes import Changes
-from sshaft_identity.faces.entra.hints import EntraHints
 from sshaft_identity.people.activity import Activity
 from sshaft_identity.people.linked_accounts import OpenIdUsers
 from sshaft_identity.people.sessions import Sessions
@@ -47,7 +46,6 @@ class AppState:
     reads: InThread
     writes: InThread
     openid: OpenId | None
-    entra: EntraHints
     logins: Throttle = field(default_factory=lambda: Throttle(LOGINS))
     """Begun by browsers: whole companies have one address, so there may be many."""
     enrol: Callable[[str, datetime], str] | None = None

@@ -13,7 +13,7 @@ from joserfc.jwk import KeySet
 from service.browser import Browser, code_on
 from service.service import Service
 
-from sshaft_identity.clients.clients import Scope
+from sshaft_identity.clients.clients import Client, Scope
 from sshaft_identity.database.tables import signing_keys
 from sshaft_identity.signing.signing_keys import SigningKeys
 
@@ -38,15 +38,23 @@ class RelyingParty:
     service: Service
     client_id: str = "shop"
     options: dict[str, Any] = field(default_factory=lambda: {"redirect_uris": [BACK], "app": "The shop"})
-    subject: dict[str, Any] | None = None
+    pairwise_sector: str | None = None
+    jwks: dict[str, Any] | None = None
     secret: str = ""
     verifier: str = field(default_factory=lambda: secrets.token_urlsafe(48))
 
     def __post_init__(self) -> None:
-        faces = {"openid": self.options} | ({"subject": self.subject} if self.subject else {})
-        self.secret = self.service.store.clients.add(
-            self.client_id, [Scope.CHALLENGES], self.service.clock(), faces=faces
+        self.register()
+
+    def register(self) -> None:
+        client = Client(
+            self.client_id,
+            frozenset([Scope.CHALLENGES]),
+            faces={"openid": self.options},
+            jwks=self.jwks,
+            pairwise_sector=self.pairwise_sector,
         )
+        self.secret = self.service.store.clients.add(client, self.service.clock())
 
     def wishes(self, **more: str | None) -> dict[str, str]:
         challenge = base64.urlsafe_b64encode(hashlib.sha256(self.verifier.encode()).digest()).decode().rstrip("=")

@@ -22,7 +22,7 @@ from starlette.types import Scope as Scope_
 
 from sshaft.public_key import parse
 from sshaft_identity.challenges.codes import Codes
-from sshaft_identity.clients.clients import Scope
+from sshaft_identity.clients.clients import Client, Scope
 from sshaft_identity.service import background
 from sshaft_identity.service.app import create_app
 from sshaft_identity.service.server import listen, quiet_uvicorn
@@ -84,7 +84,7 @@ class Service:
     def bearer(self, scope: str, client_id: str = "test") -> dict[str, str]:
         """The header with a token of the client, which is made if there is none of that name."""
         if client_id not in {each.client_id for each in self.store.clients.all()}:
-            self.store.clients.add(client_id, [Scope.CHALLENGES], self.clock(), allows_unbound=True)
+            self.store.clients.add(Client(client_id, frozenset([Scope.CHALLENGES]), allows_unbound=True), self.clock())
         token, issued_at = self.tokens.get((scope, client_id), ("", self.clock()))
         if not token or abs(self.clock() - issued_at) > timedelta(minutes=1):  # the test moves the clock
             token, issued_at = self.token(scope, client_id), self.clock()
@@ -203,6 +203,8 @@ def running(
     on: Socket, url: str, store: Store, clock: Clock, log: io.StringIO, settings: Settings = SETTINGS
 ) -> Iterator[Service]:
     on.app = app = create_app(store, settings, clock)
-    service = Service(url, store, clock, log, store.clients.add("test", list(Scope), clock()), app=app)
+    service = Service(
+        url, store, clock, log, store.clients.add(Client("test", frozenset(list(Scope))), clock()), app=app
+    )
     with service.session:
         yield service

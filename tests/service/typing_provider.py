@@ -7,6 +7,7 @@ from typing import Any
 import requests
 from service.service import Service
 
+from sshaft_identity.clients.clients import Client
 from sshaft_identity.database.tables import audit_events
 
 
@@ -24,7 +25,8 @@ class Provider:
 
     def __post_init__(self) -> None:
         self.secret = self.service.store.clients.add(
-            self.name, [], self.service.clock(), networks=self.networks, faces={self.face: self.options}
+            Client(self.name, frozenset([]), networks=self.networks, faces={self.face: self.options}),
+            self.service.clock(),
         )
 
     def call(self, step: str, body: Any = None, method: str = "POST", **more: Any) -> requests.Response:

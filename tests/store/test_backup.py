@@ -24,7 +24,7 @@ from store.serving import command, serving, set_up
 from sshaft.public_key import parse
 from sshaft_identity.challenges.attempts import Attempt
 from sshaft_identity.challenges.challenges import Wish
-from sshaft_identity.clients.clients import Scope
+from sshaft_identity.clients.clients import Client, Scope
 from sshaft_identity.commands.identity import identity
 from sshaft_identity.common.errors import CopyError
 from sshaft_identity.database import backup, copying
@@ -48,7 +48,7 @@ def fill(store: Store, clock: Clock) -> None:
     store.keys.add(
         "alice", [(parse(ed25519("a")), "al\u00efce \U0001f511 \\x00 'quoted\""), (parse(sk_ed25519("b")), "")], clock()
     )
-    store.clients.add("web", [Scope.CHALLENGES], clock())
+    store.clients.add(Client("web", frozenset([Scope.CHALLENGES])), clock())
     client = store.clients.all()[0]
     store.clients.issue_token(client, client.scopes, clock())
     clock.advance(0.123456)

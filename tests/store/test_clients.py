@@ -13,19 +13,19 @@ from sshaft_identity.store import Store
 
 @pytest.fixture
 def web(store: Store, clock: Clock) -> Client:
-    store.clients.add("web", [Scope.CHALLENGES], clock())
+    store.clients.add(Client("web", frozenset([Scope.CHALLENGES])), clock())
     return store.clients.all()[0]
 
 
 def test_a_client_is_known_by_its_own_secret_only(store: Store, clock: Clock) -> None:
-    one, other = (store.clients.add(name, [Scope.LIST], clock()) for name in ("one", "other"))
+    one, other = (store.clients.add(Client(name, frozenset([Scope.LIST])), clock()) for name in ("one", "other"))
     assert store.clients.authenticate("one", one, clock()) == Client("one", frozenset({"mfa:list"}))
     for name, secret in (("one", other), ("nobody", one), ("one", ""), ("", one), ("one", one + " ")):
         assert store.clients.authenticate(name, secret, clock()) is None
 
 
 def test_neither_secrets_nor_tokens_are_stored(store: Store, web: Client, clock: Clock) -> None:
-    secret = store.clients.add("other", [Scope.LIST], clock())
+    secret = store.clients.add(Client("other", frozenset([Scope.LIST])), clock())
     token = store.clients.issue_token(web, web.scopes, clock())
     with store.database.read() as connection:
         stored = [
@@ -39,7 +39,7 @@ def test_neither_secrets_nor_tokens_are_stored(store: Store, web: Client, clock:
 
 
 def test_a_token_is_good_for_what_it_was_given_for(store: Store, clock: Clock) -> None:
-    store.clients.add("both", [Scope.LIST, Scope.ACCEPT], clock())
+    store.clients.add(Client("both", frozenset([Scope.LIST, Scope.ACCEPT])), clock())
     client = store.clients.all()[0]
     token = store.clients.issue_token(client, [Scope.LIST], clock())
     assert token
@@ -63,14 +63,14 @@ def test_a_removed_client_gets_no_token_any_more(store: Store, web: Client, cloc
 @pytest.mark.parametrize("name", ["", "-x", "a b", "a:b", "a" * 65, "ä"])
 def test_a_clients_name_is_plain(store: Store, clock: Clock, name: str) -> None:
     with pytest.raises(RegistryError, match="1 to 64"):
-        store.clients.add(name, [Scope.LIST], clock())
+        store.clients.add(Client(name, frozenset([Scope.LIST])), clock())
 
 
 # --- rotation
 
 
 def test_the_old_secret_stays_good_for_the_overlap_and_not_a_moment_longer(store: Store, clock: Clock) -> None:
-    old = store.clients.add("web", [Scope.CHALLENGES], clock())
+    old = store.clients.add(Client("web", frozenset([Scope.CHALLENGES])), clock())
     new = store.clients.rotate_secret("web", clock(), timedelta(hours=24))
     assert old != new
     clock.advance(24 * 3600 - 1)
@@ -80,14 +80,14 @@ def test_the_old_secret_stays_good_for_the_overlap_and_not_a_moment_longer(store
 
 
 def test_a_second_rotation_within_the_overlap_ends_the_oldest_secret(store: Store, clock: Clock) -> None:
-    secrets = [store.clients.add("web", [Scope.CHALLENGES], clock())]
+    secrets = [store.clients.add(Client("web", frozenset([Scope.CHALLENGES])), clock())]
     secrets += [store.clients.rotate_secret("web", clock(), timedelta(hours=24)) for _ in range(2)]
     known = [store.clients.authenticate("web", each, clock()) is not None for each in secrets]
     assert known == [False, True, True]
 
 
 def test_without_an_overlap_the_old_secret_and_the_access_tokens_are_void(store: Store, clock: Clock) -> None:
-    old = store.clients.add("web", [Scope.CHALLENGES], clock())
+    old = store.clients.add(Client("web", frozenset([Scope.CHALLENGES])), clock())
     store.clients.rotate_secret("web", clock(), timedelta(hours=1))
     client = store.clients.all()[0]
     token = store.clients.issue_token(client, client.scopes, clock())
@@ -106,7 +106,7 @@ def test_a_rotation_with_overlap_leaves_the_access_tokens(store: Store, web: Cli
 
 
 def test_a_secret_that_cannot_be_delivered_is_not_rotated(store: Store, clock: Clock) -> None:
-    old = store.clients.add("web", [Scope.CHALLENGES], clock())
+    old = store.clients.add(Client("web", frozenset([Scope.CHALLENGES])), clock())
 
     def fail(secret: str) -> None:
         raise OSError(secret and "disk full")
@@ -118,14 +118,14 @@ def test_a_secret_that_cannot_be_delivered_is_not_rotated(store: Store, clock: C
 
 @pytest.mark.parametrize("secret", ["", "nobody"])
 def test_nobody_gets_in_where_there_was_no_secret_before(store: Store, clock: Clock, secret: str) -> None:
-    store.clients.add("web", [Scope.CHALLENGES], clock())
+    store.clients.add(Client("web", frozenset([Scope.CHALLENGES])), clock())
     store.clients.rotate_secret("web", clock(), timedelta())
     for name in ("web", "nobody", ""):
         assert store.clients.authenticate(name, secret, clock()) is None
 
 
 def test_what_the_operator_does_to_a_client_is_in_the_audit_log(store: Store, clock: Clock) -> None:
-    secret = store.clients.add("web", [Scope.CHALLENGES], clock())
+    secret = store.clients.add(Client("web", frozenset([Scope.CHALLENGES])), clock())
     new = store.clients.rotate_secret("web", clock(), timedelta(hours=1))
     store.clients.revoke_tokens("web", clock())
     store.clients.remove("web", clock())

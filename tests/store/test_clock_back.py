@@ -19,7 +19,7 @@ from sshaft_identity.challenges.challenge import State, Verdict
 from sshaft_identity.challenges.challenges import Opened, Wish
 from sshaft_identity.challenges.limits import WINDOW, Limits, Subject, count, locked_until
 from sshaft_identity.challenges.limits import Scope as Counted
-from sshaft_identity.clients.clients import Scope
+from sshaft_identity.clients.clients import Client, Scope
 from sshaft_identity.common.times import CLOCK_TOLERANCE
 from sshaft_identity.database.changes import Changes, watch_clock
 from sshaft_identity.database.tables import audit_events
@@ -97,7 +97,7 @@ def test_accepted_is_consumed_once_and_a_repeated_accept_is_answered_alike(store
 
 
 def test_access_token_of_before_is_refused_and_a_new_one_is_good(store: Store, clock: Clock) -> None:
-    store.clients.add("web", [Scope.CHALLENGES], clock())
+    store.clients.add(Client("web", frozenset([Scope.CHALLENGES])), clock())
     (client,) = store.clients.all()
     before = store.clients.issue_token(client, client.scopes, clock())
     assert before

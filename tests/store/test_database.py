@@ -17,7 +17,7 @@ from sshaft.public_key import parse
 from sshaft_identity.challenges.attempts import Attempt
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.challenges.codes import Codes
-from sshaft_identity.clients.clients import Scope
+from sshaft_identity.clients.clients import Client, Scope
 from sshaft_identity.common.errors import DatabaseError, RegistryError
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import metadata
@@ -94,7 +94,7 @@ def test_no_query_of_the_login_path_scans_a_table(on_sqlite: Store, clock: Clock
 
     on_sqlite.users.add("alice", clock())
     on_sqlite.keys.add("alice", [(parse(ed25519("a")), "")], clock())
-    on_sqlite.clients.add("web", list(Scope), clock())
+    on_sqlite.clients.add(Client("web", frozenset(list(Scope))), clock())
     client = on_sqlite.clients.all()[0]
     statements.clear()
     token = on_sqlite.clients.issue_token(client, client.scopes, clock())

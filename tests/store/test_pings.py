@@ -12,6 +12,7 @@ from store.serving import another_host, command, serving, set_up, until
 
 from sshaft_identity.challenges.challenge import Challenge
 from sshaft_identity.challenges.challenges import Wish
+from sshaft_identity.clients.clients import Client
 from sshaft_identity.face_support.notifications import PAUSES, Notice, Pings
 from sshaft_identity.service import purge
 from sshaft_identity.store import Store
@@ -21,7 +22,7 @@ LONG = timedelta(minutes=5)
 
 
 def opened(store: Store) -> Challenge:
-    store.clients.add("bank", [], START, faces={"ciba": {"notification_endpoint": URL}})
+    store.clients.add(Client("bank", frozenset([]), faces={"ciba": {"notification_endpoint": URL}}), START)
     challenge = store.challenges.open(Wish("alice", LONG, client="bank", code="482913"), START).challenge
     told = {"auth_req_id": "the handle"}
     Pings(store).add(challenge, "bank", Notice("ciba", "the token", passed=told, failed=told))

@@ -21,7 +21,7 @@ from sshaft_identity.challenges.attempts import Attempt
 from sshaft_identity.challenges.challenge import Challenge, State
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.challenges.codes import Codes
-from sshaft_identity.clients.clients import Scope
+from sshaft_identity.clients.clients import Client, Scope
 from sshaft_identity.commands.identity import identity
 from sshaft_identity.common.errors import DatabaseError, RegistryError
 from sshaft_identity.database import changes_postgresql
@@ -203,7 +203,7 @@ def test_a_name_that_several_take_at_once_is_taken_once(on_postgresql: Store, cl
         if what == "user":
             on_postgresql.users.add("alice", clock())
         else:
-            on_postgresql.clients.add("alice", [Scope.LIST], clock())
+            on_postgresql.clients.add(Client("alice", frozenset([Scope.LIST])), clock())
 
     results = at_once([add] * 8)
     assert sum(isinstance(each, RegistryError) for each in results) == 7
@@ -211,7 +211,7 @@ def test_a_name_that_several_take_at_once_is_taken_once(on_postgresql: Store, cl
 
 def test_tokens_are_issued_or_refused_while_their_client_is_removed(on_postgresql: Store, clock: Clock) -> None:
     for number in range(5):
-        on_postgresql.clients.add(f"c{number}", [Scope.LIST], clock())
+        on_postgresql.clients.add(Client(f"c{number}", frozenset([Scope.LIST])), clock())
         client = next(each for each in on_postgresql.clients.all() if each.client_id == f"c{number}")
 
         def issue(client: object = client) -> object:

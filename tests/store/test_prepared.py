@@ -7,6 +7,7 @@ from service.service import Clock
 from sqlalchemy import bindparam, event, insert, select, text, update
 from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 
+from sshaft_identity.clients.clients import Client
 from sshaft_identity.database.prepared import Prepared
 from sshaft_identity.database.tables import clients, users
 from sshaft_identity.store import Store
@@ -17,7 +18,9 @@ INSERT = Prepared(insert(users))
 
 @pytest.fixture(autouse=True)
 def web(store: Store, clock: Clock) -> None:
-    store.clients.add("web", [], clock(), allows_unbound=True, return_urls=["https://app.example.org/"])
+    store.clients.add(
+        Client("web", frozenset([]), allows_unbound=True, return_urls=["https://app.example.org/"]), clock()
+    )
     store.clients.rotate_secret("web", clock(), timedelta(hours=1))
 
 

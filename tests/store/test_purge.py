@@ -9,7 +9,7 @@ from sqlalchemy import func, select, text
 
 from sshaft_identity.challenges.challenge import State
 from sshaft_identity.challenges.challenges import KEPT, Challenges, Opened, Wish
-from sshaft_identity.clients.clients import TOKEN_LIFETIME, Scope
+from sshaft_identity.clients.clients import TOKEN_LIFETIME, Client, Scope
 from sshaft_identity.database.tables import access_tokens, metadata
 from sshaft_identity.service.purge import BATCH, RULES, Rule, batches
 from sshaft_identity.store import Store
@@ -53,7 +53,7 @@ def test_what_is_over_for_another_reason_stays_as_it_is(store: Store, clock: Clo
 
 
 def test_access_tokens_are_forgotten_when_they_have_expired(store: Store, clock: Clock) -> None:
-    store.clients.add("web", [Scope.CHALLENGES], clock())
+    store.clients.add(Client("web", frozenset([Scope.CHALLENGES])), clock())
     client = store.clients.all()[0]
     for _ in range(3):
         store.clients.issue_token(client, client.scopes, clock())
@@ -62,7 +62,7 @@ def test_access_tokens_are_forgotten_when_they_have_expired(store: Store, clock:
 
 
 def test_many_rows_go_a_few_at_a_time_until_none_is_left(store: Store, clock: Clock) -> None:
-    store.clients.add("web", [Scope.CHALLENGES], clock())
+    store.clients.add(Client("web", frozenset([Scope.CHALLENGES])), clock())
     rows = [
         {"token_hash": f"{number:064}", "client_id": "web", "scope": "", "expires_at": clock()}
         for number in range(2 * BATCH + 1)

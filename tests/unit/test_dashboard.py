@@ -16,7 +16,7 @@ from sshaft_agent import sockets
 from sshaft_agent.metrics import registry_of
 from sshaft_agent.server import Server
 from sshaft_identity.audit import chain
-from sshaft_identity.clients.clients import Scope
+from sshaft_identity.clients.clients import Client, Scope
 from sshaft_identity.service.metrics import Metrics
 
 FILE = Path(__file__).resolve().parent.parent.parent / "docs" / "grafana" / "sshaft.json"
@@ -37,7 +37,7 @@ def samples(tmp_path: Path, identity: IdentityServer) -> Iterator[dict[str, set[
     clock = Clock()
     with new_store(tmp_path) as store:
         service = Metrics(store, clock)
-        store.clients.add("web", [Scope.CHALLENGES], clock())
+        store.clients.add(Client("web", frozenset([Scope.CHALLENGES])), clock())
         chain.seal_all(store.database, service.count_events)
         service.began("/healthz")
         service.ended("/healthz", "GET", 200, 0.1)

@@ -1,1 +1,5 @@
-"""Microsoft Entra ID external authentication: our OpenID Provider as Microsoft asks for it."""
+"""Microsoft Entra ID's external MFA: our OpenID Provider as Microsoft asks for it."""
+
+from sshaft_identity.faces.entra.face import FACE
+
+__all__ = ["FACE"]

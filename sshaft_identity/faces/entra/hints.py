@@ -11,7 +11,7 @@ from sshaft.config import Url
 from sshaft.deadline import Deadline
 from sshaft.http_client import HttpClient
 from sshaft.validation import first_fault
-from sshaft_identity.face_support.options import EntraClient, Guid
+from sshaft_identity.faces.entra.options import EntraClient, Guid
 from sshaft_identity.signing.signing_keys import Algorithm
 from sshaft_oidc.remote_keys import KEPT, MAX_ANSWER, OpenIdError, RemoteKeys, Wire, read
 

@@ -22,17 +22,15 @@ from sshaft_identity.common.fields import USER_PATTERN
 from sshaft_identity.face_support import browser_login, id_tokens
 from sshaft_identity.face_support.assurance import SUPPORTED, Wanted, reached
 from sshaft_identity.face_support.face_requests import FaceRequests
-from sshaft_identity.face_support.options import OpenIdClient
+from sshaft_identity.faces.openid_provider.options import NAME, OpenIdClient
 from sshaft_identity.settings import Settings
 from sshaft_identity.web import refused_requests
 from sshaft_identity.web.browsers import client_address, user_agent
 from sshaft_identity.web.call import Call
 from sshaft_identity.web.oauth import OAuthError, fields_of, form_of
 
-FACE = "openid"
 CODE_LIFETIME = timedelta(seconds=60)
 _LONGEST = 4096
-_VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 _UNSUPPORTED = {
     "request": "request_not_supported",
@@ -120,9 +118,9 @@ def authorize(call: Call) -> Response:
     asked = _asked(call)
     try:
         wish, details = _checked(call, asked)
-        return browser_login.begin(call, FACE, wish, details.model_dump())
+        return browser_login.begin(call, NAME, wish, details.model_dump())
     except OAuthError as error:
-        refused_requests.note(call, FACE, error.error, error.description)
+        refused_requests.note(call, NAME, error.error, error.description)
         mode = asked.parameters.get("response_mode", "")
         return _back(call, asked.redirect_uri, mode, asked.parameters.get("state"), {
             "error": error.error, "error_description": error.description,
@@ -134,13 +132,13 @@ def _asked(call: Call) -> _Asked:
     try:
         parameters = fields_of(call.request.url.query.encode()) if call.request.method == "GET" else form_of(call)
     except OAuthError as error:
-        raise browser_login.misled(call, FACE, error.description) from None
+        raise browser_login.misled(call, NAME, error.description) from None
     client = call.state.store.clients.get(parameters.get("client_id", ""))
-    if client is None or FACE not in client.faces:
-        raise browser_login.misled(call, FACE, "the client is not registered for logins here")
-    options = OpenIdClient.model_validate(client.faces[FACE])
+    if client is None or NAME not in client.faces:
+        raise browser_login.misled(call, NAME, "the client is not registered for logins here")
+    options = OpenIdClient.model_validate(client.faces[NAME])
     if parameters.get("redirect_uri") not in options.redirect_uris:
-        raise browser_login.misled(call, FACE, "the redirect_uri is not one that the client is registered with")
+        raise browser_login.misled(call, NAME, "the redirect_uri is not one that the client is registered with")
     return _Asked(client, options, parameters)
 
 
@@ -241,7 +239,7 @@ def _user(call: Call, client: Client, given: Mapping[str, str], subject: str | N
 def finish(call: Call, challenge: Challenge) -> Response:
     """Back to the client, with a code or with an error (§3.1.2.5, §3.1.2.6)."""
     state, now = call.state, call.state.clock()
-    requests = FaceRequests(state.store.database, FACE)
+    requests = FaceRequests(state.store.database, NAME)
     request = requests.get(challenge.id)
     if request is None:
         raise browser_login.used()
@@ -260,7 +258,7 @@ def finish(call: Call, challenge: Challenge) -> Response:
 
 
 def _failed(call: Call, details: Details, error: str, reason: str) -> Response:
-    refused_requests.note(call, FACE, error, reason)
+    refused_requests.note(call, NAME, error, reason)
     values = {"error": error, "error_description": reason}
     return _back(call, details.redirect_uri, details.response_mode, details.state, values)
 
@@ -272,6 +270,3 @@ def _back(call: Call, redirect_uri: str, mode: str, state: str | None, values: d
         return browser_login.post_back(call, redirect_uri, values)
     sign = "&" if "?" in redirect_uri else "?"
     return RedirectResponse(f"{redirect_uri}{sign}{urlencode(values)}", 303)
-
-
-# --- the token

@@ -1,6 +1,7 @@
 """The token and userinfo endpoints of the OpenID Provider (OpenID Connect Core 1.0 §3.1.3, §5.3)."""
 
 import hashlib
+import re
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from typing import Any
@@ -12,20 +13,23 @@ from sshaft_identity.clients.clients import Client
 from sshaft_identity.face_support import id_tokens
 from sshaft_identity.face_support.assurance import Wanted
 from sshaft_identity.face_support.face_requests import FaceRequests
-from sshaft_identity.faces.openid_provider.authorize import _VERIFIER, FACE, Details
+from sshaft_identity.faces.openid_provider.authorize import Details
+from sshaft_identity.faces.openid_provider.options import NAME
 from sshaft_identity.web import refused_requests
 from sshaft_identity.web.call import Call
 from sshaft_identity.web.oauth import OAuthError
 from sshaft_identity.web.problem import ProblemError
 
+_VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
+
 
 def authorization_code(call: Call, client: Client, form: Mapping[str, str]) -> dict[str, Any]:
     """The grant of RFC 6749 §4.1.3: a code, once, from the client that it was given to."""
     state, now = call.state, call.state.clock()
-    requests = FaceRequests(state.store.database, FACE)
+    requests = FaceRequests(state.store.database, NAME)
     wrong = OAuthError("invalid_grant", "no such code, or not this client's, or over, or used before")
     request = requests.of_handle(form.get("code", ""))
-    if request is None or request.client_id != client.client_id or FACE not in client.faces:
+    if request is None or request.client_id != client.client_id or NAME not in client.faces:
         raise wrong
     if not requests.use(request.id, now):
         # §4.1.2: whoever came first may be the thief
@@ -60,7 +64,7 @@ def userinfo(call: Call) -> Response:
     if kind.lower() == "bearer" and token:
         found = call.state.store.clients.person_of_token(token.strip(), call.state.clock())
     if found is None:
-        refused_requests.note(call, FACE, "invalid_token", "the access token speaks of nobody")
+        refused_requests.note(call, NAME, "invalid_token", "the access token speaks of nobody")
         raise ProblemError("invalid_token", headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
     client, user = found
     return JSONResponse(id_tokens.person(call, client, user, " ".join(client.scopes)))

@@ -13,7 +13,7 @@ from service.service import Service
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
-from sshaft_identity.clients.clients import Scope
+from sshaft_identity.clients.clients import Client, Scope
 from sshaft_identity.store import Store
 
 CONTRACT = json.loads((Path(__file__).parents[3] / "contract" / "challenges.json").read_text())
@@ -53,7 +53,7 @@ def prepare(service: Service, given: str | None, now: datetime) -> str:
         return ""
     soft, hard = service.add_user("alice", ed25519("alice"), sk_ed25519("alice"))
     if given == "of another client":
-        service.store.clients.add("another", [Scope.CHALLENGES], service.clock())
+        service.store.clients.add(Client("another", frozenset([Scope.CHALLENGES])), service.clock())
         headers = {"Authorization": f"Bearer {service.token(Scope.CHALLENGES, 'another')}"}
         made = service.call("POST", "/api/v1/challenges", json={"user": "alice"}, headers=headers)
         return str(made.json()["id"])

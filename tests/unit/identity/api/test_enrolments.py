@@ -14,7 +14,7 @@ from fakes.public_keys import ed25519
 from service.service import SETTINGS, Service, Socket
 
 from sshaft.public_key import parse
-from sshaft_identity.clients.clients import Scope
+from sshaft_identity.clients.clients import Client, Scope
 from sshaft_identity.people.key_policy import KeyPolicy
 from sshaft_identity.service.app import create_app
 from sshaft_identity.settings import Settings, changed
@@ -88,7 +88,7 @@ def test_presenting_needs_the_scope_of_the_sshd_side(service: Service) -> None:
 
 def test_another_clients_enrolment_is_answered_as_none(service: Service) -> None:
     identifier = invite(service)["id"]
-    service.store.clients.add("other", list(Scope), service.clock())
+    service.store.clients.add(Client("other", frozenset(list(Scope))), service.clock())
     header = {"Authorization": f"Bearer {service.token(Scope.ENROLMENTS, 'other')}"}
     for path in (f"{PATH}/{identifier}", f"{PATH}/nosuch"):
         answer = service.call("GET", path, headers=header)

@@ -6,7 +6,7 @@ import pytest
 import requests
 from service.service import Service
 
-from sshaft_identity.clients.clients import Scope
+from sshaft_identity.clients.clients import Client, Scope
 
 FORM = {"grant_type": "client_credentials"}
 
@@ -92,7 +92,7 @@ def test_json_is_no_form(service: Service) -> None:
 
 
 def test_a_client_gets_its_own_scopes_only(service: Service) -> None:
-    secret = service.store.clients.add("sshd", [Scope.LIST], service.clock())
+    secret = service.store.clients.add(Client("sshd", frozenset([Scope.LIST])), service.clock())
     assert ask(service, client_id="sshd", client_secret=secret, scope="mfa:list").status_code == 200
     assert ask(service, client_id="sshd", client_secret=secret, scope="mfa:list mfa:accept").status_code == 400
 

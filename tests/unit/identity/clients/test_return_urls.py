@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from service.service import Service, wrong
 
-from sshaft_identity.clients.clients import Scope
+from sshaft_identity.clients.clients import Client, Scope
 from sshaft_identity.clients.return_urls import allows, checked, checked_prefix
 
 APP = "https://app.example.org/login"
@@ -19,7 +19,9 @@ BACK = f"{APP}/again?user=alice&next=%2Fmail#top"
 @pytest.fixture(autouse=True)
 def shop(service: Service) -> None:
     service.add_user("alice")
-    service.store.clients.add("shop", [Scope.CHALLENGES], service.clock(), return_urls=[APP, "http://127.0.0.1:8080"])
+    service.store.clients.add(
+        Client("shop", frozenset([Scope.CHALLENGES]), return_urls=[APP, "http://127.0.0.1:8080"]), service.clock()
+    )
 
 
 def asked(service: Service, url: object) -> requests.Response:

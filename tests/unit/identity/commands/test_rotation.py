@@ -17,7 +17,7 @@ from service.service import Clock, Service
 
 from sshaft import public_key
 from sshaft.errors import ConfigurationError
-from sshaft_identity.clients.clients import Scope
+from sshaft_identity.clients.clients import Client, Scope
 from sshaft_identity.commands.identity import identity
 from sshaft_identity.common.errors import RegistryError
 
@@ -136,7 +136,9 @@ def config(service: Service, tmp_path: Path) -> Path:
     content = {
         "token_endpoint": f"{service.url}/oauth2/token",
         "client_id": "sshd",
-        "client_secret": service.store.clients.add("sshd", [Scope.LIST, Scope.ACCEPT], service.clock()),
+        "client_secret": service.store.clients.add(
+            Client("sshd", frozenset([Scope.LIST, Scope.ACCEPT])), service.clock()
+        ),
         "token_scope": "mfa:list mfa:accept",
         "mfa_list_endpoint": f"{api}/keys",
         "mfa_accept_endpoint": f"{api}/accept",

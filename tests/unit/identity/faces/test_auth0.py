@@ -14,6 +14,8 @@ from service.browser import ORIGIN, Browser, code_on, heading
 from service.service import Service
 from service.typing_provider import refusals
 
+from sshaft_identity.clients.clients import Client
+
 DOMAIN = "example.eu.auth0.com"
 SALT = "a-salt-of-22-letters-x"
 
@@ -31,7 +33,9 @@ class Tenant:
     options: dict[str, Any] = field(default_factory=lambda: {"domain": DOMAIN, "salt": SALT, "app": "The shop"})
 
     def __post_init__(self) -> None:
-        self.service.store.clients.add(self.client_id, [], self.service.clock(), faces={"auth0": self.options})
+        self.service.store.clients.add(
+            Client(self.client_id, frozenset([]), faces={"auth0": self.options}), self.service.clock()
+        )
 
     @property
     def key(self) -> str:

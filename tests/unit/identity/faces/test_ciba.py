@@ -18,6 +18,7 @@ from service.notifications import left, send_due
 from service.relying_party import RelyingParty, give_rsa_key
 from service.service import Service, wrong
 
+from sshaft_identity.clients.clients import Client
 from sshaft_identity.database.tables import audit_events
 from sshaft_identity.face_support.notifications import PAUSES, Pings
 
@@ -40,14 +41,20 @@ class Bank:
     client_id: str = "bank"
     options: dict[str, Any] | None = field(default_factory=lambda: {"app": "The bank"})
     allows_unbound: bool = False
-    more_faces: dict[str, Any] = field(default_factory=dict)
+    jwks: dict[str, Any] | None = None
+    pairwise_sector: str | None = None
     secret: str = ""
 
     def __post_init__(self) -> None:
-        faces = ({} if self.options is None else {"ciba": self.options}) | self.more_faces
-        self.secret = self.service.store.clients.add(
-            self.client_id, [], self.service.clock(), allows_unbound=self.allows_unbound, faces=faces
+        client = Client(
+            self.client_id,
+            frozenset(),
+            allows_unbound=self.allows_unbound,
+            faces={} if self.options is None else {"ciba": self.options},
+            jwks=self.jwks,
+            pairwise_sector=self.pairwise_sector,
         )
+        self.secret = self.service.store.clients.add(client, self.service.clock())
 
     def post(self, path: str, form: dict[str, str | None], **more: Any) -> requests.Response:
         form = {name: value for name, value in form.items() if value is not None}
@@ -269,7 +276,7 @@ def test_a_client_proves_itself_and_is_registered(service: Service, bank: Bank) 
 
 def test_a_client_may_prove_itself_by_a_key_for_this_very_endpoint(service: Service, alice: str) -> None:
     key = ECKey.generate_key("P-256")
-    bank = Bank(service, more_faces={"private_key_jwt": {"jwks": {"keys": [key.as_dict(private=False)]}}})
+    bank = Bank(service, jwks={"keys": [key.as_dict(private=False)]})
 
     def proof(jti: str) -> dict[str, str]:
         now = int(service.clock().timestamp())
@@ -316,8 +323,7 @@ def test_the_code_of_another_login_cannot_be_chosen(service: Service, bank: Bank
 
 
 def test_an_id_token_names_the_person_to_the_client_that_got_it(service: Service, alice: str) -> None:
-    pairwise = {"subject": {"type": "pairwise", "sector": "bank.example.org"}}
-    bank, other = Bank(service, more_faces=pairwise), Bank(service, "other")
+    bank, other = Bank(service, pairwise_sector="bank.example.org"), Bank(service, "other")
     handle = bank.begin()
     service.accept("alice", code=CODE, fingerprint=alice)
     hint = bank.poll(handle).json()["id_token"]

@@ -7,7 +7,7 @@ from fakes.public_keys import ed25519
 from service.service import Service
 from service.typing_provider import Provider, audited, printed
 
-from sshaft_identity.clients.clients import Scope
+from sshaft_identity.clients.clients import Client, Scope
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_odd_bodies(service: Service, portal: Portal, body: Any) -> None:
 
 
 def test_who_has_not_proven_itself_is_refused(service: Service, portal: Portal) -> None:
-    api = service.store.clients.add("api", [Scope.CHALLENGES], service.clock())
+    api = service.store.clients.add(Client("api", frozenset([Scope.CHALLENGES])), service.clock())
     for auth, status in (
         (None, 401),
         (("portal", "wrong"), 401),

@@ -18,7 +18,7 @@ from service.browser import ORIGIN, Browser, code_on, heading
 from service.relying_party import give_rsa_key
 from service.service import Service
 
-from sshaft_identity.clients.clients import Scope
+from sshaft_identity.clients.clients import Client, Scope
 from sshaft_identity.database.tables import audit_events
 
 ELSEWHERE = {"Origin": "https://login.microsoftonline.com", "Sec-Fetch-Site": "cross-site"}
@@ -28,7 +28,9 @@ ELSEWHERE = {"Origin": "https://login.microsoftonline.com", "Sec-Fetch-Site": "c
 def entra(service: Service) -> Iterator[Entra]:
     give_rsa_key(service)
     with Entra(service.clock) as entra:
-        service.store.clients.add("entra", [Scope.CHALLENGES], service.clock(), faces={"entra": entra.options()})
+        service.store.clients.add(
+            Client("entra", frozenset([Scope.CHALLENGES]), faces={"entra": entra.options()}), service.clock()
+        )
         yield entra
 
 
@@ -327,6 +329,6 @@ def test_discovery_is_what_entra_wants(service: Service) -> None:
 
 def test_the_client_of_another_application_is_another(service: Service, browser: Browser, entra: Entra) -> None:
     options = entra.options(app_id="00000000-0000-0000-0000-000000000000")
-    service.store.clients.add("other", [], service.clock(), faces={"entra": options})
+    service.store.clients.add(Client("other", frozenset([]), faces={"entra": options}), service.clock())
     answer = posted(entra, send(browser, entra.form(client_id="other")))
     assert answer["error"] == "invalid_request", f"the hint is for {APP_ID}"

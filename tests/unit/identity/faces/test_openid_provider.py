@@ -122,7 +122,7 @@ def test_a_client_without_profile_is_not_told_the_user_name_twice(
 
 def test_pairwise_clients_know_a_person_by_a_name_of_their_own(service: Service, browser: Browser, alice: str) -> None:
     parties = [
-        RelyingParty(service, name, subject={"type": "pairwise", "sector": sector})
+        RelyingParty(service, name, pairwise_sector=sector)
         for name, sector in (("one", "a.example.org"), ("two", "a.example.org"), ("three", "b.example.org"))
     ]
     subjects = []
@@ -448,8 +448,9 @@ def test_the_access_token_of_a_person_is_no_key_to_the_api(
 @pytest.fixture
 def assertion(service: Service, shop: RelyingParty) -> Any:
     key = ECKey.generate_key("P-256")
-    options = {"jwks": {"keys": [key.as_dict(private=False)]}}
-    service.store.clients.set_face(shop.client_id, "private_key_jwt", options, service.clock())
+    service.store.clients.remove(shop.client_id, service.clock())
+    shop.jwks = {"keys": [key.as_dict(private=False)]}
+    shop.register()
 
     def make(by: Any = key, algorithm: str = "ES256", **more: Any) -> dict[str, str]:
         now = int(service.clock().timestamp())

@@ -12,7 +12,7 @@ import requests
 from fakes.public_keys import ed25519
 from service.service import Service
 
-from sshaft_identity.clients.clients import Scope
+from sshaft_identity.clients.clients import Client, Scope
 from sshaft_identity.database.tables import audit_events
 
 
@@ -26,7 +26,7 @@ class Plugin:
     def __init__(self, service: Service, name: str = "plugin", mode: str = "poll", **more: Any) -> None:
         self.service, self.name = service, name
         faces = {"validate": {"mode": mode}}
-        self.secret = service.store.clients.add(name, [], service.clock(), faces=faces, **more)
+        self.secret = service.store.clients.add(Client(name, frozenset([]), faces=faces, **more), service.clock())
 
     def post(self, path: str, **fields: str) -> requests.Response:
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -336,7 +336,7 @@ def test_odd_bodies(service: Service, plugin: Plugin, body: bytes) -> None:
 
 
 def test_who_has_not_proven_itself_gets_nothing(service: Service, plugin: Plugin) -> None:
-    api = service.store.clients.add("api", [Scope.CHALLENGES], service.clock())
+    api = service.store.clients.add(Client("api", frozenset([Scope.CHALLENGES])), service.clock())
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     bearers = [service.bearer(Scope.CHALLENGES), {"Authorization": "x"}, {"PI-Authorization": "x"}, {}]
     for path in ("/validate/check", "/validate/triggerchallenge", "/validate/radiuscheck"):

@@ -1,0 +1,76 @@
+"""Looks for `client test` whether the addresses that a client and its provider need can be reached from this host."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from sshaft.deadline import Deadline
+from sshaft.errors import IdentityServiceError
+from sshaft.http_client import Answer, HttpClient
+
+SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. `advice` says what to do if it is not `ok`."""
+
+    ok: bool
+    what: str
+    advice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Asks other hosts. `base_url` is the public address of this service. Each look takes `SECONDS` at most."""
+
+    http: HttpClient
+    base_url: str
+
+    def answers(self, url: str, what: str, advice: str) -> Finding:
+        """Finds out whether the address answers 200."""
+        answer = self._get(url)
+        if isinstance(answer, str):
+            return Finding(ok=False, what=f"{what}: {answer}", advice=advice)
+        return Finding(answer.status == 200, f"{what}: {url} answers {answer.status}", advice)
+
+    def is_there(
+        self, uri: str, of: str = "of the redirect URI", advice: str = "browsers must reach it; this host need not"
+    ) -> Finding:
+        """Finds out whether the host of the address answers at all, with a good certificate. An error counts too."""
+        parts = urlsplit(uri)
+        origin = f"{parts.scheme}://{parts.netloc}/"
+        answer = self._get(origin)
+        gone = isinstance(answer, str) and "answered" not in answer
+        what = f"the host {of}, {origin}: {answer}" if gone else f"the host {of}, {origin} is there"
+        return Finding(not gone, what, advice)
+
+    def issuer(self, path: str = "") -> Iterator[Finding]:
+        """Checks our own discovery document below `path`, and that a key for ID tokens is published."""
+        issuer = self.base_url + path
+        document = self._document(f"{issuer}/.well-known/openid-configuration")
+        advice = "a proxy in front must hand this path on unchanged"
+        yield Finding(document.get("issuer") == issuer, f"the issuer {issuer} says so itself", advice)
+        keys = self._document(str(document.get("jwks_uri", issuer))).get("keys")
+        algorithms = [each.get("alg") for each in keys if isinstance(each, dict)] if isinstance(keys, list) else []
+        yield Finding("RS256" in algorithms, "a key for ID tokens (RS256) is published", "run `sshaft identity init`")
+
+    def _document(self, url: str) -> Mapping[str, Any]:
+        """Returns the JSON object at the address, or an empty one."""
+        answer = self._get(url)
+        if isinstance(answer, str):
+            return {}
+        try:
+            found = json.loads(answer.body)
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def _get(self, url: str) -> Answer | str:
+        """Returns the answer, or the reason why there is none."""
+        try:
+            return self.http.send("GET", url, Deadline.after(SECONDS))
+        except IdentityServiceError as error:
+            return str(error)
