@@ -17,9 +17,9 @@ from sshaft.clocks import ClockWatch
 from sshaft.errors import ConfigurationError, SshaftError
 from sshaft.identity_client import IdentityClient
 from sshaft_agent import sockets
-from sshaft_agent.factor import Factor, Fields
 from sshaft_agent.notify import notify, reloading
 from sshaft_agent.sockets import Account
+from sshaft_agent.ssh_factor.factor import Factor, Fields
 
 MAX_CONNECTIONS = 2000
 QUESTION_SECONDS = 3.0

@@ -15,7 +15,7 @@ from sshaft.deadline import Deadline
 from sshaft.errors import ReachError
 from sshaft.identity_client import IdentityClient
 from sshaft.listing import Entry, Listing
-from sshaft_agent.breaker import Breaker
+from sshaft_agent.ssh_factor.breaker import Breaker
 
 REMEMBERED_FOUND = 2.0
 REMEMBERED_NOTHING = 0.5

@@ -18,8 +18,8 @@ from sshaft.identity_client import IdentityClient, Outcome
 from sshaft.listing import Grant
 from sshaft.public_key import PublicKey
 from sshaft.randomart import randomart
-from sshaft_agent.lookup import SLACK
-from sshaft_agent.tickets import LIFETIME, Ticket, Tickets
+from sshaft_agent.ssh_factor.lookup import SLACK
+from sshaft_agent.ssh_factor.tickets import LIFETIME, Ticket, Tickets
 
 MAX_TICKETS = 1000
 """Their own number: strangers' keys cost nothing to make, and must not take the tickets of those who log in."""

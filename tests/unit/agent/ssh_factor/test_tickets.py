@@ -8,7 +8,7 @@ from fakes import public_keys
 
 from sshaft import authorized_keys, public_key
 from sshaft.listing import Grant
-from sshaft_agent.tickets import LIFETIME, MAX_TICKETS, Ticket, Tickets
+from sshaft_agent.ssh_factor.tickets import LIFETIME, MAX_TICKETS, Ticket, Tickets
 
 GRANT = Grant(
     user="alice",

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from fakes import public_keys
 from fakes.identity_server import ERROR, Call, IdentityServer, Reply, hang, reply_json
-from unit.agent.agent import ID, SOCKET, Agent, agent_of
+from unit.agent.ssh_factor.agent import ID, SOCKET, Agent, agent_of
 
 from sshaft import public_key
 from sshaft.errors import IdentityServiceError

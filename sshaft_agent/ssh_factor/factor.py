@@ -16,9 +16,9 @@ from sshaft.errors import InvalidKeyError, SshaftError
 from sshaft.identity_client import Claim, IdentityClient, Outcome
 from sshaft.listing import Grant
 from sshaft.public_key import PublicKey
-from sshaft_agent.enrolment import Enrolment
-from sshaft_agent.lookup import SLACK, Lookups
-from sshaft_agent.tickets import LIFETIME, Ticket, Tickets
+from sshaft_agent.ssh_factor.enrolment import Enrolment
+from sshaft_agent.ssh_factor.lookup import SLACK, Lookups
+from sshaft_agent.ssh_factor.tickets import LIFETIME, Ticket, Tickets
 
 WORKERS = 8
 

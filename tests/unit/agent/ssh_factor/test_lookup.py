@@ -19,7 +19,7 @@ from sshaft.config import Config
 from sshaft.errors import ConfigurationError, IdentityServiceError, ReachError
 from sshaft.identity_client import IdentityClient
 from sshaft.listing import Entry
-from sshaft_agent.lookup import CALLS_AT_ONCE, REMEMBERED_FOUND, REMEMBERED_NOTHING, Lookups
+from sshaft_agent.ssh_factor.lookup import CALLS_AT_ONCE, REMEMBERED_FOUND, REMEMBERED_NOTHING, Lookups
 
 ID = "0" * 32
 KEYS = [public_keys.ed25519(str(i)) for i in range(100)]

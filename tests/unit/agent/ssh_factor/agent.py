@@ -12,7 +12,7 @@ from fakes.identity_server import IdentityServer
 from sshaft import public_key
 from sshaft.config import Config
 from sshaft.identity_client import IdentityClient
-from sshaft_agent.factor import Factor
+from sshaft_agent.ssh_factor.factor import Factor
 
 ID = "0123456789abcdef0123456789abcdef"
 SOCKET = "/run/sshaft/login/agent.sock"

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 from fakes import public_keys
 from fakes.identity_server import ERROR, Call, IdentityServer, Reply, reply_json
-from unit.agent.agent import ID, SOCKET, Agent, agent_of
+from unit.agent.ssh_factor.agent import ID, SOCKET, Agent, agent_of
 
 from sshaft import public_key
 from sshaft.errors import IdentityServiceError
 from sshaft.randomart import randomart
-from sshaft_agent import enrolment
+from sshaft_agent.ssh_factor import enrolment
 
 KEY = public_keys.ed25519("stranger")
 ALICES = public_keys.ed25519("alice")
-CONTRACT = json.loads((Path(__file__).parents[2] / "contract" / "enrol.json").read_text())
+CONTRACT = json.loads((Path(__file__).parents[3] / "contract" / "enrol.json").read_text())
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """The circuit breaker as a table of moves on a clock."""
 
-from sshaft_agent.breaker import LONGEST_PAUSE, THRESHOLD, Breaker
+from sshaft_agent.ssh_factor.breaker import LONGEST_PAUSE, THRESHOLD, Breaker
 
 
 def opened(now: float = 0.0) -> Breaker:
