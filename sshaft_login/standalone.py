@@ -58,7 +58,7 @@ def _report(
         return Outcome("no_challenge")
     if grant.verify_required:  # begun after sshd had its line: what sshd asked of the key is not known here
         return Outcome("refused")
-    claim = _claim(grant, wish, signed, client_ip)
+    claim = Claim.of(grant, signed, None if wish in ("", "deny") else wish, client_ip)
     if wish == "deny":
         if settings.mfa_reject_endpoint is None:
             return Outcome("no_denials")
@@ -79,15 +79,3 @@ def _accept(client: IdentityClient, settings: config.Config, claim: Claim, grant
     confirm(about(outcome.fields(datetime.now(UTC))), claim.client_ip or "")
     set_deadline(settings.accept_seconds + 2, exit_status.TEMPORARY, too_slow)
     return client.accept(replace(claim, confirmed=True), attempt, Deadline.after(settings.accept_seconds), request_id)
-
-
-def _claim(grant: Grant, wish: str, signed: public_key.PublicKey | None, client_ip: str) -> Claim:
-    return Claim(
-        user=grant.user,
-        challenge=grant.challenge,
-        code=None if wish in ("", "deny") else wish,
-        fingerprint=signed.fingerprint if signed else None,
-        key_type=signed.type if signed else None,
-        client_ip=client_ip or None,
-        knows_challenges=grant.knows_challenges,
-    )
