@@ -1,1 +1,1 @@
-"""The resident agent: the only process on the host of sshd that holds the client credentials."""
+"""The agent: runs beside sshd, and is the only process there that holds the client credentials."""

@@ -1,7 +1,7 @@
-"""Keys that nobody owns: while enrolments are open, such a key gets a line whose ticket can present a code and no more.
+"""Gives unregistered keys a line while enrolments are open. The ticket of such a line can present one code, no more.
 
-sshd checks the signature before the forced command runs: that is the proof of possession. What the code is worth is for
-the identity service to say, and whether the key counts for the person on its page.
+sshd checks the signature before it runs the forced command: this proves possession of the key. The identity service
+judges the code, and the person confirms the key on the page of the enrolment.
 """
 
 import asyncio
@@ -10,50 +10,51 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sshaft import authorized_keys, log, public_key
+from sshaft import authorized_keys, log
 from sshaft.config import Config
 from sshaft.deadline import Deadline
-from sshaft.errors import InvalidKeyError, SshaftError
+from sshaft.errors import SshaftError
 from sshaft.identity_client import IdentityClient, Outcome
 from sshaft.listing import Grant
 from sshaft.public_key import PublicKey
 from sshaft.randomart import randomart
-from sshaft_agent.ssh_factor.lookup import SLACK
+from sshaft_agent.ssh_factor.lookup import GRACE_SECONDS
+from sshaft_agent.ssh_factor.questions import EnrolRequest, LoginRequest
 from sshaft_agent.ssh_factor.tickets import LIFETIME, Ticket, Tickets
 
 MAX_TICKETS = 1000
-"""Their own number: strangers' keys cost nothing to make, and must not take the tickets of those who log in."""
-
-Fields = dict[str, str]
+"""A limit of their own: strangers can make keys at no cost, and must not use up the tickets of registered users."""
 
 
 @dataclass(frozen=True)
-class Unowned:
-    """What a ticket of this kind is bound to."""
+class UnregisteredKey:
+    """The grant of an enrolment ticket."""
 
     key: PublicKey
     until: datetime
 
 
 class Enrolment:
+    """The enrolment tickets of this host and the codes that they present."""
+
     def __init__(self, login_socket: str, clock: Callable[[], float], now: Callable[[], datetime]) -> None:
-        self.tickets: Tickets[Unowned] = Tickets(MAX_TICKETS)
+        self.tickets: Tickets[UnregisteredKey] = Tickets(MAX_TICKETS)
         self._login_socket = login_socket
         self._clock = clock
         self._now = now
 
     def is_open(self, until: datetime | None, config: Config) -> bool:
-        """Whether a key that is nobody's may present itself until then."""
+        """Whether an unregistered key may present a code. `until` is the end of the last open enrolment."""
         return config.mfa_enrol_endpoint is not None and until is not None and until > self._now()
 
-    def line(self, key: PublicKey, until: datetime | None, config: Config, request_id: str) -> str:
-        """The line of a key that sshd was offered, or nothing when too many tickets are out."""
+    def key_line(self, key: PublicKey, until: datetime | None, config: Config, request_id: str) -> str:
+        """Returns the line of an unregistered key, or an empty string when too many tickets are out."""
         logger = log.get_logger().bind(request_id=request_id)
         if until is None:
             return ""
         now = self._clock()
         left = (until - self._now()).total_seconds()
-        ticket = self.tickets.issue(Unowned(key, until), request_id, now, min(LIFETIME, left))
+        ticket = self.tickets.issue(UnregisteredKey(key, until), request_id, now, min(LIFETIME, left))
         if ticket is None:
             logger.warning("keys.none", reason="too many enrolment tickets are out", fingerprint=key.fingerprint)
             return ""
@@ -62,35 +63,35 @@ class Enrolment:
         command = (config.login_path, "--agent", self._login_socket, "--ticket", ticket.secret)
         return authorized_keys.line(key, command, expires_at=ends) + "\n"
 
-    def concerns(self, kind: str, question: Fields) -> bool:
-        """`enrol`, whoever asks; and whatever a key that nobody owns asks."""
-        return kind == "enrol" or self.tickets.peek(question.get("ticket", ""), self._clock()) is not None
+    def has_ticket(self, secret: str) -> bool:
+        """Whether this is a valid ticket of an unregistered key."""
+        return self.tickets.peek(secret, self._clock()) is not None
 
-    async def report(
-        self,
-        kind: str,
-        question: Fields,
-        client: IdentityClient,
-        logins: Tickets[Grant],
-        workers: ThreadPoolExecutor,
-    ) -> Fields:
-        """What became of it: `state`, perhaps `reason`, `reference`, and with `presented` what the person compares."""
-        now, secret = self._clock(), question.get("ticket", "")
-        ticket: Ticket[Unowned] | Ticket[Grant] | None = self.tickets.peek(secret, now) or logins.peek(secret, now)
-        client_ip = question.get("client_ip", "")
+    async def answer(
+        self, request: LoginRequest, client: IdentityClient, login_tickets: Tickets[Grant], workers: ThreadPoolExecutor
+    ) -> dict[str, str]:
+        """Presents the code and returns `state`, perhaps `reason` and `reference`.
+
+        With the state `presented` also `fingerprint` and `randomart`, which the person compares with the page.
+        """
+        now, secret = self._clock(), request.ticket
+        ticket: Ticket[UnregisteredKey] | Ticket[Grant] | None
+        ticket = self.tickets.peek(secret, now) or login_tickets.peek(secret, now)
         if ticket is None:
-            log.get_logger().warning("enrol.refused", reason="invalid_ticket", client_ip=client_ip)
+            log.get_logger().warning("enrol.refused", reason="invalid_ticket", client_ip=request.client_ip)
             return {"state": "invalid_ticket"}
         key = ticket.grant.key
-        logger = log.get_logger().bind(request_id=ticket.request_id, fingerprint=key.fingerprint, client_ip=client_ip)
-        outcome = self._refusal(kind, question, key, client.config)
-        # spent also by a refusal for the key's sake: it was printed for another one
+        logger = log.get_logger().bind(
+            request_id=ticket.request_id, fingerprint=key.fingerprint, client_ip=request.client_ip
+        )
+        outcome = _refusal(request, key, client.config)
+        # The wrong key spends the ticket too: the ticket was printed for another key.
         if outcome is None or outcome.state == "wrong_key":
             self.tickets.take(secret, now)
-            logins.take(secret, now)
+            login_tickets.take(secret, now)
         if outcome is None:
             try:
-                outcome = await _present(client, workers, key, question, ticket.request_id)
+                outcome = await _present(client, workers, key, request, ticket.request_id)
             except (SshaftError, TimeoutError) as error:
                 logger.warning("enrol.failed", message=str(error) or "no answer in time")
                 outcome = Outcome("unavailable")
@@ -101,32 +102,22 @@ class Enrolment:
         logger.warning("enrol.refused", reason=outcome.reason or outcome.state, key_type=key.type)
         return answer | ({"reason": outcome.reason} if outcome.reason else {})
 
-    def _refusal(self, kind: str, question: Fields, key: PublicKey, config: Config) -> Outcome | None:
-        """What needs no question to the identity service."""
-        if kind != "enrol":
-            return Outcome("not_registered")
-        try:
-            signed = public_key.from_blob(
-                question.get("key_type", ""), question.get("key", ""), config.allowed_key_types
-            )
-        except InvalidKeyError:
-            signed = None
-        if signed != key:
-            return Outcome("wrong_key")
-        return None if question.get("code") else Outcome("code_required")
+
+def _refusal(request: LoginRequest, key: PublicKey, config: Config) -> Outcome | None:
+    """Returns the outcome that is known without the identity service; None: ask it."""
+    if not isinstance(request, EnrolRequest):
+        return Outcome("not_registered")
+    if request.signed_key(config.allowed_key_types) != key:
+        return Outcome("wrong_key")
+    return None if request.code else Outcome("code_required")
 
 
 async def _present(
-    client: IdentityClient, workers: ThreadPoolExecutor, key: PublicKey, question: Fields, request_id: str
+    client: IdentityClient, workers: ThreadPoolExecutor, key: PublicKey, request: LoginRequest, request_id: str
 ) -> Outcome:
     seconds = client.config.accept_seconds
+    client_ip, deadline = request.client_ip or None, Deadline.after(seconds)
     sent = asyncio.get_running_loop().run_in_executor(
-        workers,
-        client.enrol,
-        key,
-        question["code"],
-        question.get("client_ip") or None,
-        Deadline.after(seconds),
-        request_id,
+        workers, client.enrol, key, request.code or "", client_ip, deadline, request_id
     )
-    return await asyncio.wait_for(sent, seconds + SLACK)
+    return await asyncio.wait_for(sent, seconds + GRACE_SECONDS)

@@ -1,5 +1,7 @@
-"""Look-ups of keys: many askers, few questions. One answer for all who ask the same, some calls a second for all who do
-not, a short memory, a breaker.
+"""Merges, batches and briefly caches key look-ups.
+
+Equal questions share one answer. Different questions travel together in batches, at a limited rate. While the identity
+service is down, the circuit breaker refuses questions at once.
 """
 
 import asyncio
@@ -17,49 +19,50 @@ from sshaft.identity_client import IdentityClient
 from sshaft.listing import Entry, Listing
 from sshaft_agent.ssh_factor.breaker import Breaker
 
-REMEMBERED_FOUND = 2.0
-REMEMBERED_NOTHING = 0.5
-"""Seconds. sshd asks twice a login. What is remembered is not the last word: the identity service decides on accept."""
-MAX_REMEMBERED = 10_000
-WORKERS = 16
-WORTH_TELLING = timedelta(seconds=30)
-"""Between this host's clock and the identity service's."""
-SLACK = 0.2
-"""Seconds that a worker may be late with its own deadline before nobody waits for it any more."""
+CACHE_SECONDS = 2.0
+CACHE_SECONDS_UNKNOWN = 0.5
+"""Known and unknown keys are cached this long, because sshd asks twice a login. The identity service decides on accept,
+whatever the cache says."""
+_MAX_CACHED = 10_000
+_WORKERS = 16
+_CLOCK_TOLERANCE = timedelta(seconds=30)
+"""A larger change between this host's clock and the identity service's is logged."""
+GRACE_SECONDS = 0.2
+"""How long a worker may exceed its own deadline before its call counts as failed."""
 
-EVERYTHING = "*"
+_EVERY_KEY = "*"
 
-CALLS_A_SECOND = 50.0
-CALLS_AT_ONCE = 32
-"""Of lists: strangers can offer keys as fast as they like, and each may be a new one. Who comes faster than that waits
-some milliseconds and is asked for together with others."""
-MOST_TOGETHER = 50
-CROWD = 16
-"""More than so many waiting, and a server that takes one key at a time is asked for everybody's."""
+_LISTS_PER_SECOND = 50.0
+LIST_BURST = 32
+"""The number of lists that may be requested at once. Strangers can offer new keys as fast as they like; faster look-ups
+wait some milliseconds and share a list."""
+_MAX_BATCH = 50
+_MAX_SINGLE = 16
+"""If more look-ups wait than this, a server that takes one key at a time is asked for every key."""
 
 Observe = Callable[[str, float], None]
-"""Hears which call to the identity service took how many seconds."""
+"""Takes the name of a call to the identity service and its duration in seconds."""
 
 
 @dataclass(frozen=True)
-class _Wait:
-    """Somebody who has to know."""
+class _PendingLookup:
+    """A fingerprint (or `*`) that waits to be sent."""
 
     question: str
     request_id: str
     answer: asyncio.Future[Listing]
 
 
-class Pace:
-    """So many a second in the long run, and some at once."""
+class _RateLimit:
+    """Allows `per_second` calls in the long run and `burst` calls at once."""
 
-    def __init__(self, a_second: float, at_once: int) -> None:
-        self._interval = 1 / a_second
-        self._slack = self._interval * (at_once - 1)
+    def __init__(self, per_second: float, burst: int) -> None:
+        self._interval = 1 / per_second
+        self._slack = self._interval * (burst - 1)
         self._due = 0.0
 
-    def pause(self, now: float) -> float:
-        """Seconds until the next may go; 0: it goes now."""
+    def delay(self, now: float) -> float:
+        """Returns the seconds until the next call may go out. With 0 the call goes out now and is counted."""
         early = self._due - now - self._slack
         if early > 0:
             return early
@@ -68,119 +71,125 @@ class Pace:
 
 
 def observe_nothing(_call: str, _seconds: float) -> None:
-    """Where nobody measures."""
+    """The observer of an agent without metrics."""
 
 
 class Lookups:
-    """`entries(fingerprint)` for the event loop; the calls run in threads."""
+    """Looks keys up for the event loop; the calls to the identity service run in threads."""
 
-    def __init__(self, client: IdentityClient, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, client: IdentityClient, clock: Callable[[], float] = time.monotonic, observe: Observe = observe_nothing
+    ) -> None:
         self.breaker = Breaker()
-        self.asked = 0
-        self.calls = 0
-        self.remembered = 0
-        self.observe: Observe = observe_nothing
+        self.count = 0
+        self.list_requests = 0
+        self.cache_hits = 0
         self._client = client
         self._clock = clock
-        self._workers = ThreadPoolExecutor(WORKERS, "list")
+        self._observe = observe
+        self._workers = ThreadPoolExecutor(_WORKERS, "list")
         self._answers: dict[str, asyncio.Future[Listing]] = {}
-        self._waiting: deque[_Wait] = deque()
-        self._flights: set[asyncio.Task[None]] = set()
-        self._pace = Pace(CALLS_A_SECOND, CALLS_AT_ONCE)
+        self._waiting: deque[_PendingLookup] = deque()
+        self._batches: set[asyncio.Task[None]] = set()
+        self._rate_limit = _RateLimit(_LISTS_PER_SECOND, LIST_BURST)
         self._timer: asyncio.TimerHandle | None = None
-        self._takes = 1
-        self._remembered: dict[str, tuple[float, Listing]] = {}
-        self._ahead = timedelta()
-        self._lists_everything = False
-        self._first: asyncio.Future[Listing] | None = None
+        self._batch_size = 1
+        self._cache: dict[str, tuple[float, Listing]] = {}
+        self._clock_ahead = timedelta()
+        self._lists_every_key = False
+        self._first_answer: asyncio.Future[Listing] | None = None
 
-    def use(self, client: IdentityClient) -> None:
-        """From now on ask this one (the configuration was read again)."""
+    def replace_client(self, client: IdentityClient) -> None:
+        """Switches to the client of a configuration that was read again, and forgets all answers."""
         self._client = client
-        self._lists_everything = False
-        self._takes = 1
-        self._first = None
-        self._remembered.clear()
+        self._lists_every_key = False
+        self._batch_size = 1
+        self._first_answer = None
+        self._cache.clear()
         self.breaker = Breaker()
 
     def forget(self, fingerprint: str) -> None:
-        """A challenge of this key's owner has just ended: ask anew."""
-        self._remembered.pop(fingerprint, None)
-        self._remembered.pop(EVERYTHING, None)
+        """Removes a key from the cache, because a challenge of its owner has just ended."""
+        self._cache.pop(fingerprint, None)
+        self._cache.pop(_EVERY_KEY, None)
 
     def close(self) -> None:
         self._workers.shutdown(wait=False, cancel_futures=True)
 
     async def entries(self, fingerprint: str, request_id: str, *, fresh: bool = False) -> tuple[Entry, ...]:
-        """The entries of one key. Raises `IdentityServiceError`, at once while the breaker is open."""
+        """Returns the entries of one key; `fresh` bypasses the cache.
+
+        Raises `IdentityServiceError`, at once while the breaker is open.
+        """
         return (await self.listing(fingerprint, request_id, fresh=fresh)).of(fingerprint)
 
     async def listing(self, fingerprint: str, request_id: str, *, fresh: bool = False) -> Listing:
-        """As `entries`, with what else the answer says."""
-        self.asked += 1
-        if self._first is not None and not self._first.done():
-            # The first answer tells whether this server filters; if not, it has answered all who wait here. If there
-            # is none, nobody who waits here would get a better one.
-            await asyncio.shield(self._first)
-        question = EVERYTHING if self._lists_everything else fingerprint
-        known = None if fresh else self._remembered.get(question)
-        if known is not None and self._clock() < known[0]:
-            self.remembered += 1
-            return known[1]
+        """Returns a listing that has the entries of this key, and perhaps of others. Raises as `entries`."""
+        self.count += 1
+        if self._first_answer is not None and not self._first_answer.done():
+            # The first answer shows whether this server filters. If not, it answers all look-ups that wait here. If
+            # the first question fails, the others would fail too.
+            await asyncio.shield(self._first_answer)
+        question = _EVERY_KEY if self._lists_every_key else fingerprint
+        cached = None if fresh else self._cache.get(question)
+        if cached is not None and self._clock() < cached[0]:
+            self.cache_hits += 1
+            return cached[1]
         answer = self._answers.get(question)
         if answer is None:
             if not self.breaker.allows(self._clock()):
                 raise ReachError("the identity service is down (circuit open)", unsent=True)
             answer = self._answers[question] = asyncio.get_running_loop().create_future()
-            answer.add_done_callback(_is_seen)
-            self._first = self._first or answer
-            self._waiting.append(_Wait(question, request_id, answer))
-            self._depart()
+            answer.add_done_callback(_mark_error_as_seen)
+            self._first_answer = self._first_answer or answer
+            self._waiting.append(_PendingLookup(question, request_id, answer))
+            self._send_batches()
         return await asyncio.shield(answer)
 
-    def _depart(self) -> None:
-        """Those who wait go, as many at a time as the server takes, as soon as a worker is free and it is time."""
-        while self._waiting and len(self._flights) < WORKERS:
-            if pause := self._pace.pause(self._clock()):
+    def _send_batches(self) -> None:
+        """Sends the waiting look-ups in batches, as long as a worker is free and the rate limit allows."""
+        while self._waiting and len(self._batches) < _WORKERS:
+            if delay := self._rate_limit.delay(self._clock()):
                 if self._timer is None:
-                    self._timer = asyncio.get_running_loop().call_later(pause, self._wake)
+                    self._timer = asyncio.get_running_loop().call_later(delay, self._delay_over)
                 return
-            # One that takes a key at a time is asked for everybody's, as by those who know only the base.
-            crowd = self._takes == 1 and len(self._waiting) > CROWD
-            most = len(self._waiting) if crowd else self._takes
-            together = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
-            flight = asyncio.create_task(self._fly(together))
-            self._flights.add(flight)
-            flight.add_done_callback(self._landed)
+            every_key = self._batch_size == 1 and len(self._waiting) > _MAX_SINGLE
+            size = len(self._waiting) if every_key else min(self._batch_size, len(self._waiting))
+            lookups = [self._waiting.popleft() for _ in range(size)]
+            batch = asyncio.create_task(self._send(lookups))
+            self._batches.add(batch)
+            batch.add_done_callback(self._batch_done)
 
-    def _wake(self) -> None:
+    def _delay_over(self) -> None:
         self._timer = None
-        self._depart()
+        self._send_batches()
 
-    def _landed(self, flight: asyncio.Task[None]) -> None:
-        self._flights.discard(flight)
-        self._depart()
+    def _batch_done(self, batch: asyncio.Task[None]) -> None:
+        self._batches.discard(batch)
+        self._send_batches()
 
-    async def _fly(self, together: list[_Wait]) -> None:
-        questions = [wait.question for wait in together]
-        if EVERYTHING in questions or len(questions) > self._takes:
+    async def _send(self, batch: list[_PendingLookup]) -> None:
+        """Requests one list for a batch and hands every look-up its answer or the error."""
+        questions = [lookup.question for lookup in batch]
+        if _EVERY_KEY in questions or len(questions) > self._batch_size:
             questions = []
         try:
-            listing = await self._call(questions, together[0].request_id)
-        except Exception as error:  # noqa: BLE001 - whatever it was, it is told to those who wait for it
-            if self.breaker.is_open:  # who has not left yet need not try
-                together += self._waiting
+            listing = await self._request_list(questions, batch[0].request_id)
+        except Exception as error:  # noqa: BLE001 - the look-ups of this batch raise it
+            if self.breaker.is_open:  # look-ups that were not sent yet would fail too
+                batch += self._waiting
                 self._waiting.clear()
-            for wait in together:
-                self._answers.pop(wait.question, None)
-                wait.answer.set_exception(error)
+            for lookup in batch:
+                self._answers.pop(lookup.question, None)
+                lookup.answer.set_exception(error)
             return
-        for wait in together:
-            self._answers.pop(wait.question, None)
-            wait.answer.set_result(listing if wait.question == EVERYTHING else listing.only(wait.question))
+        for lookup in batch:
+            self._answers.pop(lookup.question, None)
+            lookup.answer.set_result(listing if lookup.question == _EVERY_KEY else listing.only(lookup.question))
 
-    async def _call(self, questions: list[str], request_id: str) -> Listing:
-        self.calls += 1
+    async def _request_list(self, questions: list[str], request_id: str) -> Listing:
+        """Requests a list from the identity service and reports to the breaker; no questions: the list of every key."""
+        self.list_requests += 1
         client, breaker = self._client, self.breaker
         seconds = client.config.list_seconds
         call = asyncio.get_running_loop().run_in_executor(
@@ -188,52 +197,54 @@ class Lookups:
         )
         started = time.monotonic()
         try:
-            listing = await asyncio.wait_for(call, seconds + SLACK)
+            listing = await asyncio.wait_for(call, seconds + GRACE_SECONDS)
         except Exception as error:
-            # Whatever it was: a trial whose end is not reported would keep the breaker open for good.
+            # Every error counts: a trial without a result would keep the breaker open for ever.
             if client is self._client:
-                self._first = None
+                self._first_answer = None
             if breaker.failed(self._clock()):
                 log.get_logger().error("identity.down", message=str(error), request_id=request_id)
             if isinstance(error, TimeoutError):
                 raise ReachError("no answer in time") from error
             raise
         finally:
-            self.observe("list", time.monotonic() - started)
+            self._observe("list", time.monotonic() - started)
         if breaker.succeeded():
             log.get_logger().info("identity.up", request_id=request_id)
-        if client is self._client:  # not an answer to the configuration before
+        if client is self._client:  # the configuration was not replaced in the meantime
             self._learn(listing, questions, request_id)
         return listing
 
     def _learn(self, listing: Listing, questions: list[str], request_id: str) -> None:
+        """Logs the oddities of an answer, notes what the server can do, and fills the cache."""
         for reason, count in listing.left_out.items():
             log.get_logger().warning("entry.left_out", reason=reason, count=count, request_id=request_id)
-        if abs(listing.ahead - self._ahead) >= WORTH_TELLING:
-            self._ahead = listing.ahead
+        if abs(listing.ahead - self._clock_ahead) >= _CLOCK_TOLERANCE:
+            self._clock_ahead = listing.ahead
             seconds = round(listing.ahead.total_seconds())
             log.get_logger().warning("clocks.differ", ahead_of_identity_service=seconds, request_id=request_id)
-        self._takes = min(listing.takes, MOST_TOGETHER)
+        self._batch_size = min(listing.takes, _MAX_BATCH)
         if questions and not listing.entries.keys() <= set(questions):
-            # A server that ignores ?fingerprint=: one answer serves everybody.
-            self._lists_everything = True
-        if self._lists_everything:
-            self._remember(EVERYTHING, listing)
-        for question in () if self._lists_everything else questions:
-            self._remember(question, listing.only(question))
+            # The server ignores ?fingerprint=, so one answer serves every look-up.
+            self._lists_every_key = True
+        if self._lists_every_key:
+            self._store(_EVERY_KEY, listing)
+        for question in () if self._lists_every_key else questions:
+            self._store(question, listing.only(question))
 
-    def _remember(self, question: str, listing: Listing) -> None:
+    def _store(self, question: str, listing: Listing) -> None:
+        """Caches an answer and removes the oldest ones that have expired or are too many."""
         now = self._clock()
-        while self._remembered:
-            oldest = next(iter(self._remembered))
-            if now < self._remembered[oldest][0] and len(self._remembered) < MAX_REMEMBERED:
+        while self._cache:
+            oldest = next(iter(self._cache))
+            if now < self._cache[oldest][0] and len(self._cache) < _MAX_CACHED:
                 break
-            del self._remembered[oldest]
-        self._remembered.pop(question, None)  # the new one is the youngest
-        self._remembered[question] = (now + (REMEMBERED_FOUND if listing.entries else REMEMBERED_NOTHING), listing)
+            del self._cache[oldest]
+        self._cache.pop(question, None)  # so that the new answer becomes the youngest
+        self._cache[question] = (now + (CACHE_SECONDS if listing.entries else CACHE_SECONDS_UNKNOWN), listing)
 
 
-def _is_seen(answer: asyncio.Future[Listing]) -> None:
-    """If all who waited for it have gone, nobody else looks at its error."""
+def _mark_error_as_seen(answer: asyncio.Future[Listing]) -> None:
+    """Keeps asyncio from logging an error that no look-up waits for any more."""
     if not answer.cancelled():
         answer.exception()

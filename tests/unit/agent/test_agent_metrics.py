@@ -114,7 +114,7 @@ def test_an_address_needs_host_and_port(
 
 def test_nobody_loads_the_library_who_does_not_ask_for_it() -> None:
     program = (
-        "import sys, sshaft_agent.commands, sshaft_agent.server, sshaft_agent.metrics, sshaft.metrics;"
+        "import sys, sshaft_agent.commands, sshaft_agent.agent, sshaft_agent.metrics, sshaft.metrics;"
         "sys.exit('prometheus_client' in sys.modules)"
     )
     env = {"PATH": os.environ["PATH"]}

@@ -10,7 +10,7 @@ import pytest
 
 from sshaft.errors import ConfigurationError
 from sshaft_agent import sockets
-from sshaft_agent.sockets import account, listen_for, listen_for_status, make_directory
+from sshaft_agent.sockets import account, listen_for, make_directory
 
 OWN = account(None)
 root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root for separate accounts")
@@ -39,7 +39,7 @@ def test_own_socket_is_for_us_alone(directory: Path) -> None:
 
 
 def test_status_socket_is_open_for_the_uid_decides(directory: Path) -> None:
-    with listen_for_status(sockets.status_path(directory)):
+    with listen_for(None, sockets.status_path(directory)):
         assert mode(sockets.status_path(directory)) == 0o666
 
 
@@ -47,7 +47,7 @@ def test_umask_changes_nothing(tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
         path = sockets.login_path(tmp_path)
-        with listen_for(OWN, path), listen_for_status(sockets.status_path(tmp_path)):
+        with listen_for(OWN, path), listen_for(None, sockets.status_path(tmp_path)):
             assert mode(path) == 0o600
             assert mode(sockets.status_path(tmp_path)) == 0o666
     finally:
@@ -185,7 +185,7 @@ def test_what_stands_in_the_place_of_a_socket_is_one_line(directory: Path, kind:
     path = sockets.status_path(directory)
     path.mkdir() if kind == "directory" else path.symlink_to("/nowhere/x")
     with pytest.raises(ConfigurationError) as error:
-        listen_for_status(path)
+        listen_for(None, path)
     assert str(error.value).startswith(f"{path}: ")
     assert "None" not in str(error.value)
 
@@ -198,7 +198,7 @@ def test_path_too_long_for_a_socket_is_one_line(tmp_path: Path) -> None:
 
 def test_other_end_is_known_by_its_uid(directory: Path) -> None:
     path = sockets.status_path(directory)
-    with listen_for_status(path) as listening, socket.socket(socket.AF_UNIX) as client:
+    with listen_for(None, path) as listening, socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
         listening.setblocking(True)
         connection, _ = listening.accept()

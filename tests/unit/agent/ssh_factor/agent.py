@@ -13,6 +13,7 @@ from sshaft import public_key
 from sshaft.config import Config
 from sshaft.identity_client import IdentityClient
 from sshaft_agent.ssh_factor.factor import Factor
+from sshaft_agent.ssh_factor.questions import LOGIN_REQUESTS, KeysQuestion
 
 ID = "0123456789abcdef0123456789abcdef"
 SOCKET = "/run/sshaft/login/agent.sock"
@@ -30,8 +31,8 @@ class Agent:
     async def line(self, public: str | None = None, request_id: str = ID, **more: str) -> str:
         key_type, encoded = public_keys.of(public or self.key)
         fingerprint = public_key.parse(public or self.key).fingerprint
-        question = {"type": key_type, "key": encoded, "fingerprint": fingerprint} | more
-        return await self.factor.keys(question, request_id)
+        fields = {"type": key_type, "key": encoded, "fingerprint": fingerprint, "request_id": request_id} | more
+        return await self.factor.key_line(KeysQuestion.of(fields))
 
     async def ticket(self, public: str | None = None) -> str:
         found = re.search(r"--ticket ([\w-]+)\"", await self.line(public))
@@ -42,8 +43,8 @@ class Agent:
         self, ticket: str, kind: str | None = None, public: str | None = None, **more: str
     ) -> dict[str, str]:
         key_type, encoded = public_keys.of(public or self.key)
-        question = {"ticket": ticket, "key_type": key_type, "key": encoded, "client_ip": "192.0.2.7"} | more
-        return await self.factor.report(kind or self.kind, question)
+        fields = {"ticket": ticket, "key_type": key_type, "key": encoded, "client_ip": "192.0.2.7"} | more
+        return await self.factor.answer_login(LOGIN_REQUESTS[kind or self.kind].of(fields))
 
     def close(self) -> None:
         self.factor.close()

@@ -15,6 +15,7 @@ from unit.agent.ssh_factor.agent import ID, SOCKET, Agent, agent_of
 
 from sshaft import public_key
 from sshaft.errors import IdentityServiceError
+from sshaft_agent.ssh_factor.questions import AcceptRequest, KeysQuestion
 
 KEY = public_keys.ed25519("alice")
 OTHER_KEY = public_keys.ed25519("other")
@@ -170,7 +171,7 @@ def test_question_whose_parts_do_not_fit_together_asks_nobody(
 
     async def steps() -> None:
         assert await agent.line(**change) == ""
-        assert await agent.factor.keys({}, ID) == ""
+        assert await agent.factor.key_line(KeysQuestion.of({})) == ""
 
     run(steps())
     assert identity.calls == []
@@ -260,7 +261,7 @@ def test_pass_is_reported_with_the_key_that_signed(
         "client_ip": "192.0.2.7",
     }
     assert call.headers["idempotency-key"] == call.headers["x-request-id"] == ID
-    assert agent.factor.accepted == 1
+    assert agent.factor.outcomes["accepted"] == 1
     (event,) = [event for event in logged(events) if event["event"] == "login.accepted"]
     assert (event["user"], event["client_ip"], event["key_type"]) == ("alice", "192.0.2.7", "ssh-ed25519")
     assert "482913" not in events.getvalue()
@@ -394,7 +395,7 @@ def test_made_up_ticket_is_refused(agent: Agent, identity: IdentityServer, pendi
     async def steps() -> None:
         await agent.ticket()
         assert await agent.report(ticket, code="482913") == {"state": "invalid_ticket"}
-        assert await agent.factor.report("accept", {}) == {"state": "invalid_ticket"}
+        assert await agent.factor.answer_login(AcceptRequest.of({})) == {"state": "invalid_ticket"}
 
     run(steps())
     assert identity.count("/accept") == 0
@@ -437,7 +438,7 @@ def test_refusals_are_passed_on_by_their_state(
         assert (await agent.report(await agent.ticket(), code="1"))["state"] == state
 
     run(steps())
-    assert agent.factor.accepted == 0
+    assert agent.factor.outcomes["accepted"] == 0
     assert [event["reason"] for event in logged(events) if event["event"] == "login.refused"] == [state]
 
 
@@ -636,7 +637,7 @@ def test_denial_needs_no_code_and_is_logged(
     run(steps())
     assert last(identity, "/reject").json["challenge"] == "c1"
     assert identity.count("/accept") == 0
-    assert agent.factor.accepted == 0
+    assert agent.factor.outcomes["accepted"] == 0
     assert [event["user"] for event in logged(events) if event["event"] == "login.rejected"] == ["alice"]
 
 

@@ -19,7 +19,7 @@ from sshaft.config import Config
 from sshaft.errors import ConfigurationError, IdentityServiceError, ReachError
 from sshaft.identity_client import IdentityClient
 from sshaft.listing import Entry
-from sshaft_agent.ssh_factor.lookup import CALLS_AT_ONCE, REMEMBERED_FOUND, REMEMBERED_NOTHING, Lookups
+from sshaft_agent.ssh_factor.lookup import CACHE_SECONDS, CACHE_SECONDS_UNKNOWN, LIST_BURST, Lookups
 
 ID = "0" * 32
 KEYS = [public_keys.ed25519(str(i)) for i in range(100)]
@@ -68,7 +68,7 @@ def test_hundred_askers_of_one_key_are_one_token_and_one_list(asked: Asked, iden
     run(steps())
     assert [call.path for call in identity.calls] == ["/token", "/keys"]
     assert identity.calls[1].query == {"fingerprint": [FINGERPRINTS[7]]}
-    assert (asked.lookups.asked, asked.lookups.calls) == (100, 1)
+    assert (asked.lookups.count, asked.lookups.list_requests) == (100, 1)
 
 
 def test_hundred_askers_of_hundred_keys_are_one_list_where_the_server_does_not_filter(
@@ -89,7 +89,7 @@ def test_server_that_does_not_filter_is_asked_for_everything_from_then_on(
 ) -> None:
     async def steps() -> None:
         await asked.users(1)
-        clock.move(REMEMBERED_FOUND)
+        clock.move(CACHE_SECONDS)
         assert await asyncio.gather(*(asked.users(i) for i in range(100))) == [[f"user{i}"] for i in range(100)]
 
     run(steps())
@@ -133,7 +133,7 @@ def test_crowd_of_strangers_is_asked_for_together_and_a_bounded_number_of_times(
     run(steps())
     assert sum(questions(identity)) == 1002
     assert max(questions(identity)) == 50
-    assert len(questions(identity)) <= CALLS_AT_ONCE + 1000 / 50 + 2
+    assert len(questions(identity)) <= LIST_BURST + 1000 / 50 + 2
 
 
 def test_server_that_takes_one_key_at_a_time_is_asked_for_everybodys_in_a_crowd(
@@ -183,7 +183,7 @@ def test_memory_of_strangers_keys_is_bounded(asked: Asked, identity: IdentitySer
             clock.move(1)
 
     run(steps())
-    assert len(asked.lookups._remembered) <= 500  # noqa: SLF001 - nothing else tells
+    assert len(asked.lookups._cache) <= 500  # noqa: SLF001 - nothing else tells
 
 
 def test_answer_is_remembered_for_the_second_question_of_the_same_login(
@@ -193,7 +193,7 @@ def test_answer_is_remembered_for_the_second_question_of_the_same_login(
 
     async def steps() -> None:
         await asked.users(1)
-        clock.move(REMEMBERED_FOUND - 0.01)
+        clock.move(CACHE_SECONDS - 0.01)
         assert await asked.users(1) == ["user1"]
         assert identity.count("/keys") == 1
         clock.move(0.02)
@@ -209,7 +209,7 @@ def test_nothing_is_remembered_for_a_shorter_time(asked: Asked, identity: Identi
     async def steps() -> None:
         assert await asked.users(1) == []
         identity.entries = [{"user": "alice", "authorized_key": KEYS[1]}]
-        clock.move(REMEMBERED_NOTHING - 0.01)
+        clock.move(CACHE_SECONDS_UNKNOWN - 0.01)
         assert await asked.users(1) == []
         clock.move(0.02)
         assert await asked.users(1) == ["alice"]
@@ -380,7 +380,7 @@ def test_new_client_is_asked_anew(asked: Asked, identity: IdentityServer) -> Non
         with IdentityServer() as other:
             other.entries = [{"user": "other", "authorized_key": KEYS[1]}]
             client = IdentityClient(Config.model_validate(other.config()))
-            asked.lookups.use(client)
+            asked.lookups.replace_client(client)
             assert await asked.users(1) == ["other"]
             client.close()
 
@@ -396,7 +396,7 @@ def test_late_answer_to_the_old_configuration_is_not_remembered(asked: Asked, id
         await asyncio.sleep(0.02)
         with IdentityServer() as other:
             client = IdentityClient(Config.model_validate(other.config()))
-            asked.lookups.use(client)
+            asked.lookups.replace_client(client)
             await late
             assert await asked.users(1) == []
             client.close()
