@@ -77,7 +77,7 @@ class Identity:
         return path
 
     def open_challenge(self, user: str | None, **more: Any) -> dict[str, Any]:
-        """Opens a challenge over the API as a web login does. Returns `id`, `code`, `ssh_command`, `page_url` and more."""
+        """Opens a challenge as a web login does. Returns `id`, `code`, `ssh_command`, `page_url` and more."""
         return self._api("POST", "", json=more if user is None else {"user": user, **more})
 
     def challenge(self, challenge: str, wait: int = 0) -> dict[str, Any]:

@@ -98,7 +98,7 @@ def _finding(check: str, found: Part, trusted: Collection[int]) -> Finding:
 
 
 def examine_tree(check: str, directory: Path, trusted: Collection[int] = ROOT, limit: int = 3) -> list[Finding]:
-    """Examines all files of a folder, with links followed. Returns `limit` findings and one with the number of others."""
+    """Examines all files of a folder and follows links. Returns `limit` findings, and one with the number of others."""
     seen: set[Path] = set()
     unsafe = []
     for found in _tree(directory):
