@@ -18,7 +18,7 @@ def key(tmp_path: Path) -> Path:
     return path
 
 
-def test_host_key_of_root_alone_is_silent(key: Path) -> None:
+def test_host_key_of_root_has_no_finding(key: Path) -> None:
     found = examination.host_key(key)
     assert [f.check for f in found] == ([] if os.geteuid() == 0 else ["path.host_key"])  # it is ours, then
 

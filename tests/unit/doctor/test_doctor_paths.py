@@ -35,26 +35,24 @@ def below(tmp_path: Path, found: list[paths.Finding]) -> list[tuple[str, str]]:
     ]
 
 
-def test_program_in_safe_folders_is_silent(tmp_path: Path, place: Path) -> None:
+def test_program_in_safe_folders_has_no_finding(tmp_path: Path, place: Path) -> None:
     assert below(tmp_path, examine("path.x", place, ME)) == []
 
 
 @pytest.mark.parametrize("where", ["a", "a/b", "a/b/program"])
 @pytest.mark.parametrize("mode", [0o775, 0o757, 0o1777])
-def test_each_writable_part_is_named_with_the_command_that_closes_it(
-    tmp_path: Path, place: Path, where: str, mode: int
-) -> None:
+def test_finding_names_each_writable_part_and_the_remedy(tmp_path: Path, place: Path, where: str, mode: int) -> None:
     (tmp_path / where).chmod(mode)
     assert below(tmp_path, examine("path.x", place, ME)) == [(where, f"chmod go-w ./{where}")]
 
 
-def test_foreign_owner_is_named(tmp_path: Path, place: Path) -> None:
+def test_finding_names_a_foreign_owner(tmp_path: Path, place: Path) -> None:
     found = below(tmp_path, examine("path.x", place, {-1}))
     assert [where for where, _ in found] == ["a", "a/b", "a/b/program"]
     assert found[0][1] == "chown root ./a"
 
 
-def test_links_are_followed_and_both_ways_count(tmp_path: Path, place: Path) -> None:
+def test_links_and_their_targets_are_examined(tmp_path: Path, place: Path) -> None:
     (tmp_path / "elsewhere").mkdir(mode=0o755)
     (tmp_path / "elsewhere" / "link").symlink_to("../a/b/program")
     link = tmp_path / "elsewhere" / "link"
@@ -67,7 +65,7 @@ def test_links_are_followed_and_both_ways_count(tmp_path: Path, place: Path) -> 
     assert [where for where, _ in below(tmp_path, examine("path.x", link, ME))] == ["elsewhere"]
 
 
-def test_links_in_a_ring_and_missing_files_are_findings(tmp_path: Path) -> None:
+def test_circular_links_and_missing_files_have_findings(tmp_path: Path) -> None:
     (tmp_path / "ring").symlink_to("ring")
     (ring,) = examine("path.x", tmp_path / "ring")
     assert "symbolic links" in ring.what
@@ -75,12 +73,12 @@ def test_links_in_a_ring_and_missing_files_are_findings(tmp_path: Path) -> None:
     assert "No such file" in missing.what
 
 
-def test_the_walk_begins_at_the_root(place: Path) -> None:
+def test_walk_begins_at_the_root(place: Path) -> None:
     assert walk(place)[0].path == Path("/")
     assert [part.path for part in walk(place)] == [*reversed(place.parents), place]
 
 
-def test_tree_names_the_first_and_counts_the_rest(tmp_path: Path) -> None:
+def test_findings_name_the_first_files_and_count_the_rest(tmp_path: Path) -> None:
     for i in range(6):
         (tmp_path / f"module{i}.py").write_text("")
         (tmp_path / f"module{i}.py").chmod(0o644)
@@ -94,7 +92,7 @@ def test_tree_names_the_first_and_counts_the_rest(tmp_path: Path) -> None:
     assert "and 3 more" in found[-1].what
 
 
-def test_folder_that_the_account_cannot_enter_is_named(tmp_path: Path, place: Path) -> None:
+def test_finding_names_a_folder_that_the_account_cannot_enter(tmp_path: Path, place: Path) -> None:
     remedies = [f.remedy for f in reach("path.x", place, STRANGER, 5) if Path(f.where).is_relative_to(tmp_path)]
     assert remedies == []
     (tmp_path / "a").chmod(0o700)
@@ -114,12 +112,12 @@ def test_folder_that_the_account_cannot_enter_is_named(tmp_path: Path, place: Pa
         (0, 0, 0o40771, 4, False),
     ],
 )
-def test_mode_is_read_as_the_kernel_reads_it(uid: int, gid: int, mode: int, bits: int, may: bool) -> None:
+def test_mode_is_read_as_in_the_kernel(uid: int, gid: int, mode: int, bits: int, may: bool) -> None:
     account = Account("x", 7, 7, frozenset({7, 8}))
     assert Part(Path("/x"), uid, gid, mode).lets(account, bits) is may
 
 
-def test_root_may_enter_and_read_but_not_run_what_nobody_may_run() -> None:
+def test_root_can_enter_and_read_all_and_run_executable_files() -> None:
     root = Account("root", 0, 0, frozenset({0}))
     assert Part(Path("/x"), 7, 7, 0o40000).lets(root, 1)
     assert Part(Path("/x"), 7, 7, 0o100000).lets(root, 4)

@@ -52,7 +52,7 @@ def presentations(identity: IdentityServer) -> list[Any]:
 
 
 @pytest.mark.usefixtures("is_open")
-def test_the_line_is_made_of_the_offered_key_restricted_and_short_lived(agent: Agent) -> None:
+def test_line_of_an_unregistered_key_is_restricted_and_short_lived(agent: Agent) -> None:
     async def steps() -> None:
         line, ticket = await agent.line(), await agent.ticket()
         command = f"/sshaft/login --agent {SOCKET} --ticket {ticket}"
@@ -61,7 +61,7 @@ def test_the_line_is_made_of_the_offered_key_restricted_and_short_lived(agent: A
     run(steps())
 
 
-def test_a_line_ends_with_the_last_enrolment(agent: Agent, identity: IdentityServer, clock: Any) -> None:
+def test_line_ends_with_the_last_enrolment(agent: Agent, identity: IdentityServer, clock: Any) -> None:
     identity.replies["/keys"] = reply_json([{"enrolment": "open", "expires_at": clock.later(30)}])
 
     async def steps() -> None:
@@ -70,7 +70,7 @@ def test_a_line_ends_with_the_last_enrolment(agent: Agent, identity: IdentitySer
     run(steps())
 
 
-def test_without_an_endpoint_an_unknown_key_gets_nothing(identity: IdentityServer, clock: Any) -> None:
+def test_unknown_key_gets_nothing_without_an_endpoint(identity: IdentityServer, clock: Any) -> None:
     identity.replies["/keys"] = reply_json([{"enrolment": "open", "expires_at": clock.later(600)}])
     agent = agent_of(identity, clock, KEY, "enrol")
 
@@ -97,7 +97,7 @@ def test_without_an_endpoint_an_unknown_key_gets_nothing(identity: IdentityServe
     ],
     ids=["none", "closed", "no end", "no zone", "over", "no word", "no filter"],
 )
-def test_any_other_answer_opens_nothing(agent: Agent, identity: IdentityServer, answer: Any) -> None:
+def test_unknown_key_gets_nothing_after_any_other_answer(agent: Agent, identity: IdentityServer, answer: Any) -> None:
     identity.replies["/keys"] = reply_json(answer)
 
     async def steps() -> None:
@@ -107,7 +107,7 @@ def test_any_other_answer_opens_nothing(agent: Agent, identity: IdentityServer, 
 
 
 @pytest.mark.usefixtures("is_open")
-def test_a_type_that_is_not_allowed_gets_nothing(identity: IdentityServer, clock: Any) -> None:
+def test_key_of_a_forbidden_type_gets_nothing(identity: IdentityServer, clock: Any) -> None:
     more = {"allowed_key_types": ["ecdsa-sha2-nistp256"], "mfa_enrol_endpoint": f"{identity.url}/enrol"}
     agent = agent_of(identity, clock, KEY, "enrol", **more)
 
@@ -122,7 +122,7 @@ def test_a_type_that_is_not_allowed_gets_nothing(identity: IdentityServer, clock
 
 
 @pytest.mark.usefixtures("is_open")
-def test_a_code_is_presented_with_the_key_that_signed(agent: Agent, identity: IdentityServer) -> None:
+def test_code_is_presented_with_the_key_that_signed(agent: Agent, identity: IdentityServer) -> None:
     async def steps() -> None:
         answer = await agent.report(await agent.ticket(), code="58217741")
         key = public_key.parse(KEY)
@@ -138,7 +138,7 @@ def test_a_code_is_presented_with_the_key_that_signed(agent: Agent, identity: Id
 
 @pytest.mark.usefixtures("is_open")
 @pytest.mark.parametrize("kind", ["accept", "reject"])
-def test_such_a_ticket_can_neither_accept_nor_reject(agent: Agent, identity: IdentityServer, kind: str) -> None:
+def test_enrolment_ticket_can_neither_accept_nor_reject(agent: Agent, identity: IdentityServer, kind: str) -> None:
     async def steps() -> None:
         answer = await agent.report(await agent.ticket(), kind, code="482913")
         assert answer["state"] == "not_registered"
@@ -148,7 +148,7 @@ def test_such_a_ticket_can_neither_accept_nor_reject(agent: Agent, identity: Ide
 
 
 @pytest.mark.usefixtures("is_open")
-def test_a_ticket_presents_one_code(agent: Agent, identity: IdentityServer) -> None:
+def test_enrolment_ticket_presents_one_code(agent: Agent, identity: IdentityServer) -> None:
     identity.replies["/enrol"] = reply_json({"error": "invalid_code"}, 403)
 
     async def steps() -> None:
@@ -161,7 +161,7 @@ def test_a_ticket_presents_one_code(agent: Agent, identity: IdentityServer) -> N
 
 
 @pytest.mark.usefixtures("is_open")
-def test_a_ticket_of_another_key_is_burnt(agent: Agent, identity: IdentityServer) -> None:
+def test_wrong_key_spends_the_enrolment_ticket(agent: Agent, identity: IdentityServer) -> None:
     async def steps() -> None:
         ticket = await agent.ticket()
         assert (await agent.report(ticket, public=ALICES, code="58217741"))["state"] == "wrong_key"
@@ -172,7 +172,7 @@ def test_a_ticket_of_another_key_is_burnt(agent: Agent, identity: IdentityServer
 
 
 @pytest.mark.usefixtures("is_open")
-def test_a_missing_code_spends_nothing(agent: Agent) -> None:
+def test_missing_code_spends_no_enrolment_ticket(agent: Agent) -> None:
     async def steps() -> None:
         ticket = await agent.ticket()
         assert (await agent.report(ticket))["state"] == "code_required"
@@ -182,7 +182,9 @@ def test_a_missing_code_spends_nothing(agent: Agent) -> None:
 
 
 @pytest.mark.usefixtures("is_open")
-def test_a_registered_key_may_present_a_code_too_and_hears_why_not(agent: Agent, identity: IdentityServer) -> None:
+def test_registered_key_may_present_a_code_and_gets_the_reason_of_the_refusal(
+    agent: Agent, identity: IdentityServer
+) -> None:
     identity.replies["/enrol"] = reply_json({"error": "key_taken"}, 409)
 
     async def steps() -> None:
@@ -194,7 +196,7 @@ def test_a_registered_key_may_present_a_code_too_and_hears_why_not(agent: Agent,
 
 
 @pytest.mark.parametrize("ticket", ["", "t", "tAAAAAAAAAAAAAAAAAAAAAAAA"])
-def test_a_guessed_ticket_presents_nothing(agent: Agent, identity: IdentityServer, ticket: str) -> None:
+def test_guessed_ticket_presents_nothing(agent: Agent, identity: IdentityServer, ticket: str) -> None:
     async def steps() -> None:
         assert await agent.report(ticket, code="58217741") == {"state": "invalid_ticket"}
 
@@ -203,7 +205,7 @@ def test_a_guessed_ticket_presents_nothing(agent: Agent, identity: IdentityServe
 
 
 @pytest.mark.usefixtures("is_open")
-def test_a_ticket_ends_after_two_minutes(agent: Agent, clock: Any) -> None:
+def test_enrolment_ticket_ends_after_two_minutes(agent: Agent, clock: Any) -> None:
     async def steps() -> None:
         ticket = await agent.ticket()
         clock.move(120)
@@ -213,7 +215,7 @@ def test_a_ticket_ends_after_two_minutes(agent: Agent, clock: Any) -> None:
 
 
 @pytest.mark.usefixtures("is_open")
-def test_strangers_keys_take_no_tickets_from_those_who_log_in(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unregistered_keys_use_up_no_login_tickets(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(enrolment, "MAX_TICKETS", 3)
     agent.factor.enrolment = enrolment.Enrolment(SOCKET, agent.factor._clock, agent.factor._now)  # noqa: SLF001
 
@@ -229,7 +231,7 @@ def test_strangers_keys_take_no_tickets_from_those_who_log_in(agent: Agent, monk
 
 @pytest.mark.usefixtures("is_open")
 @pytest.mark.parametrize("example", CONTRACT["examples"], ids=lambda example: example["name"])
-def test_answers_of_the_contract_are_told_to_the_person(
+def test_answers_of_the_contract_have_their_state_and_reason(
     agent: Agent, identity: IdentityServer, example: dict[str, Any]
 ) -> None:
     response, outcome = example["response"], example["outcome"]
@@ -248,7 +250,7 @@ def test_answers_of_the_contract_are_told_to_the_person(
     [ERROR, Reply(404), Reply(200, b"", {"Location": "x"}), reply_json({"error": "insufficient_scope"}, 403)],
     ids=["500", "no such address", "200", "scope"],
 )
-def test_what_is_broken_is_a_failure_and_sent_once(agent: Agent, identity: IdentityServer, reply: Reply) -> None:
+def test_code_is_sent_once_and_a_failure_is_unavailable(agent: Agent, identity: IdentityServer, reply: Reply) -> None:
     identity.replies["/enrol"] = reply
 
     async def steps() -> None:
@@ -260,7 +262,7 @@ def test_what_is_broken_is_a_failure_and_sent_once(agent: Agent, identity: Ident
 
 
 @pytest.mark.usefixtures("is_open")
-def test_the_log_has_no_code_and_no_ticket(agent: Agent, events: io.StringIO) -> None:
+def test_log_has_no_code_and_no_ticket(agent: Agent, events: io.StringIO) -> None:
     tickets: list[str] = []
 
     async def steps() -> None:
@@ -273,7 +275,7 @@ def test_the_log_has_no_code_and_no_ticket(agent: Agent, events: io.StringIO) ->
     assert tickets[0] not in events.getvalue()
 
 
-def test_a_service_that_is_down_is_a_failure_and_no_line(agent: Agent, identity: IdentityServer) -> None:
+def test_service_that_is_down_is_an_error(agent: Agent, identity: IdentityServer) -> None:
     identity.replies["/keys"] = ERROR
 
     async def steps() -> None:

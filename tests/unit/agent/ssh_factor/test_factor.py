@@ -88,7 +88,7 @@ def test_line_of_a_long_challenge_ends_after_two_minutes(agent: Agent, pending: 
 
 
 @pytest.mark.parametrize("hours", [1, -1])
-def test_line_is_by_the_hosts_clock_where_the_services_is_another(
+def test_line_ends_by_the_clock_of_this_host_if_the_clocks_differ(
     identity: IdentityServer, pending: Any, clock: Any, events: io.StringIO, hours: int
 ) -> None:
     identity.filters = True
@@ -125,7 +125,7 @@ def test_second_question_of_sshd_gets_the_same_line(agent: Agent, pending: Any, 
     assert len(agent.factor.tickets) == 1
 
 
-def test_nothing_of_the_identity_service_but_the_key_stands_in_a_line(agent: Agent, pending: Any) -> None:
+def test_line_has_no_text_of_the_identity_service_but_the_key(agent: Agent, pending: Any) -> None:
     hostile = 'x" ssh-ed25519 AAAA; $(id)'
     pending(user=hostile, key=f"{KEY} {hostile}", challenge=hostile, context={"app": hostile})
 
@@ -137,7 +137,7 @@ def test_nothing_of_the_identity_service_but_the_key_stands_in_a_line(agent: Age
     run(steps())
 
 
-def test_verify_required_reaches_sshd_and_only_for_security_keys(agent: Agent, pending: Any) -> None:
+def test_verify_required_stands_in_the_line_of_a_security_key_only(agent: Agent, pending: Any) -> None:
     pending(key=SK_KEY, verify_required=True)
     pending(key=KEY, verify_required=True)
 
@@ -164,7 +164,7 @@ def test_verify_required_reaches_sshd_and_only_for_security_keys(agent: Agent, p
     ],
     ids=str,
 )
-def test_question_whose_parts_do_not_fit_together_asks_nobody(
+def test_question_with_parts_that_contradict_sends_no_request(
     agent: Agent, pending: Any, identity: IdentityServer, change: dict[str, str]
 ) -> None:
     pending()
@@ -177,7 +177,7 @@ def test_question_whose_parts_do_not_fit_together_asks_nobody(
     assert identity.calls == []
 
 
-def test_wrong_fingerprint_hash_of_sshd_is_told_to_the_operator(agent: Agent, events: io.StringIO) -> None:
+def test_operator_is_told_of_a_wrong_fingerprint_hash_of_sshd(agent: Agent, events: io.StringIO) -> None:
     async def steps() -> None:
         assert await agent.line(fingerprint="MD5:00:11") == ""
 
@@ -196,7 +196,7 @@ def test_unknown_key_gets_nothing(agent: Agent, pending: Any) -> None:
     assert len(agent.factor.tickets) == 0
 
 
-def test_key_of_two_waiting_users_opens_nothing_and_is_told(agent: Agent, pending: Any, events: io.StringIO) -> None:
+def test_key_of_two_waiting_users_opens_nothing_and_is_logged(agent: Agent, pending: Any, events: io.StringIO) -> None:
     pending("alice")
     pending("mallory", challenge="c2")
 
@@ -218,7 +218,7 @@ def test_expired_challenge_yields_no_keys(agent: Agent, pending: Any, clock: Any
     run(steps())
 
 
-def test_service_that_is_down_is_a_failure_and_no_no(agent: Agent, identity: IdentityServer) -> None:
+def test_service_that_is_down_is_an_error_and_no_refusal(agent: Agent, identity: IdentityServer) -> None:
     identity.replies["/keys"] = ERROR
 
     async def steps() -> None:
@@ -241,7 +241,7 @@ def test_entry_of_another_key_is_never_used(agent: Agent, identity: IdentityServ
 # --- accept
 
 
-def test_pass_is_reported_with_the_key_that_signed(
+def test_accept_names_the_key_that_signed(
     agent: Agent, pending: Any, identity: IdentityServer, events: io.StringIO
 ) -> None:
     pending()
@@ -277,7 +277,7 @@ def test_base_server_gets_the_user_and_nothing_else(agent: Agent, identity: Iden
     assert last(identity, "/accept").json == {"user": "alice"}
 
 
-def test_several_challenges_are_left_to_the_code(agent: Agent, identity: IdentityServer, pending: Any) -> None:
+def test_code_chooses_among_several_challenges(agent: Agent, identity: IdentityServer, pending: Any) -> None:
     pending()
     pending(challenge="c2")
 
@@ -290,7 +290,9 @@ def test_several_challenges_are_left_to_the_code(agent: Agent, identity: Identit
     assert "challenge" not in last(identity, "/accept").json
 
 
-def test_missing_code_spends_no_ticket_and_asks_nobody(agent: Agent, identity: IdentityServer, pending: Any) -> None:
+def test_missing_code_spends_no_ticket_and_sends_no_request(
+    agent: Agent, identity: IdentityServer, pending: Any
+) -> None:
     pending()
 
     async def steps() -> None:
@@ -309,7 +311,7 @@ def test_missing_code_spends_no_ticket_and_asks_nobody(agent: Agent, identity: I
     [reply_json({}), reply_json({"error": "invalid_code", "attempts_left": 4}, 403), reply_json({}, 404), ERROR],
     ids=["accepted", "wrong code", "404", "500"],
 )
-def test_second_use_of_a_ticket_is_refused_whatever_came_of_the_first(
+def test_second_use_of_a_ticket_is_refused_after_every_outcome(
     agent: Agent, identity: IdentityServer, pending: Any, reply: Reply
 ) -> None:
     pending()
@@ -326,7 +328,7 @@ def test_second_use_of_a_ticket_is_refused_whatever_came_of_the_first(
     run(steps())
 
 
-def test_two_sessions_with_one_ticket_are_one_accept(agent: Agent, identity: IdentityServer, pending: Any) -> None:
+def test_sessions_with_one_ticket_send_one_accept(agent: Agent, identity: IdentityServer, pending: Any) -> None:
     pending()
 
     async def steps() -> None:
@@ -339,7 +341,7 @@ def test_two_sessions_with_one_ticket_are_one_accept(agent: Agent, identity: Ide
     assert identity.count("/accept") == 1
 
 
-def test_wrong_code_tells_how_many_tries_are_left_and_a_new_ticket_is_another_attempt(
+def test_answer_to_a_wrong_code_counts_the_tries_left_and_a_new_ticket_is_a_new_attempt(
     agent: Agent, identity: IdentityServer, pending: Any
 ) -> None:
     pending()
@@ -371,7 +373,7 @@ def test_wrong_code_tells_how_many_tries_are_left_and_a_new_ticket_is_another_at
     ],
     ids=str,
 )
-def test_other_key_than_the_tickets_burns_it(
+def test_wrong_key_spends_the_ticket(
     agent: Agent, identity: IdentityServer, pending: Any, events: io.StringIO, change: dict[str, str]
 ) -> None:
     pending()
@@ -428,7 +430,7 @@ def test_ticket_ends_after_two_minutes_and_with_its_challenge(agent: Agent, pend
         (403, "something_new", "refused"),
     ],
 )
-def test_refusals_are_passed_on_by_their_state(
+def test_refusals_keep_their_state(
     agent: Agent, identity: IdentityServer, pending: Any, events: io.StringIO, status: int, error: str, state: str
 ) -> None:
     pending()
@@ -445,7 +447,7 @@ def test_refusals_are_passed_on_by_their_state(
 @pytest.mark.parametrize(
     "reply", [ERROR, Reply(400), Reply(401), reply_json({"error": "insufficient_scope"}, 403)], ids=str
 )
-def test_trouble_is_unavailable_and_told_to_the_operator(
+def test_failure_of_the_service_is_unavailable_and_logged(
     agent: Agent, identity: IdentityServer, pending: Any, events: io.StringIO, reply: Reply
 ) -> None:
     pending()
@@ -459,7 +461,7 @@ def test_trouble_is_unavailable_and_told_to_the_operator(
     assert f"{identity.url}/accept" in event["message"]
 
 
-def test_hanging_accept_is_given_up(identity: IdentityServer, pending: Any, clock: Any) -> None:
+def test_hanging_accept_ends_at_its_deadline(identity: IdentityServer, pending: Any, clock: Any) -> None:
     pending()
     identity.replies["/accept"] = hang(5)
     agent = agent_of(identity, clock, KEY, accept_seconds=0.2)
@@ -492,7 +494,7 @@ def test_registered_key_without_a_challenge_learns_that_nothing_waits(
     assert identity.count("/accept") == 0
 
 
-def test_login_that_was_started_after_the_line_was_printed_is_passed(
+def test_login_that_started_after_the_line_was_printed_is_accepted(
     agent: Agent, identity: IdentityServer, pending: Any
 ) -> None:
     entry = pending(challenge=None, expires_at=None)
@@ -510,7 +512,7 @@ def test_login_that_was_started_after_the_line_was_printed_is_passed(
 @pytest.mark.parametrize(
     "change", [{"user": "mallory"}, {"verify_required": True}, {"binding": "smoke_signal"}], ids=str
 )
-def test_login_that_was_started_since_for_somebody_else_or_with_a_stricter_line_is_not_passed(
+def test_login_that_started_later_for_another_user_or_with_a_stricter_line_is_not_accepted(
     agent: Agent, identity: IdentityServer, pending: Any, change: dict[str, Any]
 ) -> None:
     entry = pending(key=SK_KEY, challenge=None, expires_at=None)
@@ -524,7 +526,7 @@ def test_login_that_was_started_since_for_somebody_else_or_with_a_stricter_line_
     assert identity.count("/accept") == 0
 
 
-def test_second_user_who_waits_since_with_the_same_key_closes_it(agent: Agent, pending: Any) -> None:
+def test_second_user_who_waits_with_the_same_key_closes_the_login(agent: Agent, pending: Any) -> None:
     entry = pending(challenge=None, expires_at=None)
 
     async def steps() -> None:
@@ -542,7 +544,7 @@ def test_second_user_who_waits_since_with_the_same_key_closes_it(agent: Agent, p
 OVER = reply_json({"error": "expired"}, 410)
 
 
-def test_login_that_was_started_again_since_gets_the_code(agent: Agent, identity: IdentityServer, pending: Any) -> None:
+def test_login_that_was_started_again_gets_the_code(agent: Agent, identity: IdentityServer, pending: Any) -> None:
     entry = pending()
 
     async def steps() -> None:
@@ -557,7 +559,7 @@ def test_login_that_was_started_again_since_gets_the_code(agent: Agent, identity
     assert first.headers["idempotency-key"] != second.headers["idempotency-key"]
 
 
-def test_login_that_is_over_and_was_not_started_again_is_over(
+def test_login_that_ended_and_was_not_started_again_gets_one_request(
     agent: Agent, identity: IdentityServer, pending: Any
 ) -> None:
     pending()
@@ -570,7 +572,7 @@ def test_login_that_is_over_and_was_not_started_again_is_over(
     assert identity.count("/accept") == 1
 
 
-def test_list_that_fails_then_leaves_the_first_answer(agent: Agent, identity: IdentityServer, pending: Any) -> None:
+def test_first_answer_stands_if_the_newer_list_fails(agent: Agent, identity: IdentityServer, pending: Any) -> None:
     pending()
     identity.replies["/accept"] = OVER
 
@@ -583,7 +585,7 @@ def test_list_that_fails_then_leaves_the_first_answer(agent: Agent, identity: Id
 
 
 @pytest.mark.parametrize("change", [{"user": "mallory"}, {"verify_required": True}], ids=str)
-def test_newer_login_of_somebody_else_or_with_a_stricter_line_gets_no_code(
+def test_newer_login_of_another_user_or_with_a_stricter_line_gets_no_code(
     agent: Agent, identity: IdentityServer, pending: Any, change: dict[str, Any]
 ) -> None:
     entry = pending(key=SK_KEY)
@@ -598,7 +600,7 @@ def test_newer_login_of_somebody_else_or_with_a_stricter_line_gets_no_code(
     assert identity.count("/accept") == 1
 
 
-def test_wrong_code_is_not_tried_on_another_challenge(agent: Agent, identity: IdentityServer, pending: Any) -> None:
+def test_wrong_code_is_not_sent_for_another_challenge(agent: Agent, identity: IdentityServer, pending: Any) -> None:
     entry = pending()
 
     async def steps() -> None:
@@ -611,7 +613,7 @@ def test_wrong_code_is_not_tried_on_another_challenge(agent: Agent, identity: Id
     assert identity.count("/accept") == 1
 
 
-def test_accepted_login_is_not_listed_from_memory(agent: Agent, identity: IdentityServer, pending: Any) -> None:
+def test_accepted_login_is_removed_from_the_cache(agent: Agent, identity: IdentityServer, pending: Any) -> None:
     pending()
 
     async def steps() -> None:
@@ -641,7 +643,7 @@ def test_denial_needs_no_code_and_is_logged(
     assert [event["user"] for event in logged(events) if event["event"] == "login.rejected"] == ["alice"]
 
 
-def test_denial_where_the_service_takes_none_is_said_and_spends_nothing(
+def test_denial_spends_no_ticket_if_the_service_takes_no_denials(
     identity: IdentityServer, pending: Any, clock: Any
 ) -> None:
     pending()
@@ -663,7 +665,7 @@ CONTEXT = {"app": "Wiki", "ip": "198.51.100.7", "started_at": "2026-11-22T11:59:
 SHOWN = {"app": "Wiki", "address": "198.51.100.7", "age": "20"}
 
 
-def test_code_for_the_browser_is_handed_to_the_person(agent: Agent, identity: IdentityServer, pending: Any) -> None:
+def test_person_gets_the_code_for_the_browser(agent: Agent, identity: IdentityServer, pending: Any) -> None:
     pending(binding="code_back")
     identity.replies["/accept"] = reply_json({"state": "presented", "code": "550127", "context": CONTEXT})
 
@@ -677,7 +679,7 @@ def test_code_for_the_browser_is_handed_to_the_person(agent: Agent, identity: Id
     assert "code" not in last(identity, "/accept").json
 
 
-def test_presented_without_a_code_is_no_answer(agent: Agent, identity: IdentityServer, pending: Any) -> None:
+def test_state_presented_without_a_code_is_unavailable(agent: Agent, identity: IdentityServer, pending: Any) -> None:
     pending(binding="code_back")
     identity.replies["/accept"] = reply_json({"state": "presented"})
 
@@ -687,7 +689,7 @@ def test_presented_without_a_code_is_no_answer(agent: Agent, identity: IdentityS
     run(steps())
 
 
-def test_what_waits_is_told_with_the_question_for_its_code(agent: Agent, pending: Any) -> None:
+def test_question_for_the_code_describes_the_login(agent: Agent, pending: Any) -> None:
     pending(context=CONTEXT)
 
     async def steps() -> None:
@@ -697,7 +699,7 @@ def test_what_waits_is_told_with_the_question_for_its_code(agent: Agent, pending
     run(steps())
 
 
-def test_same_login_goes_on_after_the_person_has_confirmed(
+def test_login_goes_on_with_the_same_ticket_after_a_confirmation(
     agent: Agent, identity: IdentityServer, pending: Any
 ) -> None:
     pending()
@@ -715,7 +717,7 @@ def test_same_login_goes_on_after_the_person_has_confirmed(
     assert last(identity, "/accept").json["confirmed"] is True
 
 
-def test_line_that_made_sshd_verify_says_so_at_accept(agent: Agent, identity: IdentityServer, pending: Any) -> None:
+def test_accept_says_that_the_line_required_verification(agent: Agent, identity: IdentityServer, pending: Any) -> None:
     pending(key=SK_KEY, verify_required=True)
 
     async def steps() -> None:
@@ -726,7 +728,7 @@ def test_line_that_made_sshd_verify_says_so_at_accept(agent: Agent, identity: Id
     assert last(identity, "/accept").json["verified"] is True
 
 
-def test_code_of_a_challenge_that_names_nobody_is_asked_for_and_brought(agent: Agent, identity: IdentityServer) -> None:
+def test_code_of_a_challenge_without_a_name_is_asked_for_and_sent(agent: Agent, identity: IdentityServer) -> None:
     identity.entries.append({"user": "alice", "authorized_key": KEY, "binding": "code_in"})
     identity.replies["/accept"] = reply_json({"state": "accepted"})
 

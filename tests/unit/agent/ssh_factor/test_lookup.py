@@ -59,7 +59,7 @@ def logged(events: io.StringIO, name: str) -> list[dict[str, Any]]:
     return [event for line in events.getvalue().splitlines() if (event := json.loads(line))["event"] == name]
 
 
-def test_hundred_askers_of_one_key_are_one_token_and_one_list(asked: Asked, identity: IdentityServer) -> None:
+def test_hundred_lookups_of_one_key_share_one_token_and_one_list(asked: Asked, identity: IdentityServer) -> None:
     identity.filters = True
 
     async def steps() -> None:
@@ -71,7 +71,7 @@ def test_hundred_askers_of_one_key_are_one_token_and_one_list(asked: Asked, iden
     assert (asked.lookups.count, asked.lookups.list_requests) == (100, 1)
 
 
-def test_hundred_askers_of_hundred_keys_are_one_list_where_the_server_does_not_filter(
+def test_hundred_lookups_of_hundred_keys_share_one_list_if_the_server_does_not_filter(
     asked: Asked, identity: IdentityServer
 ) -> None:
     identity.delay = 0.05
@@ -84,7 +84,7 @@ def test_hundred_askers_of_hundred_keys_are_one_list_where_the_server_does_not_f
     assert [call.path for call in identity.calls] == ["/token", "/keys"]
 
 
-def test_server_that_does_not_filter_is_asked_for_everything_from_then_on(
+def test_server_that_does_not_filter_is_later_asked_for_every_key(
     asked: Asked, identity: IdentityServer, clock: Any
 ) -> None:
     async def steps() -> None:
@@ -97,7 +97,7 @@ def test_server_that_does_not_filter_is_asked_for_everything_from_then_on(
     assert identity.calls[-1].query == {}
 
 
-def test_server_that_filters_is_asked_for_each_key_and_no_other(asked: Asked, identity: IdentityServer) -> None:
+def test_server_that_filters_is_asked_for_each_key_alone(asked: Asked, identity: IdentityServer) -> None:
     identity.filters = True
 
     async def steps() -> None:
@@ -114,7 +114,7 @@ def questions(identity: IdentityServer) -> list[int]:
     return [len(call.query.get("fingerprint", ())) for call in identity.calls if call.path == "/keys"]
 
 
-def test_crowd_of_strangers_is_asked_for_together_and_a_bounded_number_of_times(
+def test_lookups_of_many_strangers_share_a_limited_number_of_lists(
     asked: Asked, identity: IdentityServer, clock: Any
 ) -> None:
     identity.filters, identity.takes = True, 50
@@ -136,7 +136,7 @@ def test_crowd_of_strangers_is_asked_for_together_and_a_bounded_number_of_times(
     assert len(questions(identity)) <= LIST_BURST + 1000 / 50 + 2
 
 
-def test_server_that_takes_one_key_at_a_time_is_asked_for_everybodys_in_a_crowd(
+def test_server_that_takes_one_key_at_a_time_is_asked_for_every_key_if_many_lookups_wait(
     asked: Asked, identity: IdentityServer, clock: Any
 ) -> None:
     identity.filters = True
@@ -158,7 +158,7 @@ def test_server_that_takes_one_key_at_a_time_is_asked_for_everybodys_in_a_crowd(
     assert questions(identity)[-1] == 1, "it filters still"
 
 
-def test_each_of_a_crowd_learns_of_the_failure_and_no_more_are_asked(asked: Asked, identity: IdentityServer) -> None:
+def test_all_waiting_lookups_fail_with_the_first_and_send_no_requests(asked: Asked, identity: IdentityServer) -> None:
     identity.filters, identity.takes = True, 2
     identity.delay = 0.02
 
@@ -173,7 +173,7 @@ def test_each_of_a_crowd_learns_of_the_failure_and_no_more_are_asked(asked: Aske
     assert identity.count("/keys") < 30
 
 
-def test_memory_of_strangers_keys_is_bounded(asked: Asked, identity: IdentityServer, clock: Any) -> None:
+def test_cache_of_unknown_keys_is_limited(asked: Asked, identity: IdentityServer, clock: Any) -> None:
     identity.filters, identity.takes = True, 50
 
     async def steps() -> None:
@@ -186,7 +186,7 @@ def test_memory_of_strangers_keys_is_bounded(asked: Asked, identity: IdentitySer
     assert len(asked.lookups._cache) <= 500  # noqa: SLF001 - nothing else tells
 
 
-def test_answer_is_remembered_for_the_second_question_of_the_same_login(
+def test_answer_is_cached_for_the_second_question_of_a_login(
     asked: Asked, identity: IdentityServer, clock: Any
 ) -> None:
     identity.filters = True
@@ -203,7 +203,7 @@ def test_answer_is_remembered_for_the_second_question_of_the_same_login(
     run(steps())
 
 
-def test_nothing_is_remembered_for_a_shorter_time(asked: Asked, identity: IdentityServer, clock: Any) -> None:
+def test_answer_without_a_key_is_cached_for_a_shorter_time(asked: Asked, identity: IdentityServer, clock: Any) -> None:
     identity.entries = []
 
     async def steps() -> None:
@@ -218,7 +218,7 @@ def test_nothing_is_remembered_for_a_shorter_time(asked: Asked, identity: Identi
 
 
 @pytest.mark.parametrize("how", ["fresh", "forget"])
-def test_memory_can_be_passed_by(asked: Asked, identity: IdentityServer, how: str) -> None:
+def test_cache_can_be_bypassed(asked: Asked, identity: IdentityServer, how: str) -> None:
     async def steps() -> None:
         await asked.users(1)
         identity.entries = []
@@ -230,7 +230,7 @@ def test_memory_can_be_passed_by(asked: Asked, identity: IdentityServer, how: st
     assert identity.count("/keys") == 2
 
 
-def test_failure_is_not_remembered(asked: Asked, identity: IdentityServer) -> None:
+def test_failure_is_not_cached(asked: Asked, identity: IdentityServer) -> None:
     identity.replies["/keys"] = [Reply(404)]
 
     async def steps() -> None:
@@ -241,7 +241,7 @@ def test_failure_is_not_remembered(asked: Asked, identity: IdentityServer) -> No
     run(steps())
 
 
-def test_all_who_wait_for_one_answer_learn_of_its_failure(asked: Asked, identity: IdentityServer) -> None:
+def test_all_lookups_that_share_a_question_fail_together(asked: Asked, identity: IdentityServer) -> None:
     identity.replies["/keys"] = Reply(404)
     identity.delay = 0.02
 
@@ -253,7 +253,7 @@ def test_all_who_wait_for_one_answer_learn_of_its_failure(asked: Asked, identity
     assert identity.count("/keys") == 1
 
 
-def test_hundred_askers_of_hundred_keys_are_one_question_to_a_server_that_gives_no_answer(
+def test_hundred_lookups_of_hundred_keys_send_one_request_to_a_server_that_fails(
     asked: Asked, identity: IdentityServer
 ) -> None:
     identity.filters = True
@@ -270,7 +270,7 @@ def test_hundred_askers_of_hundred_keys_are_one_question_to_a_server_that_gives_
     run(steps())
 
 
-def test_one_who_gives_up_does_not_end_the_flight_of_the_others(asked: Asked, identity: IdentityServer) -> None:
+def test_cancelled_lookup_does_not_cancel_the_shared_request(asked: Asked, identity: IdentityServer) -> None:
     identity.delay = 0.05
 
     async def steps() -> None:
@@ -289,7 +289,7 @@ def test_one_who_gives_up_does_not_end_the_flight_of_the_others(asked: Asked, id
 
 @pytest.mark.parametrize("path", ["/token", "/keys"])
 @pytest.mark.parametrize("reply", [BUSY, ERROR, Reply(404), reply_json({})], ids=["503", "500", "404", "no list"])
-def test_breaker_opens_answers_at_once_and_closes_by_itself(
+def test_breaker_opens_fails_at_once_and_closes_by_itself(
     asked: Asked, identity: IdentityServer, clock: Any, events: io.StringIO, path: str, reply: Reply
 ) -> None:
     async def steps() -> None:
@@ -349,7 +349,7 @@ def test_trial_that_fails_in_an_unexpected_way_does_not_keep_the_breaker_open_fo
     asked.close()
 
 
-def test_hanging_service_costs_its_deadline_and_then_nothing(identity: IdentityServer, clock: Any) -> None:
+def test_hanging_service_costs_its_deadline_until_the_breaker_opens(identity: IdentityServer, clock: Any) -> None:
     identity.replies["/keys"] = hang(5)
     asked = Asked(identity, clock, list_seconds=0.2)
 
@@ -374,7 +374,7 @@ def test_hanging_service_costs_its_deadline_and_then_nothing(identity: IdentityS
 # --- another configuration
 
 
-def test_new_client_is_asked_anew(asked: Asked, identity: IdentityServer) -> None:
+def test_new_client_gets_no_cached_answers(asked: Asked, identity: IdentityServer) -> None:
     async def steps() -> None:
         await asked.users(1)
         with IdentityServer() as other:
@@ -388,7 +388,7 @@ def test_new_client_is_asked_anew(asked: Asked, identity: IdentityServer) -> Non
     assert identity.count("/keys") == 1
 
 
-def test_late_answer_to_the_old_configuration_is_not_remembered(asked: Asked, identity: IdentityServer) -> None:
+def test_late_answer_to_the_old_configuration_is_not_cached(asked: Asked, identity: IdentityServer) -> None:
     identity.delay = 0.1
 
     async def steps() -> None:
@@ -417,9 +417,7 @@ def test_entries_left_out_are_logged_by_reason_and_number(
     assert (event["reason"], event["count"], event["request_id"]) == ("user: control characters", 3, ID)
 
 
-def test_keys_that_nobody_has_are_one_question_each_and_one_token(
-    asked: Asked, identity: IdentityServer, clock: Any
-) -> None:
+def test_unknown_keys_cost_one_list_each_and_one_token(asked: Asked, identity: IdentityServer, clock: Any) -> None:
     identity.filters = True
     identity.entries = []
     made_up = [public_key.fingerprint(str(i).encode()) for i in range(300)]
@@ -434,7 +432,7 @@ def test_keys_that_nobody_has_are_one_question_each_and_one_token(
     assert identity.count("/keys") == 300
 
 
-def test_threads_are_gone_when_it_is_closed(identity: IdentityServer, clock: Any) -> None:
+def test_closed_lookups_accept_no_work(identity: IdentityServer, clock: Any) -> None:
     asked = Asked(identity, clock)
 
     async def steps() -> None:

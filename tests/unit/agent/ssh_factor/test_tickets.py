@@ -37,7 +37,7 @@ def test_ticket_passes_once() -> None:
     assert len(out) == 0
 
 
-def test_looking_at_a_ticket_spends_nothing() -> None:
+def test_peek_spends_no_ticket() -> None:
     out = Tickets()
     ticket = issue(out)
     assert out.peek(ticket.secret, 1) == out.peek(ticket.secret, 1) == ticket
@@ -56,13 +56,13 @@ def test_ticket_ends_with_its_lifetime_and_two_minutes_at_most(lifetime: float) 
 
 
 @pytest.mark.parametrize("lifetime", [0.0, -5.0])
-def test_ticket_of_a_challenge_that_has_just_ended_is_never_good(lifetime: float) -> None:
+def test_ticket_of_an_ended_challenge_is_never_valid(lifetime: float) -> None:
     out = Tickets()
     assert out.take(issue(out, 100, lifetime=lifetime).secret, 100) is None
 
 
 @pytest.mark.parametrize("secret", ["", "t", "x" * 25, "\0", "T"])
-def test_made_up_ticket_is_no_ticket(secret: str) -> None:
+def test_made_up_ticket_is_not_valid(secret: str) -> None:
     out = Tickets()
     issue(out)
     assert out.peek(secret, 0) is None
@@ -88,7 +88,7 @@ def test_same_grant_gets_the_same_ticket_while_it_has_a_minute_left() -> None:
     assert issue(out, 119) is second
 
 
-def test_short_ticket_is_given_out_again_for_half_of_its_life() -> None:
+def test_short_ticket_is_issued_again_for_half_of_its_lifetime() -> None:
     out = Tickets()
     first = issue(out, 0, lifetime=10)
     assert issue(out, 4, lifetime=6) is first
@@ -96,7 +96,7 @@ def test_short_ticket_is_given_out_again_for_half_of_its_life() -> None:
     assert issue(out, 9.5, lifetime=2) is not first
 
 
-def test_spent_ticket_is_not_given_out_again() -> None:
+def test_spent_ticket_is_not_issued_again() -> None:
     out = Tickets()
     first = issue(out)
     out.take(first.secret, 0)
@@ -123,7 +123,7 @@ def test_another_grant_gets_another_ticket(other: dict[str, object]) -> None:
     assert out.peek(first.secret, 0).grant == GRANT  # type: ignore[union-attr]
 
 
-def test_memory_is_bounded_and_comes_back() -> None:
+def test_number_of_tickets_is_limited_and_expired_ones_make_room() -> None:
     out = Tickets()
     for i in range(MAX_TICKETS):
         issue(out, 0, replace(GRANT, user=f"user{i}"))
@@ -133,7 +133,7 @@ def test_memory_is_bounded_and_comes_back() -> None:
     assert len(out) == 1
 
 
-def test_purge_removes_what_is_over_and_nothing_else() -> None:
+def test_purge_removes_expired_tickets_only() -> None:
     out = Tickets()
     issue(out, 0, lifetime=10)
     longer = issue(out, 0, replace(GRANT, user="bob"), lifetime=20)
@@ -142,7 +142,7 @@ def test_purge_removes_what_is_over_and_nothing_else() -> None:
     assert out.peek(longer.secret, 10)
 
 
-def test_a_ticket_that_is_put_back_is_good_once_more_and_no_longer_than_before() -> None:
+def test_ticket_that_is_put_back_is_valid_once_more_until_its_old_end() -> None:
     out = Tickets()
     ticket = issue(out)
     assert out.take(ticket.secret, 1.0) is ticket
