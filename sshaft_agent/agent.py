@@ -52,10 +52,7 @@ class Agent:
         )
 
     async def run(self) -> None:
-        """Serves until SIGTERM or SIGINT, and answers the questions that have come until then.
-
-        Raises `ConfigurationError` before it serves anything.
-        """
+        """Serves until SIGTERM or SIGINT. Raises `ConfigurationError` before it serves anything."""
         sockets.make_directory(self._directory)
         await self.server.start()
         stopping = asyncio.Event()
@@ -75,9 +72,8 @@ class Agent:
         await stopping.wait()
         notify("STOPPING=1")
         log.get_logger().info("agent.stopping", open=len(self.server.connections))
-        self.server.stop_listening()
         purging.cancel()
-        await self.server.drain()
+        await self.server.stop()
         self.factor.close()
         log.get_logger().info("agent.stopped")
 

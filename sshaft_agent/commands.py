@@ -6,8 +6,8 @@ import json
 import os
 import resource
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -16,7 +16,6 @@ from sshaft import agent_socket, log
 from sshaft.errors import ConfigurationError, SshaftError
 from sshaft_agent import sockets
 from sshaft_agent.agent import Agent
-from sshaft_agent.sockets import Account
 
 _PR_SET_DUMPABLE = 4  # prctl(2)
 
@@ -64,12 +63,11 @@ def agent(
     _keep_memory_private()
     if os.geteuid() == 0:
         log.get_logger().warning("agent.runs_as_root", message="start it as an account of its own instead")
-    users = (sockets.account(keys_user), sockets.account(login_user))
+    new_agent = partial(Agent, config_path, directory, sockets.account(keys_user), sockets.account(login_user))
     if metrics_listen is None:
-        asyncio.run(Agent(config_path, directory, *users).run())
+        asyncio.run(new_agent().run())
     else:
-        with _measured_agent(config_path, directory, users, _address(metrics_listen)) as measured:
-            asyncio.run(measured.run())
+        _run_with_metrics(new_agent, *_address(metrics_listen))
 
 
 @agent.command()
@@ -104,20 +102,16 @@ def _address(value: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-@contextmanager
-def _measured_agent(
-    config_path: Path, directory: Path, users: tuple[Account, Account], address: tuple[str, int]
-) -> Iterator[Agent]:
-    """An agent whose numbers Prometheus can read at `address`."""
+def _run_with_metrics(new_agent: Callable[..., Agent], host: str, port: int) -> None:
     from sshaft import metrics  # noqa: PLC0415 - loads an HTTP server, which most agents do not need
     from sshaft_agent.metrics import AgentCollector, observer  # noqa: PLC0415 - as above
 
     registry = metrics.new_registry("agent")
-    agent = Agent(config_path, directory, *users, observe=observer(registry))
+    agent = new_agent(observe=observer(registry))
     registry.register(AgentCollector(agent))
-    with metrics.MetricsServer(metrics.listen(*address), registry) as serving:
+    with metrics.MetricsServer(metrics.listen(host, port), registry) as serving:
         log.get_logger().info("metrics.ready", address=f"http://{serving.address}{metrics.PATH}")
-        yield agent
+        asyncio.run(agent.run())
 
 
 class _NotRunningError(SshaftError):

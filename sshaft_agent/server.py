@@ -76,14 +76,11 @@ class Server:
         for endpoint, each in zip(self._endpoints, listening, strict=True):
             self._servers.append(await self._serve(endpoint, each))
 
-    def stop_listening(self) -> None:
-        """Closes the sockets and removes their paths at once, because another agent may start here."""
+    async def stop(self) -> None:
+        """Closes the sockets and waits until the open connections have ended."""
         for server, endpoint in zip(self._servers, self._endpoints, strict=True):
             server.close()
-            endpoint.path.unlink(missing_ok=True)
-
-    async def drain(self) -> None:
-        """Waits until the open connections have ended."""
+            endpoint.path.unlink(missing_ok=True)  # at once, because another agent may start here
         if self.connections:
             await asyncio.wait(self.connections, timeout=_DRAIN_SECONDS)
 

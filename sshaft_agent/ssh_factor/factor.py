@@ -163,8 +163,8 @@ class Factor:
 
     async def _newer_grant(self, grant: Grant, request_id: str) -> Grant | None:
         """Asks for the newest list. Returns what the same key of the same user may do now; None: nothing is pending."""
-        entries = await self.lookups.entries(grant.key.fingerprint, request_id, fresh=True)
-        newer = listing.decide(entries, self._now())
+        listed = await self.lookups.listing(grant.key.fingerprint, request_id, fresh=True)
+        newer = listing.decide(listed.of(grant.key.fingerprint), self._now())
         if not isinstance(newer, Grant) or newer.user != grant.user or not newer.pending:
             return None
         # sshd enforces verify-required by the key line, and it has read the line of this connection already.

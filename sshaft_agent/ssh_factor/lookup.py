@@ -1,8 +1,4 @@
-"""Merges, batches and briefly caches key look-ups.
-
-Equal questions share one answer. Different questions travel together in batches, at a limited rate. While the identity
-service is down, the circuit breaker refuses questions at once.
-"""
+"""Merges, batches and briefly caches key look-ups, and refuses them at once while the identity service is down."""
 
 import asyncio
 import time
@@ -16,7 +12,7 @@ from sshaft import log
 from sshaft.deadline import Deadline
 from sshaft.errors import ReachError
 from sshaft.identity_client import IdentityClient
-from sshaft.listing import Entry, Listing
+from sshaft.listing import Listing
 from sshaft_agent.ssh_factor.breaker import Breaker
 
 CACHE_SECONDS = 2.0
@@ -116,15 +112,11 @@ class Lookups:
     def close(self) -> None:
         self._workers.shutdown(wait=False, cancel_futures=True)
 
-    async def entries(self, fingerprint: str, request_id: str, *, fresh: bool = False) -> tuple[Entry, ...]:
-        """Returns the entries of one key; `fresh` bypasses the cache.
+    async def listing(self, fingerprint: str, request_id: str, *, fresh: bool = False) -> Listing:
+        """Returns a listing with the entries of this key, and perhaps of others; `fresh` bypasses the cache.
 
         Raises `IdentityServiceError`, at once while the breaker is open.
         """
-        return (await self.listing(fingerprint, request_id, fresh=fresh)).of(fingerprint)
-
-    async def listing(self, fingerprint: str, request_id: str, *, fresh: bool = False) -> Listing:
-        """Returns a listing that has the entries of this key, and perhaps of others. Raises as `entries`."""
         self.count += 1
         if self._first_answer is not None and not self._first_answer.done():
             # The first answer shows whether this server filters. If not, it answers all look-ups that wait here. If

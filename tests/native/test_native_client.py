@@ -1,6 +1,4 @@
-"""What only C can get wrong: memory, and a second reading of the messages. The suite of all clients is
-process/keys/test_sshaft_keys.py.
-"""
+"""Tests memory safety and message parsing of the native client. process/keys/test_sshaft_keys.py tests all clients."""
 
 import re
 import shutil
@@ -33,7 +31,7 @@ WHOLE = st.dictionaries(st.sampled_from(["lines", "reason", "a_b"]), st.text(max
 
 
 def expected(answer: bytes) -> tuple[int, bytes]:
-    """Exit status and output, by the reading of messages that Python has."""
+    """Returns exit status and output according to the Python parser of messages."""
     try:
         kind, fields = messages.decode(answer)
     except messages.MessageError:

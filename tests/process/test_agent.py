@@ -1,4 +1,4 @@
-"""The agent as a real process: questions good and bad, signals, reload, drain, status, and starts that must fail."""
+"""Tests the agent as a real process: questions, signals, reload, status, and starts that must fail."""
 
 import contextlib
 import json
@@ -42,7 +42,7 @@ def server() -> Iterator[IdentityServer]:
 
 @pytest.fixture(scope="module")
 def shared(server: IdentityServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentProcess]:
-    """One agent for all tests that leave it as it was."""
+    """Runs one agent for all tests that do not change it."""
     place = tmp_path_factory.mktemp("agent")
     config = place / "config.json"
     config.write_text(json.dumps(server.config()))
@@ -67,7 +67,7 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def raw(path: Path, data: bytes) -> bytes:
-    """What the agent answers to these bytes."""
+    """Returns the agent's answer to these bytes."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(5)
         connection.connect(str(path))
@@ -253,12 +253,12 @@ def test_status_of_an_unknown_agent_is_one_line(tmp_path: Path) -> None:
         assert "\x1b" not in done.stderr
 
 
-# --- who asks
+# --- accounts
 
 
 @pytest.fixture
 def public_place() -> Iterator[Path]:
-    """A directory that other accounts can reach, with the code in it, wherever the checkout is."""
+    """Makes a directory with a copy of the code, which other accounts can read."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         shutil.copytree(Path(__file__).parents[2] / "sshaft", Path(name, "code", "sshaft"))
@@ -294,10 +294,10 @@ def test_sockets_answer_their_own_user_and_nobody_else(server: IdentityServer, p
     with AgentProcess(config, public_place / "run", *options) as agent:
         assert "('keys', {'lines': ''})" in ask_as(1, [], agent.keys, "keys")
         assert "('result', {'state': 'invalid_ticket'})" in ask_as(65534, [], agent.login, "accept")
-        # the other one can't even enter the directory
+        # the other user cannot enter the directory
         assert "refused" in ask_as(65534, [], agent.keys, "keys")
         assert "refused" in ask_as(1, [], agent.login, "accept")
-        # and if file modes let somebody in, the uid does not
+        # the uid is refused even if the file modes allow it
         assert "refused" in ask_as(65534, [1], agent.keys, "keys")
         assert "refused" in ask_as(0, [], agent.keys, "keys")
         assert "refused" in ask_as(1, [], agent.status_socket, "status")
@@ -306,8 +306,8 @@ def test_sockets_answer_their_own_user_and_nobody_else(server: IdentityServer, p
         assert {event["uid"] for event in agent.events if event["event"] == "peer.refused"} == {65534, 0, 1}
 
 
-def said_by(account: dict[str, Any]) -> str:
-    """What goes wrong when this account starts our interpreter."""
+def error_of(account: dict[str, Any]) -> str:
+    """Returns the error of this account when it starts the interpreter, or an empty string."""
     try:
         command = [sys.executable, "-I", "-c", "import sshaft"]
         done = subprocess.run(command, capture_output=True, text=True, check=False, **account)
@@ -327,7 +327,7 @@ def test_agent_runs_as_an_ordinary_account(server: IdentityServer, public_place:
     for path in (config, home):
         os.chown(path, 65534, 65534)
     account: dict[str, Any] = {"user": 65534, "group": 65534, "extra_groups": [1]}
-    if "Permission denied" in said_by(account):
+    if "Permission denied" in error_of(account):
         pytest.skip("this checkout is closed to other accounts; tests/e2e runs the agent as its own account anyway")
     with AgentProcess(
         config, home / "run", "--keys-user", "daemon", notify=public_place / "notify", **account
@@ -336,7 +336,7 @@ def test_agent_runs_as_an_ordinary_account(server: IdentityServer, public_place:
         assert "refused" in ask_as(0, [], agent.keys, "keys")
         assert "('status'" in ask_as(0, [], agent.status_socket, "status")
         assert not any(event["event"] == "agent.runs_as_root" for event in agent.events)
-        # nobody of the same account may read the secret out of its memory
+        # no process of the same account can read the secret from its memory
         assert Path(f"/proc/{agent.process.pid}/mem").stat().st_uid == 0
         assert agent.stop() == 0
 

@@ -1,6 +1,4 @@
-"""The AuthorizedKeysCommand as the real process that sshd starts; the agent is right, wrong, slow or absent. All of its
-clients do the same.
-"""
+"""Tests all keys clients as the real process that sshd starts, with good, bad, slow and missing agents."""
 
 import json
 import os
@@ -34,7 +32,7 @@ def arguments(agent: object) -> list[str]:
 
 
 def run(client: Path, *words: Any, **more: Any) -> subprocess.CompletedProcess[str]:
-    """The command with the environment that sshd gives it: none to speak of."""
+    """Runs the command with the small environment that sshd gives it."""
     return subprocess.run(
         [client, *words],
         **({"capture_output": True} | more),
@@ -123,7 +121,7 @@ def test_only_built_in_modules_and_sshaft_are_loaded(tmp_path: Path, answer: byt
         words = arguments(agent.path if answer is not None else tmp_path / "none")
         modules = loaded(LOADED.format(top=str(TOP), package="sshaft_keys", arguments=words))
     own = {name for name in modules if name.partition(".")[0] in ("sshaft", "sshaft_keys")}
-    # _socket is a file of its own in some builds of Python, built in in Debian
+    # some builds of Python have _socket as a file; in Debian it is built in
     assert modules - bare - own - {"__main__"} <= {
         *sys.builtin_module_names,
         "_socket",
@@ -194,7 +192,7 @@ def test_value_of_an_option_is_not_changed() -> None:
     assert parse(["--key=a=b==", "--type", "--key"], OPTIONS) == {"key": "a=b==", "type": "--key"}
 
 
-# --- agents that are not what they should be
+# --- bad agents
 
 
 def test_missing_agent_is_an_event_and_no_keys(client: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`sshaft-keys --config`: the original's way, as a real process against a real server."""
+"""Tests `sshaft-keys --config` as a real process against a small real server."""
 
 import json
 import subprocess
@@ -37,11 +37,11 @@ class Keys:
         )
 
     def __call__(self, *words: str) -> Done:
-        """Status, standard output, events."""
+        """Returns status, standard output and events."""
         return self.each(words)[0]
 
     def each(self, *several: Sequence[str]) -> list[Done]:
-        """As many processes at a time."""
+        """Runs a process for each list of words, all at the same time."""
         return [_done(process) for process in [self.start(*words) for words in several]]
 
 
@@ -187,7 +187,7 @@ def slow_servers() -> Iterator[list[IdentityServer]]:
 def test_slow_service_and_an_sshd_that_does_not_read_cost_three_seconds_at_most(
     launchers: Path, write_config: WriteConfig, slow_servers: list[IdentityServer], keys: Keys, identity: IdentityServer
 ) -> None:
-    """Also where an operator gave the look-up all of the time there is."""
+    """The look-up may take nearly all of the three seconds here."""
     identity.entries = [
         {"user": f"user{number}", "authorized_key": public_keys.ed25519(str(number))} for number in range(1000)
     ]

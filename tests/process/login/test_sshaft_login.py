@@ -1,4 +1,4 @@
-"""The forced command as the real process that sshd starts, with an agent that is right, wrong, slow or absent."""
+"""Tests the forced command as the real process that sshd starts, with good, bad and missing agents."""
 
 import json
 import os
@@ -238,7 +238,7 @@ def test_missing_agent_is_one_calm_line_without_internals(login: Login) -> None:
     assert err == "The login service can't be reached just now. Try again in a minute.\n"
 
 
-# --- what sshd says about the connection
+# --- the key and the address that sshd reports
 
 
 @pytest.mark.parametrize(
@@ -354,7 +354,7 @@ def test_only_built_in_modules_and_sshaft_are_loaded(login: Login, answers: list
     with UnixServer(login.socket, *answers):
         loaded = modules(LOADED.format(top=str(TOP), socket=str(login.socket)))
     own = {name for name in loaded if name.partition(".")[0] in ("sshaft", "sshaft_login")}
-    # _socket is a file of its own in some builds of Python, built in in Debian
+    # some builds of Python have _socket as a file; in Debian it is built in
     assert loaded - bare - own - {"__main__"} <= {
         *sys.builtin_module_names,
         "_socket",
@@ -388,7 +388,7 @@ def test_fault_of_the_program_shows_no_internals(login: Login, tmp_path: Path) -
     assert not json.dumps(err).count("Errno")
 
 
-# --- what is approved, and codes that ssh gives
+# --- descriptions of the login, and codes for the browser
 
 
 WIKI = {"app": "Wiki", "address": "198.51.100.7", "age": "20"}

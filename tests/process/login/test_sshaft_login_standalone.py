@@ -1,4 +1,4 @@
-"""`sshaft-login --config --user`: the original's way, as a real process against a real server."""
+"""Tests `sshaft-login --config --user` as a real process against a small real server."""
 
 import subprocess
 import time

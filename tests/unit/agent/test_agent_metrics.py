@@ -1,4 +1,4 @@
-"""What Prometheus gets of the agent: numbers of a real one, and nothing at all where nobody asked for it."""
+"""Tests the metrics of a real agent, and that an agent without metrics does not load the library."""
 
 import os
 import socket
@@ -26,7 +26,7 @@ WriteConfig = Callable[..., Path]
 
 
 def scrape(agent: AgentProcess) -> dict[str, float]:
-    """Values by name, with the value of a label behind it."""
+    """Returns the values by name and label."""
     answer = requests.get(agent.event("metrics.ready")["address"], timeout=10)
     assert answer.status_code == 200
     assert not any(word in answer.text for word in ("alice", "SHA256:", "192.0.2.7", ENCODED))

@@ -1,4 +1,4 @@
-"""sd_notify over real datagram sockets."""
+"""Tests sd_notify with real datagram sockets."""
 
 import socket
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Where the agent listens, who can reach it, and what it refuses to share."""
+"""Tests paths, owners and modes of the agent's sockets."""
 
 import os
 import pwd
@@ -28,7 +28,7 @@ def directory(tmp_path: Path) -> Path:
 
 def test_every_account_can_pass_the_runtime_directory_and_only_the_agent_can_write(directory: Path) -> None:
     assert mode(directory) == 0o755
-    make_directory(directory)  # again does no harm
+    make_directory(directory)  # a second call changes nothing
 
 
 def test_socket_for_the_agents_own_account_is_closed_to_others(directory: Path) -> None:

@@ -1,4 +1,4 @@
-"""Accounts as passwd and shadow have them, and what sshd makes of each."""
+"""Tests the checks of accounts in passwd and shadow."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The agent's folders and sockets, and what answers there."""
+"""Tests the checks of the agent's folders, sockets and answers."""
 
 import json
 import os
@@ -24,7 +24,7 @@ LOGIN = Account("mfa", 482, 482, frozenset({482}))
 
 @contextmanager
 def answering(path: Path, answer: bytes) -> Iterator[None]:
-    """Something that answers every connection so."""
+    """Starts a server that gives this answer to every connection."""
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(str(path))
     listening.listen()
@@ -51,7 +51,7 @@ def answering(path: Path, answer: bytes) -> Iterator[None]:
 
 @pytest.fixture
 def at(tmp_path: Path) -> Iterator[Sockets]:
-    """The three places of an agent of this account, with its two folders as it makes them."""
+    """Makes the folders of an agent of this account, and returns the paths of its sockets."""
     made = Sockets(tmp_path, tmp_path / "keys" / "agent.sock")
     with socket.socket(socket.AF_UNIX) as keys, socket.socket(socket.AF_UNIX) as login:
         for listening, path in ((keys, made.keys), (login, made.login)):
@@ -129,7 +129,7 @@ def test_runtime_folder_that_others_can_write_to_has_a_finding(at: Sockets) -> N
     def folder() -> set[str]:
         return {f.where for f in agent.examine(at, ME, ME) if f.check == "agent.folder"}
 
-    before = folder()  # what is above may be open, as /tmp is
+    before = folder()  # folders above may be open, as /tmp is
     at.runtime.chmod(0o777)
     assert folder() - before == {str(at.runtime)}
 

@@ -1,4 +1,4 @@
-"""What an operator reads, and what a program reads."""
+"""Tests the report for people and the report as JSON."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""One run of the keys command: what it is given, and what is made of how it ends."""
+"""Tests the run of the keys command: its environment, and the finding about its result."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def test_throwaway_keys_are_well_formed_and_all_different() -> None:
 def test_tokens_are_replaced_by_those_of_the_throwaway_key(tmp_path: Path) -> None:
     told = tmp_path / "told"
     words = ["/bin/sh", "-c", f'printf "%s\\n" "$@" >{told}', "x", "--f=%f", "%t", "%k", "%u%%"]
-    # sh's own %s would be taken for a token: sshd has that rule, too
+    # sshd and the doctor take sh's own %s for a token
     words[2] = words[2].replace("%s", "%%s")
     (found,) = dry_run.examine(words, None, ME)
     fingerprint, kind, key, user = told.read_text().splitlines()

@@ -1,4 +1,4 @@
-"""The words of AuthorizedKeysCommand, as sshd splits them."""
+"""Tests that AuthorizedKeysCommand is split as in sshd."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Each trap has a row that shows its finding; the hardened file of every version shows the silence."""
+"""Tests that each wrong setting has a finding, and that the hardened file of every version has none."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Versions, the files sshd reads, and what the real sshd of this machine says about them."""
+"""Tests versions and configuration files of sshd, also with the real sshd of this machine."""
 
 import os
 import re
@@ -84,7 +84,7 @@ def test_pipe_is_an_error_at_once(tmp_path: Path) -> None:
         sources.read(tmp_path / "sshd_config")
 
 
-# --- what is in force
+# --- settings in force
 
 
 def test_keywords_are_read_in_either_case() -> None:
@@ -116,7 +116,7 @@ def test_first_line_of_a_keyword_counts_without_sshd(tmp_path: Path) -> None:
 @pytest.fixture
 def real_config(tmp_path: Path) -> Path:
     path = tmp_path / "sshd_config"
-    # its host key is not there, as for a user who may not read it
+    # the host key is missing, as for a user that may not read it
     path.write_text(
         "Port 2222\nHostKey /nowhere\nMatch User mfa\nLogLevel VERBOSE\nMatch Address 127.0.0.0/8\nBanner /x\n"
     )
@@ -128,7 +128,7 @@ def test_real_sshd_reports_the_settings_of_the_login_user_from_outside(sshd: Pat
     mine = effective.ask(sshd, real_config, "mfa", lines)
     assert (mine.get("LogLevel"), mine.get("Banner"), mine.get("Port")) == ("VERBOSE", "none", "2222")
     assert mine.where("LogLevel") == f"{real_config}:4"
-    assert mine.all("HostKey") == ("/nowhere",)  # and not the one that stood in for it
+    assert mine.all("HostKey") == ("/nowhere",)  # the temporary key is not listed
     assert effective.ask(sshd, real_config, "root", lines).get("LogLevel") == "INFO"
 
 
@@ -156,5 +156,5 @@ def test_configuration_of_the_manual_for_a_hosts_own_sshd_has_only_a_note(sshd: 
     assert block
     real_config.write_text(f"HostKey /nowhere\nUsePAM yes\nX11Forwarding yes\nAcceptEnv LANG LC_*\n{block[0]}")
     settings = effective.ask(sshd, real_config, "mfa", sources.read(real_config))
-    version = Version(9, 7)  # before PerSourcePenalties, which stands outside of the block
+    version = Version(9, 7)  # before PerSourcePenalties, which cannot stand in a Match block
     assert [finding.check for finding in lint.lint(settings, version)] == ["sshd.unusedconnectiontimeout"]

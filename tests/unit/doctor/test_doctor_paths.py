@@ -1,4 +1,4 @@
-"""Walks over real folders. Only root can make what belongs to root, so our own uid is the trusted one here."""
+"""Tests walks over real folders. The trusted uid is the uid of the tests, because only root can make files of root."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ STRANGER = Account("stranger", 4_000_000, 4_000_000, frozenset({4_000_000}))
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """`a/b/program`, all right below tmp_path (what is above may be open, as /tmp is)."""
+    """Makes `a/b/program`, safe below tmp_path (the folders above may be open, as /tmp is)."""
     folder = tmp_path / "a" / "b"
     folder.mkdir(parents=True)
     for each in (tmp_path, tmp_path / "a", folder):
@@ -27,7 +27,7 @@ def place(tmp_path: Path) -> Path:
 
 
 def below(tmp_path: Path, found: list[paths.Finding]) -> list[tuple[str, str]]:
-    """What is found below tmp_path: relative path and remedy."""
+    """Returns relative path and remedy of the findings below tmp_path."""
     return [
         (str(Path(f.where).relative_to(tmp_path)), f.remedy.replace(str(tmp_path), "."))
         for f in found
@@ -61,7 +61,7 @@ def test_links_and_their_targets_are_examined(tmp_path: Path, place: Path) -> No
     (tmp_path / "a").chmod(0o775)
     assert [where for where, _ in below(tmp_path, examine("path.x", link, ME))] == ["a"]
     (tmp_path / "a").chmod(0o755)
-    (tmp_path / "elsewhere").chmod(0o777)  # the link itself could be another one tomorrow
+    (tmp_path / "elsewhere").chmod(0o777)  # another account could replace the link
     assert [where for where, _ in below(tmp_path, examine("path.x", link, ME))] == ["elsewhere"]
 
 
@@ -97,7 +97,7 @@ def test_finding_names_a_folder_that_the_account_cannot_enter(tmp_path: Path, pl
     assert remedies == []
     (tmp_path / "a").chmod(0o700)
     (found,) = reach("path.x", place, STRANGER, 5)
-    # what is above tmp_path may be closed as well (pytest's own folder is)
+    # folders above tmp_path may be closed as well (pytest's own folder is)
     assert found.remedy.startswith("chmod o+x ")
 
 

@@ -1,4 +1,4 @@
-"""What stands behind argv[0]: the interpreter of its first line, and where that takes code from."""
+"""Tests the checks of the interpreter and the packages of the keys command."""
 
 import os
 import sys
@@ -113,7 +113,7 @@ def test_script_behind_an_interpreter_must_be_readable_for_the_command_user(tmp_
 
     assert unreadable() == []
     path.chmod(0o000)
-    assert bool(unreadable()) is (os.geteuid() != 0)  # root may
+    assert bool(unreadable()) is (os.geteuid() != 0)  # root can read it
 
 
 def test_folder_that_the_command_user_cannot_enter_has_a_finding(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""config.json and the secrets it names."""
+"""Tests the checks of config.json and its secret files."""
 
 import os
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""SELinux by the files it shows, under another root."""
+"""Tests the SELinux checks with files below another root."""
 
 from pathlib import Path
 

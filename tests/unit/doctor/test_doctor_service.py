@@ -1,4 +1,4 @@
-"""The identity service, asked as the agent asks it; its clock against ours."""
+"""Tests the checks of the identity service and its clock."""
 
 import socket
 from collections.abc import Callable

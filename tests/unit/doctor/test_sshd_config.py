@@ -1,4 +1,4 @@
-"""`sshaft sshd-config`: one source for the file, a version's lines, an operator's choices."""
+"""Tests `sshaft sshd-config`: the file, the lines of each version and the operator's choices."""
 
 import re
 import subprocess

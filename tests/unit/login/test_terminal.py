@@ -1,4 +1,4 @@
-"""What the person types, and what they are told."""
+"""Tests the words of the person and the sentences of sshaft-login."""
 
 import string
 import subprocess

@@ -1,7 +1,10 @@
-"""A Factor with the fake service behind it; questions as the two commands ask them."""
+"""Makes a Factor with the fake service, and asks it as the two commands do."""
 
+import asyncio
+import io
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,7 +24,7 @@ SOCKET = "/run/sshaft/login/agent.sock"
 
 @dataclass
 class Agent:
-    """`key` and `kind` are what is asked about and for, where a question says nothing else."""
+    """`key` and `kind` are the defaults of the questions."""
 
     client: IdentityClient
     factor: Factor
@@ -51,10 +54,20 @@ class Agent:
         self.client.close()
 
 
+def run(steps: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(steps)
+
+
+def logged(events: io.StringIO, name: str = "") -> list[dict[str, Any]]:
+    """Returns the events of this name, or all events."""
+    found = [json.loads(line) for line in events.getvalue().splitlines()]
+    return [event for event in found if name in ("", event["event"])]
+
+
 def agent_of(
     server: IdentityServer, clock: Any, key: str, kind: str = "accept", ahead: timedelta = timedelta(), **more: Any
 ) -> Agent:
-    """Its host's clock is `ahead` of the service's."""
+    """Returns an agent whose clock is `ahead` of the service's clock."""
     settings = Config.model_validate(server.config(**more))
     client = IdentityClient(settings, sleep=lambda _: None, now=lambda: datetime.now(UTC) + ahead)
     now: Callable[[], datetime] = lambda: clock.now() + ahead  # noqa: E731

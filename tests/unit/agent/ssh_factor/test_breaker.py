@@ -1,4 +1,4 @@
-"""The circuit breaker as a table of moves on a clock."""
+"""Tests the circuit breaker step by step on a clock."""
 
 from sshaft_agent.ssh_factor.breaker import LONGEST_PAUSE, THRESHOLD, Breaker
 
@@ -39,7 +39,7 @@ def test_pauses_of_the_breaker_get_longer_up_to_a_limit() -> None:
             step += 0.25
         pauses.append(step)
         now += step
-        assert not breaker.failed(now)  # it was open already
+        assert not breaker.failed(now)  # the breaker was open already
     assert pauses == [1, 2, 4, 8, LONGEST_PAUSE, LONGEST_PAUSE]
 
 
@@ -50,7 +50,7 @@ def test_success_closes_the_breaker_and_is_reported_once() -> None:
     assert not breaker.is_open
     assert not breaker.succeeded()
     assert [breaker.failed(2) for _ in range(THRESHOLD)][-1]  # all the failures are needed again
-    assert breaker.allows(3)  # and the pause is short again
+    assert breaker.allows(3)  # the pause is short again
 
 
 def test_late_failures_of_earlier_calls_do_not_lengthen_the_pause() -> None:

@@ -1,16 +1,15 @@
-"""Keys that nobody owns: what line they get, and what their ticket can do. The identity service is a real server."""
+"""Tests the lines and tickets of unregistered keys against a small real server."""
 
-import asyncio
 import io
 import json
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fakes import public_keys
 from fakes.identity_server import ERROR, Call, IdentityServer, Reply, reply_json
-from unit.agent.ssh_factor.agent import ID, SOCKET, Agent, agent_of
+from unit.agent.ssh_factor.agent import ID, SOCKET, Agent, agent_of, run
 
 from sshaft import public_key
 from sshaft.errors import IdentityServiceError
@@ -31,7 +30,7 @@ def agent(identity: IdentityServer, clock: Any) -> Iterator[Agent]:
 
 @pytest.fixture
 def is_open(identity: IdentityServer, clock: Any) -> None:
-    """An enrolment is open, and the service filters: a key that it lists is alice's."""
+    """Opens an enrolment. The service filters, and lists the key of alice."""
 
     def keys(call: Call) -> Reply:
         (wanted,) = call.query["fingerprint"]
@@ -41,10 +40,6 @@ def is_open(identity: IdentityServer, clock: Any) -> None:
 
     identity.replies["/keys"] = keys
     identity.replies["/enrol"] = reply_json({"state": "presented"})
-
-
-def run(steps: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(steps)
 
 
 def presentations(identity: IdentityServer) -> list[Any]:
@@ -92,7 +87,7 @@ def test_unknown_key_gets_nothing_without_an_endpoint(identity: IdentityServer, 
         [{"enrolment": "open", "expires_at": "2026-11-22T12:10:00"}],
         [{"enrolment": "open", "expires_at": "2026-11-22T12:00:00Z"}],
         [{"enrolment": True, "expires_at": "2026-11-22T12:10:00Z"}],
-        # a list of other people's keys is no answer about this one
+        # a list with other keys says nothing about this key
         [{"enrolment": "open", "expires_at": "2026-11-22T12:10:00Z"}, {"user": "alice", "authorized_key": ALICES}],
     ],
     ids=["none", "closed", "no end", "no zone", "over", "no word", "no filter"],

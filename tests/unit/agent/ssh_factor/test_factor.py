@@ -1,17 +1,16 @@
-"""What the agent answers: key lines for sshd, and what became of a login. The identity service is a real server."""
+"""Tests key lines and the outcomes of logins against a small real server."""
 
 import asyncio
 import io
-import json
 import re
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from fakes import public_keys
 from fakes.identity_server import ERROR, Call, IdentityServer, Reply, hang, reply_json
-from unit.agent.ssh_factor.agent import ID, SOCKET, Agent, agent_of
+from unit.agent.ssh_factor.agent import ID, SOCKET, Agent, agent_of, logged, run
 
 from sshaft import public_key
 from sshaft.errors import IdentityServiceError
@@ -32,7 +31,7 @@ def agent(identity: IdentityServer, clock: Any) -> Iterator[Agent]:
 
 @pytest.fixture
 def pending(identity: IdentityServer, clock: Any) -> Callable[..., dict[str, Any]]:
-    """A function that makes and lists a pending challenge."""
+    """Returns a function that makes and lists a pending challenge."""
 
     def make(user: str = "alice", key: str = KEY, **more: Any) -> dict[str, Any]:
         entry = {
@@ -48,14 +47,6 @@ def pending(identity: IdentityServer, clock: Any) -> Callable[..., dict[str, Any
         return entry
 
     return make
-
-
-def run(steps: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(steps)
-
-
-def logged(events: io.StringIO) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in events.getvalue().splitlines()]
 
 
 def last(identity: IdentityServer, path: str) -> Call:
@@ -109,7 +100,7 @@ def test_line_ends_by_the_clock_of_this_host_if_the_clocks_differ(
         run(steps())
     finally:
         agent.close()
-    told = [event for event in logged(events) if event["event"] == "clocks.differ"]
+    told = logged(events, "clocks.differ")
     assert [event["ahead_of_identity_service"] for event in told] == [hours * 3600]
 
 
@@ -204,7 +195,7 @@ def test_key_of_two_waiting_users_opens_nothing_and_is_logged(agent: Agent, pend
         assert await agent.line() == ""
 
     run(steps())
-    (event,) = [event for event in logged(events) if event["event"] == "key.opens_nothing"]
+    (event,) = logged(events, "key.opens_nothing")
     assert (event["reason"], event["level"], event["request_id"]) == ("ambiguous", "warning", ID)
     assert len(agent.factor.tickets) == 0
 
@@ -229,7 +220,7 @@ def test_service_that_is_down_is_an_error_and_no_refusal(agent: Agent, identity:
 
 
 def test_entry_of_another_key_is_never_used(agent: Agent, identity: IdentityServer, pending: Any) -> None:
-    identity.filters = False  # and answers with everybody's
+    identity.filters = False  # the service lists every key
     pending("bob", OTHER_KEY)
 
     async def steps() -> None:
@@ -262,7 +253,7 @@ def test_accept_names_the_key_that_signed(
     }
     assert call.headers["idempotency-key"] == call.headers["x-request-id"] == ID
     assert agent.factor.outcomes["accepted"] == 1
-    (event,) = [event for event in logged(events) if event["event"] == "login.accepted"]
+    (event,) = logged(events, "login.accepted")
     assert (event["user"], event["client_ip"], event["key_type"]) == ("alice", "192.0.2.7", "ssh-ed25519")
     assert "482913" not in events.getvalue()
 
@@ -386,7 +377,7 @@ def test_wrong_key_spends_the_ticket(
 
     run(steps())
     assert identity.count("/accept") == 0
-    refused = [event["reason"] for event in logged(events) if event["event"] == "login.refused"]
+    refused = [event["reason"] for event in logged(events, "login.refused")]
     assert refused == ["wrong_key", "invalid_ticket"]
 
 
@@ -441,7 +432,7 @@ def test_refusals_keep_their_state(
 
     run(steps())
     assert agent.factor.outcomes["accepted"] == 0
-    assert [event["reason"] for event in logged(events) if event["event"] == "login.refused"] == [state]
+    assert [event["reason"] for event in logged(events, "login.refused")] == [state]
 
 
 @pytest.mark.parametrize(
@@ -457,7 +448,7 @@ def test_failure_of_the_service_is_unavailable_and_logged(
         assert (await agent.report(await agent.ticket(), code="1"))["state"] == "unavailable"
 
     run(steps())
-    (event,) = [event for event in logged(events) if event["event"] == "login.failed"]
+    (event,) = logged(events, "login.failed")
     assert f"{identity.url}/accept" in event["message"]
 
 
@@ -475,7 +466,7 @@ def test_hanging_accept_ends_at_its_deadline(identity: IdentityServer, pending: 
     agent.close()
 
 
-# --- nothing was pending when the line was printed
+# --- lines that were printed before the login was started
 
 
 def test_registered_key_without_a_challenge_learns_that_nothing_waits(
@@ -486,7 +477,7 @@ def test_registered_key_without_a_challenge_learns_that_nothing_waits(
     async def steps() -> None:
         line = await agent.line()
         assert line.startswith("restrict,command=")
-        assert "expiry-time" not in line  # it opens nothing, so it need not end
+        assert "expiry-time" not in line  # the line opens nothing, so it needs no end
         ticket = await agent.ticket()
         assert (await agent.report(ticket, code="1"))["state"] == "no_challenge"
 
@@ -538,7 +529,7 @@ def test_second_user_who_waits_with_the_same_key_closes_the_login(agent: Agent, 
     run(steps())
 
 
-# --- what was remembered is over
+# --- logins that ended and were started again
 
 
 OVER = reply_json({"error": "expired"}, 410)
@@ -640,7 +631,7 @@ def test_denial_needs_no_code_and_is_logged(
     assert last(identity, "/reject").json["challenge"] == "c1"
     assert identity.count("/accept") == 0
     assert agent.factor.outcomes["accepted"] == 0
-    assert [event["user"] for event in logged(events) if event["event"] == "login.rejected"] == ["alice"]
+    assert [event["user"] for event in logged(events, "login.rejected")] == ["alice"]
 
 
 def test_denial_spends_no_ticket_if_the_service_takes_no_denials(
@@ -658,7 +649,7 @@ def test_denial_spends_no_ticket_if_the_service_takes_no_denials(
     agent.close()
 
 
-# --- codes that ssh gives, and questions to the person
+# --- codes for the browser, and confirmations
 
 
 CONTEXT = {"app": "Wiki", "ip": "198.51.100.7", "started_at": "2026-11-22T11:59:40Z"}

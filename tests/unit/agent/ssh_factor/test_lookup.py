@@ -1,9 +1,8 @@
-"""Look-ups against a real server: many askers, few questions, a short memory, a breaker that closes by itself."""
+"""Tests merging, batching and caching of look-ups, and the breaker, against a small real server."""
 
 import asyncio
 import io
-import json
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from fakes import public_keys
 from fakes.identity_server import BUSY, ERROR, IdentityServer, Reply, hang, reply_json
+from unit.agent.ssh_factor.agent import ID, logged, run
 
 from sshaft import public_key
 from sshaft.config import Config
@@ -21,13 +21,12 @@ from sshaft.identity_client import IdentityClient
 from sshaft.listing import Entry
 from sshaft_agent.ssh_factor.lookup import CACHE_SECONDS, CACHE_SECONDS_UNKNOWN, LIST_BURST, Lookups
 
-ID = "0" * 32
 KEYS = [public_keys.ed25519(str(i)) for i in range(100)]
 FINGERPRINTS = [public_key.parse(key).fingerprint for key in KEYS]
 
 
 class Asked:
-    """Look-ups of the fake service."""
+    """Look-ups that ask the fake service."""
 
     def __init__(self, server: IdentityServer, clock: Callable[[], float], **more: Any) -> None:
         self.server = server
@@ -35,8 +34,10 @@ class Asked:
         self.lookups = Lookups(self.client, clock)
 
     async def users(self, number: int = 0, *, fresh: bool = False) -> list[str]:
-        entries: tuple[Entry, ...] = await self.lookups.entries(FINGERPRINTS[number], ID, fresh=fresh)
-        return [entry.user for entry in entries]
+        return [entry.user for entry in await self.entries(FINGERPRINTS[number], fresh=fresh)]
+
+    async def entries(self, fingerprint: str, *, fresh: bool = False) -> tuple[Entry, ...]:
+        return (await self.lookups.listing(fingerprint, ID, fresh=fresh)).of(fingerprint)
 
     def close(self) -> None:
         self.lookups.close()
@@ -49,14 +50,6 @@ def asked(identity: IdentityServer, clock: Any) -> Iterator[Asked]:
     made = Asked(identity, clock)
     yield made
     made.close()
-
-
-def run(steps: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(steps)
-
-
-def logged(events: io.StringIO, name: str) -> list[dict[str, Any]]:
-    return [event for line in events.getvalue().splitlines() if (event := json.loads(line))["event"] == name]
 
 
 def test_hundred_lookups_of_one_key_share_one_token_and_one_list(asked: Asked, identity: IdentityServer) -> None:
@@ -110,7 +103,7 @@ def test_server_that_filters_is_asked_for_each_key_alone(asked: Asked, identity:
 
 
 def questions(identity: IdentityServer) -> list[int]:
-    """Of how many keys each list was asked; 0: everybody's."""
+    """Returns for each list the number of keys in the request; 0 means every key."""
     return [len(call.query.get("fingerprint", ())) for call in identity.calls if call.path == "/keys"]
 
 
@@ -122,7 +115,7 @@ def test_lookups_of_many_strangers_share_a_limited_number_of_lists(
 
     async def steps() -> None:
         await asked.users(0)
-        everybody = [asyncio.create_task(asked.lookups.entries(each, ID)) for each in strangers]
+        everybody = [asyncio.create_task(asked.entries(each)) for each in strangers]
         mine = asyncio.create_task(asked.users(7))
         while not mine.done():
             await asyncio.sleep(0.001)
@@ -179,7 +172,7 @@ def test_cache_of_unknown_keys_is_limited(asked: Asked, identity: IdentityServer
     async def steps() -> None:
         for at in range(0, 5000, 500):
             strangers = [public_key.fingerprint(str(i).encode()) for i in range(at, at + 500)]
-            await asyncio.gather(*(asked.lookups.entries(each, ID) for each in strangers))
+            await asyncio.gather(*(asked.entries(each) for each in strangers))
             clock.move(1)
 
     run(steps())
@@ -332,7 +325,7 @@ def test_trial_that_fails_in_an_unexpected_way_does_not_keep_the_breaker_open_fo
     asked = Asked(identity, clock, token_endpoint_auth_method="private_key_jwt", private_key_file=file)
 
     async def steps() -> None:
-        file.unlink()  # gone while the agent runs
+        file.unlink()  # an operator removes the key while the agent runs
         for _ in range(3):
             with pytest.raises(ConfigurationError):
                 await asked.users(1)
@@ -424,7 +417,7 @@ def test_unknown_keys_cost_one_list_each_and_one_token(asked: Asked, identity: I
 
     async def steps() -> None:
         for at in range(0, len(made_up), 30):
-            await asyncio.gather(*(asked.lookups.entries(each, ID) for each in made_up[at : at + 30]))
+            await asyncio.gather(*(asked.entries(each) for each in made_up[at : at + 30]))
             clock.move(1)
 
     run(steps())

@@ -1,4 +1,4 @@
-"""Tickets: random, bound, short-lived, good for one pass."""
+"""Tests that tickets are random, bound, short-lived and spent after one use."""
 
 import re
 from dataclasses import replace
@@ -52,7 +52,7 @@ def test_ticket_ends_with_its_lifetime_and_two_minutes_at_most(lifetime: float) 
     assert out.peek(secret, end - 0.01)
     assert out.peek(secret, end) is None
     assert out.take(secret, end) is None
-    assert out.take(secret, 100) is None  # a clock that goes back does not bring it back
+    assert out.take(secret, 100) is None  # a clock that goes back does not make it valid again
 
 
 @pytest.mark.parametrize("lifetime", [0.0, -5.0])
@@ -84,7 +84,7 @@ def test_same_grant_gets_the_same_ticket_while_it_has_a_minute_left() -> None:
     assert issue(out, 59.9) is first
     second = issue(out, 60.1)
     assert second.secret != first.secret
-    assert out.take(first.secret, 119)  # a session that began with it may end with it
+    assert out.take(first.secret, 119)  # a session can end with the ticket that it began with
     assert issue(out, 119) is second
 
 
@@ -128,7 +128,7 @@ def test_number_of_tickets_is_limited_and_expired_ones_make_room() -> None:
     for i in range(MAX_TICKETS):
         issue(out, 0, replace(GRANT, user=f"user{i}"))
     assert out.issue(replace(GRANT, user="one more"), "r", 60) is None
-    assert issue(out, 0, replace(GRANT, user="user7"))  # those who have one keep it
+    assert issue(out, 0, replace(GRANT, user="user7"))  # a present ticket stays valid
     assert issue(out, 120, replace(GRANT, user="one more"))
     assert len(out) == 1
 
