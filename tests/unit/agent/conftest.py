@@ -1,5 +1,7 @@
 """Gives the tests of the agent clocks that they move by hand, and catches the log events."""
 
+import asyncio
+import inspect
 import io
 from datetime import UTC, datetime, timedelta
 
@@ -35,3 +37,13 @@ def clock() -> Clock:
 @pytest.fixture(autouse=True)
 def _quiet(events: io.StringIO) -> None:
     """Catches the log events of every test."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Runs a test that is a coroutine."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = inspect.signature(pyfuncitem.obj).parameters
+    asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+    return True

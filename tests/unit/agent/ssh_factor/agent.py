@@ -1,10 +1,9 @@
 """Makes a Factor with the fake service, and asks it as the two commands do."""
 
-import asyncio
 import io
 import json
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -52,10 +51,6 @@ class Agent:
     def close(self) -> None:
         self.factor.close()
         self.client.close()
-
-
-def run(steps: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(steps)
 
 
 def logged(events: io.StringIO, name: str = "") -> list[dict[str, Any]]:

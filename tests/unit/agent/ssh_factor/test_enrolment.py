@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fakes import public_keys
 from fakes.identity_server import ERROR, Call, IdentityServer, Reply, reply_json
-from unit.agent.ssh_factor.agent import ID, SOCKET, Agent, agent_of, run
+from unit.agent.ssh_factor.agent import ID, SOCKET, Agent, agent_of
 
 from sshaft import public_key
 from sshaft.errors import IdentityServiceError
@@ -47,33 +47,22 @@ def presentations(identity: IdentityServer) -> list[Any]:
 
 
 @pytest.mark.usefixtures("is_open")
-def test_line_of_an_unregistered_key_is_restricted_and_short_lived(agent: Agent) -> None:
-    async def steps() -> None:
-        line, ticket = await agent.line(), await agent.ticket()
-        command = f"/sshaft/login --agent {SOCKET} --ticket {ticket}"
-        assert line == f'restrict,command="{command}",expiry-time="20261122120200Z" {KEY}\n'
-
-    run(steps())
+async def test_line_of_an_unregistered_key_is_restricted_and_short_lived(agent: Agent) -> None:
+    line, ticket = await agent.line(), await agent.ticket()
+    command = f"/sshaft/login --agent {SOCKET} --ticket {ticket}"
+    assert line == f'restrict,command="{command}",expiry-time="20261122120200Z" {KEY}\n'
 
 
-def test_line_ends_with_the_last_enrolment(agent: Agent, identity: IdentityServer, clock: Any) -> None:
+async def test_line_ends_with_the_last_enrolment(agent: Agent, identity: IdentityServer, clock: Any) -> None:
     identity.replies["/keys"] = reply_json([{"enrolment": "open", "expires_at": clock.later(30)}])
-
-    async def steps() -> None:
-        assert 'expiry-time="20261122120030Z"' in await agent.line()
-
-    run(steps())
+    assert 'expiry-time="20261122120030Z"' in await agent.line()
 
 
-def test_unknown_key_gets_nothing_without_an_endpoint(identity: IdentityServer, clock: Any) -> None:
+async def test_unknown_key_gets_nothing_without_an_endpoint(identity: IdentityServer, clock: Any) -> None:
     identity.replies["/keys"] = reply_json([{"enrolment": "open", "expires_at": clock.later(600)}])
     agent = agent_of(identity, clock, KEY, "enrol")
-
-    async def steps() -> None:
-        assert await agent.line() == ""
-
     try:
-        run(steps())
+        assert await agent.line() == ""
     finally:
         agent.close()
 
@@ -92,39 +81,30 @@ def test_unknown_key_gets_nothing_without_an_endpoint(identity: IdentityServer, 
     ],
     ids=["none", "closed", "no end", "no zone", "over", "no word", "no filter"],
 )
-def test_unknown_key_gets_nothing_after_any_other_answer(agent: Agent, identity: IdentityServer, answer: Any) -> None:
+async def test_unknown_key_gets_nothing_after_any_other_answer(
+    agent: Agent, identity: IdentityServer, answer: Any
+) -> None:
     identity.replies["/keys"] = reply_json(answer)
-
-    async def steps() -> None:
-        assert await agent.line() == ""
-
-    run(steps())
+    assert await agent.line() == ""
 
 
 @pytest.mark.usefixtures("is_open")
-def test_key_of_a_forbidden_type_gets_nothing(identity: IdentityServer, clock: Any) -> None:
+async def test_key_of_a_forbidden_type_gets_nothing(identity: IdentityServer, clock: Any) -> None:
     more = {"allowed_key_types": ["ecdsa-sha2-nistp256"], "mfa_enrol_endpoint": f"{identity.url}/enrol"}
     agent = agent_of(identity, clock, KEY, "enrol", **more)
-
-    async def steps() -> None:
+    try:
         assert await agent.line() == ""
         assert await agent.line(public_keys.ecdsa()) != ""
-
-    try:
-        run(steps())
     finally:
         agent.close()
 
 
 @pytest.mark.usefixtures("is_open")
-def test_code_is_presented_with_the_key_that_signed(agent: Agent, identity: IdentityServer) -> None:
-    async def steps() -> None:
-        answer = await agent.report(await agent.ticket(), code="58217741")
-        key = public_key.parse(KEY)
-        expected = {"fingerprint": key.fingerprint, "randomart": "\n".join(randomart(key))}
-        assert answer == {"state": "presented", "reference": ID} | expected
-
-    run(steps())
+async def test_code_is_presented_with_the_key_that_signed(agent: Agent, identity: IdentityServer) -> None:
+    answer = await agent.report(await agent.ticket(), code="58217741")
+    key = public_key.parse(KEY)
+    expected = {"fingerprint": key.fingerprint, "randomart": "\n".join(randomart(key))}
+    assert answer == {"state": "presented", "reference": ID} | expected
     key = public_key.parse(KEY)
     body = {"code": "58217741", "authorized_key": KEY, "fingerprint": key.fingerprint, "client_ip": "192.0.2.7"}
     assert presentations(identity) == [body]
@@ -133,110 +113,81 @@ def test_code_is_presented_with_the_key_that_signed(agent: Agent, identity: Iden
 
 @pytest.mark.usefixtures("is_open")
 @pytest.mark.parametrize("kind", ["accept", "reject"])
-def test_enrolment_ticket_can_neither_accept_nor_reject(agent: Agent, identity: IdentityServer, kind: str) -> None:
-    async def steps() -> None:
-        answer = await agent.report(await agent.ticket(), kind, code="482913")
-        assert answer["state"] == "not_registered"
-
-    run(steps())
+async def test_enrolment_ticket_can_neither_accept_nor_reject(
+    agent: Agent, identity: IdentityServer, kind: str
+) -> None:
+    answer = await agent.report(await agent.ticket(), kind, code="482913")
+    assert answer["state"] == "not_registered"
     assert {call.path for call in identity.calls} == {"/token", "/keys"}
 
 
 @pytest.mark.usefixtures("is_open")
-def test_enrolment_ticket_presents_one_code(agent: Agent, identity: IdentityServer) -> None:
+async def test_enrolment_ticket_presents_one_code(agent: Agent, identity: IdentityServer) -> None:
     identity.replies["/enrol"] = reply_json({"error": "invalid_code"}, 403)
-
-    async def steps() -> None:
-        ticket = await agent.ticket()
-        assert (await agent.report(ticket, code="00000000"))["state"] == "invalid_code"
-        assert (await agent.report(ticket, code="00000001"))["state"] == "invalid_ticket"
-
-    run(steps())
+    ticket = await agent.ticket()
+    assert (await agent.report(ticket, code="00000000"))["state"] == "invalid_code"
+    assert (await agent.report(ticket, code="00000001"))["state"] == "invalid_ticket"
     assert len(presentations(identity)) == 1
 
 
 @pytest.mark.usefixtures("is_open")
-def test_wrong_key_spends_the_enrolment_ticket(agent: Agent, identity: IdentityServer) -> None:
-    async def steps() -> None:
-        ticket = await agent.ticket()
-        assert (await agent.report(ticket, public=ALICES, code="58217741"))["state"] == "wrong_key"
-        assert (await agent.report(ticket, code="58217741"))["state"] == "invalid_ticket"
-
-    run(steps())
+async def test_wrong_key_spends_the_enrolment_ticket(agent: Agent, identity: IdentityServer) -> None:
+    ticket = await agent.ticket()
+    assert (await agent.report(ticket, public=ALICES, code="58217741"))["state"] == "wrong_key"
+    assert (await agent.report(ticket, code="58217741"))["state"] == "invalid_ticket"
     assert presentations(identity) == []
 
 
 @pytest.mark.usefixtures("is_open")
-def test_missing_code_spends_no_enrolment_ticket(agent: Agent) -> None:
-    async def steps() -> None:
-        ticket = await agent.ticket()
-        assert (await agent.report(ticket))["state"] == "code_required"
-        assert (await agent.report(ticket, code="58217741"))["state"] == "presented"
-
-    run(steps())
+async def test_missing_code_spends_no_enrolment_ticket(agent: Agent) -> None:
+    ticket = await agent.ticket()
+    assert (await agent.report(ticket))["state"] == "code_required"
+    assert (await agent.report(ticket, code="58217741"))["state"] == "presented"
 
 
 @pytest.mark.usefixtures("is_open")
-def test_registered_key_may_present_a_code_and_gets_the_reason_of_the_refusal(
+async def test_registered_key_may_present_a_code_and_gets_the_reason_of_the_refusal(
     agent: Agent, identity: IdentityServer
 ) -> None:
     identity.replies["/enrol"] = reply_json({"error": "key_taken"}, 409)
-
-    async def steps() -> None:
-        ticket = await agent.ticket(ALICES)
-        assert (await agent.report(ticket, public=ALICES, code="58217741"))["state"] == "key_taken"
-        assert (await agent.report(ticket, public=ALICES, code="58217741"))["state"] == "invalid_ticket"
-
-    run(steps())
+    ticket = await agent.ticket(ALICES)
+    assert (await agent.report(ticket, public=ALICES, code="58217741"))["state"] == "key_taken"
+    assert (await agent.report(ticket, public=ALICES, code="58217741"))["state"] == "invalid_ticket"
 
 
 @pytest.mark.parametrize("ticket", ["", "t", "tAAAAAAAAAAAAAAAAAAAAAAAA"])
-def test_guessed_ticket_presents_nothing(agent: Agent, identity: IdentityServer, ticket: str) -> None:
-    async def steps() -> None:
-        assert await agent.report(ticket, code="58217741") == {"state": "invalid_ticket"}
-
-    run(steps())
+async def test_guessed_ticket_presents_nothing(agent: Agent, identity: IdentityServer, ticket: str) -> None:
+    assert await agent.report(ticket, code="58217741") == {"state": "invalid_ticket"}
     assert identity.calls == []
 
 
 @pytest.mark.usefixtures("is_open")
-def test_enrolment_ticket_ends_after_two_minutes(agent: Agent, clock: Any) -> None:
-    async def steps() -> None:
-        ticket = await agent.ticket()
-        clock.move(120)
-        assert (await agent.report(ticket, code="58217741"))["state"] == "invalid_ticket"
-
-    run(steps())
+async def test_enrolment_ticket_ends_after_two_minutes(agent: Agent, clock: Any) -> None:
+    ticket = await agent.ticket()
+    clock.move(120)
+    assert (await agent.report(ticket, code="58217741"))["state"] == "invalid_ticket"
 
 
 @pytest.mark.usefixtures("is_open")
-def test_unregistered_keys_use_up_no_login_tickets(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unregistered_keys_use_up_no_login_tickets(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(enrolment, "MAX_TICKETS", 3)
     agent.factor.enrolment = enrolment.Enrolment(SOCKET, agent.factor._clock, agent.factor._now)  # noqa: SLF001
-
-    async def steps() -> None:
-        for number in range(3):
-            assert await agent.line(public_keys.ed25519(f"stranger-{number}"))
-        assert await agent.line(public_keys.ed25519("one-more")) == ""
-        assert await agent.line(ALICES) != ""
-
-    run(steps())
+    for number in range(3):
+        assert await agent.line(public_keys.ed25519(f"stranger-{number}"))
+    assert await agent.line(public_keys.ed25519("one-more")) == ""
+    assert await agent.line(ALICES) != ""
     assert len(agent.factor.tickets) == 1
 
 
 @pytest.mark.usefixtures("is_open")
 @pytest.mark.parametrize("example", CONTRACT["examples"], ids=lambda example: example["name"])
-def test_answers_of_the_contract_have_their_state_and_reason(
+async def test_answers_of_the_contract_have_their_state_and_reason(
     agent: Agent, identity: IdentityServer, example: dict[str, Any]
 ) -> None:
     response, outcome = example["response"], example["outcome"]
     identity.replies["/enrol"] = reply_json(response["body"], response["status"])
-
-    async def steps() -> None:
-        answer = await agent.report(await agent.ticket(), code="58217741")
-        assert (answer["state"], answer.get("reason")) == (outcome["state"], outcome["reason"])
-
-    run(steps())
+    answer = await agent.report(await agent.ticket(), code="58217741")
+    assert (answer["state"], answer.get("reason")) == (outcome["state"], outcome["reason"])
 
 
 @pytest.mark.usefixtures("is_open")
@@ -245,36 +196,26 @@ def test_answers_of_the_contract_have_their_state_and_reason(
     [ERROR, Reply(404), Reply(200, b"", {"Location": "x"}), reply_json({"error": "insufficient_scope"}, 403)],
     ids=["500", "no such address", "200", "scope"],
 )
-def test_code_is_sent_once_and_a_failure_is_unavailable(agent: Agent, identity: IdentityServer, reply: Reply) -> None:
+async def test_code_is_sent_once_and_a_failure_is_unavailable(
+    agent: Agent, identity: IdentityServer, reply: Reply
+) -> None:
     identity.replies["/enrol"] = reply
-
-    async def steps() -> None:
-        answer = await agent.report(await agent.ticket(), code="58217741")
-        assert answer["state"] == ("presented" if reply.status == 200 else "unavailable")
-
-    run(steps())
+    answer = await agent.report(await agent.ticket(), code="58217741")
+    assert answer["state"] == ("presented" if reply.status == 200 else "unavailable")
     assert len(presentations(identity)) == 1
 
 
 @pytest.mark.usefixtures("is_open")
-def test_log_has_no_code_and_no_ticket(agent: Agent, events: io.StringIO) -> None:
+async def test_log_has_no_code_and_no_ticket(agent: Agent, events: io.StringIO) -> None:
     tickets: list[str] = []
-
-    async def steps() -> None:
-        tickets.append(await agent.ticket())
-        await agent.report(tickets[0], code="58217741")
-
-    run(steps())
+    tickets.append(await agent.ticket())
+    await agent.report(tickets[0], code="58217741")
     assert "enrol.presented" in events.getvalue()
     assert "58217741" not in events.getvalue()
     assert tickets[0] not in events.getvalue()
 
 
-def test_service_that_is_down_is_an_error(agent: Agent, identity: IdentityServer) -> None:
+async def test_service_that_is_down_is_an_error(agent: Agent, identity: IdentityServer) -> None:
     identity.replies["/keys"] = ERROR
-
-    async def steps() -> None:
-        with pytest.raises(IdentityServiceError):
-            await agent.line()
-
-    run(steps())
+    with pytest.raises(IdentityServiceError):
+        await agent.line()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from fakes import public_keys
 from fakes.identity_server import ERROR, Call, IdentityServer, Reply, hang, reply_json
-from unit.agent.ssh_factor.agent import ID, SOCKET, Agent, agent_of, logged, run
+from unit.agent.ssh_factor.agent import ID, SOCKET, Agent, agent_of, logged
 
 from sshaft import public_key
 from sshaft.errors import IdentityServiceError
@@ -56,37 +56,28 @@ def last(identity: IdentityServer, path: str) -> Call:
 # --- keys
 
 
-def test_line_carries_a_ticket_and_ends_with_it(agent: Agent, pending: Any, clock: Any) -> None:
+async def test_line_carries_a_ticket_and_ends_with_it(agent: Agent, pending: Any, clock: Any) -> None:
     pending(expires_at=clock.later(90))
-
-    async def steps() -> None:
-        line = await agent.line()
-        ticket = await agent.ticket()
-        assert line == (
-            f'restrict,command="/sshaft/login --agent {SOCKET} --ticket {ticket}",expiry-time="20261122120130Z" {KEY}\n'
-        )
-
-    run(steps())
+    line = await agent.line()
+    ticket = await agent.ticket()
+    assert line == (
+        f'restrict,command="/sshaft/login --agent {SOCKET} --ticket {ticket}",expiry-time="20261122120130Z" {KEY}\n'
+    )
 
 
-def test_line_of_a_long_challenge_ends_after_two_minutes(agent: Agent, pending: Any) -> None:
+async def test_line_of_a_long_challenge_ends_after_two_minutes(agent: Agent, pending: Any) -> None:
     pending()
-
-    async def steps() -> None:
-        assert 'expiry-time="20261122120200Z"' in await agent.line()
-
-    run(steps())
+    assert 'expiry-time="20261122120200Z"' in await agent.line()
 
 
 @pytest.mark.parametrize("hours", [1, -1])
-def test_line_ends_by_the_clock_of_this_host_if_the_clocks_differ(
+async def test_line_ends_by_the_clock_of_this_host_if_the_clocks_differ(
     identity: IdentityServer, pending: Any, clock: Any, events: io.StringIO, hours: int
 ) -> None:
     identity.filters = True
     pending(expires_at=clock.later(90), context={"app": "Webmail", "started_at": clock.later(-40)})
     agent = agent_of(identity, clock, KEY, ahead=timedelta(hours=hours))
-
-    async def steps() -> None:
+    try:
         ticket = await agent.ticket()
         assert f'expiry-time="20261122{12 + hours}0130Z"' in await agent.line()
         assert (await agent.report(ticket))["age"] == "40"
@@ -95,48 +86,33 @@ def test_line_ends_by_the_clock_of_this_host_if_the_clocks_differ(
         assert (await agent.report(ticket, code="482913"))["age"] == "40"
         clock.move(90)
         assert await agent.line() == ""
-
-    try:
-        run(steps())
     finally:
         agent.close()
     told = logged(events, "clocks.differ")
     assert [event["ahead_of_identity_service"] for event in told] == [hours * 3600]
 
 
-def test_second_question_of_sshd_gets_the_same_line(agent: Agent, pending: Any, clock: Any) -> None:
+async def test_second_question_of_sshd_gets_the_same_line(agent: Agent, pending: Any, clock: Any) -> None:
     pending()
-
-    async def steps() -> None:
-        first = await agent.line()
-        clock.move(5)
-        assert await agent.line(request_id="f" * 32) == first
-
-    run(steps())
+    first = await agent.line()
+    clock.move(5)
+    assert await agent.line(request_id="f" * 32) == first
     assert len(agent.factor.tickets) == 1
 
 
-def test_line_has_no_text_of_the_identity_service_but_the_key(agent: Agent, pending: Any) -> None:
+async def test_line_has_no_text_of_the_identity_service_but_the_key(agent: Agent, pending: Any) -> None:
     hostile = 'x" ssh-ed25519 AAAA; $(id)'
     pending(user=hostile, key=f"{KEY} {hostile}", challenge=hostile, context={"app": hostile})
-
-    async def steps() -> None:
-        line = await agent.line()
-        assert re.fullmatch(r'restrict,command="[A-Za-z0-9._/ -]+",expiry-time="\d{14}Z" ssh-ed25519 \S+\n', line)
-        assert await agent.report(await agent.ticket(), code="1") == {"state": "accepted", "reference": ID}
-
-    run(steps())
+    line = await agent.line()
+    assert re.fullmatch(r'restrict,command="[A-Za-z0-9._/ -]+",expiry-time="\d{14}Z" ssh-ed25519 \S+\n', line)
+    assert await agent.report(await agent.ticket(), code="1") == {"state": "accepted", "reference": ID}
 
 
-def test_verify_required_stands_in_the_line_of_a_security_key_only(agent: Agent, pending: Any) -> None:
+async def test_verify_required_stands_in_the_line_of_a_security_key_only(agent: Agent, pending: Any) -> None:
     pending(key=SK_KEY, verify_required=True)
     pending(key=KEY, verify_required=True)
-
-    async def steps() -> None:
-        assert ",verify-required sk-ssh-ed25519@openssh.com " in await agent.line(SK_KEY)
-        assert await agent.line(KEY) == ""
-
-    run(steps())
+    assert ",verify-required sk-ssh-ed25519@openssh.com " in await agent.line(SK_KEY)
+    assert await agent.line(KEY) == ""
 
 
 @pytest.mark.parametrize(
@@ -155,93 +131,64 @@ def test_verify_required_stands_in_the_line_of_a_security_key_only(agent: Agent,
     ],
     ids=str,
 )
-def test_question_with_parts_that_contradict_sends_no_request(
+async def test_question_with_parts_that_contradict_sends_no_request(
     agent: Agent, pending: Any, identity: IdentityServer, change: dict[str, str]
 ) -> None:
     pending()
-
-    async def steps() -> None:
-        assert await agent.line(**change) == ""
-        assert await agent.factor.key_line(KeysQuestion.of({})) == ""
-
-    run(steps())
+    assert await agent.line(**change) == ""
+    assert await agent.factor.key_line(KeysQuestion.of({})) == ""
     assert identity.calls == []
 
 
-def test_operator_is_told_of_a_wrong_fingerprint_hash_of_sshd(agent: Agent, events: io.StringIO) -> None:
-    async def steps() -> None:
-        assert await agent.line(fingerprint="MD5:00:11") == ""
-
-    run(steps())
+async def test_operator_is_told_of_a_wrong_fingerprint_hash_of_sshd(agent: Agent, events: io.StringIO) -> None:
+    assert await agent.line(fingerprint="MD5:00:11") == ""
     (event,) = logged(events)
     assert (event["level"], event["event"]) == ("error", "keys.none")
 
 
-def test_unknown_key_gets_nothing(agent: Agent, pending: Any) -> None:
+async def test_unknown_key_gets_nothing(agent: Agent, pending: Any) -> None:
     pending()
-
-    async def steps() -> None:
-        assert await agent.line(OTHER_KEY) == ""
-
-    run(steps())
+    assert await agent.line(OTHER_KEY) == ""
     assert len(agent.factor.tickets) == 0
 
 
-def test_key_of_two_waiting_users_opens_nothing_and_is_logged(agent: Agent, pending: Any, events: io.StringIO) -> None:
+async def test_key_of_two_waiting_users_opens_nothing_and_is_logged(
+    agent: Agent, pending: Any, events: io.StringIO
+) -> None:
     pending("alice")
     pending("mallory", challenge="c2")
-
-    async def steps() -> None:
-        assert await agent.line() == ""
-
-    run(steps())
+    assert await agent.line() == ""
     (event,) = logged(events, "key.opens_nothing")
     assert (event["reason"], event["level"], event["request_id"]) == ("ambiguous", "warning", ID)
     assert len(agent.factor.tickets) == 0
 
 
-def test_expired_challenge_yields_no_keys(agent: Agent, pending: Any, clock: Any) -> None:
+async def test_expired_challenge_yields_no_keys(agent: Agent, pending: Any, clock: Any) -> None:
     pending(expires_at=clock.later(0))
-
-    async def steps() -> None:
-        assert await agent.line() == ""
-
-    run(steps())
+    assert await agent.line() == ""
 
 
-def test_service_that_is_down_is_an_error_and_no_refusal(agent: Agent, identity: IdentityServer) -> None:
+async def test_service_that_is_down_is_an_error_and_no_refusal(agent: Agent, identity: IdentityServer) -> None:
     identity.replies["/keys"] = ERROR
-
-    async def steps() -> None:
-        with pytest.raises(IdentityServiceError):
-            await agent.line()
-
-    run(steps())
+    with pytest.raises(IdentityServiceError):
+        await agent.line()
 
 
-def test_entry_of_another_key_is_never_used(agent: Agent, identity: IdentityServer, pending: Any) -> None:
+async def test_entry_of_another_key_is_never_used(agent: Agent, identity: IdentityServer, pending: Any) -> None:
     identity.filters = False  # the service lists every key
     pending("bob", OTHER_KEY)
-
-    async def steps() -> None:
-        assert await agent.line(KEY) == ""
-
-    run(steps())
+    assert await agent.line(KEY) == ""
 
 
 # --- accept
 
 
-def test_accept_names_the_key_that_signed(
+async def test_accept_names_the_key_that_signed(
     agent: Agent, pending: Any, identity: IdentityServer, events: io.StringIO
 ) -> None:
     pending()
-
-    async def steps() -> None:
-        answer = await agent.report(await agent.ticket(), code="482913")
-        assert answer == {"state": "accepted", "reference": ID}
-
-    run(steps())
+    answer = await agent.report(await agent.ticket(), code="482913")
+    assert answer == {"state": "accepted", "reference": ID}
     call = last(identity, "/accept")
     assert call.json == {
         "user": "alice",
@@ -258,43 +205,31 @@ def test_accept_names_the_key_that_signed(
     assert "482913" not in events.getvalue()
 
 
-def test_base_server_gets_the_user_and_nothing_else(agent: Agent, identity: IdentityServer) -> None:
+async def test_base_server_gets_the_user_and_nothing_else(agent: Agent, identity: IdentityServer) -> None:
     identity.entries = [{"user": "alice", "authorized_key": KEY}]
-
-    async def steps() -> None:
-        assert (await agent.report(await agent.ticket(), code="482913"))["state"] == "accepted"
-
-    run(steps())
+    assert (await agent.report(await agent.ticket(), code="482913"))["state"] == "accepted"
     assert last(identity, "/accept").json == {"user": "alice"}
 
 
-def test_code_chooses_among_several_challenges(agent: Agent, identity: IdentityServer, pending: Any) -> None:
+async def test_code_chooses_among_several_challenges(agent: Agent, identity: IdentityServer, pending: Any) -> None:
     pending()
     pending(challenge="c2")
-
-    async def steps() -> None:
-        ticket = await agent.ticket()
-        assert (await agent.report(ticket))["state"] == "code_required"
-        assert (await agent.report(ticket, code="482913"))["state"] == "accepted"
-
-    run(steps())
+    ticket = await agent.ticket()
+    assert (await agent.report(ticket))["state"] == "code_required"
+    assert (await agent.report(ticket, code="482913"))["state"] == "accepted"
     assert "challenge" not in last(identity, "/accept").json
 
 
-def test_missing_code_spends_no_ticket_and_sends_no_request(
+async def test_missing_code_spends_no_ticket_and_sends_no_request(
     agent: Agent, identity: IdentityServer, pending: Any
 ) -> None:
     pending()
-
-    async def steps() -> None:
-        ticket = await agent.ticket()
-        for _ in range(3):
-            assert (await agent.report(ticket))["state"] == "code_required"
-            assert (await agent.report(ticket, code=""))["state"] == "code_required"
-        assert identity.count("/accept") == 0
-        assert (await agent.report(ticket, code="482913"))["state"] == "accepted"
-
-    run(steps())
+    ticket = await agent.ticket()
+    for _ in range(3):
+        assert (await agent.report(ticket))["state"] == "code_required"
+        assert (await agent.report(ticket, code=""))["state"] == "code_required"
+    assert identity.count("/accept") == 0
+    assert (await agent.report(ticket, code="482913"))["state"] == "accepted"
 
 
 @pytest.mark.parametrize(
@@ -302,52 +237,40 @@ def test_missing_code_spends_no_ticket_and_sends_no_request(
     [reply_json({}), reply_json({"error": "invalid_code", "attempts_left": 4}, 403), reply_json({}, 404), ERROR],
     ids=["accepted", "wrong code", "404", "500"],
 )
-def test_second_use_of_a_ticket_is_refused_after_every_outcome(
+async def test_second_use_of_a_ticket_is_refused_after_every_outcome(
     agent: Agent, identity: IdentityServer, pending: Any, reply: Reply
 ) -> None:
     pending()
     identity.replies["/accept"] = reply
-
-    async def steps() -> None:
-        ticket = await agent.ticket()
-        first = await agent.report(ticket, code="482913")
-        assert first["state"] != "invalid_ticket"
-        sent = identity.count("/accept")
-        assert await agent.report(ticket, code="482913") == {"state": "invalid_ticket"}
-        assert identity.count("/accept") == sent
-
-    run(steps())
+    ticket = await agent.ticket()
+    first = await agent.report(ticket, code="482913")
+    assert first["state"] != "invalid_ticket"
+    sent = identity.count("/accept")
+    assert await agent.report(ticket, code="482913") == {"state": "invalid_ticket"}
+    assert identity.count("/accept") == sent
 
 
-def test_sessions_with_one_ticket_send_one_accept(agent: Agent, identity: IdentityServer, pending: Any) -> None:
+async def test_sessions_with_one_ticket_send_one_accept(agent: Agent, identity: IdentityServer, pending: Any) -> None:
     pending()
-
-    async def steps() -> None:
-        ticket = await agent.ticket()
-        identity.delay = 0.05
-        answers = await asyncio.gather(*(agent.report(ticket, code="482913") for _ in range(20)))
-        assert sorted(answer["state"] for answer in answers) == ["accepted"] + ["invalid_ticket"] * 19
-
-    run(steps())
+    ticket = await agent.ticket()
+    identity.delay = 0.05
+    answers = await asyncio.gather(*(agent.report(ticket, code="482913") for _ in range(20)))
+    assert sorted(answer["state"] for answer in answers) == ["accepted"] + ["invalid_ticket"] * 19
     assert identity.count("/accept") == 1
 
 
-def test_answer_to_a_wrong_code_counts_the_tries_left_and_a_new_ticket_is_a_new_attempt(
+async def test_answer_to_a_wrong_code_counts_the_tries_left_and_a_new_ticket_is_a_new_attempt(
     agent: Agent, identity: IdentityServer, pending: Any
 ) -> None:
     pending()
     identity.replies["/accept"] = reply_json({"error": "invalid_code", "attempts_left": 4}, 403)
-
-    async def steps() -> None:
-        first = await agent.ticket()
-        answer = await agent.report(first, code="000000")
-        assert answer == {"state": "invalid_code", "attempts_left": "4", "reference": ID}
-        line = await agent.line(request_id="f" * 32)
-        second = re.search(r"--ticket ([\w-]+)\"", line)[1]  # type: ignore[index]
-        assert second != first
-        await agent.report(second, code="000001")
-
-    run(steps())
+    first = await agent.ticket()
+    answer = await agent.report(first, code="000000")
+    assert answer == {"state": "invalid_code", "attempts_left": "4", "reference": ID}
+    line = await agent.line(request_id="f" * 32)
+    second = re.search(r"--ticket ([\w-]+)\"", line)[1]  # type: ignore[index]
+    assert second != first
+    await agent.report(second, code="000001")
     keys = [call.headers["idempotency-key"] for call in identity.calls if call.path == "/accept"]
     assert keys == [ID, "f" * 32]
 
@@ -364,48 +287,36 @@ def test_answer_to_a_wrong_code_counts_the_tries_left_and_a_new_ticket_is_a_new_
     ],
     ids=str,
 )
-def test_wrong_key_spends_the_ticket(
+async def test_wrong_key_spends_the_ticket(
     agent: Agent, identity: IdentityServer, pending: Any, events: io.StringIO, change: dict[str, str]
 ) -> None:
     pending()
     pending("mallory", OTHER_KEY, challenge="c2")
-
-    async def steps() -> None:
-        ticket = await agent.ticket()
-        assert (await agent.report(ticket, code="482913", **change))["state"] == "wrong_key"
-        assert await agent.report(ticket, code="482913") == {"state": "invalid_ticket"}
-
-    run(steps())
+    ticket = await agent.ticket()
+    assert (await agent.report(ticket, code="482913", **change))["state"] == "wrong_key"
+    assert await agent.report(ticket, code="482913") == {"state": "invalid_ticket"}
     assert identity.count("/accept") == 0
     refused = [event["reason"] for event in logged(events, "login.refused")]
     assert refused == ["wrong_key", "invalid_ticket"]
 
 
 @pytest.mark.parametrize("ticket", ["", "t", "tAAAAAAAAAAAAAAAAAAAAAAAA", "a" * 10_000, "\n"])
-def test_made_up_ticket_is_refused(agent: Agent, identity: IdentityServer, pending: Any, ticket: str) -> None:
+async def test_made_up_ticket_is_refused(agent: Agent, identity: IdentityServer, pending: Any, ticket: str) -> None:
     pending()
-
-    async def steps() -> None:
-        await agent.ticket()
-        assert await agent.report(ticket, code="482913") == {"state": "invalid_ticket"}
-        assert await agent.factor.answer_login(AcceptRequest.of({})) == {"state": "invalid_ticket"}
-
-    run(steps())
+    await agent.ticket()
+    assert await agent.report(ticket, code="482913") == {"state": "invalid_ticket"}
+    assert await agent.factor.answer_login(AcceptRequest.of({})) == {"state": "invalid_ticket"}
     assert identity.count("/accept") == 0
 
 
-def test_ticket_ends_after_two_minutes_and_with_its_challenge(agent: Agent, pending: Any, clock: Any) -> None:
+async def test_ticket_ends_after_two_minutes_and_with_its_challenge(agent: Agent, pending: Any, clock: Any) -> None:
     pending()
     pending("bob", OTHER_KEY, expires_at=clock.later(30))
-
-    async def steps() -> None:
-        long, short = await agent.ticket(), await agent.ticket(OTHER_KEY)
-        clock.move(30)
-        assert await agent.report(short, public=OTHER_KEY, code="1") == {"state": "invalid_ticket"}
-        clock.move(90)
-        assert await agent.report(long, code="1") == {"state": "invalid_ticket"}
-
-    run(steps())
+    long, short = await agent.ticket(), await agent.ticket(OTHER_KEY)
+    clock.move(30)
+    assert await agent.report(short, public=OTHER_KEY, code="1") == {"state": "invalid_ticket"}
+    clock.move(90)
+    assert await agent.report(long, code="1") == {"state": "invalid_ticket"}
 
 
 @pytest.mark.parametrize(
@@ -421,16 +332,12 @@ def test_ticket_ends_after_two_minutes_and_with_its_challenge(agent: Agent, pend
         (403, "something_new", "refused"),
     ],
 )
-def test_refusals_keep_their_state(
+async def test_refusals_keep_their_state(
     agent: Agent, identity: IdentityServer, pending: Any, events: io.StringIO, status: int, error: str, state: str
 ) -> None:
     pending()
     identity.replies["/accept"] = reply_json({"error": error}, status)
-
-    async def steps() -> None:
-        assert (await agent.report(await agent.ticket(), code="1"))["state"] == state
-
-    run(steps())
+    assert (await agent.report(await agent.ticket(), code="1"))["state"] == state
     assert agent.factor.outcomes["accepted"] == 0
     assert [event["reason"] for event in logged(events, "login.refused")] == [state]
 
@@ -438,95 +345,71 @@ def test_refusals_keep_their_state(
 @pytest.mark.parametrize(
     "reply", [ERROR, Reply(400), Reply(401), reply_json({"error": "insufficient_scope"}, 403)], ids=str
 )
-def test_failure_of_the_service_is_unavailable_and_logged(
+async def test_failure_of_the_service_is_unavailable_and_logged(
     agent: Agent, identity: IdentityServer, pending: Any, events: io.StringIO, reply: Reply
 ) -> None:
     pending()
     identity.replies["/accept"] = reply
-
-    async def steps() -> None:
-        assert (await agent.report(await agent.ticket(), code="1"))["state"] == "unavailable"
-
-    run(steps())
+    assert (await agent.report(await agent.ticket(), code="1"))["state"] == "unavailable"
     (event,) = logged(events, "login.failed")
     assert f"{identity.url}/accept" in event["message"]
 
 
-def test_hanging_accept_ends_at_its_deadline(identity: IdentityServer, pending: Any, clock: Any) -> None:
+async def test_hanging_accept_ends_at_its_deadline(identity: IdentityServer, pending: Any, clock: Any) -> None:
     pending()
     identity.replies["/accept"] = hang(5)
     agent = agent_of(identity, clock, KEY, accept_seconds=0.2)
-
-    async def steps() -> None:
-        began = asyncio.get_running_loop().time()
-        assert (await agent.report(await agent.ticket(), code="1"))["state"] == "unavailable"
-        assert asyncio.get_running_loop().time() - began < 0.8
-
-    run(steps())
+    began = asyncio.get_running_loop().time()
+    assert (await agent.report(await agent.ticket(), code="1"))["state"] == "unavailable"
+    assert asyncio.get_running_loop().time() - began < 0.8
     agent.close()
 
 
 # --- lines that were printed before the login was started
 
 
-def test_registered_key_without_a_challenge_learns_that_nothing_waits(
+async def test_registered_key_without_a_challenge_learns_that_nothing_waits(
     agent: Agent, identity: IdentityServer, pending: Any
 ) -> None:
     pending(challenge=None, expires_at=None)
-
-    async def steps() -> None:
-        line = await agent.line()
-        assert line.startswith("restrict,command=")
-        assert "expiry-time" not in line  # the line opens nothing, so it needs no end
-        ticket = await agent.ticket()
-        assert (await agent.report(ticket, code="1"))["state"] == "no_challenge"
-
-    run(steps())
+    line = await agent.line()
+    assert line.startswith("restrict,command=")
+    assert "expiry-time" not in line  # the line opens nothing, so it needs no end
+    ticket = await agent.ticket()
+    assert (await agent.report(ticket, code="1"))["state"] == "no_challenge"
     assert identity.count("/accept") == 0
 
 
-def test_login_that_started_after_the_line_was_printed_is_accepted(
+async def test_login_that_started_after_the_line_was_printed_is_accepted(
     agent: Agent, identity: IdentityServer, pending: Any
 ) -> None:
     entry = pending(challenge=None, expires_at=None)
-
-    async def steps() -> None:
-        ticket = await agent.ticket()
-        entry["challenge"] = "c9"
-        assert (await agent.report(ticket))["state"] == "code_required"
-        assert (await agent.report(ticket, code="1"))["state"] == "accepted"
-
-    run(steps())
+    ticket = await agent.ticket()
+    entry["challenge"] = "c9"
+    assert (await agent.report(ticket))["state"] == "code_required"
+    assert (await agent.report(ticket, code="1"))["state"] == "accepted"
     assert last(identity, "/accept").json["challenge"] == "c9"
 
 
 @pytest.mark.parametrize(
     "change", [{"user": "mallory"}, {"verify_required": True}, {"binding": "smoke_signal"}], ids=str
 )
-def test_login_that_started_later_for_another_user_or_with_a_stricter_line_is_not_accepted(
+async def test_login_that_started_later_for_another_user_or_with_a_stricter_line_is_not_accepted(
     agent: Agent, identity: IdentityServer, pending: Any, change: dict[str, Any]
 ) -> None:
     entry = pending(key=SK_KEY, challenge=None, expires_at=None)
-
-    async def steps() -> None:
-        ticket = await agent.ticket(SK_KEY)
-        entry.update({"challenge": "c9"} | change)
-        assert (await agent.report(ticket, public=SK_KEY, code="1"))["state"] == "no_challenge"
-
-    run(steps())
+    ticket = await agent.ticket(SK_KEY)
+    entry.update({"challenge": "c9"} | change)
+    assert (await agent.report(ticket, public=SK_KEY, code="1"))["state"] == "no_challenge"
     assert identity.count("/accept") == 0
 
 
-def test_second_user_who_waits_with_the_same_key_closes_the_login(agent: Agent, pending: Any) -> None:
+async def test_second_user_who_waits_with_the_same_key_closes_the_login(agent: Agent, pending: Any) -> None:
     entry = pending(challenge=None, expires_at=None)
-
-    async def steps() -> None:
-        ticket = await agent.ticket()
-        entry["challenge"] = "c9"
-        pending("mallory", challenge="c10")
-        assert (await agent.report(ticket, code="1"))["state"] == "no_challenge"
-
-    run(steps())
+    ticket = await agent.ticket()
+    entry["challenge"] = "c9"
+    pending("mallory", challenge="c10")
+    assert (await agent.report(ticket, code="1"))["state"] == "no_challenge"
 
 
 # --- logins that ended and were started again
@@ -535,117 +418,89 @@ def test_second_user_who_waits_with_the_same_key_closes_the_login(agent: Agent, 
 OVER = reply_json({"error": "expired"}, 410)
 
 
-def test_login_that_was_started_again_gets_the_code(agent: Agent, identity: IdentityServer, pending: Any) -> None:
+async def test_login_that_was_started_again_gets_the_code(agent: Agent, identity: IdentityServer, pending: Any) -> None:
     entry = pending()
-
-    async def steps() -> None:
-        ticket = await agent.ticket()
-        entry["challenge"] = "c2"
-        identity.replies["/accept"] = [OVER, reply_json({"state": "accepted"})]
-        assert (await agent.report(ticket, code="482913"))["state"] == "accepted"
-
-    run(steps())
+    ticket = await agent.ticket()
+    entry["challenge"] = "c2"
+    identity.replies["/accept"] = [OVER, reply_json({"state": "accepted"})]
+    assert (await agent.report(ticket, code="482913"))["state"] == "accepted"
     first, second = [call for call in identity.calls if call.path == "/accept"]
     assert (first.json["challenge"], second.json["challenge"]) == ("c1", "c2")
     assert first.headers["idempotency-key"] != second.headers["idempotency-key"]
 
 
-def test_login_that_ended_and_was_not_started_again_gets_one_request(
+async def test_login_that_ended_and_was_not_started_again_gets_one_request(
     agent: Agent, identity: IdentityServer, pending: Any
 ) -> None:
     pending()
     identity.replies["/accept"] = OVER
-
-    async def steps() -> None:
-        assert (await agent.report(await agent.ticket(), code="482913"))["state"] == "expired"
-
-    run(steps())
+    assert (await agent.report(await agent.ticket(), code="482913"))["state"] == "expired"
     assert identity.count("/accept") == 1
 
 
-def test_first_answer_stands_if_the_newer_list_fails(agent: Agent, identity: IdentityServer, pending: Any) -> None:
+async def test_first_answer_stands_if_the_newer_list_fails(
+    agent: Agent, identity: IdentityServer, pending: Any
+) -> None:
     pending()
     identity.replies["/accept"] = OVER
-
-    async def steps() -> None:
-        ticket = await agent.ticket()
-        identity.replies["/keys"] = ERROR
-        assert (await agent.report(ticket, code="482913"))["state"] == "expired"
-
-    run(steps())
+    ticket = await agent.ticket()
+    identity.replies["/keys"] = ERROR
+    assert (await agent.report(ticket, code="482913"))["state"] == "expired"
 
 
 @pytest.mark.parametrize("change", [{"user": "mallory"}, {"verify_required": True}], ids=str)
-def test_newer_login_of_another_user_or_with_a_stricter_line_gets_no_code(
+async def test_newer_login_of_another_user_or_with_a_stricter_line_gets_no_code(
     agent: Agent, identity: IdentityServer, pending: Any, change: dict[str, Any]
 ) -> None:
     entry = pending(key=SK_KEY)
-
-    async def steps() -> None:
-        ticket = await agent.ticket(SK_KEY)
-        entry.update({"challenge": "c2"} | change)
-        identity.replies["/accept"] = OVER
-        assert (await agent.report(ticket, public=SK_KEY, code="482913"))["state"] == "expired"
-
-    run(steps())
+    ticket = await agent.ticket(SK_KEY)
+    entry.update({"challenge": "c2"} | change)
+    identity.replies["/accept"] = OVER
+    assert (await agent.report(ticket, public=SK_KEY, code="482913"))["state"] == "expired"
     assert identity.count("/accept") == 1
 
 
-def test_wrong_code_is_not_sent_for_another_challenge(agent: Agent, identity: IdentityServer, pending: Any) -> None:
+async def test_wrong_code_is_not_sent_for_another_challenge(
+    agent: Agent, identity: IdentityServer, pending: Any
+) -> None:
     entry = pending()
-
-    async def steps() -> None:
-        ticket = await agent.ticket()
-        entry["challenge"] = "c2"
-        identity.replies["/accept"] = reply_json({"error": "invalid_code"}, 403)
-        assert (await agent.report(ticket, code="482913"))["state"] == "invalid_code"
-
-    run(steps())
+    ticket = await agent.ticket()
+    entry["challenge"] = "c2"
+    identity.replies["/accept"] = reply_json({"error": "invalid_code"}, 403)
+    assert (await agent.report(ticket, code="482913"))["state"] == "invalid_code"
     assert identity.count("/accept") == 1
 
 
-def test_accepted_login_is_removed_from_the_cache(agent: Agent, identity: IdentityServer, pending: Any) -> None:
+async def test_accepted_login_is_removed_from_the_cache(agent: Agent, identity: IdentityServer, pending: Any) -> None:
     pending()
-
-    async def steps() -> None:
-        ticket = await agent.ticket()
-        identity.entries.clear()
-        await agent.report(ticket, code="482913")
-        assert await agent.line() == ""
-
-    run(steps())
+    ticket = await agent.ticket()
+    identity.entries.clear()
+    await agent.report(ticket, code="482913")
+    assert await agent.line() == ""
 
 
 # --- reject
 
 
-def test_denial_needs_no_code_and_is_logged(
+async def test_denial_needs_no_code_and_is_logged(
     agent: Agent, identity: IdentityServer, pending: Any, events: io.StringIO
 ) -> None:
     pending()
-
-    async def steps() -> None:
-        assert (await agent.report(await agent.ticket(), "reject"))["state"] == "rejected"
-
-    run(steps())
+    assert (await agent.report(await agent.ticket(), "reject"))["state"] == "rejected"
     assert last(identity, "/reject").json["challenge"] == "c1"
     assert identity.count("/accept") == 0
     assert agent.factor.outcomes["accepted"] == 0
     assert [event["user"] for event in logged(events, "login.rejected")] == ["alice"]
 
 
-def test_denial_spends_no_ticket_if_the_service_takes_no_denials(
+async def test_denial_spends_no_ticket_if_the_service_takes_no_denials(
     identity: IdentityServer, pending: Any, clock: Any
 ) -> None:
     pending()
     agent = agent_of(identity, clock, KEY)
-
-    async def steps() -> None:
-        ticket = await agent.ticket()
-        assert (await agent.report(ticket, "reject"))["state"] == "no_denials"
-        assert (await agent.report(ticket, code="1"))["state"] == "accepted"
-
-    run(steps())
+    ticket = await agent.ticket()
+    assert (await agent.report(ticket, "reject"))["state"] == "no_denials"
+    assert (await agent.report(ticket, code="1"))["state"] == "accepted"
     agent.close()
 
 
@@ -656,78 +511,58 @@ CONTEXT = {"app": "Wiki", "ip": "198.51.100.7", "started_at": "2026-11-22T11:59:
 SHOWN = {"app": "Wiki", "address": "198.51.100.7", "age": "20"}
 
 
-def test_person_gets_the_code_for_the_browser(agent: Agent, identity: IdentityServer, pending: Any) -> None:
+async def test_person_gets_the_code_for_the_browser(agent: Agent, identity: IdentityServer, pending: Any) -> None:
     pending(binding="code_back")
     identity.replies["/accept"] = reply_json({"state": "presented", "code": "550127", "context": CONTEXT})
-
-    async def steps() -> None:
-        ticket = await agent.ticket()
-        answer = await agent.report(ticket)
-        assert answer == {"state": "presented", "code": "550127", "reference": ID} | SHOWN
-        assert (await agent.report(ticket))["state"] == "invalid_ticket"
-
-    run(steps())
+    ticket = await agent.ticket()
+    answer = await agent.report(ticket)
+    assert answer == {"state": "presented", "code": "550127", "reference": ID} | SHOWN
+    assert (await agent.report(ticket))["state"] == "invalid_ticket"
     assert "code" not in last(identity, "/accept").json
 
 
-def test_state_presented_without_a_code_is_unavailable(agent: Agent, identity: IdentityServer, pending: Any) -> None:
+async def test_state_presented_without_a_code_is_unavailable(
+    agent: Agent, identity: IdentityServer, pending: Any
+) -> None:
     pending(binding="code_back")
     identity.replies["/accept"] = reply_json({"state": "presented"})
-
-    async def steps() -> None:
-        assert (await agent.report(await agent.ticket()))["state"] == "unavailable"
-
-    run(steps())
+    assert (await agent.report(await agent.ticket()))["state"] == "unavailable"
 
 
-def test_question_for_the_code_describes_the_login(agent: Agent, pending: Any) -> None:
+async def test_question_for_the_code_describes_the_login(agent: Agent, pending: Any) -> None:
     pending(context=CONTEXT)
-
-    async def steps() -> None:
-        answer = await agent.report(await agent.ticket())
-        assert answer == {"state": "code_required", "reference": ID} | SHOWN
-
-    run(steps())
+    answer = await agent.report(await agent.ticket())
+    assert answer == {"state": "code_required", "reference": ID} | SHOWN
 
 
-def test_login_goes_on_with_the_same_ticket_after_a_confirmation(
+async def test_login_goes_on_with_the_same_ticket_after_a_confirmation(
     agent: Agent, identity: IdentityServer, pending: Any
 ) -> None:
     pending()
     identity.replies["/accept"] = reply_json({"error": "confirm_required", "context": CONTEXT}, 403)
-
-    async def steps() -> None:
-        ticket = await agent.ticket()
-        answer = await agent.report(ticket, code="482913")
-        assert answer == {"state": "confirm_required", "reference": ID} | SHOWN
-        identity.replies["/accept"] = reply_json({"state": "accepted"})
-        assert (await agent.report(ticket, code="482913", confirmed="yes"))["state"] == "accepted"
-        assert (await agent.report(ticket, code="482913", confirmed="yes"))["state"] == "invalid_ticket"
-
-    run(steps())
+    ticket = await agent.ticket()
+    answer = await agent.report(ticket, code="482913")
+    assert answer == {"state": "confirm_required", "reference": ID} | SHOWN
+    identity.replies["/accept"] = reply_json({"state": "accepted"})
+    assert (await agent.report(ticket, code="482913", confirmed="yes"))["state"] == "accepted"
+    assert (await agent.report(ticket, code="482913", confirmed="yes"))["state"] == "invalid_ticket"
     assert last(identity, "/accept").json["confirmed"] is True
 
 
-def test_accept_says_that_the_line_required_verification(agent: Agent, identity: IdentityServer, pending: Any) -> None:
+async def test_accept_says_that_the_line_required_verification(
+    agent: Agent, identity: IdentityServer, pending: Any
+) -> None:
     pending(key=SK_KEY, verify_required=True)
-
-    async def steps() -> None:
-        assert "verify-required" in await agent.line(SK_KEY)
-        await agent.report(await agent.ticket(SK_KEY), public=SK_KEY, code="482913")
-
-    run(steps())
+    assert "verify-required" in await agent.line(SK_KEY)
+    await agent.report(await agent.ticket(SK_KEY), public=SK_KEY, code="482913")
     assert last(identity, "/accept").json["verified"] is True
 
 
-def test_code_of_a_challenge_without_a_name_is_asked_for_and_sent(agent: Agent, identity: IdentityServer) -> None:
+async def test_code_of_a_challenge_without_a_name_is_asked_for_and_sent(agent: Agent, identity: IdentityServer) -> None:
     identity.entries.append({"user": "alice", "authorized_key": KEY, "binding": "code_in"})
     identity.replies["/accept"] = reply_json({"state": "accepted"})
-
-    async def steps() -> None:
-        ticket = await agent.ticket()
-        assert (await agent.report(ticket))["state"] == "code_required"
-        assert (await agent.report(ticket, code="12345678"))["state"] == "accepted"
-
-    run(steps())
+    ticket = await agent.ticket()
+    assert (await agent.report(ticket))["state"] == "code_required"
+    assert (await agent.report(ticket, code="12345678"))["state"] == "accepted"
     sent = last(identity, "/accept").json
     assert (sent["code"], "challenge" in sent, "fingerprint" in sent) == ("12345678", False, True)
