@@ -120,7 +120,7 @@ class _NotRunningError(SshaftError):
 
 
 def _keep_memory_private() -> None:
-    """Forbids core files, and other processes of this account to read the memory (/proc/PID/mem, ptrace)."""
+    """Forbids core files, and hides the memory from other processes of this account (/proc/PID/mem, ptrace)."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         raise ConfigurationError(f"prctl(PR_SET_DUMPABLE): {os.strerror(ctypes.get_errno())}")

@@ -20,12 +20,12 @@ _DRAIN_SECONDS = 15.0
 Message = tuple[str, dict[str, str]]
 """The kind and the fields."""
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-"""Talks over one connection. Raises `MessageError` for a message that is not asked there."""
+"""Serves one connection. Raises `MessageError` for a message that does not belong there."""
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One row of the table. Only `user` may ask there; None: root and the account of the agent."""
+    """One row of the table. Only `user` may ask there; None means root and the agent's own account."""
 
     path: Path
     user: Account | None

@@ -120,11 +120,11 @@ class Factor:
 
     async def _check_and_forward(self, request: LoginRequest, ticket: Ticket[Grant]) -> Outcome:
         """Checks key and code, spends the ticket and forwards the request."""
-        grant: Grant | None = ticket.grant
         if request.signed_key(self.client.config.allowed_key_types) != ticket.grant.key:
             # The ticket was printed for another key: it may have been stolen.
             self.tickets.take(ticket.secret, self._clock())
             return Outcome("wrong_key")
+        grant: Grant | None = ticket.grant
         if not ticket.grant.pending:  # but the person may have started a login after the line was printed
             grant = await self._newer_grant(ticket.grant, ticket.request_id)
         if grant is None:

@@ -208,7 +208,7 @@ class Lookups:
         return listing
 
     def _learn(self, listing: Listing, questions: list[str], request_id: str) -> None:
-        """Logs the oddities of an answer, notes what the server can do, and fills the cache."""
+        """Logs left-out entries and wrong clocks, notes the abilities of the server, and fills the cache."""
         for reason, count in listing.left_out.items():
             log.get_logger().warning("entry.left_out", reason=reason, count=count, request_id=request_id)
         if abs(listing.ahead - self._clock_ahead) >= _CLOCK_TOLERANCE:

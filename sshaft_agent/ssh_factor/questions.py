@@ -34,7 +34,7 @@ class KeysQuestion:
 
 @dataclass(frozen=True)
 class LoginRequest:
-    """sshaft-login brings a ticket and the key that signed; the class says what sshaft-login wants."""
+    """sshaft-login brings a ticket and the key that signed. Each kind of request is a subclass."""
 
     ticket: str
     key_type: str

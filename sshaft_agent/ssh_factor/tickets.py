@@ -64,7 +64,7 @@ class Tickets(Generic[GrantT]):
         return ticket
 
     def put_back(self, ticket: Ticket[GrantT]) -> None:
-        """Makes a ticket valid again that was taken in vain. Its end does not change."""
+        """Makes a ticket valid again after `take`. Its end does not change."""
         self._by_secret[ticket.secret] = ticket
 
     def purge(self, now: float) -> None:
