@@ -1,1 +1,1 @@
-"""The agent: runs beside sshd, and is the only process there that holds the client credentials."""
+"""The agent runs beside sshd. No other process there holds the client credentials."""

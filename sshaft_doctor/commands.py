@@ -41,7 +41,7 @@ def doctor(
     """Examine the host of sshd: find what would keep people out, and what would let too many in.
 
     The command changes nothing. Run it as root; as another user it names what it could not examine. It asks the agent
-    and the identity service, and runs the keys command once as sshd would, with a key that nobody has.
+    and the identity service. It runs the keys command once as sshd would, with a key that nobody has.
 
     Exit status: 0 no errors, 78 at least one.
     """

@@ -1,7 +1,7 @@
 """Finds accounts that could replace a file: checks the file, every folder above it and every link on the way.
 
-The rule is OpenSSH's (misc.c safe_path): owned by root (or by an account that the file is for), and not writable by
-group or others, even with a sticky bit. Debian's sshd applies it less strictly.
+The rule is OpenSSH's (misc.c safe_path): root, or an account that the file is for, must own the file. Group and others
+must not be able to write, even with a sticky bit. Debian's sshd applies the rule less strictly.
 """
 
 import os

@@ -69,7 +69,7 @@ def message_for(answer: dict[str, str]) -> tuple[int, str]:
 
 
 def describe_login(answer: dict[str, str]) -> str:
-    """Returns a line with the app, the browser's address and the age of the login, as far as they are known."""
+    """Returns a line with the app, the browser's address and the age of the login, if known."""
     parts = []
     if answer.get("app"):
         parts.append(f"to {printable(answer['app'], 80)}")

@@ -1,1 +1,1 @@
-"""The SSH factor in the agent: finds the key line for sshd, forwards accept and reject to the identity service."""
+"""Finds key lines for sshd, and forwards the person's accept and reject to the identity service."""

@@ -1,4 +1,4 @@
-"""A circuit breaker: while the identity service is down, calls fail at once instead of waiting for it."""
+"""Lets calls fail at once while the identity service is down (a circuit breaker)."""
 
 THRESHOLD = 3
 """The number of failures in a row that open the breaker."""

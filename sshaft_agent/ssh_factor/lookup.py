@@ -67,7 +67,7 @@ class _RateLimit:
 
 
 def observe_nothing(_call: str, _seconds: float) -> None:
-    """The observer of an agent without metrics."""
+    """Ignores the durations, in an agent without metrics."""
 
 
 class Lookups:
