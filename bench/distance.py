@@ -19,7 +19,7 @@ from trial import NOTHING, Trial, change, log_in, proxy, say, trial
 from sshaft_demo.parts import Agent, Sshd, free_port
 
 GONE = 2.5
-"""Seconds until the agent has forgotten its answers, see `sshaft_agent.lookup`."""
+"""Seconds until the agent has forgotten its answers, see `sshaft_agent.ssh_factor.lookup`."""
 
 
 def tokens(site: Trial) -> int:

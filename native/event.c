@@ -18,7 +18,7 @@ struct line {
     char data[LONGEST_LINE];
 };
 
-/* What does not fit is left out. Three values of the longest kind, every character of them quoted, do fit. */
+/* Leaves out text that does not fit. Three values of the longest kind fit, even if every character is quoted. */
 static void append(struct line *line, const char *text, size_t length) {
     if (length < sizeof line->data - line->length) {
         memcpy(line->data + line->length, text, length);
@@ -28,10 +28,10 @@ static void append(struct line *line, const char *text, size_t length) {
 
 static void append_text(struct line *line, const char *text) { append(line, text, strlen(text)); }
 
-/* Foreign text becomes printable ASCII, at most LONGEST_VALUE characters of it, and then what JSON wants to have quoted is
- * quoted: a line end becomes \x0a in a terminal and \\x0a in JSON. Other than Python's, no letter outside ASCII is kept. */
+/* Writes foreign text as at most LONGEST_VALUE characters of printable ASCII, and then quotes it for JSON: a line end
+ * becomes \x0a in a terminal and \\x0a in JSON. Python keeps letters outside ASCII; this function does not. */
 static void append_value(struct line *line, const char *value) {
-    char shown[LONGEST_VALUE + 4]; /* one more character than may be, and the end of the string */
+    char shown[LONGEST_VALUE + 4]; /* space for one character too many, and the end of the string */
     size_t length = 0;
     for (; *value != '\0' && length <= LONGEST_VALUE; value++) {
         unsigned char byte = (unsigned char)*value;
@@ -96,7 +96,7 @@ void event_write(const char *program, const char *event, const struct fact *fact
     append_text(&line, "}");
     struct stat ours, nowhere;
     if (fstat(STDERR_FILENO, &ours) != 0)
-        return; /* nobody is left to tell */
+        return; /* no place is left to report to */
     if (stat("/dev/null", &nowhere) == 0 && ours.st_rdev == nowhere.st_rdev) {
         to_syslog(program, &line);
         return;

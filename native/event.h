@@ -1,16 +1,16 @@
-/* Log events of the commands that sshd starts: one JSON line, as sshaft/event.py writes them.
+/* Writes log events of the commands that sshd starts: one JSON line, as sshaft/event.py does.
  *
- * sshd hands its own stderr on to the keys command: in a container that is the container's log; under syslog it is
+ * sshd gives its own stderr to the keys command. In a container this is the container's log. Under syslog it is
  * /dev/null, and the line goes to /dev/log instead.
  */
 #ifndef SSHAFT_EVENT_H
 #define SSHAFT_EVENT_H
 
 struct fact {
-    const char *name, *value; /* the value may be anybody's text; NULL: the fact is left out */
+    const char *name, *value; /* the value may be foreign text; NULL leaves the fact out */
 };
 
-/* One event at level error. `facts` end with a name of NULL. Never fails, never writes more than one line. */
+/* Writes one event at level error. `facts` end with a name of NULL. Never fails, and writes at most one line. */
 void event_write(const char *program, const char *event, const struct fact *facts);
 
 #endif

@@ -1,5 +1,5 @@
-/* libFuzzer's target for the framing: `make fuzz` with clang. Whatever comes: no byte outside the message is touched, and
- * what was taken apart is the same after it was written and taken apart again. */
+/* The target of libFuzzer for the message format: `make fuzz` with clang. Checks that no byte outside the message is
+ * touched, and that a decoded message is the same after it was encoded and decoded again. */
 #include "message.h"
 
 #include <stdint.h>
@@ -14,7 +14,7 @@ static void check(bool is_so) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    char *copy = malloc(size + (size == 0)); /* exactly as long, so that the sanitizer sees one byte too far */
+    char *copy = malloc(size + (size == 0)); /* exactly as long, so that the sanitizer sees one byte too many */
     struct message first, second;
     static struct buffer buffer;
     check(copy != NULL);
@@ -37,7 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             message_add(&buffer, name, word);
         }
         message_end(&buffer);
-        if (!has_nul && !buffer.full) { /* C strings carry no NUL; %2D for - is longer than what came */
+        if (!has_nul && !buffer.full) { /* C strings have no NUL, and an escaped message may be too long */
             check(message_decode(buffer.data, buffer.length, &second) == NULL);
             check(first.count == second.count);
             for (size_t i = 0; i < first.count; i++) {

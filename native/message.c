@@ -59,7 +59,7 @@ const struct text *message_field(const struct message *message, const char *name
     return NULL;
 }
 
-/* Lower case letters and `_`, not `_` alone. */
+/* Whether the text has lower case letters and `_` only, and at least one letter. */
 static bool is_name(struct text text) {
     bool has_letter = false;
     for (size_t i = 0; i < text.length; i++) {
@@ -90,7 +90,7 @@ static int hex_digit(char c) {
     return -1;
 }
 
-/* How long the UTF-8 character at `at` is, 0 if it is none (RFC 3629: no overlong forms, no surrogates). */
+/* Returns the length of the UTF-8 character at `at`, or 0 (RFC 3629: no overlong forms, no surrogates). */
 static size_t utf8_length(const unsigned char *at, size_t left) {
     if (at[0] < 0x80)
         return 1;
@@ -139,7 +139,7 @@ static const char *unescape(char *from, size_t length, struct text *value) {
     return is_utf8(value->at, value->length) ? NULL : "not UTF-8";
 }
 
-/* What stands before `separator`, or all. `data` and `length` become what is behind it. */
+/* Returns the text before `separator`, or all text. Moves `data` and `length` behind the separator. */
 static struct text split(char **data, size_t *length, char separator, bool *found) {
     char *at = memchr(*data, separator, *length);
     struct text before = {*data, at == NULL ? *length : (size_t)(at - *data)};

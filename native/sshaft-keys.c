@@ -1,7 +1,7 @@
-/* sshaft-keys --agent: step one of a login, as sshaft_keys/__main__.py does it, for less. sshd passes the offered key, we
- * print the line that lets it in, or nothing. It asks an agent and knows no other way; the stand-alone one is Python's.
+/* sshaft-keys --agent, step one of a login: takes the offered key from sshd, prints the line that lets it in, or nothing.
+ * It does the same as sshaft_keys/__main__.py, but starts faster. Only the Python program has the stand-alone mode.
  *
- * Everything is printed at once at the end; sshd discards all of it if the exit status is not 0.
+ * It prints everything at once at the end; sshd discards the output if the exit status is not 0.
  */
 #include <errno.h>
 #include <signal.h>
@@ -23,7 +23,7 @@
 #endif
 
 static const char PROGRAM[] = "sshaft-keys";
-enum { DEADLINE = 3 }; /* seconds. sshd waits for us as long as its LoginGraceTime, and the person can't cancel */
+enum { DEADLINE = 3 }; /* seconds. sshd waits as long as its LoginGraceTime, and the person cannot cancel */
 
 static const char HELP[] =
     "Usage: sshaft-keys --agent SOCKET --fingerprint %f --type %t --key %k\n"
@@ -44,9 +44,9 @@ struct options {
     const char *agent, *fingerprint, *type, *key;
 };
 
-static char request_id[33]; /* empty as long as nothing is asked */
+static char request_id[33]; /* empty until the agent is asked */
 
-/* --- endings */
+/* --- failures */
 
 _Noreturn static void fail(int status, const char *error, const char *message) {
     const struct fact facts[] = {
@@ -56,18 +56,18 @@ _Noreturn static void fail(int status, const char *error, const char *message) {
 }
 
 _Noreturn static void usage(const char *what, const char *word, const char *rest) {
-    char message[640]; /* longer ones are cut by the event anyway */
+    char message[640]; /* the event cuts longer messages */
     snprintf(message, sizeof message, "%s%.500s%s; see %s --help", what, word, rest, PROGRAM);
     fail(EX_USAGE, "usage", message);
 }
 
-/* A system call that was interrupted: nothing but our timer does that. */
+/* Fails if a system call was interrupted, because only the timer interrupts one. */
 static void stop_if_late(void) {
     if (errno == EINTR)
         fail(EX_TEMPFAIL, "deadline", "no answer within 3 s");
 }
 
-/* A system call on the way to the agent has failed. */
+/* Fails after a system call on the way to the agent. */
 _Noreturn static void unreachable(const char *agent) {
     stop_if_late();
     char message[640];
@@ -86,7 +86,7 @@ _Noreturn static void broken_off(const char *agent, const char *why) {
 static void wake_up(int number) { (void)number; }
 
 static void start_the_clock(void) {
-    /* Again every 10 ms, so that a call that began right after the first signal is interrupted too. */
+    /* The signal comes again every 10 ms, to interrupt a call that began right after the first signal too. */
     const struct itimerval late = {.it_value = {.tv_sec = DEADLINE}, .it_interval = {.tv_usec = 10000}};
     const struct sigaction action = {.sa_handler = wake_up}; /* without SA_RESTART */
     sigset_t alarm;
@@ -107,7 +107,7 @@ static void choose_request_id(void) {
         snprintf(request_id + 2 * i, 3, "%02x", bytes[i]);
 }
 
-/* `--name value` and `--name=value`, each once. */
+/* Parses `--name value` and `--name=value`, each at most once. */
 static struct options parse(int count, char **words) {
     struct options options = {NULL, NULL, NULL, NULL};
     const struct {
@@ -157,7 +157,7 @@ static int connect_to(const char *path) {
     return agent;
 }
 
-/* Sends what is in `buffer`, and takes in the answer there. */
+/* Sends the content of `buffer` and receives the answer into it. */
 static void exchange(const char *path, struct buffer *buffer) {
     int agent = connect_to(path);
     for (size_t sent = 0; sent < buffer->length;) {
@@ -183,7 +183,7 @@ static void print(const char *data, size_t length) {
         ssize_t written = write(STDOUT_FILENO, data, length);
         if (written < 0) {
             stop_if_late();
-            if (errno == EPIPE) /* an sshd that found its line stops reading */
+            if (errno == EPIPE) /* sshd stops reading when it has found its line */
                 return;
             fail(EX_SOFTWARE, "output", strerror(errno));
         }

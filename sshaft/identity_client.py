@@ -16,7 +16,7 @@ from sshaft.config import Config
 from sshaft.deadline import Deadline
 from sshaft.errors import ConfigurationError, IdentityServiceError, ReachError
 from sshaft.http_client import Answer, HttpClient
-from sshaft.listing import Context, ContextMessage, Listing
+from sshaft.listing import Context, ContextMessage, Grant, Listing
 from sshaft.public_key import PublicKey
 
 MAX_TRIES = 4
@@ -59,7 +59,7 @@ class _Passed(BaseModel):
 
 @dataclass(frozen=True)
 class Claim:
-    """Who presents which key for which challenge, from where: the body of accept and reject."""
+    """The body of accept and reject: a user, a challenge, the key that signed and the client's address."""
 
     user: str
     challenge: str | None = None
@@ -72,6 +72,23 @@ class Claim:
     confirmed: bool = False
     """The person was shown what is approved and said yes."""
     knows_challenges: bool = True
+
+    @classmethod
+    def of(
+        cls, grant: Grant, signed: PublicKey | None, code: str | None, client_ip: str, *, confirmed: bool = False
+    ) -> "Claim":
+        """Returns the claim of a grant. `signed` is None where sshd does not say which key signed."""
+        return cls(
+            user=grant.user,
+            challenge=grant.challenge,
+            code=code,
+            fingerprint=signed.fingerprint if signed else None,
+            key_type=signed.type if signed else None,
+            client_ip=client_ip or None,
+            verified=grant.verify_required,
+            confirmed=confirmed,
+            knows_challenges=grant.knows_challenges,
+        )
 
     def body(self) -> dict[str, str | bool]:
         """A server without challenges gets what the original sent, and no more."""

@@ -1,1 +1,1 @@
-"""The resident agent: the only process on the host of sshd that holds the client credentials."""
+"""The agent runs beside sshd. No other process there holds the client credentials."""

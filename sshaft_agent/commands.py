@@ -1,4 +1,4 @@
-"""`sshaft agent`: start the agent, or ask how it is."""
+"""`sshaft agent` starts the agent; `sshaft agent status` shows its state."""
 
 import asyncio
 import ctypes
@@ -6,7 +6,8 @@ import json
 import os
 import resource
 import signal
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -14,7 +15,7 @@ import click
 from sshaft import agent_socket, log
 from sshaft.errors import ConfigurationError, SshaftError
 from sshaft_agent import sockets
-from sshaft_agent.server import Server
+from sshaft_agent.agent import Agent
 
 _PR_SET_DUMPABLE = 4  # prctl(2)
 
@@ -24,7 +25,7 @@ directory_option = click.option(
     type=click.Path(path_type=Path),
     default=sockets.DEFAULT_DIRECTORY,
     show_default=True,
-    help="Where the sockets are: keys/agent.sock, login/agent.sock, status.sock.",
+    help="The folder of the sockets: keys/agent.sock, login/agent.sock, status.sock.",
 )
 
 
@@ -49,7 +50,7 @@ def agent(
     metrics_listen: str | None,
     log_level: str,
 ) -> None:
-    """Run the agent: it alone holds the client credentials and speaks to the identity service.
+    """Run the agent. Only the agent holds the client credentials and speaks to the identity service.
 
     Start it as its own account, which must be in the groups of the two users it serves. SIGTERM lets running logins end
     first, SIGHUP reads the configuration again. Log events are JSON lines on stderr.
@@ -62,18 +63,18 @@ def agent(
     _keep_memory_private()
     if os.geteuid() == 0:
         log.get_logger().warning("agent.runs_as_root", message="start it as an account of its own instead")
-    server = Server(config_path, directory, sockets.account(keys_user), sockets.account(login_user))
-    with ExitStack() as stack:
-        if metrics_listen is not None:
-            stack.enter_context(_metrics_server(server, *_address(metrics_listen)))
-        asyncio.run(server.run())
+    new_agent = partial(Agent, config_path, directory, sockets.account(keys_user), sockets.account(login_user))
+    if metrics_listen is None:
+        asyncio.run(new_agent().run())
+    else:
+        _run_with_metrics(new_agent, *_address(metrics_listen))
 
 
 @agent.command()
 @directory_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def status(directory: Path, *, as_json: bool) -> None:
-    """How the agent is. Exit status 0 if it answers, 69 if not."""
+    """Show the state of the agent. Exit status 0 if it answers, 69 if not."""
     path = str(sockets.status_path(directory))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(5)
@@ -94,21 +95,23 @@ def status(directory: Path, *, as_json: bool) -> None:
 
 
 def _address(value: str) -> tuple[str, int]:
-    """`HOST:PORT`, `[::1]:PORT`."""
+    """Parses `HOST:PORT` or `[::1]:PORT`."""
     host, _, port = value.rpartition(":")
     if not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
         raise click.BadParameter("must be HOST:PORT, as in 127.0.0.1:9465 or [::1]:9465", param_hint="--metrics-listen")
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-def _metrics_server(server: Server, host: str, port: int) -> AbstractContextManager[object]:
-    from sshaft import metrics  # noqa: PLC0415 - with an HTTP server, which the agent is not by default
-    from sshaft_agent.metrics import registry_of  # noqa: PLC0415 - as above
+def _run_with_metrics(new_agent: Callable[..., Agent], host: str, port: int) -> None:
+    from sshaft import metrics  # noqa: PLC0415 - loads an HTTP server, which most agents do not need
+    from sshaft_agent.metrics import AgentCollector, observer  # noqa: PLC0415 - as above
 
-    registry = registry_of(server)
-    serving = metrics.MetricsServer(metrics.listen(host, port), registry)
-    log.get_logger().info("metrics.ready", address=f"http://{serving.address}{metrics.PATH}")
-    return serving
+    registry = metrics.new_registry("agent")
+    agent = new_agent(observe=observer(registry))
+    registry.register(AgentCollector(agent))
+    with metrics.MetricsServer(metrics.listen(host, port), registry) as serving:
+        log.get_logger().info("metrics.ready", address=f"http://{serving.address}{metrics.PATH}")
+        asyncio.run(agent.run())
 
 
 class _NotRunningError(SshaftError):
@@ -117,7 +120,7 @@ class _NotRunningError(SshaftError):
 
 
 def _keep_memory_private() -> None:
-    """No core file, and no other process of this account may read our memory (/proc/PID/mem, ptrace)."""
+    """Forbids core files, and hides the memory from other processes of this account (/proc/PID/mem, ptrace)."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         raise ConfigurationError(f"prctl(PR_SET_DUMPABLE): {os.strerror(ctypes.get_errno())}")

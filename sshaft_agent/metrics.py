@@ -1,55 +1,49 @@
-"""The agent in numbers, for Prometheus: read from the running agent when somebody asks. No user or key is a label."""
+"""Gives Prometheus the numbers of the running agent. No label names a user or a key."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from sshaft import metrics
-from sshaft_agent.server import Server
+from sshaft_agent.agent import Agent
+from sshaft_agent.ssh_factor.lookup import Observe
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from prometheus_client.core import Metric
 
-BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 10)
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 10)
 
 
-def registry_of(server: Server) -> "CollectorRegistry":
-    """Everything about this agent. Raises `ConfigurationError` without prometheus-client."""
-    registry = metrics.new_registry("agent")
+def observer(registry: "CollectorRegistry") -> Observe:
+    """Adds the histogram of calls to the identity service to a registry. Returns its observer."""
     seconds = metrics.library().Histogram(
         "sshaft_agent_identity_call_seconds",
         "How long the identity service took to answer.",
         ["call"],
         registry=registry,
-        buckets=BUCKETS,
+        buckets=_BUCKETS,
     )
     for call in ("list", "accept", "reject"):
         seconds.labels(call)
-
-    def observe(call: str, taken: float) -> None:
-        seconds.labels(call).observe(taken)
-
-    server.factor.lookups.observe = observe
-    registry.register(AgentCollector(server))
-    return registry
+    return lambda call, taken: seconds.labels(call).observe(taken)
 
 
 class AgentCollector:
-    """Reads plain numbers from another thread; nothing here waits for the event loop or holds it up."""
+    """Reads plain numbers from another thread; neither waits for the event loop nor delays it."""
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
 
     def collect(self) -> Iterable["Metric"]:
         metrics.library()
         from prometheus_client.core import CounterMetricFamily as Counter  # noqa: PLC0415 - an extra
         from prometheus_client.core import GaugeMetricFamily as Gauge  # noqa: PLC0415 - as above
 
-        factor = self._server.factor
+        factor = self._agent.factor
         lookups = factor.lookups
-        yield Counter("sshaft_agent_lookups", "Keys that sshd asked about.", lookups.asked)
-        yield Counter("sshaft_agent_list_requests", "Lists asked of the identity service.", lookups.calls)
-        yield Counter("sshaft_agent_cache_hits", "Look-ups answered from memory.", lookups.remembered)
+        yield Counter("sshaft_agent_lookups", "Keys that sshd asked about.", lookups.count)
+        yield Counter("sshaft_agent_list_requests", "Lists asked of the identity service.", lookups.list_requests)
+        yield Counter("sshaft_agent_cache_hits", "Look-ups answered from memory.", lookups.cache_hits)
         yield Gauge("sshaft_agent_breaker_open", "1 while the service counts as down.", lookups.breaker.is_open)
         yield Gauge("sshaft_agent_tickets", "Tickets that are out.", len(factor.tickets))
         left = factor.client.access_tokens.seconds_left()
@@ -59,6 +53,6 @@ class AgentCollector:
             logins.add_metric([state], count)
         yield logins
         refused = Counter("sshaft_agent_connections_refused", "Connections to our sockets.", labels=["reason"])
-        for reason, count in ({"peer": 0, "busy": 0, "bad_message": 0} | dict(self._server.refused)).items():
+        for reason, count in ({"peer": 0, "busy": 0, "bad_message": 0} | dict(self._agent.server.refused)).items():
             refused.add_metric([reason], count)
         yield refused

@@ -1,4 +1,4 @@
-"""sd_notify(3): tells systemd how the agent is, where systemd started it."""
+"""Tells systemd the state of the agent, if systemd started the agent (sd_notify(3))."""
 
 import os
 import socket
@@ -6,7 +6,7 @@ import time
 
 
 def notify(*states: str) -> None:
-    """Send `READY=1`, `STOPPING=1` and the like; does nothing elsewhere."""
+    """Sends states such as `READY=1` to systemd. Does nothing without NOTIFY_SOCKET."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return
@@ -15,7 +15,7 @@ def notify(*states: str) -> None:
             connection.connect("\0" + address[1:] if address.startswith("@") else address)
             connection.sendall("\n".join(states).encode())
         except OSError:
-            pass  # a service manager that does not listen is not our trouble
+            pass  # the agent works without a service manager that listens
 
 
 def reloading() -> None:

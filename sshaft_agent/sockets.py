@@ -1,4 +1,4 @@
-"""The agent's sockets: where they are, who can reach them, and who is at the other end (SO_PEERCRED, unix(7))."""
+"""Opens the agent's sockets with the right owners and modes, and reads the uid of a peer (SO_PEERCRED, unix(7))."""
 
 import os
 import pwd
@@ -23,7 +23,7 @@ class Account:
 
 
 def account(name: str | None) -> Account:
-    """The account by this name, or the one that runs this process."""
+    """Returns the account of this name, or the account of this process. Raises `ConfigurationError`."""
     try:
         entry = pwd.getpwnam(name) if name is not None else pwd.getpwuid(os.geteuid())
     except KeyError:
@@ -46,9 +46,9 @@ def status_path(directory: Path) -> Path:
 
 
 def make_directory(directory: Path) -> None:
-    """The runtime directory itself: everybody may pass through, only we may add to it.
+    """Makes the runtime directory, which every account may pass and only the agent may change.
 
-    Raises `ConfigurationError` where somebody else could replace what is in it.
+    Raises `ConfigurationError` if another account could replace the files in it.
     """
     if not directory.is_absolute() or not is_safe_word(str(directory)):
         raise ConfigurationError(f"{directory}: must be an absolute path of letters, digits and ._@+/:-")
@@ -65,35 +65,34 @@ def make_directory(directory: Path) -> None:
         raise ConfigurationError(f"{directory}: somebody else may write there; it must belong to us or to root")
 
 
-def listen_for(user: Account, path: Path) -> socket.socket:
-    """A listening socket at `path` in a directory that only we and `user` can enter.
+def listen_for(user: Account | None, path: Path) -> socket.socket:
+    """Returns a listening socket at `path`. Raises `ConfigurationError`.
 
-    We own the directory; its group is the user's own, and we must be a member of it (or root) to give it away.
+    Only the agent and `user` can enter the socket's directory. The agent must be root or in the group of `user`.
+    Without a `user` every account can connect: root without its capabilities could not connect to a closed socket.
     """
-    directory = path.parent
-    own = user.uid == os.geteuid()
     try:
-        directory.mkdir(mode=0o700, exist_ok=True)
-        status = os.lstat(directory)
-        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-            raise ConfigurationError(f"{directory}: belongs to somebody else; remove it and start the agent again")
-        if not own:
-            _give_to_group(directory, user)
-        directory.chmod(0o700 if own else 0o710)
+        if user is None:
+            return _bind(path, 0o666, None)
+        own = user.uid == os.geteuid()
+        _make_user_directory(path.parent, None if own else user)
         return _bind(path, 0o600 if own else 0o660, None if own else user.gid)
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror or error}") from None
 
 
-def listen_for_status(path: Path) -> socket.socket:
-    """Open to all in the file system: root without its capabilities could not reach it otherwise. Uid decides."""
-    try:
-        return _bind(path, 0o666, None)
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror or error}") from None
+def _make_user_directory(directory: Path, user: Account | None) -> None:
+    directory.mkdir(mode=0o700, exist_ok=True)
+    status = os.lstat(directory)
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        raise ConfigurationError(f"{directory}: belongs to somebody else; remove it and start the agent again")
+    if user is not None:
+        _give_to_group(directory, user)
+    directory.chmod(0o700 if user is None else 0o710)
 
 
 def peer_uid(connection: socket.socket) -> int:
+    """Returns the uid of the process at the other end."""
     _pid, uid, _gid = struct.unpack("iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     return int(uid)
 
@@ -111,7 +110,7 @@ def _give_to_group(path: Path, user: Account) -> None:
 def _bind(path: Path, mode: int, gid: int | None) -> socket.socket:
     _remove_stale(path)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    # Nobody gets in between bind and chmod: until listen() below a connect is refused.
+    # No other account can connect between bind and chmod: the kernel refuses a connect before listen().
     try:
         listening.bind(str(path))
         if gid is not None:
@@ -126,7 +125,7 @@ def _bind(path: Path, mode: int, gid: int | None) -> socket.socket:
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove what a killed agent left; refuse where one is alive."""
+    """Removes the socket of a killed agent. Raises `ConfigurationError` if an agent still listens there."""
     if not path.exists():
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as trial:
@@ -137,5 +136,5 @@ def _remove_stale(path: Path) -> None:
             path.unlink(missing_ok=True)
             return
         except (TimeoutError, BlockingIOError):
-            pass  # its queue is full: very much alive
+            pass  # the queue of a running agent is full
     raise ConfigurationError(f"{path}: another agent is running there (see `sshaft agent status`)")

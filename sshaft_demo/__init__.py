@@ -1,1 +1,1 @@
-"""The whole of sshaft on loopback, with the real programs: for `sshaft demo` and the end-to-end tests."""
+"""Runs all of sshaft on loopback with the real programs, for `sshaft demo` and the end-to-end tests."""

@@ -1,4 +1,4 @@
-"""`sshaft demo`: one login for real on this machine, each step shown with its time."""
+"""`sshaft demo` runs a real login on this machine, and shows each step with its time."""
 
 import signal
 import sys
@@ -19,7 +19,7 @@ STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Steps:
-    """Lines like `  0.42 s  the agent is up`."""
+    """Prints lines like `  0.42 s  the agent is up`."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
@@ -30,12 +30,14 @@ class Steps:
 
 @click.command()
 @click.option("--once", is_flag=True, help="End after the scripted login; exit status 0 if it passed.")
-@click.option("--port", default=2222, show_default=True, help="Of sshd; the next free one if it is taken.")
-@click.option("--identity-port", default=8080, show_default=True, help="Of the identity service; likewise.")
+@click.option("--port", default=2222, show_default=True, help="The port of sshd, or the next free one.")
+@click.option(
+    "--identity-port", default=8080, show_default=True, help="The port of the identity service, or the next free one."
+)
 def demo(*, once: bool, port: int, identity_port: int) -> None:
-    """Run one login for real: identity service, agent, sshd and ssh on loopback, with a throwaway key.
+    """Run a real login: identity service, agent, sshd and ssh on loopback, with a temporary key.
 
-    Then everything stays up for you to try, until Ctrl-C. Nothing is left behind: no account, no file, no process.
+    Then everything stays up for you to try, until Ctrl-C. No account, file or process is left behind.
     """
     for number in STOP:
         signal.signal(number, _interrupted)
@@ -68,7 +70,7 @@ def _start(place: Place, step: Steps, port: int, identity_port: int) -> tuple[Id
 
 
 def _log_in(step: Steps, identity: Identity, sshd: Sshd, key: Path) -> None:
-    """One challenge, passed by one ssh. Raises `StartError` if it does not pass."""
+    """Opens a challenge and passes it by ssh. Raises `StartError` if it does not pass."""
     opened = identity.open_challenge(USER, app="the demo")
     step(f"challenge opened: {opened['state']}; its page says: {opened['ssh_command']}")
     began = time.monotonic()
@@ -83,7 +85,7 @@ def _log_in(step: Steps, identity: Identity, sshd: Sshd, key: Path) -> None:
 
 
 def _stay(identity: Identity, sshd: Sshd, key: Path) -> None:
-    """Keep a challenge open and say how to pass it, another for each Enter, until somebody interrupts."""
+    """Opens a challenge for each Enter and says how to pass it, until Ctrl-C."""
     folder = sshd.place.directory
     ssh = sshd.by_hand(key)
     click.echo("\nTry it by hand:")
@@ -96,11 +98,11 @@ def _stay(identity: Identity, sshd: Sshd, key: Path) -> None:
   the logs  tail -f {folder}/*.log
 
 Enter opens another one, Ctrl-C ends it all and removes everything.""")
-        if not sys.stdin.readline():  # no terminal there
+        if not sys.stdin.readline():  # standard input is no terminal
             threading.Event().wait()
 
 
 def _interrupted(_number: int, _frame: FrameType | None) -> NoReturn:
     for number in STOP:
-        signal.signal(number, signal.SIG_IGN)  # an impatient second Ctrl-C must not interrupt the clearing up
+        signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not interrupt the clean-up
     raise KeyboardInterrupt

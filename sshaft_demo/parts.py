@@ -1,4 +1,4 @@
-"""The parts of one trial: identity service, agent, sshd and ssh, each the real program as its own account."""
+"""Starts identity service, agent, sshd and ssh, each as the real program with its own account."""
 
 import json
 import os
@@ -22,13 +22,13 @@ SSHD_CONFIG = CHECKOUT / "sshd_config"
 
 @dataclass
 class Identity:
-    """An identity service of ours, in a folder of its own."""
+    """A running identity service with its own folder."""
 
     place: Place
     port: int
     ssh_port: int
     environment: Mapping[str, str] = field(default_factory=dict)
-    """More of it, for the service itself; the same in the other parts."""
+    """Further environment variables of the service."""
 
     def __post_init__(self) -> None:
         self._token_until = 0.0
@@ -46,12 +46,12 @@ class Identity:
         return process
 
     def run(self, *arguments: str | Path, stdin: str = "") -> str:
-        """Standard output of `sshaft identity ...`. Raises `StartError`."""
+        """Runs `sshaft identity ...` and returns its standard output. Raises `StartError`."""
         command = self.place.sshaft("identity", "--directory", self.directory, *arguments)
         return run(self.place, command, IDENTITY, stdin)
 
     def run_all(self, commands: list[list[str]]) -> None:
-        """Many `sshaft identity ...` in one process. Raises `StartError` if one of them fails."""
+        """Runs many `sshaft identity ...` in one process. Raises `StartError` if one of them fails."""
         own = ["identity", "--directory", str(self.directory)]
         program = (
             f"import json, sys; sys.path.append({str(self.place.packages)!r}); from sshaft.__main__ import main; "
@@ -66,7 +66,7 @@ class Identity:
             self.run("key", "add", name, "-", stdin=public_key.read_text())
 
     def write_config(self, path: Path) -> Path:
-        """A new client and its config.json at `path`, readable for the agent only."""
+        """Adds a client and writes its config.json to `path`, where only the agent can read it."""
         login_path = str(self.place.libexec / "sshaft-login")
         scopes = ("--scope", "mfa:list", "--scope", "mfa:accept")
         written = self.directory / path.name
@@ -77,7 +77,7 @@ class Identity:
         return path
 
     def open_challenge(self, user: str | None, **more: Any) -> dict[str, Any]:
-        """A challenge opened over the API, as a web login would: `id`, `code`, `ssh_command`, `page_url` and more."""
+        """Opens a challenge as a web login does. Returns `id`, `code`, `ssh_command`, `page_url` and more."""
         return self._api("POST", "", json=more if user is None else {"user": user, **more})
 
     def challenge(self, challenge: str, wait: int = 0) -> dict[str, Any]:
@@ -93,16 +93,16 @@ class Identity:
         return self._api("POST", f"/{challenge}/cancel")
 
     def _api(self, method: str, path: str, **request: Any) -> dict[str, Any]:
-        """With a new access token where the one before is refused, as every client should."""
-        answer = self._asked(method, path, **request)
+        """Sends a request; a second time with a new access token if the service refuses the token."""
+        answer = self._send(method, path, **request)
         if answer.status_code == requests.codes.unauthorized:
             self._token_until = 0.0
-            answer = self._asked(method, path, **request)
+            answer = self._send(method, path, **request)
         answer.raise_for_status()
         body: dict[str, Any] = answer.json()
         return body
 
-    def _asked(self, method: str, path: str, **request: Any) -> requests.Response:
+    def _send(self, method: str, path: str, **request: Any) -> requests.Response:
         if time.monotonic() > self._token_until:
             if not self._client:
                 self._client = json.loads(self.run("client", "add", "web", "--scope", "challenges", "--json"))
@@ -118,7 +118,7 @@ class Identity:
 
 @dataclass
 class Agent:
-    """An agent for the identity service of `config`."""
+    """A running agent for the identity service of `config`."""
 
     place: Place
     config: Path
@@ -148,9 +148,9 @@ class Agent:
 
 @dataclass
 class Sshd:
-    """An sshd on 127.0.0.1 with the project's sshd_config, its keys command pointed at `runtime`.
+    """A running sshd on 127.0.0.1 with the project's sshd_config and the agent of `runtime`.
 
-    `changes` are further lines (keyword: value) put in place of the file's own.
+    `changes` (keyword: value) replace lines of the file.
     """
 
     place: Place
@@ -173,7 +173,7 @@ class Sshd:
         return self.place.log(self.name)
 
     def command(self, key: Path | None, *words: str, options: tuple[str, ...] = ()) -> list[str]:
-        """`ssh mfa@127.0.0.1 WORDS` with `key` and nothing of this user's own configuration."""
+        """Returns `ssh mfa@127.0.0.1 WORDS` with `key`, without the configuration of this user."""
         settings = {"BatchMode": "yes", "LogLevel": "ERROR"}
         if key is not None:
             settings |= {"IdentitiesOnly": "yes", "IdentityAgent": "none", "IdentityFile": str(key)}
@@ -182,7 +182,7 @@ class Sshd:
         return ["ssh", "-F", "none", "-p", str(self.port), *known, *flags, *options, f"{LOGIN}@127.0.0.1", *words]
 
     def by_hand(self, key: Path) -> str:
-        """The same for a person to paste."""
+        """Returns the ssh command for a person to paste."""
         only = f"-o IdentitiesOnly=yes -o IdentityAgent=none -o UserKnownHostsFile={self.known_hosts} -i {key}"
         return f"ssh -F none {only} -p {self.port} {LOGIN}@127.0.0.1"
 
@@ -190,7 +190,7 @@ class Sshd:
         self, key: Path | None, *words: str, options: tuple[str, ...] = (), stdin: str = "", timeout: float = 60,
         environment: dict[str, str] | None = None,
     ) -> "subprocess.CompletedProcess[str]":  # fmt: skip
-        """One real ssh, to its end."""
+        """Runs ssh and waits for its end."""
         return subprocess.run(
             self.command(key, *words, options=options),
             input=stdin,
@@ -203,19 +203,19 @@ class Sshd:
 
 
 def agent_question(place: Place, runtime: Path, client: str) -> str:
-    """The value of AuthorizedKeysCommand where `client` asks the agent of `runtime`."""
+    """Returns the value of AuthorizedKeysCommand with which `client` asks the agent of `runtime`."""
     return place.keys_command(f"--agent {runtime}/keys/agent.sock --fingerprint %f --type %t --key %k", client)
 
 
 def sshd_config(place: Place, runtime: Path, port: int, changes: dict[str, str] | None = None) -> str:
-    """The project's sshd_config for `place`: its paths and port put in, `changes` made."""
+    """Returns the project's sshd_config with the paths of `place`, the port and the changes."""
     replaced = {
         "Port": str(port),
         "AddressFamily": "inet\nListenAddress 127.0.0.1",
         "HostKey": str(place.directory / "ssh_host_ed25519_key"),
         "AuthorizedKeysCommand": agent_question(place, runtime, place.agent_clients()[0]),
         "AuthorizedKeysCommandUser": KEYS if place.accounts.separate else LOGIN,
-        # everybody is behind 127.0.0.1 here
+        # all clients come from 127.0.0.1 here
         "PerSourceMaxStartups": "200",
         "MaxStartups": "200",
         **({"PerSourcePenalties": "no"} if openssh_version() >= (9, 8) else {}),
@@ -230,20 +230,20 @@ def sshd_config(place: Place, runtime: Path, port: int, changes: dict[str, str] 
 
 
 def openssh_version() -> tuple[int, ...]:
-    """(9, 2) for "OpenSSH_9.2p1 Debian-2"."""
+    """Returns (9, 2) for "OpenSSH_9.2p1 Debian-2"."""
     said = subprocess.run([SSHD, "-V"], capture_output=True, text=True, check=False).stderr
     found = re.search(r"OpenSSH_(\d+)\.(\d+)", said)
     return tuple(int(number) for number in found.groups()) if found else (0, 0)
 
 
 def run(place: Place, command: list[str | Path], account: str, stdin: str = "") -> str:
-    """Standard output of a command of `account`, to its end. Raises `StartError` when it fails."""
+    """Runs a command as `account` and returns its standard output. Raises `StartError` if it fails."""
     process = place.popen(
         command, account=account, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     try:
         out, error = process.communicate(stdin.encode())
-    except BaseException:  # interrupted: it must not outlive us
+    except BaseException:  # after an interrupt the command must end too
         process.kill()
         process.wait()
         raise
@@ -259,7 +259,7 @@ def wait_for(
     name: str,
     seconds: float = 20,
 ) -> None:
-    """Until `ready()` is true. Raises `StartError` when the process ends first or it takes too long."""
+    """Waits until `ready()` is true. Raises `StartError` if the process ends first, or after `seconds`."""
     end = time.monotonic() + seconds
     while not ready():
         if process.poll() is not None or time.monotonic() > end:
@@ -268,7 +268,7 @@ def wait_for(
 
 
 def free_port(first: int = 0) -> int:
-    """A port on 127.0.0.1 that nobody listens at: `first` or one of the hundred after it; any for 0."""
+    """Returns a free port on 127.0.0.1: `first` or one of the hundred after it, or any port for 0."""
     for port in range(first, first + 100) if first else [0]:
         with socket.socket() as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,7 +1,7 @@
-"""Where the parts of a trial run: a folder, accounts and processes that are gone when it ends.
+"""Makes the folder and the accounts of a trial, starts its processes, and removes everything at the end.
 
-As root the accounts are separate (keys, login, agent, identity), as in production; as an ordinary user they are all
-that user. They exist only for the processes started here: nss_wrapper shows them an extended passwd file.
+Root gets separate accounts (keys, login, agent, identity), as in production; for an ordinary user all accounts are that
+user. Only the processes of the trial see the accounts, because nss_wrapper shows them an extended passwd file.
 """
 
 import glob
@@ -24,21 +24,21 @@ from sshaft.errors import ConfigurationError, SshaftError
 SSHD = "/usr/sbin/sshd"
 CHECKOUT = Path(__file__).resolve().parent.parent
 NATIVE = CHECKOUT / "native" / "sshaft-keys-native"
-"""Where `./dev` builds it; not there without a compiler."""
+"""`./dev` builds this file if there is a compiler."""
 PACKAGES = ("sshaft", "sshaft_agent", "sshaft_doctor", "sshaft_identity", "sshaft_keys", "sshaft_login")
 AGENT, KEYS, LOGIN, IDENTITY = "sshaft", "_sshaft-keys", "mfa", "sshaft-identity"
 _FIRST_UID = 64801
 
 
 class StartError(SshaftError):
-    """Something that was started is not up. Carries the end of its log."""
+    """A program did not start. The message has the end of its log."""
 
     code = "not_started"
 
 
 @dataclass(frozen=True)
 class Accounts:
-    """Account names and what they map to: `uids[name]`; as an ordinary user all of them are that user's."""
+    """The uids by account name. For an ordinary user they are all the uid of that user."""
 
     uids: dict[str, int]
     separate: bool
@@ -53,9 +53,9 @@ class Accounts:
 
 @dataclass
 class Place:
-    """A folder of this run and all that was started in it; `close` stops and removes everything.
+    """The folder and the processes of a trial. `close` stops the processes and removes the folder.
 
-    It stands where every account may pass and, as root, where sshd trusts what it finds (no /tmp).
+    Every account can enter the folder. For root it is not below /tmp, because sshd would not trust it there.
     """
 
     accounts: Accounts = field(default_factory=Accounts.of_this_process)
@@ -79,12 +79,12 @@ class Place:
             raise
 
     def _prepare(self) -> None:
-        if self.accounts.separate and not os.path.isdir("/run/sshd"):  # noqa: PTH112 - sshd's own folder, made at boot
+        if self.accounts.separate and not os.path.isdir("/run/sshd"):  # noqa: PTH112 - sshd's own folder, which the boot makes
             Path("/run/sshd").mkdir(mode=0o755)
             self._made_sshd_directory = True
         self.packages = self.directory / "packages"
         if self.accounts.separate:
-            # The accounts must be able to read the code wherever the checkout is; root's home is closed to them.
+            # The accounts cannot read a checkout in root's home.
             _copy_packages(self.packages)
         else:
             self.packages.symlink_to(CHECKOUT)
@@ -98,7 +98,7 @@ class Place:
         self.generate_key("ssh_host_ed25519_key")
 
     def _write_accounts(self) -> None:
-        """Passwd and group with our accounts in them, for nss_wrapper."""
+        """Writes passwd and group files with the accounts, for nss_wrapper."""
         passwd = [x for x in Path("/etc/passwd").read_text().splitlines() if x.split(":")[0] not in self.accounts.uids]
         group = [x for x in Path("/etc/group").read_text().splitlines() if x.split(":")[0] not in self.accounts.uids]
         for name, uid in self.accounts.uids.items():
@@ -111,7 +111,7 @@ class Place:
         (self.directory / "group").write_text("\n".join(group) + "\n")
 
     def sshaft(self, *arguments: str | Path) -> list[str | Path]:
-        """The command line of `sshaft ...`, for every account."""
+        """Returns the command line of `sshaft ...` that every account can run."""
         if not self.accounts.separate:
             return [sys.executable, "-I", "-m", "sshaft", *arguments]
         start = (
@@ -120,19 +120,20 @@ class Place:
         return [Path(sys.executable).resolve(), "-IS", "-c", start, *arguments]
 
     def agent_clients(self) -> list[str]:
-        """The keys clients that can ask an agent, the preferred one first."""
+        """Returns the names of the keys clients that can ask an agent, the preferred one first."""
         return [name for name in (NATIVE.name, "sshaft-keys") if (self.libexec / name).exists()]
 
     def keys_command(self, arguments: str, client: str = "sshaft-keys") -> str:
-        """The value of AuthorizedKeysCommand. sshd wants a program that root owns: an ordinary user's client is none,
-        what starts it is.
+        """Returns the value of AuthorizedKeysCommand.
+
+        sshd wants a program that root owns, so env or Python starts the client of an ordinary user.
         """
         keys = self.libexec / client
         starts = "/usr/bin/env" if client == NATIVE.name else f"{Path(sys.executable).resolve()} -IS"
         return f"{keys if self.accounts.separate else f'{starts} {keys}'} {arguments}"
 
     def environment(self) -> dict[str, str]:
-        """For the processes that must see our accounts."""
+        """Returns the environment of processes that must see the accounts. Raises `ConfigurationError`."""
         found = sorted(glob.glob("/usr/lib/*/libnss_wrapper.so") + glob.glob("/usr/lib*/libnss_wrapper.so"))  # noqa: PTH207
         if not found:
             raise ConfigurationError("libnss-wrapper is missing; ./dev setup demo installs it")
@@ -144,14 +145,14 @@ class Place:
         }
 
     def generate_key(self, name: str, *options: str) -> Path:
-        """A new key pair without a passphrase; the private file."""
+        """Makes a key pair without a passphrase and returns the private file."""
         path = self.directory / name
         kind = options or ("-t", "ed25519")
         subprocess.run(["ssh-keygen", "-q", *kind, "-N", "", "-C", name, "-f", str(path)], check=True)
         return path
 
     def folder(self, name: str, account: str = AGENT, mode: int = 0o755) -> Path:
-        """A new folder that belongs to `account`."""
+        """Makes a folder that belongs to `account`."""
         path = self.directory / name
         path.mkdir()
         if self.accounts.separate:
@@ -162,8 +163,9 @@ class Place:
     def popen(
         self, command: Sequence[str | Path], *, account: str | None, more: Mapping[str, str] | None = None, **files: Any
     ) -> "subprocess.Popen[bytes]":
-        """A process of `account` (where accounts are separate), in a session of its own, that sees our accounts. `more`
-        is further environment; a library to preload is loaded beside ours.
+        """Starts a process of `account` in a session of its own, which sees the accounts.
+
+        `more` adds to the environment; its LD_PRELOAD is loaded beside nss_wrapper.
         """
         own, more = self.environment(), more or {}
         preloaded = " ".join(each["LD_PRELOAD"] for each in (own, more) if "LD_PRELOAD" in each)
@@ -189,7 +191,7 @@ class Place:
         account: str | None = None,
         more: Mapping[str, str] | None = None,
     ) -> "subprocess.Popen[bytes]":
-        """Start a process that runs until it is stopped; its output goes to `NAME.log`. `more`: further environment."""
+        """Starts a process that runs until `stop`. Its output goes to `NAME.log`; `more` adds to the environment."""
         with self.log_path(name).open("ab") as log:
             process = self.popen(command, account=account, more=more, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self._processes.append(process)
@@ -202,7 +204,7 @@ class Place:
         return self.log_path(name).read_text(errors="replace")
 
     def stop(self, process: subprocess.Popen[bytes], seconds: float = 10) -> int:
-        """Ask it to end, and make it end after `seconds`; its exit status."""
+        """Ends a process, by force after `seconds`, and returns its exit status."""
         with suppress(ProcessLookupError):
             process.terminate()
         try:
@@ -231,7 +233,7 @@ class Place:
 
 
 def _copy_packages(target: Path) -> None:
-    """Our packages and those that they need, readable for every account."""
+    """Copies the packages of sshaft and their dependencies, readable for every account."""
     for package in PACKAGES:
         shutil.copytree(CHECKOUT / package, target / package)
     subprocess.run([sys.executable, "-m", "compileall", "-q", str(target)], check=True)

@@ -1,1 +1,1 @@
-"""`sshaft doctor` and `sshaft sshd-config`: what the host of sshd must be like, looked at before a login shows it."""
+"""`sshaft doctor` and `sshaft sshd-config`: find and avoid faults of sshd's host before the first login."""

@@ -1,4 +1,4 @@
-"""The two accounts sshd uses: the one that people log in to, and the one that runs the keys command."""
+"""Examines the two accounts of sshd: the login account, and the account that runs the keys command."""
 
 import grp
 import os
@@ -28,14 +28,14 @@ class Account:
 
 @dataclass(frozen=True)
 class Shadow:
-    """What shadow(5) says of an account: the password field and the day it expires (since 1970), if it does."""
+    """An account's password field and last day (in days since 1970) from shadow(5)."""
 
     password: str
     expires: int | None = None
 
 
 def find(name: str) -> Account | None:
-    """The account of this name, by the system's own look-up."""
+    """Returns the account of this name from the system's user database, or None."""
     try:
         entry = pwd.getpwnam(name)
     except KeyError:
@@ -45,7 +45,7 @@ def find(name: str) -> Account | None:
 
 
 def of_uid(uid: int) -> Account:
-    """The account of a uid; one without a name is named by its number."""
+    """Returns the account of a uid. A uid without a name gets its number as name."""
     try:
         return find(pwd.getpwuid(uid).pw_name) or Account(str(uid), uid, uid, frozenset({uid}))
     except KeyError:
@@ -53,7 +53,7 @@ def of_uid(uid: int) -> Account:
 
 
 def read_shadow(name: str, root: Path = Path("/")) -> Shadow | None:
-    """The account's line of /etc/shadow, None without one. Raises `PermissionError`."""
+    """Reads the account's line of /etc/shadow, or returns None without one. Raises `PermissionError`."""
     try:
         lines = (root / "etc/shadow").read_text(errors="replace").splitlines()
     except FileNotFoundError:
@@ -66,7 +66,7 @@ def read_shadow(name: str, root: Path = Path("/")) -> Shadow | None:
 
 
 def examine(settings: Effective, login_user: str, root: Path = Path("/")) -> list[Finding]:
-    """Findings about both accounts, as this host knows them."""
+    """Returns findings about both accounts of this host."""
     login = find(login_user)
     pam = settings.get("UsePAM", "no").lower() == "yes"
     found: list[Finding] = []
@@ -87,13 +87,13 @@ def examine(settings: Effective, login_user: str, root: Path = Path("/")) -> lis
 
 
 def keys_user(settings: Effective, login_user: str) -> str:
-    """The name in AuthorizedKeysCommandUser, which may be `%u`; "" where none is set."""
+    """Returns the name in AuthorizedKeysCommandUser, with `%u` replaced, or an empty string."""
     name = settings.get("AuthorizedKeysCommandUser", "none")
     return "" if name.lower() == "none" else keys_command.expand(name, {"u": login_user})
 
 
 def judge_login(login: Account) -> list[Finding]:
-    """The uid and the shell of the account that people log in to."""
+    """Checks uid and shell of the login account."""
     found = []
     if login.uid == 0:
         found.append(error("account.login", f"{login.name} is root", "/etc/passwd", "take an account of its own"))
@@ -112,7 +112,7 @@ def judge_login(login: Account) -> list[Finding]:
 
 
 def judge_password(login: Account, shadow: Shadow | None, pam: bool, today: int) -> list[Finding]:
-    """Locked or expired: sshd then never runs the command (auth.c allowed_user)."""
+    """Checks whether the login account is locked or expired: sshd then never runs the command (auth.c allowed_user)."""
     password = shadow.password if shadow else login.password
     where, found = f"/etc/shadow, {login.name}", []
     if password.startswith("!") and not pam:
@@ -136,7 +136,7 @@ def _shadow(login: Account, pam: bool, root: Path) -> list[Finding]:
 
 
 def judge_home(login: Account) -> list[Finding]:
-    """The home that sessions begin in: there, and root's alone."""
+    """Checks whether the home of the login account exists and only root can write to it."""
     home = Path(login.home or "/")
     try:
         status = home.stat()
@@ -174,13 +174,13 @@ def _nologin(pam: bool, root: Path) -> list[Finding]:
 
 
 def judge_keys_user(name: str, keys: Account | None, login: Account | None) -> list[Finding]:
-    """The account that runs the keys command; None where the host has no such account."""
+    """Checks the account of the keys command. `keys` is None if the host has no such account."""
     where = f"AuthorizedKeysCommandUser {name}"
     if keys is None:
         what = f"no account {name}: sshd does not run the command, and sshd -t is silent"
         remedy = f"useradd --system --no-create-home --home-dir /var/empty --shell /usr/sbin/nologin {name}"
         return [error("account.keys", what, where, remedy)]
-    if keys.uid == 0 and name != "root":  # root by its name is the linter's
+    if keys.uid == 0 and name != "root":  # `lint` checks the name root
         return [error("account.keys", f"{name} is root by another name", where, "take an account of its own")]
     if login is not None and keys.uid == login.uid:
         what = f"{name} is also the account that people log in to: their sessions could ask the agent for keys"

@@ -1,4 +1,4 @@
-"""The agent beside sshd: whether it answers, and who can reach its sockets."""
+"""Examines the agent: whether it answers, and which accounts can reach its sockets."""
 
 import json
 import os
@@ -21,7 +21,7 @@ START, RESTART = "systemctl start sshaft-agent", "systemctl restart sshaft-agent
 
 @dataclass(frozen=True)
 class Sockets:
-    """Where the agent listens. The runtime directory holds keys/agent.sock, login/agent.sock and status.sock."""
+    """The paths of the agent's sockets. `runtime` has keys/agent.sock, login/agent.sock and status.sock."""
 
     runtime: Path
     keys: Path
@@ -36,13 +36,13 @@ class Sockets:
 
 
 def sockets(named: str, runtime: Path | None) -> Sockets:
-    """From the `--agent` of the keys command, and the operator's own word where the command has none."""
+    """Returns the paths from `--agent` of the keys command, or from the operator's runtime directory."""
     keys = Path(named) if named else (runtime or Path("/run/sshaft")) / "keys" / "agent.sock"
     return Sockets(runtime or keys.parent.parent, keys)
 
 
 def account(at: Sockets) -> Account | None:
-    """Who runs the agent: the owner of its folders; None if there is none."""
+    """Returns the account of the agent (the owner of its folders), or None without an agent."""
     for path in (at.status, at.keys.parent, at.runtime):
         try:
             return accounts.of_uid(path.lstat().st_uid)
@@ -52,7 +52,7 @@ def account(at: Sockets) -> Account | None:
 
 
 def examine(at: Sockets, keys_user: Account | None, login: Account | None) -> list[Finding]:
-    """Findings about the agent's answer, its account, its folders and its sockets."""
+    """Returns findings about the agent's answer, its account, its folders and its sockets."""
     own = account(at)
     if own is None:
         return [error("agent.status", f"no agent: {at.runtime} is not there", str(at.runtime), START)]
@@ -102,7 +102,7 @@ def _alarm(seconds: int) -> Iterator[None]:
 
 
 def judge_account(own: Account, keys_user: Account | None, login: Account | None) -> list[Finding]:
-    """The agent alone holds the secret: nobody else may be its account."""
+    """Checks that no other program runs as the agent's account, because that account can read the secret."""
     remedy = "run the agent as an account of its own, in the groups of the two it serves"
     if own.uid == 0:
         return [warning("agent.account", "the agent runs as root", "", remedy)]
@@ -116,7 +116,7 @@ def judge_account(own: Account, keys_user: Account | None, login: Account | None
 def examine_socket(
     path: Path, own: Account, user: Account | None, other: Account | None, *, running: bool
 ) -> list[Finding]:  # fmt: skip
-    """One socket: in a folder that only the agent and its user can enter."""
+    """Checks that only the agent and the socket's user can enter the socket's folder."""
     check, folder = f"agent.{path.parent.name}_socket", path.parent
     try:
         found = paths.part(folder)
@@ -132,7 +132,7 @@ def examine_socket(
 
 
 def _reach(check: str, path: Path, user: Account | None, *, running: bool) -> list[Finding]:
-    """Whether the socket is there (where an agent runs), and its user can use it."""
+    """Checks that the socket exists (if the agent runs), and that its user can use it."""
     try:
         path.lstat()
     except PermissionError:

@@ -1,4 +1,4 @@
-"""`sshaft doctor` and `sshaft sshd-config` on the command line."""
+"""Defines the commands `sshaft doctor` and `sshaft sshd-config`."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from sshaft_doctor.hardened import Choices
 
 SSHD = Path("/usr/sbin/sshd")
 
-_path = click.Path(path_type=Path, readable=False)  # what we may not read is a finding, not a wrong use
+_path = click.Path(path_type=Path, readable=False)  # an unreadable file is a finding, not a usage error
 _sshd = click.option("--sshd", type=_path, default=SSHD, show_default=True, help="The sshd that runs here.")
 
 
@@ -38,10 +38,10 @@ def doctor(
     *,
     as_json: bool,
 ) -> None:
-    """Look over the host of sshd: what would keep people out, and what would let too many in.
+    """Examine the host of sshd: find what would keep people out, and what would let too many in.
 
-    Nothing is changed. Run it as root; as another user it says what it could not look at. It asks the agent and the
-    identity service, and runs the keys command once as sshd would, with a key that nobody has.
+    The command changes nothing. Run it as root; as another user it names what it could not examine. It asks the agent
+    and the identity service. It runs the keys command once as sshd would, with a key that nobody has.
 
     Exit status: 0 no errors, 78 at least one.
     """

@@ -1,6 +1,6 @@
-"""The keys command once, as sshd would start it: as its account, with its environment, for a key that nobody has.
+"""Runs the keys command once as sshd would: as its account, with its environment, for a key that nobody has.
 
-"Works by hand, fails under sshd" is what this finds: sshd gives the command four variables, `/`, and /dev/null.
+This finds commands that work by hand and fail under sshd. sshd gives a command four variables, `/` and /dev/null.
 """
 
 import base64
@@ -39,7 +39,7 @@ _MEANINGS = {
 
 @dataclass(frozen=True)
 class Run:
-    """How it went. `status` is negative for a signal, None when it did not end by itself."""
+    """The result of a run. `status` is negative for a signal, and None if the run had to be ended."""
 
     status: int | None
     seconds: float
@@ -48,7 +48,7 @@ class Run:
 
 
 def become(account: Account) -> dict[str, Any] | None:
-    """The arguments of Popen that change to this account; None where we may not."""
+    """Returns the arguments of Popen that change to this account, or None if this process may not change."""
     if os.geteuid() == account.uid:
         return {}
     if os.geteuid() != 0:
@@ -57,13 +57,13 @@ def become(account: Account) -> dict[str, Any] | None:
 
 
 def throwaway_key() -> public_key.PublicKey:
-    """A well-formed Ed25519 key that nobody has."""
+    """Returns a well-formed Ed25519 key that nobody has."""
     blob = b"".join(struct.pack(">I", len(part)) + part for part in (b"ssh-ed25519", secrets.token_bytes(32)))
     return public_key.from_blob("ssh-ed25519", base64.b64encode(blob).decode())
 
 
 def examine(words: list[str], login: Account | None, keys_user: Account) -> list[Finding]:
-    """Start it and judge it."""
+    """Runs the command and returns a finding about the run."""
     as_user = become(keys_user)
     if as_user is None:
         return [needs_root("keys.dry_run", f"a dry run of the keys command as {keys_user.name}")]
@@ -84,11 +84,11 @@ def examine(words: list[str], login: Account | None, keys_user: Account) -> list
 
 
 def run(command: list[str], account: Account, as_user: dict[str, Any], deadline: float = DEADLINE) -> Run:
-    """One run to its end, or to `deadline`. Starts and ends a process group, as sshd does."""
+    """Runs the command to its end, or for `deadline` seconds. Starts and ends a process group, as sshd does."""
     began = time.monotonic()
     environment = {"PATH": STANDARD_PATH, "USER": account.name, "LOGNAME": account.name, "HOME": account.home}
     try:
-        process = subprocess.Popen(  # noqa: S603 - what sshd would start, and as whom
+        process = subprocess.Popen(  # noqa: S603 - the command and the account of sshd
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -109,7 +109,7 @@ def run(command: list[str], account: Account, as_user: dict[str, Any], deadline:
         output, said = late.stdout or b"", late.stderr or b""
     finally:
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # also what it left behind
+            os.killpg(process.pid, signal.SIGKILL)  # also processes that the command left behind
         process.wait()
         for pipe in (process.stdout, process.stderr):
             if pipe is not None:
@@ -119,7 +119,7 @@ def run(command: list[str], account: Account, as_user: dict[str, Any], deadline:
 
 
 def judge(run: Run, account: str) -> Finding:
-    """One finding about one run."""
+    """Returns a finding about a run."""
     check, where, said = "keys.dry_run", f"as {account}", _first_line(run.said)
     if run.status is None:
         what = f"it did not end in {run.seconds:.0f} s, and sshd waits for it until LoginGraceTime{said}"

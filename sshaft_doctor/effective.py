@@ -1,4 +1,4 @@
-"""What sshd has in force for the login account, by its own word: `sshd -T`, with Match blocks and Includes applied."""
+"""Asks `sshd -T` for the settings of the login account, with Match blocks and Includes applied."""
 
 import subprocess
 import tempfile
@@ -9,33 +9,33 @@ from pathlib import Path
 from sshaft.errors import ConfigurationError, SshaftError
 from sshaft_doctor.sources import Line
 
-# Somebody from outside (RFC 5737): a Match Address for the office must not decide what is examined.
+# A client from outside (RFC 5737): the settings of a Match Address for the office must not be examined instead.
 PERSON = "host=client.example,addr=192.0.2.1"
 
 
 class RefusedError(SshaftError):
-    """sshd does not take this configuration. Carries sshd's own words."""
+    """sshd refuses this configuration. The message has sshd's own words."""
 
     code = "sshd_config"
 
 
 @dataclass(frozen=True)
 class Effective:
-    """Settings by keyword in lower case. `lines` are those of the files, to say where a setting stands."""
+    """The settings by keyword in lower case. `lines` are the lines of the files, which show the place of a setting."""
 
     values: Mapping[str, tuple[str, ...]]
     file: str = "sshd_config"
     lines: tuple[Line, ...] = ()
 
     def get(self, keyword: str, default: str = "") -> str:
-        """The value as sshd prints it (the first, where there are several lines)."""
+        """Returns the value as sshd prints it (the first of several lines)."""
         return self.values.get(keyword.lower(), (default,))[0]
 
     def all(self, keyword: str) -> tuple[str, ...]:
         return self.values.get(keyword.lower(), ())
 
     def where(self, keyword: str) -> str:
-        """`FILE:LINE` of the setting in force, or the file that has no such line."""
+        """Returns `FILE:LINE` of the setting in force, or says that the file has no such line."""
         own = [line for line in self.lines if line.keyword == keyword.lower()]
         value = " ".join(self.get(keyword).lower().split())
         same = [line for line in own if " ".join(line.value.lower().split()) == value]
@@ -45,7 +45,7 @@ class Effective:
 
 
 def parse(text: str, file: str = "sshd_config", lines: Iterable[Line] = ()) -> Effective:
-    """From the output of `sshd -T`: keywords in lower case (9.2) or CamelCase (10.5)."""
+    """Parses the output of `sshd -T`. Its keywords are in lower case (9.2) or CamelCase (10.5)."""
     values: dict[str, tuple[str, ...]] = {}
     for line in text.splitlines():
         keyword, _, value = line.strip().partition(" ")
@@ -55,7 +55,7 @@ def parse(text: str, file: str = "sshd_config", lines: Iterable[Line] = ()) -> E
 
 
 def of_lines(file: str, lines: Iterable[Line], login_user: str = "") -> Effective:
-    """Without sshd: the first value of each keyword, `Match User LOGIN_USER` before all. No other Match."""
+    """Returns the first value of each keyword, without sshd. Applies `Match User LOGIN_USER` and no other Match."""
     values: dict[str, tuple[str, ...]] = {}
     lines = tuple(lines)
     own = [line for line in lines if line.match.lower().split() == ["user", login_user.lower()]]
@@ -66,11 +66,11 @@ def of_lines(file: str, lines: Iterable[Line], login_user: str = "") -> Effectiv
 
 
 def ask(sshd: Path, config: Path, login_user: str, lines: Iterable[Line] = ()) -> Effective:
-    """What sshd says. Raises `RefusedError` with its words, `ConfigurationError` where it can't be started."""
+    """Asks sshd. Raises `RefusedError` with its words, or `ConfigurationError` if sshd cannot be started."""
     said = ""
     for more in ((), ("-G",), None):
         if more is None:
-            # An ordinary user can't read the host keys, and 9.2 has no -G: a key of our own will do.
+            # An ordinary user can't read the host keys, and 9.2 has no -G, so sshd gets a temporary key.
             with tempfile.TemporaryDirectory() as folder:
                 key = _make_key(Path(folder) / "key")
                 done = _run(sshd, config, login_user, ("-T", "-h", str(key)))

@@ -1,4 +1,4 @@
-"""One examination: which checks there are, in which order, and what each must know from the ones before it."""
+"""Runs all checks in order, and hands each check the results that it needs."""
 
 import os
 import stat
@@ -29,7 +29,7 @@ from sshaft_doctor.openssh_version import Version
 
 @dataclass(frozen=True)
 class Subject:
-    """What to look at, as the operator named it."""
+    """The files, folders and accounts that the operator named."""
 
     sshd: Path
     sshd_config: Path
@@ -39,7 +39,7 @@ class Subject:
 
 
 def examine(subject: Subject) -> tuple[Version | None, list[Finding]]:
-    """The version of OpenSSH and every finding."""
+    """Returns the version of OpenSSH and all findings."""
     version, found = _version(subject)
     settings, more = _settings(subject)
     found += more
@@ -64,7 +64,7 @@ def _version(subject: Subject) -> tuple[Version | None, list[Finding]]:
 
 
 def _settings(subject: Subject) -> tuple[Effective | None, list[Finding]]:
-    """What is in force, by sshd's word; without it what the files say, and a finding that tells so."""
+    """Returns the settings that sshd reports; without sshd the settings of the files, and a finding that says so."""
     where = str(subject.sshd_config)
     try:
         lines = sources.read(subject.sshd_config)
@@ -84,24 +84,24 @@ def _settings(subject: Subject) -> tuple[Effective | None, list[Finding]]:
 
 
 def _sshd_files(subject: Subject, settings: Effective) -> list[Finding]:
-    """The configuration's own files, the host keys, and the folder that ExposeAuthInfo writes to."""
+    """Checks the configuration files, the host keys, and the folder that ExposeAuthInfo writes to."""
     found = []
     for file in sources.files(subject.sshd_config, list(settings.lines)):
         found += paths.examine("path.sshd_config", file)
     for name in dict.fromkeys(settings.all("HostKey")):
         found += host_key(Path(name))
-    return _or_ok("path.sshd", found + temporary(Path("/tmp")), "sshd's own files are safe")  # noqa: S108 - sshd's
+    return _or_ok("path.sshd", found + temporary(Path("/tmp")), "sshd's own files are safe")  # noqa: S108 - sshd's folder
 
 
 def host_key(path: Path) -> list[Finding]:
-    """One key of this host: there, and root's alone, or sshd does not load it."""
+    """Checks that a host key exists and only root can read it; sshd does not load another one."""
     try:
         own = paths.walk(path)[-1]
     except PermissionError:
         return [needs_root("path.host_key", f"the host key {path}")]
     except OSError as failure:
         remedy = f"ssh-keygen -t ed25519 -N '' -f {path}"
-        # a stock file names several keys, and sshd starts with those that are there
+        # a stock sshd_config names several keys, and sshd starts with the existing ones
         return [note("path.host_key", f"{path}: {failure.strerror}", str(path), remedy)]
     if own.uid != 0 or own.mode & 0o077:
         what = f"{path} must be root's alone (uid {own.uid}, mode {stat.S_IMODE(own.mode):04o}): sshd does not load it"
@@ -110,7 +110,7 @@ def host_key(path: Path) -> list[Finding]:
 
 
 def temporary(folder: Path) -> list[Finding]:
-    """Where sshd writes, as the login account, which key has signed."""
+    """Checks the folder in which sshd, as the login account, writes which key has signed."""
     try:
         full = folder.stat().st_mode & 0o1777 == 0o1777 and not os.statvfs(folder).f_flag & os.ST_RDONLY
     except OSError:
@@ -124,7 +124,7 @@ def temporary(folder: Path) -> list[Finding]:
 def _command(
     words: list[str], subject: Subject, login: Account | None, keys_user: Account | None, version: Version | None
 ) -> list[Finding]:
-    """The keys command, what stands behind it, and a run of it."""
+    """Checks the keys command, its programs, its agent and its configuration, and runs it once."""
     given = keys_command.options(words)
     found = _program(words, keys_user)
     own_agent = None
@@ -146,7 +146,7 @@ def _program(words: list[str], keys_user: Account | None) -> list[Finding]:
     try:
         looked = program.look(words)
     except OSError:
-        return found  # told by the walk
+        return found  # `paths.examine` has reported it
     found += program.examine(looked, keys_user, dry_run.become(keys_user) if keys_user else None)
     return _or_ok("path.program", found, "the keys command, its interpreter and its packages are root's alone")
 
@@ -162,7 +162,7 @@ def _configuration(path: Path | None, readers: secret_files.Readers) -> list[Fin
 
 
 def login_command(path: Path, login: Account | None) -> list[Finding]:
-    """`login_path` and what stands behind it; sshd runs it without a look at it."""
+    """Checks the program at `login_path`, which sshd itself does not check before it runs it."""
     found = paths.examine("path.login", path)
     if found:
         return found
@@ -173,9 +173,9 @@ def login_command(path: Path, login: Account | None) -> list[Finding]:
     return program.examine(looked, login, dry_run.become(login) if login else None)
 
 
-def _without_repetition(told: list[Finding], more: list[Finding]) -> list[Finding]:
-    """One finding a file: what `config.load` refuses it for is not told again."""
-    return [finding for finding in more if not any(finding.where in told_one.what for told_one in told)]
+def _without_repetition(reported: list[Finding], more: list[Finding]) -> list[Finding]:
+    """Removes findings about files that `config.load` has refused already."""
+    return [finding for finding in more if not any(finding.where in earlier.what for earlier in reported)]
 
 
 def _dry_run(words: list[str], login: Account | None, keys_user: Account, found: list[Finding]) -> list[Finding]:
@@ -183,7 +183,7 @@ def _dry_run(words: list[str], login: Account | None, keys_user: Account, found:
         return [note("keys.dry_run", "no dry run: the command would run as root")]
     unsafe = any(f.severity == Severity.ERROR and f.check in ("path.command", "path.interpreter") for f in found)
     if unsafe and os.geteuid() == 0 and os.path.lexists(words[0]):
-        # sshd (but Debian's, sometimes) would not start it either, and who knows what it is
+        # sshd would not start it either (Debian's sometimes would), and it may be anything
         return [note("keys.dry_run", "no dry run before the way to the command is safe", words[0])]
     return dry_run.examine(words, login, keys_user)
 

@@ -1,4 +1,4 @@
-"""What an examination says: one finding is one fact about this host, and the line that changes it."""
+"""Defines findings and prints them. A finding is one fact about this host, and the line that changes it."""
 
 import os
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from sshaft.text import printable
 
 
 class Severity(IntEnum):
-    """How much it matters. Only an error is one where logins fail, or where the door stands open."""
+    """The weight of a finding. An error means that logins fail, or that the host is open to strangers."""
 
     OK = 0
     NOTE = 1
@@ -19,7 +19,7 @@ class Severity(IntEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """`check` is a stable name, its group before the first dot; `remedy` the line to change, or the command to run."""
+    """One fact. `check` is a stable name with the group before its first dot; `remedy` is a line or a command."""
 
     check: str
     severity: Severity
@@ -52,7 +52,7 @@ def error(check: str, what: str, where: str = "", remedy: str = "") -> Finding:
 
 
 def needs_root(check: str, what: str, where: str = "") -> Finding:
-    """What we may not look at. In a container root may lack the right over other people's files, too."""
+    """Returns a note about a file that this process may not read. In a container even root may not read some files."""
     if os.geteuid() != 0:
         return note(check, f"not checked: {what} needs root", where, "run sshaft doctor as root")
     return note(check, f"not checked: {what} is closed to this root", where, "run sshaft doctor as its owner, too")
@@ -71,7 +71,7 @@ _MARKS = {Severity.OK: "ok", Severity.NOTE: "note", Severity.WARNING: "warning",
 
 
 def report(findings: Iterable[Finding]) -> str:
-    """For people: grouped, a line a finding, its remedy below, a summary at the end. Outside text is made safe here."""
+    """Returns the text for people: findings by group, each with its remedy, and a summary. Escapes outside text."""
     findings = list(findings)
     lines = []
     for group, title in GROUPS.items():

@@ -1,4 +1,4 @@
-"""The hardened sshd_config for one version of OpenSSH. The file beside this module is what 9.2 gets with no option."""
+"""Writes the hardened sshd_config for one version of OpenSSH. The file beside this module is the one for 9.2."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from sshaft_doctor.openssh_version import Version
 
 TEMPLATE = Path(__file__).with_name("sshd_config")
 OLDEST = Version(8, 5)
-"""PubkeyAcceptedAlgorithms has its name from then on. Versions before 9.2 lose lines they don't know; none was run."""
+"""The first version with PubkeyAcceptedAlgorithms. Versions before 9.2 get fewer lines, and were never tested."""
 
 SINCE = {
     "requiredrsasize": Version(9, 1),
@@ -30,7 +30,7 @@ LATER = f"""
 
 @dataclass(frozen=True)
 class Choices:
-    """What an operator may want otherwise; None and () keep the file's own."""
+    """The settings that an operator may change; None and () keep the values of the file."""
 
     port: int | None = None
     login_user: str | None = None
@@ -40,7 +40,7 @@ class Choices:
 
 
 def write(version: Version, choices: Choices) -> str:
-    """The file's text. Raises `ConfigurationError` for a version that is too old or a value that is no plain word."""
+    """Returns the text of the file. Raises `ConfigurationError` for an old version or a value that is no plain word."""
     if version < OLDEST:
         raise ConfigurationError(f"OpenSSH {version} is older than {OLDEST}: it lacks settings that sshaft relies on")
     text = TEMPLATE.read_text()
@@ -53,7 +53,7 @@ def write(version: Version, choices: Choices) -> str:
 
 
 def _values(choices: Choices) -> Mapping[str, Sequence[str]]:
-    """The words that take the place of a setting's first word, by keyword."""
+    """Returns the words that replace the first word of a setting, by keyword. Raises `ConfigurationError`."""
     chosen: dict[str, Sequence[str]] = {}
     if choices.port is not None:
         chosen["Port"] = [str(choices.port)]
@@ -76,7 +76,7 @@ def _values(choices: Choices) -> Mapping[str, Sequence[str]]:
 
 
 def _put(text: str, keyword: str, values: Sequence[str]) -> str:
-    """Each value in a line of its own, with what follows the first word (arguments, a comment) kept."""
+    """Writes a line for each value, and keeps the words behind the first one (arguments, a comment)."""
     pattern = re.compile(rf"(?m)^({keyword}) (\S+)(.*)$")
     text, count = pattern.subn(lambda line: "\n".join(f"{line[1]} {value}{line[3]}" for value in values), text)
     if count != 1:

@@ -1,4 +1,4 @@
-"""The value of AuthorizedKeysCommand: split as sshd splits it, its %-tokens, and whether it is ours."""
+"""Parses the value of AuthorizedKeysCommand as sshd does, and checks the command line of sshaft-keys."""
 
 import posixpath
 import re
@@ -16,7 +16,7 @@ RIGHT = "AuthorizedKeysCommand {} --fingerprint %f --type %t --key %k"
 
 
 def split(text: str) -> list[str]:
-    """The words of a command (misc.c argv_split): blanks, '...', "...", a backslash before quotes, backslash, blank."""
+    """Splits a command into words (misc.c argv_split): blanks, '...', "...", and backslash escapes."""
     words: list[str] = []
     word, quote, i = "", "", 0
     begun = False
@@ -44,12 +44,12 @@ def split(text: str) -> list[str]:
 
 
 def tokens(text: str) -> list[str]:
-    """The letters behind each %; "" for a % at the end."""
+    """Returns the letter behind each %, and an empty string for a % at the end."""
     return re.findall(r"%(.?)", text)
 
 
 def expand(text: str, values: Mapping[str, str]) -> str:
-    """One word with its tokens replaced (`values` by letter)."""
+    """Replaces the tokens of a word. `values` has a value for each letter."""
     return re.sub(r"%(.)", lambda found: "%" if found[1] == "%" else values.get(found[1], ""), text)
 
 
@@ -64,14 +64,14 @@ def options(words: list[str]) -> dict[str, str]:
 
 
 def is_ours(command: str) -> bool:
-    """Whether this runs `sshaft-keys`, directly or by an interpreter."""
+    """Whether this command runs `sshaft-keys`, directly or by an interpreter."""
     words = split(command)
     named = any(posixpath.basename(word) in NAMES for word in words if not word.startswith("-"))
     return named and not {"agent", "config"}.isdisjoint(options(words))
 
 
 def check(command: str, version: Version | None, where: str) -> list[Finding]:
-    """What is wrong with our command's line. sshd finds none of it before the first login."""
+    """Returns findings about the command line of sshaft-keys. sshd reports none of them before the first login."""
     words = split(command)
     found = [_unknown(letter, version, where) for letter in dict.fromkeys(tokens(command)) if _bad(letter, version)]
     given = options(words)

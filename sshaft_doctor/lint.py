@@ -1,4 +1,4 @@
-"""The settings in force against what the design needs and what this OpenSSH can do. Plain functions."""
+"""Compares the settings in force with the needs of sshaft and the abilities of this OpenSSH."""
 
 import re
 from collections.abc import Callable
@@ -13,20 +13,19 @@ from sshaft_doctor.rules import name
 from sshaft_doctor.sources import Line
 
 KEYS_SECONDS = 3.0
-"""How long `sshaft-keys` may take, each time that sshd starts it."""
-
+"""The longest run of `sshaft-keys`, each time that sshd starts it."""
 
 GLOBAL = frozenset(
     f"sshd.{keyword}"
     for keyword in ("usepam", "logingracetime", "usedns", "fingerprinthash", "permituserenvironment", "penalties")
 )
-"""Checks of settings that can't stand in a Match block (servconf.c)."""
+"""The checks of settings that cannot stand in a Match block (servconf.c)."""
 
 
 def lint(settings: Effective, version: Version | None, login_user: str = "mfa") -> list[Finding]:
-    """Every finding about these settings. Without a version the checks that need one are silent.
+    """Returns all findings about these settings. Without a version the checks that need one are left out.
 
-    A file that has nothing of ours gets one finding: it may be the host's own, and advice for it could lock people out.
+    A file without sshaft gets one finding only. It may be the host's own file, and advice could lock people out.
     """
     own = _own_line(settings)
     if own is None and not keys_command.is_ours(settings.get("AuthorizedKeysCommand")):
@@ -42,13 +41,13 @@ def lint(settings: Effective, version: Version | None, login_user: str = "mfa") 
 
 
 def _own_line(settings: Effective) -> Line | None:
-    """The first line that runs our command, in force or not."""
+    """Returns the first line that runs sshaft-keys, whether it is in force or not."""
     lines = (line for line in settings.lines if line.keyword == "authorizedkeyscommand")
     return next((line for line in lines if keys_command.is_ours(line.value)), None)
 
 
 def _below(match: str, found: list[Finding]) -> list[Finding]:
-    """The same for an sshd that others use as well: our lines belong into our Match block, PAM is its affair."""
+    """Adapts the findings to an sshd that serves others too: remedies go below its Match block, and PAM may stay on."""
     return [
         each if each.check in GLOBAL or not each.remedy else replace(each, remedy=f"below Match {match}: {each.remedy}")
         for each in found
@@ -151,7 +150,7 @@ def _time(settings: Effective) -> list[Finding]:
         )
         found.append(warning("sshd.logingracetime", what, where, right))
     if tries < 6:
-        what = f"MaxAuthTries is {tries:g}: who has more keys than that is cut off before the right one"
+        what = f"MaxAuthTries is {tries:g}: people with more keys are cut off before the right one"
         found.append(warning("sshd.maxauthtries", what, settings.where("MaxAuthTries"), "MaxAuthTries 10"))
     if settings.get("MaxSessions", "10") == "0":
         what = "MaxSessions is 0: sshaft-login never runs"
@@ -160,7 +159,7 @@ def _time(settings: Effective) -> list[Finding]:
 
 
 def _number(value: str) -> float:
-    """Seconds of `45`, `2m`, `1h30m`; sshd -T says plain seconds."""
+    """Returns the seconds of `45`, `2m` or `1h30m`. sshd -T prints plain seconds."""
     parts = re.findall(r"(\d+)([smhdw]?)", value.lower())
     return float(sum(int(n) * {"m": 60, "h": 3600, "d": 86400, "w": 604800}.get(unit, 1) for n, unit in parts))
 
@@ -183,7 +182,7 @@ def _command_user(settings: Effective) -> list[Finding]:
         what = "AuthorizedKeysCommandUser is not set: sshd does not run the command"
         return [error("sshd.authorizedkeyscommanduser", what, where, right)]
     if user == "root":
-        what = "the keys command runs as root, for everybody who knocks"
+        what = "the keys command runs as root, for every connection"
         return [error("sshd.authorizedkeyscommanduser", what, where, right)]
     return []
 
@@ -199,7 +198,7 @@ _CHECKS: tuple[Callable[[Effective], list[Finding]], ...] = (
 
 
 def _allowed(settings: Effective, login_user: str) -> list[Finding]:
-    """AllowUsers and DenyUsers, as far as the name decides (groups are for `accounts`)."""
+    """Checks AllowUsers and DenyUsers for the name of the login account. `accounts` checks the groups."""
     denied = _patterns(settings, "DenyUsers")
     if any(_matches(login_user, pattern) for pattern in denied):
         what = f"DenyUsers keeps {login_user} out: the command is not even run"

@@ -1,4 +1,4 @@
-"""Which OpenSSH this is: what a version can do decides what its configuration may say."""
+"""Finds the version of OpenSSH, because the version decides which settings it knows."""
 
 import re
 import subprocess
@@ -10,7 +10,7 @@ from sshaft.text import printable
 
 
 class Version(NamedTuple):
-    """Compares as versions do: 9.2 is older than 10.0."""
+    """A version. 9.2 is less than 10.0."""
 
     major: int
     minor: int
@@ -23,7 +23,7 @@ _PLAIN = re.compile(r"\s*(?:.*OpenSSH_)?(\d{1,3})\.(\d{1,3})(?!\d)(?:[p.,\s-].*)
 
 
 def parse(text: str) -> Version:
-    """From `9.2`, `9.8p1` or all that `sshd -V` says (`OpenSSH_10.0p2 Debian-7, OpenSSL ...`)."""
+    """Parses `9.2`, `9.8p1` or the output of `sshd -V`. Raises `ConfigurationError`."""
     found = _PLAIN.fullmatch(text)
     if not found:
         raise ConfigurationError(f"{printable(text, 60)!r} is no version of OpenSSH; give one like 9.2 or 9.8p1")
@@ -31,7 +31,7 @@ def parse(text: str) -> Version:
 
 
 def installed(sshd: Path) -> Version:
-    """The version of the sshd at this path. Raises `ConfigurationError`."""
+    """Returns the version of the sshd at this path. Raises `ConfigurationError`."""
     try:
         done = subprocess.run(  # noqa: S603 - the operator's sshd
             [sshd, "-V"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10, check=False

@@ -1,7 +1,7 @@
-"""Who could put something else in the place of a file: the file itself, every folder above it, and behind every link.
+"""Finds accounts that could replace a file: checks the file, every folder above it and every link on the way.
 
-The rule is upstream's (misc.c safe_path), which Debian's sshd applies less strictly: owned by root (or by an account
-that the file is for), and not writable by group or others. A sticky bit is no excuse.
+The rule is OpenSSH's (misc.c safe_path): root, or an account that the file is for, must own the file. Group and others
+must not be able to write, even with a sticky bit. Debian's sshd applies the rule less strictly.
 """
 
 import os
@@ -19,7 +19,7 @@ ROOT = frozenset({0})
 
 @dataclass(frozen=True)
 class Part:
-    """One file or folder as it was found."""
+    """A file or folder, and its owner and mode."""
 
     path: Path
     uid: int
@@ -27,13 +27,13 @@ class Part:
     mode: int
 
     def unsafe(self, trusted: Collection[int]) -> str:
-        """Why it is not safe, or ""."""
+        """Returns the reasons why it is not safe, or an empty string."""
         reasons = []
         if self.uid not in trusted:
             reasons.append(f"belongs to uid {self.uid}")
         if self.mode & 0o022:
-            who = {0o020: "its group", 0o002: "everybody", 0o022: "its group and everybody"}[self.mode & 0o022]
-            reasons.append(f"is writable by {who} (mode {stat.S_IMODE(self.mode):04o})")
+            writers = {0o020: "its group", 0o002: "everybody", 0o022: "its group and everybody"}[self.mode & 0o022]
+            reasons.append(f"is writable by {writers} (mode {stat.S_IMODE(self.mode):04o})")
         return " and ".join(reasons)
 
     def remedy(self, trusted: Collection[int]) -> str:
@@ -45,7 +45,7 @@ class Part:
         return " && ".join(commands)
 
     def lets(self, account: Account, bits: int) -> bool:
-        """Whether the account may do `bits` (4 read, 2 write, 1 enter or execute) by the mode alone; root too."""
+        """Whether the mode lets the account do `bits` (4 read, 2 write, 1 enter or execute)."""
         if account.uid == 0:
             return bool(bits & 6) or stat.S_ISDIR(self.mode) or bool(self.mode & 0o111)
         shift = 6 if self.uid == account.uid else 3 if self.gid in account.groups else 0
@@ -58,7 +58,7 @@ def part(path: Path) -> Part:
 
 
 def walk(path: Path) -> list[Part]:
-    """Every folder that is passed on the way to `path`, links followed, and at the end the file. Raises `OSError`."""
+    """Returns every folder on the way to `path`, with links followed, and the file at the end. Raises `OSError`."""
     passed = {Path("/"): part(Path("/"))}
     here, rest, links = Path("/"), list(reversed(path.absolute().parts[1:])), 0
     while rest:
@@ -76,14 +76,14 @@ def walk(path: Path) -> list[Part]:
             rest += reversed(target.parts[1:] if target.is_absolute() else target.parts)
             continue
         here = found.path
-        # moved to the end: what is reached last is the file
+        # moved to the end, because the file must be the last part
         passed.pop(here, None)
         passed[here] = found
     return list(passed.values())
 
 
 def examine(check: str, path: Path, trusted: Collection[int] = ROOT) -> list[Finding]:
-    """A finding for each part that somebody else could change, or one that says why it can't be looked at."""
+    """Returns a finding for each part that another account could change, or one that says why the check failed."""
     try:
         parts = walk(path)
     except PermissionError:
@@ -98,7 +98,7 @@ def _finding(check: str, found: Part, trusted: Collection[int]) -> Finding:
 
 
 def examine_tree(check: str, directory: Path, trusted: Collection[int] = ROOT, limit: int = 3) -> list[Finding]:
-    """The same for all that is in a folder, links followed: `limit` findings, and one that says how many more."""
+    """Examines all files of a folder and follows links. Returns `limit` findings, and one with the number of others."""
     seen: set[Path] = set()
     unsafe = []
     for found in _tree(directory):
@@ -120,20 +120,20 @@ def _tree(directory: Path) -> Iterator[Part]:
             try:
                 found = part(Path(folder) / name)
                 if stat.S_ISLNK(found.mode):
-                    # what a link leads to counts, with its way; a link to nowhere loads nothing
+                    # the target of a link counts, with the way to it; a link to nowhere loads nothing
                     yield from walk(found.path)
                 else:
                     yield found
             except OSError:
-                continue  # gone meanwhile, or closed to us: then the way to it has said so
+                continue  # removed meanwhile, or closed to this process: then `examine` has reported its folder
 
 
 def reach(check: str, path: Path, account: Account, bits: int, remedy: str = "") -> list[Finding]:
-    """A finding where the account can't get to `path`, or can't do `bits` there."""
+    """Returns a finding if the account cannot get to `path`, or cannot do `bits` there."""
     try:
         parts = walk(path)
     except OSError:
-        return []  # `examine` tells that
+        return []  # `examine` reports it
     for each in parts[:-1] if len(parts) > 1 else parts:
         if not each.lets(account, 1):
             what = f"{account.name} can't enter {each.path} (mode {stat.S_IMODE(each.mode):04o})"

@@ -1,6 +1,6 @@
-"""OpenSSH 9.8 and later lock an address out for a while after some failed logins (PerSourcePenalties).
+"""Checks PerSourcePenalties: OpenSSH 9.8 and later block an address for a while after failed logins.
 
-Whoever runs ssh before the web login waits has failed once, and many people may stand behind one address.
+A person who runs ssh before the web login waits has failed once, and many people may share one address.
 """
 
 import re
@@ -16,7 +16,7 @@ _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 def check(settings: Effective, version: Version | None) -> list[Finding]:
-    """A finding where early comers are locked out soon."""
+    """Returns a finding if a few early logins block an address."""
     value = settings.get("PerSourcePenalties").lower()
     if version is None or version < SINCE or value == "no":
         return []
@@ -34,6 +34,6 @@ def check(settings: Effective, version: Version | None) -> list[Finding]:
 
 
 def authfail(value: str) -> float:
-    """Seconds a failed login costs; sshd -T says them as `5`, `5.000000` or `5s`."""
+    """Returns the seconds that a failed login costs. sshd -T prints them as `5`, `5.000000` or `5s`."""
     found = re.search(r"(?:^|\s)authfail:(\d+(?:\.\d+)?)([smhdw]?)(?=\s|$)", value)
     return float(found[1]) * _UNITS[found[2]] if found else DEFAULT_AUTHFAIL

@@ -1,4 +1,4 @@
-"""What the keys command really runs: its interpreter, and all folders it takes code from. sshd checks argv[0] only."""
+"""Checks the interpreter of the keys command and all folders of its code. sshd checks argv[0] only."""
 
 import ast
 import json
@@ -19,7 +19,7 @@ ENVIRONMENT = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin"}
 
 @dataclass(frozen=True)
 class Program:
-    """`interpreter` and `script` are None for a program that needs none; `flags` are Python's own (`-IS`)."""
+    """A command. `interpreter` and `script` are None for a program without them; `flags` are Python's (`-IS`)."""
 
     path: Path
     interpreter: Path | None = None
@@ -28,7 +28,7 @@ class Program:
 
 
 def look(words: list[str]) -> Program:
-    """From the words of AuthorizedKeysCommand. Raises `OSError` where the file can't be read."""
+    """Finds interpreter and script of a command. Raises `OSError` if the file cannot be read."""
     path = Path(words[0])
     with path.open("rb") as file:
         first = file.readline(256)
@@ -44,9 +44,9 @@ def look(words: list[str]) -> Program:
 
 
 def examine(program: Program, keys_user: Account | None, as_user: dict[str, Any] | None) -> list[Finding]:
-    """The interpreter, the script and the packages.
+    """Returns findings about the interpreter, the script and the packages.
 
-    `as_user` are the arguments of Popen that change to the command's account; None: we may not, and ask as ourselves.
+    `as_user` has the arguments of Popen that change to the command's account; None: this process may not change.
     """
     found: list[Finding] = []
     for file in dict.fromkeys([program.interpreter, program.script]):
@@ -71,17 +71,17 @@ def _python(
         what = f"{script} takes whichever Python it finds first in PATH"
         return [error("path.interpreter", what, str(script), again)]
     if not interpreter.name.startswith(("python", "pypy")):
-        return []  # a shell's or another language's: its own packages are not known to us
+        return []  # the packages of a shell or another language are not known
     found = []
     if not any("I" in flag.lstrip("-") for flag in program.flags if not flag.startswith("--")):
         what = f"{script} runs Python without -I: the working folder and the environment could choose what is loaded"
         found.append(warning("path.isolated", what, str(script), again))
     if paths.examine("path.interpreter", interpreter):
-        return found  # told already; and nothing that others can change is started to ask it
+        return found  # reported already, and a file that others can change is not started
     own = added_paths(script)
     known: list[str] = []
     try:
-        # Without -S it loads what site-packages say, before we have looked at them: not as root.
+        # Without -S it loads code from site-packages before they are examined: root must not run it.
         if os.geteuid() != 0 or (as_user and keys_user is not None):
             known = module_paths(interpreter, program.flags, as_user or {})
     except (OSError, ValueError, subprocess.SubprocessError) as failure:
@@ -93,7 +93,7 @@ def _python(
 
 
 def _packages(folder: Path, keys_user: Account | None) -> list[Finding]:
-    if not os.path.lexists(folder):  # nobody else may make it
+    if not os.path.lexists(folder):  # other accounts must not be able to make it
         above = next(parent for parent in folder.parents if parent.exists())
         return paths.examine("path.packages", above)
     found = paths.examine("path.packages", folder)
@@ -103,9 +103,9 @@ def _packages(folder: Path, keys_user: Account | None) -> list[Finding]:
 
 
 def module_paths(interpreter: Path, flags: tuple[str, ...], as_user: dict[str, Any]) -> list[str]:
-    """Where this interpreter looks for modules; asked as the account that will run it."""
+    """Returns the folders in which this interpreter looks for modules, when the command's account runs it."""
     isolated = flags if any("I" in flag for flag in flags) else ("-I", *flags)
-    done = subprocess.run(  # noqa: S603 - safe_path has been applied to it
+    done = subprocess.run(  # noqa: S603 - `paths.examine` has checked it
         [str(interpreter), *isolated, "-c", "import json, sys; print(json.dumps(sys.path))"],
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -120,7 +120,7 @@ def module_paths(interpreter: Path, flags: tuple[str, ...], as_user: dict[str, A
 
 
 def added_paths(script: Path) -> list[str]:
-    """The folders that a launcher adds itself: `sys.path += [...]` (see `sshaft.launchers`)."""
+    """Returns the folders that a launcher adds: `sys.path += [...]` (see `sshaft.launchers`)."""
     try:
         tree = ast.parse(script.read_text(errors="replace"))
     except (OSError, ValueError, SyntaxError):

@@ -1,4 +1,4 @@
-"""The settings that have one right value, and the forwardings. Each row has its reason."""
+"""Lists the settings that have one right value, each with its reason, and checks the forwardings."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from sshaft_doctor.openssh_version import Version
 
 @dataclass(frozen=True)
 class Rule:
-    """One setting that has one right value. `default` is what sshd does without the line."""
+    """A setting that has one right value. `default` is sshd's value without the line."""
 
     keyword: str
     right: str
@@ -41,7 +41,7 @@ RULES = (
          "no"),
 )  # fmt: skip
 
-# Which forwarding DisableForwarding covers, and since when: agent and X11 were missed before 10.0, tunnels before 10.4.
+# The first versions whose DisableForwarding covers a forwarding. 10.0 added agent and X11, 10.4 added tunnels.
 FORWARDING = {
     "AllowTcpForwarding": Version(0, 0),
     "AllowStreamLocalForwarding": Version(0, 0),

@@ -1,4 +1,4 @@
-"""config.json and the secrets it names: who can read them, who could change them."""
+"""Checks which accounts can read or change config.json and the secret files that it names."""
 
 import json
 import os
@@ -19,7 +19,7 @@ SECRETS = ("client_secret_file", "private_key_file", "client_certificate_key_fil
 
 @dataclass(frozen=True)
 class Readers:
-    """The accounts around it. Stand-alone (`agent` is None) both others read the configuration themselves."""
+    """The accounts of this host. In stand-alone mode (`agent` is None) the other two read the configuration."""
 
     agent: Account | None
     keys: Account | None
@@ -27,14 +27,14 @@ class Readers:
 
 
 def find(named: Path | None, of_command: str | None) -> Path | None:
-    """The operator's, the one that the keys command names, or the first at its usual places."""
+    """Returns the operator's file, the file that the keys command names, or the first one at the usual places."""
     if named is not None or of_command:
         return named or Path(of_command or "")
     return next((place for place in PLACES if os.path.lexists(place)), None)
 
 
 def load(path: Path | None) -> tuple[Config | None, list[Finding]]:
-    """The configuration, or why there is none."""
+    """Returns the configuration, or None and the reason."""
     if path is None:
         what = "not checked: no config.json at " + " or ".join(map(str, PLACES))
         return None, [note("service.config", what, "", "name it: sshaft doctor --config FILE")]
@@ -50,14 +50,14 @@ def _is_there(path: Path) -> bool:
     try:
         path.lstat()
     except PermissionError:
-        return True  # behind a closed folder, as far as we can know
+        return True  # it may be in a folder that this process cannot enter
     except OSError:
         return False
     return True
 
 
 def examine(path: Path, readers: Readers) -> list[Finding]:
-    """The configuration's file and each secret's: the agent's account may read them, nobody else."""
+    """Checks that only the agent's account can read the configuration and each secret file."""
     trusted = {0} | ({readers.agent.uid} if readers.agent else {-1})
     found = []
     for file in dict.fromkeys([path, *_named(path)]):
@@ -69,7 +69,7 @@ def examine(path: Path, readers: Readers) -> list[Finding]:
 
 
 def _named(path: Path) -> list[Path]:
-    """The secret files that it names; read anew, for a configuration that is refused names them too."""
+    """Returns the secret files that a configuration names, even if `config.load` refuses the configuration."""
     try:
         data = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -83,7 +83,7 @@ def _readers(file: Path, readers: Readers) -> list[Finding]:
     try:
         found = paths.walk(file)[-1]
     except OSError:
-        return []  # paths.examine has told it
+        return []  # `paths.examine` has reported it
     where, mode = str(file), f"mode {stat.S_IMODE(found.mode):04o}"
     if found.mode & 0o007:
         return [error("path.secret", f"{file} is open to everybody ({mode})", where, f"chmod o= {file}")]

@@ -1,4 +1,4 @@
-"""SELinux: which domain runs the keys command, and what that domain must be allowed (Red Hat's family, mostly)."""
+"""Names the SELinux rights that the keys command needs (mostly on Red Hat's systems)."""
 
 from pathlib import Path
 
@@ -6,11 +6,11 @@ from sshaft_doctor.findings import Finding, note, warning
 from sshaft_doctor.openssh_version import Version
 
 SPLIT = Version(9, 8)
-"""From here on sshd-session is a program of its own, and policies give it sshd_session_t."""
+"""The first version with sshd-session as its own program, which policies run as sshd_session_t."""
 
 
 def enforcing(root: Path = Path("/")) -> bool | None:
-    """True, False for permissive, None where SELinux is off or not there."""
+    """Returns True for enforcing, False for permissive, and None without SELinux."""
     try:
         return (root / "sys/fs/selinux/enforce").read_text().strip() == "1"
     except OSError:
@@ -18,7 +18,7 @@ def enforcing(root: Path = Path("/")) -> bool | None:
 
 
 def examine(version: Version | None, root: Path = Path("/"), *, with_agent: bool = True) -> list[Finding]:
-    """What an enforcing host needs. Whether its policy has it only a login shows, and the audit log."""
+    """Returns the rights that a policy must give. Only a login and the audit log show whether it gives them."""
     mode = enforcing(root)
     if mode is None:
         return []
@@ -40,7 +40,7 @@ def examine(version: Version | None, root: Path = Path("/"), *, with_agent: bool
 
 
 def denials(log: Path, tail: int = 512 * 1024) -> list[str]:
-    """The last refusals that concern sshd's domains and what we are made of; none where the log can't be read."""
+    """Returns the last denials that concern sshd and sshaft, or none if the log cannot be read."""
     try:
         with log.open("rb") as file:
             file.seek(0, 2)

@@ -1,4 +1,4 @@
-"""The identity service, asked as the agent asks it: TLS, the clocks, the access token, one look-up."""
+"""Asks the identity service as the agent does: checks TLS, the clocks, the access token and one look-up."""
 
 import secrets
 import time
@@ -15,11 +15,11 @@ from sshaft_doctor.findings import Finding, error, ok, warning
 
 SECONDS = 10.0
 CLOCK_NOTICED, CLOCK_WRONG = 5.0, 30.0
-"""Seconds. The agent makes up for what `Date` tells it; logs that do not fit together and certificates are left."""
+"""Seconds. The agent corrects differences of the clocks, but logs and certificates still depend on them."""
 
 
 def examine(config: Config, where: str) -> list[Finding]:
-    """Ask it. The first thing that fails is told, for what comes after it could not work."""
+    """Returns findings about the identity service. The first failure ends the check, because the rest needs it."""
     answer = _reach(config)
     if isinstance(answer, Finding):
         return [answer]
@@ -32,7 +32,7 @@ def examine(config: Config, where: str) -> list[Finding]:
 
 
 def _reach(config: Config) -> Answer | Finding:
-    """What it says to a stranger; that it says something shows name, route, TLS and proxy to be right."""
+    """Asks without an access token. Any answer shows that name, route, TLS and proxy are right."""
     certificate = None
     if config.client_certificate_file and config.client_certificate_key_file:
         certificate = (config.client_certificate_file, config.client_certificate_key_file)
@@ -78,7 +78,7 @@ def _authorized(config: Config, where: str) -> list[Finding]:
 
 
 def clock(date: str | None, now: datetime, where: str) -> list[Finding]:
-    """The clock of this host against the service's Date header (RFC 9110 section 6.6.1)."""
+    """Compares the clock of this host with the service's Date header (RFC 9110 section 6.6.1)."""
     ahead = ahead_of(date, now)
     off = 0.0 if ahead is None else ahead.total_seconds()  # a Date is not required
     if abs(off) <= CLOCK_NOTICED:

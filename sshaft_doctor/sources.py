@@ -1,6 +1,6 @@
-"""Where a setting stands: the lines of sshd_config and of what it includes, in the order in which sshd reads them.
+"""Reads the lines of sshd_config and its includes in sshd's order, to find the line that an operator must change.
 
-What is in force only sshd can say (`effective`); this finds the line that an operator has to change.
+`effective` asks sshd which settings are in force.
 """
 
 import glob
@@ -16,7 +16,7 @@ MAX_FILE = 1024 * 1024
 
 @dataclass(frozen=True)
 class Line:
-    """One setting; `keyword` in lower case, `match` the criteria of its Match block ("" outside of one)."""
+    """A setting. `keyword` is in lower case; `match` has the criteria of the Match block, or is empty."""
 
     path: Path
     number: int
@@ -30,18 +30,18 @@ class Line:
 
 
 def read(path: Path) -> list[Line]:
-    """All settings of a file and its includes. Raises `ConfigurationError` for a file that can't be read."""
+    """Returns all settings of a file and its includes. Raises `ConfigurationError` for an unreadable file."""
     return list(_read(path, "", MAX_DEPTH))
 
 
 def files(path: Path, lines: list[Line]) -> list[Path]:
-    """The file itself and the ones it includes (those that hold a setting)."""
+    """Returns the file and its includes, if they have a setting."""
     return list(dict.fromkeys([path, *(line.path for line in lines)]))
 
 
 def _read(path: Path, match: str, depth: int) -> Iterator[Line]:
     try:
-        if path.is_fifo():  # it would keep us waiting, and sshd too
+        if path.is_fifo():  # reading it would wait for ever, in sshd too
             raise ConfigurationError(f"{path}: can't be read: it is a pipe")
         with path.open("rb") as file:
             text = file.read(MAX_FILE).decode(errors="replace")
@@ -60,7 +60,7 @@ def _read(path: Path, match: str, depth: int) -> Iterator[Line]:
 
 
 def _split(raw: str) -> tuple[str, str]:
-    """Keyword and value: `Keyword value`, `Keyword=value`, with a comment behind a blank."""
+    """Splits `Keyword value` and `Keyword=value`, without a comment behind a blank."""
     text = raw.strip()
     if not text or text.startswith("#"):
         return "", ""

@@ -1,1 +1,1 @@
-"""The AuthorizedKeysCommand: sshd asks it for every key that is offered, and once more for the one that signs."""
+"""The AuthorizedKeysCommand. sshd runs it for every offered key, and once more for the key that signs."""

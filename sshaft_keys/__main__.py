@@ -1,7 +1,7 @@
-"""`sshaft-keys`: step one of a login. sshd passes the offered key, we print the line that lets it in, or nothing.
+"""`sshaft-keys`, step one of a login: takes the offered key from sshd and prints the line that lets it in, or nothing.
 
-With `--agent` only built-in modules are loaded: sshd starts this several times a login, before anybody has proven
-anything. Everything is printed at once at the end; sshd discards all of it if the exit status is not 0.
+With `--agent` it loads only built-in modules, because sshd starts it several times a login, before any proof of
+identity. It prints everything at once at the end; sshd discards the output if the exit status is not 0.
 """
 
 import _signal
@@ -13,7 +13,7 @@ from sshaft import agent_socket, event, exit_status
 
 PROGRAM = "sshaft-keys"
 DEADLINE = 3.0
-"""Seconds. sshd waits for us as long as its LoginGraceTime, and the person can't cancel."""
+"""Seconds. sshd waits for this program as long as its LoginGraceTime, and the person cannot cancel."""
 
 HELP = """\
 Usage: sshaft-keys --agent SOCKET --fingerprint %f --type %t --key %k
@@ -40,17 +40,17 @@ OPTIONS = ("agent", "config", "fingerprint", "type", "key")
 def main(arguments: list[str] | None = None) -> int:
     try:
         return _main(sys.argv[1:] if arguments is None else arguments)
-    except Exception as error:  # noqa: BLE001 - the last handler: no stack trace, nothing printed, one event
+    except Exception as error:  # noqa: BLE001 - the last handler: one event, no stack trace
         event.write(PROGRAM, "keys.failed", error=type(error).__name__, message=str(error))
         return exit_status.SOFTWARE
 
 
-def _main(arguments: list[str]) -> int:  # noqa: PLR0911 - one return for each way to be called
+def _main(arguments: list[str]) -> int:  # noqa: PLR0911 - one return for each kind of call
     if arguments == ["--help"]:
         _print(HELP)
         return exit_status.OK
     if arguments == ["--version"]:
-        from sshaft import __version__  # noqa: PLC0415 - not on the hot path
+        from sshaft import __version__  # noqa: PLC0415 - rarely needed
 
         _print(f"{PROGRAM} {__version__}\n")
         return exit_status.OK
@@ -61,7 +61,7 @@ def _main(arguments: list[str]) -> int:  # noqa: PLR0911 - one return for each w
         return _usage("give either --agent SOCKET or --config FILE")
     if "config" in options:
         began = time.monotonic()
-        from sshaft_keys import standalone  # noqa: PLC0415 - requests and pydantic; the agent's way does without
+        from sshaft_keys import standalone  # noqa: PLC0415 - loads requests and pydantic
 
         return standalone.run(options, DEADLINE - (time.monotonic() - began), _print)
     missing = [name for name in ("fingerprint", "type", "key") if name not in options]
@@ -90,11 +90,14 @@ def _ask_agent(options: dict[str, str]) -> int:
 
 def _too_late(request_id: str) -> None:
     event.write(PROGRAM, "keys.failed", error="deadline", message="no answer within 3 s", request_id=request_id)
-    posix._exit(exit_status.TEMPORARY)  # noqa: SLF001 - os._exit by its other name: nothing may run after this
+    posix._exit(exit_status.TEMPORARY)  # noqa: SLF001 - this is os._exit: no other code may run after it
 
 
 def parse(arguments: list[str], known: tuple[str, ...]) -> dict[str, str] | str:
-    """`--name value` and `--name=value`, each once; a string says what is wrong. argparse would cost 20 ms."""
+    """Parses `--name value` and `--name=value`. Returns a string that says what is wrong, if anything is.
+
+    argparse would take 20 ms more.
+    """
     options: dict[str, str] = {}
     rest = list(reversed(arguments))
     while rest:
@@ -123,7 +126,7 @@ def _print(text: str) -> None:
         while data:
             data = data[posix.write(1, data) :]
     except BrokenPipeError:
-        pass  # an sshd that found its line stops reading
+        pass  # sshd stops reading when it has found its line
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`sshaft-keys --config`: the original's way, without an agent. One token, one list, key lines."""
+"""`sshaft-keys --config`: asks the identity service without an agent, as the original did, and prints key lines."""
 
 import os
 import re
@@ -18,16 +18,16 @@ from sshaft.listing import Grant
 
 PROGRAM = "sshaft-keys"
 SAFE_USER = re.compile(r"(?!-)[A-Za-z0-9._@+-]{1,64}")
-"""The user's name stands in the key line here, read by sshd and by a shell."""
+"""sshd and a shell read the user's name, because it stands in the key line here."""
 
 
 def run(options: dict[str, str], seconds: float, write: Callable[[str], None]) -> int:
-    """Give the lines to `write`; the exit status. Ends within `seconds` whatever the network or the reader does."""
+    """Gives the lines to `write` and returns the exit status. Ends within `seconds`, even if network or reader hang."""
     request_id = secrets.token_hex(16)
     log.set_up("warning")
 
     def too_late() -> None:
-        # A thread, not an alarm: it also ends a look-up of a host name that hangs inside the C library.
+        # A thread also ends a host name look-up that hangs inside the C library; an alarm would not.
         event.write(PROGRAM, "keys.failed", error="deadline", message="no answer within 3 s", request_id=request_id)
         os._exit(exit_status.TEMPORARY)
 
@@ -54,7 +54,7 @@ def _lines(options: dict[str, str], request_id: str) -> str:
         try:
             key = public_key.from_blob(options["type"], options["key"], settings.allowed_key_types)
         except InvalidKeyError:
-            return ""  # a certificate or a type that is not allowed: no
+            return ""  # a certificate, or a type that is not allowed
         if fingerprint not in (None, key.fingerprint):
             raise ConfigurationError("--fingerprint is not that of --key: sshd needs FingerprintHash sha256")
         fingerprint = key.fingerprint
@@ -69,18 +69,18 @@ def _lines(options: dict[str, str], request_id: str) -> str:
         grant = listing.decide(answer.of(wanted), now)
         if isinstance(grant, str):
             logger.warning("key.opens_nothing", reason=grant, fingerprint=wanted)
-        elif grant is not None and (unfit := _unfit(grant)):
+        elif grant is not None and (unfit := _reason_against(grant)):
             logger.warning("entry.left_out", reason=unfit, user=grant.user)
         elif grant is not None:
             lines.append(_line(settings.login_path, options["config"], grant) + "\n")
     return "".join(lines)
 
 
-def _unfit(grant: Grant) -> str | None:
-    """Why no line may be written for it here."""
+def _reason_against(grant: Grant) -> str | None:
+    """Returns the reason why stand-alone mode writes no line for this grant, or None."""
     if not SAFE_USER.fullmatch(grant.user):
         return "user: not safe in a key line"
-    if grant.verify_required:  # sshaft-login could not tell whether the line had asked for it
+    if grant.verify_required:  # sshaft-login could not know whether the line required it
         return "verify_required: needs the agent"
     return None
 

@@ -1,1 +1,1 @@
-"""The forced command: what sshd runs once the key has signed."""
+"""The forced command. sshd runs it after the key has signed."""

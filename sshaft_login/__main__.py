@@ -1,14 +1,14 @@
-"""`sshaft-login`: step three of a login. The key has signed; bring the code to the agent and tell the person.
+"""`sshaft-login`, step three of a login: brings ticket, code and key to the agent and tells the person the outcome.
 
-sshd runs this through the login account's shell, with a ticket that the agent wrote into the key line, and puts what
-the person typed behind `ssh mfa@host` into SSH_ORIGINAL_COMMAND. Built-in modules only, as `sshaft_keys`.
+sshd runs it through the login account's shell after the key has signed. The ticket comes from the key line;
+SSH_ORIGINAL_COMMAND has the words behind `ssh mfa@host`. Only built-in modules are loaded, as in `sshaft_keys`.
 """
 
 import posix
 import sys
 
 from sshaft import agent_socket, event, exit_status
-from sshaft_login.sentences import about, sentence, told
+from sshaft_login.sentences import describe_login, message_for, sentence
 from sshaft_login.terminal import ENROL, StopError, ask_code, confirm, read_wish, set_deadline, write
 
 PROGRAM = "sshaft-login"
@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
         status, text = _main(sys.argv[1:] if arguments is None else arguments)
     except StopError as stop:
         status, text = stop.status, stop.text
-    except Exception as error:  # noqa: BLE001 - the last handler: never a stack trace to the person
+    except Exception as error:  # noqa: BLE001 - the last handler: the person never sees a stack trace
         event.write_to_syslog(PROGRAM, "login.failed", error=type(error).__name__, message=str(error))
         status, text = exit_status.SOFTWARE, "Something is wrong on this host. Tell your administrators."
     write(1 if status == exit_status.OK else 2, text + "\n")
@@ -53,7 +53,7 @@ def _main(arguments: list[str]) -> tuple[int, str]:
     if arguments == ["--help"]:
         return exit_status.OK, HELP.rstrip()
     if arguments == ["--version"]:
-        from sshaft import __version__  # noqa: PLC0415 - not on the hot path
+        from sshaft import __version__  # noqa: PLC0415 - rarely needed
 
         return exit_status.OK, f"{PROGRAM} {__version__}"
     options = dict(zip((word[2:] for word in arguments[::2]), arguments[1::2], strict=False))
@@ -64,7 +64,7 @@ def _main(arguments: list[str]) -> tuple[int, str]:
     client_ip = _client_ip(_environment("SSH_CONNECTION"))
     key = _key_used(_environment("SSH_USER_AUTH"))
     if "config" in options:
-        from sshaft_login import standalone  # noqa: PLC0415 - requests and pydantic; the agent's way does without
+        from sshaft_login import standalone  # noqa: PLC0415 - loads requests and pydantic
 
         return standalone.run(options["config"], options["user"], wish, key, client_ip)
     if key is None:
@@ -73,12 +73,12 @@ def _main(arguments: list[str]) -> tuple[int, str]:
         )
         return sentence("misconfigured")
     fields = {"ticket": options["ticket"], "key_type": key[0], "key": key[1], "client_ip": client_ip}
-    return _report(options["agent"], fields, wish)
+    return _talk_to_agent(options["agent"], fields, wish)
 
 
-def _report(agent: str, fields: dict[str, str], wish: str) -> tuple[int, str]:
+def _talk_to_agent(agent: str, fields: dict[str, str], wish: str) -> tuple[int, str]:
     if wish.startswith(ENROL):
-        from sshaft_login import enrolment  # noqa: PLC0415 - most logins do without
+        from sshaft_login import enrolment  # noqa: PLC0415 - most logins do not need it
 
         return enrolment.sentence(_ask(agent, ENROL, {**fields, "code": wish.removeprefix(ENROL) or ask_code()}))
     kind = "accept"
@@ -88,13 +88,13 @@ def _report(agent: str, fields: dict[str, str], wish: str) -> tuple[int, str]:
         fields["code"] = wish
     answer = _ask(agent, kind, fields)
     if answer.get("state") == "code_required" and not wish:
-        write(2, about(answer))
+        write(2, describe_login(answer))
         fields["code"] = ask_code()
         answer = _ask(agent, kind, fields)
     if answer.get("state") == "confirm_required":
-        confirm(about(answer), fields["client_ip"])
+        confirm(describe_login(answer), fields["client_ip"])
         answer = _ask(agent, kind, {**fields, "confirmed": "yes"})
-    return told(answer)
+    return message_for(answer)
 
 
 def _ask(agent: str, kind: str, fields: dict[str, str]) -> dict[str, str]:
@@ -108,7 +108,7 @@ def _ask(agent: str, kind: str, fields: dict[str, str]) -> dict[str, str]:
 
 
 def _key_used(path: str) -> tuple[str, str] | None:
-    """Type and base64 of the key that signed, from the file that ExposeAuthInfo makes."""
+    """Returns type and base64 of the key that signed, from the file that sshd's ExposeAuthInfo writes; or None."""
     if not path:
         return None
     try:

@@ -1,4 +1,4 @@
-"""What the person reads who presents a key for registration (`ssh mfa@host enrol 5821-7741`). Built-in modules only."""
+"""Tells the person the outcome of `ssh mfa@host enrol 5821-7741`. Loads only built-in modules."""
 
 from sshaft import exit_status
 from sshaft_login import sentences
@@ -27,7 +27,7 @@ _REASONS = {
 
 
 def sentence(answer: dict[str, str]) -> tuple[int, str]:
-    """Exit status and text. An unknown state is a no."""
+    """Returns exit status and text. An unknown state is a refusal."""
     state = answer.get("state", "")
     if state == "presented":
         picture = f"{answer.get('fingerprint', '')}\n{answer.get('randomart', '')}"

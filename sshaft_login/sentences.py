@@ -1,4 +1,4 @@
-"""What the person at the terminal reads: one calm sentence a state, what to do next, and nothing of our insides."""
+"""Has one calm sentence for each state. It tells the person what to do next, and nothing about the internals."""
 
 from sshaft import exit_status
 from sshaft.text import printable
@@ -45,7 +45,7 @@ _SENTENCES = {
 
 
 def sentence(state: str, attempts_left: str = "", reference: str = "") -> tuple[int, str]:
-    """Exit status and sentence. An unknown state is a no. `reference` finds the matter in the logs."""
+    """Returns exit status and sentence. An unknown state is a refusal. `reference` finds the login in the logs."""
     status, text = _SENTENCES.get(state, _SENTENCES["refused"])
     if state == "invalid_code" and attempts_left.isascii() and attempts_left.isdigit():
         left = int(attempts_left[:3])
@@ -57,19 +57,19 @@ def sentence(state: str, attempts_left: str = "", reference: str = "") -> tuple[
     return status, text
 
 
-def told(answer: dict[str, str]) -> tuple[int, str]:
-    """Exit status and all that is said about the agent's answer."""
+def message_for(answer: dict[str, str]) -> tuple[int, str]:
+    """Returns exit status and the whole text for an answer of the agent."""
     status, text = sentence(answer.get("state", ""), answer.get("attempts_left", ""), answer.get("reference", ""))
     code = answer.get("code", "")
     if answer.get("state") == "presented":
         if not (code.isascii() and code.isdigit()):
             return sentence("unavailable", reference=answer.get("reference", ""))
         text += f" {code}"
-    return status, about(answer) + text
+    return status, describe_login(answer) + text
 
 
-def about(answer: dict[str, str]) -> str:
-    """One line on what is approved, as far as that is known: for which app, from which address, since when."""
+def describe_login(answer: dict[str, str]) -> str:
+    """Returns a line with the app, the browser's address and the age of the login, if known."""
     parts = []
     if answer.get("app"):
         parts.append(f"to {printable(answer['app'], 80)}")

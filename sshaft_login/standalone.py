@@ -1,4 +1,7 @@
-"""`sshaft-login --config`: the original's way, without an agent. The key line says whose key it was."""
+"""`sshaft-login --config`: reports to the identity service without an agent, as the original did.
+
+The key line names the user of the key.
+"""
 
 import secrets
 from dataclasses import replace
@@ -10,12 +13,12 @@ from sshaft.deadline import Deadline
 from sshaft.errors import ConfigurationError, InvalidKeyError, SshaftError
 from sshaft.identity_client import Claim, IdentityClient, Outcome
 from sshaft.listing import Grant
-from sshaft_login.sentences import about, sentence, told
+from sshaft_login.sentences import describe_login, message_for, sentence
 from sshaft_login.terminal import ENROL, ask_code, confirm, set_deadline, write
 
 
 def run(path: str, user: str, wish: str, key: tuple[str, str] | None, client_ip: str) -> tuple[int, str]:
-    """Exit status and sentence. `key` is missing where sshd has no ExposeAuthInfo, as in the original's set-up."""
+    """Returns exit status and sentence. `key` is None if sshd has no ExposeAuthInfo, as in the original's set-up."""
     if wish.startswith(ENROL):
         return sentence("no_enrolments")
     request_id = secrets.token_hex(16)
@@ -29,7 +32,7 @@ def run(path: str, user: str, wish: str, key: tuple[str, str] | None, client_ip:
     except InvalidKeyError as error:
         state, message = "wrong_key", str(error)
     else:
-        return told(outcome.fields(datetime.now(UTC)) | {"reference": request_id})
+        return message_for(outcome.fields(datetime.now(UTC)) | {"reference": request_id})
     event.write_to_syslog(
         "sshaft-login", "login.failed", error=state, message=message, user=user, request_id=request_id
     )
@@ -48,7 +51,7 @@ def _report(
     if signed:
         grant = listing.decide(entries, datetime.now(UTC))
     else:
-        # Without the key the user is all there is; any one of the user's keys stands for them.
+        # Without the key that signed, the first usable key of the user stands for the user.
         own = {entry.key.fingerprint: entry.key for entry in entries if entry.user == user}
         grant = next((g for g in (listing.decide(answer.of(f), datetime.now(UTC)) for f in own) if g), None)
     if isinstance(grant, str):
@@ -56,9 +59,9 @@ def _report(
         return Outcome("refused")
     if grant is None or grant.user != user or not grant.pending:
         return Outcome("no_challenge")
-    if grant.verify_required:  # begun after sshd had its line: what sshd asked of the key is not known here
+    if grant.verify_required:  # only the agent knows whether the key line required verification
         return Outcome("refused")
-    claim = _claim(grant, wish, signed, client_ip)
+    claim = Claim.of(grant, signed, None if wish in ("", "deny") else wish, client_ip)
     if wish == "deny":
         if settings.mfa_reject_endpoint is None:
             return Outcome("no_denials")
@@ -67,27 +70,15 @@ def _report(
 
 
 def _accept(client: IdentityClient, settings: config.Config, claim: Claim, grant: Grant, request_id: str) -> Outcome:
-    """With what the person has to be asked in between."""
+    """Sends accept, and asks the person for the code and for a confirmation where they are needed."""
     attempt, too_slow = secrets.token_hex(16), sentence("unavailable", reference=request_id)[1]
     if grant.needs_code and claim.code is None:
-        write(2, about(Outcome("code_required", context=grant.context).fields(datetime.now(UTC))))
+        write(2, describe_login(Outcome("code_required", context=grant.context).fields(datetime.now(UTC))))
         claim = replace(claim, code=ask_code())
         set_deadline(settings.accept_seconds + 2, exit_status.TEMPORARY, too_slow)
     outcome = client.accept(claim, attempt, Deadline.after(settings.accept_seconds), request_id)
     if outcome.state != "confirm_required":
         return outcome
-    confirm(about(outcome.fields(datetime.now(UTC))), claim.client_ip or "")
+    confirm(describe_login(outcome.fields(datetime.now(UTC))), claim.client_ip or "")
     set_deadline(settings.accept_seconds + 2, exit_status.TEMPORARY, too_slow)
     return client.accept(replace(claim, confirmed=True), attempt, Deadline.after(settings.accept_seconds), request_id)
-
-
-def _claim(grant: Grant, wish: str, signed: public_key.PublicKey | None, client_ip: str) -> Claim:
-    return Claim(
-        user=grant.user,
-        challenge=grant.challenge,
-        code=None if wish in ("", "deny") else wish,
-        fingerprint=signed.fingerprint if signed else None,
-        key_type=signed.type if signed else None,
-        client_ip=client_ip or None,
-        knows_challenges=grant.knows_challenges,
-    )

@@ -1,4 +1,4 @@
-"""The terminal's side: what the person typed, what they are asked, and for how long. Built-in modules only."""
+"""Reads the words of the person, asks for a code or a confirmation, and sets deadlines. Loads only built-in modules."""
 
 import _signal
 import posix
@@ -8,13 +8,13 @@ from sshaft.text import printable
 from sshaft_login.sentences import USAGE, sentence
 
 TYPING_SECONDS = 90.0
-"""Below the ticket's two minutes."""
+"""Less than the two minutes of a ticket."""
 MAX_CODE = 12
 ENROL = "enrol"
 
 
 class StopError(Exception):
-    """Nothing more to do: the exit status and the sentence."""
+    """Ends the program with this exit status and sentence."""
 
     def __init__(self, status: int, text: str) -> None:
         self.status = status
@@ -22,8 +22,9 @@ class StopError(Exception):
 
 
 def read_wish(command: str) -> str:
-    """The digits of a code, `deny`, `enrol` with or without the digits of its code, or nothing; anything else stops
-    with the usage.
+    """Returns the digits of a code, `deny`, `enrol`, `enrol` and the digits of its code, or an empty string.
+
+    Raises `StopError` with the usage for other words.
     """
     wish = command.strip(" ")
     first, _, code = wish.partition(" ")
@@ -35,14 +36,14 @@ def read_wish(command: str) -> str:
 
 
 def read_code(text: str) -> str:
-    """`482 913` and `48-29-13` as `482913`; nothing for what is no code."""
+    """Returns `482 913` and `48-29-13` as `482913`, and an empty string for other text."""
     digits = text.strip(" \t\r\n").replace(" ", "").replace("-", "")
     plain = all(c in "0123456789" for c in digits) and len(digits) <= MAX_CODE and not text.startswith("-")
     return digits if plain else ""
 
 
 def ask_code() -> str:
-    """The code from the terminal or from plain standard input; without one it stops with what to do."""
+    """Returns the code that the person types. Raises `StopError` with advice if no code comes."""
     set_deadline(TYPING_SECONDS, exit_status.USAGE, "\nNo code came. Run the ssh command again with the code.")
     line = _ask("Code: ")
     if line:
@@ -50,17 +51,17 @@ def ask_code() -> str:
     return _stop(exit_status.USAGE, f"{sentence('code_required')[1]} {USAGE}")
 
 
-def confirm(what: str, client_ip: str) -> None:
-    """Ask whether the login is the person's own; it stops at everything but a yes."""
+def confirm(description: str, client_ip: str) -> None:
+    """Asks whether the login is the person's own. Raises `StopError` for any answer but yes."""
     no = sentence("not_confirmed")
     set_deadline(TYPING_SECONDS, no[0], "\n" + no[1])
     here = f"This ssh comes from {printable(client_ip, 64)}.\n" if client_ip else ""
-    if _ask(f"{what}{here}Is this login yours? [y/N] ").lower() not in ("y", "yes"):
+    if _ask(f"{description}{here}Is this login yours? [y/N] ").lower() not in ("y", "yes"):
         raise StopError(*no)
 
 
 def _ask(prompt: str) -> str:
-    """One line from the terminal or from plain standard input, without the blanks around it."""
+    """Returns one line from the terminal or standard input, without the blanks around it."""
     write(2, prompt)
     typed = b""
     while b"\n" not in typed and len(typed) < 256:
@@ -72,11 +73,11 @@ def _ask(prompt: str) -> str:
 
 
 def set_deadline(seconds: float, status: int, text: str) -> None:
-    """From now on this process ends after `seconds` with `status` and `text`, whatever it waits for."""
+    """Ends this process after `seconds` with `status` and `text`, unless another deadline is set before."""
 
     def too_late(*_: object) -> None:
         write(2, text + "\n")
-        posix._exit(status)  # noqa: SLF001 - os._exit by its other name: nothing may run after this
+        posix._exit(status)  # noqa: SLF001 - this is os._exit: no other code may run after it
 
     _signal.signal(_signal.SIGALRM, too_late)
     _signal.setitimer(_signal.ITIMER_REAL, seconds)

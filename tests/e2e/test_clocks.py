@@ -15,7 +15,7 @@ from e2e.crowd import PEOPLE, Crowd
 from fakes.clock import FakeClock, library
 
 from sshaft.clocks import correction
-from sshaft_agent.server import PURGE_SECONDS
+from sshaft_agent.agent import PURGE_SECONDS
 from sshaft_demo.parts import Agent, Identity, Sshd, free_port
 from sshaft_demo.place import Place
 

@@ -1,6 +1,4 @@
-"""What only C can get wrong: memory, and a second reading of the messages. The suite of all clients is
-process/keys/test_sshaft_keys.py.
-"""
+"""Tests memory safety and message parsing of the native client. process/keys/test_sshaft_keys.py tests all clients."""
 
 import re
 import shutil
@@ -33,7 +31,7 @@ WHOLE = st.dictionaries(st.sampled_from(["lines", "reason", "a_b"]), st.text(max
 
 
 def expected(answer: bytes) -> tuple[int, bytes]:
-    """Exit status and output, by the reading of messages that Python has."""
+    """Returns exit status and output according to the Python parser of messages."""
     try:
         kind, fields = messages.decode(answer)
     except messages.MessageError:
@@ -54,7 +52,7 @@ def expected(answer: bytes) -> tuple[int, bytes]:
 @example(b"sshaft/1 keys\n" + b"".join(b"%c%c x\n" % (97 + i // 26, 97 + i % 26) for i in range(31)) + b"lines x\n\n")
 @example(b"sshaft/1 keys\nlines " + b"x" * (messages.MAX_MESSAGE - 22) + b"\n\n")
 @example(b"sshaft/1 keys\nlines " + b"x" * (messages.MAX_MESSAGE - 21) + b"\n\n")
-def test_answers_are_read_as_in_python(
+def test_native_client_reads_answers_as_python_does(
     native: Path,  # noqa: F811
     tmp_path_factory: pytest.TempPathFactory,
     answer: bytes,
@@ -71,7 +69,7 @@ def test_answers_are_read_as_in_python(
     [(ANSWER, 0), (b"sshaft/1 error\nreason %1b\n\n", 69), (ANSWER[:-1], 69), (None, 69)],
     ids=["line", "error", "cut off", "absent"],
 )
-def test_valgrind_finds_nothing_and_no_allocation(
+def test_valgrind_finds_no_fault_and_no_allocation(
     native: Path,  # noqa: F811
     tmp_path: Path,
     answer: bytes | None,
@@ -92,14 +90,14 @@ def test_valgrind_finds_nothing_and_no_allocation(
         assert found[1] == "0"
 
 
-def test_it_needs_libc_and_nothing_else(native: Path) -> None:  # noqa: F811
+def test_native_client_needs_only_libc(native: Path) -> None:  # noqa: F811
     told = subprocess.run(["readelf", "-dW", native], capture_output=True, text=True, timeout=30, check=True).stdout
     assert re.findall(r"\(NEEDED\).*\[(.*)\]", told) == ["libc.so.6"]
     assert "BIND_NOW" in told
     assert "PIE" in told
 
 
-def test_fuzzing_the_framing_finds_nothing(tmp_path: Path) -> None:
+def test_fuzzing_the_messages_finds_no_fault(tmp_path: Path) -> None:
     if not shutil.which("clang"):
         pytest.skip("needs clang: ./dev setup test")
     target, corpus = tmp_path / "fuzz_message", tmp_path / "corpus"

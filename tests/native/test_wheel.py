@@ -1,4 +1,4 @@
-"""The wheel has no part that must be compiled, and is made where there is no compiler."""
+"""Tests that the wheel has no compiled part and is built without a compiler."""
 
 import shutil
 import subprocess
@@ -20,7 +20,7 @@ def test_wheel_is_pure_python(tmp_path: Path) -> None:
             if path.suffix != ".egg-info":
                 (shutil.copytree if path.is_dir() else shutil.copy)(path, sources / path.name)
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-index", "--no-deps", "--no-build-isolation"]
-    nothing = {"PATH": str(tmp_path), "HOME": str(tmp_path)}  # no compiler is found there
+    nothing = {"PATH": str(tmp_path), "HOME": str(tmp_path)}  # a PATH without a compiler
     subprocess.run([*build, "--wheel-dir", tmp_path, sources], check=True, timeout=120, env=nothing)
     (wheel,) = tmp_path.glob("*.whl")
     assert wheel.name == f"sshaft-{sshaft.__version__}-py3-none-any.whl"

@@ -1,4 +1,4 @@
-"""The agent as a real process: questions good and bad, signals, reload, drain, status, and starts that must fail."""
+"""Tests the agent as a real process: questions, signals, reload, status, and starts that must fail."""
 
 import contextlib
 import json
@@ -42,7 +42,7 @@ def server() -> Iterator[IdentityServer]:
 
 @pytest.fixture(scope="module")
 def shared(server: IdentityServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentProcess]:
-    """One agent for all tests that leave it as it was."""
+    """Runs one agent for all tests that do not change it."""
     place = tmp_path_factory.mktemp("agent")
     config = place / "config.json"
     config.write_text(json.dumps(server.config()))
@@ -67,7 +67,7 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def raw(path: Path, data: bytes) -> bytes:
-    """What the agent answers to these bytes."""
+    """Returns the agent's answer to these bytes."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(5)
         connection.connect(str(path))
@@ -93,7 +93,7 @@ def test_one_login_from_key_to_accept(shared: AgentProcess, server: IdentityServ
     assert shared.ask("accept", ticket=ticket, **SIGNED) == ("result", {"state": "invalid_ticket"})
 
 
-def test_key_of_nobody_is_an_empty_answer(shared: AgentProcess) -> None:
+def test_unknown_key_gets_an_empty_answer(shared: AgentProcess) -> None:
     assert shared.ask("keys", **QUESTION) == ("keys", {"lines": ""})
 
 
@@ -113,13 +113,13 @@ BAD = {
 
 
 @pytest.mark.parametrize("data", BAD.values(), ids=BAD)
-def test_bad_message_is_answered_as_such(shared: AgentProcess, data: bytes) -> None:
+def test_bad_message_gets_an_error(shared: AgentProcess, data: bytes) -> None:
     assert raw(shared.keys, data) == b"sshaft/1 error\nreason bad_message\n\n"
     assert shared.ask("status")[0] == "status"
 
 
 @pytest.mark.parametrize("path", ["login", "status_socket"])
-def test_kinds_are_answered_at_their_own_sockets_only(shared: AgentProcess, path: str) -> None:
+def test_each_socket_answers_only_its_own_kinds(shared: AgentProcess, path: str) -> None:
     assert raw(getattr(shared, path), messages.encode("keys", QUESTION)) == b"sshaft/1 error\nreason bad_message\n\n"
 
 
@@ -134,23 +134,23 @@ def test_kinds_are_answered_at_their_own_sockets_only(shared: AgentProcess, path
     ],
     ids=lambda fields: str(fields)[:40],
 )
-def test_whole_message_with_odd_fields_is_a_no(shared: AgentProcess, fields: dict[str, str]) -> None:
+def test_whole_message_with_odd_fields_gets_an_empty_answer(shared: AgentProcess, fields: dict[str, str]) -> None:
     assert shared.ask("keys", **fields) == ("keys", {"lines": ""})
 
 
 @pytest.mark.parametrize("size", [65_537, 70_000, 1_000_000, 20_000_000])
-def test_message_that_is_too_long_is_cut_off(shared: AgentProcess, size: int) -> None:
+def test_message_that_is_too_long_ends_the_connection(shared: AgentProcess, size: int) -> None:
     assert raw(shared.keys, b"sshaft/1 keys\na " + b"a" * size) in (b"", b"reset")
     assert shared.ask("status")[0] == "status"
 
 
-def test_longest_message_is_read(shared: AgentProcess) -> None:
+def test_longest_message_is_accepted(shared: AgentProcess) -> None:
     data = messages.encode("keys", {"key": "x" * (messages.MAX_MESSAGE - len(b"sshaft/1 keys\nkey \n\n"))})
     assert len(data) == messages.MAX_MESSAGE
     assert raw(shared.keys, data) == b"sshaft/1 keys\nlines \n\n"
 
 
-def test_half_a_message_is_no_question(shared: AgentProcess) -> None:
+def test_half_a_message_gets_no_answer(shared: AgentProcess) -> None:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(str(shared.keys))
         connection.sendall(messages.encode("keys", QUESTION)[:-1])
@@ -158,7 +158,7 @@ def test_half_a_message_is_no_question(shared: AgentProcess) -> None:
         assert connection.recv(100) == b""
 
 
-def test_slow_and_silent_senders_are_cut_off_after_three_seconds_and_nobody_waits_for_them(
+def test_slow_senders_lose_their_connection_after_three_seconds_and_delay_nobody(
     shared: AgentProcess,
 ) -> None:
     slow = [socket.socket(socket.AF_UNIX) for _ in range(300)]
@@ -189,13 +189,13 @@ def test_slow_and_silent_senders_are_cut_off_after_three_seconds_and_nobody_wait
             connection.close()
 
 
-def test_hundred_processes_at_once_are_answered(shared: AgentProcess) -> None:
+def test_hundred_processes_at_once_get_answers(shared: AgentProcess) -> None:
     with ThreadPoolExecutor(100) as pool:
         answers = list(pool.map(lambda _: shared.ask("keys", **QUESTION), range(300)))
     assert [kind for kind, _ in answers] == ["keys"] * 300
 
 
-def test_foreign_request_id_does_not_reach_the_service_and_a_service_that_is_down_is_an_error_with_its_code(
+def test_foreign_request_id_does_not_reach_the_service_and_a_failure_has_its_code(
     pending: IdentityServer, write_config: WriteConfig, tmp_path: Path
 ) -> None:
     with AgentProcess(write_config(pending.config()), tmp_path / "run") as agent:
@@ -210,7 +210,7 @@ def test_foreign_request_id_does_not_reach_the_service_and_a_service_that_is_dow
 # --- status
 
 
-def test_status_as_json(shared: AgentProcess) -> None:
+def test_status_is_printed_as_json(shared: AgentProcess) -> None:
     done = run("agent", "status", "--runtime-directory", shared.directory, "--json")
     assert (done.returncode, done.stderr) == (0, "")
     facts = json.loads(done.stdout)
@@ -221,7 +221,7 @@ def test_status_as_json(shared: AgentProcess) -> None:
     assert facts["uptime_seconds"] >= 0
 
 
-def test_status_for_people(shared: AgentProcess) -> None:
+def test_status_is_printed_for_people(shared: AgentProcess) -> None:
     done = run("agent", "status", "--runtime-directory", shared.directory)
     assert (done.returncode, done.stderr) == (0, "")
     assert "identity service " in done.stdout
@@ -236,7 +236,7 @@ def test_status_of_no_agent_is_one_line(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_status_of_an_agent_that_says_something_else_is_one_line(tmp_path: Path) -> None:
+def test_status_of_an_unknown_agent_is_one_line(tmp_path: Path) -> None:
     answers = (
         b"sshaft/1 error\nreason busy\n\n",
         b"sshaft/1 status\n\n",
@@ -253,12 +253,12 @@ def test_status_of_an_agent_that_says_something_else_is_one_line(tmp_path: Path)
         assert "\x1b" not in done.stderr
 
 
-# --- who asks
+# --- accounts
 
 
 @pytest.fixture
 def public_place() -> Iterator[Path]:
-    """A directory that other accounts can reach, with the code in it, wherever the checkout is."""
+    """Makes a directory with a copy of the code, which other accounts can read."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         shutil.copytree(Path(__file__).parents[2] / "sshaft", Path(name, "code", "sshaft"))
@@ -294,10 +294,10 @@ def test_sockets_answer_their_own_user_and_nobody_else(server: IdentityServer, p
     with AgentProcess(config, public_place / "run", *options) as agent:
         assert "('keys', {'lines': ''})" in ask_as(1, [], agent.keys, "keys")
         assert "('result', {'state': 'invalid_ticket'})" in ask_as(65534, [], agent.login, "accept")
-        # the other one can't even enter the directory
+        # the other user cannot enter the directory
         assert "refused" in ask_as(65534, [], agent.keys, "keys")
         assert "refused" in ask_as(1, [], agent.login, "accept")
-        # and if file modes let somebody in, the uid does not
+        # the uid is refused even if the file modes allow it
         assert "refused" in ask_as(65534, [1], agent.keys, "keys")
         assert "refused" in ask_as(0, [], agent.keys, "keys")
         assert "refused" in ask_as(1, [], agent.status_socket, "status")
@@ -306,8 +306,8 @@ def test_sockets_answer_their_own_user_and_nobody_else(server: IdentityServer, p
         assert {event["uid"] for event in agent.events if event["event"] == "peer.refused"} == {65534, 0, 1}
 
 
-def said_by(account: dict[str, Any]) -> str:
-    """What goes wrong when this account starts our interpreter."""
+def error_of(account: dict[str, Any]) -> str:
+    """Returns the error of this account when it starts the interpreter, or an empty string."""
     try:
         command = [sys.executable, "-I", "-c", "import sshaft"]
         done = subprocess.run(command, capture_output=True, text=True, check=False, **account)
@@ -327,7 +327,7 @@ def test_agent_runs_as_an_ordinary_account(server: IdentityServer, public_place:
     for path in (config, home):
         os.chown(path, 65534, 65534)
     account: dict[str, Any] = {"user": 65534, "group": 65534, "extra_groups": [1]}
-    if "Permission denied" in said_by(account):
+    if "Permission denied" in error_of(account):
         pytest.skip("this checkout is closed to other accounts; tests/e2e runs the agent as its own account anyway")
     with AgentProcess(
         config, home / "run", "--keys-user", "daemon", notify=public_place / "notify", **account
@@ -336,7 +336,7 @@ def test_agent_runs_as_an_ordinary_account(server: IdentityServer, public_place:
         assert "refused" in ask_as(0, [], agent.keys, "keys")
         assert "('status'" in ask_as(0, [], agent.status_socket, "status")
         assert not any(event["event"] == "agent.runs_as_root" for event in agent.events)
-        # nobody of the same account may read the secret out of its memory
+        # no process of the same account can read the secret from its memory
         assert Path(f"/proc/{agent.process.pid}/mem").stat().st_uid == 0
         assert agent.stop() == 0
 
@@ -350,7 +350,7 @@ def test_agent_leaves_no_core_file(shared: AgentProcess) -> None:
 # --- signals
 
 
-def test_running_request_is_drained_and_the_sockets_are_gone_at_once(
+def test_sigterm_removes_the_sockets_at_once_and_lets_a_running_request_end(
     pending: IdentityServer, write_config: WriteConfig, tmp_path: Path
 ) -> None:
     with AgentProcess(write_config(pending.config()), tmp_path / "run") as agent:
@@ -374,7 +374,7 @@ def test_running_request_is_drained_and_the_sockets_are_gone_at_once(
         assert agent.event("agent.stopped")
 
 
-def test_agent_that_drains_does_not_take_the_next_ones_sockets_away(
+def test_stopping_agent_leaves_the_sockets_of_the_next_agent(
     pending: IdentityServer, write_config: WriteConfig, tmp_path: Path
 ) -> None:
     config = write_config(pending.config())
@@ -395,7 +395,7 @@ def test_agent_that_drains_does_not_take_the_next_ones_sockets_away(
         asking.join()
 
 
-def test_reload_takes_a_right_configuration_and_refuses_a_wrong_one(
+def test_reload_accepts_a_right_configuration_and_refuses_a_wrong_one(
     pending: IdentityServer, write_config: WriteConfig, tmp_path: Path
 ) -> None:
     config = write_config(pending.config())
@@ -452,7 +452,9 @@ def no_sockets(directory: Path) -> bool:
 
 
 @pytest.mark.parametrize("wrong", ["config", "keys user", "login directory", "status", "key"])
-def test_nothing_is_half_started(server: IdentityServer, write_config: WriteConfig, tmp_path: Path, wrong: str) -> None:
+def test_failed_start_leaves_no_sockets(
+    server: IdentityServer, write_config: WriteConfig, tmp_path: Path, wrong: str
+) -> None:
     config, options, place = write_config(server.config()), [], tmp_path / "run"
     place.mkdir()
     match wrong:
@@ -480,14 +482,14 @@ def test_nothing_is_half_started(server: IdentityServer, write_config: WriteConf
     assert len(server.calls) == before
 
 
-def test_agent_needs_nothing_of_the_identity_service() -> None:
+def test_agent_loads_nothing_of_the_identity_service() -> None:
     code = "import sys; import sshaft_agent.commands; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert not loaded & {"sshaft_identity", "sqlalchemy", "starlette", "uvicorn", "joserfc", "cryptography", "jinja2"}
 
 
-def test_one_agent_socket_is_never_asked_twice_on_one_connection(shared: AgentProcess) -> None:
+def test_connection_answers_one_question_only(shared: AgentProcess) -> None:
     question = messages.encode("keys", QUESTION)
     assert raw(shared.keys, question + question) == messages.encode("keys", {"lines": ""})
     assert agent_socket.ask(str(shared.keys), "keys", QUESTION)[0] == "keys"

@@ -13,8 +13,8 @@ from service.service import Clock, new_store
 
 from sshaft import config, metrics
 from sshaft_agent import sockets
-from sshaft_agent.metrics import registry_of
-from sshaft_agent.server import Server
+from sshaft_agent.agent import Agent
+from sshaft_agent.metrics import AgentCollector, observer
 from sshaft_identity.audit import chain
 from sshaft_identity.clients.clients import Client, Scope
 from sshaft_identity.service.metrics import Metrics
@@ -33,7 +33,8 @@ def samples(tmp_path: Path, identity: IdentityServer) -> Iterator[dict[str, set[
     path.chmod(0o600)
     assert config.load(path)
     account = sockets.account(None)
-    agent = registry_of(Server(path, tmp_path / "run", account, account))
+    agent = metrics.new_registry("agent")
+    agent.register(AgentCollector(Agent(path, tmp_path / "run", account, account, observer(agent))))
     clock = Clock()
     with new_store(tmp_path) as store:
         service = Metrics(store, clock)

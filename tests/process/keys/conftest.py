@@ -1,4 +1,4 @@
-"""The keys clients: all that asks an agent is to behave the same."""
+"""Makes the keys clients, which must all behave the same."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ SANITIZERS = "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all"
 
 
 def build(path: Path, *variables: str) -> Path:
-    """The native client, built into `path`."""
+    """Builds the native client into `path`."""
     if not shutil.which("cc") or not shutil.which("make"):
         pytest.skip("no C compiler: where there is none the Python client serves")
     command = ["make", "-s", "-C", str(NATIVE), f"OUT={path}", *variables]
@@ -27,7 +27,7 @@ def native(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session", params=["python", "native", "sanitized"])
 def client(request: pytest.FixtureRequest, launchers: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`sshaft-keys --agent`, in Python and in C; the latter as it is shipped, and with its faults made fatal."""
+    """Returns `sshaft-keys` in Python, in C, and in C with sanitizers that end it at a fault."""
     if request.param == "python":
         return launchers / "sshaft-keys"
     if request.param == "native":

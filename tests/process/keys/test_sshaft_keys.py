@@ -1,6 +1,4 @@
-"""The AuthorizedKeysCommand as the real process that sshd starts; the agent is right, wrong, slow or absent. All of its
-clients do the same.
-"""
+"""Tests all keys clients as the real process that sshd starts, with good, bad, slow and missing agents."""
 
 import json
 import os
@@ -34,7 +32,7 @@ def arguments(agent: object) -> list[str]:
 
 
 def run(client: Path, *words: Any, **more: Any) -> subprocess.CompletedProcess[str]:
-    """The command with the environment that sshd gives it: none to speak of."""
+    """Runs the command with the small environment that sshd gives it."""
     return subprocess.run(
         [client, *words],
         **({"capture_output": True} | more),
@@ -74,7 +72,7 @@ def test_options_may_be_joined_by_an_equals_sign(client: Path, tmp_path: Path) -
     assert agent.asked[0][1]["key"] == ENCODED
 
 
-def test_no_is_silence_and_success(client: Path, tmp_path: Path) -> None:
+def test_refusal_prints_nothing_and_succeeds(client: Path, tmp_path: Path) -> None:
     with UnixServer(tmp_path / "s", messages.encode("keys", {"lines": ""})) as agent:
         done = run(client, *arguments(agent.path))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -117,13 +115,13 @@ def loaded(code: str, **more: Any) -> set[str]:
 
 
 @pytest.mark.parametrize("answer", [ANSWER, b"sshaft/1 error\nreason busy\n\n", b"broken", None], ids=repr)
-def test_only_built_in_modules_and_our_own_are_loaded(tmp_path: Path, answer: bytes | None) -> None:
+def test_only_built_in_modules_and_sshaft_are_loaded(tmp_path: Path, answer: bytes | None) -> None:
     bare = loaded('import sys; sys.stderr.write(" ".join(sys.modules))')
     with UnixServer(tmp_path / "s", answer or b"") as agent:
         words = arguments(agent.path if answer is not None else tmp_path / "none")
         modules = loaded(LOADED.format(top=str(TOP), package="sshaft_keys", arguments=words))
     own = {name for name in modules if name.partition(".")[0] in ("sshaft", "sshaft_keys")}
-    # _socket is a file of its own in some builds of Python, built in in Debian
+    # some builds of Python have _socket as a file; in Debian it is built in
     assert modules - bare - own - {"__main__"} <= {
         *sys.builtin_module_names,
         "_socket",
@@ -132,7 +130,7 @@ def test_only_built_in_modules_and_our_own_are_loaded(tmp_path: Path, answer: by
     assert not own & {"sshaft.config", "sshaft.log", "sshaft.listing", "sshaft_keys.standalone"}
 
 
-def test_environment_cannot_change_what_is_run(launchers: Path, tmp_path: Path) -> None:
+def test_environment_cannot_change_the_program(launchers: Path, tmp_path: Path) -> None:
     for name in ("sshaft", "sshaft_keys", "posix_", "sitecustomize", "usercustomize"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit(99)\n")
     done = subprocess.run(
@@ -174,7 +172,7 @@ def test_environment_cannot_change_what_is_run(launchers: Path, tmp_path: Path) 
     ],
     ids=ascii,
 )
-def test_options_that_are_not_right_are_one_line_and_status_64(client: Path, words: list[Any]) -> None:
+def test_wrong_options_are_one_line_and_status_64(client: Path, words: list[Any]) -> None:
     done = run(client, *words)
     assert (done.returncode, done.stdout) == (64, "")
     assert only_event(done.stderr)["error"] == "usage"
@@ -190,14 +188,14 @@ def test_options_are_parsed_to_known_names_or_a_reason(words: list[str]) -> None
         assert sum(1 + ("=" not in word) for word in words[::1] if word.startswith("--")) >= len(parsed)
 
 
-def test_value_is_taken_as_it_stands() -> None:
+def test_value_of_an_option_is_not_changed() -> None:
     assert parse(["--key=a=b==", "--type", "--key"], OPTIONS) == {"key": "a=b==", "type": "--key"}
 
 
-# --- agents that are not what they should be
+# --- bad agents
 
 
-def test_absent_agent_is_an_event_and_no_keys(client: Path, tmp_path: Path) -> None:
+def test_missing_agent_is_an_event_and_no_keys(client: Path, tmp_path: Path) -> None:
     done = run(client, *arguments(tmp_path / "none"))
     assert (done.returncode, done.stdout) == (69, "")
     event = only_event(done.stderr)
@@ -226,9 +224,7 @@ def test_absent_agent_is_an_event_and_no_keys(client: Path, tmp_path: Path) -> N
     ],
     ids=lambda value: repr(value)[:40],
 )
-def test_answer_that_is_no_answer_is_an_event_and_no_keys(
-    client: Path, tmp_path: Path, answer: bytes, status: int
-) -> None:
+def test_unusable_answer_is_an_event_and_no_keys(client: Path, tmp_path: Path, answer: bytes, status: int) -> None:
     with UnixServer(tmp_path / "s", answer) as agent:
         done = run(client, *arguments(agent.path))
     assert (done.returncode, done.stdout) == (status, "")
@@ -236,7 +232,7 @@ def test_answer_that_is_no_answer_is_an_event_and_no_keys(
     only_event(done.stderr)
 
 
-def test_agent_that_hangs_drips_or_is_too_busy_costs_three_seconds_and_no_keys(client: Path, tmp_path: Path) -> None:
+def test_slow_or_busy_agent_costs_three_seconds_and_gives_no_keys(client: Path, tmp_path: Path) -> None:
     with (
         UnixServer(tmp_path / "hangs", hang) as hangs,
         UnixServer(tmp_path / "drips", drip(ANSWER, 0.1)) as drips,
@@ -272,7 +268,7 @@ def test_sshd_that_stops_reading_is_no_failure(client: Path, tmp_path: Path) -> 
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_no_standard_output_at_all_is_a_failure(client: Path, tmp_path: Path) -> None:
+def test_missing_standard_output_is_a_failure(client: Path, tmp_path: Path) -> None:
     with UnixServer(tmp_path / "s", ANSWER) as agent:
         done = subprocess.run(
             ["/bin/sh", "-c", '"$@" >&-', "sh", client, *arguments(agent.path)],

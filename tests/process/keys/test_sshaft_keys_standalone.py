@@ -1,4 +1,4 @@
-"""`sshaft-keys --config`: the original's way, as a real process against a real server."""
+"""Tests `sshaft-keys --config` as a real process against a small real server."""
 
 import json
 import subprocess
@@ -37,11 +37,11 @@ class Keys:
         )
 
     def __call__(self, *words: str) -> Done:
-        """Status, standard output, events."""
+        """Returns status, standard output and events."""
         return self.each(words)[0]
 
     def each(self, *several: Sequence[str]) -> list[Done]:
-        """As many processes at a time."""
+        """Runs a process for each list of words, all at the same time."""
         return [_done(process) for process in [self.start(*words) for words in several]]
 
 
@@ -63,13 +63,13 @@ def line(keys: Keys, user: str, key: str) -> str:
     return f'restrict,command="/sshaft/login --config {keys.config} --user {user}" {key}\n'
 
 
-def test_without_a_key_it_prints_a_line_for_every_user_who_waits(keys: Keys, identity: IdentityServer) -> None:
+def test_command_without_a_key_prints_a_line_for_every_waiting_user(keys: Keys, identity: IdentityServer) -> None:
     assert keys() == (0, line(keys, "alice", ALICE) + line(keys, "bob", BOB), [])
     assert [call.path for call in identity.calls] == ["/token", "/keys"]
     assert identity.calls[1].query == {}
 
 
-def test_with_a_key_it_prints_the_line_of_that_key(keys: Keys, identity: IdentityServer) -> None:
+def test_command_with_a_key_prints_the_line_of_that_key(keys: Keys, identity: IdentityServer) -> None:
     assert keys(*of(BOB)) == (0, line(keys, "bob", BOB), [])
     assert identity.calls[1].query == {"fingerprint": [public_key.parse(BOB).fingerprint]}
     nobody, alice = keys.each(of(public_keys.ed25519("nobody")), of(ALICE)[2:])  # also without --fingerprint
@@ -77,12 +77,12 @@ def test_with_a_key_it_prints_the_line_of_that_key(keys: Keys, identity: Identit
     assert alice == (0, line(keys, "alice", ALICE), [])
 
 
-def test_every_line_is_a_key_to_openssh(keys: Keys) -> None:
+def test_openssh_reads_every_line_as_a_key(keys: Keys) -> None:
     _status, out, _events = keys()
     assert public_keys.openssh_fingerprints(out.splitlines()) == [public_key.parse(k).fingerprint for k in (ALICE, BOB)]
 
 
-def test_end_of_a_challenge_reaches_sshd(keys: Keys, identity: IdentityServer) -> None:
+def test_line_has_the_end_of_the_challenge(keys: Keys, identity: IdentityServer) -> None:
     challenge = {"challenge": "c", "expires_at": "2099-01-02T03:04:05Z", "binding": "code_in"}
     identity.entries = [{"user": "bob", "authorized_key": BOB, **challenge}]
     _status, out, _events = keys()
@@ -103,9 +103,7 @@ HOSTILE = [
 ]  # fmt: skip
 
 
-def test_users_that_could_be_read_as_something_else_are_left_out_and_logged(
-    keys: Keys, identity: IdentityServer
-) -> None:
+def test_users_with_unsafe_names_are_left_out_and_logged(keys: Keys, identity: IdentityServer) -> None:
     identity.entries = [
         {"user": user, "authorized_key": public_keys.ed25519(f"key {number}")} for number, user in enumerate(HOSTILE)
     ]
@@ -139,7 +137,7 @@ def test_key_of_two_users_opens_nothing(keys: Keys, identity: IdentityServer) ->
     assert (event["event"], event["reason"]) == ("key.opens_nothing", "ambiguous")
 
 
-def test_time_that_is_none_in_utc_takes_no_other_line_away(keys: Keys, identity: IdentityServer) -> None:
+def test_impossible_time_in_utc_affects_no_other_line(keys: Keys, identity: IdentityServer) -> None:
     identity.entries.append(
         {"user": "eve", "authorized_key": public_keys.ed25519("e"), "expires_at": "9999-12-31T23:59:59-14:00"}
     )
@@ -147,7 +145,7 @@ def test_time_that_is_none_in_utc_takes_no_other_line_away(keys: Keys, identity:
     assert (status, out) == (0, line(keys, "alice", ALICE) + line(keys, "bob", BOB))
 
 
-def test_certificate_and_unknown_types_ask_nobody(keys: Keys, identity: IdentityServer) -> None:
+def test_certificate_and_unknown_types_send_no_request(keys: Keys, identity: IdentityServer) -> None:
     types = ("ssh-ed25519-cert-v01@openssh.com", "")
     assert keys.each(*(("--type", key_type, "--key", "AAAA") for key_type in types)) == [(0, "", [])] * 2
     assert identity.calls == []
@@ -167,9 +165,7 @@ def test_wrong_configuration_is_one_event_and_status_78(launchers: Path) -> None
 
 
 @pytest.mark.parametrize(("path", "reply"), [("/token", BUSY), ("/token", redirect("/x")), ("/keys", DEEP)])
-def test_service_that_gives_no_answer_is_one_event_and_no_keys(
-    keys: Keys, identity: IdentityServer, path: str, reply: Any
-) -> None:
+def test_failed_service_is_one_event_and_no_keys(keys: Keys, identity: IdentityServer, path: str, reply: Any) -> None:
     identity.replies[path] = reply
     status, out, (event,) = keys()
     assert (status, out, event["error"]) == (69, "", "identity_unavailable")
@@ -191,7 +187,7 @@ def slow_servers() -> Iterator[list[IdentityServer]]:
 def test_slow_service_and_an_sshd_that_does_not_read_cost_three_seconds_at_most(
     launchers: Path, write_config: WriteConfig, slow_servers: list[IdentityServer], keys: Keys, identity: IdentityServer
 ) -> None:
-    """Also where an operator gave the look-up all of the time there is."""
+    """The look-up may take nearly all of the three seconds here."""
     identity.entries = [
         {"user": f"user{number}", "authorized_key": public_keys.ed25519(str(number))} for number in range(1000)
     ]

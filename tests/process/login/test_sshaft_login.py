@@ -1,4 +1,4 @@
-"""The forced command as the real process that sshd starts, with an agent that is right, wrong, slow or absent."""
+"""Tests the forced command as the real process that sshd starts, with good, bad and missing agents."""
 
 import json
 import os
@@ -71,7 +71,7 @@ def login(launchers: Path, tmp_path: Path) -> Login:
     return Login(launchers / "sshaft-login", tmp_path)
 
 
-def test_code_is_brought_to_the_agent_with_the_key_that_signed(login: Login) -> None:
+def test_agent_gets_the_code_and_the_key_that_signed(login: Login) -> None:
     with UnixServer(login.socket, ACCEPTED) as agent:
         assert login("482 913") == (0, "Passed. Your login goes on in the browser.\n", "")
     assert agent.asked == [
@@ -82,13 +82,13 @@ def test_code_is_brought_to_the_agent_with_the_key_that_signed(login: Login) -> 
     ]
 
 
-def test_without_a_code_none_is_sent(login: Login) -> None:
+def test_request_without_a_code_has_no_code_field(login: Login) -> None:
     with UnixServer(login.socket, ACCEPTED) as agent:
         assert login()[0] == 0
     assert "code" not in agent.asked[0][1]
 
 
-def test_deny_rejects(login: Login) -> None:
+def test_deny_rejects_the_login(login: Login) -> None:
     with UnixServer(login.socket, result(state="rejected")) as agent:
         status, out, err = login("deny")
     assert (status, out) == (3, "")
@@ -101,7 +101,7 @@ def test_deny_rejects(login: Login) -> None:
 @pytest.mark.parametrize(
     "command", ["sh", "-482913", "1234567890123", "482913;id", b"\xff\xfe", "\x1b[2J", "1" * 100_000]
 )
-def test_anything_else_is_told_the_usage_and_asks_nobody(login: Login, command: str | bytes) -> None:
+def test_other_words_print_the_usage_and_send_no_request(login: Login, command: str | bytes) -> None:
     with UnixServer(login.socket, ACCEPTED) as agent:
         status, out, err = login(command)
     assert (status, out) == (64, "")
@@ -116,7 +116,7 @@ def test_anything_else_is_told_the_usage_and_asks_nobody(login: Login, command: 
     ("typed", "sent"),
     [(b"482913\n", "482913"), (b" 482 913 \r\n", "482913"), (b"48-29-13", "482913"), (b"1\n2\n", "1")],
 )
-def test_code_is_asked_for_where_one_is_needed(login: Login, typed: bytes, sent: str) -> None:
+def test_person_is_asked_for_a_missing_code(login: Login, typed: bytes, sent: str) -> None:
     with UnixServer(login.socket, CODE_REQUIRED, ACCEPTED) as agent:
         assert login(typed=typed) == (0, "Passed. Your login goes on in the browser.\n", "Code: ")
     first, second = agent.asked
@@ -136,7 +136,7 @@ def test_end_of_input_at_the_prompt_says_what_to_do(login: Login, typed: bytes) 
 @pytest.mark.parametrize(
     "typed", [b"abc\n", b"deny\n", b"1234567890123\n", b"\x1b[A\n", b"\xff\n", b"9" * 100_000, b"-1\n"]
 )
-def test_what_is_no_code_at_the_prompt_is_told_the_usage(login: Login, typed: bytes) -> None:
+def test_text_that_is_no_code_at_the_prompt_prints_the_usage(login: Login, typed: bytes) -> None:
     with UnixServer(login.socket, CODE_REQUIRED, ACCEPTED) as agent:
         status, out, err = login(typed=typed)
     assert (status, out) == (64, "")
@@ -144,7 +144,7 @@ def test_what_is_no_code_at_the_prompt_is_told_the_usage(login: Login, typed: by
     assert len(agent.asked) == 1
 
 
-def test_service_that_never_has_enough_is_asked_twice_and_no_more(login: Login) -> None:
+def test_agent_that_always_wants_a_code_is_asked_twice(login: Login) -> None:
     with UnixServer(login.socket, CODE_REQUIRED) as agent:
         assert login(typed=b"1\n1\n1\n")[0] == 64
     assert len(agent.asked) == 2
@@ -154,7 +154,7 @@ def test_service_that_never_has_enough_is_asked_twice_and_no_more(login: Login) 
     assert len(agent.asked) == 1
 
 
-def test_closed_input_is_the_end_of_input(login: Login) -> None:
+def test_closed_input_counts_as_end_of_input(login: Login) -> None:
     with UnixServer(login.socket, CODE_REQUIRED):
         done = subprocess.run(
             ["/bin/sh", "-c", '"$@" <&-', "sh", login.launcher, "--agent", login.socket, "--ticket", "t"],
@@ -191,7 +191,7 @@ def test_closed_input_is_the_end_of_input(login: Login) -> None:
         "new",
     ],
 )
-def test_no_is_told_on_standard_error_with_its_status(login: Login, state: str) -> None:
+def test_refusal_is_printed_on_standard_error_with_its_status(login: Login, state: str) -> None:
     with UnixServer(login.socket, result(state=state, attempts_left="4", reference="0123456789abcdef")):
         status, text = sentence(state, "4", "0123456789abcdef")
         assert login("482913") == (status, "", text + "\n")
@@ -223,7 +223,7 @@ HOSTILE = '\x1b]0;evil\x07\x1b[2J\r\n{"event": "login.accepted"}\u202e\u2028'
     ],
     ids=lambda answer: repr(answer)[:40],
 )
-def test_hostile_answer_is_a_no_and_never_reaches_the_terminal_raw(login: Login, answer: bytes) -> None:
+def test_hostile_answer_is_a_refusal_and_reaches_the_terminal_escaped(login: Login, answer: bytes) -> None:
     with UnixServer(login.socket, answer):
         status, out, err = login("482913")
     assert status in (1, 69, 77)
@@ -232,19 +232,19 @@ def test_hostile_answer_is_a_no_and_never_reaches_the_terminal_raw(login: Login,
     assert "evil" not in err
 
 
-def test_absent_agent_is_told_without_our_insides(login: Login) -> None:
+def test_missing_agent_is_one_calm_line_without_internals(login: Login) -> None:
     status, out, err = login("482913")
     assert (status, out) == (69, "")
     assert err == "The login service can't be reached just now. Try again in a minute.\n"
 
 
-# --- what sshd says about the connection
+# --- the key and the address that sshd reports
 
 
 @pytest.mark.parametrize(
     "auth_info", [None, "", "/nowhere", "empty", "password", "hostbased", "short", "long", "binary"]
 )
-def test_missing_auth_info_is_a_wrong_set_up_and_asks_nobody(login: Login, auth_info: str | None) -> None:
+def test_missing_auth_info_is_a_wrong_set_up_and_sends_no_request(login: Login, auth_info: str | None) -> None:
     texts = {
         "empty": b"",
         "password": b"password\n",
@@ -284,7 +284,7 @@ def test_key_is_found_among_other_methods(login: Login) -> None:
         ("x" * 1000, "x" * 64),
     ],
 )
-def test_address_of_the_client_is_passed_on_if_it_is_one(login: Login, connection: str | None, address: str) -> None:
+def test_agent_gets_a_valid_client_address(login: Login, connection: str | None, address: str) -> None:
     with UnixServer(login.socket, ACCEPTED) as agent:
         login("1", SSH_CONNECTION=connection)
     assert agent.asked[0][1]["client_ip"] == address
@@ -311,7 +311,7 @@ def test_address_of_the_client_is_passed_on_if_it_is_one(login: Login, connectio
     ],
     ids=ascii,
 )
-def test_options_that_are_not_right_are_one_line_and_status_64(login: Login, words: list[str | bytes]) -> None:
+def test_wrong_options_are_one_line_and_status_64(login: Login, words: list[str | bytes]) -> None:
     status, out, err = login.run(*words)
     assert (status, out) == (64, "")
     assert err.startswith("sshaft-login: give --agent and --ticket")
@@ -337,7 +337,7 @@ sys.stderr.write("\\n" + " ".join(sys.modules) + "\\n")
 @pytest.mark.parametrize(
     "answers", [[ACCEPTED], [CODE_REQUIRED, ACCEPTED], [b"broken"]], ids=["code", "prompt", "broken"]
 )
-def test_only_built_in_modules_and_our_own_are_loaded(login: Login, answers: list[bytes]) -> None:
+def test_only_built_in_modules_and_sshaft_are_loaded(login: Login, answers: list[bytes]) -> None:
     def modules(code: str) -> set[str]:
         done = subprocess.run(
             [PYTHON, "-I", "-S", "-c", code],
@@ -354,7 +354,7 @@ def test_only_built_in_modules_and_our_own_are_loaded(login: Login, answers: lis
     with UnixServer(login.socket, *answers):
         loaded = modules(LOADED.format(top=str(TOP), socket=str(login.socket)))
     own = {name for name in loaded if name.partition(".")[0] in ("sshaft", "sshaft_login")}
-    # _socket is a file of its own in some builds of Python, built in in Debian
+    # some builds of Python have _socket as a file; in Debian it is built in
     assert loaded - bare - own - {"__main__"} <= {
         *sys.builtin_module_names,
         "_socket",
@@ -362,7 +362,7 @@ def test_only_built_in_modules_and_our_own_are_loaded(login: Login, answers: lis
     assert "sshaft_login.standalone" not in own
 
 
-def test_person_who_has_gone_is_no_failure(login: Login) -> None:
+def test_closed_terminal_is_no_failure(login: Login) -> None:
     read, write = os.pipe()
     os.close(read)
     with UnixServer(login.socket, ACCEPTED) as agent:
@@ -380,7 +380,7 @@ def test_person_who_has_gone_is_no_failure(login: Login) -> None:
     assert len(agent.asked) == 1
 
 
-def test_insides_are_not_told_even_where_something_breaks(login: Login, tmp_path: Path) -> None:
+def test_fault_of_the_program_shows_no_internals(login: Login, tmp_path: Path) -> None:
     with UnixServer(login.socket, ACCEPTED):
         status, out, err = login("1", SSH_USER_AUTH=str(tmp_path))  # a directory: can't be read as a file
     assert (status, out) == (70, "")
@@ -388,7 +388,7 @@ def test_insides_are_not_told_even_where_something_breaks(login: Login, tmp_path
     assert not json.dumps(err).count("Errno")
 
 
-# --- what is approved, and codes that ssh gives
+# --- descriptions of the login, and codes for the browser
 
 
 WIKI = {"app": "Wiki", "address": "198.51.100.7", "age": "20"}
@@ -396,18 +396,18 @@ ABOUT = "Login to Wiki, from a browser at 198.51.100.7, started 20 seconds ago.\
 CONFIRM = result(state="confirm_required", reference="0" * 32, **WIKI)
 
 
-def test_what_was_passed_is_said(login: Login) -> None:
+def test_message_describes_the_accepted_login(login: Login) -> None:
     with UnixServer(login.socket, result(state="accepted", **WIKI)):
         assert login("482913") == (0, ABOUT + "Passed. Your login goes on in the browser.\n", "")
 
 
-def test_what_a_code_is_asked_for_is_said_before_it_is_typed(login: Login) -> None:
+def test_prompt_for_the_code_describes_the_login(login: Login) -> None:
     with UnixServer(login.socket, result(state="code_required", **WIKI), ACCEPTED):
         status, _, err = login(typed=b"482913\n")
     assert (status, err) == (0, ABOUT + "Code: ")
 
 
-def test_a_code_for_the_browser_is_printed(login: Login) -> None:
+def test_code_for_the_browser_is_printed(login: Login) -> None:
     with UnixServer(login.socket, result(state="presented", code="550127", **WIKI)) as agent:
         assert login() == (0, ABOUT + "Type it where your login asks for it: 550127\n", "")
     assert [kind for kind, _ in agent.asked] == ["accept"]
@@ -420,7 +420,7 @@ def test_only_digits_are_printed_as_a_code(login: Login, code: str) -> None:
 
 
 @pytest.mark.parametrize("typed", [b"y\n", b"Y\r\n", b"yes", b" yes \n"])
-def test_a_login_from_another_address_passes_once_it_is_confirmed(login: Login, typed: bytes) -> None:
+def test_login_from_another_address_is_accepted_after_a_confirmation(login: Login, typed: bytes) -> None:
     with UnixServer(login.socket, CONFIRM, ACCEPTED) as agent:
         status, out, err = login("482913", typed=typed)
     assert (status, out) == (0, "Passed. Your login goes on in the browser.\n")
@@ -430,7 +430,7 @@ def test_a_login_from_another_address_passes_once_it_is_confirmed(login: Login, 
 
 
 @pytest.mark.parametrize("typed", [b"", b"\n", b"n\n", b"no\n", b"482913\n", b"y es\n", b"\xff\n"])
-def test_everything_but_a_yes_passes_nothing(login: Login, typed: bytes) -> None:
+def test_other_answers_than_yes_accept_no_login(login: Login, typed: bytes) -> None:
     with UnixServer(login.socket, CONFIRM, ACCEPTED) as agent:
         status, out, err = login("482913", typed=typed)
     assert (status, out) == (3, "")
@@ -438,7 +438,7 @@ def test_everything_but_a_yes_passes_nothing(login: Login, typed: bytes) -> None
     assert len(agent.asked) == 1
 
 
-def test_a_service_that_asks_for_ever_is_asked_twice_and_no_more(login: Login) -> None:
+def test_agent_that_always_wants_a_confirmation_is_asked_twice(login: Login) -> None:
     with UnixServer(login.socket, CONFIRM, CONFIRM, CONFIRM) as agent:
         assert login("482913", typed=b"y\ny\ny\n")[0] != 0
     assert len(agent.asked) == 2
@@ -463,7 +463,7 @@ def enrolled(**fields: str) -> bytes:
 
 
 @pytest.mark.parametrize("command", ["enrol 58217741", "enrol 5821-7741", " enrol  5821 7741 "])
-def test_an_enrolment_code_is_presented_and_the_key_shown_for_comparison(login: Login, command: str) -> None:
+def test_enrolment_code_is_presented_and_the_key_is_shown(login: Login, command: str) -> None:
     with UnixServer(login.socket, enrolled()) as agent:
         shown = f"Presented. Compare the fingerprint on the page and confirm there:\nSHA256:abc\n{PICTURE}\n"
         assert login(command) == (0, shown, "")
@@ -471,7 +471,7 @@ def test_an_enrolment_code_is_presented_and_the_key_shown_for_comparison(login: 
     assert agent.asked == [("enrol", fields)]
 
 
-def test_enrol_alone_asks_for_the_code_first(login: Login) -> None:
+def test_enrol_without_a_code_asks_for_the_code(login: Login) -> None:
     with UnixServer(login.socket, enrolled()) as agent:
         status, out, err = login("enrol", typed=b"5821-7741\n")
     assert (status, out.startswith("Presented."), err) == (0, True, "Code: ")
@@ -481,7 +481,7 @@ def test_enrol_alone_asks_for_the_code_first(login: Login) -> None:
 @pytest.mark.parametrize(
     "command", ["enrol x", "enrol -1", "enrol 1234567890123", "enrol;id", "Enrol 1", "enrolment 1"]
 )
-def test_what_is_no_enrolment_is_told_the_usage(login: Login, command: str) -> None:
+def test_wrong_enrol_command_prints_the_usage(login: Login, command: str) -> None:
     with UnixServer(login.socket, enrolled()) as agent:
         status, _, err = login(command)
     assert (status, err.startswith("Usage: ssh"), agent.asked) == (64, True, [])
@@ -503,7 +503,7 @@ def test_what_is_no_enrolment_is_told_the_usage(login: Login, command: str) -> N
         ({"state": "\x1b[2J"}, (77, "The identity service refused.")),
     ],
 )
-def test_each_end_of_an_enrolment_has_a_sentence(
+def test_each_outcome_of_an_enrolment_has_a_sentence(
     login: Login, fields: dict[str, str], expected: tuple[int, str]
 ) -> None:
     with UnixServer(login.socket, result(**fields)):
@@ -512,14 +512,14 @@ def test_each_end_of_an_enrolment_has_a_sentence(
     assert err.startswith(expected[1])
 
 
-def test_a_picture_that_would_move_the_cursor_is_not_shown(login: Login) -> None:
+def test_picture_that_would_move_the_cursor_is_not_shown(login: Login) -> None:
     with UnixServer(login.socket, result(state="presented", fingerprint="SHA256:abc", randomart="\x1b[2J")):
         status, out, _ = login("enrol 58217741")
     assert status == 0
     assert "SHA256" not in out
 
 
-def test_a_key_that_nobody_owns_is_told_so(login: Login) -> None:
+def test_unregistered_key_has_a_sentence(login: Login) -> None:
     with UnixServer(login.socket, result(state="not_registered", reference="0" * 32)):
         status, out, err = login("482913")
     assert (status, out) == (77, "")

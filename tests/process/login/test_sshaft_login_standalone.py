@@ -1,4 +1,4 @@
-"""`sshaft-login --config --user`: the original's way, as a real process against a real server."""
+"""Tests `sshaft-login --config --user` as a real process against a small real server."""
 
 import subprocess
 import time
@@ -60,7 +60,7 @@ def test_challenge_that_wants_verification_is_refused_without_an_agent(login: Lo
 
 
 @pytest.mark.parametrize("auth_info", [True, False], ids=["with ExposeAuthInfo", "as the original"])
-def test_originals_server_is_told_the_user(login: Login, identity: IdentityServer, auth_info: bool) -> None:
+def test_original_server_gets_the_user_only(login: Login, identity: IdentityServer, auth_info: bool) -> None:
     if not auth_info:
         del login.environment["SSH_USER_AUTH"]
     assert login() == (0, "Passed. Your login goes on in the browser.\n", "")
@@ -68,7 +68,7 @@ def test_originals_server_is_told_the_user(login: Login, identity: IdentityServe
     assert identity.calls[-1].json == {"user": "alice"}
 
 
-def test_extended_server_is_told_everything(login: Login, identity: IdentityServer) -> None:
+def test_extended_server_gets_all_fields(login: Login, identity: IdentityServer) -> None:
     extended(identity)
     assert login("48-29-13")[0] == 0
     assert identity.calls[-1].json == {
@@ -82,13 +82,13 @@ def test_extended_server_is_told_everything(login: Login, identity: IdentityServ
     assert len(identity.calls[-1].headers["idempotency-key"]) == 32
 
 
-def test_code_is_asked_for(login: Login, identity: IdentityServer) -> None:
+def test_person_is_asked_for_the_code(login: Login, identity: IdentityServer) -> None:
     extended(identity)
     assert login(typed="482913\n") == (0, "Passed. Your login goes on in the browser.\n", "Code: ")
     assert identity.calls[-1].json["code"] == "482913"
 
 
-def test_user_of_another_key_is_nobody(login: Login, identity: IdentityServer) -> None:
+def test_user_of_another_key_has_no_login(login: Login, identity: IdentityServer) -> None:
     identity.entries.append({"user": "bob", "authorized_key": public_keys.ed25519("bob")})
     assert login(user="bob") == (2, "", "No login is waiting for you. Start it in the browser first.\n")
     assert identity.accepted == []
@@ -105,7 +105,7 @@ def test_user_of_another_key_is_nobody(login: Login, identity: IdentityServer) -
     ],
     ids=["nothing", "registered, no key", "ambiguous", "ambiguous, no key", "unknown binding"],
 )
-def test_nothing_is_reported_where_nothing_is_pending(
+def test_no_accept_is_sent_if_nothing_is_pending(
     login: Login, identity: IdentityServer, entries: list[dict[str, Any]], status: int, auth_info: bool
 ) -> None:
     if not auth_info:
@@ -117,7 +117,7 @@ def test_nothing_is_reported_where_nothing_is_pending(
     assert identity.count("/accept") == 0
 
 
-def test_denial_is_reported_or_said_to_be_impossible(
+def test_denial_is_sent_or_said_to_be_impossible(
     login: Login, identity: IdentityServer, write_config: WriteConfig
 ) -> None:
     extended(identity)
@@ -129,14 +129,14 @@ def test_denial_is_reported_or_said_to_be_impossible(
     assert identity.count("/accept") == 0
 
 
-def test_wrong_code_is_told_with_the_tries_that_are_left(login: Login, identity: IdentityServer) -> None:
+def test_answer_to_a_wrong_code_counts_the_tries_left(login: Login, identity: IdentityServer) -> None:
     extended(identity)
     identity.replies["/accept"] = reply_json({"error": "invalid_code", "attempts_left": 4}, 403)
     assert login("1") == (1, "", "That is not the code of your login. 4 tries are left.\n")
 
 
 @pytest.mark.parametrize("trouble", ["keys", "accept", "config", "auth info"])
-def test_trouble_is_one_calm_line_without_our_insides(login: Login, identity: IdentityServer, trouble: str) -> None:
+def test_failure_is_one_calm_line_without_internals(login: Login, identity: IdentityServer, trouble: str) -> None:
     extended(identity)
     status, text = 69, UNAVAILABLE
     match trouble:
@@ -154,7 +154,7 @@ def test_trouble_is_one_calm_line_without_our_insides(login: Login, identity: Id
     assert len(err) == len(text + " (reference 01234567)\n")
 
 
-def test_hanging_service_is_given_up(
+def test_hanging_service_ends_at_its_deadline(
     launchers: Path, identity: IdentityServer, write_config: WriteConfig, tmp_path: Path
 ) -> None:
     identity.replies["/keys"] = hang(9)

@@ -1,5 +1,7 @@
-"""Events of the agent's parts go nowhere while they are tested in this process, and its clocks are moved by hand."""
+"""Gives the tests of the agent clocks that they move by hand, and catches the log events."""
 
+import asyncio
+import inspect
 import io
 from datetime import UTC, datetime, timedelta
 
@@ -7,7 +9,7 @@ import pytest
 
 
 class Clock:
-    """A monotonic clock and a wall clock that move together, and only when told to."""
+    """A monotonic clock and a wall clock that move only by `move`."""
 
     def __init__(self) -> None:
         self.seconds = 1000.0
@@ -23,7 +25,7 @@ class Clock:
         self.seconds += seconds
 
     def later(self, seconds: float) -> str:
-        """RFC 3339, so many seconds from now."""
+        """Returns a time in RFC 3339 that is `seconds` from now."""
         return (self.now() + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -34,4 +36,14 @@ def clock() -> Clock:
 
 @pytest.fixture(autouse=True)
 def _quiet(events: io.StringIO) -> None:
-    """Events go nowhere but there."""
+    """Catches the log events of every test."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Runs a test that is a coroutine."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = inspect.signature(pyfuncitem.obj).parameters
+    asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+    return True

@@ -1,4 +1,4 @@
-"""What Prometheus gets of the agent: numbers of a real one, and nothing at all where nobody asked for it."""
+"""Tests the metrics of a real agent, and that an agent without metrics does not load the library."""
 
 import os
 import socket
@@ -26,7 +26,7 @@ WriteConfig = Callable[..., Path]
 
 
 def scrape(agent: AgentProcess) -> dict[str, float]:
-    """Values by name, with the value of a label behind it."""
+    """Returns the values by name and label."""
     answer = requests.get(agent.event("metrics.ready")["address"], timeout=10)
     assert answer.status_code == 200
     assert not any(word in answer.text for word in ("alice", "SHA256:", "192.0.2.7", ENCODED))
@@ -34,7 +34,7 @@ def scrape(agent: AgentProcess) -> dict[str, float]:
     return {":".join([sample.name, *sample.labels.values()]): sample.value for sample in samples}
 
 
-def test_a_login_is_seen_in_the_numbers(identity: IdentityServer, write_config: WriteConfig, tmp_path: Path) -> None:
+def test_metrics_count_a_login(identity: IdentityServer, write_config: WriteConfig, tmp_path: Path) -> None:
     identity.entries = [{"user": "alice", "authorized_key": KEY}]
     with AgentProcess(write_config(identity.config()), tmp_path / "run", *LISTEN) as agent:
         before = scrape(agent)
@@ -59,7 +59,7 @@ def test_a_login_is_seen_in_the_numbers(identity: IdentityServer, write_config: 
     assert any(name.startswith("sshaft_agent_build_info:") for name in after)
 
 
-def test_an_identity_service_that_is_down_is_seen(
+def test_metrics_show_an_identity_service_that_is_down(
     identity: IdentityServer, write_config: WriteConfig, tmp_path: Path
 ) -> None:
     identity.replies["/keys"] = ERROR
@@ -71,7 +71,7 @@ def test_an_identity_service_that_is_down_is_seen(
     assert after["sshaft_agent_list_requests_total"] == 3
 
 
-def test_a_refused_question_is_counted(identity: IdentityServer, write_config: WriteConfig, tmp_path: Path) -> None:
+def test_metrics_count_a_refused_question(identity: IdentityServer, write_config: WriteConfig, tmp_path: Path) -> None:
     with AgentProcess(write_config(identity.config()), tmp_path / "run", *LISTEN) as agent:
         agent.ask("accept", at=agent.keys)
         after = scrape(agent)
@@ -85,7 +85,7 @@ def start(config: Path, directory: Path, *options: str, program: str = "pass") -
     return subprocess.run([*command, *options], capture_output=True, text=True, timeout=30, check=False)
 
 
-def test_without_the_library_metrics_are_refused_by_name(
+def test_error_names_the_missing_metrics_library(
     identity: IdentityServer, write_config: WriteConfig, tmp_path: Path
 ) -> None:
     missing = "import sys; sys.modules['prometheus_client'] = None"
@@ -94,7 +94,7 @@ def test_without_the_library_metrics_are_refused_by_name(
     assert ended.stderr.endswith("sshaft: metrics need prometheus-client: pip install 'sshaft[metrics]'\n")
 
 
-def test_a_taken_port_is_one_clear_line(identity: IdentityServer, write_config: WriteConfig, tmp_path: Path) -> None:
+def test_taken_port_is_one_clear_line(identity: IdentityServer, write_config: WriteConfig, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         where = f"127.0.0.1:{taken.getsockname()[1]}"
         ended = start(write_config(identity.config()), tmp_path / "run", "--metrics-listen", where)
@@ -104,7 +104,7 @@ def test_a_taken_port_is_one_clear_line(identity: IdentityServer, write_config: 
 
 
 @pytest.mark.parametrize("where", ["9465", ":9465", "127.0.0.1:", "127.0.0.1:70000"])
-def test_an_address_needs_host_and_port(
+def test_metrics_address_needs_host_and_port(
     identity: IdentityServer, write_config: WriteConfig, tmp_path: Path, where: str
 ) -> None:
     ended = start(write_config(identity.config()), tmp_path / "run", "--metrics-listen", where)
@@ -112,9 +112,9 @@ def test_an_address_needs_host_and_port(
     assert "HOST:PORT" in ended.stderr
 
 
-def test_nobody_loads_the_library_who_does_not_ask_for_it() -> None:
+def test_agent_without_metrics_does_not_load_the_library() -> None:
     program = (
-        "import sys, sshaft_agent.commands, sshaft_agent.server, sshaft_agent.metrics, sshaft.metrics;"
+        "import sys, sshaft_agent.commands, sshaft_agent.agent, sshaft_agent.metrics, sshaft.metrics;"
         "sys.exit('prometheus_client' in sys.modules)"
     )
     env = {"PATH": os.environ["PATH"]}

@@ -1,4 +1,4 @@
-"""sd_notify over real datagram sockets."""
+"""Tests sd_notify with real datagram sockets."""
 
 import socket
 from pathlib import Path
@@ -9,7 +9,7 @@ from sshaft_agent.notify import notify, reloading
 
 
 @pytest.mark.parametrize("kind", ["path", "abstract"])
-def test_states_arrive_in_one_datagram(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_systemd_gets_all_states_in_one_datagram(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = f"{tmp_path}/notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(name if kind == "path" else "\0" + name)
@@ -26,7 +26,7 @@ def test_states_arrive_in_one_datagram(kind: str, tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize(
     "address", [None, "", "relative", "vsock:2:1234", "/nowhere/notify", "@nobody", "/" + "x" * 200]
 )
-def test_no_service_manager_is_no_trouble(address: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_notify_does_nothing_without_a_service_manager(address: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     if address is None:
         monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     else:

@@ -1,4 +1,4 @@
-"""Where the agent listens, who can reach it, and what it refuses to share."""
+"""Tests paths, owners and modes of the agent's sockets."""
 
 import os
 import pwd
@@ -10,7 +10,7 @@ import pytest
 
 from sshaft.errors import ConfigurationError
 from sshaft_agent import sockets
-from sshaft_agent.sockets import account, listen_for, listen_for_status, make_directory
+from sshaft_agent.sockets import account, listen_for, make_directory
 
 OWN = account(None)
 root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root for separate accounts")
@@ -26,35 +26,35 @@ def directory(tmp_path: Path) -> Path:
     return made
 
 
-def test_everybody_may_pass_through_the_runtime_directory_and_only_we_add_to_it(directory: Path) -> None:
+def test_every_account_can_pass_the_runtime_directory_and_only_the_agent_can_write(directory: Path) -> None:
     assert mode(directory) == 0o755
-    make_directory(directory)  # again does no harm
+    make_directory(directory)  # a second call changes nothing
 
 
-def test_own_socket_is_for_us_alone(directory: Path) -> None:
+def test_socket_for_the_agents_own_account_is_closed_to_others(directory: Path) -> None:
     path = sockets.keys_path(directory)
     with listen_for(OWN, path):
         assert mode(path) == 0o600
         assert mode(path.parent) == 0o700
 
 
-def test_status_socket_is_open_for_the_uid_decides(directory: Path) -> None:
-    with listen_for_status(sockets.status_path(directory)):
+def test_status_socket_is_open_to_every_account(directory: Path) -> None:
+    with listen_for(None, sockets.status_path(directory)):
         assert mode(sockets.status_path(directory)) == 0o666
 
 
-def test_umask_changes_nothing(tmp_path: Path) -> None:
+def test_umask_changes_no_mode(tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
         path = sockets.login_path(tmp_path)
-        with listen_for(OWN, path), listen_for_status(sockets.status_path(tmp_path)):
+        with listen_for(OWN, path), listen_for(None, sockets.status_path(tmp_path)):
             assert mode(path) == 0o600
             assert mode(sockets.status_path(tmp_path)) == 0o666
     finally:
         os.umask(before)
 
 
-def test_loose_directory_of_our_own_is_closed(directory: Path) -> None:
+def test_open_directory_of_the_agent_is_closed(directory: Path) -> None:
     path = sockets.keys_path(directory)
     path.parent.mkdir()
     path.parent.chmod(0o777)
@@ -64,7 +64,7 @@ def test_loose_directory_of_our_own_is_closed(directory: Path) -> None:
 
 @pytest.mark.root
 @root
-def test_socket_of_another_user_is_for_its_group_in_a_directory_it_can_enter_and_not_write(directory: Path) -> None:
+def test_another_user_can_enter_the_directory_of_its_socket_and_not_write_to_it(directory: Path) -> None:
     path, user = sockets.keys_path(directory), account("daemon")
     with listen_for(user, path):
         assert (mode(path), path.stat().st_uid, path.stat().st_gid) == (0o660, 0, user.gid)
@@ -73,7 +73,7 @@ def test_socket_of_another_user_is_for_its_group_in_a_directory_it_can_enter_and
 
 @pytest.mark.root
 @root
-def test_directory_that_belongs_to_somebody_else_is_refused(directory: Path, tmp_path: Path) -> None:
+def test_directory_of_another_account_is_refused(directory: Path, tmp_path: Path) -> None:
     path = sockets.keys_path(directory)
     path.parent.mkdir(mode=0o700)
     os.chown(path.parent, 1, 1)
@@ -88,7 +88,7 @@ def test_directory_that_belongs_to_somebody_else_is_refused(directory: Path, tmp
 
 @pytest.mark.root
 @root
-def test_agent_that_is_not_in_the_group_of_its_user_says_how_to_mend_it(tmp_path: Path) -> None:
+def test_error_says_how_to_add_the_agent_to_the_group_of_its_user(tmp_path: Path) -> None:
     nobody = pwd.getpwnam("nobody")
     tmp_path.chmod(0o755)
     os.chown(tmp_path, nobody.pw_uid, nobody.pw_gid)
@@ -114,24 +114,24 @@ def test_runtime_directory_that_others_may_write_is_refused(tmp_path: Path, loos
         make_directory(tmp_path)
 
 
-def test_sticky_runtime_directory_is_taken(tmp_path: Path) -> None:
+def test_sticky_runtime_directory_is_accepted(tmp_path: Path) -> None:
     tmp_path.chmod(0o1777)
     make_directory(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["sshaft", "./x", "", ".", "/tmp/a b", "/tmp/$(id)", '/tmp/"', "/tmp/a\nb", "/tmp/é"])
-def test_runtime_directory_that_could_not_stand_in_a_key_line_is_refused(name: str) -> None:
+def test_runtime_directory_with_unsafe_characters_is_refused(name: str) -> None:
     with pytest.raises(ConfigurationError, match="must be an absolute path of letters"):
         make_directory(Path(name))
 
 
-def test_runtime_directory_without_a_parent_says_how_to_make_it(tmp_path: Path) -> None:
+def test_error_says_how_to_make_the_runtime_directory(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"No such file.*install -d -m 0755 -o"):
         make_directory(tmp_path / "a" / "b")
 
 
 @pytest.mark.parametrize("kind", ["link to a directory", "dangling link", "file"])
-def test_what_stands_in_the_place_of_a_directory_is_refused(directory: Path, tmp_path: Path, kind: str) -> None:
+def test_file_or_link_in_place_of_a_directory_is_refused(directory: Path, tmp_path: Path, kind: str) -> None:
     place = directory / "keys"
     match kind:
         case "link to a directory":
@@ -154,7 +154,7 @@ def test_stale_socket_is_removed(directory: Path) -> None:
         client.connect(str(path))
 
 
-def test_live_socket_is_refused_and_left_alone(directory: Path) -> None:
+def test_socket_of_a_running_agent_is_left_alone(directory: Path) -> None:
     path = sockets.keys_path(directory)
     with listen_for(OWN, path):
         before = path.stat().st_ino
@@ -163,7 +163,7 @@ def test_live_socket_is_refused_and_left_alone(directory: Path) -> None:
         assert path.stat().st_ino == before
 
 
-def test_live_socket_with_a_full_queue_is_refused_and_left_alone(directory: Path) -> None:
+def test_socket_of_a_busy_agent_is_left_alone(directory: Path) -> None:
     path = sockets.keys_path(directory)
     path.parent.mkdir()
     with socket.socket(socket.AF_UNIX) as busy:
@@ -181,11 +181,11 @@ def test_live_socket_with_a_full_queue_is_refused_and_left_alone(directory: Path
 
 
 @pytest.mark.parametrize("kind", ["directory", "dangling link"])
-def test_what_stands_in_the_place_of_a_socket_is_one_line(directory: Path, kind: str) -> None:
+def test_directory_or_link_in_place_of_a_socket_is_one_line(directory: Path, kind: str) -> None:
     path = sockets.status_path(directory)
     path.mkdir() if kind == "directory" else path.symlink_to("/nowhere/x")
     with pytest.raises(ConfigurationError) as error:
-        listen_for_status(path)
+        listen_for(None, path)
     assert str(error.value).startswith(f"{path}: ")
     assert "None" not in str(error.value)
 
@@ -196,9 +196,9 @@ def test_path_too_long_for_a_socket_is_one_line(tmp_path: Path) -> None:
     assert "None" not in str(error.value)
 
 
-def test_other_end_is_known_by_its_uid(directory: Path) -> None:
+def test_peer_is_known_by_its_uid(directory: Path) -> None:
     path = sockets.status_path(directory)
-    with listen_for_status(path) as listening, socket.socket(socket.AF_UNIX) as client:
+    with listen_for(None, path) as listening, socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
         listening.setblocking(True)
         connection, _ = listening.accept()

@@ -1,4 +1,4 @@
-"""Settings as sshd -T says them for our own file, and with one thing changed."""
+"""Makes settings from the hardened file, also with changes."""
 
 import os
 import shutil
@@ -21,17 +21,17 @@ SSHD = Path("/usr/sbin/sshd")
 
 @pytest.fixture(scope="session")
 def sshd() -> Path:
-    """That of this machine, able to read a configuration."""
+    """Returns the sshd of this machine, ready to read a configuration."""
     if not SSHD.exists() or not shutil.which("ssh-keygen"):
         pytest.skip("needs Debian's openssh-server")
-    if os.geteuid() == 0:  # made at boot where sshd is started; as root it does nothing without
+    if os.geteuid() == 0:  # the boot makes this folder, and sshd of root needs it
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     return SSHD
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    """The hardened file of a version; keywords given take the place of its own (None: no such line)."""
+    """Returns the settings of a version's hardened file. `changes` replace lines (None removes one)."""
 
     def make(version: Version = OLDEST, **changes: str | None) -> Effective:
         path = tmp_path / "sshd_config"

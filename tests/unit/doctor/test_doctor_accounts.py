@@ -1,4 +1,4 @@
-"""Accounts as passwd and shadow have them, and what sshd makes of each."""
+"""Tests the checks of accounts in passwd and shadow."""
 
 import os
 from pathlib import Path
@@ -19,7 +19,7 @@ def with_shell(shell: str) -> Account:
 
 
 @pytest.mark.parametrize("shell", ["/bin/sh", "/usr/bin/sh", ""])
-def test_plain_shell_is_silent(shell: str) -> None:
+def test_plain_shell_has_no_finding(shell: str) -> None:
     assert judge_login(with_shell(shell)) == []
 
 
@@ -34,30 +34,30 @@ def test_plain_shell_is_silent(shell: str) -> None:
         ("/bin/bash", Severity.WARNING, ".bashrc"),
     ],
 )
-def test_wrong_shell_is_told_with_its_consequence(shell: str, severity: Severity, word: str) -> None:
+def test_finding_about_a_wrong_shell_names_the_consequence(shell: str, severity: Severity, word: str) -> None:
     (found,) = judge_login(with_shell(shell))
     assert (found.check, found.severity) == ("account.shell", severity)
     assert word in found.what
     assert found.remedy == "usermod --shell /bin/sh mfa"
 
 
-def test_login_as_root_is_told() -> None:
+def test_login_as_root_has_a_finding() -> None:
     assert [f.check for f in judge_login(Account("toor", 0, 0, frozenset({0})))] == ["account.login"]
 
 
 @pytest.mark.parametrize("password", ["!", "!!", "!*", "!$6$x"])
-def test_locked_account_is_told_unless_pam_decides(password: str) -> None:
+def test_locked_account_has_a_finding_unless_pam_decides(password: str) -> None:
     (found,) = judge_password(LOGIN, Shadow(password), pam=False, today=20000)
     assert (found.check, found.remedy) == ("account.locked", "usermod --password '*' mfa")
     assert judge_password(LOGIN, Shadow(password), pam=True, today=20000) == []
 
 
 @pytest.mark.parametrize("shadow", [Shadow("*"), Shadow("*LK*"), Shadow("$6$x"), Shadow("*", 20000), None])
-def test_open_account_is_silent(shadow: Shadow | None) -> None:
+def test_open_account_has_no_finding(shadow: Shadow | None) -> None:
     assert judge_password(LOGIN, shadow, pam=False, today=20000) == []
 
 
-def test_expired_and_empty_are_told() -> None:
+def test_expired_account_and_empty_password_have_findings() -> None:
     assert [f.check for f in judge_password(LOGIN, Shadow("*", 19999), pam=False, today=20000)] == ["account.expired"]
     assert [f.check for f in judge_password(LOGIN, Shadow(""), pam=True, today=20000)] == ["account.locked"]
 
@@ -71,7 +71,7 @@ def test_shadow_is_read_by_name(tmp_path: Path) -> None:
     assert accounts.read_shadow("nobody", tmp_path / "none") is None
 
 
-def test_keys_user_that_is_missing_shared_or_joined_is_told() -> None:
+def test_missing_or_shared_keys_user_has_a_finding() -> None:
     assert judge_keys_user("_sshaft-keys", KEYS, LOGIN) == []
     assert judge_keys_user("_sshaft-keys", KEYS, None) == []
     (missing,) = judge_keys_user("_sshaft-keys", None, LOGIN)
@@ -102,7 +102,7 @@ def test_command_user_may_be_named_by_a_token(tmp_path: Path) -> None:
     assert "account.keys" not in examined("root", tmp_path, AuthorizedKeysCommandUser="none")
 
 
-def test_nologin_file_is_told_unless_pam_decides(tmp_path: Path) -> None:
+def test_nologin_file_has_a_finding_unless_pam_decides(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/nologin").write_text("")
     assert examined("no-such-account", tmp_path) == ["account.login", "account.nologin"]
@@ -119,11 +119,11 @@ def test_nologin_file_is_told_unless_pam_decides(tmp_path: Path) -> None:
         ("DenyGroups", "no-such-group", False),
     ],
 )
-def test_groups_that_keep_the_account_out_are_told(tmp_path: Path, keyword: str, value: str, told: bool) -> None:
+def test_groups_that_keep_the_account_out_have_a_finding(tmp_path: Path, keyword: str, value: str, told: bool) -> None:
     assert (f"sshd.{keyword.lower()}" in examined("root", tmp_path, **{keyword: value})) is told
 
 
-def test_missing_home_and_home_of_others_are_told(tmp_path: Path) -> None:
+def test_missing_home_and_home_of_others_have_findings(tmp_path: Path) -> None:
     def told(home: str) -> list[str]:
         return [f.check for f in accounts.judge_home(Account("mfa", 482, 482, frozenset({482}), home))]
 

@@ -1,4 +1,4 @@
-"""The agent's folders and sockets, and what answers there."""
+"""Tests the checks of the agent's folders, sockets and answers."""
 
 import json
 import os
@@ -24,7 +24,7 @@ LOGIN = Account("mfa", 482, 482, frozenset({482}))
 
 @contextmanager
 def answering(path: Path, answer: bytes) -> Iterator[None]:
-    """Something that answers every connection so."""
+    """Starts a server that gives this answer to every connection."""
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(str(path))
     listening.listen()
@@ -51,7 +51,7 @@ def answering(path: Path, answer: bytes) -> Iterator[None]:
 
 @pytest.fixture
 def at(tmp_path: Path) -> Iterator[Sockets]:
-    """The three places of an agent of this account, with its two folders as it makes them."""
+    """Makes the folders of an agent of this account, and returns the paths of its sockets."""
     made = Sockets(tmp_path, tmp_path / "keys" / "agent.sock")
     with socket.socket(socket.AF_UNIX) as keys, socket.socket(socket.AF_UNIX) as login:
         for listening, path in ((keys, made.keys), (login, made.login)):
@@ -75,13 +75,13 @@ def test_sockets_are_those_of_the_command_line() -> None:
     assert agent.sockets("", None).status == Path("/run/sshaft/status.sock")
 
 
-def test_agent_that_answers_is_one_line(at: Sockets) -> None:
+def test_agent_that_answers_has_one_line(at: Sockets) -> None:
     with answering(at.status, status(identity_service="ok")):
         (found,) = told(at)
     assert (found.check, found.severity) == ("agent.status", Severity.OK)
 
 
-def test_agent_that_lost_its_identity_service_is_told(at: Sockets) -> None:
+def test_agent_without_its_identity_service_has_a_finding(at: Sockets) -> None:
     with answering(at.status, status(identity_service="down")):
         (found,) = told(at)
     assert (found.check, found.severity) == ("agent.service", Severity.ERROR)
@@ -90,13 +90,13 @@ def test_agent_that_lost_its_identity_service_is_told(at: Sockets) -> None:
 @pytest.mark.parametrize(
     "answer", [b"", b"nonsense", messages.encode("status", {}), messages.encode("x", {"json": "["})]
 )
-def test_what_is_no_agent_is_told(at: Sockets, answer: bytes) -> None:
+def test_server_that_is_no_agent_has_a_finding(at: Sockets, answer: bytes) -> None:
     with answering(at.status, answer):
         found = told(at)
     assert [(f.check, f.severity) for f in found] == [("agent.status", Severity.ERROR)]
 
 
-def test_agent_that_is_not_there_is_told_once(at: Sockets, tmp_path: Path) -> None:
+def test_missing_agent_has_one_finding(at: Sockets, tmp_path: Path) -> None:
     at.keys.unlink()
     (found,) = told(at)
     assert (found.check, found.severity, found.remedy) == (
@@ -108,7 +108,7 @@ def test_agent_that_is_not_there_is_told_once(at: Sockets, tmp_path: Path) -> No
     assert nowhere.check == "agent.status"
 
 
-def test_socket_that_a_running_agent_lacks_is_told(at: Sockets) -> None:
+def test_missing_socket_of_a_running_agent_has_a_finding(at: Sockets) -> None:
     at.login.unlink()
     with answering(at.status, status(identity_service="ok")):
         found = [f for f in told(at) if f.severity == Severity.ERROR]
@@ -117,7 +117,7 @@ def test_socket_that_a_running_agent_lacks_is_told(at: Sockets) -> None:
 
 @pytest.mark.parametrize("mode", [0o755, 0o711, 0o770])
 @pytest.mark.parametrize("which", ["keys", "login"])
-def test_folder_of_a_socket_that_is_too_open_is_told(at: Sockets, which: str, mode: int) -> None:
+def test_folder_of_a_socket_that_is_too_open_has_a_finding(at: Sockets, which: str, mode: int) -> None:
     (at.runtime / which).chmod(mode)
     with answering(at.status, status(identity_service="ok")):
         found = [f for f in told(at) if f.severity == Severity.ERROR]
@@ -125,11 +125,11 @@ def test_folder_of_a_socket_that_is_too_open_is_told(at: Sockets, which: str, mo
     assert found[0].remedy.startswith(f"chmod 0710 {at.runtime / which}")
 
 
-def test_runtime_folder_that_others_can_write_to_is_told(at: Sockets) -> None:
+def test_runtime_folder_that_others_can_write_to_has_a_finding(at: Sockets) -> None:
     def folder() -> set[str]:
         return {f.where for f in agent.examine(at, ME, ME) if f.check == "agent.folder"}
 
-    before = folder()  # what is above may be open, as /tmp is
+    before = folder()  # folders above may be open, as /tmp is
     at.runtime.chmod(0o777)
     assert folder() - before == {str(at.runtime)}
 
@@ -142,18 +142,18 @@ def test_runtime_folder_that_others_can_write_to_is_told(at: Sockets) -> None:
         (KEYS, Severity.ERROR, "runs the keys command"),
     ],
 )
-def test_agent_without_an_account_of_its_own_is_told(own: Account, severity: Severity, word: str) -> None:
+def test_agent_without_an_account_of_its_own_has_a_finding(own: Account, severity: Severity, word: str) -> None:
     (found,) = judge_account(own, KEYS, LOGIN)
     assert (found.check, found.severity) == ("agent.account", severity)
     assert word in found.what
 
 
-def test_agent_with_an_account_of_its_own_is_silent() -> None:
+def test_agent_with_an_account_of_its_own_has_no_finding() -> None:
     assert judge_account(AGENT, KEYS, LOGIN) == []
     assert judge_account(AGENT, None, None) == []
 
 
-def test_other_account_in_the_sockets_group_is_told(at: Sockets) -> None:
+def test_other_account_in_the_sockets_group_has_a_finding(at: Sockets) -> None:
     folder = at.keys.parent
     folder.chmod(0o710)
     group = folder.stat().st_gid

@@ -1,4 +1,4 @@
-"""What an operator reads, and what a program reads."""
+"""Tests the report for people and the report as JSON."""
 
 import json
 from pathlib import Path
@@ -33,7 +33,7 @@ def test_report_is_grouped_with_the_remedy_below_its_finding() -> None:
     ]
 
 
-def test_summary_counts() -> None:
+def test_summary_counts_the_findings() -> None:
     assert summary([]) == "0 errors, 0 warnings, 0 notes, 0 ok"
     assert summary([*FINDINGS, *FINDINGS]) == "2 errors, 2 warnings, 2 notes, 2 ok"
 
@@ -44,7 +44,7 @@ def test_outside_text_cannot_move_the_cursor() -> None:
     assert len(text.split("\n")) == 4
 
 
-def test_check_that_needs_other_rights_says_so() -> None:
+def test_finding_says_that_a_check_needs_root() -> None:
     found = needs_root("path.x", "this")
     assert found.what.startswith("not checked: this ")
     assert found.remedy.startswith("run sshaft doctor as ")
@@ -64,7 +64,7 @@ def test_configuration_that_cannot_be_read_is_an_error_as_text_and_as_json(tmp_p
     assert set(told["findings"][0]) == {"check", "severity", "what", "where", "remedy"}
 
 
-def test_without_sshd_the_files_are_read_and_that_is_said(tmp_path: Path, capsys: Capture) -> None:
+def test_files_are_read_without_sshd_and_a_finding_says_so(tmp_path: Path, capsys: Capture) -> None:
     path = tmp_path / "sshd_config"
     path.write_text(
         "AuthorizedKeysFile none\nLogLevel VERBOSE\nAuthorizedKeysCommand /no/sshaft-keys --agent /no/keys/agent.sock\n"

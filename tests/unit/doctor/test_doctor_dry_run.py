@@ -1,4 +1,4 @@
-"""One run of the keys command: what it is given, and what is made of how it ends."""
+"""Tests the run of the keys command: its environment, and the finding about its result."""
 
 import json
 import os
@@ -17,7 +17,7 @@ ME = accounts.of_uid(os.geteuid())
 SHOW = "import json, os, sys; print(json.dumps([sys.argv[1:], dict(os.environ), os.getcwd(), os.read(0, 9).decode()]))"
 
 
-def test_command_gets_what_sshd_gives_it_and_nothing_else() -> None:
+def test_command_gets_the_environment_of_sshd_and_no_more() -> None:
     done = dry_run.run([sys.executable, "-I", "-c", SHOW, "a b"], ME, {})
     words, environment, folder, stdin = json.loads(done.output)
     assert (done.status, words, folder, stdin) == (0, ["a b"], "/", "")
@@ -27,7 +27,7 @@ def test_command_gets_what_sshd_gives_it_and_nothing_else() -> None:
     }  # fmt: skip
 
 
-def test_command_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
+def test_hanging_command_is_ended_with_its_child_processes(tmp_path: Path) -> None:
     mark = tmp_path / "child"
     program = f"(sleep 100 & echo $! >{mark}; wait) & echo early; sleep 100"
     began = time.monotonic()
@@ -41,20 +41,20 @@ def test_command_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path) ->
         time.sleep(0.05)
 
 
-def test_command_that_is_not_there_is_127_as_under_sshd(tmp_path: Path) -> None:
+def test_missing_command_has_status_127_as_under_sshd(tmp_path: Path) -> None:
     assert dry_run.run([str(tmp_path / "none")], ME, {}).status == 127
 
 
-def test_throwaway_keys_are_well_formed_and_never_the_same() -> None:
+def test_throwaway_keys_are_well_formed_and_all_different() -> None:
     one, other = dry_run.throwaway_key(), dry_run.throwaway_key()
     assert one.fingerprint != other.fingerprint
     assert public_key.parse(str(one)) == one
 
 
-def test_tokens_become_those_of_the_throwaway_key(tmp_path: Path) -> None:
+def test_tokens_are_replaced_by_those_of_the_throwaway_key(tmp_path: Path) -> None:
     told = tmp_path / "told"
     words = ["/bin/sh", "-c", f'printf "%s\\n" "$@" >{told}', "x", "--f=%f", "%t", "%k", "%u%%"]
-    # sh's own %s would be taken for a token: sshd has that rule, too
+    # sshd and the doctor take sh's own %s for a token
     words[2] = words[2].replace("%s", "%%s")
     (found,) = dry_run.examine(words, None, ME)
     fingerprint, kind, key, user = told.read_text().splitlines()
@@ -76,13 +76,13 @@ def test_tokens_become_those_of_the_throwaway_key(tmp_path: Path) -> None:
         (Run(None, 10.0), Severity.ERROR, "did not end in 10 s"),
     ],
 )  # fmt: skip
-def test_every_end_of_a_run_is_one_finding(run: Run, severity: Severity, word: str) -> None:
+def test_every_result_of_a_run_is_one_finding(run: Run, severity: Severity, word: str) -> None:
     found = judge(run, "_sshaft-keys")
     assert (found.check, found.severity, found.where) == ("keys.dry_run", severity, "as _sshaft-keys")
     assert word in found.what
     assert "second line" not in found.what
 
 
-def test_what_a_command_says_is_made_safe_for_the_terminal() -> None:
+def test_output_of_a_command_is_escaped_for_the_terminal() -> None:
     assert "\x1b" not in judge(Run(1, 0.1, said="\x1b[2Jgone"), "x").what
     assert "\x1b" not in judge(Run(0, 0.1, output="\x1b[2Jgone"), "x").what

@@ -1,4 +1,4 @@
-"""sshd's own files (host keys, the folder it writes to), and the forced command."""
+"""Tests the checks of sshd's host keys, its temporary folder, and the forced command."""
 
 import os
 from pathlib import Path
@@ -18,9 +18,9 @@ def key(tmp_path: Path) -> Path:
     return path
 
 
-def test_host_key_of_root_alone_is_silent(key: Path) -> None:
+def test_host_key_of_root_has_no_finding(key: Path) -> None:
     found = examination.host_key(key)
-    assert [f.check for f in found] == ([] if os.geteuid() == 0 else ["path.host_key"])  # it is ours, then
+    assert [f.check for f in found] == ([] if os.geteuid() == 0 else ["path.host_key"])  # this user owns the key
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644])

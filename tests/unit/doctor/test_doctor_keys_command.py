@@ -1,4 +1,4 @@
-"""The words of AuthorizedKeysCommand, as sshd splits them."""
+"""Tests that AuthorizedKeysCommand is split as in sshd."""
 
 import pytest
 from hypothesis import given
@@ -26,7 +26,7 @@ def test_words_are_split_as_sshd_splits_them(text: str, words: list[str]) -> Non
 
 
 @given(st.lists(st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), min_size=1)))
-def test_quoted_words_come_back(words: list[str]) -> None:
+def test_quoted_words_are_split_correctly(words: list[str]) -> None:
     quoted = ['"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"' for word in words]
     assert split(" ".join(quoted)) == words
 
@@ -52,5 +52,5 @@ def test_tokens_are_expanded_once() -> None:
         ("", False),
     ],
 )
-def test_our_command_is_known_by_its_name_and_its_way(command: str, ours: bool) -> None:
+def test_sshaft_keys_is_known_by_its_name_and_options(command: str, ours: bool) -> None:
     assert is_ours(command) is ours

@@ -1,4 +1,4 @@
-"""Each trap has a row that shows its finding; the hardened file of every version shows the silence."""
+"""Tests that each wrong setting has a finding, and that the hardened file of every version has none."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ OURS = "/usr/libexec/sshaft/sshaft-keys --agent /run/sshaft/keys/agent.sock --fi
 
 
 @pytest.mark.parametrize("version", [Version(8, 5), Version(9, 1), V92, V94, V98, V99, V100, V104, Version(10, 5)])
-def test_hardened_file_of_every_version_is_without_a_finding(settings: Settings, version: Version) -> None:
+def test_hardened_file_of_every_version_has_no_finding(settings: Settings, version: Version) -> None:
     assert lint(settings(version), version) == []
 
 
@@ -97,11 +97,11 @@ def test_one_wrong_setting_is_one_finding_with_the_line_to_change(
         ("AuthorizedKeysCommand", f"/usr/bin/python3 -IS {OURS}"),
     ],
 )
-def test_a_right_value_in_another_spelling_is_silent(settings: Settings, keyword: str, value: str | None) -> None:
+def test_right_value_in_another_spelling_has_no_finding(settings: Settings, keyword: str, value: str | None) -> None:
     assert lint(settings(**{keyword: value}), V92) == []
 
 
-def test_without_a_line_for_forwarding_each_of_them_counts(settings: Settings) -> None:
+def test_each_forwarding_without_a_line_has_a_finding(settings: Settings) -> None:
     open_by_default = {
         "DisableForwarding": None, "AllowTcpForwarding": None, "AllowStreamLocalForwarding": None,
         "AllowAgentForwarding": None, "X11Forwarding": None, "PermitTunnel": None,
@@ -121,7 +121,7 @@ def test_without_a_line_for_forwarding_each_of_them_counts(settings: Settings) -
         ("AllowStreamLocalForwarding", "local", None, V92),
     ],
 )
-def test_disable_forwarding_covers_what_it_covers_in_that_version(
+def test_disable_forwarding_covers_the_forwardings_of_its_version(
     settings: Settings, keyword: str, value: str, missed_by: Version | None, covered_by: Version
 ) -> None:
     quiet = {"PerSourcePenalties": "no"}
@@ -135,24 +135,24 @@ def test_disable_forwarding_covers_what_it_covers_in_that_version(
         assert f"misses it before {covered_by}" in found.what
 
 
-def test_any_method_beside_passwords_is_a_way_in_without_a_key(settings: Settings) -> None:
+def test_login_without_a_key_has_a_finding(settings: Settings) -> None:
     (found,) = lint(settings(AuthenticationMethods=None, PasswordAuthentication="yes"), V92)
     assert (found.check, found.severity) == ("sshd.authenticationmethods", ERROR)
     assert "PasswordAuthentication" in found.what
 
 
-def test_passwords_that_authentication_methods_rules_out_are_nothing_to_tell(settings: Settings) -> None:
+def test_passwords_that_authentication_methods_excludes_have_no_finding(settings: Settings) -> None:
     assert lint(settings(PasswordAuthentication="yes", KbdInteractiveAuthentication="yes"), V92) == []
 
 
-def test_grace_time_grows_with_the_tries_it_must_hold(settings: Settings) -> None:
+def test_grace_time_must_be_long_enough_for_all_tries(settings: Settings) -> None:
     (found,) = lint(settings(MaxAuthTries="20", LoginGraceTime="60"), V92)
     assert (found.check, found.remedy) == ("sshd.logingracetime", "LoginGraceTime 75")
     assert lint(settings(MaxAuthTries="20", LoginGraceTime="75"), V92) == []
 
 
 @pytest.mark.parametrize("value", [None, "yes", "authfail:5 noauth:1", "crash:90.000000 authfail:5.000000 max:600.0"])
-def test_default_penalties_are_found_where_sshd_has_them(settings: Settings, value: str | None) -> None:
+def test_default_penalties_have_a_finding_in_versions_with_penalties(settings: Settings, value: str | None) -> None:
     wrong = settings(V98, PerSourcePenalties=value)
     (found,) = lint(wrong, V98)
     assert (found.check, found.severity, found.remedy) == ("sshd.penalties", WARNING, LINE)
@@ -160,7 +160,7 @@ def test_default_penalties_are_found_where_sshd_has_them(settings: Settings, val
 
 
 @pytest.mark.parametrize("value", ["no", "authfail:1s", "crash:90.000000 authfail:1.000000", "authfail:0"])
-def test_mild_penalties_are_silent(settings: Settings, value: str) -> None:
+def test_mild_penalties_have_no_finding(settings: Settings, value: str) -> None:
     assert lint(settings(V98, PerSourcePenalties=value), V98) == []
 
 
@@ -180,7 +180,7 @@ def test_penalty_of_a_failed_login_in_seconds(text: str, seconds: float) -> None
 
 
 @pytest.mark.parametrize("token", ["C", "D"])
-def test_tokens_of_a_later_version_are_found_before_sshd_drops_connections(settings: Settings, token: str) -> None:
+def test_tokens_of_a_later_version_have_a_finding(settings: Settings, token: str) -> None:
     wrong = settings(AuthorizedKeysCommand=f"{OURS} --connection=%{token}", PerSourcePenalties="no")
     (found,) = lint(wrong, V92)
     assert (found.check, found.severity) == ("sshd.token", ERROR)
@@ -190,12 +190,12 @@ def test_tokens_of_a_later_version_are_found_before_sshd_drops_connections(setti
 
 
 @pytest.mark.parametrize("token", ["%x", "%F", "%"])
-def test_tokens_of_no_version_are_found(settings: Settings, token: str) -> None:
+def test_tokens_of_no_version_have_a_finding(settings: Settings, token: str) -> None:
     assert [f.check for f in lint(settings(AuthorizedKeysCommand=f"{OURS} --x {token}"), V92)] == ["sshd.token"]
 
 
 @pytest.mark.parametrize("token", ["%%", "%u", "%h", "%U"])
-def test_tokens_of_every_version_are_silent(settings: Settings, token: str) -> None:
+def test_tokens_of_every_version_have_no_finding(settings: Settings, token: str) -> None:
     assert lint(settings(AuthorizedKeysCommand=f"{OURS} --x {token}"), V92) == []
 
 
@@ -209,7 +209,7 @@ def test_tokens_of_every_version_are_silent(settings: Settings, token: str) -> N
         (f"{OURS} --config /etc/sshaft/config.json", "both --agent and --config"),
     ],
 )
-def test_missing_or_swapped_token_is_one_finding(settings: Settings, command: str, word: str) -> None:
+def test_missing_or_swapped_token_has_one_finding(settings: Settings, command: str, word: str) -> None:
     (found,) = lint(settings(AuthorizedKeysCommand=command), V92)
     assert (found.check, found.severity) == ("sshd.keys_command", ERROR)
     assert word in found.what
@@ -217,7 +217,7 @@ def test_missing_or_swapped_token_is_one_finding(settings: Settings, command: st
         assert found.remedy == f"AuthorizedKeysCommand {OURS}"
 
 
-def test_native_client_asks_an_agent_and_nothing_else(settings: Settings) -> None:
+def test_native_client_without_an_agent_has_a_finding(settings: Settings) -> None:
     native = OURS.replace("sshaft-keys", "sshaft-keys-native")
     assert lint(settings(AuthorizedKeysCommand=native), V92) == []
     (found,) = lint(settings(AuthorizedKeysCommand=native.replace("--agent", "--config")), V92)
@@ -237,7 +237,7 @@ def test_stand_alone_command_without_a_key_is_a_warning(settings: Settings) -> N
 
 
 @pytest.mark.parametrize("command", ["none", "/usr/bin/sss_ssh_authorizedkeys %u", "/usr/bin/keys", "/bin/sshaft-keys"])
-def test_file_with_nothing_of_ours_gets_one_finding_and_no_advice(command: str) -> None:
+def test_file_without_sshaft_has_one_finding_and_no_advice(command: str) -> None:
     values = {"authorizedkeyscommand": (command,), "authorizedkeysfile": (".ssh/authorized_keys",)}
     (found,) = lint(Effective(values, "/etc/ssh/sshd_config"), V92)
     assert (found.check, found.severity, found.where) == (
@@ -248,7 +248,7 @@ def test_file_with_nothing_of_ours_gets_one_finding_and_no_advice(command: str) 
     assert found.remedy.startswith("name the file of sshaft's sshd")
 
 
-def test_advice_for_an_sshd_that_others_use_is_for_our_match_block(settings: Settings) -> None:
+def test_advice_for_a_shared_sshd_is_for_the_match_block(settings: Settings) -> None:
     wrong = settings(AuthorizedKeysFile=".ssh/authorized_keys", UsePAM="yes", LoginGraceTime="0")
     lines = tuple(replace(line, match="User mfa") for line in wrong.lines)
     found = {f.check: f.remedy for f in lint(replace(wrong, lines=lines), V92)}
@@ -258,7 +258,7 @@ def test_advice_for_an_sshd_that_others_use_is_for_our_match_block(settings: Set
     }
 
 
-def test_earlier_command_of_a_drop_in_is_told_with_both_places(settings: Settings, tmp_path: Path) -> None:
+def test_finding_names_the_places_of_both_commands(settings: Settings, tmp_path: Path) -> None:
     right = settings()
     theirs = "/usr/bin/userdbctl ssh-authorized-keys %u"
     drop_in = Line(Path("/etc/ssh/sshd_config.d/20-userdb.conf"), 3, "authorizedkeyscommand", theirs)
@@ -271,7 +271,7 @@ def test_earlier_command_of_a_drop_in_is_told_with_both_places(settings: Setting
     assert str(tmp_path) in own.place
 
 
-def test_our_command_in_a_match_block_that_does_not_match_is_told(settings: Settings) -> None:
+def test_command_in_a_match_block_that_does_not_match_has_a_finding(settings: Settings) -> None:
     right = settings()
     lines = tuple(replace(line, match="User mfaa") for line in right.lines)
     (found,) = lint(Effective({**right.values, "authorizedkeyscommand": ("none",)}, right.file, lines), V92)

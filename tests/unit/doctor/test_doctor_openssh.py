@@ -1,4 +1,4 @@
-"""Versions, the files sshd reads, and what the real sshd of this machine says about them."""
+"""Tests versions and configuration files of sshd, also with the real sshd of this machine."""
 
 import os
 import re
@@ -29,17 +29,17 @@ def test_version_is_read_in_every_spelling(text: str, version: tuple[int, int]) 
 
 
 @pytest.mark.parametrize("text", ["", "9", "nine.two", "-9.2", "9.2\x1b[31m", "9.1000"])
-def test_what_is_no_version_is_refused_in_one_clean_line(text: str) -> None:
+def test_text_that_is_no_version_is_refused_in_one_line(text: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         openssh_version.parse(text)
     assert str(caught.value).isprintable()
 
 
-def test_ten_is_newer_than_nine() -> None:
+def test_version_ten_is_newer_than_version_nine() -> None:
     assert Version(10, 0) > Version(9, 9) > Version(9, 2)
 
 
-def test_version_of_a_program_that_is_not_there_says_how_to_name_it(tmp_path: Path) -> None:
+def test_error_about_a_missing_sshd_says_how_to_name_it(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="name sshd by --sshd"):
         openssh_version.installed(tmp_path / "sshd")
 
@@ -67,24 +67,24 @@ def test_settings_come_with_their_place_through_includes_and_match_blocks(tmp_pa
     assert [path.name for path in sources.files(top, lines)] == ["sshd_config", "a.conf", "b.conf"]
 
 
-def test_file_that_includes_itself_ends(tmp_path: Path) -> None:
+def test_reading_a_file_that_includes_itself_ends(tmp_path: Path) -> None:
     top = tmp_path / "sshd_config"
     top.write_text(f"Port 22\nInclude {top}\n")
     assert [line.keyword for line in sources.read(top)] == ["port"] * 17
 
 
-def test_file_that_is_missing_is_told(tmp_path: Path) -> None:
+def test_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="can't be read"):
         sources.read(tmp_path / "none")
 
 
-def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+def test_pipe_is_an_error_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "sshd_config")
     with pytest.raises(ConfigurationError, match="can't be read: it is a pipe"):
         sources.read(tmp_path / "sshd_config")
 
 
-# --- what is in force
+# --- settings in force
 
 
 def test_keywords_are_read_in_either_case() -> None:
@@ -105,7 +105,7 @@ def test_place_of_a_setting_is_the_line_whose_value_is_in_force(tmp_path: Path) 
     assert effective.parse("usepam no", str(top), lines).where("UsePAM") == f"{top}, no such line"
 
 
-def test_without_sshd_the_first_line_of_a_keyword_counts(tmp_path: Path) -> None:
+def test_first_line_of_a_keyword_counts_without_sshd(tmp_path: Path) -> None:
     top = tmp_path / "sshd_config"
     top.write_text("LogLevel INFO\nLogLevel VERBOSE\nMatch User mfa\nPermitTTY no\n")
     found = effective.of_lines(str(top), sources.read(top))
@@ -116,19 +116,19 @@ def test_without_sshd_the_first_line_of_a_keyword_counts(tmp_path: Path) -> None
 @pytest.fixture
 def real_config(tmp_path: Path) -> Path:
     path = tmp_path / "sshd_config"
-    # its host key is not there, as for a user who may not read it
+    # the host key is missing, as for a user that may not read it
     path.write_text(
         "Port 2222\nHostKey /nowhere\nMatch User mfa\nLogLevel VERBOSE\nMatch Address 127.0.0.0/8\nBanner /x\n"
     )
     return path
 
 
-def test_real_sshd_says_what_is_in_force_for_the_login_user_from_outside(sshd: Path, real_config: Path) -> None:
+def test_real_sshd_reports_the_settings_of_the_login_user_from_outside(sshd: Path, real_config: Path) -> None:
     lines = sources.read(real_config)
     mine = effective.ask(sshd, real_config, "mfa", lines)
     assert (mine.get("LogLevel"), mine.get("Banner"), mine.get("Port")) == ("VERBOSE", "none", "2222")
     assert mine.where("LogLevel") == f"{real_config}:4"
-    assert mine.all("HostKey") == ("/nowhere",)  # and not the one that stood in for it
+    assert mine.all("HostKey") == ("/nowhere",)  # the temporary key is not listed
     assert effective.ask(sshd, real_config, "root", lines).get("LogLevel") == "INFO"
 
 
@@ -138,23 +138,23 @@ def test_real_sshd_that_refuses_its_file_is_quoted(sshd: Path, real_config: Path
         effective.ask(sshd, real_config, "mfa")
 
 
-def test_program_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_missing_program_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="No such file"):
         effective.ask(tmp_path / "sshd", tmp_path / "sshd_config", "mfa")
 
 
-def test_installed_version_is_what_sshd_says(sshd: Path) -> None:
+def test_installed_version_comes_from_sshd(sshd: Path) -> None:
     said = subprocess.run([sshd, "-V"], capture_output=True, text=True, check=False).stderr
     found = re.search(r"OpenSSH_(\d+\.\d+)", said)
     assert found
     assert str(openssh_version.installed(sshd)) == found[1]
 
 
-def test_hook_of_the_manual_for_the_sshd_of_a_host_has_nothing_but_a_note(sshd: Path, real_config: Path) -> None:
+def test_configuration_of_the_manual_for_a_hosts_own_sshd_has_only_a_note(sshd: Path, real_config: Path) -> None:
     manual = (Path(__file__).resolve().parents[3] / "docs" / "install.md").read_text()
     block = re.search(r"(?m)^    Match User mfa\n(?:        .*\n)+", manual)
     assert block
     real_config.write_text(f"HostKey /nowhere\nUsePAM yes\nX11Forwarding yes\nAcceptEnv LANG LC_*\n{block[0]}")
     settings = effective.ask(sshd, real_config, "mfa", sources.read(real_config))
-    version = Version(9, 7)  # before PerSourcePenalties, which stands outside of the block
+    version = Version(9, 7)  # before PerSourcePenalties, which cannot stand in a Match block
     assert [finding.check for finding in lint.lint(settings, version)] == ["sshd.unusedconnectiontimeout"]

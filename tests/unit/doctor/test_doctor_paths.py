@@ -1,4 +1,4 @@
-"""Walks over real folders. Only root can make what belongs to root, so our own uid is the trusted one here."""
+"""Tests walks over real folders. The trusted uid is the uid of the tests, because only root can make files of root."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ STRANGER = Account("stranger", 4_000_000, 4_000_000, frozenset({4_000_000}))
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """`a/b/program`, all right below tmp_path (what is above may be open, as /tmp is)."""
+    """Makes `a/b/program`, safe below tmp_path (the folders above may be open, as /tmp is)."""
     folder = tmp_path / "a" / "b"
     folder.mkdir(parents=True)
     for each in (tmp_path, tmp_path / "a", folder):
@@ -27,7 +27,7 @@ def place(tmp_path: Path) -> Path:
 
 
 def below(tmp_path: Path, found: list[paths.Finding]) -> list[tuple[str, str]]:
-    """What is found below tmp_path: relative path and remedy."""
+    """Returns relative path and remedy of the findings below tmp_path."""
     return [
         (str(Path(f.where).relative_to(tmp_path)), f.remedy.replace(str(tmp_path), "."))
         for f in found
@@ -35,26 +35,24 @@ def below(tmp_path: Path, found: list[paths.Finding]) -> list[tuple[str, str]]:
     ]
 
 
-def test_program_in_safe_folders_is_silent(tmp_path: Path, place: Path) -> None:
+def test_program_in_safe_folders_has_no_finding(tmp_path: Path, place: Path) -> None:
     assert below(tmp_path, examine("path.x", place, ME)) == []
 
 
 @pytest.mark.parametrize("where", ["a", "a/b", "a/b/program"])
 @pytest.mark.parametrize("mode", [0o775, 0o757, 0o1777])
-def test_each_writable_part_is_named_with_the_command_that_closes_it(
-    tmp_path: Path, place: Path, where: str, mode: int
-) -> None:
+def test_finding_names_each_writable_part_and_the_remedy(tmp_path: Path, place: Path, where: str, mode: int) -> None:
     (tmp_path / where).chmod(mode)
     assert below(tmp_path, examine("path.x", place, ME)) == [(where, f"chmod go-w ./{where}")]
 
 
-def test_foreign_owner_is_named(tmp_path: Path, place: Path) -> None:
+def test_finding_names_a_foreign_owner(tmp_path: Path, place: Path) -> None:
     found = below(tmp_path, examine("path.x", place, {-1}))
     assert [where for where, _ in found] == ["a", "a/b", "a/b/program"]
     assert found[0][1] == "chown root ./a"
 
 
-def test_links_are_followed_and_both_ways_count(tmp_path: Path, place: Path) -> None:
+def test_links_and_their_targets_are_examined(tmp_path: Path, place: Path) -> None:
     (tmp_path / "elsewhere").mkdir(mode=0o755)
     (tmp_path / "elsewhere" / "link").symlink_to("../a/b/program")
     link = tmp_path / "elsewhere" / "link"
@@ -63,11 +61,11 @@ def test_links_are_followed_and_both_ways_count(tmp_path: Path, place: Path) -> 
     (tmp_path / "a").chmod(0o775)
     assert [where for where, _ in below(tmp_path, examine("path.x", link, ME))] == ["a"]
     (tmp_path / "a").chmod(0o755)
-    (tmp_path / "elsewhere").chmod(0o777)  # the link itself could be another one tomorrow
+    (tmp_path / "elsewhere").chmod(0o777)  # another account could replace the link
     assert [where for where, _ in below(tmp_path, examine("path.x", link, ME))] == ["elsewhere"]
 
 
-def test_links_in_a_ring_and_missing_files_are_findings(tmp_path: Path) -> None:
+def test_circular_links_and_missing_files_have_findings(tmp_path: Path) -> None:
     (tmp_path / "ring").symlink_to("ring")
     (ring,) = examine("path.x", tmp_path / "ring")
     assert "symbolic links" in ring.what
@@ -75,12 +73,12 @@ def test_links_in_a_ring_and_missing_files_are_findings(tmp_path: Path) -> None:
     assert "No such file" in missing.what
 
 
-def test_the_walk_begins_at_the_root(place: Path) -> None:
+def test_walk_begins_at_the_root(place: Path) -> None:
     assert walk(place)[0].path == Path("/")
     assert [part.path for part in walk(place)] == [*reversed(place.parents), place]
 
 
-def test_tree_names_the_first_and_counts_the_rest(tmp_path: Path) -> None:
+def test_findings_name_the_first_files_and_count_the_rest(tmp_path: Path) -> None:
     for i in range(6):
         (tmp_path / f"module{i}.py").write_text("")
         (tmp_path / f"module{i}.py").chmod(0o644)
@@ -94,12 +92,12 @@ def test_tree_names_the_first_and_counts_the_rest(tmp_path: Path) -> None:
     assert "and 3 more" in found[-1].what
 
 
-def test_folder_that_the_account_cannot_enter_is_named(tmp_path: Path, place: Path) -> None:
+def test_finding_names_a_folder_that_the_account_cannot_enter(tmp_path: Path, place: Path) -> None:
     remedies = [f.remedy for f in reach("path.x", place, STRANGER, 5) if Path(f.where).is_relative_to(tmp_path)]
     assert remedies == []
     (tmp_path / "a").chmod(0o700)
     (found,) = reach("path.x", place, STRANGER, 5)
-    # what is above tmp_path may be closed as well (pytest's own folder is)
+    # folders above tmp_path may be closed as well (pytest's own folder is)
     assert found.remedy.startswith("chmod o+x ")
 
 
@@ -114,12 +112,12 @@ def test_folder_that_the_account_cannot_enter_is_named(tmp_path: Path, place: Pa
         (0, 0, 0o40771, 4, False),
     ],
 )
-def test_mode_is_read_as_the_kernel_reads_it(uid: int, gid: int, mode: int, bits: int, may: bool) -> None:
+def test_mode_is_read_as_in_the_kernel(uid: int, gid: int, mode: int, bits: int, may: bool) -> None:
     account = Account("x", 7, 7, frozenset({7, 8}))
     assert Part(Path("/x"), uid, gid, mode).lets(account, bits) is may
 
 
-def test_root_may_enter_and_read_but_not_run_what_nobody_may_run() -> None:
+def test_root_can_enter_and_read_all_and_run_executable_files() -> None:
     root = Account("root", 0, 0, frozenset({0}))
     assert Part(Path("/x"), 7, 7, 0o40000).lets(root, 1)
     assert Part(Path("/x"), 7, 7, 0o100000).lets(root, 4)

@@ -1,4 +1,4 @@
-"""What stands behind argv[0]: the interpreter of its first line, and where that takes code from."""
+"""Tests the checks of the interpreter and the packages of the keys command."""
 
 import os
 import sys
@@ -50,25 +50,25 @@ def checks(path: Path) -> list[tuple[str, str]]:
     return [(finding.check, finding.what) for finding in found]
 
 
-def test_interpreter_by_path_search_is_told(tmp_path: Path) -> None:
+def test_interpreter_by_path_search_has_a_finding(tmp_path: Path) -> None:
     told = checks(script(tmp_path, "#!/usr/bin/env python3"))
     assert [what for _, what in told if "finds first in PATH" in what]
 
 
-def test_python_without_isolation_is_told_and_with_it_not(tmp_path: Path) -> None:
+def test_only_python_without_isolation_has_a_finding(tmp_path: Path) -> None:
     python = str(Path(sys.executable).resolve())
     assert "path.isolated" in [check for check, _ in checks(script(tmp_path, f"#!{python}"))]
     assert "path.isolated" in [check for check, _ in checks(script(tmp_path, f"#!{python} -S"))]
     assert "path.isolated" not in [check for check, _ in checks(script(tmp_path, f"#!{python} -IS"))]
 
 
-def test_interpreter_that_is_missing_is_told(tmp_path: Path) -> None:
+def test_missing_interpreter_has_a_finding(tmp_path: Path) -> None:
     ((check, what),) = checks(script(tmp_path, f"#!{tmp_path}/python3 -IS"))
     assert check == "path.interpreter"
     assert "No such file" in what
 
 
-def test_packages_that_others_can_change_are_told(tmp_path: Path) -> None:
+def test_packages_that_others_can_change_have_a_finding(tmp_path: Path) -> None:
     packages = tmp_path / "packages"
     packages.mkdir(mode=0o755)
     (packages / "module.py").write_text("")
@@ -79,7 +79,7 @@ def test_packages_that_others_can_change_are_told(tmp_path: Path) -> None:
     assert any(str(packages) in what and "everybody" in what for what in told)
 
 
-def test_folder_for_packages_that_anybody_could_make_is_told(tmp_path: Path) -> None:
+def test_missing_package_folder_that_others_could_make_has_a_finding(tmp_path: Path) -> None:
     python = str(Path(sys.executable).resolve())
     path = script(tmp_path, f"#!{python} -IS", f"import sys\nsys.path += [{str(tmp_path / 'a' / 'none')!r}]\n")
     tmp_path.chmod(0o777)
@@ -90,7 +90,7 @@ def test_folder_for_packages_that_anybody_could_make_is_told(tmp_path: Path) -> 
     assert not any(what.startswith(f"{tmp_path} ") and "everybody" in what for what in told)
 
 
-def test_python_says_where_it_looks_for_modules(tmp_path: Path) -> None:
+def test_python_names_its_module_folders(tmp_path: Path) -> None:
     python = Path(sys.executable).resolve()
     known = program.module_paths(python, ("-IS",), {})
     assert known
@@ -99,7 +99,7 @@ def test_python_says_where_it_looks_for_modules(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["sys.path += [1 +", "sys.path += unknown", "import sys"])
-def test_launcher_of_another_kind_adds_nothing_that_we_know(tmp_path: Path, text: str) -> None:
+def test_unknown_launcher_adds_no_known_folders(tmp_path: Path, text: str) -> None:
     assert program.added_paths(script(tmp_path, "#!/bin/sh", text)) == []
 
 
@@ -113,10 +113,10 @@ def test_script_behind_an_interpreter_must_be_readable_for_the_command_user(tmp_
 
     assert unreadable() == []
     path.chmod(0o000)
-    assert bool(unreadable()) is (os.geteuid() != 0)  # root may
+    assert bool(unreadable()) is (os.geteuid() != 0)  # root can read it
 
 
-def test_folder_that_the_command_user_cannot_enter_is_told(tmp_path: Path) -> None:
+def test_folder_that_the_command_user_cannot_enter_has_a_finding(tmp_path: Path) -> None:
     (tmp_path / "closed").mkdir()
     path = script(tmp_path / "closed", "#!/bin/sh")
     stranger = Account("stranger", 4_000_000, 4_000_000, frozenset({4_000_000}))

@@ -1,4 +1,4 @@
-"""config.json and the secrets it names."""
+"""Tests the checks of config.json and its secret files."""
 
 import os
 from collections.abc import Callable
@@ -28,19 +28,19 @@ def secrets(found: list[Finding]) -> list[str]:
     return [f.where for f in found if f.check == "path.secret"]
 
 
-def test_file_that_the_agent_alone_reads_is_silent(write_config: Write) -> None:
+def test_file_that_only_the_agent_can_read_has_no_finding(write_config: Write) -> None:
     path = write_config(VALUES, mode=0o400)
     assert secrets(secret_files.examine(path, Readers(ME, KEYS, LOGIN))) == []
 
 
 @pytest.mark.parametrize("mode", [0o404, 0o444, 0o602])
-def test_file_that_is_open_to_everybody_is_told(write_config: Write, mode: int) -> None:
+def test_file_that_is_open_to_everybody_has_a_finding(write_config: Write, mode: int) -> None:
     path = write_config(VALUES, mode=mode)
     assert secrets(secret_files.examine(path, Readers(ME, KEYS, LOGIN))) == [str(path)]
 
 
 @pytest.mark.parametrize("which", ["keys", "login"])
-def test_file_that_an_account_of_sshd_can_read_is_told(write_config: Write, which: str) -> None:
+def test_file_that_an_account_of_sshd_can_read_has_a_finding(write_config: Write, which: str) -> None:
     path = write_config(VALUES, mode=0o440)
     group = path.stat().st_gid
     reader = Account(which, 4_000_003, group, frozenset({group}))
@@ -51,7 +51,7 @@ def test_file_that_an_account_of_sshd_can_read_is_told(write_config: Write, whic
     assert secrets(secret_files.examine(path, Readers(ME, KEYS, LOGIN))) == []
 
 
-def test_secret_files_that_it_names_count_too(write_config: Write, tmp_path: Path) -> None:
+def test_secret_files_of_the_configuration_are_examined(write_config: Write, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("s")
     secret.chmod(0o444)
@@ -62,7 +62,7 @@ def test_secret_files_that_it_names_count_too(write_config: Write, tmp_path: Pat
     assert secrets(secret_files.examine(path, Readers(ME, KEYS, LOGIN))) == []
 
 
-def test_stand_alone_both_accounts_must_read_it(write_config: Write) -> None:
+def test_both_accounts_must_read_a_stand_alone_configuration(write_config: Write) -> None:
     path = write_config(VALUES, mode=0o400)
     found = secret_files.examine(path, Readers(None, KEYS, LOGIN))
     assert (
@@ -71,7 +71,7 @@ def test_stand_alone_both_accounts_must_read_it(write_config: Write) -> None:
     assert [f for f in secret_files.examine(path, Readers(None, ME, ME)) if "can't" in f.what] == []
 
 
-def test_configuration_that_is_not_right_is_told_as_it_says(write_config: Write, tmp_path: Path) -> None:
+def test_finding_quotes_the_error_of_a_wrong_configuration(write_config: Write, tmp_path: Path) -> None:
     settings, (found,) = secret_files.load(write_config({**VALUES, "clientid": "x"}))
     assert settings is None
     assert (found.check, found.severity) == ("service.config", Severity.ERROR)

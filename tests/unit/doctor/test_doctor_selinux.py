@@ -1,4 +1,4 @@
-"""SELinux by the files it shows, under another root."""
+"""Tests the SELinux checks with files below another root."""
 
 from pathlib import Path
 
@@ -24,14 +24,14 @@ def host(tmp_path: Path, enforce: str | None, audit: str = "") -> Path:
     return tmp_path
 
 
-def test_host_without_selinux_is_silent(tmp_path: Path) -> None:
+def test_host_without_selinux_has_no_finding(tmp_path: Path) -> None:
     assert selinux.examine(Version(9, 9), host(tmp_path, None, DENIED)) == []
 
 
 @pytest.mark.parametrize(
     ("version", "domains"), [(Version(9, 2), ": sshd_t must"), (Version(9, 8), ": sshd_t and sshd_session_t must")]
 )
-def test_domains_of_the_version_are_named(tmp_path: Path, version: Version, domains: str) -> None:
+def test_finding_names_the_domains_of_the_version(tmp_path: Path, version: Version, domains: str) -> None:
     (found,) = selinux.examine(version, host(tmp_path, "1"))
     assert (found.check, found.severity) == ("selinux.domains", Severity.NOTE)
     assert domains in found.what
@@ -39,18 +39,18 @@ def test_domains_of_the_version_are_named(tmp_path: Path, version: Version, doma
     assert "enforcing" in found.what
 
 
-def test_stand_alone_needs_the_network(tmp_path: Path) -> None:
+def test_stand_alone_mode_needs_the_network(tmp_path: Path) -> None:
     (found,) = selinux.examine(None, host(tmp_path, "0"), with_agent=False)
     assert "name_connect" in found.what
     assert "permissive" in found.what
 
 
-def test_refusals_of_the_audit_log_are_told(tmp_path: Path) -> None:
+def test_denials_in_the_audit_log_have_a_finding(tmp_path: Path) -> None:
     found = selinux.examine(Version(9, 9), host(tmp_path, "1", f"type=LOGIN x\n{DENIED}\n"))
     assert [f.check for f in found] == ["selinux.domains", "selinux.denied"]
     assert found[1].severity == Severity.WARNING
 
 
 @pytest.mark.parametrize("line", ["", DENIED.replace("denied", "granted"), DENIED.replace("sshd_session_t", "httpd_t")])
-def test_other_lines_of_the_audit_log_are_none_of_ours(tmp_path: Path, line: str) -> None:
+def test_other_lines_of_the_audit_log_have_no_finding(tmp_path: Path, line: str) -> None:
     assert len(selinux.examine(Version(9, 9), host(tmp_path, "1", line))) == 1

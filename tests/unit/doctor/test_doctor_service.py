@@ -1,4 +1,4 @@
-"""The identity service, asked as the agent asks it; its clock against ours."""
+"""Tests the checks of the identity service and its clock."""
 
 import socket
 from collections.abc import Callable
@@ -24,7 +24,7 @@ def examine(identity: IdentityServer, write_config: Write, **more: Any) -> list[
     return [(found.check, found.severity) for found in service.examine(settings, "config.json")]
 
 
-def test_service_that_is_well_is_one_line(identity: IdentityServer, write_config: Write) -> None:
+def test_working_service_is_one_line(identity: IdentityServer, write_config: Write) -> None:
     assert examine(identity, write_config) == [("service.list", Severity.OK)]
     assert identity.accepted == []
     asked = [call.query.get("fingerprint", [""])[0] for call in identity.calls if call.path == "/keys"]
@@ -32,38 +32,38 @@ def test_service_that_is_well_is_one_line(identity: IdentityServer, write_config
     assert all(fingerprint.startswith("SHA256:") for fingerprint in asked)
 
 
-def test_wrong_secret_is_told_as_such(identity: IdentityServer, write_config: Write) -> None:
+def test_wrong_secret_has_a_finding(identity: IdentityServer, write_config: Write) -> None:
     assert examine(identity, write_config, client_secret="wrong") == [("service.token", Severity.ERROR)]
 
 
-def test_wrong_scope_and_wrong_endpoint_are_told(identity: IdentityServer, write_config: Write) -> None:
+def test_wrong_scope_and_wrong_endpoint_have_findings(identity: IdentityServer, write_config: Write) -> None:
     assert examine(identity, write_config, token_scope="other") == [("service.token", Severity.ERROR)]
     wrong = examine(identity, write_config, mfa_list_endpoint=f"{identity.url}/elsewhere")
     assert wrong == [("service.list", Severity.ERROR)]
 
 
 @pytest.mark.parametrize("reply", [ERROR, redirect("http://127.0.0.1:1/")])
-def test_service_that_is_broken_is_told_once(identity: IdentityServer, write_config: Write, reply: Reply) -> None:
+def test_broken_service_has_one_finding(identity: IdentityServer, write_config: Write, reply: Reply) -> None:
     identity.replies["/keys"] = reply
     assert examine(identity, write_config) == [("service.reach", Severity.ERROR)]
 
 
-def test_answer_that_is_no_list_is_told(identity: IdentityServer, write_config: Write) -> None:
+def test_answer_that_is_no_list_has_a_finding(identity: IdentityServer, write_config: Write) -> None:
     identity.replies["/keys"] = lambda call: HTML if "authorization" in call.headers else Reply(401)
     assert examine(identity, write_config) == [("service.list", Severity.ERROR)]
 
 
-def test_list_that_is_open_to_strangers_is_told(identity: IdentityServer, write_config: Write) -> None:
+def test_list_that_is_open_to_strangers_has_a_finding(identity: IdentityServer, write_config: Write) -> None:
     identity.replies["/keys"] = reply_json([])
     assert examine(identity, write_config) == [("service.open", Severity.ERROR), ("service.list", Severity.OK)]
 
 
-def test_entries_that_are_left_out_are_told(identity: IdentityServer, write_config: Write) -> None:
+def test_entries_that_are_left_out_have_a_finding(identity: IdentityServer, write_config: Write) -> None:
     identity.entries = [{"user": "alice", "authorized_key": "ssh-dss AAAA"}]
     assert examine(identity, write_config) == [("service.list", Severity.WARNING)]
 
 
-def test_service_that_is_down_is_told(write_config: Write) -> None:
+def test_service_that_is_down_has_a_finding(write_config: Write) -> None:
     with IdentityServer() as gone:
         values = gone.config()
     settings = config.load(write_config(values))
@@ -72,7 +72,7 @@ def test_service_that_is_down_is_told(write_config: Write) -> None:
     assert "Connection refused" in found.what
 
 
-def test_what_speaks_no_tls_is_told(write_config: Write) -> None:
+def test_server_without_tls_has_a_finding(write_config: Write) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
         base = f"https://localhost:{port}"
@@ -90,7 +90,7 @@ def test_what_speaks_no_tls_is_told(write_config: Write) -> None:
     ("seconds", "severity", "word"),
     [(6, Severity.WARNING, "ahead of"), (-20, Severity.WARNING, "behind"), (31, Severity.ERROR, "ahead of")],
 )
-def test_clock_that_is_off_is_told(seconds: int, severity: Severity, word: str) -> None:
+def test_wrong_clock_has_a_finding(seconds: int, severity: Severity, word: str) -> None:
     date = format_datetime(NOW - timedelta(seconds=seconds), usegmt=True)
     (found,) = service.clock(date, NOW, "x")
     assert (found.check, found.severity) == ("service.clock", severity)
@@ -100,11 +100,11 @@ def test_clock_that_is_off_is_told(seconds: int, severity: Severity, word: str) 
 @pytest.mark.parametrize(
     "date", [None, "", "yesterday", format_datetime(NOW), format_datetime(NOW + timedelta(seconds=5))]
 )
-def test_clock_that_is_right_or_unknown_is_silent(date: str | None) -> None:
+def test_right_or_unknown_clock_has_no_finding(date: str | None) -> None:
     assert service.clock(date, NOW, "x") == []
 
 
-def test_clock_of_the_service_is_looked_at(identity: IdentityServer, write_config: Write) -> None:
+def test_clock_of_the_service_is_compared(identity: IdentityServer, write_config: Write) -> None:
     def old(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 401 No\r\nDate: Fri, 01 May 2020 12:00:00 GMT\r\nContent-Length: 0\r\n\r\n")
 

@@ -1,4 +1,4 @@
-"""`sshaft sshd-config`: one source for the file, a version's lines, an operator's choices."""
+"""Tests `sshaft sshd-config`: the file, the lines of each version and the operator's choices."""
 
 import re
 import subprocess
@@ -30,19 +30,19 @@ def test_file_at_the_top_of_the_checkout_is_what_the_command_writes_for_the_olde
 
 
 @pytest.mark.parametrize("version", ["9.2", "9.2p1", "OpenSSH_9.2p1 Debian-2+deb12u10, OpenSSL 3.0.19 27 Jan 2026"])
-def test_command_writes_it_for_every_spelling_of_a_version(version: str, capsys: Capture) -> None:
+def test_command_writes_the_file_for_every_spelling_of_a_version(version: str, capsys: Capture) -> None:
     assert main(["sshd-config", "--for", version]) == 0
     out, err = capsys.readouterr()
     assert (out, err) == ((CHECKOUT / "sshd_config").read_text(), "")
 
 
-def test_no_setting_stands_there_twice() -> None:
+def test_file_has_no_setting_twice() -> None:
     for version in (Version(8, 5), Version(9, 2), Version(9, 8), NEWEST):
         keywords = re.findall(r"(?m)^([A-Za-z]+) ", hardened.write(version, Choices()))
         assert len(keywords) == len(set(keywords))
 
 
-def test_each_version_gets_the_lines_that_it_knows(tmp_path: Path) -> None:
+def test_file_of_each_version_has_the_settings_that_the_version_knows(tmp_path: Path) -> None:
     def own(version: Version) -> set[str]:
         return set(settings(hardened.write(version, Choices()), tmp_path).values)
 
@@ -54,7 +54,7 @@ def test_each_version_gets_the_lines_that_it_knows(tmp_path: Path) -> None:
     assert base - own(Version(9, 0)) == {"channeltimeout", "unusedconnectiontimeout", "requiredrsasize"}
 
 
-def test_choices_take_the_place_of_the_words_they_name(tmp_path: Path, capsys: Capture) -> None:
+def test_choices_replace_the_words_of_the_file(tmp_path: Path, capsys: Capture) -> None:
     chosen = ["--port", "22", "--login-user", "factor", "--keys-command", "/usr/libexec/sshaft/sshaft-keys"]
     chosen += ["--keys-user", "keys", "--host-key", "/etc/a", "--host-key", "/etc/b"]
     assert main(["sshd-config", "--for", "10.0", *chosen]) == 0
@@ -85,7 +85,7 @@ def test_choices_take_the_place_of_the_words_they_name(tmp_path: Path, capsys: C
         Choices(keys_user="x#"),
     ],
 )
-def test_value_that_could_be_more_than_one_word_is_refused(choices: Choices) -> None:
+def test_value_of_several_words_is_refused(choices: Choices) -> None:
     with pytest.raises(ConfigurationError):
         hardened.write(Version(9, 2), choices)
 
@@ -97,7 +97,7 @@ def test_version_that_is_too_old_is_refused(capsys: Capture) -> None:
     assert err.startswith("sshaft: OpenSSH 8.4 is older than 8.5")
 
 
-def test_without_a_version_that_of_this_host_is_taken(tmp_path: Path, capsys: Capture) -> None:
+def test_version_of_this_host_is_the_default(tmp_path: Path, capsys: Capture) -> None:
     sshd = tmp_path / "sshd"
     sshd.write_text("#!/bin/sh\necho 'OpenSSH_10.0p2 Debian-7, OpenSSL 3.5.1 1 Jul 2025' >&2\n")
     sshd.chmod(0o755)
@@ -106,7 +106,7 @@ def test_without_a_version_that_of_this_host_is_taken(tmp_path: Path, capsys: Ca
     assert main(["sshd-config", "--sshd", str(tmp_path / "none")]) == 78
 
 
-def test_real_sshd_takes_the_file_of_its_version(sshd: Path, tmp_path: Path) -> None:
+def test_real_sshd_accepts_the_file_of_its_version(sshd: Path, tmp_path: Path) -> None:
     key = tmp_path / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
     path = tmp_path / "sshd_config"

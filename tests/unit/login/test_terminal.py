@@ -1,4 +1,4 @@
-"""What the person types, and what they are told."""
+"""Tests the words of the person and the sentences of sshaft-login."""
 
 import string
 import subprocess
@@ -36,7 +36,7 @@ TOP = Path(__file__).parents[3]
         ("   ", ""),
     ],
 )
-def test_what_people_type_is_understood(typed: str, wish: str) -> None:
+def test_words_of_the_person_are_parsed(typed: str, wish: str) -> None:
     assert read_wish(typed) == wish
 
 
@@ -81,7 +81,7 @@ def test_what_people_type_is_understood(typed: str, wish: str) -> None:
     ],
     ids=lambda typed: ascii(typed)[:30],
 )
-def test_everything_else_is_told_the_usage(typed: str) -> None:
+def test_other_words_end_with_the_usage(typed: str) -> None:
     with pytest.raises(StopError) as stop:
         read_wish(typed)
     assert stop.value.status == exit_status.USAGE
@@ -90,7 +90,7 @@ def test_everything_else_is_told_the_usage(typed: str) -> None:
 
 @given(st.text() | st.text(alphabet="0123456789 -\t\r\n"))
 @example("1 \n2")
-def test_a_code_is_up_to_twelve_plain_digits(typed: str) -> None:
+def test_code_is_up_to_twelve_ascii_digits(typed: str) -> None:
     code = read_code(typed)
     assert len(code) <= 12
     assert set(code) <= set(string.digits)
@@ -135,7 +135,7 @@ def test_every_state_has_its_status_and_one_calm_sentence(state: str, status: in
 
 
 @pytest.mark.parametrize("state", ["", "Accepted", "accepted ", "ok", "something_new", "\x1b[2J", "accepted\n"])
-def test_only_accepted_is_a_yes_and_an_unknown_state_is_a_no(state: str) -> None:
+def test_unknown_state_is_a_refusal(state: str) -> None:
     assert sentence(state) == sentence("refused")
     assert sentence(state)[0] == 77
 
@@ -156,11 +156,11 @@ def test_only_accepted_is_a_yes_and_an_unknown_state_is_a_no(state: str) -> None
         ("4\x1b[2J", "login."),
     ],
 )
-def test_tries_that_are_left_are_told(left: str, end: str) -> None:
+def test_sentence_counts_the_tries_left(left: str, end: str) -> None:
     assert sentence("invalid_code", left)[1].endswith(end)
 
 
-def test_tries_are_told_for_a_wrong_code_only() -> None:
+def test_only_the_sentence_of_a_wrong_code_counts_the_tries() -> None:
     assert sentence("accepted", "4") == sentence("accepted")
 
 
@@ -178,12 +178,12 @@ def test_tries_are_told_for_a_wrong_code_only() -> None:
         ("unavailable", "x" * 10_000, " (reference xxxxxxxx)"),
     ],
 )
-def test_reference_is_shown_where_somebody_may_have_to_look(state: str, reference: str, shown: str) -> None:
+def test_sentence_of_a_failure_has_the_reference(state: str, reference: str, shown: str) -> None:
     assert sentence(state, "", reference)[1] == sentence(state)[1] + shown
 
 
 @given(st.text(), st.text(), st.text())
-def test_whatever_an_agent_says_the_terminal_gets_one_plain_line(state: str, left: str, reference: str) -> None:
+def test_terminal_gets_one_plain_line_for_any_answer(state: str, left: str, reference: str) -> None:
     _status, text = sentence(state, left, reference)
     assert text.isascii()
     assert text.isprintable()
@@ -193,7 +193,7 @@ def test_whatever_an_agent_says_the_terminal_gets_one_plain_line(state: str, lef
 # --- deadlines
 
 
-def test_deadline_ends_the_process_whatever_it_waits_for() -> None:
+def test_deadline_ends_a_waiting_process() -> None:
     code = (
         f"import sys; sys.path.append({str(TOP)!r})\n"
         "from sshaft_login.terminal import set_deadline\n"

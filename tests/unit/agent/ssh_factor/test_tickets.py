@@ -1,4 +1,4 @@
-"""Tickets: random, bound, short-lived, good for one pass."""
+"""Tests that tickets are random, bound, short-lived and spent after one use."""
 
 import re
 from dataclasses import replace
@@ -8,7 +8,7 @@ from fakes import public_keys
 
 from sshaft import authorized_keys, public_key
 from sshaft.listing import Grant
-from sshaft_agent.tickets import LIFETIME, MAX_TICKETS, Ticket, Tickets
+from sshaft_agent.ssh_factor.tickets import LIFETIME, MAX_TICKETS, Ticket, Tickets
 
 GRANT = Grant(
     user="alice",
@@ -37,7 +37,7 @@ def test_ticket_passes_once() -> None:
     assert len(out) == 0
 
 
-def test_looking_at_a_ticket_spends_nothing() -> None:
+def test_peek_spends_no_ticket() -> None:
     out = Tickets()
     ticket = issue(out)
     assert out.peek(ticket.secret, 1) == out.peek(ticket.secret, 1) == ticket
@@ -52,17 +52,17 @@ def test_ticket_ends_with_its_lifetime_and_two_minutes_at_most(lifetime: float) 
     assert out.peek(secret, end - 0.01)
     assert out.peek(secret, end) is None
     assert out.take(secret, end) is None
-    assert out.take(secret, 100) is None  # a clock that goes back does not bring it back
+    assert out.take(secret, 100) is None  # a clock that goes back does not make it valid again
 
 
 @pytest.mark.parametrize("lifetime", [0.0, -5.0])
-def test_ticket_of_a_challenge_that_has_just_ended_is_never_good(lifetime: float) -> None:
+def test_ticket_of_an_ended_challenge_is_never_valid(lifetime: float) -> None:
     out = Tickets()
     assert out.take(issue(out, 100, lifetime=lifetime).secret, 100) is None
 
 
 @pytest.mark.parametrize("secret", ["", "t", "x" * 25, "\0", "T"])
-def test_made_up_ticket_is_no_ticket(secret: str) -> None:
+def test_made_up_ticket_is_not_valid(secret: str) -> None:
     out = Tickets()
     issue(out)
     assert out.peek(secret, 0) is None
@@ -84,11 +84,11 @@ def test_same_grant_gets_the_same_ticket_while_it_has_a_minute_left() -> None:
     assert issue(out, 59.9) is first
     second = issue(out, 60.1)
     assert second.secret != first.secret
-    assert out.take(first.secret, 119)  # a session that began with it may end with it
+    assert out.take(first.secret, 119)  # a session can end with the ticket that it began with
     assert issue(out, 119) is second
 
 
-def test_short_ticket_is_given_out_again_for_half_of_its_life() -> None:
+def test_short_ticket_is_issued_again_for_half_of_its_lifetime() -> None:
     out = Tickets()
     first = issue(out, 0, lifetime=10)
     assert issue(out, 4, lifetime=6) is first
@@ -96,7 +96,7 @@ def test_short_ticket_is_given_out_again_for_half_of_its_life() -> None:
     assert issue(out, 9.5, lifetime=2) is not first
 
 
-def test_spent_ticket_is_not_given_out_again() -> None:
+def test_spent_ticket_is_not_issued_again() -> None:
     out = Tickets()
     first = issue(out)
     out.take(first.secret, 0)
@@ -123,17 +123,17 @@ def test_another_grant_gets_another_ticket(other: dict[str, object]) -> None:
     assert out.peek(first.secret, 0).grant == GRANT  # type: ignore[union-attr]
 
 
-def test_memory_is_bounded_and_comes_back() -> None:
+def test_number_of_tickets_is_limited_and_expired_ones_make_room() -> None:
     out = Tickets()
     for i in range(MAX_TICKETS):
         issue(out, 0, replace(GRANT, user=f"user{i}"))
     assert out.issue(replace(GRANT, user="one more"), "r", 60) is None
-    assert issue(out, 0, replace(GRANT, user="user7"))  # those who have one keep it
+    assert issue(out, 0, replace(GRANT, user="user7"))  # a present ticket stays valid
     assert issue(out, 120, replace(GRANT, user="one more"))
     assert len(out) == 1
 
 
-def test_purge_removes_what_is_over_and_nothing_else() -> None:
+def test_purge_removes_expired_tickets_only() -> None:
     out = Tickets()
     issue(out, 0, lifetime=10)
     longer = issue(out, 0, replace(GRANT, user="bob"), lifetime=20)
@@ -142,7 +142,7 @@ def test_purge_removes_what_is_over_and_nothing_else() -> None:
     assert out.peek(longer.secret, 10)
 
 
-def test_a_ticket_that_is_put_back_is_good_once_more_and_no_longer_than_before() -> None:
+def test_ticket_that_is_put_back_is_valid_once_more_until_its_old_end() -> None:
     out = Tickets()
     ticket = issue(out)
     assert out.take(ticket.secret, 1.0) is ticket

@@ -1,5 +1,7 @@
-"""A Factor with the fake service behind it; questions as the two commands ask them."""
+"""Makes a Factor with the fake service, and asks it as the two commands do."""
 
+import io
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +14,8 @@ from fakes.identity_server import IdentityServer
 from sshaft import public_key
 from sshaft.config import Config
 from sshaft.identity_client import IdentityClient
-from sshaft_agent.factor import Factor
+from sshaft_agent.ssh_factor.factor import Factor
+from sshaft_agent.ssh_factor.questions import LOGIN_REQUESTS, KeysQuestion
 
 ID = "0123456789abcdef0123456789abcdef"
 SOCKET = "/run/sshaft/login/agent.sock"
@@ -20,7 +23,7 @@ SOCKET = "/run/sshaft/login/agent.sock"
 
 @dataclass
 class Agent:
-    """`key` and `kind` are what is asked about and for, where a question says nothing else."""
+    """`key` and `kind` are the defaults of the questions."""
 
     client: IdentityClient
     factor: Factor
@@ -30,8 +33,8 @@ class Agent:
     async def line(self, public: str | None = None, request_id: str = ID, **more: str) -> str:
         key_type, encoded = public_keys.of(public or self.key)
         fingerprint = public_key.parse(public or self.key).fingerprint
-        question = {"type": key_type, "key": encoded, "fingerprint": fingerprint} | more
-        return await self.factor.keys(question, request_id)
+        fields = {"type": key_type, "key": encoded, "fingerprint": fingerprint, "request_id": request_id} | more
+        return await self.factor.key_line(KeysQuestion.of(fields))
 
     async def ticket(self, public: str | None = None) -> str:
         found = re.search(r"--ticket ([\w-]+)\"", await self.line(public))
@@ -42,18 +45,24 @@ class Agent:
         self, ticket: str, kind: str | None = None, public: str | None = None, **more: str
     ) -> dict[str, str]:
         key_type, encoded = public_keys.of(public or self.key)
-        question = {"ticket": ticket, "key_type": key_type, "key": encoded, "client_ip": "192.0.2.7"} | more
-        return await self.factor.report(kind or self.kind, question)
+        fields = {"ticket": ticket, "key_type": key_type, "key": encoded, "client_ip": "192.0.2.7"} | more
+        return await self.factor.answer_login(LOGIN_REQUESTS[kind or self.kind].of(fields))
 
     def close(self) -> None:
         self.factor.close()
         self.client.close()
 
 
+def logged(events: io.StringIO, name: str = "") -> list[dict[str, Any]]:
+    """Returns the events of this name, or all events."""
+    found = [json.loads(line) for line in events.getvalue().splitlines()]
+    return [event for event in found if name in ("", event["event"])]
+
+
 def agent_of(
     server: IdentityServer, clock: Any, key: str, kind: str = "accept", ahead: timedelta = timedelta(), **more: Any
 ) -> Agent:
-    """Its host's clock is `ahead` of the service's."""
+    """Returns an agent whose clock is `ahead` of the service's clock."""
     settings = Config.model_validate(server.config(**more))
     client = IdentityClient(settings, sleep=lambda _: None, now=lambda: datetime.now(UTC) + ahead)
     now: Callable[[], datetime] = lambda: clock.now() + ahead  # noqa: E731

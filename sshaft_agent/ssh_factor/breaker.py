@@ -1,18 +1,21 @@
-"""The circuit breaker: while the identity service is down, "no keys" costs nothing and nobody waits for it."""
+"""Lets calls fail at once while the identity service is down (a circuit breaker)."""
 
 THRESHOLD = 3
-"""Failures in a row that open it."""
+"""The number of failures in a row that open the breaker."""
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 10.0
 
 
 class Breaker:
-    """Closed: calls go out. Open: they don't, but for one trial after each pause; its success closes the breaker.
+    """Lets all calls through while closed, and one trial call after each pause while open.
 
-    Used from one thread; `now` is the monotonic clock.
+    The success of a call closes the breaker. Used from one thread; `now` is the monotonic clock.
     """
 
     def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
         self._failures = 0
         self._pause = FIRST_PAUSE
         self._trial_at = 0.0
@@ -23,7 +26,7 @@ class Breaker:
         return self._failures >= THRESHOLD
 
     def allows(self, now: float) -> bool:
-        """Whether a call may go out now. Whoever is told yes reports `succeeded` or `failed`."""
+        """Whether a call may go out now. After a yes the caller must report `succeeded` or `failed`."""
         if not self.is_open:
             return True
         if self._on_trial or now < self._trial_at:
@@ -32,13 +35,13 @@ class Breaker:
         return True
 
     def succeeded(self) -> bool:
-        """Whether this closed it."""
+        """Records a success. Returns whether the breaker was open until now."""
         was_open = self.is_open
-        self.__init__()  # type: ignore[misc]
+        self._reset()
         return was_open
 
     def failed(self, now: float) -> bool:
-        """Whether this opened it."""
+        """Records a failure. Returns whether this failure opened the breaker."""
         was_open = self.is_open
         self._failures += 1
         if self.is_open:

@@ -1,0 +1,221 @@
+"""Tests the lines and tickets of unregistered keys against a small real server."""
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import public_keys
+from fakes.identity_server import ERROR, Call, IdentityServer, Reply, reply_json
+from unit.agent.ssh_factor.agent import ID, SOCKET, Agent, agent_of
+
+from sshaft import public_key
+from sshaft.errors import IdentityServiceError
+from sshaft.randomart import randomart
+from sshaft_agent.ssh_factor import enrolment
+
+KEY = public_keys.ed25519("stranger")
+ALICES = public_keys.ed25519("alice")
+CONTRACT = json.loads((Path(__file__).parents[3] / "contract" / "enrol.json").read_text())
+
+
+@pytest.fixture
+def agent(identity: IdentityServer, clock: Any) -> Iterator[Agent]:
+    made = agent_of(identity, clock, KEY, "enrol", mfa_enrol_endpoint=f"{identity.url}/enrol")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def is_open(identity: IdentityServer, clock: Any) -> None:
+    """Opens an enrolment. The service filters, and lists the key of alice."""
+
+    def keys(call: Call) -> Reply:
+        (wanted,) = call.query["fingerprint"]
+        if wanted == public_key.parse(ALICES).fingerprint:
+            return reply_json([{"user": "alice", "authorized_key": ALICES, "challenge": None}])
+        return reply_json([{"enrolment": "open", "expires_at": clock.later(600)}])
+
+    identity.replies["/keys"] = keys
+    identity.replies["/enrol"] = reply_json({"state": "presented"})
+
+
+def presentations(identity: IdentityServer) -> list[Any]:
+    return [call.json for call in identity.calls if call.path == "/enrol"]
+
+
+@pytest.mark.usefixtures("is_open")
+async def test_line_of_an_unregistered_key_is_restricted_and_short_lived(agent: Agent) -> None:
+    line, ticket = await agent.line(), await agent.ticket()
+    command = f"/sshaft/login --agent {SOCKET} --ticket {ticket}"
+    assert line == f'restrict,command="{command}",expiry-time="20261122120200Z" {KEY}\n'
+
+
+async def test_line_ends_with_the_last_enrolment(agent: Agent, identity: IdentityServer, clock: Any) -> None:
+    identity.replies["/keys"] = reply_json([{"enrolment": "open", "expires_at": clock.later(30)}])
+    assert 'expiry-time="20261122120030Z"' in await agent.line()
+
+
+async def test_unknown_key_gets_nothing_without_an_endpoint(identity: IdentityServer, clock: Any) -> None:
+    identity.replies["/keys"] = reply_json([{"enrolment": "open", "expires_at": clock.later(600)}])
+    agent = agent_of(identity, clock, KEY, "enrol")
+    try:
+        assert await agent.line() == ""
+    finally:
+        agent.close()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        [],
+        [{"enrolment": "closed", "expires_at": "2026-11-22T12:10:00Z"}],
+        [{"enrolment": "open"}],
+        [{"enrolment": "open", "expires_at": "2026-11-22T12:10:00"}],
+        [{"enrolment": "open", "expires_at": "2026-11-22T12:00:00Z"}],
+        [{"enrolment": True, "expires_at": "2026-11-22T12:10:00Z"}],
+        # a list with other keys says nothing about this key
+        [{"enrolment": "open", "expires_at": "2026-11-22T12:10:00Z"}, {"user": "alice", "authorized_key": ALICES}],
+    ],
+    ids=["none", "closed", "no end", "no zone", "over", "no word", "no filter"],
+)
+async def test_unknown_key_gets_nothing_after_any_other_answer(
+    agent: Agent, identity: IdentityServer, answer: Any
+) -> None:
+    identity.replies["/keys"] = reply_json(answer)
+    assert await agent.line() == ""
+
+
+@pytest.mark.usefixtures("is_open")
+async def test_key_of_a_forbidden_type_gets_nothing(identity: IdentityServer, clock: Any) -> None:
+    more = {"allowed_key_types": ["ecdsa-sha2-nistp256"], "mfa_enrol_endpoint": f"{identity.url}/enrol"}
+    agent = agent_of(identity, clock, KEY, "enrol", **more)
+    try:
+        assert await agent.line() == ""
+        assert await agent.line(public_keys.ecdsa()) != ""
+    finally:
+        agent.close()
+
+
+@pytest.mark.usefixtures("is_open")
+async def test_code_is_presented_with_the_key_that_signed(agent: Agent, identity: IdentityServer) -> None:
+    answer = await agent.report(await agent.ticket(), code="58217741")
+    key = public_key.parse(KEY)
+    expected = {"fingerprint": key.fingerprint, "randomart": "\n".join(randomart(key))}
+    assert answer == {"state": "presented", "reference": ID} | expected
+    key = public_key.parse(KEY)
+    body = {"code": "58217741", "authorized_key": KEY, "fingerprint": key.fingerprint, "client_ip": "192.0.2.7"}
+    assert presentations(identity) == [body]
+    assert set(body) == set(CONTRACT["request"]["body"])
+
+
+@pytest.mark.usefixtures("is_open")
+@pytest.mark.parametrize("kind", ["accept", "reject"])
+async def test_enrolment_ticket_can_neither_accept_nor_reject(
+    agent: Agent, identity: IdentityServer, kind: str
+) -> None:
+    answer = await agent.report(await agent.ticket(), kind, code="482913")
+    assert answer["state"] == "not_registered"
+    assert {call.path for call in identity.calls} == {"/token", "/keys"}
+
+
+@pytest.mark.usefixtures("is_open")
+async def test_enrolment_ticket_presents_one_code(agent: Agent, identity: IdentityServer) -> None:
+    identity.replies["/enrol"] = reply_json({"error": "invalid_code"}, 403)
+    ticket = await agent.ticket()
+    assert (await agent.report(ticket, code="00000000"))["state"] == "invalid_code"
+    assert (await agent.report(ticket, code="00000001"))["state"] == "invalid_ticket"
+    assert len(presentations(identity)) == 1
+
+
+@pytest.mark.usefixtures("is_open")
+async def test_wrong_key_spends_the_enrolment_ticket(agent: Agent, identity: IdentityServer) -> None:
+    ticket = await agent.ticket()
+    assert (await agent.report(ticket, public=ALICES, code="58217741"))["state"] == "wrong_key"
+    assert (await agent.report(ticket, code="58217741"))["state"] == "invalid_ticket"
+    assert presentations(identity) == []
+
+
+@pytest.mark.usefixtures("is_open")
+async def test_missing_code_spends_no_enrolment_ticket(agent: Agent) -> None:
+    ticket = await agent.ticket()
+    assert (await agent.report(ticket))["state"] == "code_required"
+    assert (await agent.report(ticket, code="58217741"))["state"] == "presented"
+
+
+@pytest.mark.usefixtures("is_open")
+async def test_registered_key_may_present_a_code_and_gets_the_reason_of_the_refusal(
+    agent: Agent, identity: IdentityServer
+) -> None:
+    identity.replies["/enrol"] = reply_json({"error": "key_taken"}, 409)
+    ticket = await agent.ticket(ALICES)
+    assert (await agent.report(ticket, public=ALICES, code="58217741"))["state"] == "key_taken"
+    assert (await agent.report(ticket, public=ALICES, code="58217741"))["state"] == "invalid_ticket"
+
+
+@pytest.mark.parametrize("ticket", ["", "t", "tAAAAAAAAAAAAAAAAAAAAAAAA"])
+async def test_guessed_ticket_presents_nothing(agent: Agent, identity: IdentityServer, ticket: str) -> None:
+    assert await agent.report(ticket, code="58217741") == {"state": "invalid_ticket"}
+    assert identity.calls == []
+
+
+@pytest.mark.usefixtures("is_open")
+async def test_enrolment_ticket_ends_after_two_minutes(agent: Agent, clock: Any) -> None:
+    ticket = await agent.ticket()
+    clock.move(120)
+    assert (await agent.report(ticket, code="58217741"))["state"] == "invalid_ticket"
+
+
+@pytest.mark.usefixtures("is_open")
+async def test_unregistered_keys_use_up_no_login_tickets(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(enrolment, "MAX_TICKETS", 3)
+    agent.factor.enrolment = enrolment.Enrolment(SOCKET, agent.factor._clock, agent.factor._now)  # noqa: SLF001
+    for number in range(3):
+        assert await agent.line(public_keys.ed25519(f"stranger-{number}"))
+    assert await agent.line(public_keys.ed25519("one-more")) == ""
+    assert await agent.line(ALICES) != ""
+    assert len(agent.factor.tickets) == 1
+
+
+@pytest.mark.usefixtures("is_open")
+@pytest.mark.parametrize("example", CONTRACT["examples"], ids=lambda example: example["name"])
+async def test_answers_of_the_contract_have_their_state_and_reason(
+    agent: Agent, identity: IdentityServer, example: dict[str, Any]
+) -> None:
+    response, outcome = example["response"], example["outcome"]
+    identity.replies["/enrol"] = reply_json(response["body"], response["status"])
+    answer = await agent.report(await agent.ticket(), code="58217741")
+    assert (answer["state"], answer.get("reason")) == (outcome["state"], outcome["reason"])
+
+
+@pytest.mark.usefixtures("is_open")
+@pytest.mark.parametrize(
+    "reply",
+    [ERROR, Reply(404), Reply(200, b"", {"Location": "x"}), reply_json({"error": "insufficient_scope"}, 403)],
+    ids=["500", "no such address", "200", "scope"],
+)
+async def test_code_is_sent_once_and_a_failure_is_unavailable(
+    agent: Agent, identity: IdentityServer, reply: Reply
+) -> None:
+    identity.replies["/enrol"] = reply
+    answer = await agent.report(await agent.ticket(), code="58217741")
+    assert answer["state"] == ("presented" if reply.status == 200 else "unavailable")
+    assert len(presentations(identity)) == 1
+
+
+@pytest.mark.usefixtures("is_open")
+async def test_log_has_no_code_and_no_ticket(agent: Agent, events: io.StringIO) -> None:
+    tickets: list[str] = []
+    tickets.append(await agent.ticket())
+    await agent.report(tickets[0], code="58217741")
+    assert "enrol.presented" in events.getvalue()
+    assert "58217741" not in events.getvalue()
+    assert tickets[0] not in events.getvalue()
+
+
+async def test_service_that_is_down_is_an_error(agent: Agent, identity: IdentityServer) -> None:
+    identity.replies["/keys"] = ERROR
+    with pytest.raises(IdentityServiceError):
+        await agent.line()

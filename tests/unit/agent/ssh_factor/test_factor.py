@@ -1,0 +1,568 @@
+"""Tests key lines and the outcomes of logins against a small real server."""
+
+import asyncio
+import io
+import re
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from fakes import public_keys
+from fakes.identity_server import ERROR, Call, IdentityServer, Reply, hang, reply_json
+from unit.agent.ssh_factor.agent import ID, SOCKET, Agent, agent_of, logged
+
+from sshaft import public_key
+from sshaft.errors import IdentityServiceError
+from sshaft_agent.ssh_factor.questions import AcceptRequest, KeysQuestion
+
+KEY = public_keys.ed25519("alice")
+OTHER_KEY = public_keys.ed25519("other")
+SK_KEY = public_keys.sk_ed25519("alice")
+
+
+@pytest.fixture
+def agent(identity: IdentityServer, clock: Any) -> Iterator[Agent]:
+    identity.filters = True
+    made = agent_of(identity, clock, KEY, mfa_reject_endpoint=f"{identity.url}/reject")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def pending(identity: IdentityServer, clock: Any) -> Callable[..., dict[str, Any]]:
+    """Returns a function that makes and lists a pending challenge."""
+
+    def make(user: str = "alice", key: str = KEY, **more: Any) -> dict[str, Any]:
+        entry = {
+            "user": user,
+            "authorized_key": key,
+            "challenge": "c1",
+            "expires_at": clock.later(300),
+            "binding": "code_in",
+        } | more
+        identity.entries.append(entry)
+        identity.replies.setdefault("/accept", reply_json({"state": "accepted"}))
+        identity.replies.setdefault("/reject", reply_json({"state": "rejected"}))
+        return entry
+
+    return make
+
+
+def last(identity: IdentityServer, path: str) -> Call:
+    return [call for call in identity.calls if call.path == path][-1]
+
+
+# --- keys
+
+
+async def test_line_carries_a_ticket_and_ends_with_it(agent: Agent, pending: Any, clock: Any) -> None:
+    pending(expires_at=clock.later(90))
+    line = await agent.line()
+    ticket = await agent.ticket()
+    assert line == (
+        f'restrict,command="/sshaft/login --agent {SOCKET} --ticket {ticket}",expiry-time="20261122120130Z" {KEY}\n'
+    )
+
+
+async def test_line_of_a_long_challenge_ends_after_two_minutes(agent: Agent, pending: Any) -> None:
+    pending()
+    assert 'expiry-time="20261122120200Z"' in await agent.line()
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+async def test_line_ends_by_the_clock_of_this_host_if_the_clocks_differ(
+    identity: IdentityServer, pending: Any, clock: Any, events: io.StringIO, hours: int
+) -> None:
+    identity.filters = True
+    pending(expires_at=clock.later(90), context={"app": "Webmail", "started_at": clock.later(-40)})
+    agent = agent_of(identity, clock, KEY, ahead=timedelta(hours=hours))
+    try:
+        ticket = await agent.ticket()
+        assert f'expiry-time="20261122{12 + hours}0130Z"' in await agent.line()
+        assert (await agent.report(ticket))["age"] == "40"
+        refused = {"status": 409, "error": "confirm_required", "context": {"started_at": clock.later(-40)}}
+        identity.replies["/accept"] = reply_json(refused, 409)
+        assert (await agent.report(ticket, code="482913"))["age"] == "40"
+        clock.move(90)
+        assert await agent.line() == ""
+    finally:
+        agent.close()
+    told = logged(events, "clocks.differ")
+    assert [event["ahead_of_identity_service"] for event in told] == [hours * 3600]
+
+
+async def test_second_question_of_sshd_gets_the_same_line(agent: Agent, pending: Any, clock: Any) -> None:
+    pending()
+    first = await agent.line()
+    clock.move(5)
+    assert await agent.line(request_id="f" * 32) == first
+    assert len(agent.factor.tickets) == 1
+
+
+async def test_line_has_no_text_of_the_identity_service_but_the_key(agent: Agent, pending: Any) -> None:
+    hostile = 'x" ssh-ed25519 AAAA; $(id)'
+    pending(user=hostile, key=f"{KEY} {hostile}", challenge=hostile, context={"app": hostile})
+    line = await agent.line()
+    assert re.fullmatch(r'restrict,command="[A-Za-z0-9._/ -]+",expiry-time="\d{14}Z" ssh-ed25519 \S+\n', line)
+    assert await agent.report(await agent.ticket(), code="1") == {"state": "accepted", "reference": ID}
+
+
+async def test_verify_required_stands_in_the_line_of_a_security_key_only(agent: Agent, pending: Any) -> None:
+    pending(key=SK_KEY, verify_required=True)
+    pending(key=KEY, verify_required=True)
+    assert ",verify-required sk-ssh-ed25519@openssh.com " in await agent.line(SK_KEY)
+    assert await agent.line(KEY) == ""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"fingerprint": "SHA256:" + "A" * 43},
+        {"fingerprint": ""},
+        {"fingerprint": "MD5:00"},
+        {"key": public_keys.of(OTHER_KEY)[1]},
+        {"key": ""},
+        {"key": "AAAA"},
+        {"key": public_keys.of(KEY)[1] + "\n"},
+        {"type": "ssh-rsa"},
+        {"type": "ssh-ed25519-cert-v01@openssh.com"},
+        {"type": ""},
+    ],
+    ids=str,
+)
+async def test_question_with_parts_that_contradict_sends_no_request(
+    agent: Agent, pending: Any, identity: IdentityServer, change: dict[str, str]
+) -> None:
+    pending()
+    assert await agent.line(**change) == ""
+    assert await agent.factor.key_line(KeysQuestion.of({})) == ""
+    assert identity.calls == []
+
+
+async def test_operator_is_told_of_a_wrong_fingerprint_hash_of_sshd(agent: Agent, events: io.StringIO) -> None:
+    assert await agent.line(fingerprint="MD5:00:11") == ""
+    (event,) = logged(events)
+    assert (event["level"], event["event"]) == ("error", "keys.none")
+
+
+async def test_unknown_key_gets_nothing(agent: Agent, pending: Any) -> None:
+    pending()
+    assert await agent.line(OTHER_KEY) == ""
+    assert len(agent.factor.tickets) == 0
+
+
+async def test_key_of_two_waiting_users_opens_nothing_and_is_logged(
+    agent: Agent, pending: Any, events: io.StringIO
+) -> None:
+    pending("alice")
+    pending("mallory", challenge="c2")
+    assert await agent.line() == ""
+    (event,) = logged(events, "key.opens_nothing")
+    assert (event["reason"], event["level"], event["request_id"]) == ("ambiguous", "warning", ID)
+    assert len(agent.factor.tickets) == 0
+
+
+async def test_expired_challenge_yields_no_keys(agent: Agent, pending: Any, clock: Any) -> None:
+    pending(expires_at=clock.later(0))
+    assert await agent.line() == ""
+
+
+async def test_service_that_is_down_is_an_error_and_no_refusal(agent: Agent, identity: IdentityServer) -> None:
+    identity.replies["/keys"] = ERROR
+    with pytest.raises(IdentityServiceError):
+        await agent.line()
+
+
+async def test_entry_of_another_key_is_never_used(agent: Agent, identity: IdentityServer, pending: Any) -> None:
+    identity.filters = False  # the service lists every key
+    pending("bob", OTHER_KEY)
+    assert await agent.line(KEY) == ""
+
+
+# --- accept
+
+
+async def test_accept_names_the_key_that_signed(
+    agent: Agent, pending: Any, identity: IdentityServer, events: io.StringIO
+) -> None:
+    pending()
+    answer = await agent.report(await agent.ticket(), code="482913")
+    assert answer == {"state": "accepted", "reference": ID}
+    call = last(identity, "/accept")
+    assert call.json == {
+        "user": "alice",
+        "challenge": "c1",
+        "code": "482913",
+        "fingerprint": public_key.parse(KEY).fingerprint,
+        "key_type": "ssh-ed25519",
+        "client_ip": "192.0.2.7",
+    }
+    assert call.headers["idempotency-key"] == call.headers["x-request-id"] == ID
+    assert agent.factor.outcomes["accepted"] == 1
+    (event,) = logged(events, "login.accepted")
+    assert (event["user"], event["client_ip"], event["key_type"]) == ("alice", "192.0.2.7", "ssh-ed25519")
+    assert "482913" not in events.getvalue()
+
+
+async def test_base_server_gets_the_user_and_nothing_else(agent: Agent, identity: IdentityServer) -> None:
+    identity.entries = [{"user": "alice", "authorized_key": KEY}]
+    assert (await agent.report(await agent.ticket(), code="482913"))["state"] == "accepted"
+    assert last(identity, "/accept").json == {"user": "alice"}
+
+
+async def test_code_chooses_among_several_challenges(agent: Agent, identity: IdentityServer, pending: Any) -> None:
+    pending()
+    pending(challenge="c2")
+    ticket = await agent.ticket()
+    assert (await agent.report(ticket))["state"] == "code_required"
+    assert (await agent.report(ticket, code="482913"))["state"] == "accepted"
+    assert "challenge" not in last(identity, "/accept").json
+
+
+async def test_missing_code_spends_no_ticket_and_sends_no_request(
+    agent: Agent, identity: IdentityServer, pending: Any
+) -> None:
+    pending()
+    ticket = await agent.ticket()
+    for _ in range(3):
+        assert (await agent.report(ticket))["state"] == "code_required"
+        assert (await agent.report(ticket, code=""))["state"] == "code_required"
+    assert identity.count("/accept") == 0
+    assert (await agent.report(ticket, code="482913"))["state"] == "accepted"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [reply_json({}), reply_json({"error": "invalid_code", "attempts_left": 4}, 403), reply_json({}, 404), ERROR],
+    ids=["accepted", "wrong code", "404", "500"],
+)
+async def test_second_use_of_a_ticket_is_refused_after_every_outcome(
+    agent: Agent, identity: IdentityServer, pending: Any, reply: Reply
+) -> None:
+    pending()
+    identity.replies["/accept"] = reply
+    ticket = await agent.ticket()
+    first = await agent.report(ticket, code="482913")
+    assert first["state"] != "invalid_ticket"
+    sent = identity.count("/accept")
+    assert await agent.report(ticket, code="482913") == {"state": "invalid_ticket"}
+    assert identity.count("/accept") == sent
+
+
+async def test_sessions_with_one_ticket_send_one_accept(agent: Agent, identity: IdentityServer, pending: Any) -> None:
+    pending()
+    ticket = await agent.ticket()
+    identity.delay = 0.05
+    answers = await asyncio.gather(*(agent.report(ticket, code="482913") for _ in range(20)))
+    assert sorted(answer["state"] for answer in answers) == ["accepted"] + ["invalid_ticket"] * 19
+    assert identity.count("/accept") == 1
+
+
+async def test_answer_to_a_wrong_code_counts_the_tries_left_and_a_new_ticket_is_a_new_attempt(
+    agent: Agent, identity: IdentityServer, pending: Any
+) -> None:
+    pending()
+    identity.replies["/accept"] = reply_json({"error": "invalid_code", "attempts_left": 4}, 403)
+    first = await agent.ticket()
+    answer = await agent.report(first, code="000000")
+    assert answer == {"state": "invalid_code", "attempts_left": "4", "reference": ID}
+    line = await agent.line(request_id="f" * 32)
+    second = re.search(r"--ticket ([\w-]+)\"", line)[1]  # type: ignore[index]
+    assert second != first
+    await agent.report(second, code="000001")
+    keys = [call.headers["idempotency-key"] for call in identity.calls if call.path == "/accept"]
+    assert keys == [ID, "f" * 32]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"public": OTHER_KEY},
+        {"public": SK_KEY},
+        {"key": ""},
+        {"key": public_keys.of(OTHER_KEY)[1]},
+        {"key_type": "ssh-rsa"},
+        {"key_type": ""},
+    ],
+    ids=str,
+)
+async def test_wrong_key_spends_the_ticket(
+    agent: Agent, identity: IdentityServer, pending: Any, events: io.StringIO, change: dict[str, str]
+) -> None:
+    pending()
+    pending("mallory", OTHER_KEY, challenge="c2")
+    ticket = await agent.ticket()
+    assert (await agent.report(ticket, code="482913", **change))["state"] == "wrong_key"
+    assert await agent.report(ticket, code="482913") == {"state": "invalid_ticket"}
+    assert identity.count("/accept") == 0
+    refused = [event["reason"] for event in logged(events, "login.refused")]
+    assert refused == ["wrong_key", "invalid_ticket"]
+
+
+@pytest.mark.parametrize("ticket", ["", "t", "tAAAAAAAAAAAAAAAAAAAAAAAA", "a" * 10_000, "\n"])
+async def test_made_up_ticket_is_refused(agent: Agent, identity: IdentityServer, pending: Any, ticket: str) -> None:
+    pending()
+    await agent.ticket()
+    assert await agent.report(ticket, code="482913") == {"state": "invalid_ticket"}
+    assert await agent.factor.answer_login(AcceptRequest.of({})) == {"state": "invalid_ticket"}
+    assert identity.count("/accept") == 0
+
+
+async def test_ticket_ends_after_two_minutes_and_with_its_challenge(agent: Agent, pending: Any, clock: Any) -> None:
+    pending()
+    pending("bob", OTHER_KEY, expires_at=clock.later(30))
+    long, short = await agent.ticket(), await agent.ticket(OTHER_KEY)
+    clock.move(30)
+    assert await agent.report(short, public=OTHER_KEY, code="1") == {"state": "invalid_ticket"}
+    clock.move(90)
+    assert await agent.report(long, code="1") == {"state": "invalid_ticket"}
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "state"),
+    [
+        (403, "unknown_key", "unknown_key"),
+        (404, "no_challenge", "no_challenge"),
+        (409, "already_used", "already_used"),
+        (410, "expired", "expired"),
+        (410, "rejected", "already_rejected"),
+        (410, "cancelled", "cancelled"),
+        (429, "too_many_attempts", "too_many_attempts"),
+        (403, "something_new", "refused"),
+    ],
+)
+async def test_refusals_keep_their_state(
+    agent: Agent, identity: IdentityServer, pending: Any, events: io.StringIO, status: int, error: str, state: str
+) -> None:
+    pending()
+    identity.replies["/accept"] = reply_json({"error": error}, status)
+    assert (await agent.report(await agent.ticket(), code="1"))["state"] == state
+    assert agent.factor.outcomes["accepted"] == 0
+    assert [event["reason"] for event in logged(events, "login.refused")] == [state]
+
+
+@pytest.mark.parametrize(
+    "reply", [ERROR, Reply(400), Reply(401), reply_json({"error": "insufficient_scope"}, 403)], ids=str
+)
+async def test_failure_of_the_service_is_unavailable_and_logged(
+    agent: Agent, identity: IdentityServer, pending: Any, events: io.StringIO, reply: Reply
+) -> None:
+    pending()
+    identity.replies["/accept"] = reply
+    assert (await agent.report(await agent.ticket(), code="1"))["state"] == "unavailable"
+    (event,) = logged(events, "login.failed")
+    assert f"{identity.url}/accept" in event["message"]
+
+
+async def test_hanging_accept_ends_at_its_deadline(identity: IdentityServer, pending: Any, clock: Any) -> None:
+    pending()
+    identity.replies["/accept"] = hang(5)
+    agent = agent_of(identity, clock, KEY, accept_seconds=0.2)
+    began = asyncio.get_running_loop().time()
+    assert (await agent.report(await agent.ticket(), code="1"))["state"] == "unavailable"
+    assert asyncio.get_running_loop().time() - began < 0.8
+    agent.close()
+
+
+# --- lines that were printed before the login was started
+
+
+async def test_registered_key_without_a_challenge_learns_that_nothing_waits(
+    agent: Agent, identity: IdentityServer, pending: Any
+) -> None:
+    pending(challenge=None, expires_at=None)
+    line = await agent.line()
+    assert line.startswith("restrict,command=")
+    assert "expiry-time" not in line  # the line opens nothing, so it needs no end
+    ticket = await agent.ticket()
+    assert (await agent.report(ticket, code="1"))["state"] == "no_challenge"
+    assert identity.count("/accept") == 0
+
+
+async def test_login_that_started_after_the_line_was_printed_is_accepted(
+    agent: Agent, identity: IdentityServer, pending: Any
+) -> None:
+    entry = pending(challenge=None, expires_at=None)
+    ticket = await agent.ticket()
+    entry["challenge"] = "c9"
+    assert (await agent.report(ticket))["state"] == "code_required"
+    assert (await agent.report(ticket, code="1"))["state"] == "accepted"
+    assert last(identity, "/accept").json["challenge"] == "c9"
+
+
+@pytest.mark.parametrize(
+    "change", [{"user": "mallory"}, {"verify_required": True}, {"binding": "smoke_signal"}], ids=str
+)
+async def test_login_that_started_later_for_another_user_or_with_a_stricter_line_is_not_accepted(
+    agent: Agent, identity: IdentityServer, pending: Any, change: dict[str, Any]
+) -> None:
+    entry = pending(key=SK_KEY, challenge=None, expires_at=None)
+    ticket = await agent.ticket(SK_KEY)
+    entry.update({"challenge": "c9"} | change)
+    assert (await agent.report(ticket, public=SK_KEY, code="1"))["state"] == "no_challenge"
+    assert identity.count("/accept") == 0
+
+
+async def test_second_user_who_waits_with_the_same_key_closes_the_login(agent: Agent, pending: Any) -> None:
+    entry = pending(challenge=None, expires_at=None)
+    ticket = await agent.ticket()
+    entry["challenge"] = "c9"
+    pending("mallory", challenge="c10")
+    assert (await agent.report(ticket, code="1"))["state"] == "no_challenge"
+
+
+# --- logins that ended and were started again
+
+
+OVER = reply_json({"error": "expired"}, 410)
+
+
+async def test_login_that_was_started_again_gets_the_code(agent: Agent, identity: IdentityServer, pending: Any) -> None:
+    entry = pending()
+    ticket = await agent.ticket()
+    entry["challenge"] = "c2"
+    identity.replies["/accept"] = [OVER, reply_json({"state": "accepted"})]
+    assert (await agent.report(ticket, code="482913"))["state"] == "accepted"
+    first, second = [call for call in identity.calls if call.path == "/accept"]
+    assert (first.json["challenge"], second.json["challenge"]) == ("c1", "c2")
+    assert first.headers["idempotency-key"] != second.headers["idempotency-key"]
+
+
+async def test_login_that_ended_and_was_not_started_again_gets_one_request(
+    agent: Agent, identity: IdentityServer, pending: Any
+) -> None:
+    pending()
+    identity.replies["/accept"] = OVER
+    assert (await agent.report(await agent.ticket(), code="482913"))["state"] == "expired"
+    assert identity.count("/accept") == 1
+
+
+async def test_first_answer_stands_if_the_newer_list_fails(
+    agent: Agent, identity: IdentityServer, pending: Any
+) -> None:
+    pending()
+    identity.replies["/accept"] = OVER
+    ticket = await agent.ticket()
+    identity.replies["/keys"] = ERROR
+    assert (await agent.report(ticket, code="482913"))["state"] == "expired"
+
+
+@pytest.mark.parametrize("change", [{"user": "mallory"}, {"verify_required": True}], ids=str)
+async def test_newer_login_of_another_user_or_with_a_stricter_line_gets_no_code(
+    agent: Agent, identity: IdentityServer, pending: Any, change: dict[str, Any]
+) -> None:
+    entry = pending(key=SK_KEY)
+    ticket = await agent.ticket(SK_KEY)
+    entry.update({"challenge": "c2"} | change)
+    identity.replies["/accept"] = OVER
+    assert (await agent.report(ticket, public=SK_KEY, code="482913"))["state"] == "expired"
+    assert identity.count("/accept") == 1
+
+
+async def test_wrong_code_is_not_sent_for_another_challenge(
+    agent: Agent, identity: IdentityServer, pending: Any
+) -> None:
+    entry = pending()
+    ticket = await agent.ticket()
+    entry["challenge"] = "c2"
+    identity.replies["/accept"] = reply_json({"error": "invalid_code"}, 403)
+    assert (await agent.report(ticket, code="482913"))["state"] == "invalid_code"
+    assert identity.count("/accept") == 1
+
+
+async def test_accepted_login_is_removed_from_the_cache(agent: Agent, identity: IdentityServer, pending: Any) -> None:
+    pending()
+    ticket = await agent.ticket()
+    identity.entries.clear()
+    await agent.report(ticket, code="482913")
+    assert await agent.line() == ""
+
+
+# --- reject
+
+
+async def test_denial_needs_no_code_and_is_logged(
+    agent: Agent, identity: IdentityServer, pending: Any, events: io.StringIO
+) -> None:
+    pending()
+    assert (await agent.report(await agent.ticket(), "reject"))["state"] == "rejected"
+    assert last(identity, "/reject").json["challenge"] == "c1"
+    assert identity.count("/accept") == 0
+    assert agent.factor.outcomes["accepted"] == 0
+    assert [event["user"] for event in logged(events, "login.rejected")] == ["alice"]
+
+
+async def test_denial_spends_no_ticket_if_the_service_takes_no_denials(
+    identity: IdentityServer, pending: Any, clock: Any
+) -> None:
+    pending()
+    agent = agent_of(identity, clock, KEY)
+    ticket = await agent.ticket()
+    assert (await agent.report(ticket, "reject"))["state"] == "no_denials"
+    assert (await agent.report(ticket, code="1"))["state"] == "accepted"
+    agent.close()
+
+
+# --- codes for the browser, and confirmations
+
+
+CONTEXT = {"app": "Wiki", "ip": "198.51.100.7", "started_at": "2026-11-22T11:59:40Z"}
+SHOWN = {"app": "Wiki", "address": "198.51.100.7", "age": "20"}
+
+
+async def test_person_gets_the_code_for_the_browser(agent: Agent, identity: IdentityServer, pending: Any) -> None:
+    pending(binding="code_back")
+    identity.replies["/accept"] = reply_json({"state": "presented", "code": "550127", "context": CONTEXT})
+    ticket = await agent.ticket()
+    answer = await agent.report(ticket)
+    assert answer == {"state": "presented", "code": "550127", "reference": ID} | SHOWN
+    assert (await agent.report(ticket))["state"] == "invalid_ticket"
+    assert "code" not in last(identity, "/accept").json
+
+
+async def test_state_presented_without_a_code_is_unavailable(
+    agent: Agent, identity: IdentityServer, pending: Any
+) -> None:
+    pending(binding="code_back")
+    identity.replies["/accept"] = reply_json({"state": "presented"})
+    assert (await agent.report(await agent.ticket()))["state"] == "unavailable"
+
+
+async def test_question_for_the_code_describes_the_login(agent: Agent, pending: Any) -> None:
+    pending(context=CONTEXT)
+    answer = await agent.report(await agent.ticket())
+    assert answer == {"state": "code_required", "reference": ID} | SHOWN
+
+
+async def test_login_goes_on_with_the_same_ticket_after_a_confirmation(
+    agent: Agent, identity: IdentityServer, pending: Any
+) -> None:
+    pending()
+    identity.replies["/accept"] = reply_json({"error": "confirm_required", "context": CONTEXT}, 403)
+    ticket = await agent.ticket()
+    answer = await agent.report(ticket, code="482913")
+    assert answer == {"state": "confirm_required", "reference": ID} | SHOWN
+    identity.replies["/accept"] = reply_json({"state": "accepted"})
+    assert (await agent.report(ticket, code="482913", confirmed="yes"))["state"] == "accepted"
+    assert (await agent.report(ticket, code="482913", confirmed="yes"))["state"] == "invalid_ticket"
+    assert last(identity, "/accept").json["confirmed"] is True
+
+
+async def test_accept_says_that_the_line_required_verification(
+    agent: Agent, identity: IdentityServer, pending: Any
+) -> None:
+    pending(key=SK_KEY, verify_required=True)
+    assert "verify-required" in await agent.line(SK_KEY)
+    await agent.report(await agent.ticket(SK_KEY), public=SK_KEY, code="482913")
+    assert last(identity, "/accept").json["verified"] is True
+
+
+async def test_code_of_a_challenge_without_a_name_is_asked_for_and_sent(agent: Agent, identity: IdentityServer) -> None:
+    identity.entries.append({"user": "alice", "authorized_key": KEY, "binding": "code_in"})
+    identity.replies["/accept"] = reply_json({"state": "accepted"})
+    ticket = await agent.ticket()
+    assert (await agent.report(ticket))["state"] == "code_required"
+    assert (await agent.report(ticket, code="12345678"))["state"] == "accepted"
+    sent = last(identity, "/accept").json
+    assert (sent["code"], "challenge" in sent, "fingerprint" in sent) == ("12345678", False, True)

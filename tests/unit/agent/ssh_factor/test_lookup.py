@@ -1,0 +1,365 @@
+"""Tests merging, batching and caching of look-ups, and the breaker, against a small real server."""
+
+import asyncio
+import io
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from fakes import public_keys
+from fakes.identity_server import BUSY, ERROR, IdentityServer, Reply, hang, reply_json
+from unit.agent.ssh_factor.agent import ID, logged
+
+from sshaft import public_key
+from sshaft.config import Config
+from sshaft.errors import ConfigurationError, IdentityServiceError, ReachError
+from sshaft.identity_client import IdentityClient
+from sshaft.listing import Entry
+from sshaft_agent.ssh_factor.lookup import CACHE_SECONDS, CACHE_SECONDS_UNKNOWN, LIST_BURST, Lookups
+
+KEYS = [public_keys.ed25519(str(i)) for i in range(100)]
+FINGERPRINTS = [public_key.parse(key).fingerprint for key in KEYS]
+
+
+class Asked:
+    """Look-ups that ask the fake service."""
+
+    def __init__(self, server: IdentityServer, clock: Callable[[], float], **more: Any) -> None:
+        self.server = server
+        self.client = IdentityClient(Config.model_validate(server.config(**more)), sleep=lambda _: None)
+        self.lookups = Lookups(self.client, clock)
+
+    async def users(self, number: int = 0, *, fresh: bool = False) -> list[str]:
+        return [entry.user for entry in await self.entries(FINGERPRINTS[number], fresh=fresh)]
+
+    async def entries(self, fingerprint: str, *, fresh: bool = False) -> tuple[Entry, ...]:
+        return (await self.lookups.listing(fingerprint, ID, fresh=fresh)).of(fingerprint)
+
+    def close(self) -> None:
+        self.lookups.close()
+        self.client.close()
+
+
+@pytest.fixture
+def asked(identity: IdentityServer, clock: Any) -> Iterator[Asked]:
+    identity.entries = [{"user": f"user{i}", "authorized_key": key} for i, key in enumerate(KEYS)]
+    made = Asked(identity, clock)
+    yield made
+    made.close()
+
+
+async def test_hundred_lookups_of_one_key_share_one_token_and_one_list(asked: Asked, identity: IdentityServer) -> None:
+    identity.filters = True
+    assert await asyncio.gather(*(asked.users(7) for _ in range(100))) == [["user7"]] * 100
+    assert [call.path for call in identity.calls] == ["/token", "/keys"]
+    assert identity.calls[1].query == {"fingerprint": [FINGERPRINTS[7]]}
+    assert (asked.lookups.count, asked.lookups.list_requests) == (100, 1)
+
+
+async def test_hundred_lookups_of_hundred_keys_share_one_list_if_the_server_does_not_filter(
+    asked: Asked, identity: IdentityServer
+) -> None:
+    identity.delay = 0.05
+    found = await asyncio.gather(*(asked.users(i) for i in range(100)))
+    assert found == [[f"user{i}"] for i in range(100)]
+    assert [call.path for call in identity.calls] == ["/token", "/keys"]
+
+
+async def test_server_that_does_not_filter_is_later_asked_for_every_key(
+    asked: Asked, identity: IdentityServer, clock: Any
+) -> None:
+    await asked.users(1)
+    clock.move(CACHE_SECONDS)
+    assert await asyncio.gather(*(asked.users(i) for i in range(100))) == [[f"user{i}"] for i in range(100)]
+    assert identity.count("/keys") == 2
+    assert identity.calls[-1].query == {}
+
+
+async def test_server_that_filters_is_asked_for_each_key_alone(asked: Asked, identity: IdentityServer) -> None:
+    identity.filters = True
+    assert await asyncio.gather(*(asked.users(i) for i in range(20))) == [[f"user{i}"] for i in range(20)]
+    questions = [call.query["fingerprint"][0] for call in identity.calls if call.path == "/keys"]
+    assert sorted(questions) == sorted(FINGERPRINTS[:20])
+    assert identity.count("/token") == 1
+
+
+def questions(identity: IdentityServer) -> list[int]:
+    """Returns for each list the number of keys in the request; 0 means every key."""
+    return [len(call.query.get("fingerprint", ())) for call in identity.calls if call.path == "/keys"]
+
+
+async def test_lookups_of_many_strangers_share_a_limited_number_of_lists(
+    asked: Asked, identity: IdentityServer, clock: Any
+) -> None:
+    identity.filters, identity.takes = True, 50
+    strangers = [public_key.fingerprint(str(i).encode()) for i in range(1000)]
+    await asked.users(0)
+    everybody = [asyncio.create_task(asked.entries(each)) for each in strangers]
+    mine = asyncio.create_task(asked.users(7))
+    while not mine.done():
+        await asyncio.sleep(0.001)
+        clock.move(0.001)
+    assert mine.result() == ["user7"]
+    assert await asyncio.gather(*everybody) == [()] * 1000
+    assert sum(questions(identity)) == 1002
+    assert max(questions(identity)) == 50
+    assert len(questions(identity)) <= LIST_BURST + 1000 / 50 + 2
+
+
+async def test_server_that_takes_one_key_at_a_time_is_asked_for_every_key_if_many_lookups_wait(
+    asked: Asked, identity: IdentityServer, clock: Any
+) -> None:
+    identity.filters = True
+    identity.delay = 0.02
+    await asked.users(0)
+    everybody = asyncio.gather(*(asked.users(i) for i in range(1, 100)))
+    while not everybody.done():
+        await asyncio.sleep(0.001)
+        clock.move(0.001)
+    assert everybody.result() == [[f"user{i}"] for i in range(1, 100)]
+    clock.move(60)
+    assert await asked.users(5) == ["user5"]
+    assert 0 in questions(identity)
+    assert len(questions(identity)) < 60
+    assert questions(identity)[-1] == 1, "it filters still"
+
+
+async def test_all_waiting_lookups_fail_with_the_first_and_send_no_requests(
+    asked: Asked, identity: IdentityServer
+) -> None:
+    identity.filters, identity.takes = True, 2
+    identity.delay = 0.02
+    await asked.users(0)
+    identity.replies["/keys"] = Reply(404)
+    results = await asyncio.gather(*(asked.users(i) for i in range(1, 100)), return_exceptions=True)
+    assert {type(result) for result in results} <= {IdentityServiceError, ReachError}
+    assert asked.lookups.breaker.is_open
+    assert identity.count("/keys") < 30
+
+
+async def test_cache_of_unknown_keys_is_limited(asked: Asked, identity: IdentityServer, clock: Any) -> None:
+    identity.filters, identity.takes = True, 50
+    for at in range(0, 5000, 500):
+        strangers = [public_key.fingerprint(str(i).encode()) for i in range(at, at + 500)]
+        await asyncio.gather(*(asked.entries(each) for each in strangers))
+        clock.move(1)
+    assert len(asked.lookups._cache) <= 500  # noqa: SLF001 - nothing else tells
+
+
+async def test_answer_is_cached_for_the_second_question_of_a_login(
+    asked: Asked, identity: IdentityServer, clock: Any
+) -> None:
+    identity.filters = True
+    await asked.users(1)
+    clock.move(CACHE_SECONDS - 0.01)
+    assert await asked.users(1) == ["user1"]
+    assert identity.count("/keys") == 1
+    clock.move(0.02)
+    assert await asked.users(1) == ["user1"]
+    assert identity.count("/keys") == 2
+
+
+async def test_answer_without_a_key_is_cached_for_a_shorter_time(
+    asked: Asked, identity: IdentityServer, clock: Any
+) -> None:
+    identity.entries = []
+    assert await asked.users(1) == []
+    identity.entries = [{"user": "alice", "authorized_key": KEYS[1]}]
+    clock.move(CACHE_SECONDS_UNKNOWN - 0.01)
+    assert await asked.users(1) == []
+    clock.move(0.02)
+    assert await asked.users(1) == ["alice"]
+
+
+@pytest.mark.parametrize("how", ["fresh", "forget"])
+async def test_cache_can_be_bypassed(asked: Asked, identity: IdentityServer, how: str) -> None:
+    await asked.users(1)
+    identity.entries = []
+    if how == "forget":
+        asked.lookups.forget(FINGERPRINTS[1])
+    assert await asked.users(1, fresh=how == "fresh") == []
+    assert identity.count("/keys") == 2
+
+
+async def test_failure_is_not_cached(asked: Asked, identity: IdentityServer) -> None:
+    identity.replies["/keys"] = [Reply(404)]
+    with pytest.raises(IdentityServiceError):
+        await asked.users(1)
+    assert await asked.users(1) == ["user1"]
+
+
+async def test_all_lookups_that_share_a_question_fail_together(asked: Asked, identity: IdentityServer) -> None:
+    identity.replies["/keys"] = Reply(404)
+    identity.delay = 0.02
+    results = await asyncio.gather(*(asked.users(1) for _ in range(50)), return_exceptions=True)
+    assert {type(result) for result in results} == {IdentityServiceError}
+    assert identity.count("/keys") == 1
+
+
+async def test_hundred_lookups_of_hundred_keys_send_one_request_to_a_server_that_fails(
+    asked: Asked, identity: IdentityServer
+) -> None:
+    identity.filters = True
+    identity.delay = 0.05
+    identity.replies["/keys"] = Reply(404)
+    results = await asyncio.gather(*(asked.users(i) for i in range(100)), return_exceptions=True)
+    assert {type(result) for result in results} == {IdentityServiceError}
+    assert identity.count("/keys") == 1
+    identity.replies.clear()
+    assert await asyncio.gather(*(asked.users(i) for i in range(10))) == [[f"user{i}"] for i in range(10)]
+
+
+async def test_cancelled_lookup_does_not_cancel_the_shared_request(asked: Asked, identity: IdentityServer) -> None:
+    identity.delay = 0.05
+    first = asyncio.create_task(asked.users(1))
+    second = asyncio.create_task(asked.users(1))
+    await asyncio.sleep(0.01)
+    first.cancel()
+    assert await second == ["user1"]
+    assert identity.count("/keys") == 1
+
+
+# --- the breaker
+
+
+@pytest.mark.parametrize("path", ["/token", "/keys"])
+@pytest.mark.parametrize("reply", [BUSY, ERROR, Reply(404), reply_json({})], ids=["503", "500", "404", "no list"])
+async def test_breaker_opens_fails_at_once_and_closes_by_itself(
+    asked: Asked, identity: IdentityServer, clock: Any, events: io.StringIO, path: str, reply: Reply
+) -> None:
+    identity.replies[path] = reply
+    for _ in range(3):
+        with pytest.raises(IdentityServiceError):
+            await asked.users(1)
+    assert asked.lookups.breaker.is_open
+    sent = len(identity.calls)
+    for _ in range(1000):
+        with pytest.raises(ReachError, match="circuit open"):
+            await asked.users(1)
+    assert len(identity.calls) == sent
+    clock.move(1)
+    with pytest.raises(IdentityServiceError):
+        await asked.users(1)
+    assert len(identity.calls) > sent  # the trial
+    identity.replies.clear()
+    with pytest.raises(ReachError, match="circuit open"):
+        await asked.users(1)
+    clock.move(2)
+    assert await asked.users(1) == ["user1"]
+    assert not asked.lookups.breaker.is_open
+    assert len(logged(events, "identity.down")) == 1
+    assert len(logged(events, "identity.up")) == 1
+
+
+async def test_trial_that_fails_in_an_unexpected_way_does_not_keep_the_breaker_open_for_good(
+    identity: IdentityServer, clock: Any, tmp_path: Path
+) -> None:
+    key = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    file = tmp_path / "client.pem"
+    file.write_bytes(key)
+    identity.entries = [{"user": "alice", "authorized_key": KEYS[1]}]
+    identity.replies["/token"] = lambda _: identity.new_token()
+    asked = Asked(identity, clock, token_endpoint_auth_method="private_key_jwt", private_key_file=file)
+    file.unlink()  # an operator removes the key while the agent runs
+    for _ in range(3):
+        with pytest.raises(ConfigurationError):
+            await asked.users(1)
+    assert asked.lookups.breaker.is_open
+    for pause in (1, 2, 4):
+        clock.move(pause)
+        with pytest.raises(ConfigurationError):
+            await asked.users(1)
+    file.write_bytes(key)
+    clock.move(8)
+    assert await asked.users(1) == ["alice"]
+    asked.close()
+
+
+async def test_hanging_service_costs_its_deadline_until_the_breaker_opens(identity: IdentityServer, clock: Any) -> None:
+    identity.replies["/keys"] = hang(5)
+    asked = Asked(identity, clock, list_seconds=0.2)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    results = await asyncio.gather(*(asked.users(1) for _ in range(50)), return_exceptions=True)
+    assert {type(result) for result in results} == {ReachError}
+    assert 0.15 < loop.time() - began < 0.8
+    for _ in range(2):
+        with pytest.raises(ReachError):
+            await asked.users(1)
+    began = loop.time()
+    with pytest.raises(ReachError, match="circuit open"):
+        await asked.users(1)
+    assert loop.time() - began < 0.05
+    asked.close()
+
+
+# --- another configuration
+
+
+async def test_new_client_gets_no_cached_answers(asked: Asked, identity: IdentityServer) -> None:
+    await asked.users(1)
+    with IdentityServer() as other:
+        other.entries = [{"user": "other", "authorized_key": KEYS[1]}]
+        client = IdentityClient(Config.model_validate(other.config()))
+        asked.lookups.replace_client(client)
+        assert await asked.users(1) == ["other"]
+        client.close()
+    assert identity.count("/keys") == 1
+
+
+async def test_late_answer_to_the_old_configuration_is_not_cached(asked: Asked, identity: IdentityServer) -> None:
+    identity.delay = 0.1
+    late = asyncio.create_task(asked.users(1))
+    await asyncio.sleep(0.02)
+    with IdentityServer() as other:
+        client = IdentityClient(Config.model_validate(other.config()))
+        asked.lookups.replace_client(client)
+        await late
+        assert await asked.users(1) == []
+        client.close()
+
+
+async def test_entries_left_out_are_logged_by_reason_and_number(
+    asked: Asked, identity: IdentityServer, events: io.StringIO
+) -> None:
+    identity.entries = [{"user": "a\nb", "authorized_key": KEYS[1]}] * 3
+    assert await asked.users(1) == []
+    (event,) = logged(events, "entry.left_out")
+    assert (event["reason"], event["count"], event["request_id"]) == ("user: control characters", 3, ID)
+
+
+async def test_unknown_keys_cost_one_list_each_and_one_token(
+    asked: Asked, identity: IdentityServer, clock: Any
+) -> None:
+    identity.filters = True
+    identity.entries = []
+    made_up = [public_key.fingerprint(str(i).encode()) for i in range(300)]
+    for at in range(0, len(made_up), 30):
+        await asyncio.gather(*(asked.entries(each) for each in made_up[at : at + 30]))
+        clock.move(1)
+    assert identity.count("/token") == 1
+    assert identity.count("/keys") == 300
+
+
+def test_closed_lookups_accept_no_work(identity: IdentityServer, clock: Any) -> None:
+    asked = Asked(identity, clock)
+
+    async def steps() -> None:
+        await asked.users(1)
+
+    asyncio.run(steps())
+    asked.close()
+    with pytest.raises(RuntimeError, match="shutdown"):
+        asyncio.run(_ask_again(asked, clock))
+    assert isinstance(asked.lookups._workers, ThreadPoolExecutor)  # noqa: SLF001
+
+
+async def _ask_again(asked: Asked, clock: Any) -> None:
+    clock.move(60)
+    await asked.users(2, fresh=True)
