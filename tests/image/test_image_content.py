@@ -90,7 +90,7 @@ def test_everything_belongs_to_root_and_no_program_gains_rights(engine: Engine, 
 
 def test_commands_have_their_names_and_sshd_trusts_them(engine: Engine, image: str) -> None:
     check = (
-        "from pathlib import Path; from sshaft.commands import unsafe_parts;"
+        "from pathlib import Path; from sshaft.launchers import unsafe_parts;"
         "print([unsafe_parts(Path(p)) for p in ('/sshaft/keys', '/sshaft/login')])"
     )
     assert engine("run", "--rm", image, "/opt/sshaft/bin/python3", "-c", check).stdout.strip() == "[[], []]"
