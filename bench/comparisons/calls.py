@@ -3,7 +3,7 @@
 Ours against /bin/true, against curl asking the identity API over TLS once, and against what the original did: two
 requests over TLS.
 
-    .venv/bin/python bench/calls.py [--calls 200]
+    .venv/bin/python -m bench.comparisons.calls [--calls 200]
 """
 
 import argparse
@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from trial import NOTHING, Trial, cpu_of, say, tls_in_front, trial
 
+from bench.load.trial import NOTHING, Trial, cpu_of, say, tls_in_front, trial
 from sshaft.public_key import parse
 from sshaft_demo.place import KEYS, NATIVE
 
@@ -50,7 +50,7 @@ def run(calls: int) -> dict[str, dict[str, Any]]:
         agent = site.agent()
         commands = ways(site, agent.runtime / "keys" / "agent.sock", secure("secure", login_path=NOTHING))
         process = site.place.popen(
-            [Path(sys.executable).resolve(), "-IS", site.copied("spawning.py")],
+            [Path(sys.executable).resolve(), "-IS", site.copied("timed_starts.py")],
             account=KEYS, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
         assert process.stdin

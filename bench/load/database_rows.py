@@ -39,7 +39,7 @@ def microseconds(seconds: float = 0) -> int:
 
 
 def blob_of(number: int) -> bytes:
-    """Of the key that `service.key_of` makes of the number."""
+    """Of the key that `identity_service.key_of` makes of the number."""
     return b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + hashlib.sha256(f"bench {number}".encode()).digest()
 
 

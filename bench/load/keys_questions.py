@@ -1,9 +1,9 @@
 """Questions to an agent's keys socket, as many sshds at once would ask them. Runs as the account of the keys command:
 
-    python3 -IS asking.py PACKAGES SOCKET --seconds 5 (--rate 1000 | --parallel 200) [--type TYPE --key BASE64]
+    python3 -IS keys_questions.py PACKAGES SOCKET --seconds 5 (--rate 1000 | --parallel 200) [--type TYPE --key BASE64]
 
-Without a key every question is about another one that nobody has; with `--from N` about those of `service.key_of`, from
-number N on. Prints one line of JSON, times in milliseconds.
+Without a key every question is about another one that nobody has; with `--from N` about those of
+`identity_service.key_of`, from number N on. Prints one line of JSON, times in milliseconds.
 """
 
 import argparse

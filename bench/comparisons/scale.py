@@ -2,7 +2,7 @@
 the numbers of the model in docs/performance.md. A login is all of it but sshd and ssh: the web side starts it, the keys
 command's question and sshaft-login's report go to an agent's sockets, the web side takes the result.
 
-    .venv/bin/python bench/scale.py [--processes 1,2,3] [--seconds 15]
+    .venv/bin/python -m bench.comparisons.scale [--processes 1,2,3] [--seconds 15]
 
 Everything runs on this machine, the load as well: more processes than it has cores can win nothing here. `predicted` is
 what its cores allow if a login costs at every number of processes what it costs where it costs most.
@@ -21,14 +21,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from challenges import Connection, token
-from challenges import run as load
-from service import cpu_seconds, key_of, prepare, wait_for_address
-from trial import say
-
+from bench.load.challenges import Connection, token
+from bench.load.challenges import run as load
+from bench.load.identity_service import cpu_seconds, key_of, prepare, wait_for_address
+from bench.load.trial import say
 from sshaft import messages
 
-sys.path.append(str(Path(__file__).parents[1] / "tests"))
+sys.path.append(str(Path(__file__).parents[2] / "tests"))
 from fakes.postgresql import PostgreSQL, programs, running
 
 PEOPLE = 10_000  # of whom challenges.USERS log in

@@ -36,7 +36,7 @@ def database_of(options: argparse.Namespace) -> Iterator[str | None]:
     if not options.postgresql:
         yield options.database
         return
-    sys.path.append(str(Path(__file__).parents[1] / "tests"))
+    sys.path.append(str(Path(__file__).parents[2] / "tests"))
     from fakes.postgresql import programs, running  # noqa: PLC0415 - of the tests, and with psycopg
 
     where = programs()

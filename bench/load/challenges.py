@@ -1,6 +1,6 @@
 """Complete challenges over HTTP on loopback, one process of the service: start, list, accept, result.
 
-    .venv/bin/python bench/challenges.py [--postgresql] [--seconds 20] [--connections 32] [--rate PER_SECOND]
+    .venv/bin/python -m bench.load.challenges [--postgresql] [--seconds 20] [--connections 32] [--rate PER_SECOND]
 
 Without --rate as many as go; with it so many a second, evenly, and the time of each from the moment it was due (so that
 a service that stalls is not asked less). Prints one line of JSON.
@@ -19,7 +19,15 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from service import add_database_options, cpu_seconds, database_of, key_of, prepare, wait_for_address
+
+from bench.load.identity_service import (
+    add_database_options,
+    cpu_seconds,
+    database_of,
+    key_of,
+    prepare,
+    wait_for_address,
+)
 
 USERS = 1000
 

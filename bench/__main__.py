@@ -15,15 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import calls
-import distance
-import footprint
-import logins
-import pending
 import pygal
-import scale
-import storm
-from trial import say
+
+from bench.comparisons import calls, distance, footprint, logins, pending, scale, storm
+from bench.load.trial import say
 
 TOP = Path(__file__).parents[1]
 RESULTS, IMAGES, MANUAL = TOP / "bench" / "results", TOP / "docs" / "images", TOP / "docs" / "performance.md"

@@ -1,6 +1,6 @@
 """Look-ups by fingerprint over HTTP on loopback, one process of the service, with few rows and with millions of them.
 
-    .venv/bin/python bench/lookups.py [--postgresql | --database URL] [--keys N] [--challenges N] [--purge]
+    .venv/bin/python -m bench.load.lookups [--postgresql | --database URL] [--keys N] [--challenges N] [--purge]
 
 Four times the same questions, one after the other on one connection, in the same run:
     small    1,000 keys, 100 pending challenges
@@ -29,8 +29,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from challenges import Connection, token
-from filling import (
+from sqlalchemy import delete, make_url, update
+
+from bench.load.challenges import Connection, token
+from bench.load.database_rows import (
     KEYS_EACH,
     blob_of,
     fill_challenges,
@@ -43,9 +45,7 @@ from filling import (
     say,
     settle,
 )
-from service import add_database_options, database_of, prepare, wait_for_address
-from sqlalchemy import delete, make_url, update
-
+from bench.load.identity_service import add_database_options, database_of, prepare, wait_for_address
 from sshaft_identity import settings
 from sshaft_identity.app_state import utc_now
 from sshaft_identity.command_line import open_store

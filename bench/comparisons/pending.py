@@ -1,6 +1,6 @@
 """Whether a login takes longer because others are waiting: with 1, 10,000 and 1,000,000 pending challenges, on SQLite.
 
-    .venv/bin/python bench/pending.py [--sizes 1,10000,1000000] [--seconds 8]
+    .venv/bin/python -m bench.comparisons.pending [--sizes 1,10000,1000000] [--seconds 8]
 
 A look-up: from the agent's socket to the identity service and back, of registered keys for which something waits, 20 a
 second, each of them new to the agent. A login: a real ssh, one after the other.
@@ -12,9 +12,8 @@ import os
 import statistics
 from typing import Any
 
-from filling import KEYS_EACH, fill_challenges, fill_keys, microseconds, of_users
-from trial import NOTHING, Trial, log_in, say, trial
-
+from bench.load.database_rows import KEYS_EACH, fill_challenges, fill_keys, microseconds, of_users
+from bench.load.trial import NOTHING, Trial, log_in, say, trial
 from sshaft_demo.parts import Sshd, free_port
 from sshaft_demo.place import IDENTITY
 from sshaft_identity import settings

@@ -1,6 +1,6 @@
 """What the original's keys command did at every call: a token, then the list of everybody's keys. With requests.
 
-python3 -IS bench/original.py CONFIG.json PACKAGES
+python3 -IS bench/load/original_keys_command.py CONFIG.json PACKAGES
 """
 
 import json

@@ -3,7 +3,7 @@ AuthorizedKeysFile, which is the limit. `cat` prints that same file: what it cos
 `plain again` is the limit once more: how far two equal ways differ here. The forced command is /bin/true everywhere but
 in `whole`, where sshaft-login reports the pass.
 
-    .venv/bin/python bench/logins.py [--rounds 14] [--people 40]
+    .venv/bin/python -m bench.comparisons.logins [--rounds 14] [--people 40]
 """
 
 import argparse
@@ -18,8 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from trial import NOTHING, Trial, cpu_of, log_in, say, tls_in_front, trial
-
+from bench.load.trial import NOTHING, Trial, cpu_of, log_in, say, tls_in_front, trial
 from sshaft_demo.parts import Agent, Sshd, agent_question, free_port
 from sshaft_demo.place import NATIVE
 

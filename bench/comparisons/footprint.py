@@ -1,6 +1,6 @@
 """What agent and identity service cost: memory at rest and after load, a million look-ups, and CPU of a whole login.
 
-.venv/bin/python bench/footprint.py [--lookups 1000000]
+.venv/bin/python -m bench.comparisons.footprint [--lookups 1000000]
 """
 
 import argparse
@@ -8,8 +8,7 @@ import json
 import statistics
 from typing import Any
 
-from trial import cpu_of, log_in, memory_mb, say, trial
-
+from bench.load.trial import cpu_of, log_in, memory_mb, say, trial
 from sshaft_demo.parts import Sshd, free_port
 
 STEPS = 10

@@ -16,12 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from service import cpu_seconds
-
+from bench.load.identity_service import cpu_seconds
 from sshaft_demo.parts import Agent, Identity, Sshd, free_port
 from sshaft_demo.place import KEYS, Place
 
-BENCH = Path(__file__).parent
+LOAD = Path(__file__).parent
 PEOPLE = 16
 """With keys of their own: one after the other, none comes back before the agent has forgotten the answer about them."""
 NOTHING = "/bin/true"
@@ -50,19 +49,19 @@ class Trial:
 
     def copied(self, name: str) -> Path:
         """A script of the bench where every account can read it."""
-        return Path(shutil.copy(BENCH / name, self.place.directory))
+        return Path(shutil.copy(LOAD / name, self.place.directory))
 
     def original(self, config: Path) -> list[str]:
-        """The words that run `original.py`."""
+        """The words that run `original_keys_command.py`."""
         interpreter = str(Path(sys.executable).resolve())
         own = str(self.place.packages) if self.place.accounts.separate else sysconfig.get_path("purelib")
-        return [interpreter, "-IS", str(self.copied("original.py")), str(config), own]
+        return [interpreter, "-IS", str(self.copied("original_keys_command.py")), str(config), own]
 
     def ask(self, agent: Agent, *options: str) -> dict[str, Any]:
-        """What `asking.py` has measured at this agent's keys socket."""
+        """What `keys_questions.py` has measured at this agent's keys socket."""
         packages, socket = str(self.place.packages), str(agent.runtime / "keys" / "agent.sock")
         process = self.place.popen(
-            [Path(sys.executable).resolve(), "-IS", self.copied("asking.py"), packages, socket, *options],
+            [Path(sys.executable).resolve(), "-IS", self.copied("keys_questions.py"), packages, socket, *options],
             account=KEYS, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         )  # fmt: skip
         out, _ = process.communicate()
@@ -91,7 +90,7 @@ def trial(people: int = PEOPLE) -> Iterator[Trial]:
 def proxy(target: int, *options: str) -> Iterator[int]:
     """Our proxy (proxy.py) in front of a port of 127.0.0.1; its own port."""
     port = free_port()
-    command = [sys.executable, str(BENCH / "proxy.py"), str(port), str(target), *options]
+    command = [sys.executable, str(LOAD / "proxy.py"), str(port), str(target), *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         process.stdout.readline()

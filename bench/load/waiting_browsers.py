@@ -1,6 +1,6 @@
 """Browsers that wait on live pages (server-sent events) of one process of the service: memory, and how soon they hear.
 
-    .venv/bin/python bench/waiting.py [--browsers 5000] [--postgresql | --database URL]
+    .venv/bin/python -m bench.load.waiting_browsers [--browsers 5000] [--postgresql | --database URL]
 
 Each browser waits for a challenge of its own. Some are passed then, and the time until their browser hears of it is
 taken. Prints one line of JSON; `limit_mb` is what the process may have.
@@ -17,8 +17,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from service import add_database_options, cpu_seconds, database_of, prepare, wait_for_address
-
+from bench.load.identity_service import add_database_options, cpu_seconds, database_of, prepare, wait_for_address
 from sshaft_identity.app_state import utc_now
 from sshaft_identity.attempts import Attempt
 from sshaft_identity.challenges import Opened, Wish

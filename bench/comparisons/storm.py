@@ -1,6 +1,6 @@
 """Bots that offer a thousand unknown keys a second, and a person who logs in meanwhile.
 
-    .venv/bin/python bench/storm.py [--rate 1000] [--seconds 20]
+    .venv/bin/python -m bench.comparisons.storm [--rate 1000] [--seconds 20]
 
 The keys go to the agent's socket, as from many sshds: one sshd could not take so many connections. The storm itself
 takes a part of the machine's two cores.
@@ -13,8 +13,7 @@ import threading
 import time
 from typing import Any
 
-from trial import NOTHING, cpu_of, log_in, say, trial
-
+from bench.load.trial import NOTHING, cpu_of, log_in, say, trial
 from sshaft_demo.parts import Sshd, free_port
 
 

@@ -1,6 +1,6 @@
 """What distance to the identity service costs a login: a proxy delays what goes between the two.
 
-    .venv/bin/python bench/distance.py [--round-trips 0,10,50,150] [--logins 48]
+    .venv/bin/python -m bench.comparisons.distance [--round-trips 0,10,50,150] [--logins 48]
 
 A look-up: of a key that is new to the agent; `round_trips` is how many of them it takes longer than without a distance.
 A login: real ssh, with /bin/true as its forced command; lists and tokens are counted. It takes up to two round trips
@@ -14,8 +14,7 @@ import statistics
 import time
 from typing import Any
 
-from trial import NOTHING, Trial, change, log_in, proxy, say, trial
-
+from bench.load.trial import NOTHING, Trial, change, log_in, proxy, say, trial
 from sshaft_demo.parts import Agent, Sshd, free_port
 
 GONE = 2.5
