@@ -1,64 +1,88 @@
-"""What agent and identity service cost: memory at rest and after load, a million look-ups, and CPU of a whole login.
+"""Measures what the agent and the identity service cost: memory at rest and after load, and CPU of a whole login.
 
-.venv/bin/python -m bench.comparisons.footprint [--lookups 1000000]
+The load is a million look-ups: half of them for a key with a pending challenge, half for keys that nobody has.
+
+    .venv/bin/python -m bench.comparisons.footprint [--lookups 1000000]
 """
 
-import argparse
-import json
 import statistics
 from typing import Any
 
-from bench.load.trial import cpu_of, log_in, memory_mb, say, trial
-from sshaft_demo.parts import Sshd, free_port
+from bench.comparisons.report import Comparison, Table, new_chart
+from bench.load.trial import Trial, cpu_of, log_in, memory_mb, trial
+from bench.progress import Figures, Measured, Rounds, run_alone
+from sshaft_demo.parts import Agent, Sshd, free_port
 
 STEPS = 10
 PARALLEL = 200
 
 
-def run(lookups: int) -> dict[str, Any]:
+def run(lookups: int = 1_000_000) -> Rounds:
     with trial() as site:
         agent = site.agent()
         sshd = Sshd(site.place, agent.runtime, free_port())
-        parts = {"agent": agent.process.pid, "identity service": site.identity.process.pid}
-        rest = {name: memory_mb(pid) for name, pid in parts.items()}
-        logins, cpu = 0, []
-        for _ in range(3):
-            opened = site.wait_for_everybody()
-            for key, challenge in zip(site.keys, opened, strict=True):
-                with cpu_of(agent.process, site.identity.process) as used:
-                    log_in(sshd, key, challenge["code"])
-                cpu.append(used)
-                logins += 1
-        after_logins = {name: memory_mb(pid) for name, pid in parts.items()}
-        asked, memory = 0, []
-        type_, known = site.keys[0].with_suffix(".pub").read_text().split()[:2]
+        pids = {"agent": agent.process.pid, "identity service": site.identity.process.pid}
+        memory = {name: {"at rest": memory_mb(pid)} for name, pid in pids.items()}
+        cpu = [used for _ in range(3) for used in log_everybody_in(site, agent, sshd)]
+        for name, pid in pids.items():
+            memory[name][f"after {len(cpu)} logins"] = memory_mb(pid)
+        asked = 0
+        growth: list[list[float]] = []
         while asked < lookups:
-            say(f"  {asked:,} of {lookups:,} look-ups")
-            site.wait_for_everybody()
-            # half of the time a key that waits, half of the time keys that nobody has
-            for options in (("--type", type_, "--key", known), ()):
-                seconds = str(max(2.0, lookups / STEPS / 2 / 2500))
-                asked += site.ask(agent, "--seconds", seconds, "--parallel", str(PARALLEL), *options)["answered"]
-            memory.append([asked, round(memory_mb(parts["agent"]), 1)])
-        last = {name: memory_mb(pid) for name, pid in parts.items()}
-    return {
-        "memory_mb": {
-            name: {"at rest": round(rest[name], 1), f"after {logins} logins": round(after_logins[name], 1),
-                   f"after {asked:,} look-ups": round(last[name], 1)}
-            for name in parts
-        },
-        "agent_memory_by_lookups": memory,
-        "cpu_ms_a_login": {
-            name: round(statistics.mean(used[n] for used in cpu) * 1000, 2) for n, name in enumerate(parts)
-        },
-    }  # fmt: skip
+            asked += look_up(site, agent, max(2.0, lookups / STEPS / 2 / 2500))
+            now = {name: memory_mb(pid) for name, pid in pids.items()}
+            growth = [*growth, [asked, now["agent"]]]
+            figures = {
+                "memory_mb": {name: memory[name] | {f"after {asked:,} look-ups": now[name]} for name in pids},
+                "agent_memory_by_lookups": growth,
+                "cpu_ms_a_login": {
+                    name: round(statistics.mean(used[n] for used in cpu) * 1000, 2) for n, name in enumerate(pids)
+                },
+            }
+            yield Measured(asked, lookups, figures, "look-ups")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--lookups", type=int, default=1_000_000)
-    print(json.dumps(run(parser.parse_args().lookups), indent=1))
+def log_everybody_in(site: Trial, agent: Agent, sshd: Sshd) -> list[list[float]]:
+    """Returns the CPU seconds of agent and identity service for each login."""
+    logins = []
+    for key, challenge in zip(site.keys, site.wait_for_everybody(), strict=True):
+        with cpu_of(agent.process, site.identity.process) as used:
+            log_in(sshd, key, challenge["code"])
+        logins.append(used)
+    return logins
+
+
+def look_up(site: Trial, agent: Agent, seconds: float) -> int:
+    """Returns the number of answers."""
+    site.wait_for_everybody()
+    type_, known = site.keys[0].with_suffix(".pub").read_text().split()[:2]
+    load = ("--seconds", str(seconds), "--parallel", str(PARALLEL))
+    return sum(site.ask(agent, *load, *key)["answered"] for key in (("--type", type_, "--key", known), ()))
+
+
+def table(figures: Figures) -> Table:
+    memory = figures["memory_mb"]
+    moments = list(memory["agent"])
+    rows = [[name, *own.values(), figures["cpu_ms_a_login"][name]] for name, own in memory.items()]
+    return [["", *(f"memory {moment}, MB" for moment in moments), "CPU a login, ms"], *rows]
+
+
+def plot(figures: Figures) -> Any:
+    chart = new_chart("XY", "The agent's memory by look-ups, MB", range=(0, 60), show_legend=False)
+    chart.add("", [tuple(point) for point in figures["agent_memory_by_lookups"]])
+    return chart
+
+
+COMPARISON = Comparison(
+    "memory of the agent and the identity service at rest and after many look-ups",
+    seconds=300,
+    quick_seconds=40,
+    whole=run,
+    quick=lambda: run(20_000),
+    table=table,
+    plot=plot,
+)
 
 
 if __name__ == "__main__":
-    main()
+    run_alone(run, __doc__)

@@ -1,145 +1,174 @@
-"""Logins through a real sshd: behind each of the keys clients, behind what the original did, and behind a plain
-AuthorizedKeysFile, which is the limit. `cat` prints that same file: what it costs sshd to run any command at all.
-`plain again` is the limit once more: how far two equal ways differ here. The forced command is /bin/true everywhere but
-in `whole`, where sshaft-login reports the pass.
+"""Compares logins through a real sshd: with each keys client, with the original's command, and with a plain
+AuthorizedKeysFile. The plain file is the limit.
+
+`plain again` measures the limit once more: its difference shows how exact the figures are. `cat` prints the same file:
+it shows what any command costs sshd. The forced command is /bin/true, except in `whole`: there sshaft-login reports the
+pass.
 
     .venv/bin/python -m bench.comparisons.logins [--rounds 14] [--people 40]
 """
 
-import argparse
-import json
 import os
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.load.trial import NOTHING, Trial, cpu_of, log_in, say, tls_in_front, trial
+from bench.comparisons.report import Comparison, Table, new_chart, table_of
+from bench.load.trial import NOTHING, Trial, cpu_of, log_in, tls_in_front, trial
+from bench.progress import Figures, Measured, Rounds, run_alone
 from sshaft_demo.parts import Agent, Sshd, agent_question, free_port
 from sshaft_demo.place import NATIVE
 
 AT_ONCE = 8
-"""So that two cores are busy: what is measured is what they can do, not how long sshd waits by itself."""
+"""Enough to keep two cores busy: the figures show what the cores can do, not how long sshd waits."""
 PEOPLE = 40
-"""At this pace, too, none comes back before the agent has forgotten the answer about them."""
+"""Enough at this pace: when a person comes back, the agent has forgotten the answer about the person's key."""
 
 
 @dataclass(frozen=True)
-class Round:
-    """What some logins of one way took."""
+class Pass:
+    """The figures of one login of each person, at one sshd."""
 
     a_second: float
     cpu_ms: float
-    """Of a login, on the whole machine: ssh, sshd, the keys command, the agent and the identity service."""
+    """CPU of a login on the whole machine: ssh, sshd, the keys command, the agent and the identity service."""
     agent_ms: float
     identity_ms: float
 
 
 def busy_seconds() -> float:
-    """Of all cores since the machine was started (proc_stat(5))."""
+    """Returns the CPU seconds of all cores since the machine was started (proc_stat(5))."""
     user, nice, system, _, _, irq, softirq = map(int, Path("/proc/stat").read_text().split()[1:8])
     return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
 class Logins:
-    """Of everybody, once each, at one of the sshds."""
+    """Lets each person log in once, AT_ONCE at a time, and measures it."""
 
     trial: Trial
     agents: Sequence[Agent]
 
-    def timed(self, sshd: Sshd, who: Sequence[tuple[Path, str]]) -> Round:
-        """These keys with these words, AT_ONCE at a time."""
+    def listed(self, sshd: Sshd) -> Pass:
+        self.trial.wait_for_everybody()
+        return self._timed(sshd, [(key, "1") for key in self.trial.keys])
+
+    def whole(self, sshd: Sshd) -> Pass:
+        """With the report of the pass. The challenges are opened before the clock starts."""
+        pairs = zip(self.trial.keys, self.trial.wait_for_everybody(), strict=True)
+        return self._timed(sshd, [(key, challenge["code"]) for key, challenge in pairs])
+
+    def _timed(self, sshd: Sshd, people: Sequence[tuple[Path, str]]) -> Pass:
+        """`people`: the key and the word of each login."""
         busy, began = busy_seconds(), time.perf_counter()
         with cpu_of(self.trial.identity.process, *(agent.process for agent in self.agents)) as parts:
             with ThreadPoolExecutor(AT_ONCE) as pool:
-                list(pool.map(lambda one: log_in(sshd, *one), who))
+                list(pool.map(lambda person: log_in(sshd, *person), people))
             took = time.perf_counter() - began
             time.sleep(0.2)  # sshd's processes outlive the connection
         identity, *agents = parts
         cpu = (busy_seconds() - busy, sum(agents), identity)
-        return Round(len(who) / took, *(1000 * each / len(who) for each in cpu))
-
-    def listed(self, sshd: Sshd) -> Round:
-        self.trial.wait_for_everybody()
-        return self.timed(sshd, [(key, "1") for key in self.trial.keys])
-
-    def whole(self, sshd: Sshd) -> Round:
-        """With the report of the pass, of a challenge that is open already."""
-        pairs = zip(self.trial.keys, self.trial.wait_for_everybody(), strict=True)
-        return self.timed(sshd, [(key, challenge["code"]) for key, challenge in pairs])
+        return Pass(len(people) / took, *(1000 * each / len(people) for each in cpu))
 
 
-def behind(trial: Trial, command: str, **more: str) -> Sshd:
-    return Sshd(trial.place, trial.place.directory, free_port(), {"AuthorizedKeysCommand": command, **more})
+def sshd_with(site: Trial, command: str, **changes: str) -> Sshd:
+    """Starts an sshd with this AuthorizedKeysCommand and these changes of its sshd_config."""
+    return Sshd(site.place, site.place.directory, free_port(), {"AuthorizedKeysCommand": command, **changes})
 
 
-def run(rounds: int, people: int) -> dict[str, Any]:
-    with trial(people) as site, tls_in_front(site) as secure:
+def plain_sshd(site: Trial, keys_file: Path) -> Sshd:
+    """Starts the sshd of the limit: it reads `keys_file`, which this function writes."""
+    lines = [f'restrict,command="{NOTHING}" {key.with_suffix(".pub").read_text()}' for key in site.keys]
+    keys_file.write_text("".join(lines))
+    # An ordinary user's place is below /tmp. Others may write there, so StrictModes refuses it.
+    below_tmp = {} if site.place.accounts.separate else {"StrictModes": "no"}
+    return sshd_with(site, "none", AuthorizedKeysFile=str(keys_file), **below_tmp)
+
+
+def run(rounds: int = 14, people: int = PEOPLE) -> Rounds:
+    with trial(people) as site, tls_in_front(site) as write_config:
         place = site.place
-        agent = site.agent("agent", login_path=NOTHING)
-        real = site.agent("real")
-        secret = secure("stand-alone", login_path=NOTHING)
-        keys_file = place.directory / "authorized_keys"
-        lines = [f'restrict,command="{NOTHING}" {key.with_suffix(".pub").read_text()}' for key in site.keys]
-        keys_file.write_text("".join(lines))
-        options = "--fingerprint %f --type %t --key %k"
-        # An ordinary user's place is below /tmp, where others may write: too little for StrictModes.
-        below_tmp = {} if place.accounts.separate else {"StrictModes": "no"}
-        plain = behind(site, "none", AuthorizedKeysFile=str(keys_file), **below_tmp)
+        agent, real = site.agent("agent", login_path=NOTHING), site.agent("real")
+        config, keys_file = write_config("stand-alone", login_path=NOTHING), place.directory / "authorized_keys"
+        plain = plain_sshd(site, keys_file)
         sshds = {
             "plain": plain,
             "plain again": plain,
-            "cat": behind(site, f"/bin/cat {keys_file}"),
-            "native": behind(site, agent_question(place, agent.runtime, NATIVE.name)),
-            "python": behind(site, agent_question(place, agent.runtime, "sshaft-keys")),
-            "stand-alone": behind(site, place.keys_command(f"--config {secret} {options}")),
-            "original": behind(site, " ".join(site.original(secret))),
+            "cat": sshd_with(site, f"/bin/cat {keys_file}"),
+            "native": sshd_with(site, agent_question(place, agent.runtime, NATIVE.name)),
+            "python": sshd_with(site, agent_question(place, agent.runtime, "sshaft-keys")),
+            "stand-alone": sshd_with(
+                site, place.keys_command(f"--config {config} --fingerprint %f --type %t --key %k")
+            ),
+            "original": sshd_with(site, " ".join(site.original(config))),
         }
-        measure = Logins(site, (agent, real))
-        ways = {name: partial(measure.listed, sshd) for name, sshd in sshds.items()}
-        reporting = behind(site, agent_question(place, real.runtime, NATIVE.name))
-        ways["whole"] = partial(measure.whole, reporting)
+        logins = Logins(site, (agent, real))
+        ways: dict[str, Callable[[], Pass]] = {name: partial(logins.listed, sshd) for name, sshd in sshds.items()}
+        ways["whole"] = partial(logins.whole, sshd_with(site, agent_question(place, real.runtime, NATIVE.name)))
         for way in ways.values():
-            way()  # warm
-        measured = in_rounds(rounds, ways)
-    return {name: figures(each, measured["plain"]) for name, each in measured.items()}
+            way()  # caches and connections are warm afterwards
+        yield from in_rounds(rounds, ways)
 
 
-def in_rounds(rounds: int, ways: dict[str, Callable[[], Round]]) -> dict[str, list[Round]]:
-    """Each way once a round, there and back again, so that what the machine does meanwhile happens to all of them."""
-    measured: dict[str, list[Round]] = {name: [] for name in ways}
+def in_rounds(rounds: int, ways: Mapping[str, Callable[[], Pass]]) -> Rounds:
+    """Runs each way once a round. Every second round is in reverse order, so that other work on the machine hits all
+    ways alike.
+    """
+    passes: dict[str, list[Pass]] = {name: [] for name in ways}
     for number in range(rounds):
-        say(f"  round {number + 1} of {rounds}")
-        for name in list(ways) if number % 2 else reversed(ways):
-            measured[name].append(ways[name]())
-    return measured
+        for name in list(ways) if number % 2 else reversed(list(ways)):
+            passes[name].append(ways[name]())
+        yield Measured(number + 1, rounds, {name: summary(each, passes["plain"]) for name, each in passes.items()})
 
 
-def figures(way: Sequence[Round], plain: Sequence[Round]) -> dict[str, float]:
-    """Medians; of the limit: the median of what each round says."""
+def summary(way: Sequence[Pass], plain: Sequence[Pass]) -> dict[str, float]:
+    """Returns medians of all rounds. A ratio to the limit is the median of the ratios of each round."""
     pairs = list(zip(way, plain, strict=True))
     return {
-        "a_second": round(statistics.median(one.a_second for one in way), 1),
-        "of_the_limit": round(statistics.median(one.a_second / limit.a_second for one, limit in pairs), 3),
-        "cpu_ms": round(statistics.median(one.cpu_ms for one in way), 1),
-        "by_cpu": round(statistics.median(limit.cpu_ms / one.cpu_ms for one, limit in pairs), 3),
-        "agent_ms": round(statistics.median(one.agent_ms for one in way), 1),
-        "identity_ms": round(statistics.median(one.identity_ms for one in way), 1),
+        "a_second": round(statistics.median(own.a_second for own in way), 1),
+        "of_the_limit": round(statistics.median(own.a_second / limit.a_second for own, limit in pairs), 3),
+        "cpu_ms": round(statistics.median(own.cpu_ms for own in way), 1),
+        "by_cpu": round(statistics.median(limit.cpu_ms / own.cpu_ms for own, limit in pairs), 3),
+        "agent_ms": round(statistics.median(own.agent_ms for own in way), 1),
+        "identity_ms": round(statistics.median(own.identity_ms for own in way), 1),
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=14)
-    parser.add_argument("--people", type=int, default=PEOPLE)
-    options = parser.parse_args()
-    print(json.dumps(run(options.rounds, options.people), indent=1))
+def table(figures: Figures) -> Table:
+    columns = {
+        "a_second": "logins a second",
+        "of_the_limit": "share of the limit",
+        "cpu_ms": "CPU a login, ms",
+        "by_cpu": "share of the limit by CPU",
+        "agent_ms": "agent's CPU, ms",
+        "identity_ms": "identity service's CPU, ms",
+    }
+    return table_of("keys from", columns, figures)
+
+
+def plot(figures: Figures) -> Any:
+    chart = new_chart("HorizontalBar", "Share of the limit")
+    chart.x_labels = list(reversed(figures))
+    chart.add("by logins a second", [each["of_the_limit"] for each in reversed(figures.values())])
+    chart.add("by CPU a login", [each["by_cpu"] for each in reversed(figures.values())])
+    return chart
+
+
+COMPARISON = Comparison(
+    "logins through a real sshd: with each keys client and with a plain file",
+    seconds=600,
+    quick_seconds=30,
+    whole=run,
+    quick=lambda: run(1, 8),
+    table=table,
+    plot=plot,
+)
 
 
 if __name__ == "__main__":
-    main()
+    run_alone(run, __doc__)

@@ -1,66 +1,77 @@
-"""Bots that offer a thousand unknown keys a second, and a person who logs in meanwhile.
+"""Measures a person's logins while bots offer a thousand unknown keys a second.
 
     .venv/bin/python -m bench.comparisons.storm [--rate 1000] [--seconds 20]
 
-The keys go to the agent's socket, as from many sshds: one sshd could not take so many connections. The storm itself
-takes a part of the machine's two cores.
+The keys go to the agent's socket, as from many sshds: one sshd could not take so many connections. The load generator
+uses a part of the machine's two cores.
 """
 
-import argparse
 import json
 import statistics
-import threading
 import time
-from typing import Any
 
-from bench.load.trial import NOTHING, cpu_of, log_in, say, trial
+from bench.comparisons.report import Comparison, Table
+from bench.load.trial import NOTHING, cpu_of, log_in, trial
+from bench.progress import Figures, Measured, Rounds, run_alone, say
 from sshaft_demo.parts import Sshd, free_port
 
 
-def run(rate: float, seconds: float) -> dict[str, Any]:
+def run(rate: float = 1000.0, seconds: float = 20.0) -> Rounds:
     with trial() as site:
         agent = site.agent("agent", login_path=NOTHING)
         sshd = Sshd(site.place, agent.runtime, free_port())
 
         def log_in_for(seconds: float) -> list[float]:
-            end, taken = time.monotonic() + seconds, []
+            end = time.monotonic() + seconds
+            times: list[float] = []
             while time.monotonic() < end:
-                taken.append(log_in(sshd, site.keys[len(taken) % len(site.keys)]))
-            return taken
+                times.append(log_in(sshd, site.keys[len(times) % len(site.keys)]))
+            return times
 
         site.wait_for_everybody()
         log_in_for(2)
-        say("  quiet")
-        quiet = log_in_for(seconds)
-        say(f"  {rate:g} unknown keys a second")
-        answers: dict[str, Any] = {}
-        storm = threading.Thread(
-            target=lambda: answers.update(site.ask(agent, "--seconds", str(seconds + 2), "--rate", str(rate)))
-        )
+        say("  logins without bots")
+        quiet = statistics.median(log_in_for(seconds))
+        say(f"  logins with {rate:g} unknown keys a second")
         with cpu_of(agent.process, site.identity.process) as cpu:
             before, began = agent.status()["list_requests"], time.monotonic()
-            storm.start()
-            time.sleep(1)
-            stormy = log_in_for(seconds)
-            storm.join()
+            with site.asking(agent, "--seconds", str(seconds + 2), "--rate", str(rate)) as bots:
+                time.sleep(1)
+                storm = statistics.median(log_in_for(seconds))
+                answers = json.loads(bots.communicate()[0])
             lists, lasted = agent.status()["list_requests"] - before, time.monotonic() - began
-    before_it, in_it = statistics.median(quiet), statistics.median(stormy)
-    return {
-        "login_ms": {"quiet": round(before_it * 1000, 1), "storm": round(in_it * 1000, 1)},
-        "times_slower": round(in_it / before_it, 2),
+    figures = {
+        "login_ms": {"quiet": round(quiet * 1000, 1), "storm": round(storm * 1000, 1)},
+        "times_slower": round(storm / quiet, 2),
         "unknown_keys": answers,
         "lists_a_second": round(lists / lasted, 1),
         "cores": {"agent": round(cpu[0] / lasted, 2), "identity service": round(cpu[1] / lasted, 2)},
-    }  # fmt: skip
+    }
+    yield Measured(1, 1, figures)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rate", type=float, default=1000)
-    parser.add_argument("--seconds", type=float, default=20)
-    options = parser.parse_args()
-    print(json.dumps(run(options.rate, options.seconds), indent=1))
+def table(figures: Figures) -> Table:
+    times, strangers = figures["login_ms"], figures["unknown_keys"]
+    return [
+        ["", "without bots", "with bots"],
+        ["a real login, ms", times["quiet"], times["storm"]],
+        ["the same, as a ratio", 1, figures["times_slower"]],
+        ["unknown keys answered a second", "", strangers["a_second"]],
+        ["median time of these answers, ms", "", strangers["p50_ms"]],
+        ["lists a second at the identity service", "", figures["lists_a_second"]],
+        *([f"cores that the {part} uses", "", used] for part, used in figures["cores"].items()),
+    ]
+
+
+COMPARISON = Comparison(
+    "a login while bots offer unknown keys",
+    seconds=60,
+    quick_seconds=20,
+    whole=run,
+    quick=lambda: run(1000, 4),
+    table=table,
+)
 
 
 if __name__ == "__main__":
-    main()
+    run_alone(run, __doc__)

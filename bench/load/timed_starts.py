@@ -1,6 +1,6 @@
-"""Starts programs as sshd would and takes their time. Runs as the account of the keys command; for calls.py.
+"""Starts programs as sshd would and measures their time. calls.py runs it as the account of the keys command.
 
-Each line of standard input is JSON, `[COUNT, WORDS]`; the answer to each is a line of
+Each line of standard input is JSON: `[COUNT, WORDS]`. The answer is a line of JSON with a pair for each start:
 `[[wall seconds, CPU seconds], ...]`.
 """
 
@@ -10,12 +10,12 @@ import sys
 import time
 
 ENVIRONMENT = {"PATH": "/usr/bin:/bin"}
-NOWHERE = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in (0, 1)]
+DEV_NULL = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in (0, 1)]
 
 
-def call(words: list[str]) -> tuple[float, float]:
+def start(words: list[str]) -> tuple[float, float]:
     began = time.perf_counter()
-    process = os.posix_spawn(words[0], words, ENVIRONMENT, file_actions=NOWHERE)
+    process = os.posix_spawn(words[0], words, ENVIRONMENT, file_actions=DEV_NULL)
     _, status, used = os.wait4(process, 0)
     taken = time.perf_counter() - began
     if status != 0:
@@ -25,4 +25,4 @@ def call(words: list[str]) -> tuple[float, float]:
 
 for line in sys.stdin:
     count, words = json.loads(line)
-    print(json.dumps([call(words) for _ in range(count)]), flush=True)
+    print(json.dumps([start(words) for _ in range(count)]), flush=True)
