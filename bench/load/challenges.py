@@ -1,16 +1,14 @@
-"""Complete challenges over HTTP on loopback, one process of the service: start, list, accept, result.
+"""Loads one process of the identity service with complete challenges over HTTP: open, list, accept, consume.
 
-    .venv/bin/python bench/challenges.py [--postgresql] [--seconds 20] [--connections 32] [--rate PER_SECOND]
+    .venv/bin/python -m bench.load.challenges [--postgresql] [--seconds 20] [--connections 32] [--rate PER_SECOND]
 
-Without --rate as many as go; with it so many a second, evenly, and the time of each from the moment it was due (so that
-a service that stalls is not asked less). Prints one line of JSON.
+Without --rate the load is as high as the service allows. With --rate the challenges begin evenly, and the time of each
+counts from the moment it was due: a service that stalls does not get less load. Prints one line of JSON.
 """
 
 import argparse
 import asyncio
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
@@ -19,14 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from service import add_database_options, cpu_seconds, database_of, key_of, prepare, wait_for_address
+
+from bench.load.identity_service import add_database_options, cpu_seconds, database_of, key_of, prepare, serving
 
 USERS = 1000
 
 
 @dataclass
 class Connection:
-    """One kept HTTP/1.1 connection: just enough of it, so that the load costs less than what is loaded."""
+    """A persistent HTTP/1.1 connection with only what is needed, so that the load costs less CPU than the service."""
 
     host: str
     port: int
@@ -34,7 +33,7 @@ class Connection:
     reader: asyncio.StreamReader = field(init=False)
     writer: asyncio.StreamWriter = field(init=False)
     carried: int = 0
-    """Bytes there and back."""
+    """Bytes of requests and answers."""
 
     async def open(self) -> None:
         self.reader, self.writer = await asyncio.open_connection(self.host, self.port)
@@ -57,7 +56,7 @@ class Connection:
 
 
 async def challenge(connection: Connection, number: int) -> None:
-    """One web login from its start to its result."""
+    """Runs one web login from its challenge to its result."""
     user, (_, fingerprint) = f"user{number}", key_of(number)
     opened = await connection.call("POST", "/api/v1/challenges", {"user": user, "app": "bench"}, 201)
     (entry,) = await connection.call("GET", f"/api/v1/mfa/ssh/keys?fingerprint={fingerprint.replace('+', '%2B')}")
@@ -66,17 +65,18 @@ async def challenge(connection: Connection, number: int) -> None:
     await connection.call("POST", f"/api/v1/challenges/{opened['id']}/consume", {})
 
 
-One = Callable[[Connection, int], Awaitable[None]]
+Login = Callable[[Connection, int], Awaitable[None]]
+"""Runs one login of the user with this number."""
 
 
-async def run(addresses: list[str], bearer: str, options: argparse.Namespace, one: One = challenge) -> list[float]:
-    """The time of each, in seconds. Each connection stays with one of the services; `number` is that of a user."""
+async def run(addresses: list[str], bearer: str, options: argparse.Namespace, login: Login = challenge) -> list[float]:
+    """Returns the seconds of each login. Each connection stays with one of the services."""
     places = [address.removeprefix("http://").split(":") for address in addresses]
     ours = [places[n % len(places)] for n in range(options.connections)]
     connections = [Connection(host, int(port), bearer) for host, port in ours]
     for each in connections:
         await each.open()
-    took: list[float] = []
+    times: list[float] = []
     numbers = iter(range(10**9))
     start = time.perf_counter()
 
@@ -87,12 +87,12 @@ async def run(addresses: list[str], bearer: str, options: argparse.Namespace, on
             if due > start + options.seconds:
                 return
             await asyncio.sleep(max(0, due - now))
-            await one(connection, number % USERS)
-            took.append(time.perf_counter() - due)
+            await login(connection, number % USERS)
+            times.append(time.perf_counter() - due)
 
     await asyncio.gather(*(work(each) for each in connections))
     options.carried = sum(each.carried for each in connections)
-    return took
+    return times
 
 
 def token(url: str, secret: str) -> str:
@@ -110,27 +110,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="sshaft-bench-") as place, database_of(options) as database:
         directory = Path(place) / "id"
         secret = prepare(directory, database, USERS)
-        line = [sys.executable, "-m", "sshaft", "identity", "--directory", str(directory), "serve"]
-        with (
-            open(Path(place) / "log", "w") as log,
-            subprocess.Popen([*line, "--listen", "127.0.0.1:0"], stderr=log) as service,
-        ):
-            try:
-                address = wait_for_address(Path(place) / "log")
-                before = cpu_seconds(service.pid)
-                took = sorted(asyncio.run(run([address], token(address, secret), options)))
-                used = cpu_seconds(service.pid) - before
-            finally:
-                service.terminate()
-    count = len(took)
+        with serving(directory, Path(place) / "log") as service:
+            before = cpu_seconds(service.pid)
+            bearer = token(service.address, secret)
+            times = sorted(asyncio.run(run([service.address], bearer, options)))
+            used = cpu_seconds(service.pid) - before
+    count = len(times)
     print(
         json.dumps(
             {
                 "database": (database or "sqlite").partition(":")[0],
                 "challenges": count,
                 "per_second": round(count / options.seconds, 1),
-                "p50_ms": round(took[count // 2] * 1000, 1),
-                "p99_ms": round(took[int(count * 0.99)] * 1000, 1),
+                "p50_ms": round(times[count // 2] * 1000, 1),
+                "p99_ms": round(times[int(count * 0.99)] * 1000, 1),
                 "cpu_ms_each": round(used / count * 1000, 2),
                 "bytes_each": round(options.carried / count),
             }

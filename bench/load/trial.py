@@ -1,6 +1,6 @@
-"""What the comparisons share: the parts of one login as they would be installed, real people's keys, rounds, medians.
+"""Sets up the parts of one login as they would be installed, for the comparisons: people with keys, agents, a proxy.
 
-As root every part has its own account; as an ordinary user all are that user's, which changes no figure that counts.
+As root every part has its own account. As an ordinary user all parts are that user's; the figures are the same.
 """
 
 import json
@@ -16,19 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from service import cpu_seconds
-
+from bench.load.identity_service import cpu_seconds
 from sshaft_demo.parts import Agent, Identity, Sshd, free_port
 from sshaft_demo.place import KEYS, Place
 
-BENCH = Path(__file__).parent
+LOAD = Path(__file__).parent
 PEOPLE = 16
-"""With keys of their own: one after the other, none comes back before the agent has forgotten the answer about them."""
+"""People with a key each. When one after the other logs in, the agent forgets each key before it comes back."""
 NOTHING = "/bin/true"
-
-
-def say(what: str) -> None:
-    print(what, file=sys.stderr, flush=True)
 
 
 @dataclass
@@ -38,40 +33,48 @@ class Trial:
     keys: list[Path]
 
     def agent(self, name: str = "agent", **changes: Any) -> Agent:
-        """An agent with a client of its own; `changes` are made in its config.json."""
+        """Starts an agent with its own client; `changes` are made in its config.json."""
         config = self.identity.write_config(self.place.directory / f"{name}.json")
         if changes:
             change(config, **changes)
         return Agent(self.place, config, name)
 
     def wait_for_everybody(self) -> list[dict[str, Any]]:
-        """A new challenge of each of the people, as long as one may be."""
+        """Opens a challenge for each person, with the longest lifetime."""
         return [self.identity.open_challenge(f"person{n}", expires_in=600) for n in range(len(self.keys))]
 
     def copied(self, name: str) -> Path:
-        """A script of the bench where every account can read it."""
-        return Path(shutil.copy(BENCH / name, self.place.directory))
+        """Copies a script of this folder to a place where every account can read it."""
+        return Path(shutil.copy(LOAD / name, self.place.directory))
 
     def original(self, config: Path) -> list[str]:
-        """The words that run `original.py`."""
+        """Returns the command line of `original_keys_command.py`."""
         interpreter = str(Path(sys.executable).resolve())
-        own = str(self.place.packages) if self.place.accounts.separate else sysconfig.get_path("purelib")
-        return [interpreter, "-IS", str(self.copied("original.py")), str(config), own]
+        packages = str(self.place.packages) if self.place.accounts.separate else sysconfig.get_path("purelib")
+        return [interpreter, "-IS", str(self.copied("original_keys_command.py")), str(config), packages]
+
+    @contextmanager
+    def asking(self, agent: Agent, *options: str) -> Iterator["subprocess.Popen[bytes]"]:
+        """Runs `keys_questions.py` against the agent's keys socket, until it ends or this context does."""
+        packages, socket = str(self.place.packages), str(agent.runtime / "keys" / "agent.sock")
+        with self.place.popen(
+            [Path(sys.executable).resolve(), "-IS", self.copied("keys_questions.py"), packages, socket, *options],
+            account=KEYS, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        ) as process:  # fmt: skip
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def ask(self, agent: Agent, *options: str) -> dict[str, Any]:
-        """What `asking.py` has measured at this agent's keys socket."""
-        packages, socket = str(self.place.packages), str(agent.runtime / "keys" / "agent.sock")
-        process = self.place.popen(
-            [Path(sys.executable).resolve(), "-IS", self.copied("asking.py"), packages, socket, *options],
-            account=KEYS, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        )  # fmt: skip
-        out, _ = process.communicate()
-        figures: dict[str, Any] = json.loads(out)
+        """Returns the figures of `keys_questions.py` for this agent."""
+        with self.asking(agent, *options) as process:
+            figures: dict[str, Any] = json.loads(process.communicate()[0])
         return figures
 
 
 def change(config: Path, **changes: Any) -> None:
-    """Members of a config.json; its owner stays."""
+    """Changes members of a config.json and keeps its owner."""
     status = config.stat()
     config.write_text(json.dumps(json.loads(config.read_text()) | changes))
     os.chown(config, status.st_uid, status.st_gid)
@@ -89,10 +92,11 @@ def trial(people: int = PEOPLE) -> Iterator[Trial]:
 
 @contextmanager
 def proxy(target: int, *options: str) -> Iterator[int]:
-    """Our proxy (proxy.py) in front of a port of 127.0.0.1; its own port."""
+    """Runs `proxy.py` in front of a port of 127.0.0.1 and yields the proxy's port."""
     port = free_port()
-    command = [sys.executable, str(BENCH / "proxy.py"), str(port), str(target), *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, str(LOAD / "proxy.py"), str(port), str(target), *options]
+    # In a session of its own: a Ctrl-C of the terminal must not reach it.
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
         assert process.stdout
         process.stdout.readline()
         try:
@@ -103,7 +107,10 @@ def proxy(target: int, *options: str) -> Iterator[int]:
 
 @contextmanager
 def tls_in_front(trial: Trial) -> Iterator[Callable[..., Path]]:
-    """A function that writes a config.json for the account of the keys command, by which it asks over TLS."""
+    """Runs a proxy with TLS in front of the identity service.
+
+    Yields a function that writes a config.json for it, which the account of the keys command can read.
+    """
     certificate, key = trial.place.directory / "tls.crt", trial.place.directory / "tls.key"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
@@ -127,7 +134,7 @@ def tls_in_front(trial: Trial) -> Iterator[Callable[..., Path]]:
 
 
 def log_in(sshd: Sshd, key: Path, word: str = "1") -> float:
-    """Seconds of one real ssh to its end. Raises where it fails."""
+    """Runs one real ssh to its end. Returns its seconds. Raises `CalledProcessError` if the login fails."""
     command = sshd.command(key, word)
     began = time.perf_counter()
     subprocess.run(
@@ -138,20 +145,21 @@ def log_in(sshd: Sshd, key: Path, word: str = "1") -> float:
 
 @contextmanager
 def cpu_of(*processes: "subprocess.Popen[bytes]") -> Iterator[list[float]]:
-    """Fills the list with the seconds that each process takes meanwhile."""
+    """Yields a list, and fills it at the end with the CPU seconds that each process has used meanwhile."""
     before = [cpu_seconds(process.pid) for process in processes]
-    taken: list[float] = []
-    yield taken
-    taken += [cpu_seconds(process.pid) - was for process, was in zip(processes, before, strict=True)]
+    used: list[float] = []
+    yield used
+    used += [cpu_seconds(process.pid) - was for process, was in zip(processes, before, strict=True)]
 
 
 def memory_mb(pid: int) -> float:
-    """What would be free without the process: its own pages, and its share of those that it has in common (Pss). An
-    ordinary user can't look into the agent, which holds a secret, and gets its own pages only (RssAnon).
+    """Returns the memory that would be free without the process: its own pages and its share of common pages (Pss).
+
+    An ordinary user can't look into the agent, which holds a secret. Then the own pages only are counted (RssAnon).
     """
     process, member = Path(f"/proc/{pid}"), "Pss:"
     try:
         lines = (process / "smaps_rollup").read_text().splitlines()
     except PermissionError:
         lines, member = (process / "status").read_text().splitlines(), "RssAnon:"
-    return next(int(line.split()[1]) for line in lines if line.startswith(member)) / 1024
+    return round(next(int(line.split()[1]) for line in lines if line.startswith(member)) / 1024, 1)

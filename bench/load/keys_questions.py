@@ -1,9 +1,9 @@
-"""Questions to an agent's keys socket, as many sshds at once would ask them. Runs as the account of the keys command:
+"""Sends questions to an agent's keys socket, as many sshds at once would. Runs as the account of the keys command:
 
-    python3 -IS asking.py PACKAGES SOCKET --seconds 5 (--rate 1000 | --parallel 200) [--type TYPE --key BASE64]
+    python3 -IS keys_questions.py PACKAGES SOCKET --seconds 5 (--rate 1000 | --parallel 200) [--type TYPE --key BASE64]
 
-Without a key every question is about another one that nobody has; with `--from N` about those of `service.key_of`, from
-number N on. Prints one line of JSON, times in milliseconds.
+Without --key every question is about another key that nobody has. With --from N the keys are those of
+`database_rows.blob_of`, from number N on. Prints one line of JSON, with times in milliseconds.
 """
 
 import argparse
@@ -24,10 +24,10 @@ from sshaft import messages
 ED25519 = b"\0\0\0\x0bssh-ed25519\0\0\0\x20"
 
 
-class Asking:
+class Questions:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
-        self.taken: list[float] = []
+        self.times: list[float] = []
         self.failed = 0
         self.lines = 0
         self.number = options.first
@@ -67,42 +67,42 @@ class Asking:
             except OSError:
                 self.failed += 1
                 return
-        self.taken.append(time.perf_counter() - began)
+        self.times.append(time.perf_counter() - began)
         kind, fields = messages.decode(data)
         self.failed += kind != "keys"
         self.lines += bool(fields.get("lines"))
 
     async def at_a_rate(self, end: float) -> None:
-        """Whether or not the ones before are answered."""
+        """Sends at an even rate, also while earlier questions have no answer."""
         began, sent = time.monotonic(), 0
-        asked: set[asyncio.Task[None]] = set()
+        open_questions: set[asyncio.Task[None]] = set()
         while (now := time.monotonic()) < end:
             for _ in range(int((now - began) * self.options.rate) - sent):
                 task = asyncio.create_task(self.ask())
-                asked.add(task)
-                task.add_done_callback(asked.discard)
+                open_questions.add(task)
+                task.add_done_callback(open_questions.discard)
                 sent += 1
             await asyncio.sleep(0.002)
-        if asked:
-            await asyncio.wait(asked, timeout=10)
+        if open_questions:
+            await asyncio.wait(open_questions, timeout=10)
 
     async def in_parallel(self, end: float) -> None:
-        """Each asks again as soon as it has its answer."""
+        """Keeps a number of questions open: each answer starts the next question."""
 
-        async def one() -> None:
+        async def ask_until_end() -> None:
             while time.monotonic() < end:
                 await self.ask()
 
-        await asyncio.gather(*(one() for _ in range(self.options.parallel)))
+        await asyncio.gather(*(ask_until_end() for _ in range(self.options.parallel)))
 
     async def run(self) -> dict[str, Any]:
         end = time.monotonic() + self.options.seconds
         began = time.monotonic()
         await (self.at_a_rate(end) if self.options.rate else self.in_parallel(end))
-        cuts = statistics.quantiles(self.taken, n=100) if len(self.taken) > 1 else [0.0] * 99
+        cuts = statistics.quantiles(self.times, n=100) if len(self.times) > 1 else [0.0] * 99
         return {
-            "answered": len(self.taken),
-            "a_second": round(len(self.taken) / (time.monotonic() - began), 1),
+            "answered": len(self.times),
+            "a_second": round(len(self.times) / (time.monotonic() - began), 1),
             "failed": self.failed,
             "lines": self.lines,
             "p50_ms": round(cuts[49] * 1000, 2),
@@ -120,7 +120,7 @@ def main() -> None:
     parser.add_argument("--type", default="ssh-ed25519")
     parser.add_argument("--key")
     parser.add_argument("--from", dest="first", type=int)
-    print(json.dumps(asyncio.run(Asking(parser.parse_args()).run())))
+    print(json.dumps(asyncio.run(Questions(parser.parse_args()).run())))
 
 
 if __name__ == "__main__":

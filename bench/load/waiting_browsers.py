@@ -1,24 +1,21 @@
-"""Browsers that wait on live pages (server-sent events) of one process of the service: memory, and how soon they hear.
+"""Loads one process of the identity service with browsers that wait on live pages (server-sent events).
 
-    .venv/bin/python bench/waiting.py [--browsers 5000] [--postgresql | --database URL]
+    .venv/bin/python -m bench.load.waiting_browsers [--browsers 5000] [--postgresql | --database URL]
 
-Each browser waits for a challenge of its own. Some are passed then, and the time until their browser hears of it is
-taken. Prints one line of JSON; `limit_mb` is what the process may have.
+Each browser waits for its own challenge. Then the script accepts some challenges and measures the time until their
+browsers hear of it. It prints one line of JSON; `limit_mb` is the limit for the memory of the process.
 """
 
 import argparse
 import asyncio
 import json
 import resource
-import subprocess
-import sys
 import tempfile
 import time
 from datetime import timedelta
 from pathlib import Path
 
-from service import add_database_options, cpu_seconds, database_of, prepare, wait_for_address
-
+from bench.load.identity_service import Service, add_database_options, cpu_seconds, database_of, prepare, serving
 from sshaft_identity.challenges.attempts import Attempt
 from sshaft_identity.challenges.challenges import Opened, Wish
 from sshaft_identity.commands.shared import open_store
@@ -27,11 +24,11 @@ from sshaft_identity.settings import load
 from sshaft_identity.store import Store
 
 LIMIT_MB = 300
-PASSED = 50
+ACCEPTED = 50
 
 
 class Browser:
-    """One EventSource."""
+    """An EventSource of a browser."""
 
     async def open(self, host: str, port: int, page_token: str) -> None:
         self.reader, writer = await asyncio.open_connection(host, port)
@@ -41,36 +38,41 @@ class Browser:
         await self.reader.readuntil(b"\r\n\r\n")
 
     async def hears(self, word: bytes) -> float:
+        """Waits for an event with this word. Returns the time."""
         while word not in await self.reader.readline():
             pass
         return time.perf_counter()
 
 
-async def wait(host: str, port: int, store: Store, opened: list[Opened], pid: int) -> dict[str, float]:
+async def wait(service: Service, store: Store, opened: list[Opened]) -> dict[str, float]:
+    host, port = service.host_and_port
     browsers = [Browser() for _ in opened]
-    began, before = time.perf_counter(), cpu_seconds(pid)
+    began, before = time.perf_counter(), cpu_seconds(service.pid)
     for start in range(0, len(browsers), 100):
         some = zip(browsers[start : start + 100], opened[start : start + 100], strict=True)
         await asyncio.gather(*(browser.open(host, port, each.page_token) for browser, each in some))
-    opening = {"opened_s": round(time.perf_counter() - began, 1), "opened_cpu_s": round(cpu_seconds(pid) - before, 1)}
+    opening = {
+        "opened_s": round(time.perf_counter() - began, 1),
+        "opened_cpu_s": round(cpu_seconds(service.pid) - before, 1),
+    }
     await asyncio.sleep(2)
-    before, memory = cpu_seconds(pid), resident_mb(pid)
+    before, memory = cpu_seconds(service.pid), resident_mb(service.pid)
     await asyncio.sleep(10)
-    busy = (cpu_seconds(pid) - before) / 10
-    took = []
-    for number in range(0, len(opened), max(1, len(opened) // PASSED)):
+    busy = (cpu_seconds(service.pid) - before) / 10
+    times = []
+    for number in range(0, len(opened), max(1, len(opened) // ACCEPTED)):
         hearing = asyncio.create_task(browsers[number].hears(b"accepted"))
         began = time.perf_counter()
         attempt = Attempt(f"user{number}", opened[number].challenge.id, opened[number].code)
         await asyncio.to_thread(store.challenges.accept, attempt, utc_now())
-        took.append(await hearing - began)
-    took.sort()
+        times.append(await hearing - began)
+    times.sort()
     return opening | {
         "memory_mb": round(memory),
-        "memory_mb_after": round(resident_mb(pid)),
+        "memory_mb_after": round(resident_mb(service.pid)),
         "share_of_a_core": round(busy, 2),
-        "heard_ms_median": round(took[len(took) // 2] * 1000),
-        "heard_ms_longest": round(took[-1] * 1000),
+        "heard_ms_median": round(times[len(times) // 2] * 1000),
+        "heard_ms_longest": round(times[-1] * 1000),
     }
 
 
@@ -81,19 +83,10 @@ def resident_mb(pid: int) -> float:
 
 def measure(directory: Path, database: str | None, count: int) -> dict[str, float]:
     prepare(directory, database, count)
-    line = [sys.executable, "-m", "sshaft", "identity", "--directory", str(directory), "serve"]
-    with (
-        (directory / "log").open("w") as log,
-        open_store(directory, load(directory)) as store,
-        subprocess.Popen([*line, "--listen", "127.0.0.1:0"], stderr=log) as service,
-    ):
-        try:
-            host, _, port = wait_for_address(directory / "log").removeprefix("http://").partition(":")
-            wish = [Wish(f"user{number}", timedelta(minutes=10)) for number in range(count)]
-            opened = [store.challenges.open(each, utc_now()) for each in wish]
-            return asyncio.run(wait(host, int(port), store, opened, service.pid))
-        finally:
-            service.terminate()
+    with open_store(directory, load(directory)) as store, serving(directory, directory / "log") as service:
+        wishes = [Wish(f"user{number}", timedelta(minutes=10)) for number in range(count)]
+        opened = [store.challenges.open(each, utc_now()) for each in wishes]
+        return asyncio.run(wait(service, store, opened))
 
 
 def main() -> None:

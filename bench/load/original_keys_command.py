@@ -1,6 +1,6 @@
-"""What the original's keys command did at every call: a token, then the list of everybody's keys. With requests.
+"""Does what the original's keys command did at every call, with requests: gets a token, then the keys of all users.
 
-python3 -IS bench/original.py CONFIG.json PACKAGES
+python3 -IS bench/load/original_keys_command.py CONFIG.json PACKAGES
 """
 
 import json

@@ -1,11 +1,13 @@
-"""Several agents and as many processes of the identity service over one PostgreSQL, and what a login takes of each:
-the numbers of the model in docs/performance.md. A login is all of it but sshd and ssh: the web side starts it, the keys
-command's question and sshaft-login's report go to an agent's sockets, the web side takes the result.
+"""Measures several agents and as many processes of the identity service over one PostgreSQL, and what a login takes of
+each. The model in docs/performance.md uses these figures.
 
-    .venv/bin/python bench/scale.py [--processes 1,2,3] [--seconds 15]
+A login here has all steps but sshd and ssh: the web side opens a challenge, the question of the keys command and the
+report of sshaft-login go to an agent's sockets, the web side takes the result.
 
-Everything runs on this machine, the load as well: more processes than it has cores can win nothing here. `predicted` is
-what its cores allow if a login costs at every number of processes what it costs where it costs most.
+    .venv/bin/python -m bench.comparisons.scale [--processes 1,2,3] [--seconds 15]
+
+Everything runs on this machine, also the load: more processes than cores cannot be faster here. `predicted` is the
+number of logins that the cores allow if every login costs what the most expensive one costs.
 """
 
 import argparse
@@ -21,20 +23,18 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from challenges import Connection, token
-from challenges import run as load
-from service import cpu_seconds, key_of, prepare, wait_for_address
-from trial import say
-
+from bench.comparisons.report import Comparison, Table, new_chart, table_of
+from bench.load.challenges import Connection, token
+from bench.load.challenges import run as load
+from bench.load.identity_service import PostgreSQL, cpu_seconds, key_of, postgresql, prepare, serving
+from bench.progress import Figures, Measured, Rounds, run_alone
 from sshaft import messages
 
-sys.path.append(str(Path(__file__).parents[1] / "tests"))
-from fakes.postgresql import PostgreSQL, programs, running
-
-PEOPLE = 10_000  # of whom challenges.USERS log in
+PEOPLE = 10_000
+"""Registered people; the first `challenges.USERS` of them log in."""
 PER_PROCESS = 16
 PARTS = ("identity", "agent", "postgresql", "load")
-COUNTED = (
+COUNTERS = (
     "SELECT xact_commit, tup_inserted + tup_updated + tup_deleted, pg_current_wal_lsn() - '0/0'::pg_lsn,"
     " pg_database_size('identity') FROM pg_stat_database WHERE datname = 'identity'"
 )
@@ -42,7 +42,7 @@ SIZES = "SELECT pg_total_relation_size('users'), pg_total_relation_size('ssh_key
 
 
 def cpu_of_all(process: int) -> float:
-    """Of a process and of its children, those that have ended as well."""
+    """Returns the CPU seconds of a process and of its children, also of those that have ended."""
     ticks = 0
     for entry in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -56,18 +56,19 @@ def cpu_of_all(process: int) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def counted(server: PostgreSQL) -> list[float]:
+def counters(server: PostgreSQL) -> list[float]:
+    """Returns PostgreSQL's commits, rows written, bytes of log and bytes on disk."""
     server.execute("SELECT pg_stat_force_next_flush()")
-    (row,) = server.execute(COUNTED, "identity")
+    (row,) = server.execute(COUNTERS, "identity")
     return [float(value) for value in row]
 
 
 class Agents:
-    """As sshd and sshaft-login use them, each with one of the services."""
+    """Agents as sshd and sshaft-login use them, one for each identity service."""
 
     def __init__(self, directory: Path, secret: str, addresses: list[str], stack: ExitStack) -> None:
-        self.processes = []
-        self.sockets = {}
+        self.pids = []
+        self.runtimes = {}
         for number, address in enumerate(addresses):
             config = directory / f"agent-{number}.json"
             config.touch(0o600)
@@ -80,13 +81,13 @@ class Agents:
             log = stack.enter_context((directory / f"agent-{number}.log").open("w"))
             process = stack.enter_context(subprocess.Popen(line, stderr=log))
             stack.callback(process.terminate)
-            self.processes.append(process.pid)
-            self.sockets[int(address.rpartition(":")[2])] = runtime
+            self.pids.append(process.pid)
+            self.runtimes[int(address.rpartition(":")[2])] = runtime
             while not (runtime / "status.sock").exists():
                 time.sleep(0.05)
 
     async def log_in(self, connection: Connection, number: int) -> None:
-        runtime = self.sockets[connection.port]
+        runtime = self.runtimes[connection.port]
         key, fingerprint = key_of(number)
         type_, encoded = key.split()
         opened = await connection.call("POST", "/api/v1/challenges", {"user": f"user{number}", "app": "bench"}, 201)
@@ -118,32 +119,27 @@ def settings_for(address: str, secret: str) -> dict[str, str]:
 
 
 def measure(server: PostgreSQL, directory: Path, secret: str, processes: int, seconds: float) -> dict[str, Any]:
-    line = [sys.executable, "-m", "sshaft", "identity", "--directory", str(directory), "serve"]
     with ExitStack() as stack:
-        services, addresses = [], []
-        for number in range(processes):
-            log = directory.parent / f"log-{processes}-{number}"
-            file = stack.enter_context(log.open("w"))
-            service = stack.enter_context(subprocess.Popen([*line, "--listen", "127.0.0.1:0"], stderr=file))
-            stack.callback(service.terminate)
-            services.append(service.pid)
-            addresses.append(wait_for_address(log))
+        logs = [directory.parent / f"log-{processes}-{number}" for number in range(processes)]
+        services = [stack.enter_context(serving(directory, log)) for log in logs]
+        addresses = [service.address for service in services]
         place = directory.parent / f"agents-{processes}"
         place.mkdir(0o755)
         agents = Agents(place, secret, addresses, stack)
         options = argparse.Namespace(connections=PER_PROCESS * processes, seconds=seconds, rate=None)
         bearer = token(addresses[0], secret)
         assert server.process
+        postgres = server.process.pid
 
         def cpu() -> list[float]:
-            ours = cpu_seconds(os.getpid())
-            return [sum(map(cpu_seconds, services)), sum(map(cpu_seconds, agents.processes)),
-                    cpu_of_all(server.process.pid), ours]  # fmt: skip
+            """In the order of PARTS."""
+            identity = sum(cpu_seconds(service.pid) for service in services)
+            return [identity, sum(map(cpu_seconds, agents.pids)), cpu_of_all(postgres), cpu_seconds(os.getpid())]
 
-        before, began = counted(server), cpu()
+        before, began = counters(server), cpu()
         count = len(asyncio.run(load(addresses, bearer, options, agents.log_in)))
         ended = cpu()
-        commits, rows, wal, size = (after - was for after, was in zip(counted(server), before, strict=True))
+        commits, rows, wal, size = (after - was for after, was in zip(counters(server), before, strict=True))
     used = [(after - was) / count * 1000 for after, was in zip(ended, began, strict=True)]
     return {
         "a_second": round(count / seconds, 1),
@@ -155,35 +151,60 @@ def measure(server: PostgreSQL, directory: Path, secret: str, processes: int, se
     }
 
 
-def run(processes: list[int], seconds: float) -> dict[str, Any]:
-    where = programs()
-    if where is None:
-        raise SystemExit("needs PostgreSQL: apt-get install postgresql")
-    with (
-        tempfile.TemporaryDirectory(prefix="sshaft-bench-") as place,
-        running(where, settings=("listen_addresses=",)) as server,
-    ):
-        server.execute("CREATE DATABASE identity")
+def run(processes: tuple[int, ...] = (1, 2, 3), seconds: float = 15.0) -> Rounds:
+    with tempfile.TemporaryDirectory(prefix="sshaft-bench-") as place, postgresql() as server:
         directory = Path(place) / "id"
         secret = prepare(directory, server.url("identity"), PEOPLE)
         ((users, keys),) = server.execute(SIZES, "identity")
-        found = {}
-        for number in processes:
-            say(f"  {number} of the identity service's processes")
+        found: dict[str, dict[str, Any]] = {}
+        for done, number in enumerate(processes, 1):
             found[str(number)] = measure(server, directory, secret, number, seconds)
-    dearest = max(sum(own[f"{part}_cpu_ms"] for part in PARTS) for own in found.values())
+            predict(found)
+            figures = {"processes": found, "bytes_a_person": round((users + keys) / PEOPLE)}
+            yield Measured(done, len(processes), figures)
+
+
+def predict(found: dict[str, dict[str, Any]]) -> None:
+    most_expensive = max(sum(own[f"{part}_cpu_ms"] for part in PARTS) for own in found.values())
     for own in found.values():
-        own["predicted"] = round((os.cpu_count() or 1) * 1000 / dearest, 1)
-    return {"processes": found, "bytes_a_person": round((users + keys) / PEOPLE)}
+        own["predicted"] = round((os.cpu_count() or 1) * 1000 / most_expensive, 1)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--processes", default="1,2,3")
-    parser.add_argument("--seconds", type=float, default=15)
-    options = parser.parse_args()
-    print(json.dumps(run([int(number) for number in options.processes.split(",")], options.seconds), indent=1))
+def table(figures: Figures) -> Table:
+    columns = {
+        "a_second": "logins a second",
+        "identity_cpu_ms": "identity service's CPU, ms",
+        "agent_cpu_ms": "agent's CPU, ms",
+        "postgresql_cpu_ms": "PostgreSQL's CPU, ms",
+        "load_cpu_ms": "load's CPU, ms",
+        "commits": "commits",
+        "rows_written": "rows written",
+        "wal_bytes": "log (WAL), bytes",
+        "stored_bytes": "disk, bytes",
+        "predicted": "predicted logins a second",
+    }
+    return table_of("processes", columns, figures["processes"])
+
+
+def plot(figures: Figures) -> Any:
+    found = figures["processes"]
+    chart = new_chart("Bar", "Logins a second by number of processes, PostgreSQL")
+    chart.x_labels = list(found)
+    chart.add("measured", [each["a_second"] for each in found.values()])
+    chart.add("predicted", [each["predicted"] for each in found.values()])
+    return chart
+
+
+COMPARISON = Comparison(
+    "several agents and processes of the identity service, with PostgreSQL",
+    seconds=90,
+    quick_seconds=30,
+    whole=run,
+    quick=lambda: run((1, 2), 3),
+    table=table,
+    plot=plot,
+)
 
 
 if __name__ == "__main__":
-    main()
+    run_alone(run, __doc__)

@@ -1,9 +1,9 @@
-"""A proxy on loopback that makes a network of it: so many milliseconds there and back, or TLS.
+"""Simulates a network on loopback: a proxy that adds a round-trip time, or TLS.
 
-    python3 bench/proxy.py PORT TARGET [--round-trip MS] [--tls CERTIFICATE KEY] [--count FILE]
+    python3 bench/load/proxy.py PORT TARGET [--round-trip MS] [--tls CERTIFICATE KEY] [--count FILE]
 
-What comes in goes out half of the round trip later, in both directions, as much of it as there is. Prints a line when
-it listens; counts connections and bytes into FILE.
+The proxy forwards all data half a round trip later, in both directions. It prints a line when it listens, and writes
+the numbers of connections and bytes into FILE.
 """
 
 import argparse
