@@ -25,5 +25,8 @@ def test_wheel_is_pure_python(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     assert wheel.name == f"sshaft-{sshaft.__version__}-py3-none-any.whl"
     with zipfile.ZipFile(wheel) as packed:
-        suffixes = {Path(name).suffix for name in packed.namelist()}
-    assert not suffixes & {".c", ".h", ".o", ".so"}
+        names = set(packed.namelist())
+    assert not {Path(name).suffix for name in names} & {".c", ".h", ".o", ".so"}
+    files = {str(path.relative_to(CHECKOUT)) for path in CHECKOUT.glob("sshaft*/**/*") if path.is_file()}
+    wanted = {name for name in files if "__pycache__" not in name and ".egg-info" not in name}
+    assert wanted <= names
