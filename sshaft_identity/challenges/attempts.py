@@ -19,8 +19,8 @@ from sshaft_identity.challenges.challenge import (
     Challenge,
     State,
     Verdict,
-    objection,
-    standing,
+    address_verdict,
+    verdict_before_code,
 )
 from sshaft_identity.challenges.codes import ANONYMOUS_DIGITS, Codes
 from sshaft_identity.challenges.events import record_challenge
@@ -131,7 +131,7 @@ class Judge:
         if key_type is None and (attempt.fingerprint is not None or not self._is_user(attempt.user)):
             return Answer(Verdict.UNKNOWN_KEY if attempt.fingerprint else Verdict.NO_CHALLENGE)
         candidates = self._candidates(attempt)
-        undecided = [each for each in candidates if standing(each, attempt.name, self.now) is None]
+        undecided = [each for each in candidates if verdict_before_code(each, attempt.name, self.now) is None]
         if not undecided and not self._is_guess(attempt, candidates):
             return self._settled(candidates, attempt.name)
         counted = subjects(attempt.user, attempt.client_ip, (each.client for each in undecided))
@@ -149,7 +149,7 @@ class Judge:
         if chosen.verify_required and not attempt.verified:
             return Answer(Verdict.VERIFICATION_REQUIRED, (chosen,))
         check = self.rules.address_check
-        if no := objection(check, chosen.context.ip, attempt.client_ip, confirmed=attempt.confirmed):
+        if no := address_verdict(check, chosen.context.ip, attempt.client_ip, confirmed=attempt.confirmed):
             return Answer(no, (chosen,))
         proof: dict[str, object] = {
             "the_user_name": attempt.user,
@@ -176,7 +176,7 @@ class Judge:
         challenge = read(self.connection, identifier)
         if challenge is None or challenge.binding is not Binding.CODE_BACK:
             return Answer(Verdict.NO_CHALLENGE)
-        if standing(challenge, name, self.now) is not None:
+        if verdict_before_code(challenge, name, self.now) is not None:
             return self._settled([challenge], name)
         counted = subjects(challenge.user, None, [challenge.client])
         if locked := self._locked(counted, [challenge]):
@@ -226,7 +226,7 @@ class Judge:
 
     def _settled(self, candidates: Collection[Challenge], name: str | None) -> Answer:
         """The answer where no code is looked at any more."""
-        verdicts = [(standing(each, name, self.now) or Verdict.INVALID_CODE, each) for each in candidates]
+        verdicts = [(verdict_before_code(each, name, self.now) or Verdict.INVALID_CODE, each) for each in candidates]
         if not verdicts:
             return Answer(Verdict.NO_CHALLENGE)
         accepted = [each for verdict, each in verdicts if verdict is Verdict.ACCEPTED]

@@ -14,8 +14,8 @@ from sshaft_identity.common.addresses import is_same_source
 from sshaft_identity.common.times import latest_begin
 
 MAX_TRIES = 5
-SHORTEST = timedelta(seconds=30)
-LONGEST = timedelta(minutes=10)  # NIST SP 800-63B-4 §3.1.3
+MIN_LIFETIME = timedelta(seconds=30)
+MAX_LIFETIME = timedelta(minutes=10)  # NIST SP 800-63B-4 §3.1.3
 
 
 class Binding(StrEnum):
@@ -149,7 +149,7 @@ def may_become(state: State, wanted: State) -> bool:
     return wanted in TRANSITIONS[state]
 
 
-def standing(challenge: Challenge, attempt: str | None, now: datetime) -> Verdict | None:
+def verdict_before_code(challenge: Challenge, attempt: str | None, now: datetime) -> Verdict | None:
     """How an attempt to accept ends before its code is looked at; None: the code decides.
 
     `attempt` is None for one that has no name. One that was judged before is answered as it was then.
@@ -196,7 +196,7 @@ class AddressCheck(StrEnum):
     REQUIRE = "require"
 
 
-def objection(check: AddressCheck, browser: str | None, ssh: str | None, *, confirmed: bool) -> Verdict | None:
+def address_verdict(check: AddressCheck, browser: str | None, ssh: str | None, *, confirmed: bool) -> Verdict | None:
     """Why the pass must not count yet. An address that is not known differs from nothing; `require` wants to know."""
     match check:
         case AddressCheck.REQUIRE if not is_same_source(browser, ssh):
