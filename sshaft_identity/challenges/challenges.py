@@ -38,8 +38,8 @@ from sshaft_identity.database.prepared import Prepared
 from sshaft_identity.database.tables import challenges, ssh_keys
 from sshaft_identity.people.registration import is_usable
 
-KEPT = timedelta(days=7)
-"""How long a challenge can be asked after, from its opening."""
+RETENTION = timedelta(days=7)
+"""Challenges are deleted this long after their opening."""
 
 _OF_PAGE = Prepared(select(challenges).where(challenges.c.page_hash == bindparam("page")))
 _NEWEST_FIRST = Prepared(select(challenges).order_by(challenges.c.created_at.desc()))
@@ -68,9 +68,9 @@ _LIST_ALL = Prepared(_all.where(is_unsettled, is_usable).order_by(*_in_order))
 _key = select(*_owner, challenges, waits_for_anybody.label("anonymous"))
 _key = _key.select_from(ssh_keys.outerjoin(challenges, _is_theirs)).order_by(*_in_order)
 _LIST_KEY = Prepared(_key.where(ssh_keys.c.fingerprint == bindparam("key0"), is_usable))
-MOST_KEYS = 50
-"""How many keys one question may be about. A question in an address must stay below what proxies take (4 KiB)."""
-_asked: list[ColumnElement[str]] = [bindparam(f"key{n}") for n in range(MOST_KEYS)]
+MAX_LISTED_KEYS = 50
+"""The most fingerprints in one question. The URL of a question must stay below the limit of proxies (4 KiB)."""
+_asked: list[ColumnElement[str]] = [bindparam(f"key{n}") for n in range(MAX_LISTED_KEYS)]
 _LIST_KEYS = Prepared(_key.where(ssh_keys.c.fingerprint.in_(_asked), is_usable))
 _INSERT = Prepared(insert(challenges))
 
@@ -151,7 +151,7 @@ class Challenges:
             expires_at=now + wish.lifetime,
             binding=wish.binding,
             verify_required=wish.verify_required,
-            code_hmac=self._codes.sealed(identifier, code),
+            code_hmac=self._codes.code_hmac(identifier, code),
             code_index=self._codes.index(code) if wish.user is None else None,
         )
         _INSERT.all(connection, columns(challenge) | {"page_hash": digest(page_token)})
@@ -203,13 +203,13 @@ class Challenges:
             return read_all(connection, _NEWEST_FIRST)
 
     def listed(self, now: datetime, fingerprints: Sequence[str] = ()) -> list[ListedKey]:
-        """The keys of users with pending challenges, an entry for each pair; or these registered keys (MOST_KEYS at the
-        most), pending or not.
+        """Returns the keys of users with pending challenges, an entry for each pair of key and challenge.
 
-        Challenges that name nobody are seen only by those who ask for keys.
+        With `fingerprints`, at most MAX_LISTED_KEYS: returns these registered keys, pending or not. Only then do
+        challenges that name no user count.
         """
         query = (_LIST_KEY if len(fingerprints) == 1 else _LIST_KEYS) if fingerprints else _LIST_ALL
-        padded = [*fingerprints, *("" for _ in range(MOST_KEYS - len(fingerprints)))]
+        padded = [*fingerprints, *("" for _ in range(MAX_LISTED_KEYS - len(fingerprints)))]
         with self._database.read() as connection:
             rows = query.all(connection, {"now": now, **{f"key{n}": key for n, key in enumerate(padded)}})
         listed = [_listed(row) for row in rows]

@@ -37,13 +37,13 @@ class Codes:
     def _digits(self, count: int, *parts: str) -> str:
         return f"{int.from_bytes(self._mac(*parts)[:8]) % 10**count:0{count}}"
 
-    def sealed(self, challenge_id: str, code: str) -> str:
+    def code_hmac(self, challenge_id: str, code: str) -> str:
         """What is stored: bound to its challenge, so that equal codes do not look equal."""
         return self._mac("check", challenge_id, code).hex()
 
-    def matches(self, challenge_id: str, code: str, sealed: str) -> bool:
+    def matches(self, challenge_id: str, code: str, code_hmac: str) -> bool:
         """In constant time."""
-        return hmac.compare_digest(self.sealed(challenge_id, code), sealed)
+        return hmac.compare_digest(self.code_hmac(challenge_id, code), code_hmac)
 
     def matches_given_back(self, challenge_id: str, code: str) -> bool:
         """In constant time."""

@@ -12,7 +12,7 @@ from service.service import Clock, wrong
 from sshaft.public_key import parse
 from sshaft_identity.challenges.attempts import Answer, Attempt
 from sshaft_identity.challenges.challenge import MAX_TRIES, State, Verdict
-from sshaft_identity.challenges.challenges import MOST_KEYS, ListedKey, Opened, Wish
+from sshaft_identity.challenges.challenges import MAX_LISTED_KEYS, ListedKey, Opened, Wish
 from sshaft_identity.challenges.codes import attempt_name
 from sshaft_identity.store import Store
 
@@ -169,7 +169,8 @@ def test_several_keys_at_once_are_listed_as_each_of_them_is(store: Store, clock:
     store.users.add("bob", clock())
     store.keys.add("bob", [(bobs, "")], clock())
     store.challenges.open(Wish(None, MINUTES, client="shop"), clock())
-    asked = [KEY.fingerprint, bobs.fingerprint, *(parse(ed25519(str(n))).fingerprint for n in range(MOST_KEYS - 2))]
+    unknown = [parse(ed25519(str(number))).fingerprint for number in range(MAX_LISTED_KEYS - 2)]
+    asked = [KEY.fingerprint, bobs.fingerprint, *unknown]
     alone = [each for key in asked for each in store.challenges.listed(clock(), [key])]
     assert {each.user for each in alone} == {"alice", "bob"}
 
