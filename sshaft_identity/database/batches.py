@@ -18,9 +18,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 Result = TypeVar("Result")
 
-MOST = 64
+MAX_BATCH = 64
 """Pieces of work in one transaction: the first of them waits for the last."""
-LONGEST_WAIT = 10.0
+MAX_WAIT_SECONDS = 10.0
 """Seconds until a piece's turn comes: no agent waits longer for its answer (`accept_seconds`). Where the database does
 not answer, who came later would wait for the time-outs of all who came before.
 """
@@ -57,7 +57,7 @@ class Batches:
         around: Callable[[], AbstractContextManager[None]] = nullcontext,
         *,
         threads: int = 1,
-        most: int = MOST,
+        most: int = MAX_BATCH,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`around` is entered for each batch, of at most `most` pieces; if it raises at its end, everybody's work has
@@ -89,7 +89,7 @@ class Batches:
             try:
                 with self._around():
                     for piece in batch:
-                        if self._clock() - piece.since > LONGEST_WAIT:
+                        if self._clock() - piece.since > MAX_WAIT_SECONDS:
                             piece.error = PoolTimeoutError("too many wait for the database")
                         else:
                             piece.do()

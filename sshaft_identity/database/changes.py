@@ -14,7 +14,7 @@ from sshaft.log import get_logger
 
 CHANNEL = "sshaft_changes"
 """Where PostgreSQL tells: an id, or nothing if everything may be another (`restore`)."""
-LOOKS_PER_SECOND = 500
+READS_PER_SECOND = 500
 """How many look anew where all have to: the threads and the database are there for others, too."""
 
 
@@ -34,7 +34,7 @@ class Changes:
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self.clock = clock
         self._waiters: defaultdict[str, set[Waiter[Any]]] = defaultdict(set)
-        self._is_told = False
+        self._has_source = False
         self._closed = False
 
     def notify(self, subjects: Iterable[Subject]) -> None:
@@ -46,9 +46,9 @@ class Changes:
         for waiter in self._waiters.get(identifier, ()):
             waiter.woken.set()
 
-    def told_of_all(self) -> None:
+    def source_connected(self) -> None:
         """From now on every change comes to `wake`. What went by before that everybody looks for once."""
-        self._is_told = True
+        self._has_source = True
         self.wake_everybody()
 
     def wake_everybody(self) -> None:
@@ -56,15 +56,15 @@ class Changes:
         loop = asyncio.get_running_loop()
         everybody = [waiter for waiters in self._waiters.values() for waiter in waiters]
         for place, waiter in enumerate(everybody):
-            loop.call_later(place / LOOKS_PER_SECOND, waiter.woken.set)
+            loop.call_later(place / READS_PER_SECOND, waiter.woken.set)
 
-    def told_no_more(self) -> None:
+    def source_lost(self) -> None:
         """From now on who waits looks at each beginning of `Waiter.until`."""
-        self._is_told = False
+        self._has_source = False
 
     @property
-    def is_told(self) -> bool:
-        return self._is_told
+    def has_source(self) -> bool:
+        return self._has_source
 
     @property
     def closed(self) -> bool:
@@ -111,7 +111,7 @@ class Waiter(Generic[S]):
         """The subject, as soon as it is `done`; after `seconds`, or when the service ends, as it is."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
-        if not self._changes.is_told:
+        if not self._changes.has_source:
             self.woken.set()
         while True:
             if self.woken.is_set() and not self._changes.closed:

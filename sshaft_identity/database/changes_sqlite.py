@@ -14,7 +14,7 @@ from sshaft_identity.database.changes import Changes
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import audit_events
 
-AT_ONCE = 500
+MAX_EVENTS = 500
 """How many events one look reads."""
 
 UNSEEN = frozenset({"challenge.created", "challenge.shown", "challenge.presented", "enrolment.opened"})
@@ -57,18 +57,18 @@ class Follower:
             # The first look; or another database is in the place of the one before (`restore`), and its ids say
             # nothing. First the last event, then everybody's look: what comes after is found by the next of ours.
             self._last = await run_in_threadpool(self._read_last)
-            self._changes.told_of_all()
+            self._changes.source_connected()
             return False
         for event in events[1:]:
             for subject in event.subjects:
                 self._changes.wake(subject)
         self._last = events[-1]
-        return len(events) > AT_ONCE
+        return len(events) > MAX_EVENTS
 
     def _read_from(self, last: Event) -> list[Event]:
         """The last one itself, if it is still there, and those after it."""
         columns = audit_events.c.id, audit_events.c.at, audit_events.c.event, audit_events.c.facts
-        query = select(*columns).where(audit_events.c.id >= last.id).order_by(audit_events.c.id).limit(AT_ONCE + 1)
+        query = select(*columns).where(audit_events.c.id >= last.id).order_by(audit_events.c.id).limit(MAX_EVENTS + 1)
         with self._database.read() as connection:
             return [Event(*row) for row in connection.execute(query)]
 

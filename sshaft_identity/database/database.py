@@ -46,7 +46,7 @@ class Database:
         self._local = threading.local()
         # SQLite's one write lock is not queued for: who finds it taken sleeps and looks again, and may be unlucky for
         # seconds. The threads of this process queue here.
-        self._turn = nullcontext() if self.is_postgresql else WriteLock(sqlite.BUSY_TIMEOUT_MS / 1000)
+        self._turn = nullcontext() if self.is_postgresql else WriteLock(sqlite.LOCK_WAIT_SECONDS)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

@@ -12,12 +12,12 @@ from sqlalchemy.exc import DisconnectionError
 DRIVER = "postgresql+psycopg"
 POOL_SIZE = 40
 """Two for each thread that answers requests (`server`), one that reads and one that writes: nobody waits for one."""
-POOL_TIMEOUT = 5
+POOL_TIMEOUT_SECONDS = 5
 
-CONNECT_TIMEOUT = 5
-LOCK_TIMEOUT = 5
-STATEMENT_TIMEOUT = 10
-ANSWER_TIMEOUT = 15
+CONNECT_TIMEOUT_SECONDS = 5
+LOCK_TIMEOUT_SECONDS = 5
+STATEMENT_TIMEOUT_SECONDS = 10
+ANSWER_TIMEOUT_SECONDS = 15
 """Seconds until a server that says nothing, not even that a statement took too long, is given up."""
 
 Value = TypeVar("Value")
@@ -28,7 +28,7 @@ class _BoundedConnection(psycopg.Connection[Any]):
 
     def wait(self, gen: PQGen[Value], interval: float = 0.1, timeout: float | None = None) -> Value:
         try:
-            return super().wait(gen, interval, ANSWER_TIMEOUT if timeout is None else timeout)
+            return super().wait(gen, interval, ANSWER_TIMEOUT_SECONDS if timeout is None else timeout)
         except psycopg.OperationalError:
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 self.pgconn.finish()
@@ -42,7 +42,7 @@ def new_engine(url: URL, *, patient: bool) -> Engine:
         hide_parameters=True,
         pool_size=POOL_SIZE,
         max_overflow=0,
-        pool_timeout=POOL_TIMEOUT,
+        pool_timeout=POOL_TIMEOUT_SECONDS,
         pool_use_lifo=True,
     )
     if not patient:
@@ -55,14 +55,14 @@ def _complete(url: URL, *, patient: bool) -> URL:
     """With what the URL leaves open (https://www.postgresql.org/docs/current/libpq-connect.html)."""
     ours = {
         "application_name": "sshaft-identity",
-        "connect_timeout": str(CONNECT_TIMEOUT),
+        "connect_timeout": str(CONNECT_TIMEOUT_SECONDS),
         "keepalives_idle": "10",
         "keepalives_interval": "5",
         "keepalives_count": "3",
-        "tcp_user_timeout": str(ANSWER_TIMEOUT * 1000),
+        "tcp_user_timeout": str(ANSWER_TIMEOUT_SECONDS * 1000),
     }
     if not patient:
-        limits = f"-c lock_timeout={LOCK_TIMEOUT}s -c statement_timeout={STATEMENT_TIMEOUT}s"
+        limits = f"-c lock_timeout={LOCK_TIMEOUT_SECONDS}s -c statement_timeout={STATEMENT_TIMEOUT_SECONDS}s"
         ours["options"] = f"{limits} {url.query.get('options', '')}".rstrip()
     theirs = {name: value for name, value in url.query.items() if name != "options" or patient}
     return url.set(drivername=DRIVER, query={**ours, **theirs})

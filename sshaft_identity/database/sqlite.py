@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from sshaft_identity.common.errors import DatabaseError
 
-BUSY_TIMEOUT_MS = 5000
+LOCK_WAIT_SECONDS = 5
 
 
 def new_engine(url: URL) -> Engine:
@@ -34,7 +34,7 @@ def _create_private(path: Path) -> None:
 
 def _on_connect(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # the driver starts no transactions of its own; _on_begin does
-    for pragma in (f"busy_timeout = {BUSY_TIMEOUT_MS}", "journal_mode = WAL", "foreign_keys = ON"):
+    for pragma in (f"busy_timeout = {LOCK_WAIT_SECONDS * 1000}", "journal_mode = WAL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 
