@@ -10,8 +10,8 @@ from sshaft_identity.api import enrolments
 from sshaft_identity.api.refused_attempts import context_of, refused
 from sshaft_identity.challenges.attempts import Attempt
 from sshaft_identity.challenges.challenge import Binding, Verdict
-from sshaft_identity.challenges.challenges import MAX_LISTED_KEYS, ListedKey
 from sshaft_identity.challenges.codes import attempt_name
+from sshaft_identity.challenges.listing import MAX_LISTED_KEYS, ListedKey
 from sshaft_identity.clients.clients import Scope
 from sshaft_identity.common.fields import FINGERPRINT_PATTERN, Code, Fingerprint, Identifier, Line, UserName
 from sshaft_identity.common.times import rfc3339

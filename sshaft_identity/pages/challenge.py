@@ -74,7 +74,7 @@ async def type_code(request: Request) -> Response:
                                     fault="The code is the six digits that ssh printed.")  # fmt: skip
     state = state_of(request)
     name = attempt_name(form.get("attempt"), code)
-    answer = await run_in_threadpool(state.store.challenges.verify, challenge.id, code, name, state.clock())
+    answer = await run_in_threadpool(state.store.challenges.verify, challenge, code, name, state.clock())
     state.changes.notify(answer.challenges)
     get_logger().info("challenge.verified", verdict=answer.verdict, challenge=challenge.id, user=challenge.user)
     if answer.verdict is Verdict.TOO_MANY_ATTEMPTS and answer.retry_at is not None:

@@ -8,7 +8,7 @@ from sshaft_identity.web.call import Call
 
 def verified(call: Call, challenge: Challenge, code: str, name: str | None = None) -> Answer:
     """The verdict on a typed code; `name` as in `Challenges.verify`."""
-    answer = call.state.store.challenges.verify(challenge.id, code, name, call.state.clock())
+    answer = call.state.store.challenges.verify(challenge, code, name, call.state.clock())
     call.changed = answer.challenges
     get_logger().info(
         "challenge.verified",

@@ -12,8 +12,9 @@ from service.service import Clock, wrong
 from sshaft.public_key import parse
 from sshaft_identity.challenges.attempts import Answer, Attempt
 from sshaft_identity.challenges.challenge import MAX_TRIES, State, Verdict
-from sshaft_identity.challenges.challenges import MAX_LISTED_KEYS, ListedKey, Opened, Wish
+from sshaft_identity.challenges.challenges import Opened, Wish
 from sshaft_identity.challenges.codes import attempt_name
+from sshaft_identity.challenges.listing import MAX_LISTED_KEYS, ListedKey
 from sshaft_identity.store import Store
 
 MINUTES = timedelta(minutes=5)
