@@ -11,7 +11,7 @@ from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError, 
 from sshaft.errors import ConfigurationError
 from sshaft.validation import first_fault
 from sshaft_identity.challenges.attempts import Rules
-from sshaft_identity.challenges.challenge import LONGEST, SHORTEST, AddressCheck
+from sshaft_identity.challenges.challenge import MAX_LIFETIME, MIN_LIFETIME, AddressCheck
 from sshaft_identity.challenges.limits import Limits
 from sshaft_identity.common.addresses import Network, bracketed
 from sshaft_identity.people.key_policy import KeyPolicy
@@ -52,7 +52,7 @@ class Settings(BaseModel):
     metrics_token_file: str | None = Field(default=None, description="whoever has its token asks on the main port")
     enrolment_over_ssh: bool = Field(default=True, description="`ssh mfa@host enrol CODE` with a key nobody owns")
     key_policy: KeyPolicy = Field(default_factory=KeyPolicy)
-    lifetime: int = Field(default=300, ge=int(SHORTEST.total_seconds()), le=int(LONGEST.total_seconds()))
+    lifetime: int = Field(default=300, ge=int(MIN_LIFETIME.total_seconds()), le=int(MAX_LIFETIME.total_seconds()))
 
     @field_validator("public_url")
     @classmethod

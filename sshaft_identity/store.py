@@ -1,5 +1,6 @@
-"""The store: one database, seen as users, keys, clients and challenges. Its methods block; the service calls them from
-threads, the commands straight.
+"""Opens one database and offers its parts: users, keys, clients, challenges and more.
+
+All methods block. The service calls them in threads, and the commands call them directly.
 """
 
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from sshaft_identity.signing.signing_keys import SigningKeys
 
 
 class Store:
-    """Opened by URL. Use it as a context manager, or `close` it."""
+    """The parts of one database. Use it as a context manager, or `close` it."""
 
     def __init__(self, url: str, codes: Codes, rules: Rules | None = None, *, patient: bool = False) -> None:
         """`patient`: see `Database`."""
@@ -36,7 +37,7 @@ class Store:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """For requests that are worked on as one, see `Database.together` and `Clients.of_batch`."""
+        """Shares a transaction and token look-ups between requests, see `Database.together` and `Clients.of_batch`."""
         with self.clients.of_batch(), self.database.together():
             yield
 

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from sshaft.log import get_logger
 from sshaft_identity.api.refused_attempts import refused
 from sshaft_identity.api.results import result_of
-from sshaft_identity.challenges.challenge import LONGEST, SHORTEST, Binding, Challenge, Context, State, Verdict
+from sshaft_identity.challenges.challenge import MAX_LIFETIME, MIN_LIFETIME, Binding, Challenge, Context, State, Verdict
 from sshaft_identity.challenges.challenges import Opened, Wish
 from sshaft_identity.challenges.codes import attempt_name
 from sshaft_identity.clients.clients import Scope
@@ -27,7 +27,7 @@ from sshaft_identity.web.problem import ProblemError, problem
 from sshaft_identity.web.state import state_of
 
 Seconds = Annotated[
-    int, Field(ge=int(SHORTEST.total_seconds()), le=int(LONGEST.total_seconds())), BeforeValidator(whole)
+    int, Field(ge=int(MIN_LIFETIME.total_seconds()), le=int(MAX_LIFETIME.total_seconds())), BeforeValidator(whole)
 ]
 
 

@@ -14,7 +14,7 @@ from sshaft_identity.api import answers
 from sshaft_identity.api.challenges import OpenRequest, VerifyRequest
 from sshaft_identity.api.enrolments import InviteRequest, PresentRequest
 from sshaft_identity.api.sshd import AcceptRequest, RejectRequest
-from sshaft_identity.challenges.challenges import MOST_KEYS
+from sshaft_identity.challenges.listing import MAX_LISTED_KEYS
 from sshaft_identity.clients.clients import Scope
 from sshaft_identity.common.fields import FINGERPRINT_PATTERN
 from sshaft_identity.web.call import LONGEST_WAIT
@@ -58,7 +58,7 @@ _FINGERPRINT = _query(
     "Of this key only; given several times, of these.",
     type="array",
     items={"type": "string", "pattern": FINGERPRINT_PATTERN},
-    maxItems=MOST_KEYS,
+    maxItems=MAX_LISTED_KEYS,
 )
 _ATTEMPT: Parameter = {
     "name": "Idempotency-Key",

@@ -11,8 +11,8 @@ from sshaft_identity.api import enrolments
 from sshaft_identity.api.refused_attempts import context_of, refused
 from sshaft_identity.challenges.attempts import Attempt
 from sshaft_identity.challenges.challenge import Binding, Verdict
-from sshaft_identity.challenges.challenges import MOST_KEYS, ListedKey
 from sshaft_identity.challenges.codes import attempt_name
+from sshaft_identity.challenges.listing import MAX_LISTED_KEYS, ListedKey
 from sshaft_identity.clients.clients import Scope
 from sshaft_identity.common.fields import FINGERPRINT_PATTERN, Code, Fingerprint, Identifier, Line, UserName
 from sshaft_identity.common.times import rfc3339
@@ -49,14 +49,14 @@ def list_keys(call: Call) -> Response:
     fingerprints = call.request.query_params.getlist("fingerprint")
     if not all(re.fullmatch(FINGERPRINT_PATTERN, each) for each in fingerprints):
         raise ProblemError("invalid_request", detail="fingerprint: must be SHA256: and 43 characters of base64")
-    if len(fingerprints) > MOST_KEYS:
-        raise ProblemError("invalid_request", detail=f"fingerprint: may be given {MOST_KEYS} times at the most")
+    if len(fingerprints) > MAX_LISTED_KEYS:
+        raise ProblemError("invalid_request", detail=f"fingerprint: may be given {MAX_LISTED_KEYS} times at the most")
     state = call.state
     listed = state.store.challenges.listed(state.clock(), fingerprints)
     get_logger().debug("keys.listed", fingerprints=fingerprints, entries=len(listed))
     nobodys = set(fingerprints) - {each.key.fingerprint for each in listed}
     entries = [*map(entry, listed), *enrolments.offers(state, nobodys)]
-    return JSONResponse(entries, headers={"Sshaft-Fingerprints": str(MOST_KEYS)})
+    return JSONResponse(entries, headers={"Sshaft-Fingerprints": str(MAX_LISTED_KEYS)})
 
 
 def entry(listed: ListedKey) -> dict[str, Any]:

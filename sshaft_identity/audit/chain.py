@@ -1,7 +1,8 @@
-"""The chain over the audit log: every event is sealed with a hash over itself and the hash before it, so that whoever
-notes one hash can tell later whether anything before it was changed, taken out or put in (docs/audit.md).
+"""Seals the events of the audit log into a chain, and verifies the chain (docs/audit.md).
 
-Sealing is done after the fact and by one process at a time: to record an event never waits for another's.
+Every event is sealed with a hash over itself and the hash before it. A person who notes one hash can later find any
+change, removal or insertion before it. One process at a time seals events, after they are recorded: so no recording
+waits for another.
 """
 
 import hashlib
@@ -19,7 +20,7 @@ from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import audit_events
 
 START = "0" * 64
-"""What stands for the hash before the first event."""
+"""Stands for the hash before the first event."""
 BATCH = 500
 
 _SEAL = update(audit_events).where(audit_events.c.id == bindparam("row"))
@@ -35,14 +36,14 @@ _seals = (
 )
 _SEAL_ALL = update(audit_events).where(audit_events.c.id == _seals.c.row)
 _SEAL_ALL = _SEAL_ALL.values(seq=_seals.c.place, hash=_seals.c.hash)
-"""All in one statement, which only PostgreSQL understands, and where each one costs a message there and back."""
+"""Seals many events in one statement and one round trip. Only PostgreSQL understands it."""
 
 OnSealed = Callable[[Mapping[str, int]], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The last sealed event. Written `SEQ:HASH`."""
+    """The last sealed event. Its text is `SEQ:HASH`."""
 
     seq: int = 0
     hash: str = START
@@ -52,11 +53,11 @@ class Head:
 
 
 class ChainBrokenError(Exception):
-    """The first place at which the chain is not what sealing left. The message says where and how."""
+    """The chain is not as sealing left it. The message names the first wrong event and the fault."""
 
 
 def line_of(row: Row[Any]) -> dict[str, object]:
-    """An event as `audit export` writes it, but for its hash; `seq` is null until it is sealed."""
+    """Returns an event as `audit export` writes it, without its hash. `seq` is null until the event is sealed."""
     try:
         facts = json.loads(row.facts)
     except ValueError:
@@ -69,13 +70,16 @@ def timestamp(at: datetime) -> str:
 
 
 def hash_of(previous: str, line: Mapping[str, object]) -> str:
-    """SHA-256 over the previous hash, a line feed, and the event as canonical JSON, without its hash."""
+    """Returns SHA-256 over the previous hash, a line feed, and the event as canonical JSON without its hash."""
     return hashlib.sha256(f"{previous}\n{canonical(line)}".encode()).hexdigest()
 
 
 def seal(database: Database, limit: int = BATCH) -> Counter[str]:
-    """Seal up to `limit` events, oldest first. How many of which kind; none while another process is at it."""
-    with database.read() as connection:  # first a look: the write lock is not for nothing
+    """Seals up to `limit` events, the oldest first. Returns the number of events by name.
+
+    Seals nothing while another process seals.
+    """
+    with database.read() as connection:  # look first, and take the write lock only if needed
         if connection.scalar(_unsealed().limit(1)) is None:
             return Counter()
     with database.write() as connection:
@@ -123,9 +127,9 @@ def count_sealed(connection: Connection) -> int:
 
 
 def verify(database: Database, noted: Head | None = None, batch: int = BATCH) -> Iterator[Head]:
-    """Walk the chain: the head reached after each batch, at least once. Raises `ChainBrokenError`.
+    """Verifies the chain. Yields the head after each batch, at least once. Raises `ChainBrokenError`.
 
-    `noted` is a head that somebody kept elsewhere: it shows that nothing was cut off at the end, or all hashed anew.
+    `noted` is a head that was kept elsewhere. It shows that the end is not cut off and that the chain is not new.
     """
     head = Head()
     _find_half_sealed(database)
@@ -167,7 +171,7 @@ def _find_half_sealed(database: Database) -> None:
 
 
 def seal_all(database: Database, on_sealed: OnSealed | None = None) -> None:
-    """Seal until nothing is left that this process may seal."""
+    """Seals until no event is left that this process may seal."""
     while sealed := seal(database):
         if on_sealed is not None:
             on_sealed(sealed)

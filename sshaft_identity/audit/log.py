@@ -1,5 +1,6 @@
-"""The audit log: what happened to challenges and keys, written in the transaction in which it happens, so that neither
-is without the other. `audit_chain` seals the events afterwards.
+"""Writes the audit log: the events of challenges and keys, each in the transaction of the change that it records.
+
+`chain` seals the events afterwards.
 """
 
 import json
@@ -18,16 +19,18 @@ _INSERT = Prepared(insert(audit_events).inline())
 
 
 def record_event(connection: Connection, event: str, now: datetime, *, user: str | None, **facts: Fact) -> None:
-    """Append one event. Facts that are None are left out. Never a code, a secret or a token among them: what is called
-    so is hidden, as in the log.
+    """Appends one event. Facts that are None are left out.
+
+    Facts must not hold a code, a secret or a token. A fact with such a name is hidden, as in the log.
     """
     known = {name: _hidden(name, value) for name, value in facts.items() if value is not None}
     _INSERT.all(connection, {"at": now, "event": event, "user_name": user, "facts": canonical(known)})
 
 
 def canonical(value: object) -> str:
-    r"""JSON in the one form that is stored and hashed: sorted names, no blanks, and only characters from blank to `~`;
-    the others are written `\uXXXX`.
+    r"""Returns JSON in the form that is stored and hashed: sorted names, no blanks between them.
+
+    All characters are between blank and `~`; others are written `\uXXXX`.
     """
     return _JSON.encode(value).replace("\x7f", "\\u007f")
 

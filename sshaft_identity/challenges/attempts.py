@@ -1,7 +1,7 @@
-"""One attempt to pass a challenge, judged in one transaction: the moment at which an SSH login counts.
+"""Judges one attempt to pass a challenge, in one transaction: here an SSH login counts.
 
-Every step is one conditional UPDATE whose row count decides, so that of many who try at once exactly one succeeds, on
-SQLite and PostgreSQL alike.
+Every change is one conditional UPDATE, and its row count decides. So exactly one of many attempts at the same time
+succeeds, on SQLite and on PostgreSQL.
 """
 
 from collections.abc import Collection
@@ -19,8 +19,8 @@ from sshaft_identity.challenges.challenge import (
     Challenge,
     State,
     Verdict,
-    objection,
-    standing,
+    address_verdict,
+    verdict_before_code,
 )
 from sshaft_identity.challenges.codes import ANONYMOUS_DIGITS, Codes
 from sshaft_identity.challenges.events import record_challenge
@@ -40,42 +40,23 @@ from sshaft_identity.people.registration import is_usable
 
 Facts = dict[str, str | None]
 
-_is_not_over = challenges.c.expires_at > bindparam("now")
+# The index on challenges begins with user and state, so a query for any state lists them all.
 _in_any_state = challenges.c.state.in_([literal_column(f"'{state}'") for state in State])
-_last = of_user.where(_in_any_state, _is_not_over).order_by(None)
-_is_key = ssh_keys.c.fingerprint == bindparam("fingerprint"), ssh_keys.c.user_name == bindparam("user")
-_THE_ONE = Prepared(of_user.where(challenges.c.id == bindparam("challenge")))
-_OF_ATTEMPT = Prepared(of_user.where(challenges.c.attempt == bindparam("name")))
-_NOT_OVER_OF_CODE = Prepared(of_code.where(_is_not_over))
-_LAST = Prepared(_last.order_by(challenges.c.expires_at.desc()).limit(literal_column("1")))
-_KEY_TYPE = Prepared(select(ssh_keys.c.type).where(*_is_key, is_usable))
-_USER = Prepared(select(users.c.name).where(users.c.name == bindparam("user")))
-_WAITS = Prepared(select(waits_for_anybody.label("waits")))
 
-# Each of these lets one attempt of many through: what it asks for holds no more once it is done. An accept takes a try:
-# a right code after five wrong ones finds no row.
+# Each UPDATE below lets one of many attempts through: afterwards its condition is false. An accept takes a try, too:
+# after five wrong codes the right code finds no row.
 _is_open = (challenges.c.id == bindparam("challenge")) & is_running & (challenges.c.tries < MAX_TRIES)
-_open = update(challenges).where(_is_open).returning(challenges)
+_update_open = update(challenges).where(_is_open).returning(challenges)
 _proof: dict[str, Any] = {
     name: bindparam(f"the_{name}") for name in ("user_name", "fingerprint", "key_type", "client_ip", "verified")
 }
-_try = {"tries": challenges.c.tries + 1, "attempt": bindparam("name")}
-_acceptance = {"state": State.ACCEPTED, "accepted_at": bindparam("now")}
-_PRESENT = Prepared(_open.values(_proof | {"presented_at": bindparam("now")}))
-_VERIFY = Prepared(_open.values(_acceptance | _try))
-_ACCEPT = Prepared(_open.values(_acceptance | _try | _proof))
-_name = bindparam("name", type_=String)
-_is_new = or_(_name.is_(None), challenges.c.attempt.is_(None), challenges.c.attempt != _name)
-_tried_out = case((challenges.c.tries + 1 >= MAX_TRIES, State.REJECTED), else_=challenges.c.state)
-_COUNT = Prepared(_open.where(_is_new).values(_try | {"state": _tried_out}))
-
-_use = update(ssh_keys).where(ssh_keys.c.fingerprint == bindparam("the_fingerprint"))
-_NOTE_USE = Prepared(_use.values(last_used_at=bindparam("now"), last_used_from=bindparam("client_ip")))
+_one_try = {"tries": challenges.c.tries + 1, "attempt": bindparam("name")}
+_acceptance = _one_try | {"state": State.ACCEPTED, "accepted_at": bindparam("now")}
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the operator has decided about attempts."""
+    """The operator's settings for attempts."""
 
     limits: Limits = field(default_factory=Limits)
     address_check: AddressCheck = AddressCheck.WARN
@@ -83,9 +64,9 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try to pass, as the agent tells it. `name` is the same for the same try, see `codes.attempt_name`.
+    """One try to pass a challenge, as the agent reports it. `name` identifies a repeated try, see `codes.attempt_name`.
 
-    `verified`: the key line had `verify-required`. `confirmed`: the person has seen what is approved and said yes.
+    `verified`: the key line had `verify-required`. `confirmed`: the person read what the login approves and said yes.
     """
 
     user: str
@@ -100,8 +81,9 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How an attempt ended; `challenges` are those it concerned, as they are now. `code` is what ssh shows the person
-    (`code_back`), `retry_at` when somebody who was wrong too often may try again.
+    """The result of an attempt, with the challenges that it concerned as they are now.
+
+    `code`: the code that ssh shows the person (`code_back`). `retry_at`: when the next code is checked again.
     """
 
     verdict: Verdict
@@ -116,7 +98,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """All that one judgement needs, for the time of its transaction."""
+    """Judges attempts within one transaction."""
 
     connection: Connection
     codes: Codes
@@ -124,33 +106,37 @@ class Judge:
     now: datetime
 
     def accept(self, attempt: Attempt) -> Answer:
-        """What the SSH login comes to. A wrong code counts against every challenge that it may have been meant for,
-        against the user, the client and the address it came from.
+        """Judges an SSH login.
+
+        A wrong code counts against every challenge that it may be meant for, the user, the clients and the source.
         """
         key_type = self._key_type(attempt)
         if key_type is None and (attempt.fingerprint is not None or not self._is_user(attempt.user)):
             return Answer(Verdict.UNKNOWN_KEY if attempt.fingerprint else Verdict.NO_CHALLENGE)
         candidates = self._candidates(attempt)
-        undecided = [each for each in candidates if standing(each, attempt.name, self.now) is None]
+        undecided = [each for each in candidates if verdict_before_code(each, attempt.name, self.now) is None]
         if not undecided and not self._is_guess(attempt, candidates):
-            return self._settled(candidates, attempt.name)
+            return self._answer_decided(candidates, attempt.name)
         counted = subjects(attempt.user, attempt.client_ip, (each.client for each in undecided))
         if locked := self._locked(counted, undecided):
             return locked
         chosen = _choose(self.codes, attempt.code, undecided)
         if chosen is Verdict.INVALID_CODE:
             meant = [each for each in undecided if each.binding is Binding.CODE_IN]
-            return self._wrong(meant, attempt.name, counted, _facts(attempt, key_type))
+            return self._count_wrong_code(meant, attempt.name, counted, _facts(attempt, key_type))
         if isinstance(chosen, Verdict):
             return Answer(chosen, tuple(undecided))
         return self._pass(chosen, attempt, key_type)
+
+    _PRESENT = Prepared(_update_open.values(_proof | {"presented_at": bindparam("now")}))
+    _ACCEPT = Prepared(_update_open.values(_acceptance | _proof))
 
     def _pass(self, chosen: Challenge, attempt: Attempt, key_type: str | None) -> Answer:
         if chosen.verify_required and not attempt.verified:
             return Answer(Verdict.VERIFICATION_REQUIRED, (chosen,))
         check = self.rules.address_check
-        if no := objection(check, chosen.context.ip, attempt.client_ip, confirmed=attempt.confirmed):
-            return Answer(no, (chosen,))
+        if verdict := address_verdict(check, chosen.context.ip, attempt.client_ip, confirmed=attempt.confirmed):
+            return Answer(verdict, (chosen,))
         proof: dict[str, object] = {
             "the_user_name": attempt.user,
             "the_fingerprint": attempt.fingerprint,
@@ -158,75 +144,94 @@ class Judge:
             "the_client_ip": attempt.client_ip,
             "the_verified": attempt.verified,
         }
-        statement = _PRESENT if chosen.binding is Binding.CODE_BACK else _ACCEPT
-        after = self._take(statement, chosen, attempt.name, **proof)
-        if not after:  # somebody was faster: their step stands, and this attempt meets what they left
-            return self._settled(self._again([chosen]), attempt.name)
-        self._note_use(attempt)
+        statement = self._PRESENT if chosen.binding is Binding.CODE_BACK else self._ACCEPT
+        after = self._change(statement, chosen, attempt.name, **proof)
+        if not after:  # another attempt was faster: its change stays, and decides this attempt
+            return self._answer_decided(self._read_again([chosen]), attempt.name)
+        self._mark_used(attempt)
         if chosen.binding is Binding.CODE_BACK:
             self._record("challenge.presented", after, _facts(attempt, key_type))
             return Answer(Verdict.PRESENTED, tuple(after), code=self.codes.given_back(chosen.id))
         self._record("challenge.accepted", after)
         return Answer(Verdict.ACCEPTED, tuple(after))
 
+    _VERIFY = Prepared(_update_open.values(_acceptance))
+
     def verify(self, identifier: str, code: str, name: str | None) -> Answer:
-        """`code_back`: the code that ssh gave, brought by the client where the web login asked for it. Before ssh has
-        given one every code is wrong, and costs as much.
+        """Judges a `code_back` code that the person typed into the web login.
+
+        Until ssh has shown the code, every code counts as wrong.
         """
         challenge = read(self.connection, identifier)
         if challenge is None or challenge.binding is not Binding.CODE_BACK:
             return Answer(Verdict.NO_CHALLENGE)
-        if standing(challenge, name, self.now) is not None:
-            return self._settled([challenge], name)
+        if verdict_before_code(challenge, name, self.now) is not None:
+            return self._answer_decided([challenge], name)
         counted = subjects(challenge.user, None, [challenge.client])
         if locked := self._locked(counted, [challenge]):
             return locked
         right = self.codes.matches_given_back(challenge.id, code)
         if not right or challenge.presented_at is None:
-            return self._wrong([challenge], name, counted, {})
-        after = self._take(_VERIFY, challenge, name)
+            return self._count_wrong_code([challenge], name, counted, {})
+        after = self._change(self._VERIFY, challenge, name)
         if not after:
-            return self._settled(self._again([challenge]), name)
+            return self._answer_decided(self._read_again([challenge]), name)
         self._record("challenge.accepted", after)
         return Answer(Verdict.ACCEPTED, tuple(after))
 
+    _is_not_over = challenges.c.expires_at > bindparam("now")
+    _FIND_NAMED = Prepared(of_user.where(challenges.c.id == bindparam("challenge")))
+    _FIND_JUDGED = Prepared(of_user.where(challenges.c.attempt == bindparam("name")))
+    _FIND_BY_CODE = Prepared(of_code.where(_is_not_over))
+    _FIND_LAST = Prepared(
+        of_user.where(_in_any_state, _is_not_over)
+        .order_by(None)
+        .order_by(challenges.c.expires_at.desc())
+        .limit(literal_column("1"))
+    )
+
     def _candidates(self, attempt: Attempt) -> list[Challenge]:
-        """What the attempt may have been meant for: the named one; else those judged by this very attempt before; else
-        all pending ones of the user, and the one without a user that has this code; else the last one that would still
-        run, so that "too late" can say why.
+        """Returns the challenges that the attempt may be meant for. If it names a challenge, no other is returned.
+
+        Otherwise the first of these that exist: the challenges that the same attempt was judged for; the challenge
+        without a user that has this code; the running challenges of the user; the user's last challenge whose time is
+        not over. The state of that last one says why the attempt is too late.
         """
         user, now = attempt.user, self.now
         if attempt.challenge is not None:
-            return read_all(self.connection, _THE_ONE, user=user, challenge=attempt.challenge)
+            return read_all(self.connection, self._FIND_NAMED, user=user, challenge=attempt.challenge)
         if attempt.name is not None:
-            before = read_all(self.connection, _OF_ATTEMPT, user=user, name=attempt.name)
-            if before:
-                return before
+            judged = read_all(self.connection, self._FIND_JUDGED, user=user, name=attempt.name)
+            if judged:
+                return judged
         if self._is_long(attempt.code):
-            found = read_all(self.connection, _NOT_OVER_OF_CODE, index=self.codes.index(attempt.code or ""), now=now)
-            if found:
+            index = self.codes.index(attempt.code or "")
+            if found := read_all(self.connection, self._FIND_BY_CODE, index=index, now=now):
                 return found
         running = read_all(self.connection, RUNNING_OF_USER, user=user, now=now)
-        return running or read_all(self.connection, _LAST, user=user, now=now)
+        return running or read_all(self.connection, self._FIND_LAST, user=user, now=now)
 
     @staticmethod
     def _is_long(code: str | None) -> bool:
+        """Whether the code is long enough to find a challenge without a user."""
         return code is not None and len(code) == ANONYMOUS_DIGITS
 
+    _ANY_WAITS = Prepared(select(waits_for_anybody.label("waits")))
+
     def _is_guess(self, attempt: Attempt, candidates: Collection[Challenge]) -> bool:
-        """A code that finds nothing that waits, while some challenge waits for a code that would."""
+        """Whether the code may be a guess at a challenge without a user: some such challenge waits for its code."""
         again = attempt.name is not None and attempt.name in [each.attempt for each in candidates]
         if again or attempt.challenge is not None or not self._is_long(attempt.code):
             return False
-        return bool(_WAITS.all(self.connection, {"now": self.now})[0].waits)
+        return bool(self._ANY_WAITS.all(self.connection, {"now": self.now})[0].waits)
 
     def _locked(self, counted: Collection[Subject], concerned: Collection[Challenge]) -> Answer | None:
         until = limits.locked_until(self.connection, counted, self.rules.limits, self.now)
         return Answer(Verdict.TOO_MANY_ATTEMPTS, tuple(concerned), retry_at=until) if until else None
 
-    def _settled(self, candidates: Collection[Challenge], name: str | None) -> Answer:
-        """The answer where no code is looked at any more."""
-        verdicts = [(standing(each, name, self.now) or Verdict.INVALID_CODE, each) for each in candidates]
+    def _answer_decided(self, candidates: Collection[Challenge], name: str | None) -> Answer:
+        """Answers for challenges that are already decided; the code is not checked."""
+        verdicts = [(verdict_before_code(each, name, self.now) or Verdict.INVALID_CODE, each) for each in candidates]
         if not verdicts:
             return Answer(Verdict.NO_CHALLENGE)
         accepted = [each for verdict, each in verdicts if verdict is Verdict.ACCEPTED]
@@ -234,64 +239,83 @@ class Judge:
             return Answer(Verdict.ACCEPTED, tuple(accepted))
         return Answer(verdicts[0][0], tuple(candidates))
 
-    def _wrong(
+    def _count_wrong_code(
         self, concerned: list[Challenge], name: str | None, counted: Collection[Subject], facts: Facts
     ) -> Answer:
-        done = False not in [self._count_wrong(each, name) for each in concerned]
-        after = self._again(concerned)
-        if not done:
-            return self._settled(after, name)
+        took = [self._take_try(challenge, name) for challenge in concerned]
+        after = self._read_again(concerned)
+        if not all(took):
+            return self._answer_decided(after, name)
         limits.count(self.connection, counted, self.now)
         self._record("challenge.wrong_code", after, facts)
         tried_out = [each for each in after if each.state is State.REJECTED]
         self._record("challenge.rejected", tried_out, facts | {"reason": "tried_out"})
         return Answer(Verdict.INVALID_CODE, tuple(after))
 
-    def _take(self, statement: Prepared, challenge: Challenge, name: str | None, **proof: object) -> list[Challenge]:
-        """The challenge as it is then, if the step is this attempt's to take."""
+    def _change(self, statement: Prepared, challenge: Challenge, name: str | None, **proof: object) -> list[Challenge]:
+        """Returns the changed challenge, or nothing if another attempt was faster."""
         values = {"challenge": challenge.id, "now": self.now, "name": name}
         return read_all(self.connection, statement, **values | proof)
 
-    def _count_wrong(self, challenge: Challenge, name: str | None) -> bool:
-        """Take a try, and with the fifth reject. Only who finds a row is answered: five answers, no more."""
-        return bool(self._take(_COUNT, challenge, name))
+    _name = bindparam("name", type_=String)
+    _is_new = or_(_name.is_(None), challenges.c.attempt.is_(None), challenges.c.attempt != _name)
+    _tried_out = case((challenges.c.tries + 1 >= MAX_TRIES, State.REJECTED), else_=challenges.c.state)
+    _TAKE_TRY = Prepared(_update_open.where(_is_new).values(_one_try | {"state": _tried_out}))
 
-    def _again(self, those: Collection[Challenge]) -> list[Challenge]:
-        return [each for one in those if (each := read(self.connection, one.id)) is not None]
+    def _take_try(self, challenge: Challenge, name: str | None) -> bool:
+        """Takes a try; the fifth one rejects the challenge. Returns whether this attempt took a try.
+
+        Only an attempt that took a try learns that its code is wrong: five answers, and no more.
+        """
+        return bool(self._change(self._TAKE_TRY, challenge, name))
+
+    def _read_again(self, concerned: Collection[Challenge]) -> list[Challenge]:
+        return [found for each in concerned if (found := read(self.connection, each.id)) is not None]
+
+    _FIND_USER = Prepared(select(users.c.name).where(users.c.name == bindparam("user")))
 
     def _is_user(self, name: str) -> bool:
-        return _USER.first(self.connection, {"user": name}) is not None
+        return self._FIND_USER.first(self.connection, {"user": name}) is not None
+
+    _is_key = ssh_keys.c.fingerprint == bindparam("fingerprint"), ssh_keys.c.user_name == bindparam("user")
+    _FIND_KEY_TYPE = Prepared(select(ssh_keys.c.type).where(*_is_key, is_usable))
 
     def _key_type(self, attempt: Attempt) -> str | None:
-        """The type of the user's registered key, whatever the agent called it: amr is our own statement."""
-        mine = {"fingerprint": attempt.fingerprint or "", "user": attempt.user, "now": self.now}
-        key = _KEY_TYPE.first(self.connection, mine)
+        """Returns the type of the user's registered key. The agent's statement is not used: `amr` depends on it."""
+        values = {"fingerprint": attempt.fingerprint or "", "user": attempt.user, "now": self.now}
+        key = self._FIND_KEY_TYPE.first(self.connection, values)
         return None if key is None else key.type
 
-    def _note_use(self, attempt: Attempt) -> None:
-        use = {"the_fingerprint": attempt.fingerprint or "", "now": self.now, "client_ip": attempt.client_ip}
-        _NOTE_USE.all(self.connection, use)
+    _MARK_USED = Prepared(
+        update(ssh_keys)
+        .where(ssh_keys.c.fingerprint == bindparam("the_fingerprint"))
+        .values(last_used_at=bindparam("now"), last_used_from=bindparam("client_ip"))
+    )
 
-    def _record(self, event: str, those: Collection[Challenge], facts: Facts | None = None) -> None:
-        for each in those:
-            record_challenge(self.connection, event, each, self.now, **(facts or {}))
+    def _mark_used(self, attempt: Attempt) -> None:
+        values = {"the_fingerprint": attempt.fingerprint or "", "now": self.now, "client_ip": attempt.client_ip}
+        self._MARK_USED.all(self.connection, values)
+
+    def _record(self, event: str, concerned: Collection[Challenge], facts: Facts | None = None) -> None:
+        for challenge in concerned:
+            record_challenge(self.connection, event, challenge, self.now, **(facts or {}))
 
 
 def _facts(attempt: Attempt, key_type: str | None) -> Facts:
-    """The SSH side of an audit event, where the challenge itself does not hold it."""
+    """Returns the SSH part of an audit event, for a challenge that does not hold these facts itself."""
     return {"fingerprint": attempt.fingerprint, "key_type": key_type, "ssh_address": attempt.client_ip}
 
 
 def _choose(codes: Codes, code: str | None, undecided: Collection[Challenge]) -> Challenge | Verdict:
-    """Which of them is meant; they are in the order in which they were opened."""
+    """Returns the challenge that the attempt is meant for, or a verdict. `undecided` is in the order of opening."""
     of = {binding: [each for each in undecided if each.binding is binding] for binding in Binding}
     if code is not None and (of[Binding.CODE_IN] or not undecided):
         right = [each for each in of[Binding.CODE_IN] if codes.matches(each.id, code, each.code_hmac)]
         return right[0] if right else Verdict.INVALID_CODE
-    if of[Binding.CODE_BACK]:  # the last one opened; the person is told what it is for
+    if of[Binding.CODE_BACK]:  # the challenge opened last; ssh tells the person what it approves
         return of[Binding.CODE_BACK][-1]
     if of[Binding.CODE_IN]:
         return Verdict.CODE_REQUIRED
-    # Without any binding there is nothing to choose by, and who brings a code means another login.
+    # Nothing tells several unbound challenges apart, and a code means a login that is not among them.
     unbound = of[Binding.NONE]
     return unbound[0] if len(unbound) == 1 and code is None else Verdict.NO_CHALLENGE

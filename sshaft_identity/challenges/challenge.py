@@ -1,9 +1,9 @@
-"""The challenge: one web login that waits for one SSH login. States and judgements only; no clock, no database.
+"""Decides what may happen to a challenge, one web login that waits for one SSH login.
 
     pending -> accepted -> consumed
     pending -> rejected | expired | cancelled
 
-`challenges` keeps them; this module says what may happen to one.
+The module uses no clock and no database.
 """
 
 from dataclasses import dataclass, field
@@ -14,19 +14,19 @@ from sshaft_identity.common.addresses import is_same_source
 from sshaft_identity.common.times import latest_begin
 
 MAX_TRIES = 5
-SHORTEST = timedelta(seconds=30)
-LONGEST = timedelta(minutes=10)  # NIST SP 800-63B-4 §3.1.3
+MIN_LIFETIME = timedelta(seconds=30)
+MAX_LIFETIME = timedelta(minutes=10)  # NIST SP 800-63B-4 §3.1.3
 
 
 class Binding(StrEnum):
-    """How the web login and the SSH login are tied together (docs/identity-api.md)."""
+    """Says how the web login and the SSH login are tied together (docs/identity-api.md)."""
 
     CODE_IN = "code_in"
-    """The page shows a code, ssh brings it."""
+    """The page shows a code, and the person brings it to ssh."""
     CODE_BACK = "code_back"
-    """ssh is given a code, the person types it where the web login asks."""
+    """ssh shows a code, and the person types it into the web login."""
     NONE = "none"
-    """Not at all: any SSH login of the user passes. NIST SP 800-63B-4 §3.1.3 no longer accepts it."""
+    """Nothing ties them: any SSH login of the user passes. NIST SP 800-63B-4 §3.1.3 no longer accepts this."""
 
 
 class State(StrEnum):
@@ -49,7 +49,7 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 
 
 class Verdict(StrEnum):
-    """What one attempt comes to; the values are the `error` members of the wire, but for `accepted` and `presented`."""
+    """The result of one attempt. All values but `accepted` and `presented` are `error` members of the API."""
 
     ACCEPTED = "accepted"
     CODE_REQUIRED = "code_required"
@@ -69,8 +69,9 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What is being approved, in the words of the party that started the login: foreign text. `return_url`, checked, is
-    where the page leads back to.
+    """Describes the web login. The client wrote these texts, so they are not trusted.
+
+    `return_url` is the checked address that the page leads back to.
     """
 
     app: str | None = None
@@ -81,8 +82,9 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """What the accepted SSH login proved. Without a registered key both key members are None. `verified`: sshd made
-    the security key ask for its PIN or a finger.
+    """Holds what the accepted SSH login proved. Without a registered key, `fingerprint` and `key_type` are None.
+
+    `verified`: sshd made the security key ask for its PIN or a fingerprint of the person.
     """
 
     accepted_at: datetime
@@ -98,9 +100,10 @@ class Approval:
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """One row. `client` is the client that opened it, None when the operator or the service itself did; `user` is None
-    where nobody was named and nobody has passed it yet: then the owner of the key that brings the code is the subject.
-    `attempt` names the last try.
+    """One row of the table.
+
+    `user` is None while the challenge names no user: then it becomes the owner of the key that brings the code.
+    `client` opened the challenge; None: the operator or the service did. `attempt` names the last try.
     """
 
     id: str
@@ -121,7 +124,7 @@ class Challenge:
     approval: Approval | None = None
 
     def state_at(self, now: datetime) -> State:
-        """The state, where nobody had to write `expired` down for it to be so."""
+        """Returns the state at `now`. A pending challenge expires before the database says so."""
         if self.state is State.PENDING and is_over(self.created_at, self.expires_at, now):
             return State.EXPIRED
         return self.state
@@ -132,7 +135,7 @@ class Challenge:
 
     @property
     def is_anonymous(self) -> bool:
-        """Opened without a user: its code alone finds it, and is longer for that."""
+        """Whether the challenge was opened without a user. Then its longer code alone finds the challenge."""
         return self.code_index is not None
 
     @property
@@ -141,7 +144,7 @@ class Challenge:
 
 
 def is_over(created_at: datetime, expires_at: datetime, now: datetime) -> bool:
-    """Whether a challenge that was open from then to then has had its time, also where the clock was put back since."""
+    """Whether the time of a challenge is over, also if the clock was set back since its opening."""
     return now >= expires_at or created_at > latest_begin(now)
 
 
@@ -149,10 +152,10 @@ def may_become(state: State, wanted: State) -> bool:
     return wanted in TRANSITIONS[state]
 
 
-def standing(challenge: Challenge, attempt: str | None, now: datetime) -> Verdict | None:
-    """How an attempt to accept ends before its code is looked at; None: the code decides.
+def verdict_before_code(challenge: Challenge, attempt: str | None, now: datetime) -> Verdict | None:
+    """Returns the verdict that the state alone gives; None: the code decides.
 
-    `attempt` is None for one that has no name. One that was judged before is answered as it was then.
+    `attempt` is the name of the attempt, or None. An attempt that was judged before gets the same verdict again.
     """
     again = attempt is not None and challenge.attempt == attempt
     match challenge.state_at(now):
@@ -171,10 +174,10 @@ def standing(challenge: Challenge, attempt: str | None, now: datetime) -> Verdic
 
 
 def amr(key_type: str | None, *, verified: bool = False) -> list[str]:
-    """RFC 8176: what a key of this type proves when sshd asks for a touch, as it does by default.
+    """Returns the methods (RFC 8176) that a key of this type proves, if sshd asks for a touch, as it does by default.
 
-    A smartcard cannot be told from a key in a file, so both are `swk`. `mfa` only where sshd enforced
-    `verify-required`: then the key and what unlocked it were both seen.
+    sshd cannot distinguish a smartcard from a key in a file, so both are `swk`. `mfa` needs `verify-required`:
+    only then did sshd check both the key and the PIN or finger.
     """
     if key_type is not None and key_type.startswith("sk-"):
         return ["hwk", "pop", "user", *(["mfa"] if verified else [])]
@@ -182,22 +185,25 @@ def amr(key_type: str | None, *, verified: bool = False) -> list[str]:
 
 
 def acr(binding: Binding, *, verified: bool) -> str | None:
-    """Our own names. Without a binding there is nothing to claim: nobody knows whose web login was passed."""
+    """Returns one of our own `acr` values. Without a binding returns None: the web login may be another person's."""
     if binding is Binding.NONE:
         return None
     return "urn:sshaft:acr:verified-code" if verified else "urn:sshaft:acr:code"
 
 
 class AddressCheck(StrEnum):
-    """What it means that browser and ssh come from different addresses: nothing, a question, or a no."""
+    """Says what happens if browser and ssh have different addresses: nothing, a question, or a refusal."""
 
     OFF = "off"
     WARN = "warn"
     REQUIRE = "require"
 
 
-def objection(check: AddressCheck, browser: str | None, ssh: str | None, *, confirmed: bool) -> Verdict | None:
-    """Why the pass must not count yet. An address that is not known differs from nothing; `require` wants to know."""
+def address_verdict(check: AddressCheck, browser: str | None, ssh: str | None, *, confirmed: bool) -> Verdict | None:
+    """Returns the verdict that addresses of different sources give; None: no objection.
+
+    An unknown address is different only for `require`.
+    """
     match check:
         case AddressCheck.REQUIRE if not is_same_source(browser, ssh):
             return Verdict.ADDRESS_MISMATCH

@@ -1,4 +1,4 @@
-"""Codes: what the page shows and the person carries to ssh. Nothing in the database is enough to compute one."""
+"""Makes and checks the codes that tie a web login to an SSH login. The database alone cannot reveal a code."""
 
 import base64
 import hmac
@@ -9,8 +9,8 @@ from sshaft_identity.common.digests import digest
 
 DIGITS = 6
 ANONYMOUS_DIGITS = 8
-"""Where the code alone finds its challenge or its enrolment, whoever brings it."""
-_GIVEN = re.compile(r"[0-9]{6,8}")
+"""The length of a code that finds its challenge or enrolment without the name of a user."""
+_CHOSEN = re.compile(r"[0-9]{6,8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,37 +20,37 @@ class Codes:
     key: bytes = field(repr=False)
 
     def of_page(self, page_token: str, digits: int = DIGITS) -> str:
-        """The code of the page at this address.
+        """Returns the code of the page with this token.
 
-        64 bits modulo 10^8: the most likely code is more likely than the least by a factor below 1 + 2^-37.
+        All codes are almost equally likely: 64 bits modulo 10^8 differ by a factor below 1 + 2^-37.
         """
         return self._digits(digits, "code", page_token)
 
     def given_back(self, challenge_id: str) -> str:
-        """`code_back`: what ssh shows the person who holds a key. The same for one challenge, however often asked."""
+        """Returns the code of a `code_back` challenge that ssh shows. It is always the same for one challenge."""
         return self._digits(DIGITS, "back", challenge_id)
 
     def index(self, code: str) -> str:
-        """What finds a challenge by its code alone."""
+        """Returns the HMAC that finds a challenge or an enrolment by its code alone."""
         return self._mac("index", code).hex()
 
     def _digits(self, count: int, *parts: str) -> str:
         return f"{int.from_bytes(self._mac(*parts)[:8]) % 10**count:0{count}}"
 
-    def sealed(self, challenge_id: str, code: str) -> str:
-        """What is stored: bound to its challenge, so that equal codes do not look equal."""
+    def code_hmac(self, challenge_id: str, code: str) -> str:
+        """Returns the stored HMAC of a code. It includes the challenge, so that equal codes have different HMACs."""
         return self._mac("check", challenge_id, code).hex()
 
-    def matches(self, challenge_id: str, code: str, sealed: str) -> bool:
-        """In constant time."""
-        return hmac.compare_digest(self.sealed(challenge_id, code), sealed)
+    def matches(self, challenge_id: str, code: str, code_hmac: str) -> bool:
+        """Whether the code has this HMAC. Compares in constant time."""
+        return hmac.compare_digest(self.code_hmac(challenge_id, code), code_hmac)
 
     def matches_given_back(self, challenge_id: str, code: str) -> bool:
-        """In constant time."""
+        """Whether `code` is the one that ssh showed. Compares in constant time."""
         return hmac.compare_digest(self.given_back(challenge_id).encode(), code.encode())
 
     def shared(self, *parts: str) -> str:
-        """A secret to share with another party, 256 bits, for which nothing is stored."""
+        """Returns a secret of 256 bits for another party. It is computed from `parts`, so nothing is stored."""
         return base64.urlsafe_b64encode(self._mac("shared", *parts)).decode().rstrip("=")
 
     def _mac(self, *parts: str) -> bytes:
@@ -58,10 +58,10 @@ class Codes:
 
 
 def is_code(text: str) -> bool:
-    """Whether a client may choose it as the code of its challenge."""
-    return _GIVEN.fullmatch(text) is not None
+    """Whether a client may choose this text as the code of its challenge."""
+    return _CHOSEN.fullmatch(text) is not None
 
 
 def attempt_name(idempotency_key: str | None, code: str | None) -> str | None:
-    """One attempt is one idempotency key with one code: a key that comes with another code is another attempt."""
+    """Returns the name of an attempt: one idempotency key with one code. Another code makes another attempt."""
     return None if idempotency_key is None else digest(f"{idempotency_key}\0{code or ''}")

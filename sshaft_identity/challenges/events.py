@@ -9,7 +9,7 @@ from sshaft_identity.challenges.challenge import Challenge
 
 
 def record_challenge(connection: Connection, event: str, challenge: Challenge, now: datetime, **facts: Fact) -> None:
-    """Appends one event with the known facts of the challenge, except its code. `facts` add to them or replace them."""
+    """Appends one event with the facts of the challenge, except its code. `facts` add facts or replace them."""
     known: dict[str, Fact] = {
         "challenge": challenge.id,
         "client": challenge.client,

@@ -1,5 +1,6 @@
-"""How often somebody may be wrong: counted in the database, so that it holds across processes and challenges. A new
-code or a new challenge resets nothing (NIST SP 800-63B-4 §3.2.2).
+"""Limits wrong codes per user, client and source, across processes.
+
+A new code or a new challenge resets nothing (NIST SP 800-63B-4 §3.2.2).
 """
 
 from collections.abc import Iterable
@@ -29,7 +30,10 @@ class Scope(StrEnum):
 
 
 class Limits(BaseModel):
-    """Wrong codes in `WINDOW`, from the first one on. Afterwards every code is refused unseen until the window ends."""
+    """The most wrong codes in a window, which begins with the first one.
+
+    At the limit every code is refused unchecked until the window ends.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -40,14 +44,14 @@ class Limits(BaseModel):
     enrol_key: int = Field(default=3, ge=1, description="enrolment codes with one key in 15 minutes")
     enrol_all: int = Field(default=60, ge=1, description="enrolment codes from everybody in 15 minutes")
 
-    def most(self, scope: Scope) -> int:
-        most: int = getattr(self, scope.name.lower())
-        return most
+    def of(self, scope: Scope) -> int:
+        limit: int = getattr(self, scope.name.lower())
+        return limit
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Whose failures are counted. What is too long is cut: it can only share its count with its like."""
+    """Names whose failures are counted. Long names are cut: names with the same beginning then share one count."""
 
     scope: Scope
     name: str
@@ -58,42 +62,45 @@ class Subject:
 
 
 def subjects(user: str | None = None, source: str | None = None, clients: Iterable[str | None] = ()) -> list[Subject]:
-    """In one order, so that two transactions never wait for each other's rows crosswise."""
+    """Returns the counted subjects, in the order in which every transaction locks them: that prevents deadlocks.
+
+    `source` is the address of ssh.
+    """
     named = {
         (Scope.USER, user),
         (Scope.SOURCE, source and source_of(source)),
-        *((Scope.CLIENT, each) for each in clients),
+        *((Scope.CLIENT, client) for client in clients),
     }
     return [Subject(scope, name) for scope, name in sorted((scope, name) for scope, name in named if name)]
 
 
+def locked_until(connection: Connection, counted: Iterable[Subject], limits: Limits, now: datetime) -> datetime | None:
+    """Returns when all subjects may try again; None: now. Locks their rows until the transaction ends."""
+    counted = list(counted)
+    if not counted:
+        return None
+    values: dict[str, object] = {"now": now}
+    for number, subject in enumerate(counted):
+        values |= {f"scope{number}": subject.scope, f"subject{number}": subject.key["subject"]}
+    rows = _lock_failures(len(counted)).all(connection, values)
+    return max((row.ends_at for row in rows if row.times >= limits.of(Scope(row.scope))), default=None)
+
+
 @cache
-def _lately_wrong(count: int) -> Prepared:
-    is_one = [
+def _lock_failures(count: int) -> Prepared:
+    is_counted = [
         (failures.c.scope == bindparam(f"scope{number}")) & (failures.c.subject == bindparam(f"subject{number}"))
         for number in range(count)
     ]
-    query = select(failures).where(or_(*is_one), failures.c.ends_at > bindparam("now"))
+    query = select(failures).where(or_(*is_counted), failures.c.ends_at > bindparam("now"))
     return Prepared(query.order_by(failures.c.scope, failures.c.subject).with_for_update())
 
 
-def locked_until(connection: Connection, those: Iterable[Subject], limits: Limits, now: datetime) -> datetime | None:
-    """When the last of them may try again; None: now. Holds their rows until the transaction ends."""
-    those = list(those)
-    if not those:
-        return None
-    values: dict[str, object] = {"now": now}
-    for number, each in enumerate(those):
-        values |= {f"scope{number}": each.scope, f"subject{number}": each.key["subject"]}
-    rows = _lately_wrong(len(those)).all(connection, values)
-    return max((row.ends_at for row in rows if row.times >= limits.most(Scope(row.scope))), default=None)
-
-
-def count(connection: Connection, those: Iterable[Subject], now: datetime, window: timedelta = WINDOW) -> None:
-    """One failure more for each."""
+def count(connection: Connection, counted: Iterable[Subject], now: datetime, window: timedelta = WINDOW) -> None:
+    """Counts one more failure of each subject. A window that is over begins anew."""
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    ends = literal(now + window, failures.c.ends_at.type)  # within CASE nothing else says of what type it is
-    for subject in those:
+    ends = literal(now + window, failures.c.ends_at.type)  # inside CASE, SQLAlchemy cannot infer the type
+    for subject in counted:
         is_over = failures.c.ends_at <= now
         new = insert(failures).values(**subject.key, times=1, ends_at=ends)
         connection.execute(
@@ -108,6 +115,6 @@ def count(connection: Connection, those: Iterable[Subject], now: datetime, windo
 
 
 def forget(connection: Connection, scope: Scope, name: str) -> bool:
-    """Whether there was anything to forget: for the operator who helps somebody."""
-    those = failures.c.scope == scope, failures.c.subject == Subject(scope, name).key["subject"]
-    return connection.execute(delete(failures).where(*those)).rowcount > 0
+    """Deletes the count of a subject. Returns whether there was one."""
+    counted = failures.c.scope == scope, failures.c.subject == Subject(scope, name).key["subject"]
+    return connection.execute(delete(failures).where(*counted)).rowcount > 0

@@ -1,7 +1,4 @@
-"""A challenge as a row: how it is read, written, and taken one step on by a conditional UPDATE.
-
-Statements stand at the top of modules, `prepared`: SQLAlchemy takes longer than a database takes to answer them.
-"""
+"""Reads and writes challenges as rows, and ends a running challenge by a conditional UPDATE."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,34 +19,34 @@ from sshaft_identity.common.times import CLOCK_TOLERANCE
 from sshaft_identity.database.prepared import Prepared
 from sshaft_identity.database.tables import UtcTime, challenges
 
-# Written out, not bound: PostgreSQL plans for all values at once after a few times, and then knows nothing of this one.
+# The state is written out, not bound: PostgreSQL soon plans once for all values, and then ignores this value.
 is_pending = challenges.c.state == literal_column(f"'{State.PENDING}'")
 _ahead = literal(CLOCK_TOLERANCE // timedelta(microseconds=1), BigInteger)
 _has_begun = type_coerce(challenges.c.created_at, BigInteger) - _ahead <= bindparam("now", type_=UtcTime)
 is_running = is_pending & (challenges.c.expires_at > bindparam("now")) & _has_begun
-"""Pending, and its time not over `now`, see `challenge.is_over`."""
+"""The challenge is pending and its time is not over `now`, see `challenge.is_over`."""
 is_unsettled = is_pending & challenges.c.accepted_at.is_(None)
-"""As `is_pending`, for questions after all of them: by these words, and only by these, their index is found."""
-# In the order of its index: else PostgreSQL expects to meet one soon wherever it begins, and reads all that are over.
+"""The same as `is_pending`, for queries over all users. A query needs exactly this condition to use the index."""
+# The order is that of the index. Otherwise PostgreSQL expects a match soon, and reads all challenges that are over.
 _of_nobody = select(challenges.c.id).where(is_running, challenges.c.user_name.is_(None))
 _of_nobody = _of_nobody.order_by(challenges.c.user_name, challenges.c.state, challenges.c.expires_at)
 waits_for_anybody = _of_nobody.limit(literal_column("1")).scalar_subquery().is_not(None)
-"""Whether some challenge that names nobody waits for its code."""
+"""Whether a challenge that names no user waits for its code."""
 
 named = select(challenges).where(challenges.c.id == bindparam("challenge"))
 of_user = select(challenges).where(challenges.c.user_name == bindparam("user")).order_by(challenges.c.created_at)
 of_code = select(challenges).where(is_pending, challenges.c.code_index == bindparam("index"))
-"""The pending one that was opened without a user and has this code."""
+"""Finds the pending challenge that names no user and has this code."""
 
-_NAMED = Prepared(named)
 RUNNING_OF_USER = Prepared(of_user.where(is_running))
-_step = update(challenges).where(challenges.c.id == bindparam("challenge"), is_running)
-_STEP = Prepared(_step.values(state=bindparam("becomes")).returning(challenges))
 
 
 def read_all(connection: Connection, statement: Prepared, **values: object) -> list[Challenge]:
-    """What a statement that returns all columns of challenges finds, or changed, as it is now."""
+    """Returns the challenges that the statement found or changed. It must return all columns of `challenges`."""
     return [challenge_of(row) for row in statement.all(connection, values)]
+
+
+_NAMED = Prepared(named)
 
 
 def read(connection: Connection, identifier: str) -> Challenge | None:
@@ -57,6 +54,7 @@ def read(connection: Connection, identifier: str) -> Challenge | None:
 
 
 def columns(challenge: Challenge) -> dict[str, Any]:
+    """Returns the values of a new row."""
     return {
         "id": challenge.id,
         "user_name": challenge.user,
@@ -101,6 +99,14 @@ def challenge_of(row: Any) -> Challenge:
     )
 
 
-def step(connection: Connection, identifier: str, state: State, now: datetime) -> list[Challenge]:
-    """The challenge, if it was pending and now is in `state`."""
-    return read_all(connection, _STEP, challenge=identifier, becomes=state, now=now)
+_END = Prepared(
+    update(challenges)
+    .where(challenges.c.id == bindparam("challenge"), is_running)
+    .values(state=bindparam("becomes"))
+    .returning(challenges)
+)
+
+
+def end(connection: Connection, identifier: str, state: State, now: datetime) -> list[Challenge]:
+    """Ends a running challenge in `state`. Returns the challenge, or nothing if it was not running."""
+    return read_all(connection, _END, challenge=identifier, becomes=state, now=now)

@@ -7,7 +7,7 @@ import click
 
 from sshaft.text import printable
 from sshaft_identity.api.challenges import directions, shown
-from sshaft_identity.challenges.challenge import LONGEST, SHORTEST, Binding, Challenge, Context
+from sshaft_identity.challenges.challenge import MAX_LIFETIME, MIN_LIFETIME, Binding, Challenge, Context
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.commands.shared import echo_json, opened
 from sshaft_identity.common.errors import RegistryError
@@ -26,7 +26,7 @@ def challenge() -> None:
 @click.option("--app", help="What the login is to, for the person to see.")
 @click.option(
     "--expires-in",
-    type=click.IntRange(int(SHORTEST.total_seconds()), int(LONGEST.total_seconds())),
+    type=click.IntRange(int(MIN_LIFETIME.total_seconds()), int(MAX_LIFETIME.total_seconds())),
     metavar="SECONDS",
     help="30 to 600.  [default: the lifetime in identity.json, 300]",
 )

@@ -1,18 +1,18 @@
-"""What an operator's command or the start of the service can run into; `sshaft.errors` has the root."""
+"""Defines the failures of commands and of the start of the service. `sshaft.errors` has their root class."""
 
 from sshaft import exit_status
 from sshaft.errors import SshaftError
 
 
 class RegistryError(SshaftError):
-    """The operator's wish does not fit what is registered: a name is taken, a key has an owner, no such name."""
+    """The wanted change does not fit the registered data: a name is taken or unknown, or a key has an owner."""
 
     code = "enrolment"
     exit_status = exit_status.DATA
 
 
 class ListenError(SshaftError):
-    """The address cannot be listened on."""
+    """The service cannot listen on the address."""
 
     code = "listen"
     exit_status = exit_status.UNAVAILABLE
@@ -26,14 +26,14 @@ class DatabaseError(SshaftError):
 
 
 class CopyError(SshaftError):
-    """A backup cannot be written or is not one, or the database to fill is not fit for it. Nothing was changed."""
+    """A backup cannot be written or read, or the database cannot be filled from it. Nothing was changed."""
 
     code = "copy"
     exit_status = exit_status.DATA
 
 
 class AuditError(SshaftError):
-    """The audit log is not what was written."""
+    """The audit log was changed after it was written."""
 
     code = "audit"
     exit_status = exit_status.DATA

@@ -9,7 +9,7 @@ Clock = Callable[[], datetime]
 CLOCK_TOLERANCE = timedelta(minutes=1)
 """Clocks of processes on other hosts may be ahead of ours by this much."""
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_LONGEST = timedelta(days=36500)
+_MAX_DURATION = timedelta(days=36500)
 
 
 def utc_now() -> datetime:
@@ -36,4 +36,4 @@ def duration(value: str) -> timedelta | None:
     if found is None:
         return timedelta() if value == "0" else None
     seconds = int(found[1]) * _UNITS[found[2]]
-    return timedelta(seconds=seconds) if seconds <= _LONGEST.total_seconds() else None
+    return timedelta(seconds=seconds) if seconds <= _MAX_DURATION.total_seconds() else None

@@ -1,8 +1,8 @@
-"""A backup: every row of the database in one file, which either kind of database can be filled from.
+"""Writes every row of the database into one file, and fills an SQLite or PostgreSQL database from it.
 
-gzip of JSON lines: a header, for each table a line with its columns and a line a row, the counts, and as the last line
-the SHA-256 of all before it. That finds what was cut off or damaged; it is no protection against somebody
-who may write the file.
+The file is gzip of JSON lines: a header; for each table a line with its columns and one line a row; the counts; the
+SHA-256 of all lines before. The SHA-256 finds a damaged file. It does not protect against a person who may write the
+file.
 """
 
 import base64
@@ -35,7 +35,7 @@ _ANY_DIALECT = DefaultDialect()
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """A file that is whole. `key` tells which hmac.key its open challenges need, see `key_name`."""
+    """A complete backup file. `key` names the hmac.key that its open challenges need, see `key_name`."""
 
     path: Path
     revision: str
@@ -45,12 +45,15 @@ class Backup:
 
 
 def key_name(key: bytes) -> str:
-    """Tells keys apart and says nothing about them."""
+    """Returns a name that distinguishes keys and reveals nothing about them."""
     return hmac.digest(key, b"sshaft identity backup", "sha256").hex()[:16]
 
 
 def write(database: Database, path: Path, key: bytes, now: datetime, progress: Progress) -> dict[str, int]:
-    """Rows by table. Written beside and moved into place, for its owner only; the database is in use meanwhile."""
+    """Writes the file while the database is in use, readable only by its owner. Returns the number of rows by table.
+
+    The file is complete or is not written. Raises `CopyError`.
+    """
     beside = path.parent / f"{path.name}.new"
     try:
         beside.unlink(missing_ok=True)
@@ -96,17 +99,17 @@ def _write_lines(
         for table in metadata.sorted_tables:
             columns = list(table.columns)
             line({"table": table.name, "columns": [column.name for column in columns]})
-            for some in copying.rows_of(connection, table):
-                for row in some:
+            for batch in copying.rows_of(connection, table):
+                for row in batch:
                     line([_encoded(row[column.name]) for column in columns])
-                done(len(some))
+                done(len(batch))
     line({"rows": rows})
     packed.write(_line({"sha256": sum_of_lines.hexdigest()}))
     return rows
 
 
 def verified(path: Path) -> Backup:
-    """What the file holds, all of it read once. Raises `CopyError` if it is no backup, cut off or damaged."""
+    """Reads the whole file once. Raises `CopyError` if it is not a backup, or is damaged."""
     sum_of_lines = hashlib.sha256()
     last = before = b""
     header: Any = None
@@ -127,8 +130,9 @@ def verified(path: Path) -> Backup:
 
 
 def restore(database: Database, backup: Backup, progress: Progress, *, replace: bool) -> None:
-    """Fill the database, all or nothing. Raises `CopyError` if it is of another revision, or is not empty and not to
-    be replaced.
+    """Fills the database, all or nothing.
+
+    Raises `CopyError` if the database has another revision, or has rows and `replace` is false.
     """
     with database.write(alone="migration") as connection:
         revision = database.revision(connection)
@@ -151,7 +155,7 @@ def restore(database: Database, backup: Backup, progress: Progress, *, replace: 
 
 
 def _tables_of(path: Path) -> Iterator[tuple[str, list[Row]]]:
-    """The rows, a few at a time, of a file that is whole."""
+    """Yields the rows of a complete file, at most `copying.BATCH` at a time, with the name of their table."""
     name, rows = "", list[Row]()
     columns: list[Column[Any]] = []
     for line in _lines_of(path):

@@ -1,6 +1,7 @@
-"""The work of requests in other threads. On SQLite it is one thread, and all that waits is one transaction: a commit
-waits for the disk, and every step to another thread waits for the interpreter, so many requests share both. Nobody is
-answered before the commit that holds their change.
+"""Runs the work of requests in other threads.
+
+On SQLite it is one thread, and all waiting work shares one transaction: a commit waits for the disk, and a switch of
+threads waits for the interpreter. No request is answered before the commit that holds its change.
 """
 
 import asyncio
@@ -18,31 +19,35 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 Result = TypeVar("Result")
 
-MOST = 64
-"""Pieces of work in one transaction: the first of them waits for the last."""
-LONGEST_WAIT = 10.0
-"""Seconds until a piece's turn comes: no agent waits longer for its answer (`accept_seconds`). Where the database does
-not answer, who came later would wait for the time-outs of all who came before.
+MAX_BATCH = 64
+"""The most pieces of work in one transaction: the first piece waits for the last one."""
+MAX_WAIT_SECONDS = 10.0
+"""A piece of work that waited longer fails: no agent waits longer for its answer (`accept_seconds`).
+
+Otherwise, if the database does not answer, a late request would wait for the time-outs of all earlier ones.
 """
 
 
 @dataclass(slots=True)
 class _Piece:
+    """The work of one request."""
+
     work: Callable[[], Any]
     context: Context
     loop: asyncio.AbstractEventLoop
     done: "asyncio.Future[Any]"
     since: float
+    """When it was given, by the clock of `Batches`."""
     result: Any = None
     error: BaseException | None = None
 
     def do(self) -> None:
         try:
             self.result = self.context.run(self.work)
-        except Exception as error:  # noqa: BLE001 - whoever asked for it gets it
+        except Exception as error:  # noqa: BLE001 - the caller of `run` gets it
             self.error = error
 
-    def tell(self) -> None:
+    def answer(self) -> None:
         if self.done.cancelled():
             return
         if self.error is not None:
@@ -52,17 +57,17 @@ class _Piece:
 
 
 class Batches:
+    """Collects work, and runs all that waits as one batch."""
+
     def __init__(
         self,
         around: Callable[[], AbstractContextManager[None]] = nullcontext,
         *,
         threads: int = 1,
-        most: int = MOST,
+        most: int = MAX_BATCH,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`around` is entered for each batch, of at most `most` pieces; if it raises at its end, everybody's work has
-        failed with that. What has waited for too long is not begun.
-        """
+        """`around` is entered for each batch of at most `most` pieces. If it raises at its end, all pieces fail."""
         self._around = around
         self._most = most
         self._threads = threads
@@ -73,13 +78,14 @@ class Batches:
         self._executor = ThreadPoolExecutor(threads, "batches")
 
     async def run(self, work: Callable[[], Result]) -> Result:
+        """Runs `work` in a thread, in the caller's context. After MAX_WAIT_SECONDS raises `PoolTimeoutError`."""
         loop = asyncio.get_running_loop()
         piece = _Piece(work, copy_context(), loop, loop.create_future(), self._clock())
         with self._lock:
             self._waiting.append(piece)
-            one_more = self._busy < self._threads
-            self._busy += one_more
-        if one_more:
+            start_thread = self._busy < self._threads
+            self._busy += start_thread
+        if start_thread:
             self._executor.submit(self._work)
         result: Result = await piece.done
         return result
@@ -89,7 +95,7 @@ class Batches:
             try:
                 with self._around():
                     for piece in batch:
-                        if self._clock() - piece.since > LONGEST_WAIT:
+                        if self._clock() - piece.since > MAX_WAIT_SECONDS:
                             piece.error = PoolTimeoutError("too many wait for the database")
                         else:
                             piece.do()
@@ -97,7 +103,7 @@ class Batches:
                 for piece in batch:
                     piece.error = piece.error or error
             for loop in {piece.loop for piece in batch}:
-                loop.call_soon_threadsafe(_tell, [piece for piece in batch if piece.loop is loop])
+                loop.call_soon_threadsafe(_answer, [piece for piece in batch if piece.loop is loop])
 
     def _next(self) -> list[_Piece]:
         with self._lock:
@@ -106,6 +112,6 @@ class Batches:
         return batch
 
 
-def _tell(pieces: list[_Piece]) -> None:
+def _answer(pieces: list[_Piece]) -> None:
     for piece in pieces:
-        piece.tell()
+        piece.answer()

@@ -1,5 +1,7 @@
-"""Waiting for a challenge or an enrolment to change: long polls and pages. A change made by this process wakes its
-waiters at once; of all others `follower` (SQLite) or `listener` (PostgreSQL) tells. Who is not woken reads nothing.
+"""Wakes long polls and live pages when a challenge or an enrolment changes.
+
+A change by this process wakes its waiters at once. `changes_sqlite` or `changes_postgresql` reports the changes of
+other processes. A waiter that is not woken reads nothing.
 """
 
 import asyncio
@@ -13,13 +15,13 @@ from sshaft.clocks import ClockWatch
 from sshaft.log import get_logger
 
 CHANNEL = "sshaft_changes"
-"""Where PostgreSQL tells: an id, or nothing if everything may be another (`restore`)."""
-LOOKS_PER_SECOND = 500
-"""How many look anew where all have to: the threads and the database are there for others, too."""
+"""PostgreSQL's channel for changes. A message is an id, or empty if everything may have changed (`restore`)."""
+READS_PER_SECOND = 500
+"""The most waiters that read per second when all have to read: other requests need the database, too."""
 
 
 class Subject(Protocol):
-    """What can be waited for."""
+    """A challenge or an enrolment."""
 
     @property
     def id(self) -> str: ...
@@ -31,14 +33,16 @@ S = TypeVar("S", bound=Subject)
 
 
 class Changes:
+    """Knows all waiters of this process. Its methods are called in the event loop."""
+
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self.clock = clock
         self._waiters: defaultdict[str, set[Waiter[Any]]] = defaultdict(set)
-        self._is_told = False
+        self._has_source = False
         self._closed = False
 
     def notify(self, subjects: Iterable[Subject]) -> None:
-        """Wake those who wait for these. Call it in the event loop."""
+        """Wakes the waiters for these subjects."""
         for subject in subjects:
             self.wake(subject.id)
 
@@ -46,32 +50,32 @@ class Changes:
         for waiter in self._waiters.get(identifier, ()):
             waiter.woken.set()
 
-    def told_of_all(self) -> None:
-        """From now on every change comes to `wake`. What went by before that everybody looks for once."""
-        self._is_told = True
+    def source_connected(self) -> None:
+        """A source reports every change to `wake` from now on. All waiters read once, for changes before that."""
+        self._has_source = True
         self.wake_everybody()
 
     def wake_everybody(self) -> None:
-        """One after the other."""
+        """Wakes all waiters, one after the other (READS_PER_SECOND)."""
         loop = asyncio.get_running_loop()
         everybody = [waiter for waiters in self._waiters.values() for waiter in waiters]
         for place, waiter in enumerate(everybody):
-            loop.call_later(place / LOOKS_PER_SECOND, waiter.woken.set)
+            loop.call_later(place / READS_PER_SECOND, waiter.woken.set)
 
-    def told_no_more(self) -> None:
-        """From now on who waits looks at each beginning of `Waiter.until`."""
-        self._is_told = False
+    def source_lost(self) -> None:
+        """No source reports changes any more: a waiter reads at each call of `Waiter.until`."""
+        self._has_source = False
 
     @property
-    def is_told(self) -> bool:
-        return self._is_told
+    def has_source(self) -> bool:
+        return self._has_source
 
     @property
     def closed(self) -> bool:
         return self._closed
 
     def close(self) -> None:
-        """The service ends: everybody is answered now."""
+        """Ends all waiting at once, because the service ends."""
         self._closed = True
         for waiters in self._waiters.values():
             for waiter in waiters:
@@ -80,13 +84,13 @@ class Changes:
     async def wait(
         self, subject: S, read: Callable[[], Awaitable[S | None]], done: Callable[[S], bool], seconds: float
     ) -> S:
-        """As `Waiter.until`, for those who wait once."""
+        """Waits once, see `Waiter.until`."""
         with self.waiting(subject, read) as waiter:
             return await waiter.until(done, seconds)
 
     @contextmanager
     def waiting(self, subject: S, read: Callable[[], Awaitable[S | None]]) -> "Iterator[Waiter[S]]":
-        """`read` reads the subject anew."""
+        """Yields a waiter for the subject. `read` reads the subject again."""
         waiter = Waiter(self, subject, read)
         self._waiters[subject.id].add(waiter)
         try:
@@ -98,24 +102,24 @@ class Changes:
 
 
 class Waiter(Generic[S]):
-    """Somebody who waits for one subject; `subject` is how it was when it was last read."""
+    """Waits for one subject. `subject` is the state that was read last."""
 
     def __init__(self, changes: Changes, subject: S, read: Callable[[], Awaitable[S | None]]) -> None:
         self.subject = subject
         self.woken = asyncio.Event()
-        self.woken.set()  # it may have changed since it was read, before anybody would wake us
+        self.woken.set()  # the subject may have changed between its reading and now
         self._changes = changes
         self._read = read
 
     async def until(self, done: Callable[[S], bool], seconds: float) -> S:
-        """The subject, as soon as it is `done`; after `seconds`, or when the service ends, as it is."""
+        """Returns the subject when it is `done`. After `seconds`, or when the service ends, returns it as it is."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
-        if not self._changes.is_told:
+        if not self._changes.has_source:
             self.woken.set()
         while True:
             if self.woken.is_set() and not self._changes.closed:
-                self.woken.clear()  # before the look: nothing may slip in between
+                self.woken.clear()  # before the reading, so that no change is missed
                 self.subject = await self._read() or self.subject
             left = deadline - loop.time()
             if done(self.subject) or left <= 0 or self._changes.closed:
@@ -125,7 +129,7 @@ class Waiter(Generic[S]):
 
 
 async def watch_clock(changes: Changes, every: float = 0.5) -> None:
-    """Until cancelled: a clock that was set is told of, and may be news for all who wait for something to expire."""
+    """Watches for a clock that was set, until cancelled. Then all waiters read: a challenge may have expired."""
     watch = ClockWatch(lambda: changes.clock().timestamp())
     while True:
         if seconds := watch.jumped():

@@ -1,5 +1,6 @@
-"""PostgreSQL tells of every changed challenge and enrolment (triggers do, see the migrations): here is who listens, one
-connection a process.
+"""Listens for the notifications of PostgreSQL, with one connection a process.
+
+Triggers send one for every changed challenge and enrolment, see the migrations.
 """
 
 import asyncio
@@ -11,43 +12,43 @@ from sqlalchemy import Engine
 from sshaft.log import get_logger
 from sshaft_identity.database.changes import CHANNEL, Changes
 
-QUIET_SECONDS = 10
-"""After so long without a word the connection is tried: a dead line looks like a quiet one."""
-ANSWER_SECONDS = 5
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
+SILENCE_SECONDS = 10
+"""After so much silence the connection is checked: a dead connection is silent, too."""
+CHECK_TIMEOUT_SECONDS = 5
+FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.2, 5.0
 
 
 async def listen(engine: Engine, changes: Changes) -> None:
-    """Until cancelled. A connection that is lost is made again, with a growing pause between the attempts."""
+    """Listens until cancelled. A lost connection is made again, with a growing pause between the attempts."""
     _, options = engine.dialect.create_connect_args(engine.url)
-    pause = FIRST_PAUSE
+    pause = FIRST_PAUSE_SECONDS
     while True:
         try:
             connection = await psycopg.AsyncConnection.connect(**options, autocommit=True)
             async with connection:
                 await connection.execute(f"LISTEN {CHANNEL}")
                 get_logger().info("changes.listening")
-                pause = FIRST_PAUSE
-                changes.told_of_all()
+                pause = FIRST_PAUSE_SECONDS
+                changes.source_connected()
                 await _pass_on(connection, changes)
         except (psycopg.Error, OSError, TimeoutError) as error:
-            if pause == FIRST_PAUSE:  # said once an outage; requests have events of their own
+            if pause == FIRST_PAUSE_SECONDS:  # logged once per outage; requests log their own failures
                 get_logger().warning("changes.not_listening", reason=_reason(error))
         finally:
-            changes.told_no_more()
+            changes.source_lost()
         await asyncio.sleep(pause)
-        pause = min(pause * 2, LONGEST_PAUSE)
+        pause = min(pause * 2, MAX_PAUSE_SECONDS)
 
 
 async def _pass_on(connection: psycopg.AsyncConnection[Any], changes: Changes) -> None:
-    """Until the connection fails."""
+    """Passes notifications on until the connection fails."""
     while True:
-        async for told in connection.notifies(timeout=QUIET_SECONDS):
-            if told.payload:
-                changes.wake(told.payload)
+        async for notification in connection.notifies(timeout=SILENCE_SECONDS):
+            if notification.payload:
+                changes.wake(notification.payload)
             else:
-                changes.told_of_all()
-        async with asyncio.timeout(ANSWER_SECONDS):
+                changes.wake_everybody()
+        async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
             await connection.execute("SELECT 1")
 
 

@@ -1,6 +1,7 @@
-"""On SQLite nobody tells of changes. But every step of a challenge or an enrolment is an event of the audit log,
-written in the same transaction, and as there is one writer at a time, ids rise in the order of commits. So one question
-a look is enough for all who wait: what came after the last event that was seen?
+"""Finds changes on SQLite, which has no notifications: polls the audit log for new events.
+
+Every change of a challenge or an enrolment writes an event in the same transaction. SQLite has one writer at a time, so
+ids grow in the order of commits. So one query for the events after the last one serves all waiters.
 """
 
 import re
@@ -14,13 +15,13 @@ from sshaft_identity.database.changes import Changes
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import audit_events
 
-AT_ONCE = 500
-"""How many events one look reads."""
+MAX_EVENTS = 500
+"""The most events that one query reads."""
 
 UNSEEN = frozenset({"challenge.created", "challenge.shown", "challenge.presented", "enrolment.opened"})
-"""Events after which nobody who waits sees anything new."""
+"""Events that change nothing that a waiter sees."""
 _SUBJECT = re.compile(r'"(?:challenge|enrolment)":"([0-9a-f]+)"')
-"""In facts as `audit.canonical` writes them."""
+"""Matches facts as `audit.log.canonical` writes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Event:
 
     @property
     def subjects(self) -> list[str]:
-        """Whose waiters are to look."""
+        """Returns the ids whose waiters must read again."""
         return [] if self.name in UNSEEN else _SUBJECT.findall(self.facts)
 
     def is_same(self, other: "Event") -> bool:
@@ -40,35 +41,37 @@ class Event:
 
 
 class Follower:
+    """Follows the audit log and wakes waiters."""
+
     def __init__(self, database: Database, changes: Changes) -> None:
         self._database = database
         self._changes = changes
         self._last: Event | None = None
 
     async def look_at_all(self) -> None:
-        """Looks until there is nothing more. A look that fails misses nothing: the next one begins where it began."""
+        """Looks until there are no more events. A look that fails misses nothing: the next look starts from there."""
         while await self.look():
             pass
 
     async def look(self) -> bool:
-        """Wake those who wait for what has changed. Whether there may be more."""
+        """Wakes the waiters for new events. Returns whether there may be more events."""
         events = [] if self._last is None else await run_in_threadpool(self._read_from, self._last)
         if self._last is None or not events or not events[0].is_same(self._last):
-            # The first look; or another database is in the place of the one before (`restore`), and its ids say
-            # nothing. First the last event, then everybody's look: what comes after is found by the next of ours.
+            # This is the first look, or another database is in place (`restore`) and the ids mean nothing. The order
+            # matters: the next look finds every event after `_last`, and the waiters read everything before.
             self._last = await run_in_threadpool(self._read_last)
-            self._changes.told_of_all()
+            self._changes.source_connected()
             return False
         for event in events[1:]:
             for subject in event.subjects:
                 self._changes.wake(subject)
         self._last = events[-1]
-        return len(events) > AT_ONCE
+        return len(events) > MAX_EVENTS
 
     def _read_from(self, last: Event) -> list[Event]:
-        """The last one itself, if it is still there, and those after it."""
+        """Returns the last event, if it still exists, and the events after it."""
         columns = audit_events.c.id, audit_events.c.at, audit_events.c.event, audit_events.c.facts
-        query = select(*columns).where(audit_events.c.id >= last.id).order_by(audit_events.c.id).limit(AT_ONCE + 1)
+        query = select(*columns).where(audit_events.c.id >= last.id).order_by(audit_events.c.id).limit(MAX_EVENTS + 1)
         with self._database.read() as connection:
             return [Event(*row) for row in connection.execute(query)]
 

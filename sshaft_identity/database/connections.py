@@ -8,11 +8,11 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-MOST = 20
+MAX_CONNECTIONS = 20
 """Connections of each kind at a time; the service has as many threads."""
 
 
-PATIENCE_SECONDS = 5
+CONNECTION_WAIT_SECONDS = 5
 
 
 IsStale = Callable[[Any], bool]
@@ -25,7 +25,7 @@ class ConnectionCache:
     """
 
     def __init__(self, engine: Engine, is_stale: IsStale, **options: Any) -> None:
-        self._free = threading.BoundedSemaphore(MOST)
+        self._free = threading.BoundedSemaphore(MAX_CONNECTIONS)
         self._connect = engine.execution_options(**options).connect
         self._is_stale = is_stale
         self._idle: list[Connection] = []
@@ -33,7 +33,7 @@ class ConnectionCache:
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
-        if not self._free.acquire(timeout=PATIENCE_SECONDS):
+        if not self._free.acquire(timeout=CONNECTION_WAIT_SECONDS):
             raise PoolTimeoutError("all connections to the database are in use")
         try:
             connection = self._take()

@@ -1,4 +1,4 @@
-"""All rows from one database into another, of whichever kind. Every table of `tables` is covered: none is named."""
+"""Copies all rows of one database into another, SQLite or PostgreSQL. It covers every table of `tables`."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -15,11 +15,14 @@ BATCH = 500
 
 Row = dict[str, Any]
 Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
-"""Told how many rows there are; what comes back is told of every few that are done."""
+"""Gets the number of rows. The function that it yields gets the number of rows of each finished batch."""
 
 
 def copy(source: Database, target: Database, progress: Progress) -> dict[str, int]:
-    """Fill the tables of `target`, all or none; rows by table. Raises `CopyError` where it is not empty."""
+    """Fills the tables of `target`, all or none. Returns the number of rows by table.
+
+    Raises `CopyError` if `target` has rows, or the databases have different revisions.
+    """
     with source.snapshot() as reading, target.write(alone="migration") as writing:
         if source.revision(reading) != target.revision(writing):
             raise CopyError("the two databases are of different revisions: run `sshaft identity init` for both")
@@ -35,13 +38,14 @@ def copy(source: Database, target: Database, progress: Progress) -> dict[str, in
 
 
 def counts(connection: Connection) -> dict[str, int]:
+    """Returns the number of rows by table."""
     return {
         table.name: connection.scalar(select(func.count()).select_from(table)) or 0 for table in metadata.sorted_tables
     }
 
 
 def rows_of(connection: Connection, table: Table) -> Iterator[list[Row]]:
-    """A few at a time; those of a large table never stand in memory together."""
+    """Yields the rows, at most BATCH at a time, so that a large table needs little memory."""
     result = connection.execute(
         select(table).order_by(*table.primary_key.columns), execution_options={"yield_per": BATCH}
     )
@@ -50,15 +54,16 @@ def rows_of(connection: Connection, table: Table) -> Iterator[list[Row]]:
 
 
 FIRST_ROWS = ("audit_events", "signing_keys")
-"""What `init` writes by itself: a database that holds nothing else has not been used."""
+"""The tables that `init` fills. A database with other rows is in use."""
 
 
 def is_unused(connection: Connection) -> bool:
+    """Whether the database has only the rows of `init`."""
     return not [name for name, rows in counts(connection).items() if rows and name not in FIRST_ROWS]
 
 
 def require_empty(connection: Connection) -> None:
-    """From here on nobody else writes, until the transaction ends; reading goes on."""
+    """Raises `CopyError` if a table has rows. Locks out other writers until the transaction ends; readers go on."""
     if connection.dialect.name == "postgresql":
         names = ", ".join(connection.dialect.identifier_preparer.format_table(t) for t in metadata.sorted_tables)
         connection.execute(text(f"LOCK TABLE {names} IN EXCLUSIVE MODE"))
@@ -72,19 +77,20 @@ def add_rows(connection: Connection, table: Table, rows: list[Row]) -> None:
 
 
 def finish(connection: Connection, wanted: dict[str, int]) -> None:
-    """Compare the counts, let numbers that PostgreSQL gives go on behind those that came with the rows, and let it tell
-    those who wait for something that was there before.
+    """Ends a copy: wakes all waiters, sets PostgreSQL's sequences behind the copied ids, and compares the counts.
+
+    Raises `CopyError` if the counts are not `wanted`.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_notify(CHANNEL, "")))
         for table in metadata.sorted_tables:
-            _go_on_counting(connection, table)
+            _set_sequence(connection, table)
     there = counts(connection)
     if there != wanted:
         raise CopyError(f"rows are missing, nothing was kept: {wanted} were to be copied, {there} arrived")
 
 
-def _go_on_counting(connection: Connection, table: Table) -> None:
+def _set_sequence(connection: Connection, table: Table) -> None:
     column = table.autoincrement_column
     if column is None:
         return

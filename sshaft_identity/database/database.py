@@ -1,4 +1,4 @@
-"""The connection to the database: how it begins to read and to write, and whether its tables are those we know."""
+"""Opens the database, begins reading and writing, and checks that its tables are those of this version."""
 
 import hashlib
 import threading
@@ -24,33 +24,33 @@ from sshaft_identity.database.sqlite import SharedTransaction, WriteLock
 from sshaft_identity.database.tables import metadata
 
 UNAVAILABLE = (OperationalError, InterfaceError, InternalError, PoolTimeoutError)
-"""What SQLAlchemy raises where the database is away, busy, full or being replaced: another time it may work."""
+"""The errors of SQLAlchemy if the database is away, busy, full or being replaced. A later try may succeed."""
 
 
 class Database:
-    """An engine with two doors. `write` is for every change.
+    """Reads and writes. Every change needs `write`.
 
-    On SQLite it takes the one write lock at its start. On PostgreSQL transactions run side by side (READ COMMITTED):
-    a change that depends on what was read is one conditional UPDATE, or it is done `alone`.
+    On SQLite `write` takes the one write lock at its start. On PostgreSQL transactions run in parallel (READ
+    COMMITTED): a change that depends on a reading must be one conditional UPDATE, or be done `alone`.
     """
 
     def __init__(self, url: str, *, patient: bool = False) -> None:
-        """`patient`: may wait for PostgreSQL as long as it takes, see `postgresql.new_engine`."""
+        """`patient`: waits for PostgreSQL without a limit, see `postgresql.new_engine`."""
         self.engine, is_stale = _engine(url, patient=patient)
         self.is_postgresql = self.engine.dialect.name == "postgresql"
-        # On PostgreSQL statements see the latest commit with or without a transaction around them: without is one round
-        # trip, with is three.
+        # On PostgreSQL a statement sees the latest commit with or without a transaction. Without one it is one round
+        # trip instead of three.
         options = {"isolation_level": "AUTOCOMMIT"} if self.is_postgresql else {}
         self._reader = ConnectionCache(self.engine, is_stale, **options)
         self._writer = ConnectionCache(self.engine, is_stale, writes=True)
         self._local = threading.local()
-        # SQLite's one write lock is not queued for: who finds it taken sleeps and looks again, and may be unlucky for
+        # SQLite has no queue for its write lock: a writer that finds it taken sleeps and tries again, perhaps for
         # seconds. The threads of this process queue here.
-        self._turn = nullcontext() if self.is_postgresql else WriteLock(sqlite.BUSY_TIMEOUT_MS / 1000)
+        self._write_lock = nullcontext() if self.is_postgresql else WriteLock(sqlite.LOCK_WAIT_SECONDS)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Each statement sees the latest commit; within `together` also what was written before."""
+        """Yields a connection. Each statement sees the latest commit, and within `together` the writes before it."""
         group: SharedTransaction | None = getattr(self._local, "group", None)
         if group is not None and group.connection is not None:
             yield group.connection
@@ -58,10 +58,13 @@ class Database:
         with self._reader.connect() as connection:
             yield connection
 
+    _LOCK = Prepared(select(func.pg_advisory_xact_lock(bindparam("number", type_=BigInteger)).label("lock")))
+
     @contextmanager
     def write(self, *, alone: str | None = None) -> Iterator[Connection]:
-        """One transaction: committed at the end, undone by an exception. No other one that is `alone` by the same name
-        runs at the same time, in whatever process.
+        """Yields a transaction. It is committed at the end and undone by an exception.
+
+        Transactions that are `alone` by the same name run one after the other, in all processes.
         """
         group: SharedTransaction | None = getattr(self._local, "group", None)
         if group is not None:
@@ -70,18 +73,19 @@ class Database:
             return
         with self._transaction() as connection:
             if alone is not None and self.is_postgresql:
-                _LOCK.all(connection, {"number": _lock_number(alone)})
+                self._LOCK.all(connection, {"number": _lock_number(alone)})
             yield connection
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        with self._turn, self._writer.connect() as connection, connection.begin():
+        with self._write_lock, self._writer.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """On SQLite all that this thread writes from here on is one transaction, committed at the end; an exception
-        undoes the one `write` that it leaves, and no other.
+        """Puts all writes of this thread on SQLite into one transaction, which is committed at the end.
+
+        An exception undoes only the `write` that it leaves.
         """
         with ExitStack() as stack:
             group = self._local.group = SharedTransaction(stack)
@@ -91,14 +95,14 @@ class Database:
                 raise group.lost
 
     def may_be_alone(self, connection: Connection, name: str) -> bool:
-        """As `write(alone=name)` from here on, but without waiting: False if another one is."""
+        """Makes the transaction `alone` without waiting. Returns False if another one is alone by this name."""
         if not self.is_postgresql:
             return True
         return bool(connection.scalar(select(func.pg_try_advisory_xact_lock(_lock_number(name)))))
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
-        """Reads that all see the same moment."""
+        """Yields a connection whose statements all see the same state."""
         options: dict[str, Any] = {"snapshot": True}
         if self.is_postgresql:
             options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
@@ -106,7 +110,7 @@ class Database:
             yield connection
 
     def migrate(self) -> None:
-        """Make the tables or bring them up to date; again is harmless, at once as well. Raises `DatabaseError`."""
+        """Makes the tables or updates them. Repeated or parallel calls do no harm. Raises `DatabaseError`."""
         try:
             with self.write(alone="migration") as connection:
                 if self.is_postgresql and connection.scalar(text("SHOW server_encoding")) != "UTF8":
@@ -116,15 +120,19 @@ class Database:
             raise DatabaseError(f"the database cannot be set up: {reason(error)}{self._advice(error)}") from error
 
     def renew(self, connection: Connection) -> None:
-        """Drop all tables and make them again, in the transaction of `connection`. Rows that no trigger lets anybody
-        delete go as well.
+        """Drops all tables and makes them again, in the transaction of `connection`.
+
+        This also deletes the rows that triggers protect.
         """
         metadata.drop_all(connection)
         connection.execute(text("DROP TABLE alembic_version"))
         command.upgrade(_alembic(connection), "head")
 
     def check(self) -> None:
-        """Raises `ConfigurationError` if the tables are not those of this version, `DatabaseError` if it is away."""
+        """Raises `ConfigurationError` if the tables are not those of this version.
+
+        Raises `DatabaseError` if the database cannot be used.
+        """
         try:
             with self.read() as connection:
                 current = MigrationContext.configure(connection).get_current_revision()
@@ -145,7 +153,7 @@ class Database:
             connection.execute(text("SELECT 1"))
 
     def close(self) -> None:
-        """Also what a thread still uses, as soon as it is given back."""
+        """Closes all connections. A connection in use is closed when its thread gives it back."""
         event.listen(self.engine.pool, "checkin", _close)
         for each in (self._reader, self._writer):
             each.dispose()
@@ -158,7 +166,7 @@ class Database:
 
 
 def reason(error: SQLAlchemyError) -> str:
-    """What the database said, in one line; without the parameters, rows or addresses that a full text may hold."""
+    """Returns the database's message in one line, without the parameters, rows or addresses of the full text."""
     cause = getattr(error, "orig", None)
     if cause is None:
         return type(error).__name__
@@ -169,7 +177,7 @@ def reason(error: SQLAlchemyError) -> str:
 def _engine(url: str, *, patient: bool) -> tuple[Engine, IsStale]:
     try:
         parsed = make_url(url)
-    except (ArgumentError, ValueError) as error:  # it may hold a password, so nothing of it is repeated
+    except (ArgumentError, ValueError) as error:  # the URL may hold a password, so the message does not repeat it
         raise ConfigurationError("the database URL is none: postgresql://USER@HOST/NAME or sqlite:////FILE") from error
     match parsed.drivername:
         case "sqlite" | "sqlite+pysqlite":
@@ -183,15 +191,12 @@ def _engine(url: str, *, patient: bool) -> tuple[Engine, IsStale]:
     raise ConfigurationError("the database is neither postgresql://USER@HOST/NAME nor sqlite:////FILE")
 
 
-_LOCK = Prepared(select(func.pg_advisory_xact_lock(bindparam("number", type_=BigInteger)).label("lock")))
-
-
 def _close(_connection: Any, entry: ConnectionPoolEntry) -> None:
     entry.close()
 
 
 def _lock_number(name: str) -> int:
-    """Advisory locks have numbers, shared by all who use the same PostgreSQL database."""
+    """Returns the number of an advisory lock. All users of the same PostgreSQL database share these numbers."""
     return int.from_bytes(hashlib.sha256(f"sshaft identity {name}".encode()).digest()[:8], signed=True)
 
 

@@ -1,6 +1,7 @@
-"""Statements as the driver takes them: put together by SQLAlchemy once, carried out without it from then on. What it
-does for each takes several times as long as SQLite's answer (bench/README.md), so what a login asks goes this way. All
-else is SQLAlchemy's own.
+"""Compiles a statement with SQLAlchemy once, and then gives it to the driver directly.
+
+For each statement SQLAlchemy takes several times as long as SQLite (bench/README.md). So the statements of a login are
+`Prepared`, and the others are not.
 """
 
 from collections import namedtuple
@@ -16,8 +17,9 @@ Process = Callable[[Any], Any]
 
 
 class Prepared:
-    """A SELECT or UPDATE with `bindparam`s in it; or an INSERT, which is always given the same columns of one row.
-    Errors are SQLAlchemy's.
+    """A SELECT or UPDATE with `bindparam`s, or an INSERT of one row with always the same columns.
+
+    Raises the errors of SQLAlchemy.
     """
 
     def __init__(self, statement: Statement) -> None:
@@ -25,11 +27,11 @@ class Prepared:
         self._forms: dict[str, _Form] = {}
 
     def all(self, connection: Connection, values: Mapping[str, object]) -> list[Any]:
-        """The rows, as named tuples; none where the statement returns none."""
+        """Executes the statement. Returns its rows as named tuples."""
         form = self._forms.get(connection.dialect.name) or self._form(connection.dialect, values)
         driver: Any = connection.connection.driver_connection
         parameters = form.parameters(values)
-        for listener in connection.dispatch.before_cursor_execute:  # SQLAlchemy's event, for who looks at statements
+        for listener in connection.dispatch.before_cursor_execute:  # SQLAlchemy's event
             listener(connection, None, form.text, parameters, None, False)
         try:
             cursor = driver.execute(form.text, parameters)
@@ -41,21 +43,21 @@ class Prepared:
         return [form.read(row) for row in rows]
 
     def first(self, connection: Connection, values: Mapping[str, object]) -> Any:
-        """The first row, None if there is none."""
+        """Executes the statement. Returns its first row or None."""
         return next(iter(self.all(connection, values)), None)
 
     def _form(self, dialect: Dialect, values: Mapping[str, object]) -> "_Form":
         fills = list(values) if isinstance(self._statement, Insert) else None
-        form = self._forms[dialect.name] = _put_together(self._statement, fills, dialect)
+        form = self._forms[dialect.name] = _compile(self._statement, fills, dialect)
         return form
 
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """What one of the databases is told, and how values become its own and back."""
+    """The text for one kind of database, and the conversions of its parameters and rows."""
 
     text: str
-    order: list[str] | None  # where the driver takes parameters by place
+    order: list[str] | None  # if the driver takes parameters by position
     fixed: dict[str, Any]
     bind: dict[str, Process | None]
     row: Any
@@ -74,7 +76,7 @@ class _Form:
         return self.row(*values)
 
 
-def _put_together(statement: Statement, fills: list[str] | None, dialect: Dialect) -> _Form:
+def _compile(statement: Statement, fills: list[str] | None, dialect: Dialect) -> _Form:
     compiled: Any = statement.compile(dialect=dialect, column_keys=fills)
     fixed: dict[str, Any] = {}
     bind: dict[str, Process | None] = {}

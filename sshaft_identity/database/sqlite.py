@@ -1,4 +1,4 @@
-"""SQLite, the default: one file, one writer at a time, readers that never wait (WAL)."""
+"""Opens SQLite, the default database: one file, one writer at a time, and readers that never wait (WAL)."""
 
 import sqlite3
 import threading
@@ -12,11 +12,11 @@ from sqlalchemy.exc import OperationalError
 
 from sshaft_identity.common.errors import DatabaseError
 
-BUSY_TIMEOUT_MS = 5000
+LOCK_WAIT_SECONDS = 5
 
 
 def new_engine(url: URL) -> Engine:
-    """Makes the file if there is none, for its owner only. Raises `DatabaseError`."""
+    """Returns an engine. Makes a missing file, for its owner only. Raises `DatabaseError`."""
     engine = create_engine(url, hide_parameters=True)
     if url.database:
         _create_private(Path(url.database))
@@ -33,14 +33,15 @@ def _create_private(path: Path) -> None:
 
 
 def _on_connect(connection: sqlite3.Connection, _record: Any) -> None:
-    connection.isolation_level = None  # the driver starts no transactions of its own; _on_begin does
-    for pragma in (f"busy_timeout = {BUSY_TIMEOUT_MS}", "journal_mode = WAL", "foreign_keys = ON"):
+    connection.isolation_level = None  # the driver starts no transactions; _on_begin does
+    for pragma in (f"busy_timeout = {LOCK_WAIT_SECONDS * 1000}", "journal_mode = WAL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 
 def _on_begin(connection: Connection) -> None:
-    """A writer takes the one write lock at once, so that it never finds in its middle that somebody was faster. Who
-    only reads begins nothing: a statement sees the latest commit.
+    """Takes the write lock at the start of a writing transaction, so that a commit never meets a conflict.
+
+    A reader begins no transaction: each statement sees the latest commit.
     """
     options = connection.get_execution_options()
     if options.get("writes", False):
@@ -50,12 +51,12 @@ def _on_begin(connection: Connection) -> None:
 
 
 def is_stale(_connection: object) -> bool:
-    """A file goes nowhere."""
+    """SQLite connections never go stale."""
     return False
 
 
 class WriteLock:
-    """One thread after the other. Who waits longer than `seconds` gets what SQLite says."""
+    """Lets one thread write after the other. After `seconds` of waiting raises the error that SQLite raises."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -70,8 +71,9 @@ class WriteLock:
 
 
 class SharedTransaction:
-    """The writes of one thread that share a transaction: it begins with the first of them and ends with `stack`. Once
-    it is `lost`, so is everything that was written in it, and nothing more is.
+    """Lets the writes of one thread share a transaction, which begins with the first write and ends with `stack`.
+
+    `lost` is the error after which SQLite undid the whole transaction. Every later write then fails with it.
     """
 
     def __init__(self, stack: ExitStack) -> None:
@@ -81,12 +83,12 @@ class SharedTransaction:
 
     @contextmanager
     def part(self, begin: Callable[[], AbstractContextManager[Connection]]) -> Iterator[Connection]:
-        """One write: undone alone by an exception, unless SQLite undoes the whole transaction (the disk is full)."""
+        """Does one write. An exception undoes this write alone, unless SQLite undoes all (for example, a full disk)."""
         if self.lost is not None:
             raise self.lost
         try:
             connection = self.connection = self.connection or self._stack.enter_context(begin())
-            _say(connection, "SAVEPOINT part")
+            _execute(connection, "SAVEPOINT part")
         except Exception as error:
             self.lost = error
             raise
@@ -102,13 +104,13 @@ class SharedTransaction:
     def _end(self, connection: Connection, *statements: str) -> None:
         try:
             for statement in statements:
-                _say(connection, statement)
-        except OperationalError as error:  # there is no such savepoint any more
+                _execute(connection, statement)
+        except OperationalError as error:  # the savepoint no longer exists
             self.lost = error
 
 
-def _say(connection: Connection, statement: str) -> None:
-    """Straight to the driver: this is said for every write, and takes SQLAlchemy longer than SQLite."""
+def _execute(connection: Connection, statement: str) -> None:
+    """Gives the statement to the driver directly: every write needs it, and SQLAlchemy takes longer than SQLite."""
     driver: Any = connection.connection.driver_connection
     try:
         driver.execute(statement)

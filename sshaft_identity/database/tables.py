@@ -1,4 +1,4 @@
-"""The tables as the code uses them; `migrations` makes them. Times are integers: microseconds since 1970, UTC."""
+"""Describes the tables for the code; `migrations` makes them. Times are integers: microseconds since 1970, UTC."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -24,7 +24,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """An aware datetime here, an integer there: the same order and no time zones on every database."""
+    """Stores a datetime with a time zone as an integer: it sorts alike and has no time zone on every database."""
 
     impl = BigInteger
     cache_ok = True
@@ -44,23 +44,23 @@ users = Table(
     "users",
     metadata,
     Column("name", String(64), primary_key=True),
-    # who signed in by the organisation's OpenID Provider under this name first: nobody else may, ever
+    # the first person who signed in under this name by the organisation's OpenID Provider: no other person ever may
     Column("oidc_issuer", Text),
     Column("oidc_subject", Text),
     Column("created_at", UtcTime, nullable=False),
-    Index("uq_users_oidc", "oidc_issuer", "oidc_subject", unique=True),  # nor may one person be two users
+    Index("uq_users_oidc", "oidc_issuer", "oidc_subject", unique=True),  # one person is one user
 )
 
 ssh_keys = Table(
     "ssh_keys",
     metadata,
-    Column("fingerprint", String(64), primary_key=True),  # one key, one owner
+    Column("fingerprint", String(64), primary_key=True),  # one key has one owner
     Column("user_name", String(64), ForeignKey("users.name", ondelete="CASCADE"), nullable=False, index=True),
     Column("type", String(64), nullable=False),
     Column("blob", LargeBinary, nullable=False),
-    Column("name", Text, nullable=False),  # the comment of the file it came from, or what its owner calls it
-    Column("source", String(16), nullable=False),  # how it came in: operator, import, ssh, signature
-    Column("attested", Text),  # what the verified attestation of an sk- key says of the device; none: not verified
+    Column("name", Text, nullable=False),  # the comment of the key file, or a name by the owner
+    Column("source", String(16), nullable=False),  # how the key was registered: operator, import, ssh, signature
+    Column("attested", Text),  # the device, by the verified attestation of an sk- key; null: not verified
     Column("created_at", UtcTime, nullable=False),
     Column("expires_at", UtcTime),
     Column("last_used_at", UtcTime),
@@ -71,17 +71,17 @@ clients = Table(
     "clients",
     metadata,
     Column("client_id", String(64), primary_key=True),
-    # SHA-256 is enough: the secret is 256 generated bits, never a person's word, so there is nothing to guess slowly.
+    # SHA-256 is enough: the secret is 256 generated bits, so nobody can guess it.
     Column("secret_hash", String(64), nullable=False),
-    Column("previous_secret_hash", String(64)),  # good until then: a rotation must not stop the agents
+    Column("previous_secret_hash", String(64)),  # valid for a while after a rotation, for the agents
     Column("previous_secret_until", UtcTime),
-    Column("allows_unbound", Boolean, nullable=False, default=False),  # may open challenges with binding `none`
-    Column("return_urls", Text, nullable=False, default=""),  # where its challenges may lead back to, parted by blanks
-    Column("networks", Text, nullable=False, default=""),  # where it may call from, parted by blanks; empty: anywhere
-    Column("faces", Text, nullable=False, default="{}"),  # JSON: a member for each face it may use, with its options
-    Column("jwks", Text),  # JSON Web Key Set of a client that has keys in place of a secret
+    Column("allows_unbound", Boolean, nullable=False, default=False),  # allowed to open challenges of binding `none`
+    Column("return_urls", Text, nullable=False, default=""),  # allowed beginnings of `return_url`, separated by blanks
+    Column("networks", Text, nullable=False, default=""),  # allowed sources, separated by blanks; empty: anywhere
+    Column("faces", Text, nullable=False, default="{}"),  # JSON: the options of each face that it may use
+    Column("jwks", Text),  # RFC 7517 §5: the public keys of a client that has no secret
     Column("pairwise_sector", Text),  # OpenID Connect Core 1.0 §8.1; null: the client gets user names
-    Column("scope", Text, nullable=False),  # RFC 6749 §3.3: parted by blanks
+    Column("scope", Text, nullable=False),  # RFC 6749 §3.3: separated by blanks
     Column("created_at", UtcTime, nullable=False),
 )
 
@@ -91,36 +91,36 @@ access_tokens = Table(
     Column("token_hash", String(64), primary_key=True),
     Column("client_id", String(64), ForeignKey("clients.client_id", ondelete="CASCADE"), nullable=False, index=True),
     Column("scope", Text, nullable=False),
-    Column("user_name", String(64)),  # whom it speaks of, where a login ended with it
-    Column("login", String(32), index=True),  # and which: its challenge
+    Column("user_name", String(64)),  # the person that it speaks of, if a login ended with it
+    Column("login", String(32), index=True),  # the challenge of that login
     Column("expires_at", UtcTime, nullable=False, index=True),
 )
 
-face_requests = Table(  # a challenge as the face that opened it knows it
+face_requests = Table(  # the data that a face keeps for a challenge that it opened
     "face_requests",
     metadata,
-    Column("id", String(32), primary_key=True),  # its challenge
+    Column("id", String(32), primary_key=True),  # the id of the challenge
     Column("face", String(16), nullable=False),
     Column("client_id", String(64), ForeignKey("clients.client_id", ondelete="CASCADE"), nullable=False, index=True),
-    Column("details", Text, nullable=False),  # JSON, what the face has to remember
-    Column("handle_hash", String(64), unique=True),  # what the client comes back with: a code, a request's id
+    Column("details", Text, nullable=False),  # JSON, known to the face
+    Column("handle_hash", String(64), unique=True),  # the client's next request brings the handle
     Column("handle_until", UtcTime),
-    Column("used_at", UtcTime),  # when the handle was taken, once
+    Column("used_at", UtcTime),  # when the handle was used, once
     Column("polled_at", UtcTime),
     Column("expires_at", UtcTime, nullable=False, index=True),
 )
 
-pings = Table(  # clients that are to be told when a login has ended
+pings = Table(  # notifications that clients get when a login has ended
     "pings",
     metadata,
-    Column("id", String(32), primary_key=True),  # its challenge
+    Column("id", String(32), primary_key=True),  # the id of the challenge
     Column("client_id", String(64), ForeignKey("clients.client_id", ondelete="CASCADE"), nullable=False, index=True),
-    Column("sealed", LargeBinary, nullable=False),  # what the client is told and by which token, encrypted
+    Column("sealed", LargeBinary, nullable=False),  # the notification and its token, encrypted
     Column("tries", Integer, nullable=False),
-    Column("next_at", UtcTime, nullable=False, index=True),  # not before
+    Column("next_at", UtcTime, nullable=False, index=True),  # the next try is not before
 )
 
-entra_accounts = Table(  # whose account at Entra is whose here, from the first login on
+entra_accounts = Table(  # which account at Entra is which user, from the first login on
     "entra_accounts",
     metadata,
     Column("tenant", String(64), primary_key=True),
@@ -129,7 +129,7 @@ entra_accounts = Table(  # whose account at Entra is whose here, from the first 
     Column("created_at", UtcTime, nullable=False),
 )
 
-used_values = Table(  # what may come once only: ids of assertions and hints, until they are over
+used_values = Table(  # values that may come once only: ids of assertions and hints, until they expire
     "used_values",
     metadata,
     Column("kind", String(16), primary_key=True),
@@ -141,16 +141,16 @@ challenges = Table(
     "challenges",
     metadata,
     Column("id", String(32), primary_key=True),
-    # No foreign key: an unknown user is answered like a known one. Null until accepted where none was named.
+    # Not a foreign key: an unknown user gets the same answer as a known one. Null until accepted if none was named.
     Column("user_name", String(64)),
-    Column("client_id", String(64)),  # none either: what a removed client opened stays on record
+    Column("client_id", String(64)),  # not a foreign key: the challenges of a removed client stay
     Column("binding", String(16), nullable=False),
     Column("verify_required", Boolean, nullable=False),
     Column("state", String(16), nullable=False),
     Column("tries", Integer, nullable=False),
     Column("attempt", String(64)),
     Column("code_hmac", String(64), nullable=False),
-    Column("code_index", String(64)),  # finds a challenge by its code alone; only where no user was named
+    Column("code_index", String(64)),  # finds a challenge by its code alone; only if no user was named
     Column("page_hash", String(64), nullable=False, unique=True),
     Column("app", Text),
     Column("ip", Text),
@@ -158,24 +158,25 @@ challenges = Table(
     Column("return_url", Text),
     Column("created_at", UtcTime, nullable=False, index=True),
     Column("expires_at", UtcTime, nullable=False),
-    Column("shown_at", UtcTime),  # when its page was first looked at
-    Column("presented_at", UtcTime),  # `code_back`: when ssh was given the code
+    Column("shown_at", UtcTime),  # when its page was first shown
+    Column("presented_at", UtcTime),  # `code_back`: when ssh showed the code
     Column("accepted_at", UtcTime),
     Column("fingerprint", String(64)),
     Column("key_type", String(64)),
     Column("client_ip", Text),
-    Column("verified", Boolean, nullable=False),  # the line had `verify-required`, so sshd made sure
+    Column("verified", Boolean, nullable=False),  # the key line had `verify-required`, so sshd checked it
     Index("ix_challenges_user_name_state_expires_at", "user_name", "state", "expires_at"),
 )
 
 _pending = challenges.c.state == "pending"
-# Nothing pending is accepted, and only what asks after all that is pending says so. A question after one user must not
-# fit these indexes: where its statistics are old PostgreSQL takes next to nothing to be pending, and reads it all.
+# The second condition is always true for a pending challenge. Only queries over all users have it, and so use these
+# indexes. A query for one user must not use them: with old statistics PostgreSQL expects few pending challenges, and
+# then reads them all.
 _unsettled = and_(_pending, challenges.c.accepted_at.is_(None))
 _of_user = and_(_unsettled, challenges.c.user_name.is_not(None))
 _anonymous = and_(_pending, challenges.c.code_index.is_not(None))
 _tried = challenges.c.attempt.is_not(None)
-# One pending challenge for a user and client, whatever many processes do at once. Null is equal to nothing.
+# There is one pending challenge for a user and client, also if many processes open one. Null is equal to nothing.
 Index(
     "uq_challenges_pending",
     challenges.c.user_name,
@@ -193,7 +194,7 @@ Index(
 )
 Index(
     "ix_challenges_unsettled",
-    challenges.c.state,  # the same in every row, but SQLite begins with what is searched for by "="
+    challenges.c.state,  # the same in every row, but SQLite needs a column with "=" first
     challenges.c.expires_at,
     sqlite_where=_unsettled,
     postgresql_where=_unsettled,
@@ -206,7 +207,7 @@ Index(
     postgresql_where=_tried,
 )
 
-failures = Table(  # how often somebody was wrong lately, see `limits`
+failures = Table(  # counts of wrong codes, see `limits`
     "failures",
     metadata,
     Column("scope", String(16), primary_key=True),
@@ -224,10 +225,10 @@ enrolments = Table(
     Column("tries", Integer, nullable=False),
     Column("code_index", String(64), nullable=False),
     Column("page_hash", String(64), nullable=False, unique=True),
-    Column("invited_by", String(64)),  # the client, or null: the operator or the person
+    Column("invited_by", String(64)),  # the client; null: the operator or the person
     Column("created_at", UtcTime, nullable=False),
     Column("expires_at", UtcTime, nullable=False, index=True),
-    Column("presented_at", UtcTime),  # the key that came with the code, until it is confirmed
+    Column("presented_at", UtcTime),  # when a key came with the code; the columns below hold it until it is confirmed
     Column("fingerprint", String(64)),
     Column("type", String(64)),
     Column("blob", LargeBinary),
@@ -249,7 +250,7 @@ sessions = Table(  # browsers on "my keys"
     Column("expires_at", UtcTime, nullable=False, index=True),
 )
 
-audit_events = Table(  # append-only; `audit` writes and seals it
+audit_events = Table(  # append-only; `audit.log` writes it, and `audit.chain` seals it
     "audit_events",
     metadata,
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
@@ -268,7 +269,7 @@ signing_keys = Table(
     Column("kid", String(64), primary_key=True),
     Column("algorithm", String(16), nullable=False),
     Column("public_jwk", Text, nullable=False),
-    Column("sealed_private", LargeBinary, nullable=False),  # encrypted with a key that is made from hmac.key
+    Column("sealed_private", LargeBinary, nullable=False),  # encrypted with a key derived from hmac.key
     Column("created_at", UtcTime, nullable=False),
     Column("signs_from", UtcTime, nullable=False),
     Column("retires_at", UtcTime),

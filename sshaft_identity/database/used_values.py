@@ -11,7 +11,7 @@ from sshaft_identity.database.tables import used_values
 
 
 def first_use(database: Database, kind: str, value: str, until: datetime) -> bool:
-    """Whether `value` comes for the first time. It is remembered `until` then, when it counts no more anyway."""
+    """Whether `value` comes for the first time. It is remembered `until` it is no longer valid anyway."""
     try:
         with database.write() as connection:
             connection.execute(insert(used_values).values(kind=kind, hash=digest(value), expires_at=until))

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sshaft.config import Url
-from sshaft_identity.challenges.challenge import LONGEST, SHORTEST, Context, State
+from sshaft_identity.challenges.challenge import MAX_LIFETIME, MIN_LIFETIME, Context, State
 from sshaft_identity.challenges.challenges import CodeTakenError, Wish
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.common.fields import USER_PATTERN
@@ -176,7 +176,7 @@ def _lifetime(form: Mapping[str, str], settings: Settings) -> timedelta:
     asked = form.get("requested_expiry", str(settings.lifetime))
     if not _SECONDS.fullmatch(asked) or int(asked) == 0:
         raise OAuthError("invalid_request", "requested_expiry must be a number of seconds")
-    return min(LONGEST, max(SHORTEST, timedelta(seconds=int(asked))))
+    return min(MAX_LIFETIME, max(MIN_LIFETIME, timedelta(seconds=int(asked))))
 
 
 # --- the result

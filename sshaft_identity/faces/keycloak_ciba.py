@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from sshaft.config import Url
 from sshaft.validation import first_fault
-from sshaft_identity.challenges.challenge import SHORTEST, Context
+from sshaft_identity.challenges.challenge import MIN_LIFETIME, Context
 from sshaft_identity.challenges.challenges import CodeTakenError, Wish
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.common.fields import UserName
@@ -125,7 +125,7 @@ def _good_for(token: str, now: datetime) -> timedelta:
     except (ValueError, LookupError, TypeError, OverflowError, RecursionError):
         return timedelta.max
     left = datetime.fromtimestamp(max(0.0, min(ends, 2.0**33)), UTC) - now
-    if left < SHORTEST:
+    if left < MIN_LIFETIME:
         raise OAuthError("invalid_request", "the bearer token is over, or nearly")
     return left
 

@@ -66,7 +66,7 @@ async def follow_changes(database: Database, changes: Changes, every: float = FO
     try:
         await repeat("changes.look_failed", every, changes_sqlite.Follower(database, changes).look_at_all)
     finally:
-        changes.told_no_more()
+        changes.source_lost()
 
 
 async def send_notifications(state: AppState, every: float = NOTIFY_SECONDS) -> None:

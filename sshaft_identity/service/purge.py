@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from sshaft.log import get_logger
 from sshaft_identity.challenges.challenge import State
-from sshaft_identity.challenges.challenges import KEPT
+from sshaft_identity.challenges.challenges import RETENTION
 from sshaft_identity.challenges.events import record_challenge
 from sshaft_identity.challenges.limits import WINDOW
 from sshaft_identity.challenges.rows import challenge_of, is_pending, is_unsettled
@@ -69,9 +69,9 @@ def _are_ahead(now: datetime) -> ColumnElement[bool]:
 RULES = (
     Rule("challenges_expired", challenges, lambda now: is_unsettled & (challenges.c.expires_at <= now), _expire),
     Rule("challenges_ahead", challenges, _are_ahead, _expire),
-    Rule("challenges_forgotten", challenges, lambda now: challenges.c.created_at <= now - KEPT, _forget),
+    Rule("challenges_forgotten", challenges, lambda now: challenges.c.created_at <= now - RETENTION, _forget),
     Rule("access_tokens_forgotten", access_tokens, lambda now: access_tokens.c.expires_at <= now, _forget),
-    Rule("enrolments_forgotten", enrolments, lambda now: enrolments.c.expires_at <= now - KEPT, _forget),
+    Rule("enrolments_forgotten", enrolments, lambda now: enrolments.c.expires_at <= now - RETENTION, _forget),
     Rule("face_requests_forgotten", face_requests, lambda now: face_requests.c.expires_at <= now, _forget),
     Rule("pings_forgotten", pings, lambda now: pings.c.next_at <= now - WINDOW, _forget),
     Rule("used_values_forgotten", used_values, lambda now: used_values.c.expires_at <= now, _forget),

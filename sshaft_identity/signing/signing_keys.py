@@ -55,7 +55,7 @@ Jwk = dict[str, str | list[str]]
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A key that is published. `sealed` is its private part, encrypted."""
+    """A key that is published. `encrypted` is its private part, encrypted."""
 
     kid: str
     algorithm: Algorithm
@@ -63,7 +63,7 @@ class SigningKey:
     created_at: datetime
     signs_from: datetime
     retires_at: datetime | None
-    sealed: bytes = field(repr=False)
+    encrypted: bytes = field(repr=False)
 
 
 class SigningKeys:
@@ -144,14 +144,14 @@ class SigningKeys:
             jwk |= certified(made.get_op_key("sign"), now)
         jwk |= made.as_dict(private=False) | {"kid": kid}
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        sealed = nonce + self._cipher.encrypt(nonce, made.as_der(private=True), kid.encode())
-        return SigningKey(kid, algorithm, jwk, created_at=now, signs_from=now, retires_at=None, sealed=sealed)
+        encrypted = nonce + self._cipher.encrypt(nonce, made.as_der(private=True), kid.encode())
+        return SigningKey(kid, algorithm, jwk, created_at=now, signs_from=now, retires_at=None, encrypted=encrypted)
 
     def _open(self, key: SigningKey) -> RSAKey | ECKey:
         if key.kid not in self._opened:
-            nonce, sealed = key.sealed[:_NONCE_BYTES], key.sealed[_NONCE_BYTES:]
+            nonce, encrypted = key.encrypted[:_NONCE_BYTES], key.encrypted[_NONCE_BYTES:]
             try:
-                private = self._cipher.decrypt(nonce, sealed, key.kid.encode())
+                private = self._cipher.decrypt(nonce, encrypted, key.kid.encode())
             except (InvalidTag, ValueError):
                 raise ConfigurationError(
                     f"the signing key {key.kid} cannot be opened: hmac.key is not the one that it was made with"
@@ -181,7 +181,7 @@ def _published(connection: Connection, now: datetime) -> list[SigningKey]:
             created_at=row.created_at,
             signs_from=row.signs_from,
             retires_at=row.retires_at,
-            sealed=row.sealed_private,
+            encrypted=row.sealed_private,
         )
         for row in _PUBLISHED.all(connection, {"now": now})
     ]
@@ -210,7 +210,7 @@ def _insert(connection: Connection, key: SigningKey) -> None:
             kid=key.kid,
             algorithm=key.algorithm,
             public_jwk=json.dumps(key.public_jwk),
-            sealed_private=key.sealed,
+            sealed_private=key.encrypted,
             created_at=key.created_at,
             signs_from=key.signs_from,
         )

@@ -41,7 +41,7 @@ def verify(call: Call, challenge: Challenge, code: str, attempt: str | None = No
 
     `attempt` names the try: a try that comes again under its name gets the same answer and is counted once.
     """
-    answer = call.state.store.challenges.verify(challenge.id, code, attempt, call.state.clock())
+    answer = call.state.store.challenges.verify(challenge, code, attempt, call.state.clock())
     call.changed = answer.challenges
     get_logger().info(
         "challenge.verified",

@@ -189,7 +189,7 @@ class Socket:
         heard = asyncio.run_coroutine_threadsafe(hear(), self.loop)
         try:
             deadline = time.monotonic() + 30
-            while not state.changes.is_told:
+            while not state.changes.has_source:
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
             yield

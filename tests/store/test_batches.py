@@ -13,7 +13,7 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 
 from sshaft_identity.challenges.challenges import Opened, Wish
-from sshaft_identity.database.batches import LONGEST_WAIT, Batches
+from sshaft_identity.database.batches import MAX_WAIT_SECONDS, Batches
 from sshaft_identity.database.database import UNAVAILABLE
 from sshaft_identity.store import Store
 
@@ -66,7 +66,7 @@ def test_who_has_waited_too_long_is_refused_and_nothing_is_done() -> None:
         await asyncio.sleep(0)
         late = asyncio.ensure_future(batches.run(lambda: done.append("late")))
         await asyncio.sleep(0)
-        now[0] += LONGEST_WAIT + 1
+        now[0] += MAX_WAIT_SECONDS + 1
         soon = asyncio.ensure_future(batches.run(lambda: done.append("soon")))
         await asyncio.sleep(0)
         release.set()

@@ -10,10 +10,12 @@ from fakes.public_keys import ed25519
 from service.service import Clock, wrong
 
 from sshaft.public_key import parse
-from sshaft_identity.challenges.attempts import Answer, Attempt
+from sshaft_identity.challenges.attempts import Answer, Attempt, Rules
 from sshaft_identity.challenges.challenge import MAX_TRIES, State, Verdict
-from sshaft_identity.challenges.challenges import MOST_KEYS, ListedKey, Opened, Wish
+from sshaft_identity.challenges.challenges import Opened, Wish
 from sshaft_identity.challenges.codes import attempt_name
+from sshaft_identity.challenges.limits import Limits
+from sshaft_identity.challenges.listing import MAX_LISTED_KEYS, ListedKey
 from sshaft_identity.store import Store
 
 MINUTES = timedelta(minutes=5)
@@ -141,6 +143,21 @@ def test_an_accept_writes_down_what_was_proven(store: Store, opened: Opened, clo
     assert challenge.approval.client_ip == "192.0.2.1"
 
 
+def test_wrong_codes_from_one_ipv6_network_of_64_bits_count_as_one_source(store: Store, clock: Clock) -> None:
+    store.challenges.rules = Rules(limits=Limits(source=3))
+
+    def guess(user: str, address: str) -> Verdict:
+        store.users.add(user, clock())
+        opened = store.challenges.open(Wish(user, MINUTES), clock())
+        attempt = Attempt(user, opened.challenge.id, wrong(opened.code), client_ip=address)
+        return store.challenges.accept(attempt, clock()).verdict
+
+    for number in range(3):
+        assert guess(f"user{number}", f"2001:db8::{number}:1") is Verdict.INVALID_CODE
+    assert guess("alice", "2001:db8::ffff") is Verdict.TOO_MANY_ATTEMPTS
+    assert guess("bob", "2001:db8:0:1::1") is Verdict.INVALID_CODE
+
+
 @pytest.mark.parametrize(("seconds", "verdict"), [(299.999999, Verdict.ACCEPTED), (300, Verdict.EXPIRED)])
 def test_time_is_kept_to_the_microsecond(
     store: Store, opened: Opened, clock: Clock, seconds: float, verdict: Verdict
@@ -169,7 +186,8 @@ def test_several_keys_at_once_are_listed_as_each_of_them_is(store: Store, clock:
     store.users.add("bob", clock())
     store.keys.add("bob", [(bobs, "")], clock())
     store.challenges.open(Wish(None, MINUTES, client="shop"), clock())
-    asked = [KEY.fingerprint, bobs.fingerprint, *(parse(ed25519(str(n))).fingerprint for n in range(MOST_KEYS - 2))]
+    unknown = [parse(ed25519(str(number))).fingerprint for number in range(MAX_LISTED_KEYS - 2)]
+    asked = [KEY.fingerprint, bobs.fingerprint, *unknown]
     alone = [each for key in asked for each in store.challenges.listed(clock(), [key])]
     assert {each.user for each in alone} == {"alice", "bob"}
 

@@ -112,7 +112,7 @@ def is_woken(
         hearing = asyncio.create_task(background.follow_changes(here.store.database, here.changes))
         try:
             for _ in range(1500):
-                if here.changes.is_told:
+                if here.changes.has_source:
                     return await wait()
                 await asyncio.sleep(0.02)
             pytest.fail("nobody tells")

@@ -84,7 +84,7 @@ def test_numbers_that_postgresql_gives_go_on_behind_those_that_were_copied(on_po
     with on_postgresql.database.write() as connection:
         table.create(connection)
         copying.add_rows(connection, table, [{"id": 7, "what": "old"}])
-        copying._go_on_counting(connection, table)  # noqa: SLF001 - no table has such a number yet
+        copying._set_sequence(connection, table)  # noqa: SLF001 - no table has such a number yet
         connection.execute(insert(table).values(what="new"))
         assert list(connection.scalars(select(table.c.id).order_by(table.c.id))) == [7, 8]
 

@@ -8,7 +8,7 @@ from service.service import Clock
 from sqlalchemy import func, select, text
 
 from sshaft_identity.challenges.challenge import State
-from sshaft_identity.challenges.challenges import KEPT, Challenges, Opened, Wish
+from sshaft_identity.challenges.challenges import RETENTION, Challenges, Opened, Wish
 from sshaft_identity.clients.clients import TOKEN_LIFETIME, Client, Scope
 from sshaft_identity.database.tables import access_tokens, metadata
 from sshaft_identity.service.purge import BATCH, RULES, Rule, batches
@@ -37,7 +37,7 @@ def test_a_challenge_is_expired_in_time_and_forgotten_after_a_week(store: Store,
     clock.advance(0.001)
     assert purge(store, clock) == {"challenges_expired": 1}
     assert state_of(store.challenges, opened) is State.EXPIRED
-    clock.advance(KEPT.total_seconds() - 300 - 1)
+    clock.advance(RETENTION.total_seconds() - 300 - 1)
     assert purge(store, clock) == {}
     clock.advance(1)
     assert purge(store, clock) == {"challenges_forgotten": 1}

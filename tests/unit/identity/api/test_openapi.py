@@ -14,7 +14,7 @@ from schemathesis import GenerationMode
 from service.service import SETTINGS, Service
 
 from sshaft_identity.api import challenges, enrolments, openapi, sshd
-from sshaft_identity.challenges.challenge import LONGEST
+from sshaft_identity.challenges.challenge import MAX_LIFETIME
 from sshaft_identity.clients.clients import Scope
 from sshaft_identity.service import health
 
@@ -75,7 +75,7 @@ def test_requests_made_from_the_description_are_answered_as_described(
     @settings(max_examples=EXAMPLES, derandomize=True)
     @given(case=target.as_strategy(mode))
     def check(case: schemathesis.Case) -> None:
-        service.clock.advance(LONGEST.total_seconds())  # what was opened before is over: nobody waits for it
+        service.clock.advance(MAX_LIFETIME.total_seconds())  # what was opened before is over: nobody waits for it
         case.call_and_validate(base_url=service.url, headers=headers, session=service.session)
 
     check()

@@ -16,7 +16,7 @@ from sshaft_identity.challenges.challenge import (
     Verdict,
     amr,
     may_become,
-    standing,
+    verdict_before_code,
 )
 
 PENDING = Challenge("c1", "alice", "web", Context(), START, START + timedelta(minutes=5))
@@ -72,16 +72,16 @@ def test_where_a_challenge_stands_before_the_code_is_looked_at(
     state: State, tries: int, same: bool, verdict: Verdict | None
 ) -> None:
     challenge = replace(PENDING, state=state, tries=tries, attempt="mine" if same else "another")
-    assert standing(challenge, "mine", START) == verdict
+    assert verdict_before_code(challenge, "mine", START) == verdict
 
 
 def test_an_attempt_without_a_name_is_never_one_that_came_before() -> None:
-    assert standing(replace(PENDING, state=State.ACCEPTED), None, START) == Verdict.ALREADY_USED
-    assert standing(PENDING, None, START) is None
+    assert verdict_before_code(replace(PENDING, state=State.ACCEPTED), None, START) == Verdict.ALREADY_USED
+    assert verdict_before_code(PENDING, None, START) is None
 
 
 def test_a_pending_challenge_past_its_time_is_expired_for_every_attempt() -> None:
-    assert standing(replace(PENDING, attempt="mine"), "mine", PENDING.expires_at) == Verdict.EXPIRED
+    assert verdict_before_code(replace(PENDING, attempt="mine"), "mine", PENDING.expires_at) == Verdict.EXPIRED
 
 
 @pytest.mark.parametrize(

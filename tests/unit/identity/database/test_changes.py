@@ -38,7 +38,7 @@ def wait_and(step: Callable[[Changes, Database], Awaitable[None]], database: Dat
 
     async def main() -> float:
         changes = Changes(Clock())
-        changes.told_of_all()
+        changes.source_connected()
         tasks = [asyncio.create_task(changes.wait(PENDING, database.read, is_over, 10)) for _ in range(waiters)]
         await asyncio.sleep(0.05)
         start = time.monotonic()
@@ -55,9 +55,9 @@ async def accept(changes: Changes, database: Database) -> None:
 
 
 async def accept_unheard(changes: Changes, database: Database) -> None:
-    changes.told_no_more()
+    changes.source_lost()
     database.now = ACCEPTED
-    changes.told_of_all()
+    changes.source_connected()
 
 
 async def close(changes: Changes, _database: Database) -> None:
@@ -77,7 +77,7 @@ def test_what_went_by_unheard_is_looked_for_once_somebody_tells_again() -> None:
 
 
 def test_where_everybody_has_to_look_they_do_it_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LOOKS_PER_SECOND", 50)
+    monkeypatch.setattr(module, "READS_PER_SECOND", 50)
     assert wait_and(accept_unheard, Database(), waiters=50) > 0.5
 
 
@@ -102,7 +102,7 @@ def test_after_the_end_of_the_service_nobody_waits() -> None:
 def test_who_waits_on_and_is_not_woken_reads_nothing() -> None:
     async def main() -> int:
         database, changes = Database(), Changes(Clock())
-        changes.told_of_all()
+        changes.source_connected()
         with changes.waiting(PENDING, database.read) as waiter:
             for _ in range(20):
                 await waiter.until(is_over, 0.001)
@@ -126,7 +126,7 @@ def test_while_nobody_tells_who_waits_on_looks_again_and_again() -> None:
 def test_what_changes_while_it_is_read_is_read_again() -> None:
     async def main() -> Challenge:
         database, changes = Database(), Changes(Clock())
-        changes.told_of_all()
+        changes.source_connected()
 
         async def read() -> Challenge:
             found = await database.read()
@@ -142,7 +142,7 @@ def test_what_changes_while_it_is_read_is_read_again() -> None:
 def test_what_has_changed_since_the_caller_read_it_is_seen_at_once() -> None:
     async def main() -> Challenge:
         database, changes = Database(), Changes(Clock())
-        changes.told_of_all()
+        changes.source_connected()
         await accept(changes, database)
         return await changes.wait(PENDING, database.read, is_over, 10)
 

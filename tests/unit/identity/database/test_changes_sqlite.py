@@ -18,7 +18,7 @@ from sshaft_identity.challenges.challenge import Challenge
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.database import backup
 from sshaft_identity.database.changes import Changes, Waiter
-from sshaft_identity.database.changes_sqlite import AT_ONCE, Follower
+from sshaft_identity.database.changes_sqlite import MAX_EVENTS, Follower
 from sshaft_identity.database.tables import audit_events
 from sshaft_identity.service import background
 from sshaft_identity.store import Store
@@ -138,7 +138,7 @@ def test_steps_of_which_nobody_sees_anything_wake_nobody(store: Store) -> None:
 
 def test_from_the_first_look_on_changes_are_told_and_who_waited_before_looks_for_himself(store: Store) -> None:
     async def act(place: Place) -> None:
-        assert place.changes.is_told
+        assert place.changes.has_source
         late = Follower(store.database, place.changes)
         place.cancel(0)
         assert not await late.look()
@@ -151,7 +151,7 @@ def test_a_look_reads_no_more_than_so_many_events_and_the_next_goes_on(store: St
     async def act(place: Place) -> None:
         place.cancel(0)
         with store.database.write() as connection:
-            for _ in range(2 * AT_ONCE):
+            for _ in range(2 * MAX_EVENTS):
                 record_event(connection, "user.added", place.clock(), user="alice")
         place.cancel(1)
         looks = [(await place.follower.look(), place.woken()) for _ in range(3)]
@@ -229,7 +229,7 @@ def test_a_look_that_fails_is_said_once_and_misses_nothing(store: Store, events:
             await place.waiters[1].woken.wait()
         following.cancel()
         await asyncio.wait([following])
-        assert not place.changes.is_told
+        assert not place.changes.has_source
 
     run(store, act)
     assert events.getvalue().count("changes.look_failed") == 1
