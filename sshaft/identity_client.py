@@ -191,7 +191,7 @@ class IdentityClient:
         listed = listing.parse(answer.body, self.config.allowed_key_types)
         listed = replace(listed, takes=_number(answer.headers.get("Sshaft-Fingerprints")))
         ahead = correction(answer.headers.get("Date"), self._now())
-        return listed.moved(ahead) if ahead else listed
+        return listed.shifted(ahead) if ahead else listed
 
     def accept(self, claim: Claim, attempt: str, deadline: Deadline, request_id: str) -> Outcome:
         """Report a passed challenge. `attempt` names this one attempt, so that a repetition is not a second one."""
@@ -236,7 +236,7 @@ class IdentityClient:
         answer = self._retry(once, deadline, may_repeat=claim.knows_challenges)
         outcome = self._outcome(url, answer, success)
         ahead = correction(answer.headers.get("Date"), self._now())
-        return replace(outcome, context=outcome.context and outcome.context.moved(ahead))
+        return replace(outcome, context=outcome.context and outcome.context.shifted(ahead))
 
     @staticmethod
     def _outcome(url: str, answer: Answer, success: str) -> Outcome:

@@ -20,7 +20,7 @@ from sshaft_identity.commands.shared import ADDRESS, failures_told, open_store, 
 from sshaft_identity.commands.signing_key import signing_key
 from sshaft_identity.commands.user_and_key import key, user
 from sshaft_identity.common.times import utc_now
-from sshaft_identity.enrolment.attestation import roots_of
+from sshaft_identity.enrolment.attestation import read_roots
 from sshaft_identity.settings import Settings
 
 
@@ -105,7 +105,7 @@ def serve(
             serving = stack.enter_context(MetricsServer(server.listen(*metrics_listen), metrics.registry))
             log.get_logger().info("metrics.ready", address=f"http://{serving.address}/metrics")
         real = settings_of.changed(settings, {"host": host, "port": listening.getsockname()[1]})
-        ready = app.create_app(store, real, utc_now, metrics, token, roots=roots_of(real.key_policy, directory))
+        ready = app.create_app(store, real, utc_now, metrics, token, roots=read_roots(real.key_policy, directory))
         server.serve(ready, listening, metrics.count_events if metrics else None)
 
 

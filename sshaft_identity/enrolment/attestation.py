@@ -52,7 +52,7 @@ class _Credential:
     """65 bytes uncompressed for ES256, 32 for EdDSA."""
 
 
-def verified(data: bytes, key: PublicKey, challenge: bytes, roots: list[x509.Certificate], now: datetime) -> str:
+def verify(data: bytes, key: PublicKey, challenge: bytes, roots: list[x509.Certificate], now: datetime) -> str:
     """What the attestation says of the device: its AAGUID and the maker's name of the certificate.
 
     Raises `AttestationError` unless `data` attests `key` for `challenge` under one of `roots`.
@@ -83,7 +83,7 @@ def _verified(data: bytes, key: PublicKey, challenge_hash: bytes, roots: list[x5
     return f"{credential.aaguid.hex()} {printable(certificate.subject.rfc4514_string(), 160)}"
 
 
-def roots_of(policy: KeyPolicy, directory: Path) -> list[x509.Certificate]:
+def read_roots(policy: KeyPolicy, directory: Path) -> list[x509.Certificate]:
     """Returns the certificates of `attestation_roots`. A relative path begins at the service's directory.
 
     Raises `ConfigurationError` if the file cannot be read or holds no certificate.

@@ -69,7 +69,7 @@ class Imported:
     keys: tuple[Record, ...]
 
 
-def fetched(url: str) -> str:
+def fetch(url: str) -> str:
     """The text at an https address (http to loopback only). Raises `RegistryError` or `IdentityServiceError`."""
     try:
         TypeAdapter(Url).validate_python(url)

@@ -43,7 +43,7 @@ from sshaft_identity.web.call import Call, body_of
 from sshaft_identity.web.html import PageError
 from sshaft_identity.web.oauth import OAuthError, form_of
 from sshaft_identity.web.state import state_of
-from sshaft_oidc.remote_keys import OpenIdError, Wire
+from sshaft_oidc.remote_keys import Document, OpenIdError
 
 FACE = "entra"
 _LONGEST = 4096
@@ -64,17 +64,17 @@ class Details(BaseModel):
     amr: tuple[str, ...]
 
 
-class _Values(Wire):
+class _Values(Document):
     essential: bool = False
     values: list[str] = Field(max_length=64)
 
 
-class _IdTokenClaims(Wire):
+class _IdTokenClaims(Document):
     acr: _Values
     amr: _Values
 
 
-class _Claims(Wire):
+class _Claims(Document):
     id_token: _IdTokenClaims
 
 

@@ -23,7 +23,7 @@ from sshaft_identity.database.tables import audit_events, sessions, users
 from sshaft_identity.service.app import create_app
 from sshaft_identity.settings import changed
 from sshaft_identity.web.throttle import MOST
-from sshaft_oidc.code_flow import derived
+from sshaft_oidc.code_flow import derive
 from sshaft_oidc.settings import ProviderSettings
 
 CALLBACK = "/sign-in/oidc/callback"
@@ -357,7 +357,7 @@ def test_one_address_may_not_come_back_without_end(service: Service, alice: Brow
     attempt = f"{START}.once.{'a' * 43}"
     for _ in range(MOST + 1):
         alice.cookies["__Host-sshaft-oidc"] = attempt
-        answer = alice.get(f"{CALLBACK}?code=invented&state={derived(attempt, 'state')}&iss={provider.issuer}")
+        answer = alice.get(f"{CALLBACK}?code=invented&state={derive(attempt, 'state')}&iss={provider.issuer}")
     assert (answer.status_code, heading(answer)) == (429, "One at a time")
     assert provider.calls.count("/token") == MOST
     service.clock.advance(300)

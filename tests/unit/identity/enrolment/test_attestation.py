@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sshaft.public_key import parse
 from sshaft_identity.enrolment import cbor as reading
-from sshaft_identity.enrolment.attestation import AttestationError, load_roots, verified
+from sshaft_identity.enrolment.attestation import AttestationError, verify
 from sshaft_identity.enrolment.ssh_wire import Reader, WireError
 
 CHALLENGE = b"sshaft-enrol alice 0123456789abcdef0123456789abcdef\n"
@@ -26,20 +26,20 @@ ROOTS = [MAKER.root]
 @pytest.mark.parametrize("u2f", [False, True], ids=["packed", "fido-u2f"])
 def test_an_attestation_of_a_trusted_maker_names_the_device(kind: str, u2f: bool) -> None:
     key = SecurityKey(kind)
-    said = verified(key.attestation(MAKER, CHALLENGE, u2f=u2f), parse(key.public), CHALLENGE, ROOTS, NOW)
+    said = verify(key.attestation(MAKER, CHALLENGE, u2f=u2f), parse(key.public), CHALLENGE, ROOTS, NOW)
     assert said == f"{AAGUID.hex()} CN=Example Key 5"
 
 
 def test_extensions_of_the_authenticator_are_read_over() -> None:
     key = SecurityKey()
     data = key.authenticator_data(flags=0xC5, extensions=cbor({"credProtect": 2}))
-    assert verified(key.attestation(MAKER, CHALLENGE, data=data), parse(key.public), CHALLENGE, ROOTS, NOW)
+    assert verify(key.attestation(MAKER, CHALLENGE, data=data), parse(key.public), CHALLENGE, ROOTS, NOW)
 
 
 def refused(data: bytes, key: str, because: str, *, challenge: bytes = CHALLENGE, roots: object = None) -> None:
     trusted = ROOTS if roots is None else roots
     with pytest.raises(AttestationError, match=because):
-        verified(data, parse(key), challenge, trusted, NOW)  # type: ignore[arg-type]
+        verify(data, parse(key), challenge, trusted, NOW)  # type: ignore[arg-type]
 
 
 def test_another_challenge_is_refused() -> None:
@@ -97,7 +97,7 @@ def test_a_certificate_for_another_model_is_refused() -> None:
     refused(key.attestation(MAKER, CHALLENGE, device_certificate=other), key.public, "another model")
     silent = MAKER.device_certificate(key.batch.public_key(), aaguid=None)
     data = key.attestation(MAKER, CHALLENGE, device_certificate=silent)
-    assert verified(data, parse(key.public), CHALLENGE, ROOTS, NOW)
+    assert verify(data, parse(key.public), CHALLENGE, ROOTS, NOW)
 
 
 def test_a_signature_by_another_device_is_refused() -> None:
@@ -149,15 +149,9 @@ def test_no_changed_byte_passes_but_in_what_is_reserved(at: int, bits: int) -> N
     raw[at] ^= bits
     reserved = range(len(raw) - 8, len(raw) - 4)
     if at in reserved:
-        assert verified(bytes(raw), parse(SAMPLE.public), CHALLENGE, ROOTS, NOW)
+        assert verify(bytes(raw), parse(SAMPLE.public), CHALLENGE, ROOTS, NOW)
     else:
         refused(bytes(raw), SAMPLE.public, r"^[A-Z][^\n]*\.$")
-
-
-def test_roots_are_read_from_pem_and_nothing_else() -> None:
-    assert load_roots(MAKER.pem + Maker("Another").pem)[0] == MAKER.root
-    with pytest.raises(ValueError, match=r"."):
-        load_roots(b"no PEM")
 
 
 # --- CBOR
