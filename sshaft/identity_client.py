@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import tenacity
 from pydantic import BaseModel, BeforeValidator, FiniteFloat, StringConstraints, ValidationError
 
-from sshaft import client_authentication, listing
+from sshaft import listing
 from sshaft.access_token import AccessToken, AccessTokens, usable_until
 from sshaft.clocks import correction
 from sshaft.config import Config
@@ -163,7 +163,7 @@ class IdentityClient:
         sleep: Callable[[float], None] = time.sleep,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        client_authentication.check(config)
+        config.credentials.check()
         certificate = None
         if config.client_certificate_file and config.client_certificate_key_file:
             certificate = (config.client_certificate_file, config.client_certificate_key_file)
@@ -276,7 +276,10 @@ class IdentityClient:
     def _fetch_access_token(self, deadline: Deadline) -> AccessToken:
         url = self.config.token_endpoint
         asked_at = time.monotonic()
-        request = client_authentication.token_request(self.config)
+        grant = {"grant_type": "client_credentials"}
+        if self.config.token_scope:
+            grant["scope"] = self.config.token_scope
+        request = self.config.credentials.token_request(grant, url)
         answer = self._http.send("POST", url, deadline, **request)
         if answer.status != 200:
             reason = _problem(answer.body).error or "no reason given"

@@ -10,14 +10,15 @@ import hmac
 import secrets
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import quote_plus, urlencode
+from urllib.parse import urlencode
 
 from joserfc.errors import JoseError
 from pydantic import Field, ValidationError
 
+from sshaft.client_authentication import ClientCredentials
 from sshaft.config import Url
 from sshaft.deadline import Deadline
 from sshaft.http_client import HttpClient
@@ -84,12 +85,12 @@ def derive(attempt: str, purpose: str) -> str:
 
 class RelyingParty:
     def __init__(
-        self, provider: ProviderSettings, redirect_uri: str, secret: str | None, http: HttpClient,
+        self, provider: ProviderSettings, redirect_uri: str, credentials: ClientCredentials, http: HttpClient,
         clock: Callable[[], datetime],
     ) -> None:  # fmt: skip
         self.provider = provider
         self._redirect_uri = redirect_uri
-        self._secret = secret
+        self._credentials = credentials
         self._http = http
         self._clock = clock
         self._lock = threading.Lock()
@@ -140,21 +141,17 @@ class RelyingParty:
             raise OpenIdError("the answer is from another provider", code="foreign_iss")
 
     def _tokens(self, code: str, attempt: str, metadata: _Metadata, deadline: Deadline) -> _Tokens:
-        form = {
+        grant = {
             "grant_type": "authorization_code",
             "code": code,
             "redirect_uri": self._redirect_uri,
             "code_verifier": derive(attempt, "verifier"),
         }
-        headers = {}
-        if self._secret is None:
-            form["client_id"] = self.provider.client_id
-        elif "client_secret_basic" in metadata.token_endpoint_auth_methods_supported:
-            pair = f"{quote_plus(self.provider.client_id)}:{quote_plus(self._secret)}"
-            headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
-        else:
-            form |= {"client_id": self.provider.client_id, "client_secret": self._secret}
-        answer = self._http.send("POST", metadata.token_endpoint, deadline, data=form, headers=headers)
+        credentials, supported = self._credentials, metadata.token_endpoint_auth_methods_supported
+        if credentials.method == "client_secret_basic" and credentials.method not in supported:
+            credentials = replace(credentials, method="client_secret_post")
+        request = credentials.token_request(grant, metadata.token_endpoint, self._clock().timestamp())
+        answer = self._http.send("POST", metadata.token_endpoint, deadline, **request)
         return parse(_Tokens, answer, "the token endpoint")
 
     def _verified(
