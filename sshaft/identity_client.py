@@ -14,7 +14,7 @@ from sshaft.access_token import AccessToken, AccessTokens, usable_until
 from sshaft.clocks import correction
 from sshaft.config import Config
 from sshaft.deadline import Deadline
-from sshaft.errors import ConfigurationError, IdentityServiceError, ReachError
+from sshaft.errors import IDENTITY, ConfigurationError, IdentityServiceError, ReachError
 from sshaft.http_client import Answer, HttpClient
 from sshaft.listing import Context, ContextMessage, Listing
 from sshaft.public_key import PublicKey
@@ -170,7 +170,7 @@ class IdentityClient:
         self.config = config
         self._sleep = sleep
         self._now = now
-        self._http = HttpClient(ca_file=config.ca_file, proxy=config.proxy, certificate=certificate)
+        self._http = HttpClient(ca_file=config.ca_file, proxy=config.proxy, certificate=certificate, peer=IDENTITY)
         self.access_tokens = AccessTokens(self._fetch_access_token)
 
     def close(self) -> None:
@@ -178,7 +178,7 @@ class IdentityClient:
 
     def list_keys(self, fingerprints: Sequence[str], deadline: Deadline, request_id: str) -> Listing:
         """The listing for these keys, or without any everybody's. More than one may be asked of a server that has said
-        how many it `takes`. Raises `IdentityServiceError`.
+        how many it `takes`. Raises `RemoteServiceError`.
         """
         parameters = {"fingerprint": list(fingerprints)} if fingerprints else None
 

@@ -62,7 +62,7 @@ class Factor:
         self._workers.shutdown(wait=False, cancel_futures=True)
 
     async def keys(self, question: Fields, request_id: str) -> str:
-        """The key line for the key that sshd was offered, or nothing. Raises `IdentityServiceError`."""
+        """The key line for the key that sshd was offered, or nothing. Raises `RemoteServiceError`."""
         logger = log.get_logger().bind(request_id=request_id)
         try:
             key = public_key.from_blob(

@@ -112,7 +112,7 @@ class Lookups:
         self._workers.shutdown(wait=False, cancel_futures=True)
 
     async def entries(self, fingerprint: str, request_id: str, *, fresh: bool = False) -> tuple[Entry, ...]:
-        """The entries of one key. Raises `IdentityServiceError`, at once while the breaker is open."""
+        """The entries of one key. Raises `RemoteServiceError`, at once while the breaker is open."""
         return (await self.listing(fingerprint, request_id, fresh=fresh)).of(fingerprint)
 
     async def listing(self, fingerprint: str, request_id: str, *, fresh: bool = False) -> Listing:

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from sshaft.deadline import Deadline
-from sshaft.errors import IdentityServiceError
+from sshaft.errors import RemoteServiceError
 from sshaft.http_client import Answer, HttpClient
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.face_support.options import NOTIFIED, Auth0Client, EntraClient, OpenIdClient
@@ -81,7 +81,7 @@ class _Reach:
         """The answer, or why there is none."""
         try:
             return self.http.send("GET", url, Deadline.after(SECONDS))
-        except IdentityServiceError as error:
+        except RemoteServiceError as error:
             return str(error)
 
     def answers(self, url: str, what: str, advice: str) -> Finding:

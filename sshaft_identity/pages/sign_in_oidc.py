@@ -8,7 +8,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from sshaft.errors import IdentityServiceError
+from sshaft.errors import RemoteServiceError
 from sshaft.log import get_logger
 from sshaft_identity.pages.sign_in_ssh import check_throttle
 from sshaft_identity.pages.signed_in import begin_session
@@ -87,7 +87,7 @@ async def _asked(openid: OpenId, ask: Callable[[], Result]) -> Result:
         get_logger().warning("oidc.refused", reason=str(error), error=error.code)
         sentence = "The sign-in did not come to a good end. Start it again; if it stays so, tell your administrator."
         raise PageError(403, "Not signed in", sentence) from None
-    except IdentityServiceError as error:
+    except RemoteServiceError as error:
         get_logger().warning("oidc.unavailable", reason=str(error))
         sentence = "The sign-in of your organisation can't be reached now. Try again in a while, or sign in with SSH."
         raise PageError(503, "Not now", sentence) from None

@@ -70,7 +70,7 @@ class Imported:
 
 
 def fetch(url: str) -> str:
-    """The text at an https address (http to loopback only). Raises `RegistryError` or `IdentityServiceError`."""
+    """The text at an https address (http to loopback only). Raises `RegistryError` or `RemoteServiceError`."""
     try:
         TypeAdapter(Url).validate_python(url)
     except ValidationError as error:

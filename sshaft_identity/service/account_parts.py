@@ -42,6 +42,7 @@ def _enrol(store: Store, settings: Settings, user: str, now: datetime) -> str:
 
 
 def _openid(store: Store, settings: Settings, provider: ProviderSettings, clock: Clock) -> OpenId:
-    http = HttpClient(ca_file=Path(provider.ca_file) if provider.ca_file else None, max_answer=MAX_ANSWER)
+    ca_file = Path(provider.ca_file) if provider.ca_file else None
+    http = HttpClient(ca_file=ca_file, max_answer=MAX_ANSWER, peer="openid_provider")
     party = RelyingParty(provider, settings.base_url + CALLBACK, provider.credentials(), http, clock)
     return OpenId(party, LinkedAccounts(store.database), CapacityLimiter(WAITING_FOR_PROVIDER))

@@ -19,7 +19,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from sshaft.errors import IdentityServiceError
+from sshaft.errors import RemoteServiceError
 from sshaft.log import get_logger
 from sshaft_identity.api.discovery import JWKS_SECONDS
 from sshaft_identity.audit.log import record_event
@@ -137,7 +137,7 @@ async def authorize(request: Request) -> Response:
         work = partial(_refused, call, asked, error)
     except OpenIdError as error:
         work = partial(_refused, call, asked, OAuthError("invalid_request", str(error)))
-    except IdentityServiceError as error:
+    except RemoteServiceError as error:
         get_logger().warning("entra.unavailable", reason=str(error))
         away = OAuthError("temporarily_unavailable", "the keys of Microsoft cannot be had now")
         work = partial(_refused, call, asked, away)

@@ -43,12 +43,12 @@ class EntraHints:
 
     def __init__(self, clock: Callable[[], datetime], http: HttpClient | None = None) -> None:
         self.limiter = CapacityLimiter(WAITING)
-        self._http = http or HttpClient(max_answer=MAX_ANSWER)
+        self._http = http or HttpClient(max_answer=MAX_ANSWER, peer="microsoft")
         self._clock = clock
         self._authorities: dict[str, tuple[datetime, str, RemoteKeys]] = {}
 
     def checked(self, hint: str, options: EntraClient) -> Hint:
-        """Blocks. Raises `OpenIdError` for one that proves nothing, `IdentityServiceError` where Microsoft is away."""
+        """Blocks. Raises `OpenIdError` for one that proves nothing, `RemoteServiceError` where Microsoft is away."""
         deadline, now = Deadline.after(SECONDS), self._clock()
         try:
             jwks_uri, keys = self._keys(options, deadline)

@@ -13,7 +13,7 @@ from fakes.identity_server import ERROR, Call, IdentityServer, Reply, reply_json
 from unit.agent.agent import ID, SOCKET, Agent, agent_of
 
 from sshaft import public_key
-from sshaft.errors import IdentityServiceError
+from sshaft.errors import RemoteServiceError
 from sshaft.randomart import randomart
 from sshaft_agent import enrolment
 
@@ -277,7 +277,7 @@ def test_a_service_that_is_down_is_a_failure_and_no_line(agent: Agent, identity:
     identity.replies["/keys"] = ERROR
 
     async def steps() -> None:
-        with pytest.raises(IdentityServiceError):
+        with pytest.raises(RemoteServiceError):
             await agent.line()
 
     run(steps())

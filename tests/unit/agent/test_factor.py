@@ -14,7 +14,7 @@ from fakes.identity_server import ERROR, Call, IdentityServer, Reply, hang, repl
 from unit.agent.agent import ID, SOCKET, Agent, agent_of
 
 from sshaft import public_key
-from sshaft.errors import IdentityServiceError
+from sshaft.errors import RemoteServiceError
 
 KEY = public_keys.ed25519("alice")
 OTHER_KEY = public_keys.ed25519("other")
@@ -221,7 +221,7 @@ def test_service_that_is_down_is_a_failure_and_no_no(agent: Agent, identity: Ide
     identity.replies["/keys"] = ERROR
 
     async def steps() -> None:
-        with pytest.raises(IdentityServiceError):
+        with pytest.raises(RemoteServiceError):
             await agent.line()
 
     run(steps())
