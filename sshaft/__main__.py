@@ -78,12 +78,12 @@ def main(arguments: list[str] | None = None) -> Any:
     try:
         status = cli.main(arguments, prog_name="sshaft", standalone_mode=False)
     except Exception as error:  # noqa: BLE001 - the last handler: no stack trace
-        message, status = _told(error)
+        message, status = _message_and_status(error)
         click.echo(f"sshaft: {printable(message, 2000)}" if message else str(error), err=True)
     return status if isinstance(status, int) else exit_status.OK
 
 
-def _told(error: Exception) -> tuple[str, int]:
+def _message_and_status(error: Exception) -> tuple[str, int]:
     """What to say, and the exit status; nothing where the error is the help text itself."""
     match error:
         case SshaftError():
@@ -97,10 +97,10 @@ def _told(error: Exception) -> tuple[str, int]:
             return error.format_message(), exit_status.SOFTWARE
         case click.Abort():
             return "interrupted", 130
-    return _told_of_python(error)
+    return _message_of_python(error)
 
 
-def _told_of_python(error: Exception) -> tuple[str, int]:
+def _message_of_python(error: Exception) -> tuple[str, int]:
     """The same for what no part of ours has foreseen."""
     match error:
         case UnicodeEncodeError(encoding="utf-8"):  # Python keeps other bytes of an argument as lone surrogates

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
-JUMP = 10.0
+MIN_JUMP = 10.0
 """Seconds. What NTP corrects by the way is less."""
-STEP = 10.0
+CORRECTION_STEP = 10.0
 """Seconds. Differences are told in whole steps: less says little (`Date` has no fractions, and the answer took its
 time), and what is the same must look the same with every answer."""
-FARTHEST = timedelta(days=1)
+MAX_CORRECTION = timedelta(days=1)
 
 
 def ahead_of(date: str | None, now: datetime) -> timedelta | None:
@@ -29,12 +29,12 @@ def correction(date: str | None, now: datetime) -> timedelta:
     header says nothing, or what no clock of a working host would: who wrote it may be no clock at all.
     """
     ahead = ahead_of(date, now)
-    if ahead is None or abs(ahead) > FARTHEST:
+    if ahead is None or abs(ahead) > MAX_CORRECTION:
         return timedelta()
-    return timedelta(seconds=STEP * round(ahead.total_seconds() / STEP))
+    return timedelta(seconds=CORRECTION_STEP * round(ahead.total_seconds() / CORRECTION_STEP))
 
 
-def moved(time: datetime, by: timedelta) -> datetime:
+def shifted(time: datetime, by: timedelta) -> datetime:
     """`time + by`; a time at the end of the calendar stays."""
     try:
         return time + by
@@ -54,4 +54,4 @@ class ClockWatch:
         """By how many seconds since the last call, negative for back; 0.0 for what is no jump."""
         before, self._offset = self._offset, self._wall() - self._steady()
         seconds = self._offset - before
-        return seconds if abs(seconds) >= JUMP else 0.0
+        return seconds if abs(seconds) >= MIN_JUMP else 0.0

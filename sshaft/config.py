@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from sshaft.authorized_keys import is_safe_word
+from sshaft.client_authentication import Algorithm, ClientCredentials
 from sshaft.errors import ConfigurationError
 from sshaft.public_key import DEFAULT_TYPES, is_certificate_type
 
@@ -99,7 +100,7 @@ class Config(BaseModel):
     """PEM private key for `private_key_jwt`."""
     private_key_id: Text | None = None
     """`kid` of the assertion, for a server that holds several keys of this client."""
-    private_key_algorithm: Literal["ES256", "ES384", "PS256", "RS256", "Ed25519", "EdDSA"] = "ES256"
+    private_key_algorithm: Algorithm = "ES256"
     client_certificate_file: Path | None = None
     """PEM certificate (chain) for `tls_client_auth`; it is shown on every call (RFC 8705 §3)."""
     client_certificate_key_file: Path | None = None
@@ -129,6 +130,14 @@ class Config(BaseModel):
             also = " (or client_secret_file)" if missing == ["client_secret"] else ""
             raise ValueError(f"{self.token_endpoint_auth_method} needs {' and '.join(missing)}{also}")
         return self
+
+    @property
+    def credentials(self) -> ClientCredentials:
+        return ClientCredentials(
+            self.client_id, self.token_endpoint_auth_method,
+            self.client_secret.get_secret_value() if self.client_secret else "",
+            self.private_key_file, self.private_key_id, self.private_key_algorithm,
+        )  # fmt: skip
 
 
 def load(path: Path) -> Config:

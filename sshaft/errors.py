@@ -2,6 +2,9 @@
 
 from sshaft import exit_status
 
+IDENTITY = "identity"
+"""The peer of the identity API."""
+
 
 class SshaftError(Exception):
     """Broken: what, where and what to do next in one sentence, a stable `code`, and an exit status.
@@ -26,18 +29,31 @@ class ConfigurationError(SshaftError):
     exit_status = exit_status.CONFIGURATION
 
 
-class IdentityServiceError(SshaftError):
-    """The identity service gave no usable answer."""
+class RemoteServiceError(SshaftError):
+    """Another service gave no usable answer. `peer` names the service; the code is `PEER_unavailable`."""
 
-    code = "identity_unavailable"
     exit_status = exit_status.UNAVAILABLE
 
+    def __init__(self, message: str, peer: str) -> None:
+        super().__init__(message, code=f"{peer}_unavailable")
+        self.peer = peer
 
-class ReachError(IdentityServiceError):
-    """No usable answer now (down, slow, 5xx): trying again may help. `unsent`: the request was not acted on."""
 
-    def __init__(self, message: str, *, unsent: bool = False) -> None:
-        super().__init__(message)
+class IdentityServiceError(RemoteServiceError):
+    """The identity API gave an answer that cannot be used; another try would not help."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, IDENTITY)
+
+
+class ReachError(RemoteServiceError):
+    """There is no usable answer now (down, slow, 5xx): another try may help.
+
+    `unsent`: the service has not acted on the request.
+    """
+
+    def __init__(self, message: str, *, peer: str = IDENTITY, unsent: bool = False) -> None:
+        super().__init__(message, peer)
         self.unsent = unsent
 
 

@@ -23,7 +23,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 import sshaft
 from sshaft.deadline import Deadline
-from sshaft.errors import IdentityServiceError, ReachError
+from sshaft.errors import ReachError, RemoteServiceError
 
 MAX_ANSWER = 8 * 1024 * 1024
 CONNECT_SECONDS = 2.0
@@ -50,8 +50,10 @@ class HttpClient:
         proxy: str | None = None,
         certificate: tuple[Path, Path] | None = None,
         max_answer: int = MAX_ANSWER,
+        peer: str = "remote",
     ) -> None:
         self._max_answer = max_answer
+        self._peer = peer
         self._session = requests.Session()
         self._session.trust_env = False  # proxy and CA come from the configuration only (DUO-PSA-2017-002)
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -75,12 +77,12 @@ class HttpClient:
         """The answer, whatever its status below 500 but a redirect.
 
         Raises `ReachError` when there is none in time or the server has a passing trouble (5xx, 429), and
-        `IdentityServiceError` when it can't be used (redirect, too large, certificate).
+        `RemoteServiceError` when it can't be used (redirect, too large, certificate).
         """
         where = url.partition("?")[0]
         left = deadline.remaining()
         if not left:
-            raise ReachError(f"{where}: no time left", unsent=True)
+            raise ReachError(f"{where}: no time left", peer=self._peer, unsent=True)
         exchange = _Exchange()
         _watch.add(exchange, deadline.at)
         _thread.exchange = exchange
@@ -88,24 +90,26 @@ class HttpClient:
             answer = self._exchange(method, url, left, request)
             if exchange.aborted:
                 # without a Content-Length the end that our watch made looks like the end of the answer
-                raise ReachError(f"{where}: no whole answer in time")
+                raise ReachError(f"{where}: no whole answer in time", peer=self._peer)
         except requests.exceptions.SSLError as error:
             if exchange.aborted:
-                raise ReachError(f"{where}: no whole answer in time") from error
-            raise IdentityServiceError(f"{where}: TLS: {error}") from error
+                raise ReachError(f"{where}: no whole answer in time", peer=self._peer) from error
+            raise RemoteServiceError(f"{where}: TLS: {error}", self._peer) from error
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             if exchange.aborted or isinstance(error, requests.exceptions.ReadTimeout):
-                raise ReachError(f"{where}: no whole answer in time") from error
-            raise ReachError(f"{where}: {_reason(error)}", unsent=_never_connected(error)) from error
+                raise ReachError(f"{where}: no whole answer in time", peer=self._peer) from error
+            raise ReachError(f"{where}: {_reason(error)}", peer=self._peer, unsent=_never_connected(error)) from error
         finally:
             _watch.remove(exchange)
             _thread.exchange = None
             exchange.close()
         if 300 <= answer.status < 400:
-            raise IdentityServiceError(f"{where}: answered a redirect ({answer.status}); give the final address")
+            raise RemoteServiceError(
+                f"{where}: answered a redirect ({answer.status}); give the final address", self._peer
+            )
         if answer.status >= 500 or (answer.status == 429 and not answer.body):
             # 503: a proxy or the service itself says that it has not even looked at the request (RFC 9110 §15.6.4)
-            raise ReachError(f"{where}: answered {answer.status}", unsent=answer.status == 503)
+            raise ReachError(f"{where}: answered {answer.status}", peer=self._peer, unsent=answer.status == 503)
         return answer
 
     def _exchange(self, method: str, url: str, left: float, request: dict[str, Any]) -> Answer:
@@ -117,8 +121,8 @@ class HttpClient:
             while part := response.raw.read1(64 * 1024, decode_content=False):
                 body += part
                 if len(body) > self._max_answer:
-                    raise IdentityServiceError(
-                        f"{url.partition('?')[0]}: answer larger than {self._max_answer // 1024} KiB"
+                    raise RemoteServiceError(
+                        f"{url.partition('?')[0]}: answer larger than {self._max_answer // 1024} KiB", self._peer
                     )
             return Answer(response.status_code, response.headers, body)
 

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 import tenacity
 from pydantic import BaseModel, BeforeValidator, FiniteFloat, StringConstraints, ValidationError
 
-from sshaft import client_authentication, listing
+from sshaft import listing
 from sshaft.access_token import AccessToken, AccessTokens, usable_until
 from sshaft.clocks import correction
 from sshaft.config import Config
 from sshaft.deadline import Deadline
-from sshaft.errors import ConfigurationError, IdentityServiceError, ReachError
+from sshaft.errors import IDENTITY, ConfigurationError, IdentityServiceError, ReachError
 from sshaft.http_client import Answer, HttpClient
 from sshaft.listing import Context, ContextMessage, Grant, Listing
 from sshaft.public_key import PublicKey
@@ -180,14 +180,14 @@ class IdentityClient:
         sleep: Callable[[float], None] = time.sleep,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        client_authentication.check(config)
+        config.credentials.check()
         certificate = None
         if config.client_certificate_file and config.client_certificate_key_file:
             certificate = (config.client_certificate_file, config.client_certificate_key_file)
         self.config = config
         self._sleep = sleep
         self._now = now
-        self._http = HttpClient(ca_file=config.ca_file, proxy=config.proxy, certificate=certificate)
+        self._http = HttpClient(ca_file=config.ca_file, proxy=config.proxy, certificate=certificate, peer=IDENTITY)
         self.access_tokens = AccessTokens(self._fetch_access_token)
 
     def close(self) -> None:
@@ -195,7 +195,7 @@ class IdentityClient:
 
     def list_keys(self, fingerprints: Sequence[str], deadline: Deadline, request_id: str) -> Listing:
         """The listing for these keys, or without any everybody's. More than one may be asked of a server that has said
-        how many it `takes`. Raises `IdentityServiceError`.
+        how many it `takes`. Raises `RemoteServiceError`.
         """
         parameters = {"fingerprint": list(fingerprints)} if fingerprints else None
 
@@ -208,7 +208,7 @@ class IdentityClient:
         listed = listing.parse(answer.body, self.config.allowed_key_types)
         listed = replace(listed, takes=_number(answer.headers.get("Sshaft-Fingerprints")))
         ahead = correction(answer.headers.get("Date"), self._now())
-        return listed.moved(ahead) if ahead else listed
+        return listed.shifted(ahead) if ahead else listed
 
     def accept(self, claim: Claim, attempt: str, deadline: Deadline, request_id: str) -> Outcome:
         """Report a passed challenge. `attempt` names this one attempt, so that a repetition is not a second one."""
@@ -253,7 +253,7 @@ class IdentityClient:
         answer = self._retry(once, deadline, may_repeat=claim.knows_challenges)
         outcome = self._outcome(url, answer, success)
         ahead = correction(answer.headers.get("Date"), self._now())
-        return replace(outcome, context=outcome.context and outcome.context.moved(ahead))
+        return replace(outcome, context=outcome.context and outcome.context.shifted(ahead))
 
     @staticmethod
     def _outcome(url: str, answer: Answer, success: str) -> Outcome:
@@ -293,7 +293,10 @@ class IdentityClient:
     def _fetch_access_token(self, deadline: Deadline) -> AccessToken:
         url = self.config.token_endpoint
         asked_at = time.monotonic()
-        request = client_authentication.token_request(self.config)
+        grant = {"grant_type": "client_credentials"}
+        if self.config.token_scope:
+            grant["scope"] = self.config.token_scope
+        request = self.config.credentials.token_request(grant, url)
         answer = self._http.send("POST", url, deadline, **request)
         if answer.status != 200:
             reason = _problem(answer.body).error or "no reason given"

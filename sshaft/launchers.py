@@ -9,6 +9,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
+from sshaft import files
 from sshaft.authorized_keys import is_safe_word
 from sshaft.errors import ConfigurationError
 
@@ -42,10 +43,8 @@ def install(directory: Path, packages: Path | None = None) -> list[Path]:
         directory.mkdir(mode=0o755, parents=True, exist_ok=True)
         for name, package in COMMANDS.items():
             text = _LAUNCHER.format(interpreter=interpreter, paths=paths, package=package)
-            new = directory / f".{name}.new"
-            new.write_text(text)
-            new.chmod(0o755)
-            written.append(new.replace(directory / name))
+            files.replace(directory / name, text.encode(), 0o755)
+            written.append(directory / name)
     except OSError as error:
         raise ConfigurationError(f"{directory}: {error.strerror}") from None
     return written

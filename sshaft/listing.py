@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic_core import from_json
 
 from sshaft import public_key
-from sshaft.clocks import moved
+from sshaft.clocks import shifted
 from sshaft.errors import IdentityServiceError, InvalidKeyError
 from sshaft.public_key import PublicKey
 
@@ -43,8 +43,8 @@ class Context:
     ip: str | None = None
     started_at: datetime | None = None
 
-    def moved(self, by: timedelta) -> "Context":
-        return self if self.started_at is None else replace(self, started_at=moved(self.started_at, by))
+    def shifted(self, by: timedelta) -> "Context":
+        return self if self.started_at is None else replace(self, started_at=shifted(self.started_at, by))
 
 
 def _or_none(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
@@ -98,9 +98,9 @@ class Entry:
     verify_required: bool = False
     context: Context | None = None
 
-    def moved(self, by: timedelta) -> "Entry":
+    def shifted(self, by: timedelta) -> "Entry":
         ends, context = self.expires_at, self.context
-        return replace(self, expires_at=ends and moved(ends, by), context=context and context.moved(by))
+        return replace(self, expires_at=ends and shifted(ends, by), context=context and context.shifted(by))
 
     @property
     def needs_code(self) -> bool:
@@ -125,10 +125,10 @@ class Listing:
     takes: int = 1
     """How many keys one question to this server may be about."""
 
-    def moved(self, by: timedelta) -> "Listing":
+    def shifted(self, by: timedelta) -> "Listing":
         """The same by the clock of a host that is `by` ahead."""
-        entries = {f: tuple(entry.moved(by) for entry in those) for f, those in self.entries.items()}
-        offers = {fingerprint: moved(until, by) for fingerprint, until in self.offers.items()}
+        entries = {f: tuple(entry.shifted(by) for entry in those) for f, those in self.entries.items()}
+        offers = {fingerprint: shifted(until, by) for fingerprint, until in self.offers.items()}
         return replace(self, entries=entries, offers=offers, ahead=by)
 
     def of(self, fingerprint: str) -> tuple[Entry, ...]:

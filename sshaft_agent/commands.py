@@ -14,6 +14,7 @@ import click
 
 from sshaft import agent_socket, log
 from sshaft.errors import ConfigurationError, SshaftError
+from sshaft.host_port import HOST_PORT
 from sshaft_agent import sockets
 from sshaft_agent.agent import Agent
 
@@ -34,9 +35,7 @@ directory_option = click.option(
 @directory_option
 @click.option("--keys-user", help="sshd's AuthorizedKeysCommandUser.  [default: the account that runs this]")
 @click.option("--login-user", help="The account people log in to (mfa).  [default: the account that runs this]")
-@click.option(
-    "--metrics-listen", metavar="HOST:PORT", help="Answer Prometheus there, at /metrics; needs sshaft[metrics]."
-)
+@click.option("--metrics-listen", type=HOST_PORT, help="Answer Prometheus there, at /metrics; needs sshaft[metrics].")
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
@@ -47,7 +46,7 @@ def agent(
     directory: Path,
     keys_user: str | None,
     login_user: str | None,
-    metrics_listen: str | None,
+    metrics_listen: tuple[str, int] | None,
     log_level: str,
 ) -> None:
     """Run the agent. Only the agent holds the client credentials and speaks to the identity service.
@@ -67,7 +66,7 @@ def agent(
     if metrics_listen is None:
         asyncio.run(new_agent().run())
     else:
-        _run_with_metrics(new_agent, *_address(metrics_listen))
+        _run_with_metrics(new_agent, *metrics_listen)
 
 
 @agent.command()
@@ -92,14 +91,6 @@ def status(directory: Path, *, as_json: bool) -> None:
     width = max(len(name) for name in facts)
     for name, value in facts.items():
         click.echo(f"{name.replace('_', ' '):{width}}  {'-' if value is None else value}")
-
-
-def _address(value: str) -> tuple[str, int]:
-    """Parses `HOST:PORT` or `[::1]:PORT`."""
-    host, _, port = value.rpartition(":")
-    if not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
-        raise click.BadParameter("must be HOST:PORT, as in 127.0.0.1:9465 or [::1]:9465", param_hint="--metrics-listen")
-    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def _run_with_metrics(new_agent: Callable[..., Agent], host: str, port: int) -> None:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from sshaft import files
 from sshaft.errors import ConfigurationError
 from sshaft.validation import first_fault
 from sshaft_identity.challenges.attempts import Rules
@@ -123,18 +124,9 @@ def changed(settings: Settings, changes: dict[str, object]) -> Settings:
 
 
 def save(directory: Path, settings: Settings) -> None:
-    """Written beside and moved into place: a reader sees the old file or the new one."""
-    path = directory / SETTINGS_FILE
-    beside = path.with_suffix(".new")
-    content = json.dumps(settings.model_dump(), indent=2, ensure_ascii=False).encode()  # fails for what is no UTF-8
-    try:
-        beside.unlink(missing_ok=True)
-        beside.touch(mode=0o600)
-        beside.write_bytes(content + b"\n")
-        beside.replace(path)
-    except OSError:
-        beside.unlink(missing_ok=True)
-        raise
+    """Writes the file for its owner only. Raises `OSError`, or `UnicodeEncodeError` for text that is not UTF-8."""
+    content = json.dumps(settings.model_dump(), indent=2, ensure_ascii=False).encode()
+    files.replace(directory / SETTINGS_FILE, content + b"\n", keep_owner=True)
 
 
 def load_key(directory: Path) -> bytes:

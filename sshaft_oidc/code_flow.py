@@ -10,26 +10,27 @@ import hmac
 import secrets
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import quote_plus, urlencode
+from urllib.parse import urlencode
 
 from joserfc.errors import JoseError
 from pydantic import Field, ValidationError
 
+from sshaft.client_authentication import ClientCredentials
 from sshaft.config import Url
 from sshaft.deadline import Deadline
 from sshaft.http_client import HttpClient
 from sshaft.validation import first_fault
-from sshaft_oidc.remote_keys import KEPT, OpenIdError, RemoteKeys, Wire, object_of, read
+from sshaft_oidc.remote_keys import KEYS_LIFETIME, Document, OpenIdError, RemoteKeys, json_object, parse
 from sshaft_oidc.settings import ProviderSettings
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "ES384", "Ed25519", "EdDSA")
 """Signatures by a key that only the provider has. Never `none`, never HS256: who verifies could sign as well."""
-LIFETIME = timedelta(minutes=10)
+SIGN_IN_LIFETIME = timedelta(minutes=10)
 LEEWAY = timedelta(seconds=60)
-SECONDS = 10.0
+TIMEOUT = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Person:
     authenticated_at: datetime | None
 
 
-class Metadata(Wire):
+class _Metadata(Document):
     """OpenID Connect Discovery 1.0 §3, as far as we need it."""
 
     issuer: str
@@ -54,12 +55,12 @@ class Metadata(Wire):
     authorization_response_iss_parameter_supported: bool = False
 
 
-class Tokens(Wire):
+class _Tokens(Document):
     id_token: str
     access_token: str | None = Field(default=None, repr=False)
 
 
-class Claims(Wire):
+class _Claims(Document):
     """OpenID Connect Core 1.0 §2."""
 
     iss: str
@@ -77,50 +78,50 @@ def new_attempt(now: datetime, *, again: bool = False) -> str:
     return f"{int(now.timestamp())}.{'again' if again else 'once'}.{secrets.token_urlsafe(32)}"
 
 
-def derived(attempt: str, purpose: str) -> str:
+def derive(attempt: str, purpose: str) -> str:
     """43 characters that tell nothing of the attempt; as a PKCE verifier it is of RFC 7636 §4.1."""
     return _base64url(hashlib.sha256(f"{purpose}\0{attempt}".encode()).digest())
 
 
 class RelyingParty:
     def __init__(
-        self, provider: ProviderSettings, redirect_uri: str, secret: str | None, http: HttpClient,
+        self, provider: ProviderSettings, redirect_uri: str, credentials: ClientCredentials, http: HttpClient,
         clock: Callable[[], datetime],
     ) -> None:  # fmt: skip
         self.provider = provider
         self._redirect_uri = redirect_uri
-        self._secret = secret
+        self._credentials = credentials
         self._http = http
         self._clock = clock
         self._lock = threading.Lock()
-        self._metadata: tuple[datetime, Metadata] | None = None
+        self._metadata: tuple[datetime, _Metadata] | None = None
         self._keys = RemoteKeys(http, clock)
 
-    def address(self, attempt: str) -> str:
+    def authorization_url(self, attempt: str) -> str:
         """Where the browser is sent to begin (§3.1.2.1)."""
         wishes = {
             "response_type": "code",
             "client_id": self.provider.client_id,
             "redirect_uri": self._redirect_uri,
             "scope": " ".join(self.provider.scopes),
-            "state": derived(attempt, "state"),
-            "nonce": derived(attempt, "nonce"),
-            "code_challenge": _base64url(hashlib.sha256(derived(attempt, "verifier").encode()).digest()),
+            "state": derive(attempt, "state"),
+            "nonce": derive(attempt, "nonce"),
+            "code_challenge": _base64url(hashlib.sha256(derive(attempt, "verifier").encode()).digest()),
             "code_challenge_method": "S256",
         }
         if _is_again(attempt):
             wishes["max_age"] = "0"
-        endpoint = self._known(Deadline.after(SECONDS)).authorization_endpoint
+        endpoint = self._known(Deadline.after(TIMEOUT)).authorization_endpoint
         return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(wishes)}"
 
-    def person(self, attempt: str | None, query: dict[str, str]) -> Person:
+    def identify(self, attempt: str | None, query: dict[str, str]) -> Person:
         """Who came back with `query`. Raises `OpenIdError`, or what `HttpClient.send` raises."""
         now = self._clock()
         if attempt is None or not _is_young(attempt, now):
             raise OpenIdError("this browser has not begun a sign-in, or too long ago", code="no_attempt")
-        if not hmac.compare_digest(query.get("state", "").encode(), derived(attempt, "state").encode()):
+        if not hmac.compare_digest(query.get("state", "").encode(), derive(attempt, "state").encode()):
             raise OpenIdError("state is not that of this browser", code="foreign_state")
-        deadline = Deadline.after(SECONDS)
+        deadline = Deadline.after(TIMEOUT)
         metadata = self._known(deadline)
         self._check_issuer(query.get("iss"), metadata)
         if "error" in query:
@@ -132,38 +133,34 @@ class RelyingParty:
         return Person(self._name(claims, everything, tokens, metadata, deadline), claims.iss, claims.sub,
                       _authenticated_at(claims, attempt, now))  # fmt: skip
 
-    def _check_issuer(self, iss: str | None, metadata: Metadata) -> None:
+    def _check_issuer(self, iss: str | None, metadata: _Metadata) -> None:
         """RFC 9207 §2.4: against an answer of another provider that was mixed in."""
         if iss is None and metadata.authorization_response_iss_parameter_supported:
             raise OpenIdError("the answer does not say which provider it is from", code="no_iss")
         if iss is not None and iss != self.provider.issuer:
             raise OpenIdError("the answer is from another provider", code="foreign_iss")
 
-    def _tokens(self, code: str, attempt: str, metadata: Metadata, deadline: Deadline) -> Tokens:
-        form = {
+    def _tokens(self, code: str, attempt: str, metadata: _Metadata, deadline: Deadline) -> _Tokens:
+        grant = {
             "grant_type": "authorization_code",
             "code": code,
             "redirect_uri": self._redirect_uri,
-            "code_verifier": derived(attempt, "verifier"),
+            "code_verifier": derive(attempt, "verifier"),
         }
-        headers = {}
-        if self._secret is None:
-            form["client_id"] = self.provider.client_id
-        elif "client_secret_basic" in metadata.token_endpoint_auth_methods_supported:
-            pair = f"{quote_plus(self.provider.client_id)}:{quote_plus(self._secret)}"
-            headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
-        else:
-            form |= {"client_id": self.provider.client_id, "client_secret": self._secret}
-        answer = self._http.send("POST", metadata.token_endpoint, deadline, data=form, headers=headers)
-        return read(Tokens, answer, "the token endpoint")
+        credentials, supported = self._credentials, metadata.token_endpoint_auth_methods_supported
+        if credentials.method == "client_secret_basic" and credentials.method not in supported:
+            credentials = replace(credentials, method="client_secret_post")
+        request = credentials.token_request(grant, metadata.token_endpoint, self._clock().timestamp())
+        answer = self._http.send("POST", metadata.token_endpoint, deadline, **request)
+        return parse(_Tokens, answer, "the token endpoint")
 
     def _verified(
-        self, token: str, attempt: str, metadata: Metadata, deadline: Deadline
-    ) -> tuple[Claims, dict[str, Any]]:
+        self, token: str, attempt: str, metadata: _Metadata, deadline: Deadline
+    ) -> tuple[_Claims, dict[str, Any]]:
         """§3.1.3.7."""
         try:
             everything = self._signed(token, metadata, deadline)
-            claims = Claims.model_validate(everything)
+            claims = _Claims.model_validate(everything)
         except JoseError as error:
             raise OpenIdError(f"the id_token is not good: {type(error).__name__}") from None
         except ValidationError as error:
@@ -175,26 +172,26 @@ class RelyingParty:
             "aud": client not in audience,
             "azp": claims.azp != client if claims.azp is not None else len(audience) > 1,
             "exp": now.timestamp() >= claims.exp,
-            "iat": abs(now.timestamp() - claims.iat) > (LIFETIME + LEEWAY).total_seconds(),
-            "nonce": not hmac.compare_digest(claims.nonce.encode(), derived(attempt, "nonce").encode()),
+            "iat": abs(now.timestamp() - claims.iat) > (SIGN_IN_LIFETIME + LEEWAY).total_seconds(),
+            "nonce": not hmac.compare_digest(claims.nonce.encode(), derive(attempt, "nonce").encode()),
         }
         if wrong := [name for name, is_wrong in faults.items() if is_wrong]:
             raise OpenIdError(f"the id_token is not good: {', '.join(wrong)}")
         return claims, everything
 
-    def _signed(self, token: str, metadata: Metadata, deadline: Deadline) -> dict[str, Any]:
+    def _signed(self, token: str, metadata: _Metadata, deadline: Deadline) -> dict[str, Any]:
         """The claims, by a key of the provider's. For a key that we do not know theirs are asked for anew."""
-        return self._keys.decoded(token, metadata.jwks_uri, ALGORITHMS, deadline)
+        return self._keys.decode(token, metadata.jwks_uri, ALGORITHMS, deadline)
 
     def _name(
-        self, claims: Claims, everything: dict[str, Any], tokens: Tokens, metadata: Metadata, deadline: Deadline
+        self, claims: _Claims, everything: dict[str, Any], tokens: _Tokens, metadata: _Metadata, deadline: Deadline
     ) -> str:
         """The claim that names the person; where the id_token lacks it, as UserInfo says (§5.3.2: same `sub`)."""
         claim = self.provider.user_claim
         if claim not in everything and tokens.access_token and metadata.userinfo_endpoint:
             headers = {"Authorization": f"Bearer {tokens.access_token}"}
             answer = self._http.send("GET", metadata.userinfo_endpoint, deadline, headers=headers)
-            everything = object_of(answer, "the userinfo endpoint")
+            everything = json_object(answer, "the userinfo endpoint")
             if everything.get("sub") != claims.sub:
                 raise OpenIdError("the userinfo endpoint speaks of somebody else")
         name = everything.get(claim)
@@ -202,12 +199,12 @@ class RelyingParty:
             raise OpenIdError(f"the provider does not say {claim}")
         return name
 
-    def _known(self, deadline: Deadline) -> Metadata:
+    def _known(self, deadline: Deadline) -> _Metadata:
         with self._lock:
             now = self._clock()
-            if self._metadata is None or abs(now - self._metadata[0]) >= KEPT:
+            if self._metadata is None or abs(now - self._metadata[0]) >= KEYS_LIFETIME:
                 url = self.provider.issuer.rstrip("/") + "/.well-known/openid-configuration"
-                metadata = read(Metadata, self._http.send("GET", url, deadline), "the provider's metadata")
+                metadata = parse(_Metadata, self._http.send("GET", url, deadline), "the provider's metadata")
                 if metadata.issuer != self.provider.issuer:  # Discovery §4.3
                     raise OpenIdError("the provider's metadata names another issuer")
                 self._metadata = now, metadata
@@ -222,10 +219,10 @@ def _is_young(attempt: str, now: datetime) -> bool:
     began = attempt.partition(".")[0]
     if not (began.isascii() and began.isdigit() and len(began) <= 12):
         return False
-    return 0 <= now.timestamp() - int(began) <= LIFETIME.total_seconds()
+    return 0 <= now.timestamp() - int(began) <= SIGN_IN_LIFETIME.total_seconds()
 
 
-def _authenticated_at(claims: Claims, attempt: str, now: datetime) -> datetime | None:
+def _authenticated_at(claims: _Claims, attempt: str, now: datetime) -> datetime | None:
     """When the person proved themselves there; None: not known, long ago perhaps. Never later than now."""
     at = None if claims.auth_time is None else min(now, datetime.fromtimestamp(claims.auth_time, UTC))
     began = datetime.fromtimestamp(int(attempt.partition(".")[0]), UTC)

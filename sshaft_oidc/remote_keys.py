@@ -18,8 +18,8 @@ from sshaft.errors import SshaftError
 from sshaft.http_client import Answer, HttpClient
 from sshaft.validation import first_fault
 
-KEPT = timedelta(hours=1)
-ASKED_EVERY = timedelta(seconds=30)
+KEYS_LIFETIME = timedelta(hours=1)
+MIN_FETCH_INTERVAL = timedelta(seconds=30)
 MAX_ANSWER = 256 * 1024
 
 
@@ -29,13 +29,13 @@ class OpenIdError(SshaftError):
     code = "oidc"
 
 
-class Wire(BaseModel):
+class Document(BaseModel):
     """Members that we do not know are ignored."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
 
-AWire = TypeVar("AWire", bound=Wire)
+ADocument = TypeVar("ADocument", bound=Document)
 _OBJECT = TypeAdapter(dict[str, Any])
 
 
@@ -48,7 +48,7 @@ class RemoteKeys:
         self._lock = threading.Lock()
         self._keys: tuple[datetime, KeySet] | None = None
 
-    def decoded(self, token: str, jwks_uri: str, algorithms: Collection[str], deadline: Deadline) -> dict[str, Any]:
+    def decode(self, token: str, jwks_uri: str, algorithms: Collection[str], deadline: Deadline) -> dict[str, Any]:
         """The claims, by a key of the provider's. For a key that we do not know theirs are asked for anew. Raises
         `JoseError`, `OpenIdError`, or what `HttpClient.send` raises.
         """
@@ -59,12 +59,12 @@ class RemoteKeys:
             return _decoded(token, self._key_set(jwks_uri, deadline, anew=True), algorithms)
 
     def _key_set(self, jwks_uri: str, deadline: Deadline, *, anew: bool = False) -> KeySet:
-        """Asked for at most every `ASKED_EVERY`: a stranger's tokens must not make us a flood for the provider."""
+        """Asked for at most every `MIN_FETCH_INTERVAL`: a stranger's tokens must not make us a provider's flood."""
         with self._lock:
             now = self._clock()
-            age = KEPT if self._keys is None else abs(now - self._keys[0])  # the clock may be put back
-            if age >= KEPT or (anew and age >= ASKED_EVERY):
-                self._keys = now, _keys(object_of(self._http.send("GET", jwks_uri, deadline), "the JWKS"))
+            age = KEYS_LIFETIME if self._keys is None else abs(now - self._keys[0])  # the clock may be put back
+            if age >= KEYS_LIFETIME or (anew and age >= MIN_FETCH_INTERVAL):
+                self._keys = now, _keys(json_object(self._http.send("GET", jwks_uri, deadline), "the JWKS"))
             assert self._keys is not None  # noqa: S101 - just read
             return self._keys[1]
 
@@ -93,15 +93,15 @@ def _keys(document: dict[str, Any]) -> KeySet:
     return KeySet(kept)
 
 
-def read(kind: type[AWire], answer: Answer, what: str) -> AWire:
+def parse(kind: type[ADocument], answer: Answer, what: str) -> ADocument:
     """The document in the answer. Raises `OpenIdError`."""
     try:
-        return kind.model_validate(object_of(answer, what))
+        return kind.model_validate(json_object(answer, what))
     except ValidationError as error:
         raise OpenIdError(f"{what}: {first_fault(error)}") from None
 
 
-def object_of(answer: Answer, what: str) -> dict[str, Any]:
+def json_object(answer: Answer, what: str) -> dict[str, Any]:
     if answer.status != 200:
         raise OpenIdError(f"{what} answered {answer.status}")
     try:

@@ -1,10 +1,13 @@
-"""`oidc` in identity.json: the organisation's OpenID Provider, by which people may sign in to "my keys"."""
+"""Describes `oidc` in identity.json: the organisation's OpenID Provider, where people may sign in to "my keys"."""
 
+from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from sshaft.client_authentication import Algorithm, ClientCredentials
 from sshaft.config import Text, Url
+from sshaft.errors import ConfigurationError
 
 
 def _issuer(value: str) -> str:
@@ -14,19 +17,55 @@ def _issuer(value: str) -> str:
 
 
 class ProviderSettings(BaseModel):
-    """We are registered there as a client whose only redirect URI is `PUBLIC_URL/sign-in/oidc/callback`."""
+    """An OpenID Provider, and this service as its client. The client has one redirect URI there."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     issuer: Annotated[Url, AfterValidator(_issuer)] = Field(description="as its metadata and its id_tokens name it")
     client_id: Text
-    client_secret_file: str | None = Field(default=None, description="none: a public client, by PKCE alone")
+    client_secret_file: str | None = Field(default=None, description="without it and private_key_file: a public client")
+    private_key_file: str | None = Field(default=None, description="PEM private key for private_key_jwt")
+    private_key_id: Text | None = Field(default=None, description="kid of the assertion")
+    private_key_algorithm: Algorithm = "ES256"
     scopes: tuple[Annotated[str, Field(pattern=r"^[\x21\x23-\x5B\x5D-\x7E]+$")], ...] = ("openid", "profile")
     user_claim: str = Field(
         default="preferred_username",
         min_length=1,
-        description="which claim is the user name here; not the person's to change",
+        description="the claim that is the user name here; the person must not be able to change it",
     )
-    create_users: bool = Field(default=False, description="whether who signs in for the first time becomes a user")
-    label: str = Field(default="your organisation", min_length=1, max_length=80, description="what the button calls it")
+    create_users: bool = Field(default=False, description="whether a person becomes a user at the first sign-in")
+    label: str = Field(
+        default="your organisation", min_length=1, max_length=80, description="the provider's name on the button"
+    )
     ca_file: str | None = Field(default=None, description="PEM bundle to trust instead of the public authorities")
+
+    @model_validator(mode="after")
+    def _has_one_proof(self) -> "ProviderSettings":
+        if self.client_secret_file is not None and self.private_key_file is not None:
+            raise ValueError("client_secret_file and private_key_file are both there; keep one")
+        return self
+
+    def credentials(self) -> ClientCredentials:
+        """Returns what proves this client, with the secret read from its file.
+
+        Raises `ConfigurationError` if a file cannot be read, is empty, or holds a key that cannot sign.
+        """
+        if self.private_key_file is not None:
+            key = Path(self.private_key_file), self.private_key_id, self.private_key_algorithm
+            credentials = ClientCredentials(self.client_id, "private_key_jwt", "", *key)
+            credentials.check()
+            return credentials
+        if self.client_secret_file is None:
+            return ClientCredentials(self.client_id, "none")
+        return ClientCredentials(self.client_id, "client_secret_basic", _secret(Path(self.client_secret_file)))
+
+
+def _secret(path: Path) -> str:
+    try:
+        secret = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise ConfigurationError(f"oidc.client_secret_file {path} cannot be read: {reason}") from error
+    if not secret:
+        raise ConfigurationError(f"oidc.client_secret_file {path} is empty")
+    return secret

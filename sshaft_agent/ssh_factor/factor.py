@@ -60,7 +60,7 @@ class Factor:
     async def key_line(self, question: KeysQuestion) -> str:
         """Returns the line of the offered key, or an empty string for a key that may not log in.
 
-        Raises `IdentityServiceError`.
+        Raises `RemoteServiceError`.
         """
         logger = log.get_logger().bind(request_id=question.request_id)
         try:

@@ -115,7 +115,7 @@ class Lookups:
     async def listing(self, fingerprint: str, request_id: str, *, fresh: bool = False) -> Listing:
         """Returns a listing with the entries of this key, and perhaps of others; `fresh` bypasses the cache.
 
-        Raises `IdentityServiceError`, at once while the breaker is open.
+        Raises `RemoteServiceError`, at once while the breaker is open.
         """
         self.count += 1
         if self._first_answer is not None and not self._first_answer.done():

@@ -41,7 +41,7 @@ def discovery(grants: Collection[str], parts: Collection[Part]) -> Callable[[Req
 
 
 JWKS_SECONDS = 3600
-"""How long a verifier keeps the set; `signing_keys.WAIT` is much longer."""
+"""How long a verifier keeps the set; `signing_keys.ROTATION_WAIT` is much longer."""
 
 
 async def jwks(request: Request) -> Response:

@@ -25,17 +25,17 @@ from sshaft_identity.enrolment.enrolment import (
     Presentation,
     State,
     Verdict,
-    grouped,
+    hyphenate,
     log_outcome,
 )
-from sshaft_identity.enrolment.enrolments import LONGEST, SHORTEST
+from sshaft_identity.enrolment.enrolments import MAX_LIFETIME, MIN_LIFETIME
 from sshaft_identity.settings import Settings
 from sshaft_identity.web.call import Call, Message, in_thread, wait_of
 from sshaft_identity.web.problem import ProblemError, problem
 from sshaft_identity.web.state import AppState, state_of
 
 Seconds = Annotated[
-    int, Field(ge=int(SHORTEST.total_seconds()), le=int(LONGEST.total_seconds())), BeforeValidator(whole)
+    int, Field(ge=int(MIN_LIFETIME.total_seconds()), le=int(MAX_LIFETIME.total_seconds())), BeforeValidator(whole)
 ]
 
 
@@ -55,7 +55,7 @@ def invite(call: Call) -> Response:
     client = call.client(Scope.ENROLMENTS)
     wanted = call.message(InviteRequest)
     state = call.state
-    lifetime = LONGEST if wanted.expires_in is None else timedelta(seconds=wanted.expires_in)
+    lifetime = MAX_LIFETIME if wanted.expires_in is None else timedelta(seconds=wanted.expires_in)
     try:
         invited = state.store.enrolments.open(wanted.user, state.clock(), lifetime, client.client_id)
     except RegistryError:
@@ -164,7 +164,8 @@ def directions(invited: OpenedEnrolment, settings: Settings) -> dict[str, str]:
     """What a new enrolment has besides: how the person presents a key, and where they confirm it."""
     over_ssh = {}
     if settings.enrolment_over_ssh:
-        over_ssh = {"code": grouped(invited.code), "ssh_command": settings.ssh_command("enrol", grouped(invited.code))}
+        code = hyphenate(invited.code)
+        over_ssh = {"code": code, "ssh_command": settings.ssh_command("enrol", code)}
     return {**over_ssh, "page_url": settings.enrolment_url(invited.page_token)}
 
 

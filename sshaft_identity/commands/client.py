@@ -13,6 +13,7 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
+from sshaft import files
 from sshaft.errors import ConfigurationError
 from sshaft.validation import first_fault
 from sshaft_identity.clients.clients import Client, Scope
@@ -203,22 +204,9 @@ def sshd_side_config(
 
 
 def write_private(path: Path, content: dict[str, Any], like: os.stat_result | None = None) -> None:
-    """Written beside and moved into place: never a half file, and never one that others can read. `like`: the owner
-    and the mode of the file that was there.
-    """
-    beside = path.parent / f"{path.name}.new"
-    beside.unlink(missing_ok=True)
-    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(handle, "w") as file:
-            if like is not None:
-                os.fchown(handle, like.st_uid, like.st_gid)
-                os.fchmod(handle, stat.S_IMODE(like.st_mode))
-            file.write(json.dumps(content, indent=2) + "\n")
-        beside.replace(path)
-    except OSError:
-        beside.unlink(missing_ok=True)
-        raise
+    """Writes a file for its owner only, or with the owner and mode of `like`, the file that was there."""
+    mode = 0o600 if like is None else stat.S_IMODE(like.st_mode)
+    files.replace(path, (json.dumps(content, indent=2) + "\n").encode(), mode, keep_owner=like is not None)
 
 
 @client.command("list")

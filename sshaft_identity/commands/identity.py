@@ -8,6 +8,7 @@ import click
 
 from sshaft import log
 from sshaft.errors import ConfigurationError
+from sshaft.host_port import HOST_PORT
 from sshaft.metrics import MetricsServer
 from sshaft_identity import settings as settings_of
 from sshaft_identity.commands.audit import audit
@@ -16,11 +17,11 @@ from sshaft_identity.commands.client import client
 from sshaft_identity.commands.client_face import set_face, test_client
 from sshaft_identity.commands.database import backup, copy, restore
 from sshaft_identity.commands.invite import invite
-from sshaft_identity.commands.shared import ADDRESS, failures_told, open_store, opened
+from sshaft_identity.commands.shared import failures_told, open_store, opened
 from sshaft_identity.commands.signing_key import signing_key
 from sshaft_identity.commands.user_and_key import key, user
 from sshaft_identity.common.times import utc_now
-from sshaft_identity.enrolment.attestation import roots_of
+from sshaft_identity.enrolment.attestation import read_roots
 from sshaft_identity.settings import Settings
 
 
@@ -44,7 +45,7 @@ def identity(context: click.Context, directory: Path) -> None:
 
 
 @identity.command()
-@click.option("--listen", type=ADDRESS, help="Where `serve` listens.  [default: 127.0.0.1:8080]")
+@click.option("--listen", type=HOST_PORT, help="Where `serve` listens.  [default: 127.0.0.1:8080]")
 @click.option("--public-url", help="Where browsers and agents reach the service, e.g. https://id.example.org.")
 @click.option("--ssh-host", help="The host of the shown ssh command.  [default: localhost]")
 @click.option("--ssh-port", type=int, help="The port of the shown ssh command.  [default: 22]")
@@ -76,8 +77,8 @@ def init(directory: Path, /, listen: tuple[str, int] | None, **options: Any) -> 
 
 
 @identity.command()
-@click.option("--listen", type=ADDRESS, help="Listen here instead of where identity.json says. Port 0: a free one.")
-@click.option("--metrics-listen", type=ADDRESS, help="Answer Prometheus there.  [default: as identity.json says]")
+@click.option("--listen", type=HOST_PORT, help="Listen here instead of where identity.json says. Port 0: a free one.")
+@click.option("--metrics-listen", type=HOST_PORT, help="Answer Prometheus there.  [default: as identity.json says]")
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
@@ -105,7 +106,7 @@ def serve(
             serving = stack.enter_context(MetricsServer(server.listen(*metrics_listen), metrics.registry))
             log.get_logger().info("metrics.ready", address=f"http://{serving.address}/metrics")
         real = settings_of.changed(settings, {"host": host, "port": listening.getsockname()[1]})
-        ready = app.create_app(store, real, utc_now, metrics, token, roots=roots_of(real.key_policy, directory))
+        ready = app.create_app(store, real, utc_now, metrics, token, roots=read_roots(real.key_policy, directory))
         server.serve(ready, listening, metrics.count_events if metrics else None)
 
 

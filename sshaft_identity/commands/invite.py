@@ -9,7 +9,7 @@ from sshaft_identity.api.enrolments import directions, shown
 from sshaft_identity.commands.shared import echo_json, opened
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.times import utc_now
-from sshaft_identity.enrolment.enrolments import LONGEST, SHORTEST
+from sshaft_identity.enrolment.enrolments import MAX_LIFETIME, MIN_LIFETIME
 
 
 @click.command()
@@ -17,8 +17,8 @@ from sshaft_identity.enrolment.enrolments import LONGEST, SHORTEST
 @click.option("--json", "as_json", is_flag=True, help="Print the enrolment as JSON.")
 @click.option(
     "--expires-in",
-    type=click.IntRange(int(SHORTEST.total_seconds()), int(LONGEST.total_seconds())),
-    default=int(LONGEST.total_seconds()),
+    type=click.IntRange(int(MIN_LIFETIME.total_seconds()), int(MAX_LIFETIME.total_seconds())),
+    default=int(MAX_LIFETIME.total_seconds()),
     show_default=True,
     metavar="SECONDS",
     help="How long the invitation is open, 60 to 900.",

@@ -1,10 +1,9 @@
-"""What the operator's commands share: the opened store, an address as an option, and how output looks."""
+"""What the operator's commands share: the opened store, and how output looks."""
 
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import click
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,25 +14,6 @@ from sshaft_identity.common.errors import DatabaseError
 from sshaft_identity.database.database import reason
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
-
-MAX_PORT = 65535
-
-
-class Address(click.ParamType[tuple[str, int]]):
-    """`HOST:PORT`, `[::1]:PORT`."""
-
-    name = "host:port"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
-        if isinstance(value, tuple):
-            return value
-        host, colon, port = str(value).rpartition(":")
-        if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > MAX_PORT:
-            self.fail("must be HOST:PORT, as in 127.0.0.1:8080 or [::1]:8080", param, ctx)
-        return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-ADDRESS = Address()
 
 
 def open_store(directory: Path, settings: Settings, *, patient: bool = False) -> Store:

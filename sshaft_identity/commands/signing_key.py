@@ -8,7 +8,7 @@ import click
 from sshaft_identity.commands.shared import echo_json, opened
 from sshaft_identity.common.times import rfc3339, utc_now
 from sshaft_identity.signing import signing_keys
-from sshaft_identity.signing.signing_keys import WAIT, Algorithm, SigningKey
+from sshaft_identity.signing.signing_keys import ROTATION_WAIT, Algorithm, SigningKey
 
 
 @click.group("signing-key")
@@ -26,7 +26,7 @@ def list_keys(directory: Path, as_json: bool) -> None:
     now = utc_now()
     with opened(directory) as (store, _):
         keys = store.signing_keys.published(now)
-    current = [signing_keys.signing(keys, now, each) for each in Algorithm]
+    current = [signing_keys.current_key(keys, now, each) for each in Algorithm]
     if as_json:
         echo_json([shown(key, key in current) for key in keys])
         return
@@ -35,7 +35,9 @@ def list_keys(directory: Path, as_json: bool) -> None:
 
 
 @signing_key.command()
-@click.option("--now", "at_once", is_flag=True, help=f"Sign with it at once, not after {WAIT}: for emergencies.")
+@click.option(
+    "--now", "at_once", is_flag=True, help=f"Sign with it at once, not after {ROTATION_WAIT}: for emergencies."
+)
 @click.option(
     "--algorithm",
     type=click.Choice([each.value for each in Algorithm]),
@@ -50,7 +52,7 @@ def rotate(directory: Path, at_once: bool, algorithm: str | None) -> None:
     """
     now = utc_now()
     with opened(directory) as (store, _):
-        wait = timedelta() if at_once else WAIT
+        wait = timedelta() if at_once else ROTATION_WAIT
         made = store.signing_keys.rotate(now, None if algorithm is None else Algorithm(algorithm), wait)
     for key in made:
         click.echo(f"{key.kid} {key.algorithm} {told(key, now, is_signing=key.signs_from <= now)}")

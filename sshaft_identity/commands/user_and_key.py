@@ -15,7 +15,7 @@ from sshaft_identity.commands.shared import opened
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.times import rfc3339, utc_now
 from sshaft_identity.enrolment import attestation
-from sshaft_identity.people.key_import import MAX_FILE, MAX_NAME, fetched, import_keys, read_records
+from sshaft_identity.people.key_import import MAX_FILE, MAX_NAME, fetch, import_keys, read_records
 from sshaft_identity.people.registration import NewKey
 
 _READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -97,12 +97,12 @@ def add_key(
     if (attested_by is None) != (challenge is None):
         raise click.UsageError("--attestation and --challenge come together.")
     where = printable(getattr(file, "name", None) or from_url or "<stdin>")
-    text = fetched(from_url) if from_url is not None else _read(file, where)
+    text = fetch(from_url) if from_url is not None else _read(file, where)
     keys = [NewKey(each, name) for each, name in keys_of(text, where)]
     with opened(directory) as (store, settings):
         now = utc_now()
         if attested_by is not None and challenge is not None:
-            roots = attestation.roots_of(settings.key_policy, directory)
+            roots = attestation.read_roots(settings.key_policy, directory)
             keys = [_attested(keys, attested_by.read_bytes(), challenge.read_bytes(), roots, now)]
         added = store.keys.add(user_name, keys, now, settings.key_policy)
     for each in added:
@@ -123,7 +123,7 @@ def _attested(
     if len(keys) != 1:
         raise RegistryError(f"an attestation is of one key, and here are {len(keys)}")
     try:
-        return replace(keys[0], attested=attestation.verified(data, keys[0].key, challenge, roots, now))
+        return replace(keys[0], attested=attestation.verify(data, keys[0].key, challenge, roots, now))
     except attestation.AttestationError as error:
         raise RegistryError(f"the attestation is refused: {error}") from None
 

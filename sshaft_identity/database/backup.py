@@ -10,7 +10,6 @@ import gzip
 import hashlib
 import hmac
 import json
-import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from sqlalchemy import Column, Connection, LargeBinary
 from sqlalchemy.engine.default import DefaultDialect
 
 import sshaft
+from sshaft import files
 from sshaft_identity.common.errors import CopyError
 from sshaft_identity.database import copying
 from sshaft_identity.database.copying import Progress, Row
@@ -54,23 +54,13 @@ def write(database: Database, path: Path, key: bytes, now: datetime, progress: P
 
     The file is complete or is not written. Raises `CopyError`.
     """
-    beside = path.parent / f"{path.name}.new"
     try:
-        beside.unlink(missing_ok=True)
-        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(handle, "wb") as file, database.snapshot() as connection:
-                header = _header(database.revision(connection), key, now)
-                with gzip.GzipFile(filename="", fileobj=file, mode="wb") as packed:
-                    rows = _write_lines(packed, header, connection, progress)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+        with files.replacing(path) as file, database.snapshot() as connection:
+            header = _header(database.revision(connection), key, now)
+            with gzip.GzipFile(filename="", fileobj=file, mode="wb") as packed:
+                return _write_lines(packed, header, connection, progress)
     except OSError as error:
         raise CopyError(f"{path} cannot be written: {error.strerror}") from error
-    return rows
 
 
 def _header(revision: str, key: bytes, now: datetime) -> dict[str, Any]:

@@ -1,59 +1,37 @@
-"""Whether a security key's private half is in a device of a kind that the operator trusts.
+"""Checks the attestation of a security key: that its private key is in a device of a maker whom the operator trusts.
 
-`ssh-keygen -t ed25519-sk -O challenge=FILE -O write-attestation=FILE` leaves what the device's maker signed (OpenSSH's
-PROTOCOL.u2f, "ssh-sk-attest-v01"); W3C WebAuthn §6.5 says how to read it, §8.2 and §8.6 what the signature covers.
+`ssh-keygen -t ed25519-sk -O challenge=FILE -O write-attestation=FILE` writes the signature of the maker (OpenSSH's
+PROTOCOL.u2f, "ssh-sk-attest-v01"). `fido2` reads the authenticator data in it (W3C WebAuthn §6.1).
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from fido2 import cbor
+from fido2.cose import ES256, RS256, CoseKey, EdDSA
+from fido2.webauthn import AuthenticatorData
 
 from sshaft.errors import ConfigurationError
 from sshaft.public_key import PublicKey
 from sshaft.text import printable
-from sshaft_identity.enrolment import cbor
 from sshaft_identity.enrolment.ssh_wire import Reader, WireError
 from sshaft_identity.people.key_policy import KeyPolicy
 
 MAX_FILE = 32 * 1024
 _V00, _V01 = b"ssh-sk-attest-v00", b"ssh-sk-attest-v01"
-_PRESENT, _HAS_CREDENTIAL, _HAS_EXTENSIONS = 0x01, 0x40, 0x80
-_MALFORMED = (  # WireError is a ValueError; the others are what cryptography says of odd certificates
-    ValueError,
-    TypeError,
-    UnsupportedAlgorithm,
-    x509.InvalidVersion,
-    x509.DuplicateExtension,
-    x509.UnsupportedGeneralNameType,
-)
 _AAGUID_EXTENSION = x509.ObjectIdentifier("1.3.6.1.4.1.45724.1.1.4")  # WebAuthn §8.2.1
 
 
 class AttestationError(ValueError):
-    """Not an attestation that counts. Says why in words for the person, without repeating what came."""
+    """The data is not an attestation that counts. The text is a sentence for the person, without any of the data."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Credential:
-    """The attested credential data of the authenticator (WebAuthn §6.5.1)."""
-
-    raw: bytes
-    application_hash: bytes
-    flags: int
-    aaguid: bytes
-    identifier: bytes
-    point: bytes
-    """65 bytes uncompressed for ES256, 32 for EdDSA."""
-
-
-def verified(data: bytes, key: PublicKey, challenge: bytes, roots: list[x509.Certificate], now: datetime) -> str:
-    """What the attestation says of the device: its AAGUID and the maker's name of the certificate.
+def verify(data: bytes, key: PublicKey, challenge: bytes, roots: list[x509.Certificate], now: datetime) -> str:
+    """Returns the AAGUID of the device in hex and the subject of its certificate, with a blank between them.
 
     Raises `AttestationError` unless `data` attests `key` for `challenge` under one of `roots`.
     """
@@ -62,28 +40,35 @@ def verified(data: bytes, key: PublicKey, challenge: bytes, roots: list[x509.Cer
     if not roots:
         raise AttestationError("This service knows no makers of security keys (attestation_roots).")
     try:
-        return _verified(data, key, sha256(challenge).digest(), roots, now)
+        return _verify(data, key, sha256(challenge).digest(), roots, now)
     except AttestationError:
         raise
-    except _MALFORMED:
+    except Exception:  # noqa: BLE001 - fido2 and cryptography raise many kinds of errors for malformed data
         raise AttestationError("This is not a whole attestation of ssh-keygen.") from None
 
 
-def _verified(data: bytes, key: PublicKey, challenge_hash: bytes, roots: list[x509.Certificate], now: datetime) -> str:
-    encoded, signature, credential = _parsed(data)
+def _verify(data: bytes, key: PublicKey, challenge_hash: bytes, roots: list[x509.Certificate], now: datetime) -> str:
+    encoded, signature, authenticator = _parse(data)
     certificate = x509.load_der_x509_certificate(encoded)
+    credential = authenticator.credential_data
+    if credential is None:
+        raise WireError("no credential")
     if (
-        credential.point != _point(key)
-        or credential.application_hash != sha256(key.fields[-1]).digest()
-        or not credential.flags & _PRESENT
+        credential.public_key != _cose_key(key)
+        or authenticator.rp_id_hash != sha256(key.fields[-1]).digest()
+        or not authenticator.is_user_present()
     ):
         raise AttestationError("The attestation is of another key.")
     _check_certificate(certificate, credential.aaguid, roots, now)
-    _check_signature(certificate, signature, credential, challenge_hash)
+    # OpenSSH does not write down whether the format is `packed` (WebAuthn §8.2) or `fido-u2f` (§8.6).
+    packed = authenticator + challenge_hash
+    u2f = b"\0" + authenticator.rp_id_hash + challenge_hash + credential.credential_id + _point(key)
+    if not any(_is_signed(certificate, signature, covered) for covered in (packed, u2f)):
+        raise AttestationError("The attestation was not made for the challenge of this page.")
     return f"{credential.aaguid.hex()} {printable(certificate.subject.rfc4514_string(), 160)}"
 
 
-def roots_of(policy: KeyPolicy, directory: Path) -> list[x509.Certificate]:
+def read_roots(policy: KeyPolicy, directory: Path) -> list[x509.Certificate]:
     """Returns the certificates of `attestation_roots`. A relative path begins at the service's directory.
 
     Raises `ConfigurationError` if the file cannot be read or holds no certificate.
@@ -99,8 +84,8 @@ def roots_of(policy: KeyPolicy, directory: Path) -> list[x509.Certificate]:
         raise ConfigurationError(f"{path} holds no PEM certificates") from error
 
 
-def _parsed(data: bytes) -> tuple[bytes, bytes, _Credential]:
-    """Certificate, signature and credential. Raises `WireError`."""
+def _parse(data: bytes) -> tuple[bytes, bytes, AuthenticatorData]:
+    """Returns the certificate in DER, the signature and the authenticator data."""
     if len(data) > MAX_FILE:
         raise WireError("too long")
     read = Reader(data)
@@ -112,40 +97,30 @@ def _parsed(data: bytes) -> tuple[bytes, bytes, _Credential]:
     certificate, signature, wrapped = read.string(), read.string(), read.string()
     read.number(), read.string()  # reserved
     read.end()
-    unwrapping = Reader(wrapped)
-    authenticator_data = cbor.read(unwrapping)
-    unwrapping.end()
-    if not isinstance(authenticator_data, bytes):
+    raw = cbor.decode(wrapped)
+    if not isinstance(raw, bytes) or cbor.encode(raw) != wrapped:
         raise WireError("no bytes")
-    return certificate, signature, _credential(authenticator_data)
+    authenticator = AuthenticatorData(raw)
+    if not _is_canonical(authenticator):
+        raise WireError("not canonical")
+    return certificate, signature, authenticator
 
 
-def _credential(raw: bytes) -> _Credential:
-    read = Reader(raw)
-    application_hash, flags = read.take(32), read.take(1)[0]
-    read.take(4)  # the counter
-    if not flags & _HAS_CREDENTIAL:
-        raise WireError("no credential")
-    aaguid = read.take(16)
-    identifier = read.take(int.from_bytes(read.take(2)))
-    cose = cbor.read(read)
-    if flags & _HAS_EXTENSIONS:
-        cbor.read(read)
-    read.end()
-    return _Credential(raw, application_hash, flags, aaguid, identifier, _cose_point(cose))
+def _is_canonical(data: AuthenticatorData) -> bool:
+    """Whether all CBOR is canonical (CTAP 2.1 §8) and extensions have names. `fido2` also reads values that are cut."""
+    if data.extensions and not all(isinstance(name, str) for name in data.extensions):
+        return False
+    credential = data.credential_data or b""
+    rebuilt = AuthenticatorData.create(data.rp_id_hash, data.flags, data.counter, credential, data.extensions)
+    return bytes(rebuilt) == bytes(data)  # `==` of fido2's classes compares the members
 
 
-def _cose_point(cose: cbor.Value) -> bytes:
-    """RFC 9053 §7: ES256 on P-256 (kty 2, crv 1) or EdDSA on Ed25519 (kty 1, crv 6)."""
-    if not isinstance(cose, dict):
-        raise WireError("no key")
-    x, y = cose.get(-2), cose.get(-3)
-    if (cose.get(1), cose.get(3), cose.get(-1)) == (1, -8, 6) and isinstance(x, bytes) and len(x) == 32:
-        return x
-    kind = cose.get(1), cose.get(3), cose.get(-1)
-    if kind == (2, -7, 1) and isinstance(x, bytes) and isinstance(y, bytes) and len(x) == len(y) == 32:
-        return b"\x04" + x + y
-    raise WireError("a key of a kind that OpenSSH does not make")
+def _cose_key(key: PublicKey) -> dict[int, int | bytes]:
+    """Returns the COSE key that an authenticator must write for `key` (RFC 9053 §7, WebAuthn §6.5.1.1)."""
+    point = _point(key)
+    if len(point) == 32:
+        return {1: 1, 3: EdDSA.ALGORITHM, -1: 6, -2: point}
+    return {1: 2, 3: ES256.ALGORITHM, -1: 1, -2: point[1:33], -3: point[33:]}
 
 
 def _point(key: PublicKey) -> bytes:
@@ -187,28 +162,12 @@ def _is_ca(certificate: x509.Certificate) -> bool:
         return False
 
 
-def _check_signature(
-    certificate: x509.Certificate, signature: bytes, credential: _Credential, challenge_hash: bytes
-) -> None:
-    """WebAuthn's `packed`, or `fido-u2f` for older devices: OpenSSH does not write down which."""
-    packed = credential.raw + challenge_hash
-    older = b"\0" + credential.application_hash + challenge_hash + credential.identifier + credential.point
-    if not any(_is_signed(certificate, signature, covered) for covered in (packed, older)):
-        raise AttestationError("The attestation was not made for the challenge of this page.")
-
-
 def _is_signed(certificate: x509.Certificate, signature: bytes, covered: bytes) -> bool:
     public = certificate.public_key()
+    is_rsa, is_ed25519 = isinstance(public, rsa.RSAPublicKey), isinstance(public, ed25519.Ed25519PublicKey)
+    kind: type[CoseKey] = RS256 if is_rsa else EdDSA if is_ed25519 else ES256
     try:
-        match public:
-            case ec.EllipticCurvePublicKey():
-                public.verify(signature, covered, ec.ECDSA(hashes.SHA256()))
-            case rsa.RSAPublicKey():
-                public.verify(signature, covered, padding.PKCS1v15(), hashes.SHA256())
-            case ed25519.Ed25519PublicKey():
-                public.verify(signature, covered)
-            case _:
-                return False
+        kind.from_cryptography_key(public).verify(covered, signature)
     except InvalidSignature:
         return False
     return True

@@ -102,6 +102,6 @@ def log_outcome(outcome: Outcome, what: Presentation, **facts: str) -> None:
     )
 
 
-def grouped(code: str) -> str:
+def hyphenate(code: str) -> str:
     """`5821-7741`: two groups are easier to carry than eight digits."""
     return f"{code[:4]}-{code[4:]}"

@@ -38,12 +38,12 @@ from sshaft_identity.database.prepared import Prepared
 from sshaft_identity.database.tables import enrolments
 from sshaft_identity.enrolment.enrolment import Enrolment, OpenedEnrolment, Outcome, Presentation, State, Verdict
 from sshaft_identity.people.key_policy import KeyPolicy, KeyRefusal
-from sshaft_identity.people.registration import NewKey, lock_user, objection, register
+from sshaft_identity.people.registration import NewKey, lock_user, refusal_of, register
 
-SHORTEST, LONGEST = timedelta(seconds=60), timedelta(minutes=15)
-WINDOW = timedelta(minutes=15)
+MIN_LIFETIME, MAX_LIFETIME = timedelta(seconds=60), timedelta(minutes=15)
+ATTEMPTS_WINDOW = timedelta(minutes=15)
 MAX_TRIES = 3
-KEPT = timedelta(days=7)
+RETENTION = timedelta(days=7)
 
 
 class Enrolments:
@@ -55,7 +55,7 @@ class Enrolments:
         self._limits = most
 
     def open(
-        self, user: str, now: datetime, lifetime: timedelta = LONGEST, invited_by: str | None = None
+        self, user: str, now: datetime, lifetime: timedelta = MAX_LIFETIME, invited_by: str | None = None
     ) -> OpenedEnrolment:
         """A new enrolment in place of the person's last one. Raises `RegistryError` where there is no such person."""
         identifier = secrets.token_hex(16)
@@ -65,7 +65,7 @@ class Enrolments:
             _sweep(connection, now)
             _cancel(connection, user, now, reason="superseded")
             page_token, code = self._fresh_code(connection)
-            ends = now + min(max(lifetime, SHORTEST), LONGEST)
+            ends = now + min(max(lifetime, MIN_LIFETIME), MAX_LIFETIME)
             connection.execute(
                 insert(enrolments).values(
                     id=identifier,
@@ -129,7 +129,7 @@ class Enrolments:
                 return Outcome(Verdict.TOO_MANY, retry_at=retry_at)
             found = _one(connection, _is_alive, _is_in_time(now), enrolments.c.code_index == self._index(code))
             if found is None:
-                limits.count(connection, whose, now, WINDOW)
+                limits.count(connection, whose, now, ATTEMPTS_WINDOW)
                 self._record_wrong(connection, whose, what, now)
                 return Outcome(Verdict.INVALID_CODE)
             return _present(connection, found, what, now, policy)
@@ -210,7 +210,7 @@ def _present(connection: Connection, found: Enrolment, what: Presentation, now: 
         _record(connection, "enrolment.refused", found, what, now, reason=Verdict.ANOTHER)
         return Outcome(Verdict.ANOTHER, found)
     # an attestation comes with the confirmation
-    refusal = objection(connection, found.user, what.key, policy, now, attested=True)
+    refusal = refusal_of(connection, found.user, what.key, policy, now, attested=True)
     mine = enrolments.c.id == found.id, enrolments.c.state == State.OPEN
     if refusal is not None:
         state = case((enrolments.c.tries + 1 >= MAX_TRIES, State.CANCELLED), else_=enrolments.c.state)
@@ -271,15 +271,15 @@ def _sweep(connection: Connection, now: datetime) -> None:
     """Write down what time has decided, and forget what nobody asks after any more."""
     over = update(enrolments).where(_is_alive, not_(_is_in_time(now)))
     connection.execute(over.values(state=State.EXPIRED))
-    connection.execute(delete(enrolments).where(enrolments.c.created_at <= now - KEPT))
+    connection.execute(delete(enrolments).where(enrolments.c.created_at <= now - RETENTION))
 
 
 def _one(connection: Connection, *conditions: Any) -> Enrolment | None:
     rows = connection.execute(select(enrolments).where(*conditions).order_by(enrolments.c.state)).all()
-    return next(map(_invitation, rows), None)  # "open" before "presented"
+    return next(map(_enrolment, rows), None)  # "open" before "presented"
 
 
-def _invitation(row: Row[Any]) -> Enrolment:
+def _enrolment(row: Row[Any]) -> Enrolment:
     return Enrolment(
         id=row.id,
         user=row.user_name,

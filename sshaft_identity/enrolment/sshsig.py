@@ -42,7 +42,7 @@ def text_to_sign(user: str, enrolment_id: str) -> str:
     return f"{NAMESPACE} {user} {enrolment_id}\n"
 
 
-def verified(armored: str, message: bytes, namespace: str = NAMESPACE) -> PublicKey:
+def verify(armored: str, message: bytes, namespace: str = NAMESPACE) -> PublicKey:
     """The key that signed `message`. Raises `SignatureError` for everything but one whole, good signature."""
     try:
         return _verified(_unarmored(armored), message, namespace)

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from sshaft.deadline import Deadline
-from sshaft.errors import IdentityServiceError
+from sshaft.errors import RemoteServiceError
 from sshaft.http_client import Answer, HttpClient
 
 SECONDS = 5.0
@@ -72,5 +72,5 @@ class Reach:
         """Returns the answer, or the reason why there is none."""
         try:
             return self.http.send("GET", url, Deadline.after(SECONDS))
-        except IdentityServiceError as error:
+        except RemoteServiceError as error:
             return str(error)

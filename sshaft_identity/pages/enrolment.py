@@ -17,7 +17,7 @@ from sshaft.log import get_logger
 from sshaft.public_key import PublicKey
 from sshaft.randomart import bits, randomart, short_name
 from sshaft_identity.enrolment import sshsig
-from sshaft_identity.enrolment.enrolment import Enrolment, Outcome, Presentation, State, Verdict, grouped, log_outcome
+from sshaft_identity.enrolment.enrolment import Enrolment, Outcome, Presentation, State, Verdict, hyphenate, log_outcome
 from sshaft_identity.pages.enrolment_form import FAULTS, FaultError, Form, attested_by, form_of, signed
 from sshaft_identity.pages.signed_in import session_of
 from sshaft_identity.pages.words import clock, source
@@ -160,7 +160,7 @@ def _values(state: AppState, page_token: str, enrolment: Enrolment, *, by_signat
     if page_state == State.OPEN and (by_signature or not over_ssh):
         page_state = "signature"
     text = sshsig.text_to_sign(enrolment.user, enrolment.id).rstrip("\n")
-    code = grouped(state.store.enrolments.code_of(page_token))
+    code = hyphenate(state.store.enrolments.code_of(page_token))
     left = _seconds_left(enrolment, now)
     return {
         "page_state": page_state,

@@ -63,7 +63,7 @@ def signed(form: Form, enrolment: Enrolment) -> Presentation:
         raise FaultError(FAULTS["no_signature"])
     try:
         key = public_key.parse(given)
-        signer = sshsig.verified(signature, sshsig.text_to_sign(enrolment.user, enrolment.id).encode())
+        signer = sshsig.verify(signature, sshsig.text_to_sign(enrolment.user, enrolment.id).encode())
     except InvalidKeyError:
         raise FaultError(FAULTS["not_a_key"]) from None
     except sshsig.SignatureError as error:
@@ -80,7 +80,7 @@ def attested_by(form: Form, state: AppState, enrolment: Enrolment, key: PublicKe
         return None
     challenge = sshsig.text_to_sign(enrolment.user, enrolment.id).encode()
     try:
-        return attestation.verified(data, key, challenge, state.roots, state.clock())
+        return attestation.verify(data, key, challenge, state.roots, state.clock())
     except attestation.AttestationError as error:
         raise FaultError(str(error)) from None
 

@@ -93,7 +93,7 @@ async def activity(request: Request) -> Response:
     before = request.query_params.get("before", "")
     number = int(before) if before.isascii() and before.isdigit() and len(before) < 19 else None
     page = await run_in_threadpool(state.activity.of, session.user, number)
-    moments = [{"what": each, "at": moment(each.at), "iso": each.at.isoformat()} for each in page.happenings]
+    moments = [{"what": each, "at": moment(each.at), "iso": each.at.isoformat()} for each in page.events]
     values: dict[str, Any] = {"happenings": moments, "older": page.older, "is_first": number is None}
     return render(request, "activity.html", **values, **_frame(session, "activity"))
 

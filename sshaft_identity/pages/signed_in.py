@@ -44,7 +44,7 @@ async def sent_by(request: Request) -> tuple[Session, dict[str, str]]:
     """A form of the one who is signed in, from a page of this very session. Raises `PageError` for every other."""
     form = await form_of(request)
     session = await signed_in(request)
-    if not session.sent(form.get("form_token", "")):
+    if not session.owns(form.get("form_token", "")):
         raise PageError(403, "Not from here", "This form is of another sign-in. Open the page again and retry.")
     return session, form
 

@@ -11,7 +11,7 @@ from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import audit_events
 from sshaft_identity.people.key_policy import KeyRefusal
 
-PAGE = 25
+PAGE_SIZE = 25
 
 SENTENCES = {
     "challenge.created": "A login began",
@@ -73,7 +73,7 @@ FACTS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
+class ActivityEvent:
     """One event as a person reads it. Everything in `facts` is foreign text."""
 
     id: int
@@ -87,7 +87,7 @@ class Happening:
 class ActivityPage:
     """`older`: what to ask `before` for what came earlier."""
 
-    happenings: list[Happening]
+    events: list[ActivityEvent]
     older: int | None
 
 
@@ -101,12 +101,12 @@ class Activity:
         if before is not None:
             query = query.where(audit_events.c.id < before)
         with self._database.read() as connection:
-            rows = connection.execute(query.limit(PAGE + 1)).all()
-        happenings = [happening(row.id, row.at, row.event, json.loads(row.facts)) for row in rows[:PAGE]]
-        return ActivityPage(happenings, happenings[-1].id if len(rows) > PAGE else None)
+            rows = connection.execute(query.limit(PAGE_SIZE + 1)).all()
+        events = [_describe(row.id, row.at, row.event, json.loads(row.facts)) for row in rows[:PAGE_SIZE]]
+        return ActivityPage(events, events[-1].id if len(rows) > PAGE_SIZE else None)
 
 
-def happening(identifier: int, at: datetime, event: str, facts: dict[str, Any]) -> Happening:
+def _describe(identifier: int, at: datetime, event: str, facts: dict[str, Any]) -> ActivityEvent:
     sentence = SENTENCES.get(event, event)
     if event == "session.started" and facts.get("method") == "ssh":
         sentence += " with ssh"
@@ -114,4 +114,4 @@ def happening(identifier: int, at: datetime, event: str, facts: dict[str, Any]) 
         sentence += f": {reason}"
     tone = "good" if event in GOOD else "bad" if event in BAD else "plain"
     shown = tuple((label, str(facts[name])) for name, label in FACTS if name in facts)
-    return Happening(identifier, at, sentence, tone, shown)
+    return ActivityEvent(identifier, at, sentence, tone, shown)

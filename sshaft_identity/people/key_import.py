@@ -69,8 +69,8 @@ class Imported:
     keys: tuple[Record, ...]
 
 
-def fetched(url: str) -> str:
-    """The text at an https address (http to loopback only). Raises `RegistryError` or `IdentityServiceError`."""
+def fetch(url: str) -> str:
+    """The text at an https address (http to loopback only). Raises `RegistryError` or `RemoteServiceError`."""
     try:
         TypeAdapter(Url).validate_python(url)
     except ValidationError as error:

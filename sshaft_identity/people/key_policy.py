@@ -55,7 +55,7 @@ class KeyPolicy(BaseModel):
     def wants_security_keys(self) -> bool:
         return self.security_keys_only or self.require_attestation
 
-    def ends(self, now: datetime) -> datetime | None:
+    def expiry(self, now: datetime) -> datetime | None:
         """When a key that is registered now expires."""
         return None if self.lifetime_days is None else now + timedelta(days=self.lifetime_days)
 

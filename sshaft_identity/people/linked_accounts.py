@@ -16,46 +16,46 @@ from sshaft_identity.database.tables import users
 from sshaft_oidc.code_flow import Person
 
 
-class Standing(StrEnum):
+class LinkVerdict(StrEnum):
     KNOWN = "known"
     NO_USER = "no_user"
     OTHER_SUBJECT = "other_subject"
     OTHER_NAME = "other_name"
 
 
-class OpenIdUsers:
+class LinkedAccounts:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def standing(self, person: Person, now: datetime, *, create: bool, address: str | None) -> Standing:
+    def link(self, person: Person, now: datetime, *, create: bool, address: str | None) -> LinkVerdict:
         """Whether `person.name` is this person's user here, from now on if it was nobody's. A no is audited."""
         with self._database.write() as connection:
-            standing = _standing(connection, person, now, create=create)
-            if standing is not Standing.KNOWN:
+            verdict = _link(connection, person, now, create=create)
+            if verdict is not LinkVerdict.KNOWN:
                 user = person.name if re.fullmatch(USER_PATTERN, person.name) else None
                 record_event(
-                    connection, "session.refused", now, user=user, method="oidc", reason=standing,
+                    connection, "session.refused", now, user=user, method="oidc", reason=verdict,
                     subject=person.subject, browser_address=address,
                 )  # fmt: skip
-            return standing
+            return verdict
 
 
-def _standing(connection: Connection, person: Person, now: datetime, *, create: bool) -> Standing:
+def _link(connection: Connection, person: Person, now: datetime, *, create: bool) -> LinkVerdict:
     account = {"oidc_issuer": person.issuer, "oidc_subject": person.subject}
     theirs = (users.c.oidc_issuer == person.issuer) & (users.c.oidc_subject == person.subject)
     bound_to = connection.scalar(select(users.c.name).where(theirs))
     if bound_to is not None:
         # Somebody who may change the claim that names them must not become one person after the other.
-        return Standing.KNOWN if bound_to == person.name else Standing.OTHER_NAME
+        return LinkVerdict.KNOWN if bound_to == person.name else LinkVerdict.OTHER_NAME
     row = connection.execute(select(users).where(users.c.name == person.name)).one_or_none()
     if row is None:
         if not create or not re.fullmatch(USER_PATTERN, person.name):
-            return Standing.NO_USER
+            return LinkVerdict.NO_USER
         connection.execute(insert(users).values(name=person.name, created_at=now, **account))
         record_event(connection, "user.added", now, user=person.name, by="oidc")
     elif row.oidc_subject is not None:
-        return Standing.OTHER_SUBJECT
+        return LinkVerdict.OTHER_SUBJECT
     else:
         connection.execute(update(users).where(users.c.name == person.name).values(**account))
     record_event(connection, "user.bound", now, user=person.name, issuer=person.issuer, subject=person.subject)
-    return Standing.KNOWN
+    return LinkVerdict.KNOWN

@@ -41,7 +41,7 @@ def owner_of(connection: Connection, fingerprint: str) -> str | None:
     return connection.scalar(select(ssh_keys.c.user_name).where(ssh_keys.c.fingerprint == fingerprint))
 
 
-def objection(
+def refusal_of(
     connection: Connection, user: str, key: PublicKey, policy: KeyPolicy, now: datetime, *, attested: bool
 ) -> KeyRefusal | None:
     """Why `key` may not become `user`'s now; an own key that has expired may be renewed."""
@@ -57,7 +57,7 @@ def objection(
 def register(connection: Connection, user: str, new: NewKey, policy: KeyPolicy, now: datetime) -> KeyRefusal | None:
     """Make the key `user`'s, whom the caller has locked. The policy may shorten a key's life, never lengthen it."""
     attested = new.attested is not None
-    refusal = objection(connection, user, new.key, policy, now, attested=attested)
+    refusal = refusal_of(connection, user, new.key, policy, now, attested=attested)
     if refusal is not None:
         return refusal
     values = {
@@ -67,7 +67,7 @@ def register(connection: Connection, user: str, new: NewKey, policy: KeyPolicy, 
         "source": new.source,
         "attested": new.attested,
         "created_at": now,
-        "expires_at": min(filter(None, (new.expires_at, policy.ends(now))), default=None),
+        "expires_at": min(filter(None, (new.expires_at, policy.expiry(now))), default=None),
     }
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     statement = insert(ssh_keys).values(fingerprint=new.key.fingerprint, user_name=user, **values)

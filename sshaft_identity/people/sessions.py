@@ -17,7 +17,7 @@ from sshaft_identity.common.times import latest_begin
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import sessions, users
 
-FRESH = timedelta(minutes=10)
+FRESHNESS = timedelta(minutes=10)
 """How old the sign-in may be at most where keys are added or removed."""
 _WORTH_WRITING = timedelta(minutes=1)
 
@@ -45,14 +45,14 @@ class Session:
     token: str = field(repr=False)
 
     def is_fresh(self, now: datetime) -> bool:
-        return now < self.authenticated_at + FRESH
+        return now < self.authenticated_at + FRESHNESS
 
     @property
     def form_token(self) -> str:
         """What the session's forms carry: another site can neither read nor make one."""
         return digest(f"form\0{self.token}")
 
-    def sent(self, form_token: str) -> bool:
+    def owns(self, form_token: str) -> bool:
         return hmac.compare_digest(self.form_token.encode(), form_token.encode())
 
 

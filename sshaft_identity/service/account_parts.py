@@ -7,13 +7,12 @@ from typing import Any
 
 from anyio import CapacityLimiter
 
-from sshaft.errors import ConfigurationError
 from sshaft.http_client import HttpClient
 from sshaft_identity.common.times import Clock
-from sshaft_identity.enrolment.enrolments import LONGEST
+from sshaft_identity.enrolment.enrolments import MAX_LIFETIME
 from sshaft_identity.pages.sign_in_oidc import CALLBACK
 from sshaft_identity.people.activity import Activity
-from sshaft_identity.people.linked_accounts import OpenIdUsers
+from sshaft_identity.people.linked_accounts import LinkedAccounts
 from sshaft_identity.people.sessions import Sessions
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
@@ -27,7 +26,7 @@ WAITING_FOR_PROVIDER = 8
 
 
 def account_parts(store: Store, settings: Settings, clock: Clock) -> dict[str, Any]:
-    """Raises `ConfigurationError` if the secret for the OpenID Provider can't be read."""
+    """Raises `ConfigurationError` if the secret or the key for the OpenID Provider cannot be used."""
     return {
         "sessions": Sessions(store.database, settings.sessions),
         "activity": Activity(store.database),
@@ -39,22 +38,11 @@ def account_parts(store: Store, settings: Settings, clock: Clock) -> dict[str, A
 
 def _enrol(store: Store, settings: Settings, user: str, now: datetime) -> str:
     """Opens an invitation for somebody who is signed in; the address of its page."""
-    return settings.enrolment_url(store.enrolments.open(user, now, LONGEST, None).page_token)
+    return settings.enrolment_url(store.enrolments.open(user, now, MAX_LIFETIME, None).page_token)
 
 
 def _openid(store: Store, settings: Settings, provider: ProviderSettings, clock: Clock) -> OpenId:
-    http = HttpClient(ca_file=Path(provider.ca_file) if provider.ca_file else None, max_answer=MAX_ANSWER)
-    secret = None if provider.client_secret_file is None else _secret(Path(provider.client_secret_file))
-    party = RelyingParty(provider, settings.base_url + CALLBACK, secret, http, clock)
-    return OpenId(party, OpenIdUsers(store.database), CapacityLimiter(WAITING_FOR_PROVIDER))
-
-
-def _secret(path: Path) -> str:
-    try:
-        secret = path.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
-        raise ConfigurationError(f"oidc.client_secret_file {path} cannot be read: {reason}") from error
-    if not secret:
-        raise ConfigurationError(f"oidc.client_secret_file {path} is empty")
-    return secret
+    ca_file = Path(provider.ca_file) if provider.ca_file else None
+    http = HttpClient(ca_file=ca_file, max_answer=MAX_ANSWER, peer="openid_provider")
+    party = RelyingParty(provider, settings.base_url + CALLBACK, provider.credentials(), http, clock)
+    return OpenId(party, LinkedAccounts(store.database), CapacityLimiter(WAITING_FOR_PROVIDER))

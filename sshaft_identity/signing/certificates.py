@@ -13,24 +13,24 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-NAME = "sshaft-identity"
-LIFETIME = timedelta(days=100 * 365)
+_NAME = "sshaft-identity"
+_LIFETIME = timedelta(days=100 * 365)
 """Keys end by being rotated, never by their certificate."""
-EARLIER = timedelta(days=1)
+_BACKDATING = timedelta(days=1)
 """For verifiers whose clocks are behind."""
 
 
-def certified(key: RSAPrivateKey, now: datetime) -> dict[str, str | list[str]]:
+def certificate_members(key: RSAPrivateKey, now: datetime) -> dict[str, str | list[str]]:
     """`x5c` and `x5t` of its JWK (RFC 7517 §4.7, §4.8)."""
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, _NAME)])
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - EARLIER)
-        .not_valid_after(now + LIFETIME)
+        .not_valid_before(now - _BACKDATING)
+        .not_valid_after(now + _LIFETIME)
         .sign(key, SHA256())
         .public_bytes(Encoding.DER)
     )

@@ -30,11 +30,11 @@ from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.prepared import Prepared
 from sshaft_identity.database.tables import signing_keys
-from sshaft_identity.signing.certificates import certified
+from sshaft_identity.signing.certificates import certificate_members
 
-WAIT = timedelta(hours=48)
+ROTATION_WAIT = timedelta(hours=48)
 """How long verifiers may go on with the set they know."""
-KEPT = timedelta(hours=1)
+OVERLAP = timedelta(hours=1)
 """How long a key stays published after it has signed last; nothing it signs lives longer."""
 RSA_BITS = 2048
 _NONCE_BYTES = 12
@@ -83,7 +83,7 @@ class SigningKeys:
 
     def sign(self, claims: dict[str, Any], now: datetime, typ: str, algorithm: Algorithm) -> str | None:
         """A JWT, by the key that signs now; None if there is none. `typ` says what it is (RFC 8725 §3.11)."""
-        key = signing(self.published(now), now, algorithm)
+        key = current_key(self.published(now), now, algorithm)
         if key is None:
             return None
         header = {"alg": key.algorithm, "kid": key.kid, "typ": typ}
@@ -92,17 +92,19 @@ class SigningKeys:
     def check(self, now: datetime) -> bool:
         """Whether there is a key of each algorithm. Raises `ConfigurationError` if one that signs cannot be opened."""
         published = self.published(now)
-        keys = [signing(published, now, each) for each in Algorithm]
+        keys = [current_key(published, now, each) for each in Algorithm]
         return all(key is not None and self._open(key) is not None for key in keys)
 
     def ensure(self, now: datetime) -> None:
         """The first key of each algorithm, unless there is one."""
         published = self.published(now)
         for each in Algorithm:
-            if signing(published, now, each) is None:
+            if current_key(published, now, each) is None:
                 self.rotate(now, each)
 
-    def rotate(self, now: datetime, algorithm: Algorithm | None = None, wait: timedelta = WAIT) -> list[SigningKey]:
+    def rotate(
+        self, now: datetime, algorithm: Algorithm | None = None, wait: timedelta = ROTATION_WAIT
+    ) -> list[SigningKey]:
         """A new key, which signs after `wait`, and the end of those before; the first of its algorithm signs at once.
 
         Without `algorithm` that of every one, or of none. Raises `RegistryError` if one waits already; without `wait`
@@ -126,7 +128,7 @@ class SigningKeys:
             key = next((key for key in keys if key.kid == kid), None)
             if key is None:
                 raise RegistryError("there is no such signing key")
-            if key == signing(keys, now, key.algorithm):
+            if key == current_key(keys, now, key.algorithm):
                 rotate = f"signing-key rotate --now --algorithm {key.algorithm}"
                 raise RegistryError(f"this key signs now: `{rotate}` first, then retire it")
             connection.execute(delete(signing_keys).where(signing_keys.c.kid == kid))
@@ -141,7 +143,7 @@ class SigningKeys:
             made = RSAKey.generate_key(RSA_BITS) if algorithm is Algorithm.RS256 else ECKey.generate_key("P-256")
             kid = made.thumbprint()
         if isinstance(made, RSAKey):
-            jwk |= certified(made.get_op_key("sign"), now)
+            jwk |= certificate_members(made.get_op_key("sign"), now)
         jwk |= made.as_dict(private=False) | {"kid": kid}
         nonce = secrets.token_bytes(_NONCE_BYTES)
         encrypted = nonce + self._cipher.encrypt(nonce, made.as_der(private=True), kid.encode())
@@ -161,7 +163,7 @@ class SigningKeys:
         return self._opened[key.kid]
 
 
-def signing(published: Sequence[SigningKey], now: datetime, algorithm: Algorithm) -> SigningKey | None:
+def current_key(published: Sequence[SigningKey], now: datetime, algorithm: Algorithm) -> SigningKey | None:
     """Which key of `algorithm` signs now: of those that may, one without an end first, then the newest.
 
     The first of its algorithm may from the beginning, also where the clock was put back behind it.
@@ -191,7 +193,7 @@ def _succeed(
     connection: Connection, before: list[SigningKey], now: datetime, algorithm: Algorithm, wait: timedelta
 ) -> datetime:
     """Ends the keys `before`, all of `algorithm`; when the next one signs."""
-    current = signing(before, now, algorithm)
+    current = current_key(before, now, algorithm)
     waiting = [key for key in before if key.signs_from > now and key != current]
     if waiting and wait:
         raise RegistryError(f"the {algorithm} key {waiting[0].kid} waits already: --now rotates without waiting")
@@ -200,7 +202,7 @@ def _succeed(
         if key in waiting:  # it has signed nothing
             connection.execute(delete(signing_keys).where(signing_keys.c.kid == key.kid))
         else:
-            _end(connection, key, now, signs_from + KEPT)
+            _end(connection, key, now, signs_from + OVERLAP)
     return signs_from
 
 

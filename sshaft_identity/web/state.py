@@ -13,7 +13,7 @@ from starlette.responses import Response
 from sshaft_identity.common.times import Clock
 from sshaft_identity.database.changes import Changes
 from sshaft_identity.people.activity import Activity
-from sshaft_identity.people.linked_accounts import OpenIdUsers
+from sshaft_identity.people.linked_accounts import LinkedAccounts
 from sshaft_identity.people.sessions import Sessions
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
@@ -30,7 +30,7 @@ class OpenId:
     """The organisation's provider. `limiter`: how many threads may wait for it."""
 
     party: RelyingParty
-    users: OpenIdUsers
+    accounts: LinkedAccounts
     limiter: CapacityLimiter
 
 

@@ -1,6 +1,6 @@
-"""A small OpenID Provider on loopback, strict about what it is asked: code flow, PKCE S256, client_secret_basic, exact
-redirect URI, codes that count once. It asks nobody for a password: `user` is who is signed in there. A test bends what
-it answers."""
+"""A small OpenID Provider on loopback, strict about its requests: code flow, PKCE S256, client authentication, exact
+redirect URI, codes that count once. It asks nobody for a password: `user` is signed in there. A test bends its answers.
+"""
 
 import base64
 import functools
@@ -41,6 +41,8 @@ class OpenIdProvider:
     algorithm: str = "RS256"
     public: bool = False
     """Whether the client has no secret."""
+    client_key: Key | None = None
+    """The public key of a client that authenticates with private_key_jwt, and in no other way."""
     bend_metadata: dict[str, Any] = field(default_factory=dict)
     bend_claims: dict[str, Any] = field(default_factory=dict)
     bend_header: dict[str, Any] = field(default_factory=dict)
@@ -52,6 +54,8 @@ class OpenIdProvider:
     """By path: another status than the usual one."""
     calls: list[str] = field(default_factory=list)
     forms: list[dict[str, str]] = field(default_factory=list)
+    assertions: list[str] = field(default_factory=list)
+    """The `jti` of each assertion that came."""
 
     def __post_init__(self) -> None:
         self.codes: dict[str, dict[str, str]] = {}
@@ -160,12 +164,24 @@ class OpenIdProvider:
         return 200, {"access_token": "access", "token_type": "Bearer", "id_token": self._id_token(asked)}
 
     def _knows(self, authorization: str, form: dict[str, str]) -> bool:
+        if self.client_key is not None:
+            return not authorization and "client_secret" not in form and self._is_assertion_good(self.client_key, form)
         if self.public:
             return form.get("client_id") == CLIENT_ID and not authorization
         if authorization:
             pair = base64.b64decode(authorization.removeprefix("Basic ")).decode().split(":")
             return [unquote_plus(each) for each in pair] == [CLIENT_ID, CLIENT_SECRET]
         return (form.get("client_id"), form.get("client_secret")) == (CLIENT_ID, CLIENT_SECRET)
+
+    def _is_assertion_good(self, key: Key, form: dict[str, str]) -> bool:
+        """Whether the assertion is good by RFC 7523 §3, and is here for the first time."""
+        assert form["client_assertion_type"] == "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+        token = jwt.decode(form["client_assertion"], key, algorithms=["ES256", "RS256"])
+        now, claims = self.clock().timestamp(), token.claims
+        is_ours = claims["iss"] == claims["sub"] == CLIENT_ID and claims["aud"] == f"{self.issuer}/token"
+        is_first = claims["jti"] not in self.assertions
+        self.assertions.append(claims["jti"])
+        return is_ours and is_first and token.header.get("kid") == key.kid and now - 1 <= claims["iat"] < claims["exp"]
 
     def _id_token(self, asked: dict[str, str]) -> str:
         now = int(self.clock().timestamp())

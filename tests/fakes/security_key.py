@@ -1,6 +1,6 @@
-"""A security key made of software: signs as a FIDO device does, and has a maker with a root certificate.
+"""A security key made of software: it signs as a FIDO device does, and has a maker with a root certificate.
 
-Nothing here talks to a device; what it writes is what OpenSSH's PROTOCOL.u2f and W3C WebAuthn §6.5 describe.
+Nothing here talks to a device. The formats are those of OpenSSH's PROTOCOL.u2f and W3C WebAuthn §6.5.
 """
 
 import base64
@@ -12,7 +12,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.x509.oid import NameOID
 from fakes.public_keys import blob, mpint, string, text
@@ -55,7 +55,7 @@ def certificate(
 
 @dataclass
 class Maker:
-    """Who makes devices and vouches for them."""
+    """A maker of devices, with the root certificate that vouches for them."""
 
     name: str = "Example Keys Root"
     private: ec.EllipticCurvePrivateKey = field(default_factory=lambda: ec.generate_private_key(ec.SECP256R1()))
@@ -77,11 +77,11 @@ class Maker:
 
 
 class SecurityKey:
-    """One key on one device. `kind`: ed25519 or ecdsa."""
+    """One key on one device. `kind`: ed25519 or ecdsa. `batch`: the private key of the device's certificate."""
 
-    def __init__(self, kind: str = "ed25519", application: bytes = b"ssh:") -> None:
+    def __init__(self, kind: str = "ed25519", application: bytes = b"ssh:", batch: Any = None) -> None:
         self.application = application
-        self.batch = ec.generate_private_key(ec.SECP256R1())
+        self.batch = batch or ec.generate_private_key(ec.SECP256R1())
         self.private: Any
         if kind == "ed25519":
             self.private = ed25519.Ed25519PrivateKey.generate()
@@ -100,14 +100,14 @@ class SecurityKey:
         self.public = text(self.blob)
 
     def signature(self, message: bytes, namespace: str = "sshaft-enrol", flags: int = 1, counter: int = 7) -> str:
-        """Armored, as `ssh-keygen -Y sign` writes it."""
+        """Returns an armored signature as `ssh-keygen -Y sign` writes it."""
         head = string(namespace.encode()) + string(b"") + string(b"sha512")
         signed = b"SSHSIG" + head + string(sha512(message).digest())
         inner = self.signed(signed, flags, counter)
         return armored(b"SSHSIG" + struct.pack(">I", 1) + string(self.blob) + head + string(inner))
 
     def signed(self, message: bytes, flags: int = 1, counter: int = 7) -> bytes:
-        """A signature as ssh sends it (PROTOCOL.u2f). `flags`: 1, it was touched; 4, it has verified its user."""
+        """Returns a signature as ssh sends it (PROTOCOL.u2f). `flags`: 1 for touched, 4 for a verified user."""
         state = struct.pack(">BI", flags, counter)
         covered = sha256(self.application).digest() + state + sha256(message).digest()
         return string(self.type.encode()) + string(self._sign(covered)) + state
@@ -134,19 +134,28 @@ class SecurityKey:
         data: bytes | None = None,
         device_certificate: x509.Certificate | None = None,
     ) -> bytes:
-        """What `ssh-keygen -O write-attestation=` leaves."""
+        """Returns the file that `ssh-keygen -O write-attestation=` writes."""
         data = self.authenticator_data() if data is None else data
         covered = data + sha256(challenge).digest()
         if u2f:
             covered = b"\0" + data[:32] + sha256(challenge).digest() + b"credential-id-0123456789" + self.point
         shown = device_certificate or maker.device_certificate(self.batch.public_key())
         fields = [version, shown.public_bytes(serialization.Encoding.DER)]
-        fields += [self.batch.sign(covered, ec.ECDSA(hashes.SHA256())), cbor(data)]
+        fields += [self._batch_signature(covered), cbor(data)]
         return b"".join(map(string, fields)) + struct.pack(">I", 0) + string(b"")
+
+    def _batch_signature(self, covered: bytes) -> bytes:
+        match self.batch:
+            case rsa.RSAPrivateKey():
+                return self.batch.sign(covered, padding.PKCS1v15(), hashes.SHA256())
+            case ec.EllipticCurvePrivateKey():
+                return self.batch.sign(covered, ec.ECDSA(hashes.SHA256()))
+        signed: bytes = self.batch.sign(covered)
+        return signed
 
 
 def cbor(value: Any) -> bytes:
-    """Whole numbers, bytes, text and maps in the shortest form (RFC 8949 §4.2.1)."""
+    """Returns whole numbers, bytes, text and maps in the shortest form (RFC 8949 §4.2.1)."""
     match value:
         case bool():
             return b"\xf5" if value else b"\xf4"

@@ -30,7 +30,7 @@ from sshaft_identity.people.key_policy import KeyPolicy
 from sshaft_identity.people.sessions import Method, Sessions, SessionTimes
 from sshaft_identity.service.background import repeat
 from sshaft_identity.service.purge import batches, run
-from sshaft_identity.signing.signing_keys import WAIT, Algorithm
+from sshaft_identity.signing.signing_keys import ROTATION_WAIT, Algorithm
 from sshaft_identity.store import Store
 
 HOUR = 3600
@@ -183,7 +183,7 @@ def test_a_signing_key_from_before_goes_on_until_the_next_one_is_known(store: St
     [first] = store.signing_keys.rotate(clock(), Algorithm.ES256)
     clock.advance(-HOUR)
     [second] = store.signing_keys.rotate(clock(), Algorithm.ES256)
-    for seconds, kid in ((0, first.kid), (WAIT.total_seconds(), second.kid)):
+    for seconds, kid in ((0, first.kid), (ROTATION_WAIT.total_seconds(), second.kid)):
         clock.advance(seconds)
         token = store.signing_keys.sign({}, clock(), "x+jwt", Algorithm.ES256)
         assert token is not None

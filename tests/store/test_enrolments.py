@@ -15,7 +15,7 @@ from sshaft_identity.common.addresses import source_of
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.database.tables import audit_events
 from sshaft_identity.enrolment.enrolment import OpenedEnrolment, Outcome, Presentation, State, Verdict
-from sshaft_identity.enrolment.enrolments import KEPT, LONGEST, Enrolments
+from sshaft_identity.enrolment.enrolments import MAX_LIFETIME, RETENTION, Enrolments
 from sshaft_identity.people.key_policy import KeyPolicy, KeyRefusal
 from sshaft_identity.people.keys import NewKey
 from sshaft_identity.store import Store
@@ -257,7 +257,7 @@ def test_what_was_refused_is_never_confirmed(place: Place) -> None:
 @pytest.mark.parametrize("presented", [False, True])
 def test_after_its_end_nothing_is_presented_or_confirmed(place: Place, presented: bool) -> None:
     invited = place.open()
-    place.clock.advance(LONGEST.total_seconds() - 1)
+    place.clock.advance(MAX_LIFETIME.total_seconds() - 1)
     if presented:
         assert place.present(invited.code).verdict is Verdict.PRESENTED
     place.clock.advance(1)
@@ -408,7 +408,7 @@ def test_the_end_of_an_enrolment_that_was_not_used_is_in_the_audit_log(place: Pl
 
 def test_what_is_old_is_forgotten(place: Place) -> None:
     invited = place.open()
-    place.clock.now += KEPT
+    place.clock.now += RETENTION
     place.open("bob")
     assert place.invitations.of_page(invited.page_token) is None
 

@@ -16,7 +16,7 @@ from sqlalchemy import select, update
 from sshaft.errors import ConfigurationError
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.database.tables import audit_events, signing_keys
-from sshaft_identity.signing.signing_keys import KEPT, WAIT, Algorithm, SigningKey, SigningKeys
+from sshaft_identity.signing.signing_keys import OVERLAP, ROTATION_WAIT, Algorithm, SigningKey, SigningKeys
 from sshaft_identity.store import Store
 
 ES256 = Algorithm.ES256
@@ -73,7 +73,7 @@ def test_a_rotation_of_one_algorithm_leaves_the_other(store: Store, clock: Clock
     store.signing_keys.ensure(clock())
     before = {each: signer(store, clock, each) for each in Algorithm}
     [made] = store.signing_keys.rotate(clock(), algorithm)
-    clock.advance((WAIT + KEPT).total_seconds())
+    clock.advance((ROTATION_WAIT + OVERLAP).total_seconds())
     after = {each: signer(store, clock, each) for each in Algorithm}
     assert after == before | {algorithm: made.kid}
     assert set(kids(store, clock)) == set(after.values())
@@ -112,12 +112,12 @@ def test_a_new_key_is_published_first_and_signs_when_verifiers_know_it(
 ) -> None:
     [second] = store.signing_keys.rotate(clock(), ES256)
     assert kids(store, clock) == [second.kid, first.kid]
-    clock.advance(WAIT.total_seconds() - 1)
+    clock.advance(ROTATION_WAIT.total_seconds() - 1)
     assert signer(store, clock) == first.kid
     last = store.signing_keys.sign({"sub": "alice"}, clock(), "x+jwt", ES256)
     clock.advance(1)
     assert signer(store, clock) == second.kid
-    clock.advance(KEPT.total_seconds() - 1)
+    clock.advance(OVERLAP.total_seconds() - 1)
     assert last
     assert jwt.decode(last, keys(store, clock), algorithms=["ES256"]).claims == {"sub": "alice"}
     clock.advance(1)
@@ -133,14 +133,14 @@ def test_one_key_at_a_time_waits_unless_there_is_an_emergency(store: Store, cloc
     [at_once] = store.signing_keys.rotate(clock(), ES256, timedelta())
     assert signer(store, clock) == at_once.kid
     assert set(kids(store, clock)) == {at_once.kid, first.kid}
-    clock.advance(KEPT.total_seconds())
+    clock.advance(OVERLAP.total_seconds())
     assert kids(store, clock) == [at_once.kid]
 
 
 def test_rotating_again_and_again_leaves_no_rows_behind(store: Store, clock: Clock, first: SigningKey) -> None:
     for _ in range(4):
         store.signing_keys.rotate(clock(), ES256)
-        clock.advance((WAIT + KEPT).total_seconds())
+        clock.advance((ROTATION_WAIT + OVERLAP).total_seconds())
     with store.database.read() as connection:
         stored = list(connection.scalars(select(signing_keys.c.kid)))
     assert len(stored) == 2

@@ -13,7 +13,7 @@ from sshaft.http_client import HttpClient
 from sshaft.validation import first_fault
 from sshaft_identity.faces.entra.options import EntraClient, Guid
 from sshaft_identity.signing.signing_keys import Algorithm
-from sshaft_oidc.remote_keys import KEPT, MAX_ANSWER, OpenIdError, RemoteKeys, Wire, read
+from sshaft_oidc.remote_keys import KEYS_LIFETIME, MAX_ANSWER, Document, OpenIdError, RemoteKeys, parse
 
 WINDOW = timedelta(minutes=10)
 """How old a hint may be: so long Entra waits for us. It is past its own `exp` by design."""
@@ -22,11 +22,11 @@ SECONDS = 10.0
 WAITING = 8
 
 
-class _Metadata(Wire):
+class _Metadata(Document):
     jwks_uri: Url
 
 
-class Hint(Wire):
+class Hint(Document):
     """Who Entra says it is. `preferred_username` may change and be another's tomorrow; tid and oid never do."""
 
     iss: str
@@ -43,16 +43,16 @@ class EntraHints:
 
     def __init__(self, clock: Callable[[], datetime], http: HttpClient | None = None) -> None:
         self.limiter = CapacityLimiter(WAITING)
-        self._http = http or HttpClient(max_answer=MAX_ANSWER)
+        self._http = http or HttpClient(max_answer=MAX_ANSWER, peer="microsoft")
         self._clock = clock
         self._authorities: dict[str, tuple[datetime, str, RemoteKeys]] = {}
 
     def checked(self, hint: str, options: EntraClient) -> Hint:
-        """Blocks. Raises `OpenIdError` for one that proves nothing, `IdentityServiceError` where Microsoft is away."""
+        """Blocks. Raises `OpenIdError` for one that proves nothing, `RemoteServiceError` where Microsoft is away."""
         deadline, now = Deadline.after(SECONDS), self._clock()
         try:
             jwks_uri, keys = self._keys(options, deadline)
-            claims = Hint.model_validate(keys.decoded(hint, jwks_uri, [Algorithm.RS256], deadline))
+            claims = Hint.model_validate(keys.decode(hint, jwks_uri, [Algorithm.RS256], deadline))
         except (JoseError, ValueError) as error:
             fault = first_fault(error) if isinstance(error, ValidationError) else type(error).__name__
             raise OpenIdError(f"the id_token_hint is not good: {fault}") from None
@@ -70,8 +70,8 @@ class EntraHints:
     def _keys(self, options: EntraClient, deadline: Deadline) -> tuple[str, RemoteKeys]:
         now = self._clock()
         known = self._authorities.get(options.authority)
-        if known is None or abs(now - known[0]) >= KEPT:
+        if known is None or abs(now - known[0]) >= KEYS_LIFETIME:
             answer = self._http.send("GET", options.metadata_url, deadline)
-            jwks_uri = read(_Metadata, answer, "Entra's metadata").jwks_uri
+            jwks_uri = parse(_Metadata, answer, "Entra's metadata").jwks_uri
             known = self._authorities[options.authority] = now, jwks_uri, RemoteKeys(self._http, self._clock)
         return known[1:]

@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sshaft.errors import IdentityServiceError
+from sshaft.errors import RemoteServiceError
 from sshaft.log import get_logger
 from sshaft_identity.challenges.challenge import Approval, Challenge, Context
 from sshaft_identity.challenges.challenges import Wish
@@ -37,7 +37,7 @@ from sshaft_identity.web.call import Call, body_of
 from sshaft_identity.web.html import PageError
 from sshaft_identity.web.oauth import OAuthError, form_of
 from sshaft_identity.web.state import state_of
-from sshaft_oidc.remote_keys import OpenIdError, Wire
+from sshaft_oidc.remote_keys import Document, OpenIdError
 
 _LONGEST = 4096
 
@@ -57,17 +57,17 @@ class Details(BaseModel):
     amr: tuple[str, ...]
 
 
-class _Values(Wire):
+class _Values(Document):
     essential: bool = False
     values: list[str] = Field(max_length=64)
 
 
-class _IdTokenClaims(Wire):
+class _IdTokenClaims(Document):
     acr: _Values
     amr: _Values
 
 
-class _Claims(Wire):
+class _Claims(Document):
     id_token: _IdTokenClaims
 
 
@@ -100,7 +100,7 @@ async def authorize(hints: EntraHints, request: Request) -> Response:
         work = partial(_refused, call, asked, error)
     except OpenIdError as error:
         work = partial(_refused, call, asked, OAuthError("invalid_request", str(error)))
-    except IdentityServiceError as error:
+    except RemoteServiceError as error:
         get_logger().warning("entra.unavailable", reason=str(error))
         away = OAuthError("temporarily_unavailable", "the keys of Microsoft cannot be had now")
         work = partial(_refused, call, asked, away)

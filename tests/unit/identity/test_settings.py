@@ -1,4 +1,5 @@
 import json
+import os
 import stat
 from pathlib import Path
 
@@ -65,6 +66,15 @@ def test_what_was_saved_is_loaded_again(tmp_path: Path) -> None:
     settings_of.save(tmp_path, settings)
     assert settings_of.load(tmp_path) == settings
     assert stat.S_IMODE((tmp_path / "identity.json").stat().st_mode) == 0o600
+
+
+@pytest.mark.root
+def test_saved_settings_keep_the_owner_of_the_file(tmp_path: Path) -> None:
+    settings_of.save(tmp_path, Settings())
+    os.chown(tmp_path / "identity.json", 1234, 2345)
+    settings_of.save(tmp_path, Settings(port=9))
+    status = (tmp_path / "identity.json").stat()
+    assert (status.st_uid, status.st_gid) == (1234, 2345)
 
 
 def test_settings_that_are_no_json_are_a_configuration_error(tmp_path: Path) -> None:

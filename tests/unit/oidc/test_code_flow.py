@@ -12,7 +12,7 @@ import pytest
 from fakes.openid_provider import CLIENT_ID, CLIENT_SECRET, OpenIdProvider, encode
 from fakes.public_keys import ed25519
 from joserfc import jwt
-from joserfc.jwk import RSAKey
+from joserfc.jwk import ECKey, RSAKey
 from pydantic import ValidationError
 from service.browser import ORIGIN, Browser, heading
 from service.service import SETTINGS, Clock, Service
@@ -23,7 +23,7 @@ from sshaft_identity.database.tables import audit_events, sessions, users
 from sshaft_identity.service.app import create_app
 from sshaft_identity.settings import changed
 from sshaft_identity.web.throttle import MOST
-from sshaft_oidc.code_flow import derived
+from sshaft_oidc.code_flow import derive
 from sshaft_oidc.settings import ProviderSettings
 
 CALLBACK = "/sign-in/oidc/callback"
@@ -128,6 +128,41 @@ def test_a_public_client_has_no_secret(
     provider.public = True
     come_back(alice, provider)
     assert is_signed_in(alice)
+
+
+@pytest.mark.parametrize(("algorithm", "kid"), [("ES256", None), ("RS256", "key-1")])
+def test_client_authenticates_with_a_private_key(
+    service: Service, alice: Browser, provider: OpenIdProvider, listening: Any, tmp_path: Path, algorithm: str,
+    kid: str | None,
+) -> None:  # fmt: skip
+    named = {} if kid is None else {"kid": kid}
+    key = ECKey.generate_key("P-256", named) if algorithm == "ES256" else RSAKey.generate_key(2048, named)
+    (file := tmp_path / "client.pem").write_bytes(key.as_pem(private=True))
+    with_key = {"private_key_file": str(file), "private_key_algorithm": algorithm, "private_key_id": kid}
+    configure(service, provider, listening, tmp_path, client_secret_file=None, **with_key)
+    provider.client_key = key
+    for _ in range(2):
+        come_back(alice, provider)
+        assert is_signed_in(alice)
+    assert len(set(provider.assertions)) == 2
+    assert all("client_secret" not in form for form in provider.forms)
+
+
+def test_provider_that_wants_a_private_key_refuses_a_secret(
+    service: Service, alice: Browser, provider: OpenIdProvider
+) -> None:
+    provider.client_key = ECKey.generate_key("P-256")
+    assert refused(service, come_back(alice, provider))
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no PEM", RSAKey.generate_key(2048).as_pem(private=True)])
+def test_private_key_that_cannot_sign_stops_the_start(service: Service, tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "client.pem"
+    if content is not None:
+        path.write_bytes(content)
+    oidc = {"issuer": "https://op.example.org", "client_id": "x", "private_key_file": str(path)}
+    with pytest.raises(ConfigurationError, match="can't sign with ES256"):
+        create_app(service.store, changed(SETTINGS, {"oidc": oidc}), service.clock)
 
 
 def test_the_secret_goes_into_the_form_where_the_provider_knows_nothing_else(
@@ -357,7 +392,7 @@ def test_one_address_may_not_come_back_without_end(service: Service, alice: Brow
     attempt = f"{START}.once.{'a' * 43}"
     for _ in range(MOST + 1):
         alice.cookies["__Host-sshaft-oidc"] = attempt
-        answer = alice.get(f"{CALLBACK}?code=invented&state={derived(attempt, 'state')}&iss={provider.issuer}")
+        answer = alice.get(f"{CALLBACK}?code=invented&state={derive(attempt, 'state')}&iss={provider.issuer}")
     assert (answer.status_code, heading(answer)) == (429, "One at a time")
     assert provider.calls.count("/token") == MOST
     service.clock.advance(300)
@@ -467,7 +502,8 @@ def test_without_a_provider_there_is_no_such_sign_in(service: Service) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [{"issuer": "http://op.example.org"}, {"issuer": "https://op.example.org/?x=1"}, {"client_id": ""},
-     {"scopes": ("open id",)}, {"nonsense": 1}],
+     {"scopes": ("open id",)}, {"nonsense": 1}, {"private_key_algorithm": "HS256"},
+     {"client_secret_file": "s", "private_key_file": "k"}],
     ids=str,
 )  # fmt: skip
 def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:

@@ -17,8 +17,6 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 from joserfc.jwt import JWTClaimsRegistry
 
-from sshaft import client_authentication
-from sshaft.client_authentication import token_request
 from sshaft.config import Config
 from sshaft.deadline import Deadline
 from sshaft.errors import ConfigurationError, IdentityServiceError
@@ -98,8 +96,16 @@ def test_token_requests_are_those_of_the_contract(example: dict[str, Any], autho
     assert all(value in ("*", call.form[name]) for name, value in example["form"].items())
 
 
-def test_scope_is_left_out_where_none_is_configured() -> None:
-    assert "scope" not in token_request(config(token_scope=""))["data"]
+GRANT = {"grant_type": "client_credentials"}
+
+
+def test_scope_is_left_out_where_none_is_configured(identity: IdentityServer) -> None:
+    identity.replies["/token"] = lambda _: identity.new_token()
+    client = IdentityClient(Config.model_validate(identity.config(token_scope="")))
+    client.list_keys([], Deadline.after(5), REQUEST_ID)
+    client.close()
+    assert "scope" not in identity.calls[0].form
+    assert identity.calls[0].form["grant_type"] == "client_credentials"
 
 
 @given(
@@ -107,10 +113,9 @@ def test_scope_is_left_out_where_none_is_configured() -> None:
     st.text(st.characters(codec="utf-8"), min_size=1),
 )
 def test_basic_credentials_with_any_signs_arrive_as_they_are(client_id: str, secret: str) -> None:
-    request = token_request(
-        config(token_endpoint_auth_method="client_secret_basic", client_id=client_id, client_secret=secret)
-    )
-    assert set(request["data"]) == {"grant_type", "scope"}
+    with_secret = config(token_endpoint_auth_method="client_secret_basic", client_id=client_id, client_secret=secret)
+    request = with_secret.credentials.token_request(GRANT, with_secret.token_endpoint)
+    assert request["data"] == GRANT
     pair = b64decode(request["headers"]["Authorization"].removeprefix("Basic ")).decode("ascii")
     user, colon, password = pair.partition(":")
     assert colon
@@ -207,9 +212,8 @@ def test_assertion_is_verified_by_a_server_with_every_algorithm(
 
 def test_assertion_lives_for_a_minute_from_now(tmp_path: Path) -> None:
     key = private_key("P-256")
-    request = token_request(
-        config(token_endpoint_auth_method="private_key_jwt", private_key_file=pem(key, tmp_path)), now=NOW
-    )
+    with_key = config(token_endpoint_auth_method="private_key_jwt", private_key_file=pem(key, tmp_path))
+    request = with_key.credentials.token_request(GRANT, with_key.token_endpoint, NOW)
     claims = jwt.decode(
         request["data"]["client_assertion"], ECKey.import_key(public_pem(key)), algorithms=["ES256"]
     ).claims
@@ -252,9 +256,9 @@ def test_file_that_holds_no_private_key_is_found_out_at_the_start(content: str |
     if content is not None:
         file.write_text(content)
     with pytest.raises(ConfigurationError) as error:
-        client_authentication.check(
-            config(token_endpoint_auth_method="private_key_jwt", private_key_file=file, private_key_algorithm="ES256")
-        )
+        config(
+            token_endpoint_auth_method="private_key_jwt", private_key_file=file, private_key_algorithm="ES256"
+        ).credentials.check()
     assert str(error.value).startswith(str(file))
     assert "\n" not in str(error.value)
 
@@ -262,7 +266,7 @@ def test_file_that_holds_no_private_key_is_found_out_at_the_start(content: str |
 def test_public_key_cannot_sign(tmp_path: Path) -> None:
     (file := tmp_path / "client.pem").write_bytes(public_pem(private_key("P-256")))
     with pytest.raises(ConfigurationError):
-        client_authentication.check(config(token_endpoint_auth_method="private_key_jwt", private_key_file=file))
+        config(token_endpoint_auth_method="private_key_jwt", private_key_file=file).credentials.check()
 
 
 def test_certificate_in_the_handshake_is_what_the_server_checks(authority: Any, tmp_path: Path) -> None:

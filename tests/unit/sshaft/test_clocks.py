@@ -5,7 +5,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from sshaft.clocks import ClockWatch, correction, moved
+from sshaft.clocks import ClockWatch, correction, shifted
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, 700_000, tzinfo=UTC)
 
@@ -34,8 +34,8 @@ def test_what_no_clock_says_corrects_nothing(header: str | None) -> None:
 
 def test_a_time_at_the_end_of_the_calendar_stays() -> None:
     last = datetime.max.replace(tzinfo=UTC)
-    assert moved(last, timedelta(hours=1)) == last
-    assert moved(NOW, timedelta(hours=1)) == NOW + timedelta(hours=1)
+    assert shifted(last, timedelta(hours=1)) == last
+    assert shifted(NOW, timedelta(hours=1)) == NOW + timedelta(hours=1)
 
 
 @pytest.mark.parametrize("seconds", [3600.0, -3600.0, 10.0])

@@ -28,7 +28,7 @@ from fakes.identity_server import (
 )
 
 from sshaft.deadline import Deadline
-from sshaft.errors import IdentityServiceError, ReachError
+from sshaft.errors import ReachError, RemoteServiceError
 from sshaft.http_client import HttpClient
 
 SHORT = 0.15
@@ -172,7 +172,7 @@ def test_hundred_exchanges_leave_no_thread_and_no_file_behind(http: HttpClient, 
 def test_gibibyte_is_not_read(http: HttpClient, identity: IdentityServer) -> None:
     identity.replies["/x"] = gibibyte()
     began = time.monotonic()
-    with pytest.raises(IdentityServiceError, match="larger than 8192 KiB") as error:
+    with pytest.raises(RemoteServiceError, match="larger than 8192 KiB") as error:
         send(http, f"{identity.url}/x", 20)
     assert not isinstance(error.value, ReachError)
     assert time.monotonic() - began < 8
@@ -188,7 +188,7 @@ def test_endless_body_is_not_read(identity: IdentityServer, head: bytes) -> None
 
     identity.replies["/x"] = Reply(write=endless)
     client = HttpClient(max_answer=256 * 1024)
-    with pytest.raises(IdentityServiceError, match="larger than 256 KiB"):
+    with pytest.raises(RemoteServiceError, match="larger than 256 KiB"):
         send(client, f"{identity.url}/x")
     client.close()
 
@@ -197,7 +197,7 @@ def test_limit_itself_is_read_and_a_byte_more_is_not(identity: IdentityServer) -
     client = HttpClient(max_answer=1000)
     identity.replies["/x"] = [Reply(200, b"a" * 1000), Reply(200, b"a" * 1001)]
     assert len(send(client, f"{identity.url}/x").body) == 1000
-    with pytest.raises(IdentityServiceError, match="larger"):
+    with pytest.raises(RemoteServiceError, match="larger"):
         send(client, f"{identity.url}/x")
     client.close()
 
@@ -229,7 +229,7 @@ def test_broken_answer_is_no_answer(http: HttpClient, identity: IdentityServer, 
 def test_redirect_is_not_followed(http: HttpClient, identity: IdentityServer, status: int, method: str) -> None:
     with IdentityServer() as other:
         identity.replies["/x"] = Reply(status, b"", {"Location": f"{other.url}/stolen"})
-        with pytest.raises(IdentityServiceError, match="redirect") as error:
+        with pytest.raises(RemoteServiceError, match="redirect") as error:
             send(http, f"{identity.url}/x", method=method, headers={"Authorization": "Bearer t"})
         assert not isinstance(error.value, ReachError)
         assert other.calls == []
@@ -238,7 +238,7 @@ def test_redirect_is_not_followed(http: HttpClient, identity: IdentityServer, st
 
 def test_redirect_to_itself_is_not_followed(http: HttpClient, identity: IdentityServer) -> None:
     identity.replies["/x"] = redirect("/x")
-    with pytest.raises(IdentityServiceError, match="redirect"):
+    with pytest.raises(RemoteServiceError, match="redirect"):
         send(http, f"{identity.url}/x")
     assert identity.count("/x") == 1
 
@@ -269,6 +269,16 @@ def test_refused_connection_is_known_to_have_sent_nothing(http: HttpClient) -> N
             send(http, f"http://127.0.0.1:{reserved.getsockname()[1]}/x?secret=1")
     assert error.value.unsent
     assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("reply", [ERROR, redirect("/x")], ids=["500", "redirect"])
+def test_failure_names_the_peer(identity: IdentityServer, reply: Reply) -> None:
+    identity.replies["/x"] = reply
+    http = HttpClient(peer="microsoft")
+    with pytest.raises(RemoteServiceError) as error:
+        send(http, f"{identity.url}/x")
+    http.close()
+    assert (error.value.peer, error.value.code) == ("microsoft", "microsoft_unavailable")
 
 
 def test_host_that_does_not_exist_is_known_to_have_sent_nothing(http: HttpClient) -> None:
@@ -365,7 +375,7 @@ def test_server_that_cannot_prove_its_name_gets_nothing(
 ) -> None:
     with IdentityServer(tls=server_context(authority)) as server:
         client = HttpClient(ca_file=authority.file)
-        with pytest.raises(IdentityServiceError, match="TLS") as error:
+        with pytest.raises(RemoteServiceError, match="TLS") as error:
             send(client, f"{server.url}/x", headers={"Authorization": "Bearer t"})
         assert not isinstance(error.value, ReachError)
         assert server.calls == []
@@ -381,7 +391,7 @@ def test_old_tls_is_not_spoken(authority: Any) -> None:
         context.minimum_version = ssl.TLSVersion.TLSv1
     with IdentityServer(tls=context) as server:
         client = HttpClient(ca_file=authority.file)
-        with pytest.raises(IdentityServiceError):
+        with pytest.raises(RemoteServiceError):
             send(client, f"{server.url}/x")
         assert server.calls == []
         client.close()
@@ -392,7 +402,7 @@ def test_authorities_of_the_environment_are_ignored(authority: Any, monkeypatch:
         monkeypatch.setenv(name, str(authority.file))
     with IdentityServer(tls=authority.server()) as server:
         client = HttpClient()
-        with pytest.raises(IdentityServiceError, match="TLS"):
+        with pytest.raises(RemoteServiceError, match="TLS"):
             send(client, f"{server.url}/x")
         assert server.calls == []
         client.close()
@@ -400,7 +410,7 @@ def test_authorities_of_the_environment_are_ignored(authority: Any, monkeypatch:
 
 def test_plain_http_where_tls_was_expected_is_refused(authority: Any, identity: IdentityServer) -> None:
     client = HttpClient(ca_file=authority.file)
-    with pytest.raises(IdentityServiceError):
+    with pytest.raises(RemoteServiceError):
         send(client, f"https://localhost:{identity.port}/x")
     assert identity.calls == []
     client.close()
@@ -410,7 +420,7 @@ def test_client_certificate_is_shown(authority: Any, tmp_path: Path) -> None:
     with IdentityServer(tls=authority.server(demands_certificate=True)) as server:
         server.replies["/x"] = reply_json("ok")
         stranger = HttpClient(ca_file=authority.file)
-        with pytest.raises(IdentityServiceError):
+        with pytest.raises(RemoteServiceError):
             send(stranger, f"{server.url}/x")
         assert server.calls == []
         client = HttpClient(ca_file=authority.file, certificate=authority.client("factor", tmp_path))
@@ -429,7 +439,7 @@ def test_garbled_pem_file_is_broken_and_not_a_crash(authority: Any, tmp_path: Pa
             ca_file=junk if garbled == "authorities" else authority.file,
             certificate=(junk if garbled == "certificate" else certificate, junk if garbled == "key" else key),
         )
-        with pytest.raises(IdentityServiceError):
+        with pytest.raises(RemoteServiceError):
             send(client, f"{server.url}/x")
         assert server.calls == []
         client.close()

@@ -30,7 +30,7 @@ from fakes.identity_server import (
 
 from sshaft.config import Config
 from sshaft.deadline import Deadline
-from sshaft.errors import ConfigurationError, IdentityServiceError, ReachError
+from sshaft.errors import ConfigurationError, IdentityServiceError, ReachError, RemoteServiceError
 from sshaft.identity_client import Claim, IdentityClient, Outcome
 
 REQUEST_ID = "0123456789abcdef0123456789abcdef"
@@ -333,8 +333,9 @@ def test_answer_that_cannot_be_used_is_a_failure(
     identity: IdentityServer, connect: Connect, path: str, reply: Reply
 ) -> None:
     identity.replies[path] = reply
-    with pytest.raises(IdentityServiceError) as error:
+    with pytest.raises(RemoteServiceError) as error:
         users(connect())
+    assert error.value.code == "identity_unavailable"
     assert str(error.value).startswith(f"{identity.url}{path}: ") or "the list is" in str(error.value)
     assert len(str(error.value)) < 300
     assert error.value.exit_status == 69

@@ -12,7 +12,7 @@ from fakes.identity_server import ERROR, Call, IdentityServer, Reply, reply_json
 from unit.agent.ssh_factor.agent import ID, SOCKET, Agent, agent_of
 
 from sshaft import public_key
-from sshaft.errors import IdentityServiceError
+from sshaft.errors import RemoteServiceError
 from sshaft.randomart import randomart
 from sshaft_agent.ssh_factor import enrolment
 
@@ -217,5 +217,5 @@ async def test_log_has_no_code_and_no_ticket(agent: Agent, events: io.StringIO) 
 
 async def test_service_that_is_down_is_an_error(agent: Agent, identity: IdentityServer) -> None:
     identity.replies["/keys"] = ERROR
-    with pytest.raises(IdentityServiceError):
+    with pytest.raises(RemoteServiceError):
         await agent.line()

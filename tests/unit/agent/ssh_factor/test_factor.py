@@ -13,7 +13,7 @@ from fakes.identity_server import ERROR, Call, IdentityServer, Reply, hang, repl
 from unit.agent.ssh_factor.agent import ID, SOCKET, Agent, agent_of, logged
 
 from sshaft import public_key
-from sshaft.errors import IdentityServiceError
+from sshaft.errors import RemoteServiceError
 from sshaft_agent.ssh_factor.questions import AcceptRequest, KeysQuestion
 
 KEY = public_keys.ed25519("alice")
@@ -170,7 +170,7 @@ async def test_expired_challenge_yields_no_keys(agent: Agent, pending: Any, cloc
 
 async def test_service_that_is_down_is_an_error_and_no_refusal(agent: Agent, identity: IdentityServer) -> None:
     identity.replies["/keys"] = ERROR
-    with pytest.raises(IdentityServiceError):
+    with pytest.raises(RemoteServiceError):
         await agent.line()
 
 

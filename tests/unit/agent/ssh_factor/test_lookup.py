@@ -16,7 +16,7 @@ from unit.agent.ssh_factor.agent import ID, logged
 
 from sshaft import public_key
 from sshaft.config import Config
-from sshaft.errors import ConfigurationError, IdentityServiceError, ReachError
+from sshaft.errors import ConfigurationError, IdentityServiceError, ReachError, RemoteServiceError
 from sshaft.identity_client import IdentityClient
 from sshaft.listing import Entry
 from sshaft_agent.ssh_factor.lookup import CACHE_SECONDS, CACHE_SECONDS_UNKNOWN, LIST_BURST, Lookups
@@ -187,7 +187,7 @@ async def test_cache_can_be_bypassed(asked: Asked, identity: IdentityServer, how
 
 async def test_failure_is_not_cached(asked: Asked, identity: IdentityServer) -> None:
     identity.replies["/keys"] = [Reply(404)]
-    with pytest.raises(IdentityServiceError):
+    with pytest.raises(RemoteServiceError):
         await asked.users(1)
     assert await asked.users(1) == ["user1"]
 
@@ -233,7 +233,7 @@ async def test_breaker_opens_fails_at_once_and_closes_by_itself(
 ) -> None:
     identity.replies[path] = reply
     for _ in range(3):
-        with pytest.raises(IdentityServiceError):
+        with pytest.raises(RemoteServiceError):
             await asked.users(1)
     assert asked.lookups.breaker.is_open
     sent = len(identity.calls)
@@ -242,7 +242,7 @@ async def test_breaker_opens_fails_at_once_and_closes_by_itself(
             await asked.users(1)
     assert len(identity.calls) == sent
     clock.move(1)
-    with pytest.raises(IdentityServiceError):
+    with pytest.raises(RemoteServiceError):
         await asked.users(1)
     assert len(identity.calls) > sent  # the trial
     identity.replies.clear()

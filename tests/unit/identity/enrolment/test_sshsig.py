@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sshaft.public_key import parse
-from sshaft_identity.enrolment.sshsig import NAMESPACE, SignatureError, text_to_sign, verified
+from sshaft_identity.enrolment.sshsig import NAMESPACE, SignatureError, text_to_sign, verify
 
 TEXT = text_to_sign("alice", "0123456789abcdef0123456789abcdef").encode()
 KINDS = {
@@ -40,7 +40,7 @@ def signed(place: Path, *options: str, message: bytes = TEXT, namespace: str = N
 @pytest.mark.parametrize("options", KINDS.values(), ids=KINDS.keys())
 def test_a_signature_of_ssh_keygen_says_whose_it_is(options: tuple[str, ...], tmp_path: Path) -> None:
     public, signature = signed(tmp_path, *options)
-    assert verified(signature, TEXT) == parse(public)
+    assert verify(signature, TEXT) == parse(public)
 
 
 @pytest.mark.parametrize("options", KINDS.values(), ids=KINDS.keys())
@@ -48,14 +48,14 @@ def test_it_is_for_one_text_only(options: tuple[str, ...], tmp_path: Path) -> No
     _, signature = signed(tmp_path, *options)
     for other in (b"", TEXT[:-1], text_to_sign("bob", "0123456789abcdef0123456789abcdef").encode()):
         with pytest.raises(SignatureError, match="does not fit the text"):
-            verified(signature, other)
+            verify(signature, other)
 
 
 @pytest.mark.parametrize("namespace", ["git", "file", "sshaft-enrolment"])
 def test_a_signature_for_something_else_is_refused(namespace: str, tmp_path: Path) -> None:
     _, signature = signed(tmp_path, *KINDS["ed25519"], namespace=namespace)
     with pytest.raises(SignatureError, match="-n sshaft-enrol"):
-        verified(signature, TEXT)
+        verify(signature, TEXT)
 
 
 @pytest.mark.parametrize("hash_name", ["sha256", "sha512"])
@@ -64,20 +64,20 @@ def test_both_hashes_of_openssh_are_taken(hash_name: str, tmp_path: Path) -> Non
     subprocess.run([SSH_KEYGEN, "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
     command = [SSH_KEYGEN, "-Y", "sign", "-n", NAMESPACE, "-O", f"hashalg={hash_name}", "-f", str(key)]
     done = subprocess.run(command, input=TEXT, capture_output=True, check=True)
-    assert verified(done.stdout.decode(), TEXT) == parse(key.with_suffix(".pub").read_text())
+    assert verify(done.stdout.decode(), TEXT) == parse(key.with_suffix(".pub").read_text())
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "ecdsa"])
 def test_a_security_key_that_was_touched_passes(kind: str) -> None:
     key = SecurityKey(kind)
-    assert verified(key.signature(TEXT), TEXT) == parse(key.public)
-    assert verified(key.signature(TEXT, flags=5), TEXT) == parse(key.public)
+    assert verify(key.signature(TEXT), TEXT) == parse(key.public)
+    assert verify(key.signature(TEXT, flags=5), TEXT) == parse(key.public)
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "ecdsa"])
 def test_a_security_key_that_nobody_touched_does_not(kind: str) -> None:
     with pytest.raises(SignatureError, match="not touched"):
-        verified(SecurityKey(kind).signature(TEXT, flags=4), TEXT)
+        verify(SecurityKey(kind).signature(TEXT, flags=4), TEXT)
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "ecdsa"])
@@ -87,7 +87,7 @@ def test_flags_and_counter_are_signed(kind: str) -> None:
         changed = raw[:]
         changed[at] ^= 0x04
         with pytest.raises(SignatureError):
-            verified(armored(bytes(changed)), TEXT)
+            verify(armored(bytes(changed)), TEXT)
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "ecdsa"])
@@ -114,9 +114,9 @@ def rsa_signature(algorithm: bytes, digest: hashes.HashAlgorithm) -> str:
 
 
 def test_rsa_with_sha1_is_refused_and_with_sha2_it_is_not() -> None:
-    verified(rsa_signature(b"rsa-sha2-256", hashes.SHA256()), TEXT)
+    verify(rsa_signature(b"rsa-sha2-256", hashes.SHA256()), TEXT)
     with pytest.raises(SignatureError, match="rsa-sha2"):
-        verified(rsa_signature(b"ssh-rsa", hashes.SHA1()), TEXT)
+        verify(rsa_signature(b"ssh-rsa", hashes.SHA1()), TEXT)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_rsa_with_sha1_is_refused_and_with_sha2_it_is_not() -> None:
 )  # fmt: skip
 def test_what_is_no_signature_is_refused_in_a_sentence(junk: str) -> None:
     with pytest.raises(SignatureError, match=r"^[A-Z][^\n]*\.$"):
-        verified(junk, TEXT)
+        verify(junk, TEXT)
 
 
 @cache
@@ -152,7 +152,7 @@ def test_no_changed_byte_passes(which: int, at: int, bits: int) -> None:
     raw = bytearray(samples()[which][1])
     raw[at % len(raw)] ^= bits
     with pytest.raises(SignatureError):
-        verified(armored(bytes(raw)), TEXT)
+        verify(armored(bytes(raw)), TEXT)
 
 
 @settings(max_examples=200, deadline=None)
@@ -163,7 +163,7 @@ def test_nothing_longer_or_shorter_passes(which: int, at: int, more: bytes, cut:
     changed = raw[:at] + more + raw[at + cut :]
     if changed != raw:
         with pytest.raises(SignatureError):
-            verified(armored(changed), TEXT)
+            verify(armored(changed), TEXT)
 
 
 def test_a_signature_under_another_persons_key_is_not_theirs() -> None:
@@ -173,7 +173,7 @@ def test_a_signature_under_another_persons_key_is_not_theirs() -> None:
     length = int.from_bytes(mine[10:14])
     swapped = mine[:10] + string(other) + mine[14 + length :]
     with pytest.raises(SignatureError):
-        verified(armored(swapped), TEXT)
+        verify(armored(swapped), TEXT)
 
 
 def test_the_signed_text_is_one_line_that_names_person_and_enrolment() -> None:

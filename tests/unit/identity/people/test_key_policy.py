@@ -14,7 +14,7 @@ from service.service import START
 from sshaft.errors import ConfigurationError
 from sshaft.public_key import DEFAULT_TYPES, parse
 from sshaft_identity import settings as settings_of
-from sshaft_identity.enrolment.attestation import roots_of
+from sshaft_identity.enrolment.attestation import read_roots
 from sshaft_identity.people.key_policy import KeyPolicy, KeyRefusal, judge, sentence
 
 ED25519 = parse(public_keys.ed25519())
@@ -54,8 +54,8 @@ def test_every_refusal_has_a_sentence(refusal: KeyRefusal) -> None:
 
 
 def test_a_lifetime_ends_keys_from_now_on() -> None:
-    assert KeyPolicy().ends(START) is None
-    assert KeyPolicy(lifetime_days=30).ends(START) == START + timedelta(days=30)
+    assert KeyPolicy().expiry(START) is None
+    assert KeyPolicy(lifetime_days=30).expiry(START) == START + timedelta(days=30)
 
 
 @pytest.mark.parametrize(
@@ -88,9 +88,11 @@ def test_it_is_read_from_identity_json_and_written_back(tmp_path: Path) -> None:
 def test_roots_are_read_beside_identity_json_and_an_error_names_the_file(tmp_path: Path) -> None:
     maker = Maker()
     (tmp_path / "makers.pem").write_bytes(maker.pem)
+    (tmp_path / "two.pem").write_bytes(maker.pem + Maker("Another").pem)
     (tmp_path / "none.pem").write_text("nothing")
-    assert roots_of(KeyPolicy(attestation_roots="makers.pem"), tmp_path) == [maker.root]
-    assert roots_of(KeyPolicy(), tmp_path) == []
+    assert read_roots(KeyPolicy(attestation_roots="makers.pem"), tmp_path) == [maker.root]
+    assert read_roots(KeyPolicy(attestation_roots="two.pem"), tmp_path)[0] == maker.root
+    assert read_roots(KeyPolicy(), tmp_path) == []
     for name in ("none.pem", "missing.pem"):
         with pytest.raises(ConfigurationError, match=name):
-            roots_of(KeyPolicy(attestation_roots=name), tmp_path)
+            read_roots(KeyPolicy(attestation_roots=name), tmp_path)
