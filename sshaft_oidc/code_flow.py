@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from joserfc.errors import JoseError
@@ -65,17 +65,21 @@ class _Tokens(Document):
     access_token: str | None = Field(default=None, repr=False)
 
 
+_Time = Annotated[int | float, Field(ge=0, lt=datetime.max.replace(tzinfo=UTC).timestamp())]
+"""Seconds since 1970. The bounds keep out NaN, which no comparison would refuse."""
+
+
 class _Claims(Document):
     """The claims of an ID token (OpenID Connect Core 1.0 §2)."""
 
     iss: str
     sub: str = Field(min_length=1, max_length=255)
     aud: str | list[str]
-    exp: int | float
-    iat: int | float
+    exp: _Time
+    iat: _Time
     nonce: str
     azp: str | None = None
-    auth_time: int | float | None = None
+    auth_time: _Time | None = None
 
 
 def new_attempt(now: datetime, *, again: bool = False) -> str:
