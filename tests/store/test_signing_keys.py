@@ -188,7 +188,7 @@ def test_without_hmac_key_the_database_signs_nothing(store: Store, clock: Clock,
 
 def test_a_private_key_under_another_name_is_not_opened(store: Store, clock: Clock, first: SigningKey) -> None:
     [second] = store.signing_keys.rotate(clock(), ES256, timedelta())
-    swapped = update(signing_keys).where(signing_keys.c.kid == second.kid).values(sealed_private=first.sealed)
+    swapped = update(signing_keys).where(signing_keys.c.kid == second.kid).values(sealed_private=first.encrypted)
     with store.database.write() as connection:
         connection.execute(swapped)
     with pytest.raises(ConfigurationError, match="cannot be opened"):
