@@ -1,3 +1,3 @@
-"""The vocabulary that the programs share. Imports nothing: the commands that sshd starts come through here."""
+"""Holds what the programs share. This module imports nothing, because the commands that sshd starts import it."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""`sshaft`: the operator's command."""
+"""Runs `sshaft`, the operator's command."""
 
 import errno
 import importlib
@@ -28,7 +28,7 @@ PROGRAMS = {
 
 
 class _Programs(click.Group):
-    """Each program is loaded when it is called: the agent must start where the identity service is not installed."""
+    """Loads a program when it is called: the agent must start where the identity service is not installed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted([*super().list_commands(ctx), *PROGRAMS])
@@ -74,7 +74,7 @@ def install_commands(directory: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Run, and turn what went wrong into one line and a status of sysexits.h."""
+    """Runs the command. Turns an error into one line on stderr and a status of sysexits.h."""
     try:
         status = cli.main(arguments, prog_name="sshaft", standalone_mode=False)
     except Exception as error:  # noqa: BLE001 - the last handler: no stack trace
@@ -84,7 +84,7 @@ def main(arguments: list[str] | None = None) -> Any:
 
 
 def _message_and_status(error: Exception) -> tuple[str, int]:
-    """What to say, and the exit status; nothing where the error is the help text itself."""
+    """Returns the message and the exit status. The message is empty if the error is the help text itself."""
     match error:
         case SshaftError():
             return str(error), error.exit_status
@@ -101,7 +101,7 @@ def _message_and_status(error: Exception) -> tuple[str, int]:
 
 
 def _message_of_python(error: Exception) -> tuple[str, int]:
-    """The same for what no part of ours has foreseen."""
+    """Returns the message and the exit status for an error of Python, which no program has turned into its own."""
     match error:
         case UnicodeEncodeError(encoding="utf-8"):  # Python keeps other bytes of an argument as lone surrogates
             return "an argument is not UTF-8", exit_status.USAGE

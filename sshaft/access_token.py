@@ -1,4 +1,4 @@
-"""The access token: fetched once, shared by all threads, kept until just before its end, renewed when refused."""
+"""Keeps the access token: all threads share it, until just before its end or until a server refuses it."""
 
 import threading
 import time
@@ -10,24 +10,25 @@ from sshaft.deadline import Deadline
 from sshaft.errors import ReachError
 
 DEFAULT_LIFETIME = 60.0
-"""Seconds, where the server leaves `expires_in` out (RFC 6749 §5.1 only recommends it)."""
+"""Seconds, if the server leaves out `expires_in` (RFC 6749 §5.1 only recommends it)."""
 
 
 @dataclass(frozen=True)
 class AccessToken:
+    """An access token. `expires_at` is in seconds of the monotonic clock."""
+
     value: str
     expires_at: float
-    """Monotonic."""
 
 
 def usable_until(now: float, expires_in: float | None) -> float:
-    """When to stop using a token that the server gave `expires_in` seconds: a tenth earlier, 30 s at most."""
+    """Returns when to stop using a token with a lifetime of `expires_in` seconds: a tenth earlier, 30 s at most."""
     lifetime = DEFAULT_LIFETIME if expires_in is None else expires_in
     return now + lifetime - min(30.0, lifetime / 10)
 
 
 class AccessTokens:
-    """Gives out the current access token. One thread at a time fetches it from the server, the others wait for it."""
+    """Gives out the current access token. One thread at a time fetches a new one, and the others wait for it."""
 
     def __init__(self, fetch: Callable[[Deadline], AccessToken], clock: Callable[[], float] = time.monotonic) -> None:
         self._fetch = fetch
@@ -36,7 +37,7 @@ class AccessTokens:
         self._current: AccessToken | None = None
 
     def get(self, deadline: Deadline, refused: AccessToken | None = None) -> AccessToken:
-        """A token that is not `refused` (the one that a 401 came for). Raises what `fetch` raises."""
+        """Returns a token that is not `refused` (by a 401). Raises `ReachError`, or what `fetch` raises."""
         current = self._current
         if self._is_good(current, refused):
             return current
@@ -53,6 +54,7 @@ class AccessTokens:
             self._lock.release()
 
     def seconds_left(self) -> float | None:
+        """Returns the remaining lifetime of the current token, or None if there is no token."""
         current = self._current
         return None if current is None else max(0.0, current.expires_at - self._clock())
 

@@ -1,4 +1,4 @@
-"""One question to the agent and its answer. Built-in modules only: this stands on the start-up path of every login."""
+"""Asks the agent one question. Imports built-in modules only: it is on the start-up path of every login."""
 
 import _socket
 
@@ -6,13 +6,13 @@ from sshaft import messages
 
 
 class AgentUnavailableError(OSError):
-    """The agent is not there, or did not give a whole answer. Says what and what to do next."""
+    """The agent does not run, or gave no whole answer. The text says which, and what to do next."""
 
 
 def ask(path: str, kind: str, fields: dict[str, str]) -> tuple[str, dict[str, str]]:
-    """The kind and the fields of the answer of the agent that listens at `path`.
+    """Returns the kind and the fields of the answer of the agent that listens at `path`.
 
-    Waits as long as the agent does: the caller sets its own deadline (SIGALRM). Raises `AgentUnavailableError`.
+    Waits without a limit: the caller sets a deadline (SIGALRM). Raises `AgentUnavailableError`.
     """
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:

@@ -1,4 +1,4 @@
-"""The only writer of authorized_keys lines (sshd(8), AUTHORIZED_KEYS FILE FORMAT)."""
+"""Writes authorized_keys lines (sshd(8), AUTHORIZED_KEYS FILE FORMAT). No other module does."""
 
 import re
 from datetime import UTC, datetime
@@ -6,17 +6,17 @@ from datetime import UTC, datetime
 from sshaft.public_key import PublicKey
 
 _SAFE_WORD = re.compile(r"[A-Za-z0-9._@+/:-]+")
-"""What may stand in the command: nothing that sshd's option parser or the login account's shell reads as syntax."""
+"""A word of the command. No character is syntax to sshd's option parser or to the login account's shell."""
 
 
 def line(
     key: PublicKey, command: tuple[str, ...], *, expires_at: datetime | None = None, verify_required: bool = False
 ) -> str:
-    """`restrict,command="..."[,expiry-time="..."][,verify-required] TYPE BASE64`, without a line end.
+    """Returns `restrict,command="..."[,expiry-time="..."][,verify-required] TYPE BASE64`, without a line end.
 
-    `command` is a program's absolute path and its arguments. Raises `ValueError` for a word that a shell or sshd could
-    read as anything but itself, and for `verify_required` on a key that is no security key: sshd would let such a key
-    pass unverified.
+    `command` is the absolute path of a program, and its arguments. Raises `ValueError` for a word that a shell or sshd
+    could read as syntax. Raises it also for `verify_required` on a key that is not a security key, because sshd would
+    let such a key pass unverified.
     """
     if not command or not command[0].startswith("/") or not all(_SAFE_WORD.fullmatch(word) for word in command):
         raise ValueError("a word of the forced command is not plain")

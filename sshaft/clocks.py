@@ -1,4 +1,4 @@
-"""Clocks that are wrong: another host's against this one's, and this one's when it is put forward or back."""
+"""Measures wrong clocks: of another host against this host's, and of this host when somebody sets it."""
 
 import time
 from collections.abc import Callable
@@ -6,16 +6,17 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 MIN_JUMP = 10.0
-"""Seconds. What NTP corrects by the way is less."""
+"""Seconds. NTP's usual corrections are smaller."""
 CORRECTION_STEP = 10.0
-"""Seconds. Differences are told in whole steps: less says little (`Date` has no fractions, and the answer took its
-time), and what is the same must look the same with every answer."""
+"""Seconds. A correction is in whole steps, because `Date` has no fractions and an answer takes time: the same
+difference must give the same correction with every answer."""
 MAX_CORRECTION = timedelta(days=1)
 
 
 def ahead_of(date: str | None, now: datetime) -> timedelta | None:
-    """How far `now`, this host's time, is ahead of a `Date` header (RFC 9110 §6.6.1), to the second; None: the header
-    is missing or can't be read.
+    """Returns how far `now`, this host's time, is ahead of a `Date` header (RFC 9110 §6.6.1), to the second.
+
+    Returns None if the header is missing or cannot be read.
     """
     try:
         theirs = parsedate_to_datetime(date or "")
@@ -25,8 +26,9 @@ def ahead_of(date: str | None, now: datetime) -> timedelta | None:
 
 
 def correction(date: str | None, now: datetime) -> timedelta:
-    """What to add to the times in an answer with this `Date`, so that they are by this host's clock. Nothing where the
-    header says nothing, or what no clock of a working host would: who wrote it may be no clock at all.
+    """Returns what to add to the times in an answer with this `Date`, to get times of this host's clock.
+
+    Returns zero if the header is missing, cannot be read, or differs by more than `MAX_CORRECTION`.
     """
     ahead = ahead_of(date, now)
     if ahead is None or abs(ahead) > MAX_CORRECTION:
@@ -35,7 +37,7 @@ def correction(date: str | None, now: datetime) -> timedelta:
 
 
 def shifted(time: datetime, by: timedelta) -> datetime:
-    """`time + by`; a time at the end of the calendar stays."""
+    """Returns `time + by`, or `time` if the sum is beyond the calendar."""
     try:
         return time + by
     except OverflowError:
@@ -43,7 +45,7 @@ def shifted(time: datetime, by: timedelta) -> datetime:
 
 
 class ClockWatch:
-    """Notices that the clock was set: then it has gone another way than the monotonic one, which nobody sets."""
+    """Notices that the clock was set, by comparing it with the monotonic clock, which nobody can set."""
 
     def __init__(self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic) -> None:
         self._wall = wall
@@ -51,7 +53,7 @@ class ClockWatch:
         self._offset = wall() - steady()
 
     def jumped(self) -> float:
-        """By how many seconds since the last call, negative for back; 0.0 for what is no jump."""
+        """Returns by how many seconds the clock was set since the last call: negative for back, 0.0 for no jump."""
         before, self._offset = self._offset, self._wall() - self._steady()
         seconds = self._offset - before
         return seconds if abs(seconds) >= MIN_JUMP else 0.0

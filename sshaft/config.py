@@ -1,4 +1,4 @@
-"""`config.json`: read once, checked, frozen. The original's seven keys work unchanged; the others are optional."""
+"""Reads and checks `config.json`. The original's seven keys work unchanged; all others are optional."""
 
 import difflib
 import ipaddress
@@ -77,7 +77,7 @@ Seconds = Annotated[float, Field(gt=0, le=60)]
 
 
 class Config(BaseModel):
-    """All that the sshd side must know. Paths of files are taken as they stand; give absolute ones."""
+    """The configuration of the sshd side. Relative paths begin at the working directory; give absolute paths."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -88,7 +88,7 @@ class Config(BaseModel):
     mfa_accept_endpoint: Url
     mfa_reject_endpoint: Url | None = None
     mfa_enrol_endpoint: Url | None = None
-    """Without it the agent never lets in a key that nobody owns."""
+    """Without it, the agent never lets in a key without an owner."""
     login_path: Annotated[str, AfterValidator(_command_path)]
 
     token_endpoint_auth_method: Literal[
@@ -102,7 +102,7 @@ class Config(BaseModel):
     """`kid` of the assertion, for a server that holds several keys of this client."""
     private_key_algorithm: Algorithm = "ES256"
     client_certificate_file: Path | None = None
-    """PEM certificate (chain) for `tls_client_auth`; it is shown on every call (RFC 8705 §3)."""
+    """PEM certificate (chain) for `tls_client_auth`, sent with every call (RFC 8705 §3)."""
     client_certificate_key_file: Path | None = None
 
     ca_file: Path | None = None
@@ -114,11 +114,11 @@ class Config(BaseModel):
         DEFAULT_TYPES
     )
     list_seconds: Annotated[float, Field(gt=0, le=2.8)] = 2.5
-    """Deadline of one look-up, retries and token included; `sshaft-keys` itself ends after 3 s."""
+    """Deadline of one look-up with its retries and its token. `sshaft-keys` itself ends after 3 s."""
     accept_seconds: Seconds = 10.0
 
     @model_validator(mode="after")
-    def _has_what_its_client_authentication_needs(self) -> "Config":
+    def _has_members_for_client_authentication(self) -> "Config":
         needs = {
             "client_secret_post": ("client_secret",),
             "client_secret_basic": ("client_secret",),
@@ -133,6 +133,7 @@ class Config(BaseModel):
 
     @property
     def credentials(self) -> ClientCredentials:
+        """Returns what proves this client at the token endpoint."""
         return ClientCredentials(
             self.client_id, self.token_endpoint_auth_method,
             self.client_secret.get_secret_value() if self.client_secret else "",
@@ -141,7 +142,7 @@ class Config(BaseModel):
 
 
 def load(path: Path) -> Config:
-    """The configuration in `path`. Raises `ConfigurationError`, whose one line says what and where."""
+    """Returns the configuration in `path`. Raises `ConfigurationError`, whose one line names the file and the fault."""
     text, mode = _read(path)
     data = _object(path, text)
     if "client_secret" in data:
@@ -162,7 +163,7 @@ def load(path: Path) -> Config:
 
 
 def _check_files(config: Config) -> None:
-    """That every named file is there and every private one is private: found out now, not at the first login."""
+    """Checks at the start, not at the first login, that each named file exists and that private files are private."""
     for private in (config.private_key_file, config.client_certificate_key_file):
         if private is not None:
             _refuse_open(private, _read(private)[1])
@@ -193,7 +194,7 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _read(path: Path, limit: int = MAX_FILE) -> tuple[str, int]:
-    """Text and mode of a regular file."""
+    """Returns the text and the mode of a regular file."""
     if not str(path).isprintable():
         raise ConfigurationError(f"{str(path)!r}: not a path")
     try:

@@ -1,4 +1,4 @@
-"""How long something may take in all, retries included."""
+"""Defines deadlines: the time for a whole action with its retries."""
 
 import time
 from dataclasses import dataclass
@@ -12,8 +12,9 @@ class Deadline:
 
     @classmethod
     def after(cls, seconds: float) -> "Deadline":
+        """Returns the deadline that is `seconds` away from now."""
         return cls(time.monotonic() + seconds)
 
     def remaining(self) -> float:
-        """Seconds left, never below 0."""
+        """Returns the seconds that are left, never below 0."""
         return max(0.0, self.at - time.monotonic())

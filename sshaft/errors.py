@@ -1,4 +1,4 @@
-"""One root for everything that is broken. A refusal ("no") is a value, never one of these."""
+"""Defines the failures of all programs, with one root. A refusal ("no") is a value and never one of these."""
 
 from sshaft import exit_status
 
@@ -7,10 +7,10 @@ IDENTITY = "identity"
 
 
 class SshaftError(Exception):
-    """Broken: what, where and what to do next in one sentence, a stable `code`, and an exit status.
+    """A failure. Its text says in one sentence what failed, where, and what to do next.
 
-    `code` is the protocol's own word where there is one. The sentence may reach an operator; the person at the
-    terminal gets a calmer one from `sshaft_login`.
+    `code` is stable, and the protocol's own word if there is one. The text is for the operator: the person at the
+    terminal gets a calmer sentence from `sshaft_login`.
     """
 
     code = "internal"
@@ -23,7 +23,7 @@ class SshaftError(Exception):
 
 
 class ConfigurationError(SshaftError):
-    """The configuration or the host is not as it must be; nothing was started."""
+    """The configuration or the host is wrong, and the program has not started."""
 
     code = "configuration"
     exit_status = exit_status.CONFIGURATION
@@ -58,4 +58,4 @@ class ReachError(RemoteServiceError):
 
 
 class InvalidKeyError(ValueError):
-    """A text that is no acceptable public key. Says why, without repeating the text."""
+    """The text is not an acceptable public key. The message says why, without any of the text."""

@@ -1,8 +1,8 @@
-"""Log events of the commands that sshd starts: one JSON line, as `sshaft.log` writes them, with built-in modules only.
+"""Writes the log events of the commands that sshd starts: JSON lines as of `sshaft.log`, by built-in modules only.
 
-sshd hands its own stderr on to the keys command: in a container that is the container's log; under syslog it is
-/dev/null, and the line goes to /dev/log instead. The forced command's stderr is the person's terminal, which must see
-nothing of our insides: its events go to /dev/log only. There is no third way out of there.
+The keys command has sshd's stderr. In a container this is the container's log. Under syslog it is /dev/null, and the
+line goes to /dev/log instead. The forced command's stderr is the person's terminal, which must show nothing internal:
+its events go to /dev/log only.
 """
 
 import _socket
@@ -15,7 +15,7 @@ _SYSLOG_AUTHPRIV_WARNING = b"<84>"  # facility 10, severity 4, RFC 5424 §6.2.1
 
 
 def write(program: str, event: str, **facts: str | int) -> None:
-    """One event on stderr, or in syslog where stderr leads nowhere. Never fails, never writes more than one line."""
+    """Writes one event, as one line, to stderr, or to syslog if stderr is /dev/null. Never fails."""
     line = _line(program, event, facts)
     try:
         if posix.fstat(2).st_rdev == posix.stat("/dev/null").st_rdev:
@@ -23,11 +23,11 @@ def write(program: str, event: str, **facts: str | int) -> None:
         else:
             posix.write(2, line.encode() + b"\n")
     except OSError:
-        pass  # nobody is left to tell
+        pass  # there is no other place for the event
 
 
 def write_to_syslog(program: str, event: str, **facts: str | int) -> None:
-    """One event in syslog, for a program whose stderr is somebody's terminal. Never fails."""
+    """Writes one event to syslog, for a program whose stderr is a person's terminal. Never fails."""
     try:  # noqa: SIM105 - contextlib is no built-in module
         _to_syslog(program, _line(program, event, facts))
     except OSError:
@@ -56,7 +56,7 @@ def _value(value: str | int) -> str:
 
 
 def _text(text: str) -> str:
-    # printable() left no controls; what JSON and a strict ASCII reader still need is quoted here.
+    # printable() has removed control characters. Quotes, backslashes and non-ASCII characters are escaped here.
     quoted = text.replace("\\", "\\\\").replace('"', '\\"')
     return '"' + "".join(c if c.isascii() else _utf16(c) for c in quoted) + '"'
 

@@ -1,10 +1,10 @@
-"""Exit statuses of every program. sshd takes any status but 0 as "no keys"; ssh hands sshaft-login's on to the person.
+"""Defines the exit statuses of all programs. The numbers from 64 on are those of sysexits.h. ssh itself uses 255.
 
-The numbers from 64 on are those of sysexits.h. ssh itself uses 255.
+sshd reads any status but 0 as "no keys". ssh exits with the status of sshaft-login.
 """
 
 OK = 0
-"""Done; for `sshaft-login`: the identity service has accepted."""
+"""Success. `sshaft-login`: the identity service has accepted."""
 WRONG_CODE = 1
 """`sshaft-login`: the code was wrong."""
 NO_LOGIN = 2

@@ -1,7 +1,7 @@
-"""One HTTP exchange with a hostile or broken server in mind: whole within its deadline, small, no redirect, no cookie.
+"""Makes HTTP exchanges that a hostile or broken server cannot prolong: whole answers in time, no redirects, no cookies.
 
-requests' own timeouts bound one wait for one byte; a server that drips would never be late. So a watch shuts the
-connection down, at the end of an exchange's time, under whoever is reading from it.
+The timeouts of requests bound the wait for one byte, so a server that sends byte after byte is never late. A watch
+therefore shuts down the connection at the deadline of the exchange, while another thread reads from it.
 """
 
 import math
@@ -33,7 +33,7 @@ _thread = threading.local()
 
 @dataclass(frozen=True)
 class Answer:
-    """A whole answer: `headers` with case-insensitive names, `body` as sent."""
+    """A whole answer. `headers` has case-insensitive names; `body` is as the server sent it."""
 
     status: int
     headers: Any
@@ -41,7 +41,7 @@ class Answer:
 
 
 class HttpClient:
-    """Keep-alive connections to the identity service, for several threads at once."""
+    """Keep-alive connections to one service. Safe for several threads. `peer` names the service in failures."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class HttpClient:
         adapter = _Adapter(pool_connections=4, pool_maxsize=32)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
-        # identity: what is counted against max_answer is what was sent, not what it inflates to
+        # identity: max_answer then bounds both the bytes on the wire and the bytes in memory
         self._session.headers.update(
             {"User-Agent": f"sshaft/{sshaft.__version__}", "Accept": "application/json", "Accept-Encoding": "identity"}
         )
@@ -74,10 +74,11 @@ class HttpClient:
         self._session.close()
 
     def send(self, method: str, url: str, deadline: Deadline, **request: Any) -> Answer:
-        """The answer, whatever its status below 500 but a redirect.
+        """Returns the answer if its status is below 500 and it is not a redirect.
 
-        Raises `ReachError` when there is none in time or the server has a passing trouble (5xx, 429), and
-        `RemoteServiceError` when it can't be used (redirect, too large, certificate).
+        `request` holds arguments of `requests.request`. Raises `ReachError` if there is no answer in time, or for a
+        temporary failure (5xx, 429). Raises `RemoteServiceError` if the answer cannot be used (redirect, too large,
+        certificate).
         """
         where = url.partition("?")[0]
         left = deadline.remaining()
@@ -89,7 +90,7 @@ class HttpClient:
         try:
             answer = self._exchange(method, url, left, request)
             if exchange.aborted:
-                # without a Content-Length the end that our watch made looks like the end of the answer
+                # Without a Content-Length, the connection's end that the watch made looks like the answer's end.
                 raise ReachError(f"{where}: no whole answer in time", peer=self._peer)
         except requests.exceptions.SSLError as error:
             if exchange.aborted:
@@ -108,7 +109,7 @@ class HttpClient:
                 f"{where}: answered a redirect ({answer.status}); give the final address", self._peer
             )
         if answer.status >= 500 or (answer.status == 429 and not answer.body):
-            # 503: a proxy or the service itself says that it has not even looked at the request (RFC 9110 §15.6.4)
+            # 503: the service, or a proxy, has not handled the request (RFC 9110 §15.6.4).
             raise ReachError(f"{where}: answered {answer.status}", peer=self._peer, unsent=answer.status == 503)
         return answer
 
@@ -128,54 +129,54 @@ class HttpClient:
 
 
 class _Exchange:
-    """Twins (dup) of the sockets that one exchange uses, so that they can be shut down.
+    """Duplicates (dup) of the sockets that one exchange uses, to shut the connections down.
 
-    Twins, because TLS takes the socket over and an answer without a length takes it away from its connection; a twin
-    reaches what stands behind both, from the first byte of the handshake on.
+    The original socket is not always reachable: TLS takes it over, and an answer without a length takes it from its
+    connection. A duplicate reaches the same connection from the first byte of the handshake on.
     """
 
     def __init__(self) -> None:
         self.aborted = False
-        self._twins: list[socket] = []
+        self._duplicates: list[socket] = []
         self._lock = threading.Lock()
 
     def watch(self, descriptor: int) -> None:
-        twin = socket(fileno=os.dup(descriptor))
+        duplicate = socket(fileno=os.dup(descriptor))
         with self._lock:
-            self._twins.append(twin)
+            self._duplicates.append(duplicate)
             if self.aborted:
-                _shut_down(twin)
+                _shut_down(duplicate)
 
     def abort(self) -> None:
         with self._lock:
             self.aborted = True
-            for twin in self._twins:
-                _shut_down(twin)
+            for duplicate in self._duplicates:
+                _shut_down(duplicate)
 
     def close(self) -> None:
         with self._lock:
-            for twin in self._twins:
-                twin.close()
-            self._twins.clear()
+            for duplicate in self._duplicates:
+                duplicate.close()
+            self._duplicates.clear()
 
 
 class _Watch:
-    """Aborts exchanges when their time is up: one thread for all of them, starting one for each is dear."""
+    """Aborts exchanges at their deadlines. One thread serves all of them: one thread for each would cost too much."""
 
     def __init__(self) -> None:
         self._ends: dict[_Exchange, float] = {}
         self._changed = threading.Condition()
-        self._looks_at = math.inf
+        self._next_look = math.inf
         self._thread: threading.Thread | None = None
 
     def add(self, exchange: _Exchange, end: float) -> None:
         with self._changed:
             if self._thread is None:
                 thread = threading.Thread(target=self._run, name="deadlines", daemon=True)
-                thread.start()  # raises where the system gives no more of them
+                thread.start()  # raises if the system has no more threads
                 self._thread = thread
             self._ends[exchange] = end
-            if end < self._looks_at:
+            if end < self._next_look:
                 self._changed.notify()
 
     def remove(self, exchange: _Exchange) -> None:
@@ -189,35 +190,35 @@ class _Watch:
                 for exchange in [each for each, end in self._ends.items() if end <= now]:
                     del self._ends[exchange]
                     exchange.abort()
-                self._looks_at = min(self._ends.values(), default=math.inf)
-                self._changed.wait(None if self._looks_at == math.inf else self._looks_at - now)
+                self._next_look = min(self._ends.values(), default=math.inf)
+                self._changed.wait(None if self._next_look == math.inf else self._next_look - now)
 
 
 _watch = _Watch()
 
 
-def _shut_down(twin: socket) -> None:
-    with suppress(OSError):  # the other side was faster
-        twin.shutdown(SHUT_RDWR)
+def _shut_down(duplicate: socket) -> None:
+    with suppress(OSError):  # the server has closed the connection already
+        duplicate.shutdown(SHUT_RDWR)
 
 
 class _Watched:
-    """A connection that shows its socket to the exchange that uses it."""
+    """A connection that gives its socket to the exchange that uses it."""
 
     sock: socket | None
 
     def _new_conn(self) -> socket:
         connected: socket = super()._new_conn()  # type: ignore[misc]
-        _show(connected)
+        _watch_socket(connected)
         return connected
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         if self.sock is not None:  # a connection that was kept alive
-            _show(self.sock)
+            _watch_socket(self.sock)
         super().request(*args, **kwargs)  # type: ignore[misc]
 
 
-def _show(connected: socket) -> None:
+def _watch_socket(connected: socket) -> None:
     exchange: _Exchange | None = getattr(_thread, "exchange", None)
     if exchange is not None:
         exchange.watch(connected.fileno())
@@ -254,7 +255,7 @@ class _Adapter(requests.adapters.HTTPAdapter):
 
 
 def _never_connected(error: BaseException) -> bool:
-    """Whether the request cannot have left: the connection itself failed."""
+    """Whether the connection itself failed, so that the request was not sent."""
     causes = [error, *getattr(error, "args", ())]
     causes += [getattr(cause, "reason", None) for cause in causes]
     refused = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
@@ -262,7 +263,7 @@ def _never_connected(error: BaseException) -> bool:
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost text: requests nests three errors for one refused connection."""
+    """Returns the text of the innermost error: requests nests three errors for one refused connection."""
     while error.__cause__ or error.__context__:
         error = error.__cause__ or error.__context__  # type: ignore[assignment]
     if isinstance(error, OSError) and error.strerror:

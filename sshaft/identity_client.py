@@ -1,4 +1,4 @@
-"""The identity API as functions: list, accept, reject (docs/identity-api.md). The only place that retries."""
+"""Calls the identity API: list, accept, reject, enrol (docs/identity-api.md). No other module retries."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -23,43 +23,43 @@ MAX_TRIES = 4
 
 
 class _TokenAnswer(BaseModel):
-    """RFC 6749 §5.1."""
+    """A successful answer of the token endpoint (RFC 6749 §5.1)."""
 
     access_token: Annotated[str, StringConstraints(min_length=1, max_length=16384, pattern=r"^[\x21-\x7e]+$")]
     token_type: str
     expires_in: FiniteFloat | None = None
 
 
-def _number(text: str | None) -> int:
-    """Of keys that a server takes at once; 1 where it says nothing or nonsense."""
+def _fingerprint_limit(text: str | None) -> int:
+    """Returns how many keys the server takes in one question; 1 if the header is missing or malformed."""
     return max(1, int(text)) if text and text.isascii() and text.isdigit() and len(text) < 4 else 1
 
 
-def _only(kind: type) -> BeforeValidator:
-    """A member of another type counts as absent: it must not take the other one with it."""
+def _or_absent(kind: type) -> BeforeValidator:
+    """Returns a validator that reads a member of another type as absent: the other members stay usable."""
     return BeforeValidator(lambda value: value if type(value) is kind else None)
 
 
 class _Problem(BaseModel):
-    """The part of a refusal (RFC 9457) that decides what the person is told."""
+    """The members of a problem (RFC 9457) that choose the sentence for the person."""
 
-    error: Annotated[str | None, _only(str)] = None
-    attempts_left: Annotated[int | None, _only(int)] = None
-    context: Annotated[ContextMessage | None, _only(dict)] = None
-    reason: Annotated[str | None, _only(str)] = None
+    error: Annotated[str | None, _or_absent(str)] = None
+    attempts_left: Annotated[int | None, _or_absent(int)] = None
+    context: Annotated[ContextMessage | None, _or_absent(dict)] = None
+    reason: Annotated[str | None, _or_absent(str)] = None
 
 
 class _Passed(BaseModel):
-    """What our own service says beside 200. The original's says nothing, and need not."""
+    """The body of a 2xx answer. The original's server sends none, and need not."""
 
-    state: Annotated[str | None, _only(str)] = None
+    state: Annotated[str | None, _or_absent(str)] = None
     code: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,12}$")] | None = None
-    context: Annotated[ContextMessage | None, _only(dict)] = None
+    context: Annotated[ContextMessage | None, _or_absent(dict)] = None
 
 
 @dataclass(frozen=True)
 class Claim:
-    """The body of accept and reject: a user, a challenge, the key that signed and the client's address."""
+    """The user, key, challenge and address of an attempt: the body of accept and reject."""
 
     user: str
     challenge: str | None = None
@@ -70,7 +70,7 @@ class Claim:
     verified: bool = False
     """The key line had `verify-required`."""
     confirmed: bool = False
-    """The person was shown what is approved and said yes."""
+    """The person has seen what is approved and has said yes."""
     knows_challenges: bool = True
 
     @classmethod
@@ -91,7 +91,7 @@ class Claim:
         )
 
     def body(self) -> dict[str, str | bool]:
-        """A server without challenges gets what the original sent, and no more."""
+        """Returns the JSON body. A server without challenges gets the user only, as the original sent it."""
         if not self.knows_challenges:
             return {"user": self.user}
         named = {
@@ -109,8 +109,10 @@ class Claim:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the identity service said. `state` is `accepted`, `presented` (`code` is what the person types where the web
-    login asks), `rejected` (after reject), or the reason for a no:
+    """The answer of the identity service.
+
+    `state` is `accepted`, `rejected` (after reject), `presented` (the person types `code` in the web login), or the
+    reason for a no:
 
     `code_required`, `confirm_required`, `invalid_code`, `unknown_key`, `no_challenge`, `already_used`, `expired`,
     `cancelled`, `already_rejected`, `too_many_attempts`, `address_mismatch`, `verification_required`, `refused`.
@@ -124,8 +126,9 @@ class Outcome:
     """Why a key may not be registered (`key_refused`)."""
 
     def fields(self, now: datetime) -> dict[str, str]:
-        """As sshaft-login tells it to the person: `state`, and what is known of `attempts_left`, `code`, and of what is
-        approved: `app`, `address`, `age` (seconds).
+        """Returns the fields of the agent's answer to sshaft-login. Only `state` is always there.
+
+        `app`, `address` and `age` (in seconds) describe what is approved.
         """
         context = self.context or Context()
         age = None if context.started_at is None else max(0, int((now - context.started_at).total_seconds()))
@@ -165,12 +168,13 @@ _OF_ENROLMENT = {
     "too_many_attempts",
 }
 _MISCONFIGURED = {"not_found": "check the endpoint", "insufficient_scope": "check token_scope"}
-"""Not about this login: told to the operator as a failure, not to the person as a no."""
+"""Problems of the configuration and not of a login: a failure for the operator, and no answer for the person."""
 
 
 class IdentityClient:
-    """One identity service as one client of it. Safe for several threads. The times in its answers are told by this
-    host's clock, `now`: the two may differ.
+    """A client of the identity API. Safe for several threads.
+
+    The times in its answers are corrected to this host's clock, `now`, which may differ from the service's clock.
     """
 
     def __init__(
@@ -194,8 +198,10 @@ class IdentityClient:
         self._http.close()
 
     def list_keys(self, fingerprints: Sequence[str], deadline: Deadline, request_id: str) -> Listing:
-        """The listing for these keys, or without any everybody's. More than one may be asked of a server that has said
-        how many it `takes`. Raises `RemoteServiceError`.
+        """Returns the listing for these keys, or for all keys if `fingerprints` is empty.
+
+        Ask for several keys only if an earlier listing of this server says how many it `takes`. Raises
+        `RemoteServiceError`.
         """
         parameters = {"fingerprint": list(fingerprints)} if fingerprints else None
 
@@ -206,22 +212,22 @@ class IdentityClient:
         if answer.status != 200:
             raise IdentityServiceError(f"{self.config.mfa_list_endpoint}: answered {answer.status}")
         listed = listing.parse(answer.body, self.config.allowed_key_types)
-        listed = replace(listed, takes=_number(answer.headers.get("Sshaft-Fingerprints")))
+        listed = replace(listed, takes=_fingerprint_limit(answer.headers.get("Sshaft-Fingerprints")))
         ahead = correction(answer.headers.get("Date"), self._now())
         return listed.shifted(ahead) if ahead else listed
 
     def accept(self, claim: Claim, attempt: str, deadline: Deadline, request_id: str) -> Outcome:
-        """Report a passed challenge. `attempt` names this one attempt, so that a repetition is not a second one."""
+        """Reports that ssh has proven the key. The service counts repetitions with the same `attempt` once."""
         return self._report(self.config.mfa_accept_endpoint, "accepted", claim, attempt, deadline, request_id)
 
     def reject(self, claim: Claim, attempt: str, deadline: Deadline, request_id: str) -> Outcome:
-        """Report that the person denies the login."""
+        """Reports that the person denies the login."""
         if self.config.mfa_reject_endpoint is None:
             raise ConfigurationError("mfa_reject_endpoint is not configured: this identity service takes no denials")
         return self._report(self.config.mfa_reject_endpoint, "rejected", claim, attempt, deadline, request_id)
 
     def enrol(self, key: PublicKey, code: str, client_ip: str | None, deadline: Deadline, request_id: str) -> Outcome:
-        """Present a key that has just signed, with an enrolment code: `presented`, or the reason for a no."""
+        """Presents a key that ssh has just proven, with an enrolment code. The state is `presented` or why not."""
         url = self.config.mfa_enrol_endpoint
         if url is None:
             return Outcome("no_enrolment")
@@ -249,7 +255,7 @@ class IdentityClient:
             headers = {"Idempotency-Key": attempt}
             return self._authorized("POST", url, deadline, request_id, json=claim.body(), headers=headers)
 
-        # A server without challenges never promised that the same report may arrive twice.
+        # Only a server with challenges promises that the same report may arrive twice.
         answer = self._retry(once, deadline, may_repeat=claim.knows_challenges)
         outcome = self._outcome(url, answer, success)
         ahead = correction(answer.headers.get("Date"), self._now())
@@ -267,7 +273,7 @@ class IdentityClient:
         state = _BY_ERROR.get(problem.error or "") or _BY_STATUS.get(answer.status)
         if state is None:
             raise IdentityServiceError(f"{url}: answered {answer.status}")
-        return Outcome(state, problem.attempts_left, context=_shown(problem))
+        return Outcome(state, problem.attempts_left, context=_context_of(problem))
 
     def _authorized(
         self,
@@ -279,7 +285,7 @@ class IdentityClient:
         headers: dict[str, str] | None = None,
         **request: Any,
     ) -> Answer:
-        """One request with the access token; after a 401 once more with a new one (it may have been revoked)."""
+        """Sends a request with the access token, and after a 401 once more with a new token: the old may be revoked."""
         token = self.access_tokens.get(deadline)
         for refused in (False, True):
             if refused:
@@ -323,12 +329,12 @@ class IdentityClient:
 
 
 def _passed(body: bytes, success: str) -> Outcome:
-    """A 2xx is a yes whatever its body is, but where the body says that the person has still to type a code."""
+    """Returns the outcome of a 2xx: `success` whatever the body is, unless the body says `presented`."""
     try:
         passed = _Passed.model_validate_json(body)
     except ValidationError:
         return Outcome(success)
-    context = _shown(passed)
+    context = _context_of(passed)
     if passed.state != "presented":
         return Outcome(success, context=context)
     if passed.code is None:
@@ -336,7 +342,7 @@ def _passed(body: bytes, success: str) -> Outcome:
     return Outcome("presented", code=passed.code, context=context)
 
 
-def _shown(answer: _Passed | _Problem) -> Context | None:
+def _context_of(answer: _Passed | _Problem) -> Context | None:
     return None if answer.context is None else answer.context.value
 
 

@@ -1,6 +1,6 @@
-"""The two commands that sshd starts, as files: a plain interpreter line and the path of the packages.
+"""Writes the two commands that sshd starts: files with an interpreter line and the path of the packages.
 
-What pip makes of an entry point starts ten times slower: it needs `site`, and sshd starts these several times a login.
+The scripts that pip makes start ten times slower, because they need `site`. sshd starts these several times a login.
 """
 
 import os
@@ -26,9 +26,9 @@ sys.exit(main())
 
 
 def install(directory: Path, packages: Path | None = None) -> list[Path]:
-    """Write `sshaft-keys` and `sshaft-login` into `directory`; the files written. Raises `ConfigurationError`.
+    """Writes `sshaft-keys` and `sshaft-login` into `directory`. Returns the files. Raises `ConfigurationError`.
 
-    `packages` is a folder that has all they need, ours and others'; without it they find them where this process did.
+    `packages` is a folder with all Python packages that they need; None: those of this process.
     """
     interpreter = str(Path(sys.executable).resolve())
     if len(interpreter) > MAX_INTERPRETER_LINE - len("#! -IS") or not is_safe_word(interpreter):
@@ -51,7 +51,7 @@ def install(directory: Path, packages: Path | None = None) -> list[Path]:
 
 
 def unsafe_parts(path: Path) -> list[str]:
-    """What sshd would refuse about an AuthorizedKeysCommand at `path` (upstream's rule, misc.c safe_path)."""
+    """Returns the files and folders that make sshd refuse an AuthorizedKeysCommand at `path` (misc.c, safe_path)."""
     real = path.resolve()
     return [
         f"{part}: uid {status.st_uid}, mode {stat.S_IMODE(status.st_mode):04o}"

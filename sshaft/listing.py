@@ -1,4 +1,4 @@
-"""The list answer: outside JSON becomes entries, entries become a decision. Nothing here calls out."""
+"""Reads the answer to list, and decides what a key in it may do. All functions here are pure."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping
@@ -37,18 +37,19 @@ def _in_utc(value: datetime) -> datetime:
 
 @dataclass(frozen=True)
 class Context:
-    """What is being approved, for the person to see: foreign text."""
+    """The web login that is approved, for the person to see. All text is foreign."""
 
     app: str | None = None
     ip: str | None = None
     started_at: datetime | None = None
 
     def shifted(self, by: timedelta) -> "Context":
+        """Returns the same by the clock of a host that is `by` ahead."""
         return self if self.started_at is None else replace(self, started_at=shifted(self.started_at, by))
 
 
 def _or_none(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
-    """What can't be read counts as absent: it is only shown, and must not take the login with it."""
+    """Returns None for a malformed value: it is for display only, and must not make the login fail."""
     try:
         return read(value)
     except ValidationError:
@@ -78,7 +79,10 @@ class _Entry(BaseModel):
 
 
 class _Offer(BaseModel):
-    """Not a key: enrolments are open, and the key that was asked for is nobody's; which one, where several were."""
+    """An item of the list that is not a key: an unregistered key may be enrolled until `expires_at`.
+
+    `fingerprint` names the key if the question was about several keys.
+    """
 
     enrolment: Literal["open"]
     expires_at: Annotated[AwareDatetime, AfterValidator(_in_utc)]
@@ -87,7 +91,7 @@ class _Offer(BaseModel):
 
 @dataclass(frozen=True)
 class Entry:
-    """One user's key and, where the server knows challenges, one pending challenge of that user."""
+    """A key of a user and, from a server with challenges, one pending challenge of the user."""
 
     user: str
     key: PublicKey
@@ -99,6 +103,7 @@ class Entry:
     context: Context | None = None
 
     def shifted(self, by: timedelta) -> "Entry":
+        """Returns the same by the clock of a host that is `by` ahead."""
         ends, context = self.expires_at, self.context
         return replace(self, expires_at=ends and shifted(ends, by), context=context and context.shifted(by))
 
@@ -108,54 +113,57 @@ class Entry:
 
     @property
     def knows_challenges(self) -> bool:
-        """Whether the server takes more than the original's `{"user": ...}`."""
+        """Whether the server accepts more than the original's `{"user": ...}`."""
         return self.challenge is not None or self.needs_code
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The usable entries of one answer by fingerprint, and why others were left out (reason: how many)."""
+    """The usable entries of one answer by fingerprint, and how many entries were left out for each reason."""
 
     entries: dict[str, tuple[Entry, ...]]
     left_out: dict[str, int]
     offers: Mapping[str, datetime] = field(default_factory=dict)
-    """While enrolments are open, by fingerprint ("": of the one key that was asked for): see `enrolment_until`."""
+    """The ends of enrolment offers by fingerprint. "" is the one key of the question: see `enrolment_until`."""
     ahead: timedelta = timedelta()
-    """How far this host's clock is ahead of the identity service's. All times here are by this host's."""
+    """How far this host's clock is ahead of the identity service's clock. All times here are by this host's clock."""
     takes: int = 1
-    """How many keys one question to this server may be about."""
+    """How many keys this server takes in one question."""
 
     def shifted(self, by: timedelta) -> "Listing":
-        """The same by the clock of a host that is `by` ahead."""
-        entries = {f: tuple(entry.shifted(by) for entry in those) for f, those in self.entries.items()}
+        """Returns the same by the clock of a host that is `by` ahead."""
+        entries = {name: tuple(entry.shifted(by) for entry in found) for name, found in self.entries.items()}
         offers = {fingerprint: shifted(until, by) for fingerprint, until in self.offers.items()}
         return replace(self, entries=entries, offers=offers, ahead=by)
 
     def of(self, fingerprint: str) -> tuple[Entry, ...]:
+        """Returns the entries of one key."""
         return self.entries.get(fingerprint, ())
 
     def enrolment_until(self, fingerprint: str) -> datetime | None:
-        """Until when this key, which is nobody's, may present an enrolment code. An offer that names no key says
-        nothing about it beside other people's keys.
+        """Returns until when this key may present an enrolment code; None: it may not.
+
+        An offer that names no key counts only if the answer has no entries of other keys.
         """
         if self.of(fingerprint):
             return None
         return self.offers.get(fingerprint) or (None if self.entries else self.offers.get(""))
 
     def only(self, fingerprint: str) -> "Listing":
-        """What it says about one key."""
+        """Returns the part of the listing about one key."""
         until = self.enrolment_until(fingerprint)
         own = {fingerprint: self.of(fingerprint)} if self.of(fingerprint) else {}
         return replace(self, entries=own, left_out={}, offers={fingerprint: until} if until else {})
 
     def all(self) -> Iterable[Entry]:
+        """Returns the entries of all keys."""
         return (entry for entries in self.entries.values() for entry in entries)
 
 
 def parse(body: bytes, types: Collection[str]) -> Listing:
-    """The entries of a list answer. One bad entry is left out, it does not take the others with it.
+    """Returns the listing in an answer with keys of these types. A malformed entry is left out; the others count.
 
-    Raises `IdentityServiceError` where the whole is no list: not JSON, nested too deep, too many entries.
+    Raises `IdentityServiceError` if the answer is no list: not JSON, nested too deep, or with too many entries.
     """
     items = _items(body)
     if not isinstance(items, list):
@@ -190,14 +198,14 @@ def _items(body: bytes) -> Any:
         return from_json(body, cache_strings="keys")  # stops at 200 levels by itself
     except ValueError as error:
         try:
-            # laxer: one comment with half a surrogate pair in it (`\\ud800`) must not take everybody's keys away
+            # json is laxer: half a surrogate pair (`\\ud800`) in one comment must not make all keys unusable
             return json.loads(body)
         except (ValueError, RecursionError):
             raise IdentityServiceError(f"the list is not JSON: {error}") from None
 
 
 def _entry(item: Any, types: Collection[str]) -> Entry | str:
-    """An entry, or the reason why there is none."""
+    """Returns the entry, or the reason to leave it out."""
     try:
         data = _Entry.model_validate(item)
         key = public_key.parse(data.authorized_key, types)
@@ -227,31 +235,31 @@ def _entry(item: Any, types: Collection[str]) -> Entry | str:
 
 @dataclass(frozen=True)
 class Grant:
-    """What a key may do: present itself for this user's pending challenges, or learn that there is none."""
+    """The permission of a key: to pass its user's pending challenges, or to learn that there is none."""
 
     user: str
     key: PublicKey
     pending: bool
     challenge: str | None
-    """None: nothing pending, a server without challenges, or several, among which the code chooses."""
+    """None: no challenge is pending, several are pending and the code chooses, or the server has no challenges."""
     needs_code: bool
     expires_at: datetime | None
     verify_required: bool
     knows_challenges: bool
     context: Context | None = None
-    """Of the one challenge that waits."""
+    """The context of the one pending challenge."""
 
 
 AMBIGUOUS = "ambiguous"
-"""More than one user waits with the same key: it opens nothing, for nobody."""
+"""Several users with the same key have pending challenges: the key opens nothing for any of them."""
 EXPIRED = "expired"
-"""Pending, says the server, but over by this host's clock: one of the two is wrong."""
+"""The server says "pending", but the time is over by this host's clock: one of the clocks is wrong."""
 CODELESS = "codeless"
-"""Several challenges wait and no code would choose among them."""
+"""Several challenges are pending, and no code would choose one of them."""
 
 
 def decide(entries: tuple[Entry, ...], now: datetime) -> Grant | str | None:
-    """What the one key that all `entries` share may do; a string says why it opens nothing; None: it is unknown."""
+    """Returns what the key of all `entries` may do, or why it opens nothing; None: the key is unknown."""
     if not entries:
         return None
     pending = [entry for entry in entries if entry.pending]
@@ -273,7 +281,7 @@ def decide(entries: tuple[Entry, ...], now: datetime) -> Grant | str | None:
         key=first.key,
         pending=bool(current),
         challenge=current[0].challenge if one else None,
-        # with one that gives its code here among them, no code is needed to begin
+        # no code is needed at first if one of them gives its code here
         needs_code=bool(current) and all(entry.needs_code for entry in current),
         expires_at=max(ends, default=None),
         verify_required=any(entry.verify_required for entry in current),

@@ -1,4 +1,4 @@
-"""Log events: one JSON line each, on stderr, with dotted names and facts as keys. Set up once by each program."""
+"""Writes log events: one JSON line each, on stderr, with a dotted name and facts as keys."""
 
 import json
 import logging
@@ -12,20 +12,20 @@ from structlog.tracebacks import ExceptionDictTransformer
 from sshaft.text import printable
 
 HIDDEN = ("secret", "token", "password", "authorization", "assertion", "ticket", "code", "cookie", "body")
-"""A key that is or ends with one of these never has its value written (`client_secret`, `access_token`, `code`)."""
+"""If a key is one of these words, or ends with one (`client_secret`), its value is never written."""
 
 MAX_VALUE = 512
 _JSON = json.JSONEncoder()
 
 
 def set_up(level: str = "info", stream: TextIO | None = None) -> None:
-    """Send every event of this process to `stream` (stderr) as JSON lines; below `level` they are dropped."""
+    """Sends every event of this process to `stream` (stderr) as a JSON line. Events below `level` are dropped."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            # without the local variables of each frame: among them are tokens, secrets and forms
+            # without local variables: some of them are tokens, secrets and forms
             structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
             make_safe,
             structlog.processors.JSONRenderer(lambda event, **_: _JSON.encode(event)),
@@ -44,7 +44,7 @@ def get_logger() -> Any:
 
 
 class _AsEvents(logging.Handler):
-    """What a library warns of, as an event of ours: its text may have come from anybody."""
+    """Writes a warning of a library as an event, with its text made safe: it may be foreign text."""
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[0] if record.exc_info else None
@@ -53,7 +53,7 @@ class _AsEvents(logging.Handler):
 
 
 def make_safe(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Hide what must not be written, cut and escape what is long or foreign."""
+    """Hides secret values, and cuts and escapes all other text (a processor of structlog)."""
     for key, value in event.items():
         event[key] = _safe(key, value)
     return event

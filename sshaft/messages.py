@@ -1,10 +1,10 @@
-r"""What the commands that sshd starts and the agent say to each other, over a UNIX socket, one request and one answer.
+r"""Encodes the messages between the agent and the commands that sshd starts: one request and one answer per connection.
 
     sshaft/1 KIND\n
     NAME VALUE\n        any number; VALUE in UTF-8, every byte outside 0x21-0x7e and `%` itself as %XX
-    \n                  the end: what comes without it was cut off and is refused
+    \n                  the end: a message without it was cut off and is refused
 
-native/message.c speaks it too. Built-in modules only: this stands on the start-up path of every login.
+native/message.c does the same in C. Imports built-in modules only: it is on the start-up path of every login.
 """
 
 MAX_MESSAGE = 64 * 1024
@@ -16,18 +16,18 @@ _PLAIN = bytes(range(0x21, 0x7F))
 
 
 class MessageError(ValueError):
-    """Not a whole message of this protocol."""
+    """The data is not a whole message of this protocol."""
 
 
 def encode(kind: str, fields: dict[str, str]) -> bytes:
-    """One message. `kind` and the names are ours (lower case letters and `_`), the values anybody's."""
+    """Returns one message. `kind` and the names must be lower case letters and `_`; the values may be any text."""
     lines = [_FIRST + kind.encode("ascii")]
     lines += [name.encode("ascii") + b" " + _escape(value) for name, value in fields.items()]
     return b"\n".join(lines) + END
 
 
 def decode(data: bytes) -> tuple[str, dict[str, str]]:
-    """The kind and the fields of one whole message. Raises `MessageError` for everything else."""
+    """Returns the kind and the fields of one whole message. Raises `MessageError` for other data."""
     if len(data) > MAX_MESSAGE:
         raise MessageError("message too long")
     if not data.endswith(END) or not data.startswith(_FIRST):

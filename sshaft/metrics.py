@@ -1,6 +1,6 @@
-"""Metrics for Prometheus, where an operator asks for them: the library on demand, and a small server of its own.
+"""Serves metrics for Prometheus if the operator wants them, with a small server of its own.
 
-Nothing here is loaded by default: agent and identity service run without prometheus-client.
+Agent and identity service load this module on demand only, so they run without prometheus-client.
 """
 
 import socket
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 PATH = "/metrics"
 REQUEST_TIMEOUT = 5.0
-"""How long a client may take over its request."""
+"""Seconds for a client to send its request."""
 
 
 def library() -> ModuleType:
-    """prometheus-client. Raises `ConfigurationError` where it is not installed."""
+    """Returns the module `prometheus_client`. Raises `ConfigurationError` if it is not installed."""
     try:
         import prometheus_client  # noqa: PLC0415 - an extra, loaded when it is asked for
     except ModuleNotFoundError:
@@ -30,7 +30,7 @@ def library() -> ModuleType:
 
 
 def new_registry(program: str) -> "CollectorRegistry":
-    """With what is known of every program: its version and the process."""
+    """Returns a registry with the metrics of every program: its version and its process."""
     prometheus = library()
     registry: CollectorRegistry = prometheus.CollectorRegistry()
     build = prometheus.Gauge(f"sshaft_{program}_build_info", "Which version runs.", ["version"], registry=registry)
@@ -40,7 +40,7 @@ def new_registry(program: str) -> "CollectorRegistry":
 
 
 def scrape(registry: "CollectorRegistry", accept: str) -> tuple[bytes, str]:
-    """All metrics as the client wants them, and the media type."""
+    """Returns all metrics in the format that the header `Accept` prefers, and the media type."""
     library()
     from prometheus_client.exposition import choose_encoder  # noqa: PLC0415 - as above
 
@@ -68,11 +68,11 @@ class MetricsServer:
                 self.wfile.write(body)
 
             def log_message(self, *_: object) -> None:
-                """No access log."""
+                """Writes no access log."""
 
         class Server(ThreadingHTTPServer):
             def handle_error(self, *_: object) -> None:
-                """Who hangs up is no event."""
+                """Logs nothing if a client closes its connection early."""
 
         self._server = Server(listening.getsockname()[:2], Handler, bind_and_activate=False)
         self._server.socket.close()
@@ -82,6 +82,7 @@ class MetricsServer:
 
     @property
     def address(self) -> str:
+        """Returns `HOST:PORT`."""
         host, port = self._server.socket.getsockname()[:2]
         return f"{f'[{host}]' if ':' in host else host}:{port}"
 
@@ -98,7 +99,7 @@ class MetricsServer:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Raises `ConfigurationError`."""
+    """Returns a listening socket. Raises `ConfigurationError` if the address cannot be used."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)

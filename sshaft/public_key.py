@@ -1,4 +1,4 @@
-"""SSH public keys: outside text becomes a checked value, and only that value is ever written out again."""
+"""Reads SSH public keys: foreign text becomes a checked value, and only this value is written out again."""
 
 import base64
 import binascii
@@ -28,14 +28,14 @@ _CURVES = {"nistp256": 65, "nistp384": 97, "nistp521": 133}  # uncompressed poin
 
 @dataclass(frozen=True)
 class PublicKey:
-    """A key as OpenSSH sees it: its type and the blob of RFC 4253 §6.6. Made by `parse` only."""
+    """A public key of OpenSSH: its type and the blob of RFC 4253 §6.6. `parse` and `from_blob` make it."""
 
     type: str
     blob: bytes
 
     @cached_property
     def fingerprint(self) -> str:
-        """`SHA256:` and unpadded base64, as sshd's `%f` and `ssh-keygen -l`."""
+        """Returns `SHA256:` and unpadded base64, as sshd's `%f` and `ssh-keygen -l` do."""
         return fingerprint(self.blob)
 
     @property
@@ -44,28 +44,29 @@ class PublicKey:
 
     @property
     def fields(self) -> tuple[bytes, ...]:
-        """What follows the type in the blob, as the type's own document orders it."""
+        """Returns the strings after the type in the blob, in the order of the type's standard."""
         return tuple(_fields(self.blob)[1:])
 
     def __str__(self) -> str:
-        """`TYPE BASE64`, the only form in which a key leaves this program."""
+        """Returns `TYPE BASE64`, the only form in which a program writes a key."""
         return f"{self.type} {base64.b64encode(self.blob).decode()}"
 
 
 def is_certificate_type(key_type: str) -> bool:
-    """Whether `key_type` names a certificate (`ssh-ed25519-cert-v01@openssh.com`): there is no CA here."""
+    """Whether `key_type` names a certificate (`ssh-ed25519-cert-v01@openssh.com`)."""
     return "-cert-v" in key_type
 
 
 def fingerprint(blob: bytes) -> str:
+    """Returns the fingerprint of the key with this blob, see `PublicKey.fingerprint`."""
     return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
 
 
 def parse(text: str, types: Collection[str] = DEFAULT_TYPES) -> PublicKey:
-    """One key from `TYPE BASE64 [COMMENT]`, the comment dropped. No options, no second line, no certificate.
+    """Returns the key in `TYPE BASE64 [COMMENT]`, without the comment.
 
-    Raises `InvalidKeyError` for everything else, also for types outside `types`, RSA below 2048 bits, and blobs that
-    are not exactly what their type says.
+    Raises `InvalidKeyError` for other text (options, a second line, a certificate), for a type outside `types`, for RSA
+    below 2048 bits, and for a blob that does not have exactly the form of its type.
     """
     if len(text) > MAX_TEXT:
         raise InvalidKeyError("longer than 24 KiB")
@@ -80,7 +81,7 @@ def parse(text: str, types: Collection[str] = DEFAULT_TYPES) -> PublicKey:
 
 
 def from_blob(key_type: str, encoded: str, types: Collection[str] = DEFAULT_TYPES) -> PublicKey:
-    """One key from sshd's `%t` and `%k`. Raises `InvalidKeyError` as `parse`."""
+    """Returns the key in sshd's `%t` and `%k`. Raises `InvalidKeyError` as `parse` does."""
     if key_type not in types:
         raise InvalidKeyError("not a public key of an allowed type")
     try:
@@ -97,7 +98,7 @@ def from_blob(key_type: str, encoded: str, types: Collection[str] = DEFAULT_TYPE
 
 
 def _fields(blob: bytes) -> list[bytes]:
-    """The strings of RFC 4251 §5 that make up a blob."""
+    """Returns the strings (RFC 4251 §5) of a blob."""
     fields, at = [], 0
     while at < len(blob):
         if at + 4 > len(blob):
@@ -117,7 +118,7 @@ def _check(key_type: str, fields: list[bytes]) -> None:
         expected = 2
     elif key_type in SK_TYPES:
         expected = 2 if "ed25519" in key_type else 3
-    if expected is None:  # a type that the operator allowed and we know nothing of
+    if expected is None:  # a type that the operator has allowed and this module does not know
         if not fields or is_certificate_type(key_type):
             raise InvalidKeyError("no key data")
         return

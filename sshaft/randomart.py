@@ -1,4 +1,4 @@
-"""A key's picture as `ssh-keygen -lv` draws it, so that a person can hold the page beside their own tool."""
+"""Draws a key as `ssh-keygen -lv` does, so that a person can compare the page with ssh-keygen."""
 
 from hashlib import sha256
 
@@ -10,7 +10,7 @@ _START, _END = len(_SHADES) - 2, len(_SHADES) - 1
 
 
 def randomart(key: PublicKey) -> tuple[str, ...]:
-    """Eleven lines of 19 ASCII characters: OpenSSH's `fingerprint_randomart` over the SHA256 fingerprint."""
+    """Returns eleven lines of 19 ASCII characters: OpenSSH's `fingerprint_randomart` of the SHA256 fingerprint."""
     field = [[0] * _WIDTH for _ in range(_HEIGHT)]
     x, y = _WIDTH // 2, _HEIGHT // 2
     for byte in sha256(key.blob).digest():
@@ -31,13 +31,13 @@ def _border(title: str) -> str:
 
 
 def short_name(key: PublicKey) -> str:
-    """`ED25519`, `ECDSA-SK`: how OpenSSH calls the type when it speaks to people."""
+    """Returns OpenSSH's name of the type for people, such as `ED25519` and `ECDSA-SK`."""
     kind = key.type.removeprefix("sk-").removeprefix("ssh-").partition("@")[0].partition("-")[0].upper()
     return kind + ("-SK" if key.is_security_key else "")
 
 
 def bits(key: PublicKey) -> int:
-    """The size that `ssh-keygen -l` shows: 256 for Ed25519, the curve's for ECDSA, the modulus' for RSA."""
+    """Returns the size that `ssh-keygen -l` shows: 256 for Ed25519, the bits of the curve or of the RSA modulus."""
     if key.type == "ssh-rsa":
         return int.from_bytes(key.fields[-1]).bit_length()
     return {"ecdsa-sha2-nistp384": 384, "ecdsa-sha2-nistp521": 521}.get(key.type, 256)

@@ -1,4 +1,4 @@
-"""Outside text on its way to a terminal or a log: escaped and cut here and nowhere else. Built-in modules only."""
+"""Escapes and cuts foreign text for a terminal or a log. No other module does. Imports built-in modules only."""
 
 _INVISIBLE = frozenset(
     [
@@ -6,20 +6,21 @@ _INVISIBLE = frozenset(
         *(*range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)),
     ]
 )
-"""Letters, marks and symbols by category that show nothing (Unicode's Default_Ignorable_Code_Point, and the blank
-of Braille): two names that differ in them only would look the same."""
+"""Letters, marks and symbols that show nothing (Unicode's Default_Ignorable_Code_Point, and the blank of Braille). Two
+names that differ only in these would look the same."""
 
 
 def printable(text: str, limit: int = 200) -> str:
-    r"""`text` as one line of printable ASCII and letters, at most `limit` characters long.
+    r"""Returns `text` as one line of printable ASCII and letters, at most `limit` characters long.
 
-    Everything that could move a cursor, end a line, hide or reorder text (controls, separators, formats such as
-    U+202E, fillers, surrogates, unassigned) becomes `\x1b`, `\u202e` and the like; a cut end shows as `...`.
+    A character that could move a cursor, end a line, hide or reorder text (controls, separators, formats such as
+    U+202E, fillers, surrogates, unassigned) becomes an escape such as `\x1b` or `\u202e`. Text that was cut ends with
+    `...`.
     """
     cut = text if len(text) <= limit else _cut(text, limit)
     if cut.isascii() and cut.isprintable() and "\\" not in cut:
         return cut
-    shown = "".join(_shown(character) for character in cut)
+    shown = "".join(_escaped(character) for character in cut)
     return shown if len(shown) <= limit else _cut(shown, limit)
 
 
@@ -27,8 +28,8 @@ def _cut(text: str, limit: int) -> str:
     return (text[: max(0, limit - 3)] + "...")[:limit]
 
 
-def _shown(character: str) -> str:
-    # str.isprintable is false for Unicode categories Cc, Cf, Cs, Co, Cn, Zl, Zp and Zs but for the plain blank.
+def _escaped(character: str) -> str:
+    # str.isprintable() is false for the categories Cc, Cf, Cs, Co, Cn, Zl, Zp and Zs, but true for the plain blank.
     point = ord(character)
     if character.isprintable() and character != "\\" and point not in _INVISIBLE:
         return character

@@ -1,7 +1,7 @@
-"""The relying party: an OpenID Provider's code flow with PKCE, seen from the client (OpenID Connect Core 1.0 §3.1).
+"""Signs a person in at an OpenID Provider: the code flow with PKCE, as its client (OpenID Connect Core 1.0 §3.1).
 
-Nothing is kept between the two halves but a random value in a cookie of the browser: `state`, `nonce` and the PKCE
-verifier are made from it, so an answer counts only in the browser that asked. The methods block.
+The browser keeps one random value, the attempt, in a cookie. `state`, `nonce` and the PKCE verifier are made from it,
+so an answer counts only in the browser that asked. The service keeps nothing between the two requests.
 """
 
 import base64
@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from joserfc.errors import JoseError
@@ -27,15 +27,20 @@ from sshaft_oidc.remote_keys import KEYS_LIFETIME, Document, OpenIdError, Remote
 from sshaft_oidc.settings import ProviderSettings
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "ES384", "Ed25519", "EdDSA")
-"""Signatures by a key that only the provider has. Never `none`, never HS256: who verifies could sign as well."""
+"""Signatures by a key that only the provider has. Never `none`; never HS256, whose verifier can sign as well."""
 SIGN_IN_LIFETIME = timedelta(minutes=10)
-LEEWAY = timedelta(seconds=60)
+"""The time between the two requests of one sign-in, at most."""
+CLOCK_LEEWAY = timedelta(seconds=60)
 TIMEOUT = 10.0
+"""Seconds for all requests to the provider in one call."""
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who signed in. `name` is what the chosen claim says, not yet a user of ours."""
+    """A person who has signed in. `name` is the value of the configured claim, and not yet a user of this service.
+
+    `authenticated_at` is when the person proved themselves to the provider; None: the provider does not say.
+    """
 
     name: str
     issuer: str
@@ -44,7 +49,7 @@ class Person:
 
 
 class _Metadata(Document):
-    """OpenID Connect Discovery 1.0 §3, as far as we need it."""
+    """The members of OpenID Connect Discovery 1.0 §3 that this module uses."""
 
     issuer: str
     authorization_endpoint: Url
@@ -60,30 +65,40 @@ class _Tokens(Document):
     access_token: str | None = Field(default=None, repr=False)
 
 
+_Time = Annotated[int | float, Field(ge=0, lt=datetime.max.replace(tzinfo=UTC).timestamp())]
+"""Seconds since 1970. The bounds keep out NaN, which no comparison would refuse."""
+
+
 class _Claims(Document):
-    """OpenID Connect Core 1.0 §2."""
+    """The claims of an ID token (OpenID Connect Core 1.0 §2)."""
 
     iss: str
     sub: str = Field(min_length=1, max_length=255)
     aud: str | list[str]
-    exp: int | float
-    iat: int | float
+    exp: _Time
+    iat: _Time
     nonce: str
     azp: str | None = None
-    auth_time: int | float | None = None
+    auth_time: _Time | None = None
 
 
 def new_attempt(now: datetime, *, again: bool = False) -> str:
-    """What the browser keeps while the person is at the provider. `again`: they are to prove themselves anew."""
+    """Returns a new attempt, which the browser must keep in a cookie. `again`: the person must authenticate anew."""
     return f"{int(now.timestamp())}.{'again' if again else 'once'}.{secrets.token_urlsafe(32)}"
 
 
 def derive(attempt: str, purpose: str) -> str:
-    """43 characters that tell nothing of the attempt; as a PKCE verifier it is of RFC 7636 §4.1."""
+    """Returns 43 characters that do not disclose the attempt, of the form of a PKCE verifier (RFC 7636 §4.1)."""
     return _base64url(hashlib.sha256(f"{purpose}\0{attempt}".encode()).digest())
 
 
 class RelyingParty:
+    """One client of one OpenID Provider. Safe for several threads; the methods block for `TIMEOUT` at most.
+
+    Each method raises `OpenIdError` for an answer that proves nothing, and `RemoteServiceError` for a provider that
+    gives no answer.
+    """
+
     def __init__(
         self, provider: ProviderSettings, redirect_uri: str, credentials: ClientCredentials, http: HttpClient,
         clock: Callable[[], datetime],
@@ -94,12 +109,12 @@ class RelyingParty:
         self._http = http
         self._clock = clock
         self._lock = threading.Lock()
-        self._metadata: tuple[datetime, _Metadata] | None = None
+        self._cached: tuple[datetime, _Metadata] | None = None
         self._keys = RemoteKeys(http, clock)
 
     def authorization_url(self, attempt: str) -> str:
-        """Where the browser is sent to begin (§3.1.2.1)."""
-        wishes = {
+        """Returns the address to send the browser to (§3.1.2.1)."""
+        request = {
             "response_type": "code",
             "client_id": self.provider.client_id,
             "redirect_uri": self._redirect_uri,
@@ -110,31 +125,34 @@ class RelyingParty:
             "code_challenge_method": "S256",
         }
         if _is_again(attempt):
-            wishes["max_age"] = "0"
-        endpoint = self._known(Deadline.after(TIMEOUT)).authorization_endpoint
-        return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(wishes)}"
+            request["max_age"] = "0"
+        endpoint = self._metadata(Deadline.after(TIMEOUT)).authorization_endpoint
+        return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(request)}"
 
     def identify(self, attempt: str | None, query: dict[str, str]) -> Person:
-        """Who came back with `query`. Raises `OpenIdError`, or what `HttpClient.send` raises."""
+        """Returns the person whose browser came back to the redirect URI with `attempt` in its cookie.
+
+        `query` holds the parameters of the authorization response (§3.1.2.5, §3.1.2.6).
+        """
         now = self._clock()
         if attempt is None or not _is_young(attempt, now):
             raise OpenIdError("this browser has not begun a sign-in, or too long ago", code="no_attempt")
         if not hmac.compare_digest(query.get("state", "").encode(), derive(attempt, "state").encode()):
             raise OpenIdError("state is not that of this browser", code="foreign_state")
         deadline = Deadline.after(TIMEOUT)
-        metadata = self._known(deadline)
+        metadata = self._metadata(deadline)
         self._check_issuer(query.get("iss"), metadata)
         if "error" in query:
             raise OpenIdError("the provider answered with an error", code="provider_refused")
         if not query.get("code"):
             raise OpenIdError("no code came back")
         tokens = self._tokens(query["code"], attempt, metadata, deadline)
-        claims, everything = self._verified(tokens.id_token, attempt, metadata, deadline)
-        return Person(self._name(claims, everything, tokens, metadata, deadline), claims.iss, claims.sub,
-                      _authenticated_at(claims, attempt, now))  # fmt: skip
+        claims, all_claims = self._id_token(tokens.id_token, attempt, metadata, deadline)
+        name = self._name(claims, all_claims, tokens, metadata, deadline)
+        return Person(name, claims.iss, claims.sub, _authenticated_at(claims, attempt, now))
 
     def _check_issuer(self, iss: str | None, metadata: _Metadata) -> None:
-        """RFC 9207 §2.4: against an answer of another provider that was mixed in."""
+        """Refuses the answer of another provider that an attacker mixed in (RFC 9207 §2.4)."""
         if iss is None and metadata.authorization_response_iss_parameter_supported:
             raise OpenIdError("the answer does not say which provider it is from", code="no_iss")
         if iss is not None and iss != self.provider.issuer:
@@ -154,13 +172,13 @@ class RelyingParty:
         answer = self._http.send("POST", metadata.token_endpoint, deadline, **request)
         return parse(_Tokens, answer, "the token endpoint")
 
-    def _verified(
+    def _id_token(
         self, token: str, attempt: str, metadata: _Metadata, deadline: Deadline
     ) -> tuple[_Claims, dict[str, Any]]:
-        """§3.1.3.7."""
+        """Returns the claims of an ID token that is valid by §3.1.3.7: those of `_Claims`, and all of them."""
         try:
-            everything = self._signed(token, metadata, deadline)
-            claims = _Claims.model_validate(everything)
+            all_claims = self._keys.decode(token, metadata.jwks_uri, ALGORITHMS, deadline)
+            claims = _Claims.model_validate(all_claims)
         except JoseError as error:
             raise OpenIdError(f"the id_token is not good: {type(error).__name__}") from None
         except ValidationError as error:
@@ -172,43 +190,39 @@ class RelyingParty:
             "aud": client not in audience,
             "azp": claims.azp != client if claims.azp is not None else len(audience) > 1,
             "exp": now.timestamp() >= claims.exp,
-            "iat": abs(now.timestamp() - claims.iat) > (SIGN_IN_LIFETIME + LEEWAY).total_seconds(),
+            "iat": abs(now.timestamp() - claims.iat) > (SIGN_IN_LIFETIME + CLOCK_LEEWAY).total_seconds(),
             "nonce": not hmac.compare_digest(claims.nonce.encode(), derive(attempt, "nonce").encode()),
         }
         if wrong := [name for name, is_wrong in faults.items() if is_wrong]:
             raise OpenIdError(f"the id_token is not good: {', '.join(wrong)}")
-        return claims, everything
-
-    def _signed(self, token: str, metadata: _Metadata, deadline: Deadline) -> dict[str, Any]:
-        """The claims, by a key of the provider's. For a key that we do not know theirs are asked for anew."""
-        return self._keys.decode(token, metadata.jwks_uri, ALGORITHMS, deadline)
+        return claims, all_claims
 
     def _name(
-        self, claims: _Claims, everything: dict[str, Any], tokens: _Tokens, metadata: _Metadata, deadline: Deadline
+        self, claims: _Claims, all_claims: dict[str, Any], tokens: _Tokens, metadata: _Metadata, deadline: Deadline
     ) -> str:
-        """The claim that names the person; where the id_token lacks it, as UserInfo says (§5.3.2: same `sub`)."""
+        """Returns the claim that names the person, from the ID token or from UserInfo (§5.3.2: the same `sub`)."""
         claim = self.provider.user_claim
-        if claim not in everything and tokens.access_token and metadata.userinfo_endpoint:
+        if claim not in all_claims and tokens.access_token and metadata.userinfo_endpoint:
             headers = {"Authorization": f"Bearer {tokens.access_token}"}
             answer = self._http.send("GET", metadata.userinfo_endpoint, deadline, headers=headers)
-            everything = json_object(answer, "the userinfo endpoint")
-            if everything.get("sub") != claims.sub:
+            all_claims = json_object(answer, "the userinfo endpoint")
+            if all_claims.get("sub") != claims.sub:
                 raise OpenIdError("the userinfo endpoint speaks of somebody else")
-        name = everything.get(claim)
+        name = all_claims.get(claim)
         if not isinstance(name, str) or not name:
             raise OpenIdError(f"the provider does not say {claim}")
         return name
 
-    def _known(self, deadline: Deadline) -> _Metadata:
+    def _metadata(self, deadline: Deadline) -> _Metadata:
         with self._lock:
             now = self._clock()
-            if self._metadata is None or abs(now - self._metadata[0]) >= KEYS_LIFETIME:
+            if self._cached is None or abs(now - self._cached[0]) >= KEYS_LIFETIME:
                 url = self.provider.issuer.rstrip("/") + "/.well-known/openid-configuration"
                 metadata = parse(_Metadata, self._http.send("GET", url, deadline), "the provider's metadata")
                 if metadata.issuer != self.provider.issuer:  # Discovery §4.3
                     raise OpenIdError("the provider's metadata names another issuer")
-                self._metadata = now, metadata
-            return self._metadata[1]
+                self._cached = now, metadata
+            return self._cached[1]
 
 
 def _is_again(attempt: str) -> bool:
@@ -223,10 +237,13 @@ def _is_young(attempt: str, now: datetime) -> bool:
 
 
 def _authenticated_at(claims: _Claims, attempt: str, now: datetime) -> datetime | None:
-    """When the person proved themselves there; None: not known, long ago perhaps. Never later than now."""
+    """Returns when the person authenticated at the provider, never later than now; None: the provider does not say.
+
+    Raises `OpenIdError` if the attempt asked for a new authentication and the provider does not confirm it.
+    """
     at = None if claims.auth_time is None else min(now, datetime.fromtimestamp(claims.auth_time, UTC))
     began = datetime.fromtimestamp(int(attempt.partition(".")[0]), UTC)
-    if _is_again(attempt) and (at is None or at < began - LEEWAY):
+    if _is_again(attempt) and (at is None or at < began - CLOCK_LEEWAY):
         raise OpenIdError("the provider did not ask the person to sign in anew", code="not_anew")
     return at
 

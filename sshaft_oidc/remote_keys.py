@@ -1,5 +1,6 @@
-"""What another OpenID Provider publishes: JSON documents, and the keys that its tokens are signed with. Answers that
-are hostile or broken are errors, never more.
+"""Reads what an OpenID Provider publishes: JSON documents, and the keys that verify its tokens.
+
+An answer that is hostile or broken is an error and has no other effect.
 """
 
 import threading
@@ -19,18 +20,20 @@ from sshaft.http_client import Answer, HttpClient
 from sshaft.validation import first_fault
 
 KEYS_LIFETIME = timedelta(hours=1)
+"""How long keys and metadata are used before they are fetched again."""
 MIN_FETCH_INTERVAL = timedelta(seconds=30)
 MAX_ANSWER = 256 * 1024
+"""Bytes: the `max_answer` of a client that speaks to a provider."""
 
 
 class OpenIdError(SshaftError):
-    """The provider's answer, or what came back by the browser, proves nobody. Says what was wrong, without values."""
+    """The answer of the provider, or of the browser, proves nothing. The text names the fault without any value."""
 
     code = "oidc"
 
 
 class Document(BaseModel):
-    """Members that we do not know are ignored."""
+    """A JSON document of a provider. Members without a field are ignored."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
@@ -40,7 +43,7 @@ _OBJECT = TypeAdapter(dict[str, Any])
 
 
 class RemoteKeys:
-    """The key set of one provider, for an hour at a time."""
+    """The key set of one provider, fetched on demand. Safe for several threads."""
 
     def __init__(self, http: HttpClient, clock: Callable[[], datetime]) -> None:
         self._http = http
@@ -49,8 +52,10 @@ class RemoteKeys:
         self._keys: tuple[datetime, KeySet] | None = None
 
     def decode(self, token: str, jwks_uri: str, algorithms: Collection[str], deadline: Deadline) -> dict[str, Any]:
-        """The claims, by a key of the provider's. For a key that we do not know theirs are asked for anew. Raises
-        `JoseError`, `OpenIdError`, or what `HttpClient.send` raises.
+        """Returns the claims of a JWT that one of the provider's keys has signed with one of `algorithms`.
+
+        An unknown key makes the key set be fetched anew. Only the signature is checked here: the caller checks the
+        claims. Raises `JoseError`, `OpenIdError` or `RemoteServiceError`.
         """
         warnings.filterwarnings("ignore", "EdDSA is deprecated")
         try:
@@ -59,10 +64,10 @@ class RemoteKeys:
             return _decoded(token, self._key_set(jwks_uri, deadline, anew=True), algorithms)
 
     def _key_set(self, jwks_uri: str, deadline: Deadline, *, anew: bool = False) -> KeySet:
-        """Asked for at most every `MIN_FETCH_INTERVAL`: a stranger's tokens must not make us a provider's flood."""
+        """Returns the key set. `anew` is heeded every `MIN_FETCH_INTERVAL`: a stranger's tokens must cause no flood."""
         with self._lock:
             now = self._clock()
-            age = KEYS_LIFETIME if self._keys is None else abs(now - self._keys[0])  # the clock may be put back
+            age = KEYS_LIFETIME if self._keys is None else abs(now - self._keys[0])  # abs: the clock may be set back
             if age >= KEYS_LIFETIME or (anew and age >= MIN_FETCH_INTERVAL):
                 self._keys = now, _keys(json_object(self._http.send("GET", jwks_uri, deadline), "the JWKS"))
             assert self._keys is not None  # noqa: S101 - just read
@@ -72,29 +77,29 @@ class RemoteKeys:
 def _decoded(token: str, keys: KeySet, algorithms: Collection[str]) -> dict[str, Any]:
     def key_of(token: GuestProtocol) -> Key:
         kid = token.headers().get("kid")
-        those = [key for key in keys.keys if kid is None or key.kid == kid]
-        if len(those) != 1:
+        candidates = [key for key in keys.keys if kid is None or key.kid == kid]
+        if len(candidates) != 1:
             raise InvalidKeyIdError
-        return those[0]
+        return candidates[0]
 
     return jwt.decode(token, key_of, algorithms=list(algorithms)).claims
 
 
 def _keys(document: dict[str, Any]) -> KeySet:
-    """The public keys that sign. Those of kinds that we do not know are left out."""
+    """Returns the public keys that verify signatures, without keys of unknown kinds (RFC 7517 §5)."""
     listed = document.get("keys")
-    kept = []
+    keys = []
     for each in listed if isinstance(listed, list) else []:
         if isinstance(each, dict) and each.get("kty") in ("RSA", "EC", "OKP") and each.get("use", "sig") == "sig":
             try:
-                kept += KeySet.import_key_set({"keys": [each]}).keys
+                keys += KeySet.import_key_set({"keys": [each]}).keys
             except (JoseError, ValueError, TypeError, KeyError):
                 continue
-    return KeySet(kept)
+    return KeySet(keys)
 
 
 def parse(kind: type[ADocument], answer: Answer, what: str) -> ADocument:
-    """The document in the answer. Raises `OpenIdError`."""
+    """Returns the document in the answer. `what` names it in the error. Raises `OpenIdError`."""
     try:
         return kind.model_validate(json_object(answer, what))
     except ValidationError as error:
@@ -102,6 +107,7 @@ def parse(kind: type[ADocument], answer: Answer, what: str) -> ADocument:
 
 
 def json_object(answer: Answer, what: str) -> dict[str, Any]:
+    """Returns the JSON object in the answer. `what` names it in the error. Raises `OpenIdError`."""
     if answer.status != 200:
         raise OpenIdError(f"{what} answered {answer.status}")
     try:

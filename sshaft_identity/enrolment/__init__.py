@@ -1,1 +1,1 @@
-"""How a key becomes a person's key by an invitation, and how the holder proves to have the key."""
+"""Registers a key by an enrolment, and checks the proofs that its holder has it."""

@@ -1,4 +1,4 @@
-"""TODO docstring of sshaft_identity.enrolment.enrolment."""
+"""Defines one enrolment, its states, and the outcomes of its steps."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,7 +20,7 @@ class State(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What became of a key that was presented or confirmed. But for the first two they name a problem on the wire."""
+    """The outcome of a step for a key. All but `presented` and `confirmed` are problem codes of the identity API."""
 
     PRESENTED = "presented"
     CONFIRMED = "confirmed"
@@ -35,7 +35,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """One enrolment. `key` is there from `presented` on; `name` is what the key's file called it: foreign text."""
+    """One enrolment. It has a `key` from `presented` on. `name` is foreign text: the comment in the key's file."""
 
     id: str
     user: str
@@ -50,13 +50,14 @@ class Enrolment:
     client_ip: str | None = None
 
     def state_at(self, now: datetime) -> State:
+        """Returns the state, or `expired` if time has ended the enrolment and no step has recorded that yet."""
         over = self.expires_at <= now or self.created_at > latest_begin(now)
         return State.EXPIRED if over and self.state in (State.OPEN, State.PRESENTED) else self.state
 
 
 @dataclass(frozen=True, slots=True)
 class OpenedEnrolment:
-    """A new enrolment with what exists only now: its code and its page's token."""
+    """A new enrolment, its code and the token of its page. The database holds only digests of these two."""
 
     enrolment: Enrolment
     code: str = field(repr=False)
@@ -65,7 +66,7 @@ class OpenedEnrolment:
 
 @dataclass(frozen=True, slots=True)
 class Presentation:
-    """A key whose holder has just proven to have it."""
+    """A key, with the proof of possession already checked. `source` is `ssh` or `signature`; `name` is foreign text."""
 
     key: PublicKey
     client_ip: str | None = None
@@ -75,13 +76,16 @@ class Presentation:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
+    """The outcome of a step: `refusal` goes with a refused key, `retry_at` with too many attempts."""
+
     verdict: Verdict
     enrolment: Enrolment | None = None
     refusal: KeyRefusal | None = None
     retry_at: datetime | None = None
 
 
-def log_outcome(outcome: Outcome, what: Presentation, **facts: str) -> None:
+def log_outcome(outcome: Outcome, presentation: Presentation, **facts: str) -> None:
+    """Logs the outcome as `enrolment.presented`, `.wrong_code`, `.not_presented`, or `key.enrolled`."""
     enrolment = outcome.enrolment
     names = {
         Verdict.PRESENTED: "enrolment.presented",
@@ -94,14 +98,14 @@ def log_outcome(outcome: Outcome, what: Presentation, **facts: str) -> None:
         reason=outcome.refusal,
         enrolment=enrolment and enrolment.id,
         user=enrolment and enrolment.user,
-        fingerprint=what.key.fingerprint,
-        key_type=what.key.type,
-        source=what.source,
-        client_ip=what.client_ip,
+        fingerprint=presentation.key.fingerprint,
+        key_type=presentation.key.type,
+        source=presentation.source,
+        client_ip=presentation.client_ip,
         **facts,
     )
 
 
 def hyphenate(code: str) -> str:
-    """`5821-7741`: two groups are easier to carry than eight digits."""
+    """Returns `5821-7741` for `58217741`: two groups of digits are easier to remember than one."""
     return f"{code[:4]}-{code[4:]}"

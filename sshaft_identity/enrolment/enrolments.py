@@ -1,21 +1,23 @@
-"""Enrolments to register a key: opened for a person, answered by a key over ssh or by its signature, confirmed on the
-page.
+"""Stores enrolments: opened for a person, answered by a key, confirmed by the person on the enrolment page.
 
     open -> presented -> confirmed | refused        open, presented -> expired | cancelled
 
-Two things keep a stranger's key out. The code: 8 digits, found by the code alone, whoever brings it. And the page: a
-key that came with the code counts only after the person has compared its fingerprint there and confirmed.
+Two things keep out a stranger's key:
 
-What guessing is worth. A wrong code cannot be told to belong to any one enrolment, and counting it against all of
-them would let a stranger end everybody's invitation. So wrong codes are counted where the guesser is: 3 from one
-address (one /64 of IPv6), 3 with one key, and, as addresses and keys are cheap, 60 in all, each within 15 minutes.
-After that presenting is refused unseen until the window ends. An enrolment lives 15 minutes, so it overlaps two
-windows and meets 120 guesses at the most: 120 / 10^8, one in 830,000. With N enrolments open all the time, a guesser
-who never rests hits one of them with 240 * N / 10^8 an hour: for N = 1 once in 47 years. A hit shows the guesser's key
-to a person who did not present it, and is over with "Not my key".
+- The code has 8 digits. The code alone finds the enrolment, whoever presents it.
+- A key that came with the code counts only after the person has compared its fingerprint on the page and confirmed it.
 
-The right code with a key that may not be taken (somebody else's, against the policy) counts against the enrolment: the
-third cancels it, so that an invitation is no way to ask about keys at length.
+Wrong codes are counted by guesser. A wrong code belongs to no enrolment, and if it counted against all of them, a
+stranger could end everybody's enrolment. The limits, each within 15 minutes, are 3 from one address (one /64 of IPv6),
+3 with one key, and 60 in all, because addresses and keys are cheap. Above a limit, no code is looked at until the
+window ends.
+
+An enrolment lives for 15 minutes, so it overlaps two windows and meets at most 120 guesses: 120 / 10^8, one in 830,000.
+With N enrolments open all the time, a guesser who never rests hits one of them with 240 * N / 10^8 an hour: for N = 1
+once in 47 years. A hit shows the guesser's key to a person who did not present it. "Not my key" ends it.
+
+The right code with a key that is refused (another user's, or against the policy) counts against the enrolment. The
+third refusal cancels the enrolment, so nobody can use an enrolment to ask about many keys.
 """
 
 import secrets
@@ -42,12 +44,16 @@ from sshaft_identity.people.registration import NewKey, lock_user, refusal_of, r
 
 MIN_LIFETIME, MAX_LIFETIME = timedelta(seconds=60), timedelta(minutes=15)
 ATTEMPTS_WINDOW = timedelta(minutes=15)
-MAX_TRIES = 3
+MAX_REFUSALS = 3
 RETENTION = timedelta(days=7)
+"""An enrolment is deleted this long after its opening."""
 
 
 class Enrolments:
-    """One open enrolment a person; every step is one conditional UPDATE whose row count decides."""
+    """The enrolments of a database. A user has at most one that is open or presented.
+
+    Each step is one conditional UPDATE, and its row count decides.
+    """
 
     def __init__(self, database: Database, codes: Codes, most: Limits) -> None:
         self._database = database
@@ -57,7 +63,10 @@ class Enrolments:
     def open(
         self, user: str, now: datetime, lifetime: timedelta = MAX_LIFETIME, invited_by: str | None = None
     ) -> OpenedEnrolment:
-        """A new enrolment in place of the person's last one. Raises `RegistryError` where there is no such person."""
+        """Opens an enrolment and cancels the user's last one. Raises `RegistryError` if there is no such user.
+
+        `lifetime` is cut to `MIN_LIFETIME` and `MAX_LIFETIME`.
+        """
         identifier = secrets.token_hex(16)
         with self._database.write(alone="enrolment") as connection:
             if not lock_user(connection, user):
@@ -98,60 +107,69 @@ class Enrolments:
                 return page_token, code
 
     def code_of(self, page_token: str) -> str:
+        """Returns the code of the enrolment with this page, 8 digits."""
         return self._codes.of_page(page_token, ANONYMOUS_DIGITS)
 
     def _index(self, code: str) -> str:
         return self._codes.index(f"enrol {code}")
 
     def open_until(self, now: datetime) -> datetime | None:
-        """The end of the last open enrolment, if any is open."""
+        """Returns when the last of the open enrolments ends, or None if no enrolment is open."""
         with self._database.read() as connection:
             (found,) = _LATEST.all(connection, {"now": now, "latest": latest_begin(now)})
         ends: datetime | None = found.ends
         return ends
 
     def get(self, identifier: str) -> Enrolment | None:
+        """Returns the enrolment with this id."""
         with self._database.read() as connection:
             return _one(connection, enrolments.c.id == identifier)
 
     def of_page(self, page_token: str) -> Enrolment | None:
+        """Returns the enrolment with this page."""
         with self._database.read() as connection:
             return _one(connection, enrolments.c.page_hash == digest(page_token))
 
-    def present(self, code: str, what: Presentation, now: datetime, policy: KeyPolicy) -> Outcome:
-        """A key with a code, over ssh. Alone: two that try at once must not both find the count below its limit."""
+    def present(self, code: str, presentation: Presentation, now: datetime, policy: KeyPolicy) -> Outcome:
+        """Presents a key that came over ssh with a code."""
+        # alone: of two attempts at the same time, both must not find the count below its limit
         with self._database.write(alone="enrolment") as connection:
             if connection.scalar(select(enrolments.c.id).where(_is_alive, _is_in_time(now))) is None:
                 return Outcome(Verdict.NONE)
-            whose = _counted(what)
-            retry_at = limits.locked_until(connection, whose, self._limits, now)
+            subjects = _counted_subjects(presentation)
+            retry_at = limits.locked_until(connection, subjects, self._limits, now)
             if retry_at is not None:
                 return Outcome(Verdict.TOO_MANY, retry_at=retry_at)
             found = _one(connection, _is_alive, _is_in_time(now), enrolments.c.code_index == self._index(code))
             if found is None:
-                limits.count(connection, whose, now, ATTEMPTS_WINDOW)
-                self._record_wrong(connection, whose, what, now)
+                limits.count(connection, subjects, now, ATTEMPTS_WINDOW)
+                self._record_wrong_code(connection, subjects, presentation, now)
                 return Outcome(Verdict.INVALID_CODE)
-            return _present(connection, found, what, now, policy)
+            return _present(connection, found, presentation, now, policy)
 
-    def _record_wrong(self, connection: Connection, whose: list[Subject], what: Presentation, now: datetime) -> None:
-        record_event(connection, "enrolment.wrong_code", now, user=None, **_facts(what))
-        everybody = [subject for subject in whose if subject.scope is Scope.ENROL_ALL]
+    def _record_wrong_code(
+        self, connection: Connection, subjects: list[Subject], presentation: Presentation, now: datetime
+    ) -> None:
+        record_event(connection, "enrolment.wrong_code", now, user=None, **_facts(presentation))
+        everybody = [subject for subject in subjects if subject.scope is Scope.ENROL_ALL]
         if limits.locked_until(connection, everybody, self._limits, now) is not None:
-            record_event(connection, "enrolment.locked", now, user=None, **_facts(what))
+            record_event(connection, "enrolment.locked", now, user=None, **_facts(presentation))
 
-    def present_signed(self, page_token: str, what: Presentation, now: datetime, policy: KeyPolicy) -> Outcome:
-        """A key with a signature over the text of this page, which is the enrolment's."""
+    def present_signed(self, page_token: str, presentation: Presentation, now: datetime, policy: KeyPolicy) -> Outcome:
+        """Presents a key that has signed the text of this page."""
         with self._database.write(alone="enrolment") as connection:
             found = _one(connection, _is_alive, _is_in_time(now), enrolments.c.page_hash == digest(page_token))
             if found is None:
                 return Outcome(Verdict.NONE)
-            return _present(connection, found, what, now, policy)
+            return _present(connection, found, presentation, now, policy)
 
     def confirm(
         self, page_token: str, fingerprint: str, now: datetime, policy: KeyPolicy, attested: str | None = None
     ) -> Outcome:
-        """The person says that the key is theirs: from now on it is. `fingerprint` is what their page showed."""
+        """Registers the presented key, because the person says that the key is theirs.
+
+        `fingerprint` is the one that the page showed; `attested` is what `attestation.verify` returned.
+        """
         with self._database.write(alone="enrolment") as connection:
             mine = enrolments.c.page_hash == digest(page_token), enrolments.c.fingerprint == fingerprint
             found = _one(connection, *mine)
@@ -169,7 +187,7 @@ class Enrolments:
             return Outcome(Verdict.CONFIRMED, found)
 
     def refuse(self, page_token: str, now: datetime) -> bool:
-        """The person says that the presented key is not theirs. Whether it was presented and is refused now."""
+        """Refuses the presented key, because the person says "Not my key". Returns whether there was such a key."""
         mine = enrolments.c.page_hash == digest(page_token)
         with self._database.write(alone="enrolment") as connection:
             refused = update(enrolments).where(mine, enrolments.c.state == State.PRESENTED)
@@ -178,12 +196,12 @@ class Enrolments:
             found = _one(connection, mine)
             assert found is not None  # noqa: S101 - it was just changed
             assert found.key is not None  # noqa: S101 - presented
-            what = Presentation(found.key, found.client_ip, found.source or "ssh")
-            _record(connection, "enrolment.refused", found, what, now, reason="not_my_key")
+            presentation = Presentation(found.key, found.client_ip, found.source or "ssh")
+            _record(connection, "enrolment.refused", found, presentation, now, reason="not_my_key")
             return True
 
     def cancel(self, user: str, now: datetime) -> bool:
-        """Whether there was an enrolment of this person to end."""
+        """Cancels the user's enrolment. Returns whether there was one."""
         with self._database.write(alone="enrolment") as connection:
             _sweep(connection, now)
             return _cancel(connection, user, now)
@@ -202,36 +220,39 @@ _LATEST = Prepared(
 )
 
 
-def _present(connection: Connection, found: Enrolment, what: Presentation, now: datetime, policy: KeyPolicy) -> Outcome:
-    """The right enrolment and a proven key: may it have it?"""
+def _present(
+    connection: Connection, found: Enrolment, presentation: Presentation, now: datetime, policy: KeyPolicy
+) -> Outcome:
+    """Gives the key to the enrolment, or refuses the key."""
+    key = presentation.key
     if found.state is State.PRESENTED:
-        if found.key == what.key:  # the same once more: an answer that got lost
+        if found.key == key:  # a repetition: the first answer was lost
             return Outcome(Verdict.PRESENTED, found)
-        _record(connection, "enrolment.refused", found, what, now, reason=Verdict.ANOTHER)
+        _record(connection, "enrolment.refused", found, presentation, now, reason=Verdict.ANOTHER)
         return Outcome(Verdict.ANOTHER, found)
-    # an attestation comes with the confirmation
-    refusal = refusal_of(connection, found.user, what.key, policy, now, attested=True)
+    # An attestation comes with the confirmation.
+    refusal = refusal_of(connection, found.user, key, policy, now, attested=True)
     mine = enrolments.c.id == found.id, enrolments.c.state == State.OPEN
     if refusal is not None:
-        state = case((enrolments.c.tries + 1 >= MAX_TRIES, State.CANCELLED), else_=enrolments.c.state)
+        state = case((enrolments.c.tries + 1 >= MAX_REFUSALS, State.CANCELLED), else_=enrolments.c.state)
         connection.execute(update(enrolments).where(*mine).values(tries=enrolments.c.tries + 1, state=state))
-        _record(connection, "enrolment.refused", found, what, now, reason=refusal)
+        _record(connection, "enrolment.refused", found, presentation, now, reason=refusal)
         return Outcome(_verdict(refusal), found, refusal)
-    values = {"fingerprint": what.key.fingerprint, "type": what.key.type, "blob": what.key.blob}
+    values = {"fingerprint": key.fingerprint, "type": key.type, "blob": key.blob}
     presented = update(enrolments).where(*mine, _is_in_time(now))
     result = connection.execute(
         presented.values(
             state=State.PRESENTED,
             presented_at=now,
-            name=what.name,
-            source=what.source,
-            client_ip=what.client_ip,
+            name=presentation.name,
+            source=presentation.source,
+            client_ip=presentation.client_ip,
             **values,
         )
     )
     if result.rowcount != 1:
         return Outcome(Verdict.NONE, found)
-    _record(connection, "enrolment.presented", found, what, now)
+    _record(connection, "enrolment.presented", found, presentation, now)
     return Outcome(Verdict.PRESENTED, found)
 
 
@@ -239,27 +260,28 @@ def _verdict(refusal: KeyRefusal) -> Verdict:
     return {KeyRefusal.TAKEN: Verdict.TAKEN, KeyRefusal.OWN: Verdict.OWN}.get(refusal, Verdict.REFUSED)
 
 
-def _counted(what: Presentation) -> list[Subject]:
-    """In the one order of `limits`."""
-    subjects = [Subject(Scope.ENROL_ALL, "all"), Subject(Scope.ENROL_KEY, what.key.fingerprint)]
-    if what.client_ip:
-        subjects.append(Subject(Scope.ENROL_SOURCE, source_of(what.client_ip)))
+def _counted_subjects(presentation: Presentation) -> list[Subject]:
+    """Returns the subjects of a wrong code, in the lock order that `limits` requires."""
+    subjects = [Subject(Scope.ENROL_ALL, "all"), Subject(Scope.ENROL_KEY, presentation.key.fingerprint)]
+    if presentation.client_ip:
+        subjects.append(Subject(Scope.ENROL_SOURCE, source_of(presentation.client_ip)))
     return subjects
 
 
 def _record(
-    connection: Connection, event: str, found: Enrolment, what: Presentation, now: datetime, reason: str | None = None
-) -> None:
-    record_event(connection, event, now, user=found.user, enrolment=found.id, reason=reason, **_facts(what))
+    connection: Connection, event: str, found: Enrolment, presentation: Presentation, now: datetime,
+    reason: str | None = None,
+) -> None:  # fmt: skip
+    record_event(connection, event, now, user=found.user, enrolment=found.id, reason=reason, **_facts(presentation))
 
 
-def _facts(what: Presentation) -> dict[str, str | None]:
-    facts = {"fingerprint": what.key.fingerprint, "key_type": what.key.type}
-    return {**facts, "source": what.source, "client_ip": what.client_ip}
+def _facts(presentation: Presentation) -> dict[str, str | None]:
+    facts = {"fingerprint": presentation.key.fingerprint, "key_type": presentation.key.type}
+    return {**facts, "source": presentation.source, "client_ip": presentation.client_ip}
 
 
 def _cancel(connection: Connection, user: str, now: datetime, reason: str | None = None) -> bool:
-    """Whether there was anything to end."""
+    """Cancels the user's open or presented enrolment. Returns whether there was one."""
     mine = update(enrolments).where(_is_alive, enrolments.c.user_name == user)
     ended = connection.scalars(mine.values(state=State.CANCELLED).returning(enrolments.c.id)).all()
     for identifier in ended:
@@ -268,7 +290,7 @@ def _cancel(connection: Connection, user: str, now: datetime, reason: str | None
 
 
 def _sweep(connection: Connection, now: datetime) -> None:
-    """Write down what time has decided, and forget what nobody asks after any more."""
+    """Marks enrolments that time has ended as expired, and deletes those that are older than `RETENTION`."""
     over = update(enrolments).where(_is_alive, not_(_is_in_time(now)))
     connection.execute(over.values(state=State.EXPIRED))
     connection.execute(delete(enrolments).where(enrolments.c.created_at <= now - RETENTION))
@@ -276,7 +298,7 @@ def _sweep(connection: Connection, now: datetime) -> None:
 
 def _one(connection: Connection, *conditions: Any) -> Enrolment | None:
     rows = connection.execute(select(enrolments).where(*conditions).order_by(enrolments.c.state)).all()
-    return next(map(_enrolment, rows), None)  # "open" before "presented"
+    return next(map(_enrolment, rows), None)  # `open` comes before `presented`
 
 
 def _enrolment(row: Row[Any]) -> Enrolment:

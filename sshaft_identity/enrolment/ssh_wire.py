@@ -1,43 +1,48 @@
-"""Reading what OpenSSH writes: the strings and numbers of RFC 4251 §5, every length checked against what is there."""
+"""Reads and writes the strings and numbers of OpenSSH (RFC 4251 §5), and checks every length against the data."""
 
 import struct
 
 
 class WireError(ValueError):
-    """The data ends too early, goes on too long, or is not what must stand there."""
+    """The data ends too early, is too long, or has another form than the format wants."""
 
 
 class Reader:
-    """Takes one field after the other from the front."""
+    """Reads one field after the other. Each method raises `WireError` if the data ends too early."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._at = 0
 
     def take(self, count: int) -> bytes:
+        """Returns the next `count` bytes."""
         if count > len(self._data) - self._at:
             raise WireError("the data ends too early")
         self._at += count
         return self._data[self._at - count : self._at]
 
     def number(self) -> int:
+        """Returns the next `uint32`."""
         (value,) = struct.unpack(">I", self.take(4))
         return int(value)
 
     def string(self) -> bytes:
+        """Returns the content of the next `string`."""
         return self.take(self.number())
 
     def end(self) -> None:
+        """Raises `WireError` if data is left."""
         if self._at != len(self._data):
             raise WireError("there is more than there should be")
 
 
 def string(data: bytes) -> bytes:
+    """Returns `data` as a `string`: its length in four bytes, and the bytes."""
     return struct.pack(">I", len(data)) + data
 
 
 def positive(mpint: bytes) -> int:
-    """A positive mpint in its shortest form: one number, one spelling."""
+    """Returns the value of a positive `mpint` in its shortest form. Raises `WireError` for another form."""
     if not mpint or mpint[0] & 0x80 or (mpint[0] == 0 and (len(mpint) == 1 or not mpint[1] & 0x80)):
         raise WireError("not a positive number in shortest form")
     return int.from_bytes(mpint)

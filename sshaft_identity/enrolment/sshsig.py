@@ -1,7 +1,7 @@
-"""Proof of possession without ssh: a signature of `ssh-keygen -Y sign` (OpenSSH's PROTOCOL.sshsig).
+"""Checks a signature of `ssh-keygen -Y sign` (OpenSSH's PROTOCOL.sshsig): it proves possession of a key without ssh.
 
-The text that is signed names the person and the enrolment, so that a signature says one thing once; the namespace
-keeps signatures that a key made for anything else (git, files) from counting here.
+The signed text names the person and the enrolment, so a signature counts for one enrolment only. The namespace keeps
+out signatures that the key has made for another purpose (git, files).
 """
 
 import base64
@@ -34,18 +34,18 @@ _CURVES: dict[str, tuple[ec.EllipticCurve, hashes.HashAlgorithm]] = {
 
 
 class SignatureError(ValueError):
-    """Not a good signature. Says why in words for the person, without repeating what came."""
+    """The signature does not count. The text is a sentence for the person, without any of the data."""
 
 
 def text_to_sign(user: str, enrolment_id: str) -> str:
-    """One line; both parts are of kinds that no shell takes for anything else within single quotes."""
+    """Returns the line to sign. Within single quotes, no shell reads a part of the line as syntax."""
     return f"{NAMESPACE} {user} {enrolment_id}\n"
 
 
 def verify(armored: str, message: bytes, namespace: str = NAMESPACE) -> PublicKey:
-    """The key that signed `message`. Raises `SignatureError` for everything but one whole, good signature."""
+    """Returns the key that signed `message`. Raises `SignatureError` unless `armored` is one whole, valid signature."""
     try:
-        return _verified(_unarmored(armored), message, namespace)
+        return _verify_blob(_unarmor(armored), message, namespace)
     except WireError:
         raise SignatureError("This is not a whole SSH signature.") from None
     except InvalidKeyError:
@@ -54,7 +54,7 @@ def verify(armored: str, message: bytes, namespace: str = NAMESPACE) -> PublicKe
         raise SignatureError("The signature does not fit the text of this page.") from None
 
 
-def _unarmored(armored: str) -> bytes:
+def _unarmor(armored: str) -> bytes:
     if len(armored) > MAX_ARMORED:
         raise WireError("too long")
     lines = [line.strip() for line in armored.strip().splitlines()]
@@ -66,11 +66,11 @@ def _unarmored(armored: str) -> bytes:
         raise WireError("not base64") from None
 
 
-def _verified(blob: bytes, message: bytes, namespace: str) -> PublicKey:
+def _verify_blob(blob: bytes, message: bytes, namespace: str) -> PublicKey:
     read = Reader(blob)
     if read.take(len(_MAGIC)) != _MAGIC or read.number() != 1:
         raise WireError("no SSHSIG of version 1")
-    key = _key(read.string())
+    key = _public_key(read.string())
     signed_namespace, reserved, hash_name, signature = (read.string() for _ in range(4))
     read.end()
     if signed_namespace != namespace.encode():
@@ -83,7 +83,7 @@ def _verified(blob: bytes, message: bytes, namespace: str) -> PublicKey:
     return key
 
 
-def _key(blob: bytes) -> PublicKey:
+def _public_key(blob: bytes) -> PublicKey:
     kind = Reader(blob).string().decode("ascii", "replace")
     return public_key.from_blob(kind, base64.b64encode(blob).decode())
 
@@ -93,7 +93,7 @@ def _check(key: PublicKey, signature: bytes, signed: bytes) -> None:
     read = Reader(signature)
     algorithm, value = read.string(), read.string()
     if key.is_security_key:
-        signed = _as_the_device_signed(key, read, signed)
+        signed = _signed_by_device(key, read, signed)
     read.end()
     if key.type == "ssh-rsa":
         if algorithm not in _RSA:
@@ -110,8 +110,8 @@ def _check(key: PublicKey, signature: bytes, signed: bytes) -> None:
         _check_ecdsa(key, value, signed)
 
 
-def _as_the_device_signed(key: PublicKey, read: Reader, signed: bytes) -> bytes:
-    """PROTOCOL.u2f, SSH U2F signatures: the device signs hashes, its flags and its counter."""
+def _signed_by_device(key: PublicKey, read: Reader, signed: bytes) -> bytes:
+    """Returns the data that the device signs: hashes, its flags and its counter (PROTOCOL.u2f, SSH U2F Signatures)."""
     flags, counter = read.take(1), read.take(4)
     if not flags[0] & USER_PRESENT:
         raise SignatureError("The security key was not touched: sign without -O no-touch-required.")

@@ -1,4 +1,4 @@
-"""My activity: what the audit log knows of one person, in plain words."""
+"""Reads "my activity": the events of the audit log about one user, in plain words."""
 
 import json
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ SENTENCES = {
     "session.ended": "Signed out of my keys",
     "session.all_ended": "Signed out everywhere",
 }
-"""Every event that is written about a user; one of a later version shows its own name."""
+"""A sentence for every event about a user. An event of a later version shows its own name."""
 
 REASONS = {
     "denied": "from ssh",
@@ -69,12 +69,12 @@ FACTS = (
     ("name", "Name"),
     ("fingerprint", "Key"),
 )
-"""Which facts are shown, and how they are called."""
+"""The facts that are shown, each with its label."""
 
 
 @dataclass(frozen=True, slots=True)
 class ActivityEvent:
-    """One event as a person reads it. Everything in `facts` is foreign text."""
+    """One event as a person reads it. The values of `facts` are foreign text. `tone`: good, bad or plain."""
 
     id: int
     at: datetime
@@ -85,7 +85,7 @@ class ActivityEvent:
 
 @dataclass(frozen=True, slots=True)
 class ActivityPage:
-    """`older`: what to ask `before` for what came earlier."""
+    """A page of events. `older` is the `before` of the next page; None: this page is the last."""
 
     events: list[ActivityEvent]
     older: int | None
@@ -96,7 +96,7 @@ class Activity:
         self._database = database
 
     def of(self, user: str, before: int | None = None) -> ActivityPage:
-        """The newest first."""
+        """Returns a page of the user's events, the newest first, those older than the event `before`."""
         query = select(audit_events).where(audit_events.c.user_name == user).order_by(audit_events.c.id.desc())
         if before is not None:
             query = query.where(audit_events.c.id < before)
@@ -113,5 +113,5 @@ def _describe(identifier: int, at: datetime, event: str, facts: dict[str, Any]) 
     if reason := REASONS.get(str(facts.get("reason"))):
         sentence += f": {reason}"
     tone = "good" if event in GOOD else "bad" if event in BAD else "plain"
-    shown = tuple((label, str(facts[name])) for name, label in FACTS if name in facts)
-    return ActivityEvent(identifier, at, sentence, tone, shown)
+    labelled = tuple((label, str(facts[name])) for name, label in FACTS if name in facts)
+    return ActivityEvent(identifier, at, sentence, tone, labelled)

@@ -1,4 +1,4 @@
-"""Keys of many people at once, from a file or an address that the operator names: read whole, then taken whole."""
+"""Imports the keys of many people from a file or an address that the operator names: all of them, or none."""
 
 import csv
 import io
@@ -26,12 +26,12 @@ from sshaft_identity.people.users import make_user
 
 MAX_FILE = 1024 * 1024
 MAX_NAME = 200
-MAX_NAMED = 20
-FETCH_SECONDS = 10.0
+MAX_FAULTS_SHOWN = 20
+FETCH_TIMEOUT = 10.0
 
 
 class _Line(BaseModel):
-    """One person's key as the file has it. A column that we do not know may hold what we would have to heed."""
+    """One line of the file. An unknown column is refused, because it may hold a condition on the key."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -56,6 +56,8 @@ class _Line(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Record:
+    """A key of the file with its user. `where` names the line for messages."""
+
     where: str
     user: str
     new: NewKey
@@ -63,14 +65,14 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What was new: users and keys."""
+    """The users and keys that an import has added."""
 
     users: tuple[str, ...]
     keys: tuple[Record, ...]
 
 
 def fetch(url: str) -> str:
-    """The text at an https address (http to loopback only). Raises `RegistryError` or `RemoteServiceError`."""
+    """Returns the text at an https address (http to loopback only). Raises `RegistryError` or `RemoteServiceError`."""
     try:
         TypeAdapter(Url).validate_python(url)
     except ValidationError as error:
@@ -78,7 +80,7 @@ def fetch(url: str) -> str:
         raise RegistryError(f"the address {printable(url)} {reason}") from None
     client = HttpClient(max_answer=MAX_FILE)
     try:
-        answer = client.send("GET", url, Deadline.after(FETCH_SECONDS), headers={"Accept": "text/plain"})
+        answer = client.send("GET", url, Deadline.after(FETCH_TIMEOUT), headers={"Accept": "text/plain"})
     finally:
         client.close()
     if answer.status != 200:
@@ -87,7 +89,7 @@ def fetch(url: str) -> str:
 
 
 def read_records(text: str, kind: str, where: str) -> list[Record]:
-    """The records of a CSV or JSON file. Raises `RegistryError` that names every bad line."""
+    """Returns the records of a file; `kind` is `csv` or `json`. Raises `RegistryError` that names every bad line."""
     faults, records = [], []
     for place, item in _csv(text, where) if kind == "csv" else _json(text, where):
         try:
@@ -101,7 +103,7 @@ def read_records(text: str, kind: str, where: str) -> list[Record]:
             comment = " ".join(line.authorized_key.split()[2:]) if line.name is None else line.name
             new = NewKey(key, printable(comment, MAX_NAME), "import", expires_at=line.expires_at)
             records.append(Record(place, line.user, new))
-    _stop(faults)
+    _refuse_if_any(faults)
     if not records:
         raise RegistryError(f"{where} holds no key")
     return records
@@ -117,7 +119,7 @@ def _csv(text: str, where: str) -> Iterator[tuple[str, Any]]:
         if len(set(names)) < len(names):
             raise RegistryError(f"{where}, line 1: the header has a name twice")
         for row in reader:
-            # what is beyond the header stands under None, what is missing is None
+            # csv puts values beyond the header under the name None, and None for values that are missing
             extra = {"more than the header": ""} if None in row else {}
             yield f"line {reader.line_num}", {n: v for n, v in row.items() if n is not None and v is not None} | extra
     except csv.Error as error:
@@ -144,12 +146,12 @@ def import_keys(
     create_users: bool = False,
     dry_run: bool = False,
 ) -> Imported:
-    """Register all of them in one transaction, or none. Raises `RegistryError` that names every refused line."""
+    """Registers all keys in one transaction, or none. Raises `RegistryError` that names every refused line."""
     faults: list[str] = []
     users: list[str] = []
     keys: list[Record] = []
     with database.write(alone="enrolment") as connection:
-        # in one order, so that two transactions never wait for each other's rows crosswise
+        # sorted: two transactions must lock the users in the same order, or they could wait for each other for ever
         known = {name: lock_user(connection, name) for name in sorted({record.user for record in records})}
         for name in [name for name, is_there in known.items() if not is_there and create_users]:
             make_user(connection, name, now)
@@ -163,13 +165,13 @@ def import_keys(
                     keys.append(record)
             except RegistryError as error:
                 faults.append(f"{record.where}: {str(error).removesuffix(', nothing was added')}")
-        _stop(faults)
+        _refuse_if_any(faults)
         if dry_run:
             connection.rollback()
     return Imported(tuple(users), tuple(keys))
 
 
-def _stop(faults: list[str]) -> None:
+def _refuse_if_any(faults: list[str]) -> None:
     if faults:
-        more = f"; and {len(faults) - MAX_NAMED} more" if len(faults) > MAX_NAMED else ""
-        raise RegistryError(f"nothing was imported: {'; '.join(faults[:MAX_NAMED])}{more}")
+        more = f"; and {len(faults) - MAX_FAULTS_SHOWN} more" if len(faults) > MAX_FAULTS_SHOWN else ""
+        raise RegistryError(f"nothing was imported: {'; '.join(faults[:MAX_FAULTS_SHOWN])}{more}")

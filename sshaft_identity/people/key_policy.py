@@ -1,4 +1,4 @@
-"""Which keys may be registered: one judgement for every way in (ssh, signature, operator, import)."""
+"""Decides whether a key may be registered, for every way in: ssh, signature, operator, import."""
 
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -10,7 +10,7 @@ from sshaft.randomart import bits
 
 
 class KeyRefusal(StrEnum):
-    """Why a key is not registered. The values stand on the wire, in logs and in the audit log."""
+    """The reasons not to register a key. The values are in API answers, in logs and in the audit log."""
 
     TYPE = "type_not_allowed"
     RSA_BITS = "rsa_too_short"
@@ -22,12 +22,12 @@ class KeyRefusal(StrEnum):
 
 
 class KeyPolicy(BaseModel):
-    """`key_policy` in identity.json. It judges new keys; what is registered stays."""
+    """`key_policy` in identity.json. It applies to new keys only: registered keys stay."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     allowed_types: tuple[str, ...] = Field(default=DEFAULT_TYPES, min_length=1)
-    # As sshd's RequiredRSASize in our sshd_config: a key that may register must be able to log in, and the other way.
+    # The minimum is RequiredRSASize of our sshd_config: a key that can register must be able to log in.
     rsa_bits: int = Field(default=MIN_RSA_BITS, ge=MIN_RSA_BITS, le=MAX_RSA_BITS)
     security_keys_only: bool = False
     require_attestation: bool = False
@@ -56,12 +56,12 @@ class KeyPolicy(BaseModel):
         return self.security_keys_only or self.require_attestation
 
     def expiry(self, now: datetime) -> datetime | None:
-        """When a key that is registered now expires."""
+        """Returns when a key that is registered now expires; None: never."""
         return None if self.lifetime_days is None else now + timedelta(days=self.lifetime_days)
 
 
 def judge(key: PublicKey, policy: KeyPolicy, *, attested: bool = False, registered: int = 0) -> KeyRefusal | None:
-    """Why `key` may not become one more of a person who has `registered` keys; None: it may."""
+    """Returns why the policy refuses `key` for a user who has `registered` keys already; None: it does not."""
     if policy.wants_security_keys and not key.is_security_key:
         return KeyRefusal.SECURITY_KEY
     if key.type not in policy.allowed_types:
@@ -76,7 +76,7 @@ def judge(key: PublicKey, policy: KeyPolicy, *, attested: bool = False, register
 
 
 def sentence(refusal: KeyRefusal, policy: KeyPolicy) -> str:
-    """For the person on the page and the operator at the terminal."""
+    """Returns the refusal as a sentence for the person on the page and the operator at the terminal."""
     return {
         KeyRefusal.TYPE: f"Keys of this type are not taken here. Taken are: {', '.join(policy.allowed_types)}.",
         KeyRefusal.RSA_BITS: f"This RSA key is too short: {policy.rsa_bits} bits or more are needed.",

@@ -68,9 +68,9 @@ class Keys:
     def rename(self, user: str, fingerprint: str, name: str, now: datetime, **facts: Fact) -> bool:
         """Renames a key of the user. Returns whether the user has such a key. `facts` go to the audit log."""
         name = name[:MAX_NAME]
-        theirs = update(ssh_keys).where(ssh_keys.c.fingerprint == fingerprint, ssh_keys.c.user_name == user)
+        own_key = update(ssh_keys).where(ssh_keys.c.fingerprint == fingerprint, ssh_keys.c.user_name == user)
         with self._database.write() as connection:
-            done = connection.execute(theirs.values(name=name)).rowcount == 1
+            done = connection.execute(own_key.values(name=name)).rowcount == 1
             if done:
                 record_event(connection, "key.renamed", now, user=user, fingerprint=fingerprint, name=name, **facts)
         return done
@@ -81,8 +81,8 @@ class Keys:
             owner = owner_of(connection, fingerprint)
             if owner is None or owner != (user or owner):
                 return False
-            theirs = delete(ssh_keys).where(ssh_keys.c.fingerprint == fingerprint, ssh_keys.c.user_name == owner)
-            done = connection.execute(theirs).rowcount == 1
+            own_key = delete(ssh_keys).where(ssh_keys.c.fingerprint == fingerprint, ssh_keys.c.user_name == owner)
+            done = connection.execute(own_key).rowcount == 1
             if done:
                 record_event(connection, "key.removed", now, user=owner, fingerprint=fingerprint, **facts)
         return done

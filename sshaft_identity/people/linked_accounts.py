@@ -1,6 +1,7 @@
-"""Who signs in by the OpenID Provider becomes one of our users: the first account there that comes under a name has it.
+"""Links accounts of the OpenID Provider to users: the first account that signs in under a user's name gets the user.
 
-Names are given anew when people leave; `sub` never is (OpenID Connect Core 1.0 §5.7).
+The link is by `sub`, because a provider gives a name to another person later, but never a `sub` (OpenID Connect Core
+1.0 §5.7).
 """
 
 import re
@@ -17,6 +18,8 @@ from sshaft_oidc.code_flow import Person
 
 
 class LinkVerdict(StrEnum):
+    """Whether an account is linked to the user of its name, or why not. The values are in the audit log."""
+
     KNOWN = "known"
     NO_USER = "no_user"
     OTHER_SUBJECT = "other_subject"
@@ -28,7 +31,10 @@ class LinkedAccounts:
         self._database = database
 
     def link(self, person: Person, now: datetime, *, create: bool, address: str | None) -> LinkVerdict:
-        """Whether `person.name` is this person's user here, from now on if it was nobody's. A no is audited."""
+        """Links the person's account to the user `person.name` if it may, and says whether it is linked now.
+
+        `create`: makes the user if there is none. `address` is the browser's. A refusal is audited.
+        """
         with self._database.write() as connection:
             verdict = _link(connection, person, now, create=create)
             if verdict is not LinkVerdict.KNOWN:
@@ -42,11 +48,11 @@ class LinkedAccounts:
 
 def _link(connection: Connection, person: Person, now: datetime, *, create: bool) -> LinkVerdict:
     account = {"oidc_issuer": person.issuer, "oidc_subject": person.subject}
-    theirs = (users.c.oidc_issuer == person.issuer) & (users.c.oidc_subject == person.subject)
-    bound_to = connection.scalar(select(users.c.name).where(theirs))
-    if bound_to is not None:
-        # Somebody who may change the claim that names them must not become one person after the other.
-        return LinkVerdict.KNOWN if bound_to == person.name else LinkVerdict.OTHER_NAME
+    is_linked = (users.c.oidc_issuer == person.issuer) & (users.c.oidc_subject == person.subject)
+    linked_user = connection.scalar(select(users.c.name).where(is_linked))
+    if linked_user is not None:
+        # A person who can change the claim with the name must not become one user after the other.
+        return LinkVerdict.KNOWN if linked_user == person.name else LinkVerdict.OTHER_NAME
     row = connection.execute(select(users).where(users.c.name == person.name)).one_or_none()
     if row is None:
         if not create or not re.fullmatch(USER_PATTERN, person.name):

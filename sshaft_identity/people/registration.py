@@ -1,4 +1,4 @@
-"""The one place where a key becomes somebody's. Owner, policy and number are looked at where it is written."""
+"""Registers keys. Every way in comes through here, and the checks are in the transaction that writes the key."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,47 +15,50 @@ from sshaft_identity.people.key_policy import KeyPolicy, KeyRefusal, judge, sent
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A key on its way in. `source` says how: operator, import, ssh, signature."""
+    """A key to register. `source` is `operator`, `import`, `ssh` or `signature`."""
 
     key: PublicKey
     name: str = ""
     source: str = "operator"
     attested: str | None = None
-    """What its verified attestation says of the device."""
+    """The result of `attestation.verify`; None: the key has no attestation."""
     expires_at: datetime | None = None
     enrolment: str | None = None
-    """The one that it was confirmed in."""
+    """The id of the enrolment in which the person confirmed the key."""
 
 
 is_usable = or_(ssh_keys.c.expires_at.is_(None), ssh_keys.c.expires_at > bindparam("now"))
-"""The key has not expired `now`. What has is neither listed nor accepted."""
+"""The key has not expired `now`. An expired key is neither listed nor accepted."""
 
 
 def lock_user(connection: Connection, name: str) -> bool:
-    """Whether there is such a user. Until the transaction ends nobody else gives them a key or an invitation."""
+    """Whether there is such a user. Until the transaction ends, no other one gives the user a key or an enrolment."""
     return connection.scalar(select(users.c.name).where(users.c.name == name).with_for_update()) is not None
 
 
 def owner_of(connection: Connection, fingerprint: str) -> str | None:
-    """Whose key it is: an expired one stays its owner's, too."""
+    """Returns the owner of the key, also of an expired key, or None."""
     return connection.scalar(select(ssh_keys.c.user_name).where(ssh_keys.c.fingerprint == fingerprint))
 
 
 def refusal_of(
     connection: Connection, user: str, key: PublicKey, policy: KeyPolicy, now: datetime, *, attested: bool
 ) -> KeyRefusal | None:
-    """Why `key` may not become `user`'s now; an own key that has expired may be renewed."""
+    """Returns why `key` may not become a key of `user` now, or None. The user may renew an own key that has expired."""
     row = connection.execute(select(ssh_keys).where(ssh_keys.c.fingerprint == key.fingerprint)).one_or_none()
     if row is not None and row.user_name != user:
         return KeyRefusal.TAKEN
     if row is not None and (row.expires_at is None or row.expires_at > now):
         return KeyRefusal.OWN
-    mine = select(func.count()).select_from(ssh_keys).where(ssh_keys.c.user_name == user, is_usable)
-    return judge(key, policy, attested=attested, registered=connection.scalar(mine, {"now": now}) or 0)
+    usable = select(func.count()).select_from(ssh_keys).where(ssh_keys.c.user_name == user, is_usable)
+    return judge(key, policy, attested=attested, registered=connection.scalar(usable, {"now": now}) or 0)
 
 
 def register(connection: Connection, user: str, new: NewKey, policy: KeyPolicy, now: datetime) -> KeyRefusal | None:
-    """Make the key `user`'s, whom the caller has locked. The policy may shorten a key's life, never lengthen it."""
+    """Gives the key to `user`, whom the caller has locked, unless it returns a refusal.
+
+    The key expires when `new` says or when the policy says, whichever is earlier.
+    """
     attested = new.attested is not None
     refusal = refusal_of(connection, user, new.key, policy, now, attested=attested)
     if refusal is not None:
@@ -71,11 +74,11 @@ def register(connection: Connection, user: str, new: NewKey, policy: KeyPolicy, 
     }
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     statement = insert(ssh_keys).values(fingerprint=new.key.fingerprint, user_name=user, **values)
-    own_and_over = and_(ssh_keys.c.user_name == user, ssh_keys.c.expires_at <= now)
+    is_own_and_expired = and_(ssh_keys.c.user_name == user, ssh_keys.c.expires_at <= now)
     written = statement.on_conflict_do_update(
-        index_elements=[ssh_keys.c.fingerprint], set_=values, where=own_and_over
+        index_elements=[ssh_keys.c.fingerprint], set_=values, where=is_own_and_expired
     ).returning(ssh_keys.c.fingerprint)
-    if connection.scalar(written) is None:  # somebody else was faster with the same key
+    if connection.scalar(written) is None:  # another user has registered the same key meanwhile
         return KeyRefusal.TAKEN
     record_event(
         connection,
@@ -92,7 +95,10 @@ def register(connection: Connection, user: str, new: NewKey, policy: KeyPolicy, 
 
 
 def add_key(connection: Connection, user: str, new: NewKey, policy: KeyPolicy, now: datetime) -> bool:
-    """Whether the key was not the user's before. Raises `RegistryError`; it names the owner: this is the operator."""
+    """Gives the key to `user`. Returns whether the user did not have it before.
+
+    Raises `RegistryError` for the operator: unlike a refusal for a person, it names the owner of the key.
+    """
     fingerprint = new.key.fingerprint
     match register(connection, user, new, policy, now):
         case None:

@@ -1,5 +1,6 @@
-"""Sessions: browsers that are signed in to "my keys". A session ends after a time without use, at the latest after a
-fixed one, and with its user.
+"""Stores the sessions of browsers that are signed in to "my keys".
+
+A session ends after a time without use, in any case after a fixed time, and when its user is removed.
 """
 
 import hmac
@@ -18,8 +19,8 @@ from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import sessions, users
 
 FRESHNESS = timedelta(minutes=10)
-"""How old the sign-in may be at most where keys are added or removed."""
-_WORTH_WRITING = timedelta(minutes=1)
+"""The age of the sign-in, at most, to add or remove keys."""
+_MIN_EXTENSION = timedelta(minutes=1)
 
 
 class Method(StrEnum):
@@ -28,7 +29,7 @@ class Method(StrEnum):
 
 
 class SessionTimes(BaseModel):
-    """How long browsers stay signed in, in seconds."""
+    """`sessions` in identity.json: how long browsers stay signed in, in seconds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -38,6 +39,8 @@ class SessionTimes(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Session:
+    """A browser that is signed in. `authenticated_at` is when the person proved themselves, `token` the cookie."""
+
     user: str
     method: Method
     authenticated_at: datetime
@@ -49,10 +52,11 @@ class Session:
 
     @property
     def form_token(self) -> str:
-        """What the session's forms carry: another site can neither read nor make one."""
+        """Returns the token in the forms of this session. Another site can neither read nor make it."""
         return digest(f"form\0{self.token}")
 
     def owns(self, form_token: str) -> bool:
+        """Whether a form with this token is from a page of this session."""
         return hmac.compare_digest(self.form_token.encode(), form_token.encode())
 
 
@@ -64,7 +68,7 @@ class Sessions:
     def start(
         self, user: str, method: Method, now: datetime, *, authenticated_at: datetime, **facts: Fact
     ) -> Session | None:
-        """A new session; `facts` go to the audit log. None if there is no such user (any more)."""
+        """Starts a session, or returns None if there is no such user. `facts` go to the audit log."""
         end = self._end(authenticated_at, now)
         session = Session(user, method, authenticated_at, end, secrets.token_urlsafe(32))
         with self._database.write() as connection:
@@ -84,17 +88,17 @@ class Sessions:
         return session
 
     def of_token(self, token: str, now: datetime) -> Session | None:
-        """The session, used now: its end moves on."""
+        """Returns the session with this token, if it has not ended, and extends it because it is used now."""
         query = select(sessions).where(sessions.c.token_hash == digest(token))
         with self._database.read() as connection:
             row = connection.execute(query).one_or_none()
         if row is None or row.expires_at <= now:
             return None
-        # begun or used "later" than now: the clock was put back
+        # begun or used later than now: the clock was set back
         if max(row.authenticated_at, row.expires_at - self._idle) > latest_begin(now):
             return None
         end = self._end(row.authenticated_at, now)
-        if end - row.expires_at > _WORTH_WRITING:
+        if end - row.expires_at > _MIN_EXTENSION:
             with self._database.write() as connection:
                 connection.execute(
                     update(sessions).where(sessions.c.token_hash == row.token_hash).values(expires_at=end)
@@ -102,12 +106,13 @@ class Sessions:
         return Session(row.user_name, Method(row.method), row.authenticated_at, end, token)
 
     def end(self, session: Session, now: datetime, **facts: Fact) -> None:
+        """Signs the browser out. `facts` go to the audit log."""
         with self._database.write() as connection:
             connection.execute(delete(sessions).where(sessions.c.token_hash == digest(session.token)))
             record_event(connection, "session.ended", now, user=session.user, **facts)
 
     def end_all(self, user: str, now: datetime, **facts: Fact) -> int:
-        """How many there were: every browser of the user is signed out."""
+        """Signs out every browser of the user. Returns how many there were."""
         with self._database.write() as connection:
             count = connection.execute(delete(sessions).where(sessions.c.user_name == user)).rowcount
             record_event(connection, "session.all_ended", now, user=user, sessions=count, **facts)

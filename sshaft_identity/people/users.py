@@ -1,4 +1,4 @@
-"""Stores users: the names for which somebody may log in."""
+"""Stores users: the names under which people log in."""
 
 import re
 from datetime import datetime

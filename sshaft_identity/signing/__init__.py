@@ -1,1 +1,1 @@
-"""Keys with which the service signs tokens, and their certificates."""
+"""Makes and keeps the keys with which the service signs tokens, and their certificates."""

@@ -1,6 +1,6 @@
-"""Self-signed certificates of signing keys: there are verifiers that take an RSA key only with one (Entra).
+"""Makes self-signed certificates for signing keys, because Entra accepts an RSA key only with a certificate.
 
-They prove nothing; who trusts the key does so because it is in our published set.
+A certificate proves nothing: verifiers trust the key because it is in the published key set.
 """
 
 import base64
@@ -15,13 +15,13 @@ from cryptography.x509.oid import NameOID
 
 _NAME = "sshaft-identity"
 _LIFETIME = timedelta(days=100 * 365)
-"""Keys end by being rotated, never by their certificate."""
+"""A key ends by rotation, never by its certificate."""
 _BACKDATING = timedelta(days=1)
-"""For verifiers whose clocks are behind."""
+"""For verifiers whose clocks are behind this clock."""
 
 
 def certificate_members(key: RSAPrivateKey, now: datetime) -> dict[str, str | list[str]]:
-    """`x5c` and `x5t` of its JWK (RFC 7517 §4.7, §4.8)."""
+    """Returns the members `x5c` and `x5t` of the key's JWK (RFC 7517 §4.7, §4.8)."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, _NAME)])
     certificate = (
         x509.CertificateBuilder()

@@ -1,11 +1,11 @@
-"""The keys that sign what the service states: made, rotated, published as a JWKS (RFC 7517) and retired.
+"""Makes, rotates, publishes (JWKS, RFC 7517) and retires the keys that sign tokens and results.
 
     waits -> signs -> published -> gone
 
-There are two that sign, each with its own life: RS256 for ID tokens, as every verifier knows it, and ES256 for results,
-as it is ten times cheaper. A new key is published before it signs, for verifiers keep the set for a while; the one
-before stays published until what it has signed is over. The private parts are in the database encrypted, with a key
-that is made from hmac.key: the database alone signs nothing.
+At any time two keys sign, and each is rotated apart: RS256 for ID tokens, because every verifier knows RS256, and ES256
+for results, because ES256 is ten times cheaper. A new key is published before it signs, because verifiers keep the set
+for a while. The old key stays published until everything it has signed has expired. The private keys are encrypted in
+the database with a key made from hmac.key, so the database alone can sign nothing.
 """
 
 import json
@@ -33,9 +33,9 @@ from sshaft_identity.database.tables import signing_keys
 from sshaft_identity.signing.certificates import certificate_members
 
 ROTATION_WAIT = timedelta(hours=48)
-"""How long verifiers may go on with the set they know."""
+"""A new key waits so long before it signs: verifiers may use the set that they know so long."""
 OVERLAP = timedelta(hours=1)
-"""How long a key stays published after it has signed last; nothing it signs lives longer."""
+"""A key stays published so long after its last signature: nothing that it signs is valid for longer."""
 RSA_BITS = 2048
 _NONCE_BYTES = 12
 _PUBLISHED = Prepared(
@@ -55,7 +55,7 @@ Jwk = dict[str, str | list[str]]
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A key that is published. `encrypted` is its private part, encrypted."""
+    """A published key. `encrypted` is its private key, encrypted."""
 
     kid: str
     algorithm: Algorithm
@@ -68,35 +68,39 @@ class SigningKey:
 
 class SigningKeys:
     def __init__(self, database: Database, key: bytes) -> None:
-        """`key` is the service's own (hmac.key)."""
+        """`key` is the content of hmac.key."""
         self._database = database
         self._cipher = AESGCM(HKDF(SHA256(), 32, None, b"sshaft-identity signing keys").derive(key))
-        self._opened: dict[str, RSAKey | ECKey] = {}
+        self._decrypted: dict[str, RSAKey | ECKey] = {}
 
     def published(self, now: datetime) -> list[SigningKey]:
-        """All that somebody may meet a signature of, or will; the newest first."""
+        """Returns every key whose signatures may still be verified, or will be. The newest key comes first."""
         with self._database.read() as connection:
             return _published(connection, now)
 
     def jwks(self, now: datetime) -> dict[str, list[Jwk]]:
+        """Returns the published key set (RFC 7517 §5)."""
         return {"keys": [key.public_jwk for key in self.published(now)]}
 
     def sign(self, claims: dict[str, Any], now: datetime, typ: str, algorithm: Algorithm) -> str | None:
-        """A JWT, by the key that signs now; None if there is none. `typ` says what it is (RFC 8725 §3.11)."""
+        """Returns a JWT signed by the current key of `algorithm`, or None if there is no such key.
+
+        `typ` names the kind of token (RFC 8725 §3.11).
+        """
         key = current_key(self.published(now), now, algorithm)
         if key is None:
             return None
         header = {"alg": key.algorithm, "kid": key.kid, "typ": typ}
-        return jwt.encode(header, claims, self._open(key), algorithms=[key.algorithm])
+        return jwt.encode(header, claims, self._decrypt(key), algorithms=[key.algorithm])
 
     def check(self, now: datetime) -> bool:
-        """Whether there is a key of each algorithm. Raises `ConfigurationError` if one that signs cannot be opened."""
+        """Whether each algorithm has a current key. Raises `ConfigurationError` if one cannot be decrypted."""
         published = self.published(now)
         keys = [current_key(published, now, each) for each in Algorithm]
-        return all(key is not None and self._open(key) is not None for key in keys)
+        return all(key is not None and self._decrypt(key) is not None for key in keys)
 
     def ensure(self, now: datetime) -> None:
-        """The first key of each algorithm, unless there is one."""
+        """Makes the first key of each algorithm, unless there is one."""
         published = self.published(now)
         for each in Algorithm:
             if current_key(published, now, each) is None:
@@ -105,10 +109,10 @@ class SigningKeys:
     def rotate(
         self, now: datetime, algorithm: Algorithm | None = None, wait: timedelta = ROTATION_WAIT
     ) -> list[SigningKey]:
-        """A new key, which signs after `wait`, and the end of those before; the first of its algorithm signs at once.
+        """Makes a new key of `algorithm`, or of each one, and lets the old keys end. Returns the new keys.
 
-        Without `algorithm` that of every one, or of none. Raises `RegistryError` if one waits already; without `wait`
-        that one goes instead.
+        A new key signs after `wait`, but the first of its algorithm at once. If another new key is waiting, this raises
+        `RegistryError` and changes nothing; with a `wait` of zero, the waiting key is deleted instead.
         """
         made = [self._make(each, now) for each in (Algorithm if algorithm is None else [algorithm])]
         with self._database.write() as connection:
@@ -122,7 +126,7 @@ class SigningKeys:
         return [key for key in self.published(now) if key.kid in kids]
 
     def retire(self, kid: str, now: datetime) -> None:
-        """Out of the set and out of the database, at once. Raises `RegistryError` for the one that signs."""
+        """Deletes the key and takes it out of the published set at once. Raises `RegistryError` for a current key."""
         with self._database.write() as connection:
             keys = _published(connection, now)
             key = next((key for key in keys if key.kid == kid), None)
@@ -135,11 +139,11 @@ class SigningKeys:
             record_event(connection, "signing_key.retired", now, user=None, kid=kid)
 
     def _make(self, algorithm: Algorithm, now: datetime) -> SigningKey:
-        """A key by its RFC 7638 thumbprint, its private part encrypted and bound to that."""
+        """Returns a new key. Its `kid` is its thumbprint (RFC 7638), and the encryption is bound to the `kid`."""
         made: RSAKey | ECKey
         jwk: Jwk = {"alg": algorithm, "use": "sig"}
         kid = "-"
-        while kid.startswith("-"):  # `signing-key retire` would take that for an option
+        while kid.startswith("-"):  # `signing-key retire` would read such a kid as an option
             made = RSAKey.generate_key(RSA_BITS) if algorithm is Algorithm.RS256 else ECKey.generate_key("P-256")
             kid = made.thumbprint()
         if isinstance(made, RSAKey):
@@ -149,29 +153,29 @@ class SigningKeys:
         encrypted = nonce + self._cipher.encrypt(nonce, made.as_der(private=True), kid.encode())
         return SigningKey(kid, algorithm, jwk, created_at=now, signs_from=now, retires_at=None, encrypted=encrypted)
 
-    def _open(self, key: SigningKey) -> RSAKey | ECKey:
-        if key.kid not in self._opened:
-            nonce, encrypted = key.encrypted[:_NONCE_BYTES], key.encrypted[_NONCE_BYTES:]
+    def _decrypt(self, key: SigningKey) -> RSAKey | ECKey:
+        if key.kid not in self._decrypted:
+            nonce, ciphertext = key.encrypted[:_NONCE_BYTES], key.encrypted[_NONCE_BYTES:]
             try:
-                private = self._cipher.decrypt(nonce, encrypted, key.kid.encode())
+                private = self._cipher.decrypt(nonce, ciphertext, key.kid.encode())
             except (InvalidTag, ValueError):
                 raise ConfigurationError(
                     f"the signing key {key.kid} cannot be opened: hmac.key is not the one that it was made with"
                 ) from None
             kind = RSAKey if key.algorithm is Algorithm.RS256 else ECKey
-            self._opened[key.kid] = kind.import_key(private)
-        return self._opened[key.kid]
+            self._decrypted[key.kid] = kind.import_key(private)
+        return self._decrypted[key.kid]
 
 
 def current_key(published: Sequence[SigningKey], now: datetime, algorithm: Algorithm) -> SigningKey | None:
-    """Which key of `algorithm` signs now: of those that may, one without an end first, then the newest.
+    """Returns the key of `algorithm` that signs now: a key without an end comes first, then the newest key.
 
-    The first of its algorithm may from the beginning, also where the clock was put back behind it.
+    The first key of an algorithm may sign from the beginning, also if the clock was set back before its creation.
     """
     keys = [key for key in published if key.algorithm is algorithm]
     first = min((key.signs_from for key in keys), default=now)
-    may = [key for key in keys if key.signs_from <= max(first, now)]
-    return max(may, key=lambda key: (key.retires_at is None, key.signs_from, key.created_at), default=None)
+    candidates = [key for key in keys if key.signs_from <= max(first, now)]
+    return max(candidates, key=lambda key: (key.retires_at is None, key.signs_from, key.created_at), default=None)
 
 
 def _published(connection: Connection, now: datetime) -> list[SigningKey]:
@@ -192,7 +196,7 @@ def _published(connection: Connection, now: datetime) -> list[SigningKey]:
 def _succeed(
     connection: Connection, before: list[SigningKey], now: datetime, algorithm: Algorithm, wait: timedelta
 ) -> datetime:
-    """Ends the keys `before`, all of `algorithm`; when the next one signs."""
+    """Lets the keys `before` of `algorithm` end. Returns when their successor begins to sign."""
     current = current_key(before, now, algorithm)
     waiting = [key for key in before if key.signs_from > now and key != current]
     if waiting and wait:
@@ -221,6 +225,6 @@ def _insert(connection: Connection, key: SigningKey) -> None:
 
 
 def _end(connection: Connection, key: SigningKey, now: datetime, end: datetime) -> None:
+    # Without min(now), a key with a later begin, because the clock was set back, would make the new key the first one.
     values = {"retires_at": min(key.retires_at or end, end), "signs_from": min(key.signs_from, now)}
-    # It began later only where the clock was put back; then the new key would seem to be the first of all.
     connection.execute(update(signing_keys).where(signing_keys.c.kid == key.kid).values(values))

@@ -1,4 +1,4 @@
-"""Sign-in by the organisation's OpenID Provider: what is asked of it, and the answers that must not sign anybody in."""
+"""Tests the sign-in by an OpenID Provider: the requests to it, and the answers that must sign nobody in."""
 
 import hmac
 import json
@@ -37,7 +37,7 @@ def provider(clock: Clock) -> Iterator[OpenIdProvider]:
 
 @pytest.fixture
 def alice(service: Service, provider: OpenIdProvider, listening: Any, tmp_path: Path) -> Browser:
-    """A browser of hers, at a service that knows her and the provider."""
+    """Returns a browser of alice at a service that knows alice and the provider."""
     service.add_user("alice", ed25519("alice"))
     configure(service, provider, listening, tmp_path)
     return Browser(service)
@@ -51,7 +51,7 @@ def configure(service: Service, provider: OpenIdProvider, listening: Any, direct
 
 
 def begin(browser: Browser, path: str = "/sign-in/oidc") -> str:
-    """The address at the provider."""
+    """Begins a sign-in. Returns the address at the provider."""
     answer = browser.get(path)
     assert answer.status_code == 303, answer.text
     return answer.headers["Location"]
@@ -67,7 +67,7 @@ def is_signed_in(browser: Browser) -> bool:
 
 
 def refused(service: Service, answer: Any) -> bool:
-    """403, and nobody is signed in."""
+    """Whether the answer is 403 and nobody is signed in."""
     with service.store.database.read() as connection:
         assert connection.execute(select(sessions)).all() == []
     return bool(answer.status_code == 403)
@@ -82,7 +82,9 @@ def audited(service: Service, event: str) -> list[dict[str, Any]]:
 # --- there and back
 
 
-def test_who_is_signed_in_there_is_signed_in_here(service: Service, alice: Browser, provider: OpenIdProvider) -> None:
+def test_person_who_signs_in_at_the_provider_is_signed_in_here(
+    service: Service, alice: Browser, provider: OpenIdProvider
+) -> None:
     answer = come_back(alice, provider)
     assert answer.headers["Location"] == "/account/keys"
     assert "alice" in alice.get("/account/keys").text
@@ -90,9 +92,7 @@ def test_who_is_signed_in_there_is_signed_in_here(service: Service, alice: Brows
     assert audited(service, "user.bound") == [{"user": "alice", "issuer": provider.issuer, "subject": "subject-1"}]
 
 
-def test_the_request_carries_pkce_state_and_nonce_and_tells_nothing_else(
-    alice: Browser, provider: OpenIdProvider
-) -> None:
+def test_request_carries_pkce_state_and_nonce_and_nothing_else(alice: Browser, provider: OpenIdProvider) -> None:
     asked = dict(parse_qsl(urlsplit(begin(alice)).query))
     assert set(asked) == {"response_type", "client_id", "redirect_uri", "scope", "state", "nonce", "code_challenge",
                           "code_challenge_method"}  # fmt: skip
@@ -102,7 +102,7 @@ def test_the_request_carries_pkce_state_and_nonce_and_tells_nothing_else(
     assert provider.calls == ["/.well-known/openid-configuration"]
 
 
-def test_the_cookie_is_of_this_host_alone_and_gone_afterwards(alice: Browser, provider: OpenIdProvider) -> None:
+def test_cookie_is_for_this_host_only_and_gone_afterwards(alice: Browser, provider: OpenIdProvider) -> None:
     begin(alice)
     (line,) = alice.set_cookies
     assert line.startswith("__Host-sshaft-oidc=")
@@ -112,16 +112,14 @@ def test_the_cookie_is_of_this_host_alone_and_gone_afterwards(alice: Browser, pr
 
 
 @pytest.mark.parametrize("algorithm", ["ES256", "Ed25519"])
-def test_other_signatures_of_the_providers_key_are_good(
-    alice: Browser, provider: OpenIdProvider, algorithm: str
-) -> None:
+def test_id_token_may_have_another_kind_of_signature(alice: Browser, provider: OpenIdProvider, algorithm: str) -> None:
     provider.algorithm = algorithm
     provider.new_key()
     come_back(alice, provider)
     assert is_signed_in(alice)
 
 
-def test_a_public_client_has_no_secret(
+def test_public_client_sends_no_secret(
     service: Service, alice: Browser, provider: OpenIdProvider, listening: Any, tmp_path: Path
 ) -> None:
     configure(service, provider, listening, tmp_path, client_secret_file=None)
@@ -165,16 +163,14 @@ def test_private_key_that_cannot_sign_stops_the_start(service: Service, tmp_path
         create_app(service.store, changed(SETTINGS, {"oidc": oidc}), service.clock)
 
 
-def test_the_secret_goes_into_the_form_where_the_provider_knows_nothing_else(
-    alice: Browser, provider: OpenIdProvider
-) -> None:
+def test_secret_is_in_the_form_if_the_provider_supports_nothing_else(alice: Browser, provider: OpenIdProvider) -> None:
     provider.bend_metadata = {"token_endpoint_auth_methods_supported": ["client_secret_post"]}
     come_back(alice, provider)
     assert provider.forms[0]["client_secret"] == CLIENT_SECRET
     assert is_signed_in(alice)
 
 
-def test_userinfo_is_asked_where_the_id_token_lacks_the_name(alice: Browser, provider: OpenIdProvider) -> None:
+def test_userinfo_is_asked_if_the_id_token_lacks_the_name(alice: Browser, provider: OpenIdProvider) -> None:
     provider.user = {"sub": "subject-1"}
     provider.bend_userinfo = {"sub": "subject-1", "preferred_username": "alice"}
     come_back(alice, provider)
@@ -182,7 +178,7 @@ def test_userinfo_is_asked_where_the_id_token_lacks_the_name(alice: Browser, pro
 
 
 @pytest.mark.parametrize("seconds", [60, -3600])
-def test_a_new_key_of_the_provider_is_found(
+def test_new_key_of_the_provider_is_fetched(
     service: Service, alice: Browser, provider: OpenIdProvider, seconds: int
 ) -> None:
     come_back(alice, provider)
@@ -207,7 +203,7 @@ def test_unknown_keys_do_not_flood_the_provider(service: Service, alice: Browser
 
 
 def stolen(provider: OpenIdProvider, **header: Any) -> Any:
-    """A maker of tokens signed by somebody else's key."""
+    """Returns a function that makes tokens with the signature of another key."""
     key = RSAKey.generate_key(2048, {"kid": provider.key.kid})
     return lambda given, claims: jwt.encode(given | header, claims, key)
 
@@ -262,13 +258,17 @@ START = 1795348800  # 2026-11-22 12:00
         {"iat": None},
         {"iat": START + 3600},
         {"iat": START - 3600},
+        {"exp": float("nan")},
+        {"iat": float("nan")},
+        {"auth_time": 1e300},
+        {"auth_time": -1e300},
         {"preferred_username": None},
         {"preferred_username": ""},
         {"preferred_username": ["alice"]},
     ],
     ids=str,
 )
-def test_an_id_token_with_wrong_claims_signs_nobody_in(
+def test_id_token_with_wrong_claims_signs_nobody_in(
     service: Service, alice: Browser, provider: OpenIdProvider, claims: dict[str, Any]
 ) -> None:
     provider.bend_claims = claims
@@ -281,7 +281,7 @@ def test_an_id_token_with_wrong_claims_signs_nobody_in(
              lambda _: lambda *_: "not a token", lambda _: lambda *_: "a.b.c"],
     ids=["another key", "none", "HS256 with the public key", "a moved signature", "no token", "three dots"],
 )  # fmt: skip
-def test_an_id_token_that_the_provider_did_not_sign_signs_nobody_in(
+def test_id_token_without_the_providers_signature_signs_nobody_in(
     service: Service, alice: Browser, provider: OpenIdProvider, make: Any
 ) -> None:
     provider.make_token = make(provider)
@@ -303,20 +303,18 @@ def test_an_id_token_that_the_provider_did_not_sign_signs_nobody_in(
     ],
     ids=str,
 )
-def test_an_answer_that_is_not_whole_signs_nobody_in(
+def test_wrong_or_incomplete_answer_signs_nobody_in(
     service: Service, alice: Browser, provider: OpenIdProvider, changes: dict[str, str | None]
 ) -> None:
     assert refused(service, come_back(alice, provider, **changes))
 
 
-def test_a_parameter_that_comes_twice_signs_nobody_in(
-    service: Service, alice: Browser, provider: OpenIdProvider
-) -> None:
+def test_parameter_that_comes_twice_signs_nobody_in(service: Service, alice: Browser, provider: OpenIdProvider) -> None:
     query = provider.answer(begin(alice))
     assert refused(service, alice.get(f"{CALLBACK}?{query}&code=another"))
 
 
-def test_an_answer_counts_only_in_the_browser_that_asked(
+def test_answer_counts_only_in_the_browser_that_asked(
     service: Service, alice: Browser, provider: OpenIdProvider
 ) -> None:
     query = provider.answer(begin(alice))
@@ -326,7 +324,7 @@ def test_an_answer_counts_only_in_the_browser_that_asked(
     assert refused(service, victim.get(f"{CALLBACK}?{query}"))
 
 
-def test_an_answer_counts_once(service: Service, alice: Browser, provider: OpenIdProvider) -> None:
+def test_answer_counts_once(service: Service, alice: Browser, provider: OpenIdProvider) -> None:
     query = provider.answer(begin(alice))
     kept = dict(alice.cookies)
     alice.get(f"{CALLBACK}?{query}")
@@ -335,9 +333,7 @@ def test_an_answer_counts_once(service: Service, alice: Browser, provider: OpenI
     assert refused(service, Browser(service, kept).get(f"{CALLBACK}?{query}")), "the code is used"
 
 
-def test_an_answer_that_comes_too_late_signs_nobody_in(
-    service: Service, alice: Browser, provider: OpenIdProvider
-) -> None:
+def test_answer_that_comes_too_late_signs_nobody_in(service: Service, alice: Browser, provider: OpenIdProvider) -> None:
     query = provider.answer(begin(alice))
     service.clock.advance(601)
     assert refused(service, alice.get(f"{CALLBACK}?{query}"))
@@ -346,7 +342,7 @@ def test_an_answer_that_comes_too_late_signs_nobody_in(
 @pytest.mark.parametrize(
     "cookie", ["", "x" * 40, "0.once.aaaaaaaaaaaaaaaaaaaa", "99999999999999.once.aaaaaaaaaaa", "...."]
 )
-def test_an_invented_cookie_begins_nothing(service: Service, alice: Browser, cookie: str) -> None:
+def test_invented_cookie_signs_nobody_in(service: Service, alice: Browser, cookie: str) -> None:
     alice.cookies = {"__Host-sshaft-oidc": cookie}
     assert refused(service, alice.get(f"{CALLBACK}?code=x&state=y"))
 
@@ -367,7 +363,7 @@ def test_userinfo_of_somebody_else_signs_nobody_in(service: Service, alice: Brow
     ],
     ids=str,
 )
-def test_metadata_of_another_or_over_plain_http_is_refused(
+def test_metadata_of_another_issuer_or_over_plain_http_is_refused(
     service: Service, alice: Browser, provider: OpenIdProvider, metadata: dict[str, Any]
 ) -> None:
     provider.bend_metadata = metadata
@@ -376,7 +372,7 @@ def test_metadata_of_another_or_over_plain_http_is_refused(
 
 @pytest.mark.parametrize("path", ["/.well-known/openid-configuration", "/jwks", "/token"])
 @pytest.mark.parametrize("status", [500, 503])
-def test_a_provider_that_is_down_is_a_calm_page(
+def test_provider_that_is_down_gives_a_calm_page(
     alice: Browser, provider: OpenIdProvider, path: str, status: int
 ) -> None:
     query = "" if "well-known" in path else provider.answer(begin(alice))
@@ -388,7 +384,7 @@ def test_a_provider_that_is_down_is_a_calm_page(
     assert is_signed_in(alice), "nothing of the failure was kept"
 
 
-def test_one_address_may_not_come_back_without_end(service: Service, alice: Browser, provider: OpenIdProvider) -> None:
+def test_answers_from_one_address_are_limited(service: Service, alice: Browser, provider: OpenIdProvider) -> None:
     attempt = f"{START}.once.{'a' * 43}"
     for _ in range(MOST + 1):
         alice.cookies["__Host-sshaft-oidc"] = attempt
@@ -402,7 +398,7 @@ def test_one_address_may_not_come_back_without_end(service: Service, alice: Brow
 # --- whose user it is
 
 
-def test_somebody_else_under_a_name_that_is_taken_is_refused_and_audited(
+def test_second_account_with_the_name_of_a_user_is_refused_and_audited(
     service: Service, alice: Browser, provider: OpenIdProvider
 ) -> None:
     come_back(alice, provider)
@@ -415,7 +411,7 @@ def test_somebody_else_under_a_name_that_is_taken_is_refused_and_audited(
     assert (event["user"], event["reason"], event["subject"]) == ("alice", "other_subject", "subject-2")
 
 
-def test_one_account_there_is_never_two_users_here(service: Service, alice: Browser, provider: OpenIdProvider) -> None:
+def test_account_of_the_provider_is_never_two_users(service: Service, alice: Browser, provider: OpenIdProvider) -> None:
     service.add_user("bob", ed25519("bob"))
     come_back(alice, provider)
     alice.post("/account/sign-out", {"form_token": alice.form_token()})
@@ -425,7 +421,7 @@ def test_one_account_there_is_never_two_users_here(service: Service, alice: Brow
 
 
 @pytest.mark.parametrize("name", ["nobody", "-rf", "a b", "x" * 65, "<script>", "root\n"])
-def test_a_name_without_a_user_is_a_calm_page(
+def test_person_without_a_user_gets_a_calm_page(
     service: Service, alice: Browser, provider: OpenIdProvider, name: str
 ) -> None:
     provider.user = {"sub": "subject-9", "preferred_username": name}
@@ -434,7 +430,7 @@ def test_a_name_without_a_user_is_a_calm_page(
     assert "Ask your administrator" in answer.text
 
 
-def test_users_are_made_only_where_the_operator_says_so(
+def test_user_is_made_only_if_the_settings_say_so(
     service: Service, alice: Browser, provider: OpenIdProvider, listening: Any, tmp_path: Path
 ) -> None:
     configure(service, provider, listening, tmp_path, create_users=True)
@@ -449,7 +445,7 @@ def test_users_are_made_only_where_the_operator_says_so(
     assert audited(service, "user.added")[-1] == {"user": "carol", "by": "oidc"}
 
 
-def test_another_claim_may_name_the_user(
+def test_settings_choose_the_claim_that_names_the_user(
     service: Service, alice: Browser, provider: OpenIdProvider, listening: Any, tmp_path: Path
 ) -> None:
     configure(service, provider, listening, tmp_path, user_claim="uid")
@@ -466,13 +462,13 @@ def may_remove(browser: Browser) -> bool:
     return browser.get("/account/keys/remove", params={"fingerprint": key}).status_code == 200
 
 
-def test_a_sign_in_that_the_provider_remembered_is_not_fresh(alice: Browser, provider: OpenIdProvider) -> None:
+def test_sign_in_that_the_provider_remembered_is_not_fresh(alice: Browser, provider: OpenIdProvider) -> None:
     come_back(alice, provider)
     assert is_signed_in(alice)
     assert not may_remove(alice)
 
 
-def test_for_a_fresh_one_the_person_is_asked_again(alice: Browser, provider: OpenIdProvider) -> None:
+def test_person_is_asked_again_for_a_fresh_sign_in(alice: Browser, provider: OpenIdProvider) -> None:
     assert "/sign-in/oidc?again=1" in alice.get("/?note=again").text
     address = begin(alice, "/sign-in/oidc?again=1")
     assert dict(parse_qsl(urlsplit(address).query))["max_age"] == "0"
@@ -481,7 +477,7 @@ def test_for_a_fresh_one_the_person_is_asked_again(alice: Browser, provider: Ope
 
 
 @pytest.mark.parametrize("auth_time", [None, START - 3600])
-def test_a_provider_that_did_not_ask_again_gives_nothing(
+def test_provider_that_did_not_ask_again_gives_no_fresh_sign_in(
     service: Service, alice: Browser, provider: OpenIdProvider, auth_time: int | None
 ) -> None:
     provider.bend_claims = {"auth_time": auth_time}
@@ -492,7 +488,7 @@ def test_a_provider_that_did_not_ask_again_gives_nothing(
 # --- settings
 
 
-def test_without_a_provider_there_is_no_such_sign_in(service: Service) -> None:
+def test_service_without_a_provider_has_no_such_sign_in(service: Service) -> None:
     browser = Browser(service)
     assert "/sign-in/oidc" not in browser.get("/").text
     for path in ("/sign-in/oidc", CALLBACK):
@@ -512,7 +508,7 @@ def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("content", [None, "", "\n", b"\xff"])
-def test_a_secret_that_is_not_there_stops_the_start(service: Service, tmp_path: Path, content: Any) -> None:
+def test_missing_secret_stops_the_start(service: Service, tmp_path: Path, content: Any) -> None:
     path = tmp_path / "secret"
     if content is not None:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())

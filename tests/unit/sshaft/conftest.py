@@ -14,7 +14,7 @@ class Authority:
     file: Path
 
     def server(self, *names: str, demands_certificate: bool = False, **issue: object) -> ssl.SSLContext:
-        """The TLS side of a server that is called `names` (localhost)."""
+        """Returns the TLS context of a server with the host names `names` (localhost)."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self.ca.issue_cert(*(names or ("localhost",)), **issue).configure_cert(context)  # type: ignore[arg-type]
         if demands_certificate:
@@ -23,7 +23,7 @@ class Authority:
         return context
 
     def client(self, name: str, directory: Path) -> tuple[Path, Path]:
-        """Certificate and key of a client, as files."""
+        """Returns the files with the certificate and the key of a client."""
         leaf = self.ca.issue_cert(f"{name}@clients.example", common_name=name)
         certificate, key = directory / f"{name}.pem", directory / f"{name}.key"
         leaf.cert_chain_pems[0].write_to_path(certificate)

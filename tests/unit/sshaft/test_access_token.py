@@ -1,4 +1,4 @@
-"""The access token: one for all threads, kept until just before its end, renewed when refused."""
+"""Tests that all threads share one access token, until just before its end or until it is refused."""
 
 import threading
 import time
@@ -19,7 +19,7 @@ class Clock:
 
 
 class Endpoint:
-    """Gives tokens `t1`, `t2`, ... that live `lifetime` seconds on `clock`."""
+    """Returns tokens `t1`, `t2`, ... that are valid for `lifetime` seconds of `clock`."""
 
     def __init__(self, clock: Clock, lifetime: float | None = 300) -> None:
         self.clock = clock
@@ -72,14 +72,14 @@ def test_token_is_kept_and_fetched_again_when_it_ends() -> None:
 
 
 @pytest.mark.parametrize("lifetime", [0, -1, -3600])
-def test_token_that_is_over_at_once_is_used_once(lifetime: float) -> None:
+def test_token_that_expires_at_once_is_used_once(lifetime: float) -> None:
     clock = Clock()
     tokens = AccessTokens(Endpoint(clock, lifetime), clock)
     assert [tokens.get(SOON).value for _ in range(3)] == ["t1", "t2", "t3"]
     assert tokens.seconds_left() == 0
 
 
-def test_refused_token_is_fetched_again_once_for_all_who_had_it() -> None:
+def test_refused_token_is_fetched_again_once_for_all_threads() -> None:
     clock = Clock()
     endpoint = Endpoint(clock)
     tokens = AccessTokens(endpoint, clock)
@@ -127,7 +127,7 @@ def test_refused_token_is_not_given_out_again_after_a_failed_renewal() -> None:
     assert tokens.seconds_left() is None
 
 
-def test_nobody_waits_longer_than_allowed_for_another_thread() -> None:
+def test_thread_waits_for_another_thread_until_its_deadline() -> None:
     clock = Clock()
     endpoint = Endpoint(clock)
     endpoint.delay = 0.5

@@ -1,4 +1,4 @@
-"""One question over a real UNIX socket, and agents that are not what they should be."""
+"""Tests one question over a real UNIX socket, also to agents that are broken."""
 
 import signal
 import socket
@@ -19,13 +19,13 @@ def ask(path: object, value: str = "x") -> tuple[str, dict[str, str]]:
     return agent_socket.ask(str(path), "keys", {"key": value})
 
 
-def test_question_and_answer(tmp_path: Path) -> None:
+def test_agent_answers_a_question(tmp_path: Path) -> None:
     with UnixServer(tmp_path / "s", RESULT) as agent:
         assert ask(agent.path, 'a b\n"%') == ("result", {"state": "accepted"})
         assert agent.asked == [("keys", {"key": 'a b\n"%'})]
 
 
-def test_answer_that_drips_is_put_together(tmp_path: Path) -> None:
+def test_answer_in_many_parts_is_put_together(tmp_path: Path) -> None:
     with UnixServer(tmp_path / "s", drip(RESULT, 0.002)) as agent:
         assert ask(agent.path) == ("result", {"state": "accepted"})
 
@@ -46,19 +46,19 @@ def test_answer_that_drips_is_put_together(tmp_path: Path) -> None:
     ],
     ids=lambda answer: repr(answer[:20]) + str(len(answer)),
 )
-def test_answer_that_is_no_whole_message_is_none(tmp_path: Path, answer: bytes) -> None:
+def test_answer_that_is_no_whole_message_is_an_error(tmp_path: Path, answer: bytes) -> None:
     with UnixServer(tmp_path / "s", answer) as agent, pytest.raises(AgentUnavailableError) as error:
         ask(agent.path)
     assert str(error.value).isprintable()
     assert agent.path in str(error.value)
 
 
-def test_agent_that_closes_before_it_read_is_no_answer(tmp_path: Path) -> None:
+def test_agent_that_closes_before_it_reads_is_an_error(tmp_path: Path) -> None:
     with UnixServer(tmp_path / "s", socket.socket.close) as agent, pytest.raises(AgentUnavailableError):
         ask(agent.path, "x" * 60_000)
 
 
-def test_agent_that_resets_the_connection_is_no_answer(tmp_path: Path) -> None:
+def test_agent_that_resets_the_connection_is_an_error(tmp_path: Path) -> None:
     def reset(connection: socket.socket) -> None:
         read_question(connection)
         connection.sendall(RESULT[:-1])
@@ -68,7 +68,7 @@ def test_agent_that_resets_the_connection_is_no_answer(tmp_path: Path) -> None:
         ask(agent.path)
 
 
-def test_endless_answer_is_given_up(tmp_path: Path) -> None:
+def test_endless_answer_is_an_error(tmp_path: Path) -> None:
     sent = 0
 
     def endless(connection: socket.socket) -> None:
@@ -81,12 +81,12 @@ def test_endless_answer_is_given_up(tmp_path: Path) -> None:
     assert sent < 2_000_000
 
 
-def test_absent_agent_is_said_with_what_to_do(tmp_path: Path) -> None:
+def test_absent_agent_is_an_error_with_advice(tmp_path: Path) -> None:
     with pytest.raises(AgentUnavailableError, match="sshaft agent"):
         ask(tmp_path / "nothing")
 
 
-def test_stale_socket_is_no_agent(tmp_path: Path) -> None:
+def test_stale_socket_is_an_error(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as stale:
         stale.bind(str(tmp_path / "s"))
     with pytest.raises(AgentUnavailableError, match="refused"):
@@ -94,7 +94,7 @@ def test_stale_socket_is_no_agent(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["", "/nowhere/" + "x" * 200, "/etc/passwd", "/", "relative/none"])
-def test_path_that_can_be_no_socket_is_no_agent(path: str) -> None:
+def test_path_that_cannot_be_a_socket_is_an_error(path: str) -> None:
     with pytest.raises(AgentUnavailableError):
         ask(path)
 
@@ -103,7 +103,7 @@ class _Alarm(Exception):  # noqa: N818 - no error
     pass
 
 
-def test_the_callers_alarm_ends_the_wait(tmp_path: Path) -> None:
+def test_alarm_of_the_caller_ends_the_wait(tmp_path: Path) -> None:
     def ring(*_: object) -> None:
         raise _Alarm
 

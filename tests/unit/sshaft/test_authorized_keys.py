@@ -1,4 +1,4 @@
-"""The line that lets a key in. A model of sshd's own option parser reads back what we wrote, and nothing else."""
+"""Tests the line that lets a key in, with a model of sshd's option parser that reads the line back."""
 
 import subprocess
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ COMMAND = ("/sshaft/login", "--agent", "/run/sshaft/login/agent.sock", "--ticket
 
 
 class RefusedError(Exception):
-    """sshd skips this line."""
+    """sshd would skip the line."""
 
 
 @dataclass
@@ -92,14 +92,14 @@ def _dequoted(text: str) -> tuple[str, str]:
         ('command="a b,c" k', "a b,c"),
     ],
 )
-def test_the_model_of_sshd_reads_its_own_manual(line: str, command: str) -> None:
+def test_model_of_sshd_reads_the_examples_of_its_manual(line: str, command: str) -> None:
     assert sshd_reads(line).values["command"] == command
 
 
 @pytest.mark.parametrize(
     "line", ['command="a k', "command=a k", "bad k", 'command="a"x k', 'command="a",command="b" k']
 )
-def test_the_model_of_sshd_refuses_what_sshd_refuses(line: str) -> None:
+def test_model_of_sshd_refuses_lines_that_sshd_refuses(line: str) -> None:
     with pytest.raises(RefusedError):
         sshd_reads(line)
 
@@ -107,7 +107,7 @@ def test_the_model_of_sshd_refuses_what_sshd_refuses(line: str) -> None:
 # --- our writer
 
 
-def test_line_is_exactly_this() -> None:
+def test_line_has_exactly_this_form() -> None:
     assert authorized_keys.line(KEY, COMMAND) == (
         f'restrict,command="/sshaft/login --agent /run/sshaft/login/agent.sock --ticket tAb-_9" {KEY}'
     )
@@ -136,7 +136,7 @@ times = st.one_of(st.none(), st.datetimes(timezones=st.timezones()), st.datetime
 @example(("/l",), KEY, datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))), False)
 @example(("/l",), KEY, datetime(9999, 12, 31, 23, 59, tzinfo=timezone(timedelta(hours=-12))), False)
 @example(("/l",), KEY, datetime(987, 6, 5, tzinfo=UTC), False)
-def test_every_line_is_refused_or_one_line_that_sshd_reads_as_our_options(
+def test_random_arguments_are_refused_or_give_a_line_that_sshd_reads_as_meant(
     command: tuple[str, ...],
     key: public_key.PublicKey,
     expires_at: datetime | None,
@@ -159,7 +159,7 @@ def test_every_line_is_refused_or_one_line_that_sshd_reads_as_our_options(
 
 
 @given(st.lists(st.text(alphabet="abcXYZ019._@+/:-", min_size=1, max_size=20), max_size=5))
-def test_a_shell_reads_the_command_as_the_words_that_were_given(rest: list[str]) -> None:
+def test_shell_reads_the_command_as_the_words_that_were_given(rest: list[str]) -> None:
     command = ("/bin/echo", *rest)
     line = sshd_reads(authorized_keys.line(KEY, command)).values["command"]
     assert line.split(" ") == list(command)
@@ -200,7 +200,7 @@ HOSTILE_WORDS = [
 
 
 @pytest.mark.parametrize("word", HOSTILE_WORDS)
-def test_word_that_a_shell_or_sshd_could_read_otherwise_is_refused(word: str) -> None:
+def test_word_with_syntax_of_a_shell_or_sshd_is_refused(word: str) -> None:
     assert not authorized_keys.is_safe_word(word)
     with pytest.raises(ValueError, match="not plain"):
         authorized_keys.line(KEY, ("/login", word))
@@ -209,13 +209,13 @@ def test_word_that_a_shell_or_sshd_could_read_otherwise_is_refused(word: str) ->
 
 
 @pytest.mark.parametrize("command", [(), ("login",), ("./login",), ("",), ("-x", "/login")])
-def test_command_that_is_no_absolute_path_is_refused(command: tuple[str, ...]) -> None:
+def test_command_without_an_absolute_path_is_refused(command: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="not plain"):
         authorized_keys.line(KEY, command)
 
 
 @pytest.mark.parametrize("key", ALL, ids=lambda key: key.type)
-def test_verify_required_stands_on_security_keys_only(key: public_key.PublicKey) -> None:
+def test_verify_required_is_for_security_keys_only(key: public_key.PublicKey) -> None:
     if key.is_security_key:
         assert ",verify-required " in authorized_keys.line(key, ("/l",), verify_required=True)
     else:
@@ -232,7 +232,7 @@ def test_verify_required_stands_on_security_keys_only(key: public_key.PublicKey)
         (datetime(987, 6, 5, tzinfo=UTC), "09870605000000Z"),
     ],
 )
-def test_expiry_time_is_utc_and_says_so(expires_at: datetime, written: str) -> None:
+def test_expiry_time_is_in_utc(expires_at: datetime, written: str) -> None:
     assert f',expiry-time="{written}" ' in authorized_keys.line(KEY, ("/l",), expires_at=expires_at)
 
 

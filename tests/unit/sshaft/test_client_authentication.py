@@ -1,4 +1,4 @@
-"""How the client proves itself at the token endpoint, verified by servers that really check."""
+"""Tests client authentication at the token endpoint with servers that really check it."""
 
 import json
 import re
@@ -99,7 +99,7 @@ def test_token_requests_are_those_of_the_contract(example: dict[str, Any], autho
 GRANT = {"grant_type": "client_credentials"}
 
 
-def test_scope_is_left_out_where_none_is_configured(identity: IdentityServer) -> None:
+def test_request_without_a_configured_scope_has_no_scope(identity: IdentityServer) -> None:
     identity.replies["/token"] = lambda _: identity.new_token()
     client = IdentityClient(Config.model_validate(identity.config(token_scope="")))
     client.list_keys([], Deadline.after(5), REQUEST_ID)
@@ -152,7 +152,7 @@ ALGORITHMS = {
 
 
 class AssertionServer:
-    """A token endpoint that takes RFC 7523 assertions and nothing else, each one once."""
+    """A token endpoint that accepts only assertions (RFC 7523), and each of them once."""
 
     def __init__(self, server: IdentityServer, public: bytes, algorithm: str, key_id: str | None) -> None:
         self._server = server
@@ -234,9 +234,7 @@ def test_assertion_lives_for_a_minute_from_now(tmp_path: Path) -> None:
         ("Ed448", "Ed25519"),
     ],
 )
-def test_key_that_cannot_sign_with_the_algorithm_is_found_out_at_the_start(
-    kind: str, algorithm: str, tmp_path: Path
-) -> None:
+def test_key_that_cannot_sign_with_the_algorithm_stops_the_start(kind: str, algorithm: str, tmp_path: Path) -> None:
     settings = config(
         token_endpoint_auth_method="private_key_jwt",
         private_key_file=(file := pem(private_key(kind), tmp_path)),
@@ -251,7 +249,7 @@ def test_key_that_cannot_sign_with_the_algorithm_is_found_out_at_the_start(
 @pytest.mark.parametrize(
     "content", ["", "no PEM", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", None]
 )
-def test_file_that_holds_no_private_key_is_found_out_at_the_start(content: str | None, tmp_path: Path) -> None:
+def test_file_without_a_private_key_stops_the_start(content: str | None, tmp_path: Path) -> None:
     file = tmp_path / "client.pem"
     if content is not None:
         file.write_text(content)
@@ -269,7 +267,7 @@ def test_public_key_cannot_sign(tmp_path: Path) -> None:
         config(token_endpoint_auth_method="private_key_jwt", private_key_file=file).credentials.check()
 
 
-def test_certificate_in_the_handshake_is_what_the_server_checks(authority: Any, tmp_path: Path) -> None:
+def test_server_checks_the_certificate_of_the_handshake(authority: Any, tmp_path: Path) -> None:
     with IdentityServer(tls=authority.server(demands_certificate=True)) as server:
 
         def check(call: Call) -> Reply:
@@ -298,7 +296,7 @@ def test_certificate_in_the_handshake_is_what_the_server_checks(authority: Any, 
             client.close()
 
 
-def test_secret_stands_in_no_message(identity: IdentityServer) -> None:
+def test_secret_is_in_no_message(identity: IdentityServer) -> None:
     identity.replies["/token"] = reply_json({"error": "invalid_client", "error_description": "s3cret+/&"}, 401)
     client = IdentityClient(Config.model_validate(identity.config()))
     with pytest.raises(IdentityServiceError) as error:

@@ -1,4 +1,4 @@
-"""The operator's command: help for everything, one line and a status of sysexits.h for everything that is wrong."""
+"""Tests the operator's command: each command has help, and an error is one line and a status of sysexits.h."""
 
 import os
 import subprocess
@@ -48,14 +48,14 @@ def test_version_is_printed(capsys: Capture) -> None:
     assert sshaft.__version__ in capsys.readouterr().out
 
 
-def test_no_command_is_help_and_a_wrong_use(capsys: Capture) -> None:
+def test_call_without_a_command_prints_the_help_and_is_wrong_use(capsys: Capture) -> None:
     assert main([]) == 64
     out, err = capsys.readouterr()
     assert out == ""
     assert "Usage: sshaft" in err
 
 
-def test_bytes_that_are_no_utf_8_are_one_line(tmp_path: Path) -> None:
+def test_argument_that_is_not_utf_8_is_one_line_of_error(tmp_path: Path) -> None:
     directory = ["identity", "--directory", str(tmp_path)]
     assert main([*directory, "init"]) == 0
     for odd in (["user", "add", b"\xff"], ["key", "list", b"\xff"], ["init", "--database", b"sqlite:////tmp/\xff/x"]):
@@ -65,7 +65,7 @@ def test_bytes_that_are_no_utf_8_are_one_line(tmp_path: Path) -> None:
     assert main([*directory, "user", "list"]) == 0
 
 
-def test_output_that_finds_no_room_is_one_line() -> None:
+def test_full_disk_is_one_line_of_error() -> None:
     with Path("/dev/full").open("wb") as full:
         done = run_as_program(["--help"], stdout=full)
     assert (done.returncode, done.stderr) == (69, b"sshaft: the output cannot be written: no space left on device\n")
@@ -111,7 +111,7 @@ def test_wrong_use_is_one_line_and_status_64(arguments: list[str], capsys: Captu
     assert "--help" in err
 
 
-def test_configuration_that_is_wrong_is_one_line_and_status_78(tmp_path: Path) -> None:
+def test_wrong_configuration_is_one_line_and_status_78(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-I", "-m", "sshaft", "agent", "--config", tmp_path / "a\nb.json"],
         capture_output=True,
@@ -168,13 +168,13 @@ def test_commands_are_replaced_while_they_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a b", "a;id", "a'b", "a\nb", "$HOME", "é"])
-def test_directory_that_could_not_stand_in_sshd_config_is_refused(tmp_path: Path, name: str) -> None:
+def test_directory_that_sshd_config_cannot_hold_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigurationError, match="may hold only"):
         launchers.install(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_directory_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+def test_directory_that_cannot_be_made_is_one_line_of_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigurationError) as error:
         launchers.install(tmp_path / "file")
@@ -183,7 +183,7 @@ def test_directory_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make paths that sshd would trust")
-def test_path_is_judged_as_sshd_does(tmp_path: Path) -> None:
+def test_unsafe_parts_are_those_of_sshds_rule(tmp_path: Path) -> None:
     (program := tmp_path / "program").touch(0o755)
     base = set(launchers.unsafe_parts(program))
     for change in (lambda: program.chmod(0o775), lambda: program.chmod(0o757), lambda: os.chown(program, 1, 0)):

@@ -1,4 +1,4 @@
-"""config.json: the original's works unchanged; what is wrong is said in one line that names the file and the place."""
+"""Tests config.json: the original's file works unchanged, and an error is one line with the file and the place."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def without(*names: str, **more: Any) -> dict[str, Any]:
 
 
 def refused(path: Path) -> str:
-    """The one line that says why."""
+    """Returns the line of error."""
     with pytest.raises(ConfigurationError) as error:
         config.load(path)
     assert error.value.exit_status == 78
@@ -50,7 +50,7 @@ def refused(path: Path) -> str:
     return line
 
 
-def test_the_originals_seven_keys_are_all_it_takes(write_config: WriteConfig) -> None:
+def test_configuration_needs_only_the_originals_seven_keys(write_config: WriteConfig) -> None:
     loaded = config.load(write_config(ORIGINAL))
     assert loaded.client_secret is not None
     assert loaded.client_secret.get_secret_value() == "s3cret"
@@ -61,8 +61,8 @@ def test_the_originals_seven_keys_are_all_it_takes(write_config: WriteConfig) ->
     assert loaded.mfa_reject_endpoint is None
 
 
-def test_the_repositorys_own_config_loads(write_config: WriteConfig) -> None:
-    # a checkout may be readable by all; the example in it must be right all the same
+def test_configuration_of_the_repository_loads(write_config: WriteConfig) -> None:
+    # everybody may be able to read a checkout, so the example is copied to a private file
     assert config.load(write_config((TOP / "config.json").read_text())).login_path == "/sshaft/login"
 
 
@@ -73,7 +73,7 @@ def test_configuration_is_frozen_and_hides_its_secret(write_config: WriteConfig)
     assert "s3cret" not in repr(loaded) + str(loaded) + loaded.model_dump_json()
 
 
-def test_secret_may_stand_in_a_file_of_its_own(write_config: WriteConfig) -> None:
+def test_secret_may_be_in_its_own_file(write_config: WriteConfig) -> None:
     secret = write_config("  s3cret\n", "secret", 0o640)
     loaded = config.load(write_config(without("client_secret", client_secret_file=str(secret)), mode=0o644))
     assert loaded.client_secret is not None
@@ -94,7 +94,7 @@ def test_secret_may_stand_in_a_file_of_its_own(write_config: WriteConfig) -> Non
         "http://localhost/x",
     ],
 )
-def test_https_is_taken_anywhere_and_http_on_loopback(write_config: WriteConfig, address: str) -> None:
+def test_address_may_be_https_or_http_on_loopback(write_config: WriteConfig, address: str) -> None:
     assert config.load(write_config(without(token_endpoint=address))).token_endpoint == address
 
 
@@ -146,7 +146,7 @@ def test_https_is_taken_anywhere_and_http_on_loopback(write_config: WriteConfig,
         ["https://id.example.org/x"],
     ],
 )  # fmt: skip
-def test_address_that_is_not_https_and_plain_is_refused(write_config: WriteConfig, key: str, address: object) -> None:
+def test_other_address_is_refused(write_config: WriteConfig, key: str, address: object) -> None:
     if address is None and key in ("mfa_reject_endpoint", "mfa_enrol_endpoint", "proxy"):
         return
     path = write_config(without(**{key: address}))
@@ -231,14 +231,12 @@ def test_unknown_key_names_the_nearest_known_one(write_config: WriteConfig, key:
     ],
     ids=lambda value: ascii(value)[:50],
 )  # fmt: skip
-def test_value_that_cannot_be_right_is_refused_by_name(
-    write_config: WriteConfig, change: dict[str, Any], said: str
-) -> None:
+def test_wrong_value_is_refused_by_name(write_config: WriteConfig, change: dict[str, Any], said: str) -> None:
     line = refused(path := write_config(without(**change)))
     assert line.startswith(f"{path}: {said}")
 
 
-def test_everything_that_is_wrong_is_said_at_once(write_config: WriteConfig) -> None:
+def test_error_names_every_fault_at_once(write_config: WriteConfig) -> None:
     line = refused(write_config(without("client_id", "login_path", token_endpoint="http://x.example", extra=1)))
     assert "client_id is missing" in line
     assert "login_path is missing" in line
@@ -268,13 +266,13 @@ def test_everything_that_is_wrong_is_said_at_once(write_config: WriteConfig) -> 
     ],
     ids=lambda value: ascii(value)[:40],
 )
-def test_text_that_is_no_json_object_is_refused(write_config: WriteConfig, text: str, said: str) -> None:
+def test_text_that_is_not_a_json_object_is_refused(write_config: WriteConfig, text: str, said: str) -> None:
     line = refused(path := write_config(text))
     assert line.startswith(f"{path}: ")
     assert said in line
 
 
-def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+def test_bytes_that_are_not_text_are_refused(tmp_path: Path) -> None:
     (path := tmp_path / "config.json").write_bytes(b'{"client_id": "\xff"}')
     assert refused(path) == f"{path}: not UTF-8 text"
 
@@ -284,7 +282,7 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["directory", "pipe", "socket", "device", "loop", "NUL", "below a file"])
-def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+def test_path_that_is_not_a_regular_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "config.json"
     match kind:
         case "directory":
@@ -308,7 +306,7 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path, kind: str) -
 
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
-def test_file_that_this_account_cannot_read_names_the_account(write_config: WriteConfig, tmp_path: Path) -> None:
+def test_error_for_an_unreadable_file_names_the_account(write_config: WriteConfig, tmp_path: Path) -> None:
     path = write_config(ORIGINAL)
     for parent in tmp_path.parents[:-2]:
         parent.chmod(0o755)
@@ -321,7 +319,7 @@ def test_file_that_this_account_cannot_read_names_the_account(write_config: Writ
 
 
 @pytest.mark.parametrize("mode", [0o604, 0o644, 0o602, 0o666, 0o777])
-def test_secret_that_is_open_to_everybody_is_refused(write_config: WriteConfig, mode: int) -> None:
+def test_secret_that_everybody_may_read_is_refused(write_config: WriteConfig, mode: int) -> None:
     line = refused(path := write_config(ORIGINAL, mode=mode))
     assert line.startswith(f"{path}: holds a secret and is open to everybody (mode {mode:04o})")
     secret = write_config("s3cret", "secret", mode)
@@ -330,11 +328,11 @@ def test_secret_that_is_open_to_everybody_is_refused(write_config: WriteConfig, 
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o440, 0o660, 0o601])
-def test_secret_that_its_group_may_read_is_taken(write_config: WriteConfig, mode: int) -> None:
+def test_secret_that_its_group_may_read_is_accepted(write_config: WriteConfig, mode: int) -> None:
     assert config.load(write_config(ORIGINAL, mode=mode))
 
 
-def test_two_secrets_are_one_too_many(write_config: WriteConfig) -> None:
+def test_second_secret_is_refused(write_config: WriteConfig) -> None:
     secret = write_config("s3cret", "secret")
     line = refused(path := write_config(without(client_secret_file=str(secret))))
     assert line == f"{path}: client_secret and client_secret_file are both there; keep one"
@@ -349,7 +347,7 @@ def test_secret_file_without_a_usable_secret_is_refused(write_config: WriteConfi
 
 
 @pytest.mark.parametrize("value", ["", "/nowhere/secret", "/", 5, ["x"], {}])
-def test_secret_file_that_is_none_is_refused(write_config: WriteConfig, value: object) -> None:
+def test_secret_file_that_is_not_a_path_is_refused(write_config: WriteConfig, value: object) -> None:
     refused(write_config(without("client_secret", client_secret_file=value)))
 
 
@@ -360,7 +358,7 @@ FILES = {
 
 
 @pytest.mark.parametrize(("method", "name"), [(method, name) for method, names in FILES.items() for name in names])
-def test_named_files_are_looked_at_now_and_not_at_the_first_login(
+def test_named_files_are_checked_at_the_start(
     write_config: WriteConfig, tmp_path: Path, method: str, name: str
 ) -> None:
     files = {each: str(write_config("x", each)) for each in FILES[method]}
@@ -384,7 +382,7 @@ anything: st.SearchStrategy[Any] = st.recursive(
 @given(
     st.dictionaries(st.sampled_from(sorted(config.Config.model_fields)) | st.text(max_size=10), anything, max_size=4)
 )
-def test_any_json_is_a_configuration_or_one_line(
+def test_random_json_is_a_configuration_or_one_line_of_error(
     tmp_path_factory: pytest.TempPathFactory, change: dict[str, Any]
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "any.json"
@@ -398,7 +396,7 @@ def test_any_json_is_a_configuration_or_one_line(
     assert len(said.splitlines()) <= 1
 
 
-def test_a_key_type_only_the_operator_knows_may_be_allowed(write_config: WriteConfig) -> None:
+def test_unknown_key_type_may_be_allowed(write_config: WriteConfig) -> None:
     kind = public_keys.sk_ed25519().split(" ", maxsplit=1)[0]
     assert config.load(write_config(without(allowed_key_types=[kind, "ssh-new@example.com"]))).allowed_key_types == (
         kind,

@@ -1,4 +1,4 @@
-"""Events of the commands that sshd starts: one JSON line on stderr, or in syslog where stderr is /dev/null."""
+"""Tests the events of the commands that sshd starts: one JSON line on stderr, or in syslog."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def written(*events: tuple[str, dict[str, str | int]]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in data.splitlines()]
 
 
-def test_an_event_is_one_json_line_on_stderr() -> None:
+def test_event_is_one_json_line_on_stderr() -> None:
     (event,) = written(("keys.failed", {"error": "deadline", "count": 3}))
     assert event.pop("timestamp")[-1] == "Z"
     assert event == {
@@ -53,7 +53,7 @@ facts = st.dictionaries(st.from_regex("[a-d]{1,3}", fullmatch=True), st.text(st.
 @settings(max_examples=15)
 @given(st.lists(st.tuples(st.from_regex("[a-z.]{1,9}", fullmatch=True), facts), max_size=40))
 @example([("x", {"a": 'a\nb"\\\x1b[2J\u2028\u202e\ud800\U0001f511\0' + "x" * 5000})])
-def test_every_event_is_one_line_of_json_whatever_it_tells(events: list[tuple[str, dict[str, str | int]]]) -> None:
+def test_random_event_is_one_json_line(events: list[tuple[str, dict[str, str | int]]]) -> None:
     for (name, told), event in zip(events, written(*events), strict=True):
         assert event["event"] == name
         assert set(told) <= set(event)
@@ -62,7 +62,7 @@ def test_every_event_is_one_line_of_json_whatever_it_tells(events: list[tuple[st
 
 
 @pytest.mark.parametrize("close", ["", "import os; os.close(2)\n"])
-def test_writing_never_fails_where_stderr_is_gone(close: str) -> None:
+def test_writing_never_fails_without_stderr(close: str) -> None:
     read, write = os.pipe()
     os.close(read)
     try:
@@ -81,7 +81,7 @@ def test_event_of_the_forced_command_never_reaches_its_terminal() -> None:
     assert (done.stdout, done.stderr) == (b"", b"")
 
 
-# A /dev of our own, in a mount namespace of our own, with a syslog in it.
+# Runs a program in its own mount namespace with its own /dev, in which syslog listens.
 NAMESPACE = """
 set -e
 mount -t tmpfs none "$1"
@@ -103,7 +103,7 @@ print(log.recv(65536).decode("ascii"), end="")
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a /dev of its own")
 @pytest.mark.parametrize("function", ["write", "write_to_syslog"])
-def test_event_goes_to_syslog_where_stderr_is_the_null_device(function: str, tmp_path: Path) -> None:
+def test_event_goes_to_syslog_if_stderr_is_the_null_device(function: str, tmp_path: Path) -> None:
     code = (
         f"import sys; sys.path.append({str(TOP)!r})\nfrom sshaft import event\n"
         f'event.{function}("sshaft-keys", "keys.failed", message="a\\nb")'

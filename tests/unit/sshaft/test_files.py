@@ -1,4 +1,4 @@
-"""Files that are replaced as a whole."""
+"""Tests that files are replaced as a whole."""
 
 import os
 import stat

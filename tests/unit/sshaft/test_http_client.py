@@ -1,4 +1,4 @@
-"""One HTTP exchange with servers that are slow, broken or hostile, over real sockets and real TLS."""
+"""Tests HTTP exchanges with servers that are slow, broken or hostile, over real sockets and real TLS."""
 
 import gzip
 import os
@@ -32,10 +32,10 @@ from sshaft.errors import ReachError, RemoteServiceError
 from sshaft.http_client import HttpClient
 
 SHORT = 0.15
-"""Seconds for an exchange that is meant to run out of them."""
+"""Seconds for an exchange that is meant to end at its deadline."""
 FILES = Path("/proc/self/fd")
 LATE = 0.4
-"""Seconds that it may be late on a busy machine."""
+"""Seconds after the deadline that a busy machine may need."""
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def dripping(head: bytes, byte: bytes) -> Reply:
     return Reply(write=write)
 
 
-def test_answer_is_given_as_it_was_sent(http: HttpClient, identity: IdentityServer) -> None:
+def test_answer_is_returned_as_it_was_sent(http: HttpClient, identity: IdentityServer) -> None:
     identity.replies["/x"] = Reply(418, b'{"a": 1}', {"X-Thing": "y"})
     answer = send(http, f"{identity.url}/x?q=1", headers={"X-Request-ID": "abc"})
     assert (answer.status, answer.body, answer.headers["x-thing"]) == (418, b'{"a": 1}', "y")
@@ -96,7 +96,7 @@ SLOW = {
     ("name", "tls"),
     [*((name, False) for name in SLOW), ("says nothing", True), ("drips its headers", True), ("drips its body", True)],
 )
-def test_server_that_is_not_done_in_time_is_not_waited_for(authority: Any, name: str, tls: bool) -> None:
+def test_client_does_not_wait_for_a_slow_server(authority: Any, name: str, tls: bool) -> None:
     with IdentityServer(tls=authority.server() if tls else None) as server:
         server.replies["/x"] = SLOW[name]
         client = HttpClient(ca_file=authority.file)
@@ -108,7 +108,7 @@ def test_server_that_is_not_done_in_time_is_not_waited_for(authority: Any, name:
         client.close()
 
 
-def test_tls_handshake_that_hangs_is_not_waited_for(authority: Any) -> None:
+def test_client_does_not_wait_for_a_hanging_tls_handshake(authority: Any) -> None:
     with black_hole() as port:
         client = HttpClient(ca_file=authority.file)
         began = time.monotonic()
@@ -117,7 +117,7 @@ def test_tls_handshake_that_hangs_is_not_waited_for(authority: Any) -> None:
         assert time.monotonic() - began < SHORT + LATE
 
 
-def test_proxy_that_hangs_in_front_of_tls_is_not_waited_for(authority: Any) -> None:
+def test_client_does_not_wait_for_a_hanging_proxy(authority: Any) -> None:
     with black_hole() as port:
         client = HttpClient(ca_file=authority.file, proxy=f"http://127.0.0.1:{port}")
         began = time.monotonic()
@@ -126,14 +126,14 @@ def test_proxy_that_hangs_in_front_of_tls_is_not_waited_for(authority: Any) -> N
         assert time.monotonic() - began < SHORT + LATE
 
 
-def test_no_time_left_sends_nothing(http: HttpClient, identity: IdentityServer) -> None:
+def test_client_without_time_sends_nothing(http: HttpClient, identity: IdentityServer) -> None:
     with pytest.raises(ReachError) as error:
         send(http, f"{identity.url}/x", 0)
     assert error.value.unsent
     assert identity.calls == []
 
 
-def test_next_exchange_is_not_hurt_by_the_one_that_was_cut_off(http: HttpClient, identity: IdentityServer) -> None:
+def test_exchange_after_an_aborted_exchange_succeeds(http: HttpClient, identity: IdentityServer) -> None:
     identity.replies["/slow"] = hang(5)
     identity.replies["/x"] = reply_json("ok")
     with pytest.raises(ReachError):
@@ -141,7 +141,7 @@ def test_next_exchange_is_not_hurt_by_the_one_that_was_cut_off(http: HttpClient,
     assert send(http, f"{identity.url}/x").body == b'"ok"'
 
 
-def test_each_of_several_exchanges_ends_at_its_own_time(http: HttpClient, identity: IdentityServer) -> None:
+def test_each_of_several_exchanges_ends_at_its_own_deadline(http: HttpClient, identity: IdentityServer) -> None:
     identity.replies["/x"] = drip(5)
 
     def late(seconds: float) -> float:
@@ -153,7 +153,7 @@ def test_each_of_several_exchanges_ends_at_its_own_time(http: HttpClient, identi
     times = [0.6, 0.2, 0.4, 0.1, 0.5, 0.3]
     with ThreadPoolExecutor(len(times)) as pool:
         assert all(-0.05 < each < LATE for each in pool.map(late, times))
-    assert late(SHORT) < LATE  # after everybody has gone
+    assert late(SHORT) < LATE  # after all exchanges have ended
 
 
 def test_hundred_exchanges_leave_no_thread_and_no_file_behind(http: HttpClient, identity: IdentityServer) -> None:
@@ -169,7 +169,7 @@ def test_hundred_exchanges_leave_no_thread_and_no_file_behind(http: HttpClient, 
 # --- size and form
 
 
-def test_gibibyte_is_not_read(http: HttpClient, identity: IdentityServer) -> None:
+def test_huge_body_is_not_read(http: HttpClient, identity: IdentityServer) -> None:
     identity.replies["/x"] = gibibyte()
     began = time.monotonic()
     with pytest.raises(RemoteServiceError, match="larger than 8192 KiB") as error:
@@ -193,7 +193,7 @@ def test_endless_body_is_not_read(identity: IdentityServer, head: bytes) -> None
     client.close()
 
 
-def test_limit_itself_is_read_and_a_byte_more_is_not(identity: IdentityServer) -> None:
+def test_body_at_the_limit_is_read_and_a_longer_body_is_not(identity: IdentityServer) -> None:
     client = HttpClient(max_answer=1000)
     identity.replies["/x"] = [Reply(200, b"a" * 1000), Reply(200, b"a" * 1001)]
     assert len(send(client, f"{identity.url}/x").body) == 1000
@@ -216,7 +216,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("reply", BROKEN.values(), ids=BROKEN)
-def test_broken_answer_is_no_answer(http: HttpClient, identity: IdentityServer, reply: Reply) -> None:
+def test_broken_answer_is_an_error(http: HttpClient, identity: IdentityServer, reply: Reply) -> None:
     identity.replies["/x"] = reply
     with pytest.raises(ReachError) as error:
         send(http, f"{identity.url}/x")
@@ -248,7 +248,7 @@ def test_redirect_to_itself_is_not_followed(http: HttpClient, identity: Identity
     [(ERROR, False), (Reply(502), False), (BUSY, True), (Reply(504), False), (Reply(599), False), (Reply(429), False)],
     ids=lambda value: str(getattr(value, "status", value)),
 )
-def test_passing_trouble_of_the_server_may_be_tried_again(
+def test_temporary_failure_of_the_server_may_be_tried_again(
     http: HttpClient, identity: IdentityServer, reply: Reply, unsent: bool
 ) -> None:
     identity.replies["/x"] = reply
@@ -290,7 +290,7 @@ def test_host_that_does_not_exist_is_known_to_have_sent_nothing(http: HttpClient
 # --- what is not sent
 
 
-def test_compression_is_not_asked_for_and_not_undone(http: HttpClient, identity: IdentityServer) -> None:
+def test_compression_is_neither_requested_nor_undone(http: HttpClient, identity: IdentityServer) -> None:
     packed = gzip.compress(b"[" + b" " * 10_000_000 + b"]")
     identity.replies["/x"] = Reply(200, packed, {"Content-Encoding": "gzip"})
     assert send(http, f"{identity.url}/x").body == packed
@@ -343,7 +343,7 @@ def test_proxy_of_the_configuration_is_used() -> None:
 # --- TLS
 
 
-def test_server_of_our_own_authority_is_trusted(authority: Any) -> None:
+def test_server_of_the_configured_authority_is_trusted(authority: Any) -> None:
     with IdentityServer(tls=authority.server()) as server:
         client = HttpClient(ca_file=authority.file)
         server.replies["/x"] = reply_json("ok")
@@ -370,7 +370,7 @@ def _server_of(ca: trustme.CA) -> ssl.SSLContext:
 
 
 @pytest.mark.parametrize("server_context", UNTRUSTED.values(), ids=UNTRUSTED)
-def test_server_that_cannot_prove_its_name_gets_nothing(
+def test_server_with_a_wrong_certificate_gets_no_request(
     authority: Any, server_context: Callable[[Any], ssl.SSLContext]
 ) -> None:
     with IdentityServer(tls=server_context(authority)) as server:
@@ -382,7 +382,7 @@ def test_server_that_cannot_prove_its_name_gets_nothing(
         client.close()
 
 
-def test_old_tls_is_not_spoken(authority: Any) -> None:
+def test_old_tls_is_refused(authority: Any) -> None:
     context = authority.server()
     with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         context.maximum_version = ssl.TLSVersion.TLSv1_1
@@ -408,7 +408,7 @@ def test_authorities_of_the_environment_are_ignored(authority: Any, monkeypatch:
         client.close()
 
 
-def test_plain_http_where_tls_was_expected_is_refused(authority: Any, identity: IdentityServer) -> None:
+def test_server_without_tls_is_refused(authority: Any, identity: IdentityServer) -> None:
     client = HttpClient(ca_file=authority.file)
     with pytest.raises(RemoteServiceError):
         send(client, f"https://localhost:{identity.port}/x")
@@ -416,7 +416,7 @@ def test_plain_http_where_tls_was_expected_is_refused(authority: Any, identity: 
     client.close()
 
 
-def test_client_certificate_is_shown(authority: Any, tmp_path: Path) -> None:
+def test_client_certificate_is_sent(authority: Any, tmp_path: Path) -> None:
     with IdentityServer(tls=authority.server(demands_certificate=True)) as server:
         server.replies["/x"] = reply_json("ok")
         stranger = HttpClient(ca_file=authority.file)
@@ -431,7 +431,7 @@ def test_client_certificate_is_shown(authority: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("garbled", ["certificate", "key", "authorities"])
-def test_garbled_pem_file_is_broken_and_not_a_crash(authority: Any, tmp_path: Path, garbled: str) -> None:
+def test_malformed_pem_file_is_an_error(authority: Any, tmp_path: Path, garbled: str) -> None:
     certificate, key = authority.client("factor", tmp_path)
     (junk := tmp_path / "junk.pem").write_text("no PEM\n")
     with IdentityServer(tls=authority.server(demands_certificate=True)) as server:
@@ -459,8 +459,8 @@ def test_connection_is_kept_for_the_next_exchange(authority: Any, tls: bool) -> 
         client.close()
 
 
-def test_connection_that_the_server_closed_meanwhile_is_opened_anew(http: HttpClient, identity: IdentityServer) -> None:
-    body = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"  # promises keep-alive and closes
+def test_connection_that_the_server_has_closed_is_opened_anew(http: HttpClient, identity: IdentityServer) -> None:
+    body = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"  # announces keep-alive, but the server closes
     identity.replies["/x"] = raw(body)
     for _ in range(5):
         assert send(http, f"{identity.url}/x", method="POST").body == b"[]"

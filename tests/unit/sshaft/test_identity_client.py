@@ -1,4 +1,4 @@
-"""list, accept and reject against a real server on loopback that behaves, is slow, breaks or lies."""
+"""Tests list, accept and reject with a real server on loopback that works, is slow, breaks or lies."""
 
 import json
 import socket
@@ -50,7 +50,7 @@ Connect = Callable[..., IdentityClient]
 
 @pytest.fixture
 def connect(identity: IdentityServer) -> Iterator[Connect]:
-    """A function that makes a client of the fake identity service; waiting between tries is turned off."""
+    """Returns a function that makes a client of the fake identity service. The client does not wait between tries."""
     clients = []
 
     def make(
@@ -85,7 +85,7 @@ def reset(connection: socket.socket) -> None:
 # --- the original's server
 
 
-def test_originals_server_gets_what_the_original_sent(identity: IdentityServer, connect: Connect) -> None:
+def test_server_of_the_original_gets_the_originals_requests(identity: IdentityServer, connect: Connect) -> None:
     identity.entries = [ALICE]
     client = connect()
     assert users(client) == ["alice"]
@@ -98,13 +98,13 @@ def test_originals_server_gets_what_the_original_sent(identity: IdentityServer, 
     assert {call.headers["x-request-id"] for call in (listed, accepted)} == {REQUEST_ID}
 
 
-def test_fingerprint_is_asked_for_and_filters_nothing_by_itself(identity: IdentityServer, connect: Connect) -> None:
+def test_answer_is_not_filtered_by_the_fingerprint_of_the_question(identity: IdentityServer, connect: Connect) -> None:
     identity.entries = [ALICE, {"user": "bob", "authorized_key": public_keys.ed25519("b")}]
     assert users(connect(), fingerprint="SHA256:a+b/c") == ["alice", "bob"]
     assert identity.calls[-1].query == {"fingerprint": ["SHA256:a+b/c"]}
 
 
-def test_question_in_the_endpoints_address_is_kept(identity: IdentityServer, connect: Connect) -> None:
+def test_query_of_the_endpoints_address_is_kept(identity: IdentityServer, connect: Connect) -> None:
     users(connect(mfa_list_endpoint=f"{identity.url}/keys?tenant=1"), fingerprint="SHA256:x")
     assert identity.calls[-1].query == {"tenant": ["1"], "fingerprint": ["SHA256:x"]}
 
@@ -165,7 +165,7 @@ def test_every_problem_of_the_contract_is_its_outcome_or_a_failure(
 @pytest.mark.parametrize(
     "body", [b"no JSON", b"[]", b"null", b'{"error": 7}', b'{"error": "something_new"}', DEEP.body]
 )
-def test_refusal_without_a_known_word_is_read_by_its_status(
+def test_refusal_without_a_known_code_is_read_by_its_status(
     identity: IdentityServer, connect: Connect, status: int, state: str, body: bytes
 ) -> None:
     identity.replies["/accept"] = Reply(status, body)
@@ -173,7 +173,7 @@ def test_refusal_without_a_known_word_is_read_by_its_status(
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>ok</html>", b'{"state": "rejected"}', b"\xff"])
-def test_any_body_will_do_for_a_yes(identity: IdentityServer, connect: Connect, body: bytes) -> None:
+def test_yes_may_have_any_body(identity: IdentityServer, connect: Connect, body: bytes) -> None:
     identity.replies["/accept"] = Reply(200, body)
     assert accept(connect(), BASE) == Outcome("accepted")
 
@@ -189,14 +189,14 @@ def test_status_outside_of_the_contract_is_a_failure(identity: IdentityServer, c
     ("left", "read"),
     [(4, 4), (0, 0), (-1, -1), ("4", None), (True, None), (4.5, None), ("four", None), ([], None), (None, None)],
 )
-def test_odd_number_of_tries_takes_nothing_else_away(
+def test_malformed_number_of_tries_is_ignored(
     identity: IdentityServer, connect: Connect, left: object, read: int | None
 ) -> None:
     identity.replies["/accept"] = reply_json({"error": "invalid_code", "attempts_left": left}, 403)
     assert accept(connect()) == Outcome("invalid_code", read)
 
 
-def test_reject_without_its_endpoint_is_said_and_not_sent(identity: IdentityServer, connect: Connect) -> None:
+def test_reject_without_its_endpoint_is_an_error(identity: IdentityServer, connect: Connect) -> None:
     client = connect(mfa_reject_endpoint=None)
     with pytest.raises(ConfigurationError, match="mfa_reject_endpoint"):
         client.reject(EXTENDED, ATTEMPT, Deadline.after(5), REQUEST_ID)
@@ -215,7 +215,7 @@ def test_token_answers_of_the_contract_are_used(identity: IdentityServer, connec
 
 
 @pytest.mark.parametrize("answer", contract("token")["no_answers"], ids=str)
-def test_what_is_no_token_answer_is_not_used(identity: IdentityServer, connect: Connect, answer: Any) -> None:
+def test_malformed_token_answer_is_an_error(identity: IdentityServer, connect: Connect, answer: Any) -> None:
     identity.replies["/token"] = reply_json(answer)
     with pytest.raises(IdentityServiceError, match=r"not a token answer|no bearer token"):
         users(connect())
@@ -223,7 +223,7 @@ def test_what_is_no_token_answer_is_not_used(identity: IdentityServer, connect: 
 
 
 @pytest.mark.parametrize("expires_in", [b"NaN", b"Infinity", b"-Infinity", b"1e999", b'"NaN"'])
-def test_token_that_never_or_nowhere_ends_is_not_used(
+def test_token_without_a_finite_lifetime_is_an_error(
     identity: IdentityServer, connect: Connect, expires_in: bytes
 ) -> None:
     identity.replies["/token"] = Reply(
@@ -235,7 +235,7 @@ def test_token_that_never_or_nowhere_ends_is_not_used(
 
 
 @pytest.mark.parametrize("error", contract("token")["errors"], ids=lambda error: error["body"]["error"])
-def test_token_errors_are_told_by_their_word(identity: IdentityServer, connect: Connect, error: Any) -> None:
+def test_token_error_names_the_code_of_the_answer(identity: IdentityServer, connect: Connect, error: Any) -> None:
     identity.replies["/token"] = reply_json(error["body"], error["status"])
     with pytest.raises(IdentityServiceError, match=error["body"]["error"]) as raised:
         users(connect())
@@ -248,10 +248,10 @@ def test_token_is_kept_for_many_calls(identity: IdentityServer, connect: Connect
     for _ in range(10):
         users(client)
     assert identity.count("/token") == 1
-    assert len({call.peer for call in identity.calls}) == 1  # and so is the connection
+    assert len({call.peer for call in identity.calls}) == 1  # the connection is kept, too
 
 
-def test_token_that_is_over_is_fetched_again(identity: IdentityServer, connect: Connect) -> None:
+def test_expired_token_is_fetched_again(identity: IdentityServer, connect: Connect) -> None:
     identity.expires_in = 0
     client = connect()
     for _ in range(3):
@@ -356,7 +356,7 @@ def test_slow_answer_is_a_failure_in_time(identity: IdentityServer, connect: Con
 
 @pytest.mark.parametrize("reply", [BUSY, ERROR, Reply(write=reset)], ids=["503", "500", "reset"])
 @pytest.mark.parametrize("path", ["/token", "/keys"])
-def test_one_trouble_is_survived_by_a_list(identity: IdentityServer, connect: Connect, path: str, reply: Reply) -> None:
+def test_list_succeeds_after_one_failure(identity: IdentityServer, connect: Connect, path: str, reply: Reply) -> None:
     identity.entries = [ALICE]
     identity.replies[path] = [reply]
     assert users(connect()) == ["alice"]
@@ -365,7 +365,7 @@ def test_one_trouble_is_survived_by_a_list(identity: IdentityServer, connect: Co
 
 @pytest.mark.parametrize("path", ["/token", "/accept"])
 @pytest.mark.parametrize("claim", [BASE, EXTENDED], ids=["base", "extended"])
-def test_one_503_is_survived_by_an_accept(identity: IdentityServer, connect: Connect, path: str, claim: Claim) -> None:
+def test_accept_succeeds_after_one_503(identity: IdentityServer, connect: Connect, path: str, claim: Claim) -> None:
     done = Reply(200)
     identity.replies["/accept"] = [BUSY, done] if path == "/accept" else [done]
     if path == "/token":
@@ -385,7 +385,7 @@ AMBIGUOUS = {
 
 
 @pytest.mark.parametrize("reply", AMBIGUOUS.values(), ids=AMBIGUOUS)
-def test_accept_that_may_have_arrived_is_not_repeated_to_a_base_server(
+def test_accept_that_may_have_arrived_is_not_repeated_without_challenges(
     identity: IdentityServer, connect: Connect, reply: Reply
 ) -> None:
     identity.replies["/accept"] = reply
@@ -395,7 +395,7 @@ def test_accept_that_may_have_arrived_is_not_repeated_to_a_base_server(
 
 
 @pytest.mark.parametrize("reply", AMBIGUOUS.values(), ids=AMBIGUOUS)
-def test_accept_that_may_have_arrived_is_repeated_alike_to_an_extended_server(
+def test_accept_that_may_have_arrived_is_repeated_unchanged_with_challenges(
     identity: IdentityServer, connect: Connect, reply: Reply
 ) -> None:
     identity.replies["/accept"] = [reply, reply_json({"state": "accepted"})]
@@ -414,7 +414,7 @@ def test_refusal_is_never_repeated(identity: IdentityServer, connect: Connect, c
 
 
 @pytest.mark.parametrize("path", ["/token", "/keys"])
-def test_service_that_stays_down_is_given_up_within_the_deadline(
+def test_client_gives_up_a_dead_service_within_the_deadline(
     identity: IdentityServer, connect: Connect, path: str
 ) -> None:
     identity.replies[path] = BUSY
@@ -425,7 +425,7 @@ def test_service_that_stays_down_is_given_up_within_the_deadline(
     assert 2 <= identity.count(path) <= 4
 
 
-def test_no_try_is_begun_that_would_end_too_late(identity: IdentityServer, connect: Connect) -> None:
+def test_try_that_would_end_too_late_is_not_begun(identity: IdentityServer, connect: Connect) -> None:
     identity.replies["/keys"] = BUSY
     client = connect(sleep=time.sleep)
     began = time.monotonic()
@@ -447,7 +447,7 @@ def test_slow_token_leaves_less_time_for_the_list(identity: IdentityServer, conn
     assert time.monotonic() - began < 3.2
 
 
-def test_gone_service_is_told_with_its_address_and_not_with_its_question(connect: Connect) -> None:
+def test_error_for_a_dead_service_has_its_address_without_the_query(connect: Connect) -> None:
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{reserved.getsockname()[1]}"
@@ -459,7 +459,7 @@ def test_gone_service_is_told_with_its_address_and_not_with_its_question(connect
 # --- clocks
 
 
-def test_times_of_the_list_are_told_by_this_hosts_clock(identity: IdentityServer, connect: Connect) -> None:
+def test_times_of_the_list_are_corrected_to_this_hosts_clock(identity: IdentityServer, connect: Connect) -> None:
     ends = datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=5)
     identity.entries = [
         ALICE | {"challenge": "c1", "expires_at": ends.isoformat(), "context": {"started_at": ends.isoformat()}},

@@ -1,4 +1,4 @@
-"""What the agent reads in a list answer, and what a key may then do. Answers are taken as hostile."""
+"""Tests how a list answer is read, and what a key in it may do. Answers may be hostile."""
 
 import json
 import time
@@ -39,7 +39,7 @@ def only(item: dict[str, Any]) -> Entry:
 
 
 @pytest.mark.parametrize("example", CONTRACT["examples"], ids=lambda example: example["name"])
-def test_list_answers_of_the_contract_are_read_as_it_says(example: dict[str, Any]) -> None:
+def test_list_answers_of_the_contract_are_read(example: dict[str, Any]) -> None:
     entries = list(read(*example["answer"]).all())
     assert len(entries) == len(example["read"])
     for entry, expected in zip(entries, example["read"], strict=True):
@@ -148,13 +148,13 @@ LEFT_OUT = [
         (None, None),
     ],
 )
-def test_what_is_only_shown_does_not_take_the_entry_with_it(context: Any, shown: Context | None) -> None:
+def test_malformed_context_does_not_remove_the_entry(context: Any, shown: Context | None) -> None:
     (found,) = read({"user": "a", "authorized_key": KEY, "challenge": "c1", "context": context}).all()
     assert found.context == shown
 
 
 @pytest.mark.parametrize("item", LEFT_OUT, ids=lambda item: ascii(item)[:60])
-def test_bad_entry_is_left_out_and_counted_and_the_others_stay(item: Any) -> None:
+def test_malformed_entry_is_left_out_and_counted(item: Any) -> None:
     found = read(GOOD, item, GOOD, item)
     assert [entry.user for entry in found.all()] == ["good", "good"]
     assert sum(found.left_out.values()) == 2
@@ -168,12 +168,12 @@ def test_bad_entry_is_left_out_and_counted_and_the_others_stay(item: Any) -> Non
 @pytest.mark.parametrize(
     "user", ["a;id", "$(id)", '"', "'", "-rf", "--user=x", "José", "李", "a b", "%s", "../x", "a\\"]
 )
-def test_users_with_signs_stay_for_they_never_stand_in_a_line_of_the_agent(user: str) -> None:
+def test_user_name_may_hold_any_printable_character(user: str) -> None:
     assert only({"user": user, "authorized_key": KEY}).user == user
 
 
 @pytest.mark.parametrize("comment", ['"; id #', " two words", "\t", ' \\"', " é李", " \ud800"])
-def test_nothing_of_a_key_but_type_and_data_is_kept(comment: str) -> None:
+def test_key_keeps_only_its_type_and_data(comment: str) -> None:
     assert str(only({"user": "a", "authorized_key": f"{KEY} {comment}"}).key) == KEY
 
 
@@ -205,27 +205,27 @@ def test_nothing_of_a_key_but_type_and_data_is_kept(comment: str) -> None:
     ],
     ids=lambda body: repr(body[:24]),
 )
-def test_answer_that_is_no_list_is_broken(body: bytes) -> None:
+def test_answer_that_is_not_a_list_is_an_error(body: bytes) -> None:
     with pytest.raises(IdentityServiceError) as error:
         listing.parse(body, DEFAULT_TYPES)
     assert str(error.value).isprintable()
     assert len(str(error.value)) < 200
 
 
-def test_more_entries_than_the_limit_are_refused_and_the_limit_itself_is_not() -> None:
+def test_list_with_too_many_entries_is_refused() -> None:
     assert list(listing.parse(b"[" + b"0," * 49_999 + b"0]", DEFAULT_TYPES).all()) == []
     with pytest.raises(IdentityServiceError, match="50000"):
         listing.parse(b"[" + b"0," * 50_000 + b"0]", DEFAULT_TYPES)
 
 
-def test_half_a_surrogate_pair_in_one_comment_takes_no_other_key_away() -> None:
+def test_half_a_surrogate_pair_in_a_comment_removes_no_other_key() -> None:
     body = b'[{"user": "eve", "authorized_key": "x \\ud800"}, ' + json.dumps(GOOD).encode() + b"]"
     found = listing.parse(body, DEFAULT_TYPES)
     assert [entry.user for entry in found.all()] == ["good"]
     assert sum(found.left_out.values()) == 1
 
 
-def test_types_that_are_not_allowed_are_left_out() -> None:
+def test_key_of_a_type_that_is_not_allowed_is_left_out() -> None:
     body = json.dumps([GOOD, {"user": "b", "authorized_key": SK_KEY}]).encode()
     assert [entry.user for entry in listing.parse(body, ("ssh-ed25519",)).all()] == ["good"]
 
@@ -233,9 +233,7 @@ def test_types_that_are_not_allowed_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("item", "pending"), [({}, True), ({"challenge": "c"}, True), ({"challenge": None}, False)], ids=str
 )
-def test_null_challenge_means_nothing_is_pending_and_none_a_server_without_challenges(
-    item: dict[str, Any], pending: bool
-) -> None:
+def test_missing_challenge_is_pending_and_null_is_not(item: dict[str, Any], pending: bool) -> None:
     assert only({"user": "a", "authorized_key": KEY, **item}).pending is pending
 
 
@@ -263,7 +261,7 @@ nearly_entries = st.fixed_dictionaries(
 
 
 @given(st.lists(anything | nearly_entries, max_size=6))
-def test_any_list_is_read_without_a_crash_and_the_good_entry_stays(items: list[Any]) -> None:
+def test_random_entries_do_not_remove_the_good_entry(items: list[Any]) -> None:
     found = read(*items, GOOD)
     entries = list(found.all())
     assert "good" in [entry.user for entry in entries]
@@ -274,7 +272,7 @@ def test_any_list_is_read_without_a_crash_and_the_good_entry_stays(items: list[A
 
 
 @given(st.binary(max_size=60) | anything.map(lambda value: json.dumps(value).encode()))
-def test_any_body_is_read_or_broken(body: bytes) -> None:
+def test_random_body_is_read_or_an_error(body: bytes) -> None:
     try:
         listing.parse(body, DEFAULT_TYPES)
     except IdentityServiceError:
@@ -310,7 +308,7 @@ PAST = NOW - timedelta(seconds=1)
         ((ALICE, entry(user="bob")), AMBIGUOUS),
         ((base(), base("bob")), AMBIGUOUS),
         ((base(), registered(), base("bob")), AMBIGUOUS),
-        # the other user's is over by our clock, the server says it is not: better nobody than the wrong one
+        # the other user's challenge is over by this host's clock only: no user is better than the wrong user
         ((ALICE, entry(user="bob", expires_at=PAST)), AMBIGUOUS),
         ((entry(expires_at=NOW),), EXPIRED),
         ((entry(expires_at=PAST),), EXPIRED),
@@ -370,7 +368,7 @@ several = st.lists(
 
 
 @given(several)
-def test_whatever_is_listed_a_grant_is_for_the_only_user_who_waits(entries: list[Entry]) -> None:
+def test_grant_is_always_for_the_only_user_with_a_pending_challenge(entries: list[Entry]) -> None:
     grant = decide(tuple(entries), NOW)
     if not isinstance(grant, Grant) or not grant.pending:
         return
@@ -381,10 +379,10 @@ def test_whatever_is_listed_a_grant_is_for_the_only_user_who_waits(entries: list
     assert grant.needs_code is all(each.needs_code for each in current)
     assert grant.verify_required is any(each.verify_required for each in current)
     if grant.challenge is None and len({each.challenge for each in current}) > 1:
-        assert all(each.binding != "none" for each in current)  # or nothing would choose among them
+        assert all(each.binding != "none" for each in current)  # otherwise no code would choose one of them
 
 
-def test_a_full_list_is_read_in_time_for_one_login(record_property: Callable[[str, object], None]) -> None:
+def test_full_list_is_read_in_time_for_one_login(record_property: Callable[[str, object], None]) -> None:
     items = [{"user": f"user{i}", "authorized_key": public_keys.ed25519(str(i))} for i in range(10_000)]
     body = json.dumps(items).encode()
     began = time.monotonic()
@@ -397,7 +395,7 @@ ENROL = json.loads((Path(__file__).parents[2] / "contract" / "enrol.json").read_
 
 
 @pytest.mark.parametrize("example", ENROL["offers"], ids=lambda example: example["name"])
-def test_offers_of_enrolment_are_read_as_the_contract_says(example: dict[str, Any]) -> None:
+def test_enrolment_offers_of_the_contract_are_read(example: dict[str, Any]) -> None:
     answer = read(*example["answer"])
     expected = example["read"] and datetime.fromisoformat(example["read"])
     assert (
@@ -407,6 +405,6 @@ def test_offers_of_enrolment_are_read_as_the_contract_says(example: dict[str, An
     ) == (expected, {}, {})
 
 
-def test_an_offer_is_nobodys_entry_and_takes_none_away() -> None:
+def test_enrolment_offer_is_not_an_entry_and_removes_none() -> None:
     answer = read(GOOD, {"enrolment": "open", "expires_at": "2026-11-22T12:15:00Z"} | GOOD)
     assert len(list(answer.all())) == 1

@@ -1,4 +1,4 @@
-"""Log events: one JSON line each, secrets never, other people's text only escaped."""
+"""Tests log events: one JSON line each, without secrets, and with foreign text escaped."""
 
 import io
 import json
@@ -21,7 +21,7 @@ def _as_before() -> Iterator[None]:
 
 
 def written(write: Callable[[Any], object], level: str = "debug") -> list[dict[str, Any]]:
-    """The events that `write(logger)` leaves."""
+    """Returns the events that `write(logger)` writes."""
     stream = io.StringIO()
     log.set_up(level, stream)
     write(log.get_logger())
@@ -35,7 +35,7 @@ def fail(error: Exception) -> None:
     raise error
 
 
-def test_an_event_is_one_json_line_with_its_facts() -> None:
+def test_event_is_one_json_line_with_its_facts() -> None:
     (event,) = written(lambda logger: logger.info("keys.listed", user="alice", count=2, seconds=None, ok=True))
     assert event.pop("timestamp").endswith("Z")
     assert event == {"event": "keys.listed", "level": "info", "user": "alice", "count": 2, "seconds": None, "ok": True}
@@ -60,7 +60,7 @@ def test_secrets_are_hidden_inside_of_other_values() -> None:
     assert event["request"] == {"headers": [{"authorization": "[hidden]"}], "n": 1}
 
 
-def test_a_traceback_does_not_carry_local_variables() -> None:
+def test_traceback_has_no_local_variables() -> None:
     def fails(logger: Any) -> None:
         access, form = "Bearer s3cret-token", {"client_secret": "s3cret-form"}
         try:
@@ -79,7 +79,7 @@ def test_a_traceback_does_not_carry_local_variables() -> None:
     ['a\nfake: {"event": "login.accepted"}', "\x1b[2Jgone", "\u202eevil", "a\u2028b", "x" * 100_000, "\ud800", "\0"],
 )
 @pytest.mark.parametrize("where", ["value", "event", "list", "dict", "object", "exception"])
-def test_outside_text_stays_escaped_and_short_wherever_it_stands(text: str, where: str) -> None:
+def test_foreign_text_is_escaped_and_cut_everywhere(text: str, where: str) -> None:
     def write(logger: Any) -> None:
         match where:
             case "value":
@@ -119,7 +119,7 @@ def test_events_below_the_level_are_dropped(level: str, seen: int) -> None:
     assert len(written(write, level)) == seen
 
 
-def test_what_a_library_warns_of_is_an_event() -> None:
+def test_warning_of_a_library_is_an_event() -> None:
     def write(_logger: Any) -> None:
         logging.getLogger("some.library").info("small talk")
         logging.getLogger("some.library").warning("no %s given", "boundary\x1b[2J")

@@ -1,4 +1,4 @@
-"""The protocol between the commands that sshd starts and the agent: whole messages or nothing."""
+"""Tests the protocol between the agent and the commands that sshd starts: a message is whole or refused."""
 
 import json
 from pathlib import Path
@@ -30,13 +30,13 @@ def test_other_spellings_in_the_contract_are_read(message: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize("wire", EXAMPLES["refused"], ids=repr)
-def test_what_the_contract_refuses_is_refused(wire: str) -> None:
+def test_malformed_messages_of_the_contract_are_refused(wire: str) -> None:
     with pytest.raises(MessageError):
         messages.decode(wire.encode("ascii"))
 
 
 @given(names, fields)
-def test_every_message_survives_the_way(kind: str, sent: dict[str, str]) -> None:
+def test_encoded_message_is_decoded_unchanged(kind: str, sent: dict[str, str]) -> None:
     wire = messages.encode(kind, sent)
     assert wire.count(messages.END) == 1
     assert all(byte == 0x0A or 0x20 <= byte <= 0x7E for byte in wire)
@@ -54,7 +54,7 @@ def test_message_cut_off_at_any_byte_is_refused(kind: str, sent: dict[str, str])
 @given(st.binary(max_size=200) | st.binary(max_size=80).map(lambda tail: b"sshaft/1 x\na " + tail + b"\n\n"))
 @example(b"sshaft/1 x\na %\xb2\xb2\n\n")
 @example(b"sshaft/1 \xe9\n\n")
-def test_any_bytes_are_a_message_or_refused(data: bytes) -> None:
+def test_random_bytes_are_a_message_or_refused(data: bytes) -> None:
     try:
         kind, got = messages.decode(data)
     except MessageError:
@@ -63,7 +63,7 @@ def test_any_bytes_are_a_message_or_refused(data: bytes) -> None:
 
 
 @given(st.text(st.characters(codec=None), max_size=20))
-def test_what_is_no_unicode_text_is_sent_as_something_harmless(value: str) -> None:
+def test_text_that_is_not_unicode_is_replaced(value: str) -> None:
     kind, got = messages.decode(messages.encode("x", {"a": value}))
     assert kind == "x"
     assert len(got["a"]) == len(value)
@@ -77,6 +77,6 @@ def test_message_longer_than_the_limit_is_refused() -> None:
         messages.decode(longest[:-2] + b"a\n\n")
 
 
-def test_a_value_cannot_add_a_field_or_end_the_message() -> None:
+def test_value_cannot_add_a_field_or_end_the_message() -> None:
     hostile = "x\n\nsshaft/1 result\nstate accepted\n\n"
     assert messages.decode(messages.encode("x", {"a": hostile, "b": "c"})) == ("x", {"a": hostile, "b": "c"})

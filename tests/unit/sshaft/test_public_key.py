@@ -1,4 +1,4 @@
-"""Keys are read strictly and written anew; OpenSSH and asyncssh are asked whether they see the same key."""
+"""Tests that keys are read strictly and written anew, and that OpenSSH and asyncssh see the same key."""
 
 import base64
 import contextlib
@@ -52,7 +52,7 @@ def test_keys_that_ssh_keygen_makes_are_read(arguments: list[str], tmp_path: Pat
 
 
 def test_fingerprint_is_the_sha256_of_the_blob_without_padding() -> None:
-    # RFC 4648's own example of how padding would look is left to OpenSSH; this one is from its %f.
+    # the SHA-256 of no bytes, in the form of sshd's %f
     assert public_key.fingerprint(b"") == "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU"
 
 
@@ -131,7 +131,7 @@ def test_comment_and_blanks_around_it_are_dropped(comment: str, around: str) -> 
         " " * 65536 + ED25519,
     ],
 )
-def test_text_that_is_more_or_less_than_one_plain_key_is_refused(text: str) -> None:
+def test_text_that_is_not_one_plain_key_is_refused(text: str) -> None:
     with pytest.raises(InvalidKeyError) as refused:
         public_key.parse(text)
     assert ENCODED not in str(refused.value)
@@ -169,7 +169,7 @@ def test_certificate_is_refused_under_any_name(certificate: str, name: str) -> N
         public_key.parse(certificate)
 
 
-def test_certificate_is_refused_even_where_the_operator_allowed_its_type(certificate: str) -> None:
+def test_certificate_is_refused_even_if_the_operator_allows_its_type(certificate: str) -> None:
     for each in CERTIFICATE_TYPES:
         made = public_keys.text(public_keys.blob(each, b"nonce" * 6, b"k" * 32))
         with pytest.raises(InvalidKeyError):
@@ -185,7 +185,7 @@ def test_type_that_is_not_allowed_is_refused() -> None:
         public_key.from_blob(*public_keys.of(ED25519), ("ssh-rsa",))
 
 
-def test_type_that_only_the_operator_knows_is_taken_as_it_is() -> None:
+def test_unknown_type_that_the_operator_allows_is_read() -> None:
     made = public_keys.text(public_keys.blob("ssh-new@example.com", b"x" * 40))
     assert str(public_key.parse(made + " c", ("ssh-new@example.com",))) == made
     with pytest.raises(InvalidKeyError):
@@ -241,7 +241,7 @@ E = b"\x01\x00\x01"
         ("ssh-rsa", (b"\x04", public_keys.mpint(MODULUS))),
     ],
 )
-def test_key_data_that_is_not_what_its_type_says_is_refused(key_type: str, fields: tuple[bytes, ...]) -> None:
+def test_key_data_that_does_not_fit_its_type_is_refused(key_type: str, fields: tuple[bytes, ...]) -> None:
     with pytest.raises(InvalidKeyError):
         public_key.parse(public_keys.text(public_keys.blob(key_type, *fields)))
 
@@ -252,8 +252,8 @@ def test_rsa_keys_within_openssh_limits_are_read(modulus: int) -> None:
     assert [public_key.parse(text).fingerprint] == public_keys.openssh_fingerprints([text])
 
 
-def test_second_spelling_of_the_same_key_is_refused() -> None:
-    # sk-ecdsa ends in a padded group: its unused bits could be anything to a lax decoder.
+def test_second_encoding_of_the_same_key_is_refused() -> None:
+    # An sk-ecdsa blob ends in a padded group: a lax decoder ignores the unused bits of the group.
     for text in ALL.values():
         encoded = text.split(" ")[1]
         if encoded.endswith("="):
@@ -269,20 +269,20 @@ def test_second_spelling_of_the_same_key_is_refused() -> None:
         pytest.fail("no key with padding among the examples")
 
 
-def test_a_key_cannot_be_changed() -> None:
+def test_key_cannot_be_changed() -> None:
     key = public_key.parse(ED25519)
     with pytest.raises(dataclasses.FrozenInstanceError):
         key.type = "ssh-rsa"  # type: ignore[misc]
 
 
 @given(st.text(max_size=200))
-def test_any_text_is_a_key_or_refused(text: str) -> None:
+def test_random_text_is_a_key_or_refused(text: str) -> None:
     with contextlib.suppress(InvalidKeyError):
         public_key.parse(text)
 
 
 @given(st.sampled_from(sorted(ALL)), st.binary(max_size=400))
-def test_any_key_data_is_a_key_or_refused(key_type: str, data: bytes) -> None:
+def test_random_key_data_is_a_key_or_refused(key_type: str, data: bytes) -> None:
     with contextlib.suppress(InvalidKeyError):
         public_key.from_blob(key_type, base64.b64encode(data).decode())
 
@@ -291,7 +291,7 @@ def test_any_key_data_is_a_key_or_refused(key_type: str, data: bytes) -> None:
 @example("\n" + ED25519)
 @example('\r\ncommand="x" ' + ED25519)
 @example("\u2028x")
-def test_nothing_of_a_comment_survives(comment: str) -> None:
+def test_comment_is_not_in_the_key(comment: str) -> None:
     try:
         key = public_key.parse(f"{ED25519} {comment}")
     except InvalidKeyError:
@@ -359,6 +359,6 @@ def test_openssh_accepts_every_mutated_key_that_we_accept_and_sees_the_same(cand
 def test_openssh_reads_every_mutated_text_that_we_read_and_sees_the_same(candidates: list[str]) -> None:
     accepted = _accepted(candidates)
     _assert_openssh_agrees(accepted)
-    # also as it came: we must not see a key where OpenSSH sees another one
+    # The original text, too: we must not read a key where OpenSSH reads another key.
     as_it_came = public_keys.openssh_fingerprints([text.strip(" \t\r\n") for text in accepted])
     assert as_it_came == [public_key.parse(text).fingerprint for text in accepted]

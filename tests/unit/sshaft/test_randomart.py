@@ -1,4 +1,4 @@
-"""The picture of a key, held beside the one that OpenSSH draws."""
+"""Tests the picture of a key against the picture that OpenSSH draws."""
 
 import subprocess
 from pathlib import Path
@@ -15,7 +15,7 @@ KEYS = public_keys.one_of_each() | {"rsa-3072": public_keys.rsa_key(3072), "rsa-
 
 
 def drawn_by_openssh(public: str, place: Path) -> tuple[str, list[str]]:
-    """What `ssh-keygen -lv` says: `256 SHA256:... comment (ED25519)`, and the lines of the picture."""
+    """Returns the output of `ssh-keygen -lv`: `256 SHA256:... comment (ED25519)`, and the lines of the picture."""
     file = place / "key.pub"
     file.write_text(f"{public} me\n")
     command = [public_keys.SSH_KEYGEN, "-lv", "-f", str(file)]
@@ -24,14 +24,14 @@ def drawn_by_openssh(public: str, place: Path) -> tuple[str, list[str]]:
 
 
 @pytest.mark.parametrize("public", KEYS.values(), ids=KEYS.keys())
-def test_the_picture_and_its_title_are_those_of_ssh_keygen(public: str, tmp_path: Path) -> None:
+def test_picture_and_title_are_those_of_ssh_keygen(public: str, tmp_path: Path) -> None:
     key = parse(public)
     first, picture = drawn_by_openssh(public, tmp_path)
     assert list(randomart(key)) == picture
     assert first == f"{bits(key)} {key.fingerprint} me ({short_name(key)})"
 
 
-def test_many_keys_are_drawn_as_openssh_draws_them(tmp_path: Path) -> None:
+def test_random_keys_are_drawn_as_openssh_draws_them(tmp_path: Path) -> None:
     keys = [public_keys.ed25519(f"seed-{number}") for number in range(40)]
     file = tmp_path / "keys"
     file.write_text("".join(f"{key}\n" for key in keys))

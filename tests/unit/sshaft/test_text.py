@@ -1,4 +1,4 @@
-"""Outside text on a terminal or in a log: one line, nothing that moves, hides or reorders."""
+"""Tests that foreign text becomes one line in which nothing moves, hides or reorders text."""
 
 import unicodedata
 
@@ -27,7 +27,7 @@ texts = st.one_of(st.text(), st.text(alphabet=ODD), st.text(st.characters(codec=
 @example("a" * 201, 200)
 @example("\\" * 200, 200)
 @example("ab", 1)
-def test_outside_text_becomes_one_harmless_line_within_its_limit(text: str, limit: int) -> None:
+def test_foreign_text_becomes_one_harmless_line_within_its_limit(text: str, limit: int) -> None:
     shown = printable(text, limit)
     assert len(shown) <= limit
     assert shown.isprintable()
@@ -60,11 +60,11 @@ def test_different_texts_that_fit_stay_different(one: str, other: str) -> None:
         (r"\x1b", r"\\x1b"),
     ],
 )
-def test_what_is_shown(text: str, shown: str) -> None:
+def test_text_is_escaped_like_this(text: str, shown: str) -> None:
     assert printable(text) == shown
 
 
-def test_long_text_is_cut_and_says_so() -> None:
+def test_cut_text_ends_with_three_dots() -> None:
     assert printable("a" * 200) == "a" * 200
     assert printable("a" * 201) == "a" * 197 + "..."
     assert printable("\x00" * 200).endswith("...")

@@ -1,4 +1,4 @@
-"""Attestations of security keys, made by a maker and a device of software: no hardware was at hand."""
+"""Tests attestations of security keys, made by a maker and a device of software: no hardware was at hand."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -94,7 +94,7 @@ def test_maker_of_the_same_name_with_another_key_is_refused() -> None:
 
 
 def test_device_cannot_vouch_for_another_device() -> None:
-    """A certificate of a device, given as a root by mistake, is no certificate authority."""
+    """The operator gave the certificate of a device as a root by mistake. It is no certificate authority."""
     key = SecurityKey()
     leaf = Maker("Example Keys Root", key.batch, ca=False)
     data = key.attestation(leaf, CHALLENGE)
@@ -229,7 +229,7 @@ SAMPLE_DATA = SAMPLE.attestation(MAKER, CHALLENGE)
 CERTIFICATE_AT = 4 + len("ssh-sk-attest-v01") + 4
 CERTIFICATE_SIZE = int.from_bytes(SAMPLE_DATA[CERTIFICATE_AT - 4 : CERTIFICATE_AT])
 CERTIFICATE = x509.load_der_x509_certificate(SAMPLE_DATA[CERTIFICATE_AT:][:CERTIFICATE_SIZE])
-# In front of a certificate's signature stands how many of its last bits are not used: 1 says nothing where that is 0.
+# The byte before the signature is the number of its unused bits: 0 and 1 mean the same if the last bit is 0.
 UNUSED_BITS_AT = SAMPLE_DATA.index(CERTIFICATE.signature) - 1
 SENTENCE = r"^[A-Z][^\n]*\.$"
 
@@ -252,7 +252,7 @@ def test_changed_byte_is_refused_unless_it_is_reserved(at: int, bits: int) -> No
 @given(at=st.integers(0, len(SAMPLE_DATA) - 8), removed=st.integers(0, 40), added=st.binary(max_size=40))
 def test_random_mutation_is_refused_in_a_sentence(at: int, removed: int, added: bytes) -> None:
     assume(at != UNUSED_BITS_AT)
-    end = min(at + removed, len(SAMPLE_DATA) - 8)  # what follows is reserved
+    end = min(at + removed, len(SAMPLE_DATA) - 8)  # the last 8 bytes are reserved
     assume(added != SAMPLE_DATA[at:end])
     refused(SAMPLE_DATA[:at] + added + SAMPLE_DATA[end:], SAMPLE.public, SENTENCE)
 

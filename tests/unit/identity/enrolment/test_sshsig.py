@@ -1,4 +1,4 @@
-"""Signatures of `ssh-keygen -Y sign`: the real ones pass, and nothing else does."""
+"""Tests that real signatures of `ssh-keygen -Y sign` are accepted, and no other data."""
 
 import base64
 import struct
@@ -28,7 +28,7 @@ KINDS = {
 
 
 def signed(place: Path, *options: str, message: bytes = TEXT, namespace: str = NAMESPACE) -> tuple[str, str]:
-    """The public key and the signature, both by ssh-keygen."""
+    """Returns a public key and a signature, both made by ssh-keygen."""
     key = place / "key"
     if not key.exists():
         subprocess.run([SSH_KEYGEN, "-q", *options, "-N", "", "-f", str(key)], check=True)
@@ -38,13 +38,13 @@ def signed(place: Path, *options: str, message: bytes = TEXT, namespace: str = N
 
 
 @pytest.mark.parametrize("options", KINDS.values(), ids=KINDS.keys())
-def test_a_signature_of_ssh_keygen_says_whose_it_is(options: tuple[str, ...], tmp_path: Path) -> None:
+def test_signature_of_ssh_keygen_names_its_key(options: tuple[str, ...], tmp_path: Path) -> None:
     public, signature = signed(tmp_path, *options)
     assert verify(signature, TEXT) == parse(public)
 
 
 @pytest.mark.parametrize("options", KINDS.values(), ids=KINDS.keys())
-def test_it_is_for_one_text_only(options: tuple[str, ...], tmp_path: Path) -> None:
+def test_signature_counts_for_one_text_only(options: tuple[str, ...], tmp_path: Path) -> None:
     _, signature = signed(tmp_path, *options)
     for other in (b"", TEXT[:-1], text_to_sign("bob", "0123456789abcdef0123456789abcdef").encode()):
         with pytest.raises(SignatureError, match="does not fit the text"):
@@ -52,14 +52,14 @@ def test_it_is_for_one_text_only(options: tuple[str, ...], tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("namespace", ["git", "file", "sshaft-enrolment"])
-def test_a_signature_for_something_else_is_refused(namespace: str, tmp_path: Path) -> None:
+def test_signature_with_another_namespace_is_refused(namespace: str, tmp_path: Path) -> None:
     _, signature = signed(tmp_path, *KINDS["ed25519"], namespace=namespace)
     with pytest.raises(SignatureError, match="-n sshaft-enrol"):
         verify(signature, TEXT)
 
 
 @pytest.mark.parametrize("hash_name", ["sha256", "sha512"])
-def test_both_hashes_of_openssh_are_taken(hash_name: str, tmp_path: Path) -> None:
+def test_both_hashes_of_openssh_are_accepted(hash_name: str, tmp_path: Path) -> None:
     key = tmp_path / "key"
     subprocess.run([SSH_KEYGEN, "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
     command = [SSH_KEYGEN, "-Y", "sign", "-n", NAMESPACE, "-O", f"hashalg={hash_name}", "-f", str(key)]
@@ -68,20 +68,20 @@ def test_both_hashes_of_openssh_are_taken(hash_name: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "ecdsa"])
-def test_a_security_key_that_was_touched_passes(kind: str) -> None:
+def test_signature_of_a_touched_security_key_is_accepted(kind: str) -> None:
     key = SecurityKey(kind)
     assert verify(key.signature(TEXT), TEXT) == parse(key.public)
     assert verify(key.signature(TEXT, flags=5), TEXT) == parse(key.public)
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "ecdsa"])
-def test_a_security_key_that_nobody_touched_does_not(kind: str) -> None:
+def test_signature_of_an_untouched_security_key_is_refused(kind: str) -> None:
     with pytest.raises(SignatureError, match="not touched"):
         verify(SecurityKey(kind).signature(TEXT, flags=4), TEXT)
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "ecdsa"])
-def test_flags_and_counter_are_signed(kind: str) -> None:
+def test_changed_flags_and_counter_are_refused(kind: str) -> None:
     raw = bytearray(unarmored(SecurityKey(kind).signature(TEXT)))
     for at in (-1, -5):
         changed = raw[:]
@@ -91,8 +91,8 @@ def test_flags_and_counter_are_signed(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "ecdsa"])
-def test_openssh_reads_our_made_up_security_keys_signature_too(kind: str, tmp_path: Path) -> None:
-    """The fake signs as a device does: otherwise the tests above would say nothing."""
+def test_openssh_accepts_the_signature_of_our_fake_security_key(kind: str, tmp_path: Path) -> None:
+    """The tests above rely on the fake: OpenSSH must accept its signatures."""
     key = SecurityKey(kind)
     (tmp_path / "allowed").write_text(f'me namespaces="{NAMESPACE}" {key.public}\n')
     (tmp_path / "signature").write_text(key.signature(TEXT))
@@ -113,7 +113,7 @@ def rsa_signature(algorithm: bytes, digest: hashes.HashAlgorithm) -> str:
     return armored(b"SSHSIG" + struct.pack(">I", 1) + string(public) + head + string(inner))
 
 
-def test_rsa_with_sha1_is_refused_and_with_sha2_it_is_not() -> None:
+def test_rsa_signature_needs_sha2() -> None:
     verify(rsa_signature(b"rsa-sha2-256", hashes.SHA256()), TEXT)
     with pytest.raises(SignatureError, match="rsa-sha2"):
         verify(rsa_signature(b"ssh-rsa", hashes.SHA1()), TEXT)
@@ -126,7 +126,7 @@ def test_rsa_with_sha1_is_refused_and_with_sha2_it_is_not() -> None:
      armored(b"SSHSIG" + b"\0\0\0\1" + b"\xff\xff\xff\xff"), armored(b"x" * 40_000),
      armored(b"SSHSIG\0\0\0\1" + string(blob("ssh-dss", b"x")) + string(b"") * 4)],
 )  # fmt: skip
-def test_what_is_no_signature_is_refused_in_a_sentence(junk: str) -> None:
+def test_text_that_is_no_signature_is_refused_in_a_sentence(junk: str) -> None:
     with pytest.raises(SignatureError, match=r"^[A-Z][^\n]*\.$"):
         verify(junk, TEXT)
 
@@ -148,7 +148,7 @@ def samples() -> list[tuple[str, bytes]]:
 
 @settings(max_examples=400, deadline=None)
 @given(which=st.integers(0, 4), at=st.integers(0, 2000), bits=st.integers(1, 255))
-def test_no_changed_byte_passes(which: int, at: int, bits: int) -> None:
+def test_changed_byte_is_refused(which: int, at: int, bits: int) -> None:
     raw = bytearray(samples()[which][1])
     raw[at % len(raw)] ^= bits
     with pytest.raises(SignatureError):
@@ -157,7 +157,7 @@ def test_no_changed_byte_passes(which: int, at: int, bits: int) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(which=st.integers(0, 4), at=st.integers(0, 2000), more=st.binary(max_size=8), cut=st.integers(0, 8))
-def test_nothing_longer_or_shorter_passes(which: int, at: int, more: bytes, cut: int) -> None:
+def test_longer_or_shorter_signature_is_refused(which: int, at: int, more: bytes, cut: int) -> None:
     raw = samples()[which][1]
     at %= len(raw) + 1
     changed = raw[:at] + more + raw[at + cut :]
@@ -166,8 +166,8 @@ def test_nothing_longer_or_shorter_passes(which: int, at: int, more: bytes, cut:
             verify(armored(changed), TEXT)
 
 
-def test_a_signature_under_another_persons_key_is_not_theirs() -> None:
-    """The key in the signature is the one that signed: swapped for another, it fits no longer."""
+def test_signature_with_another_persons_key_is_refused() -> None:
+    """The signature carries its public key. Another public key in its place does not fit the signature."""
     (_, mine), (theirs, _) = samples()[3], samples()[0]
     other = base64.b64decode(theirs.split()[1])
     length = int.from_bytes(mine[10:14])
@@ -176,5 +176,5 @@ def test_a_signature_under_another_persons_key_is_not_theirs() -> None:
         verify(armored(swapped), TEXT)
 
 
-def test_the_signed_text_is_one_line_that_names_person_and_enrolment() -> None:
+def test_signed_text_is_one_line_with_the_person_and_the_enrolment() -> None:
     assert TEXT == b"sshaft-enrol alice 0123456789abcdef0123456789abcdef\n"

@@ -1,4 +1,4 @@
-"""My activity knows every event that is written about a user, and none that is not."""
+"""Tests that my activity has a sentence for each event that the code writes about a user, and no other."""
 
 import ast
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ RECORDERS = {"record_event", "record_challenge", "_record"}
 
 
 def recordings() -> Iterator[tuple[str, ast.Call]]:
-    """Every call that writes to the audit log, and where it is."""
+    """Yields every call that writes to the audit log, with its place."""
     for path in sorted(Path(sshaft_identity.__file__).parent.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and _name(node.func) in RECORDERS:
@@ -25,7 +25,7 @@ def _name(function: ast.expr) -> str:
 
 
 def event_of(call: ast.Call) -> str | None:
-    """The event's name; None where the caller's own is passed on."""
+    """Returns the name of the event, None if the call passes on its caller's event, or "" if there is no name."""
     names = [each.value for each in call.args if isinstance(each, ast.Constant) and isinstance(each.value, str)]
     if names:
         return names[0]
@@ -39,7 +39,7 @@ def is_about_nobody(call: ast.Call) -> bool:
     )
 
 
-def test_an_event_is_called_by_its_name_where_it_is_written() -> None:
+def test_code_that_writes_an_event_names_it_in_full() -> None:
     assert [place for place, call in recordings() if event_of(call) == ""] == []
 
 
@@ -49,7 +49,7 @@ def test_every_event_about_a_user_has_a_sentence_and_every_sentence_an_event() -
     assert events == set(SENTENCES)
 
 
-def test_what_is_marked_is_something_that_is_written() -> None:
+def test_every_good_or_bad_event_has_a_sentence() -> None:
     assert set(SENTENCES) >= activity.GOOD | activity.BAD
 
 

@@ -1,4 +1,4 @@
-"""Keys that the operator brings: invitations, files of many people, addresses, attestations. In this process."""
+"""Tests the operator's ways to keys: invitations, files of many people, addresses and attestations."""
 
 import json
 import sqlite3
@@ -41,7 +41,7 @@ def server() -> Iterator[IdentityServer]:
 
 
 def refused(result: Result) -> str:
-    """What `sshaft` would say: one line."""
+    """Returns the line of error that `sshaft` would print."""
     assert isinstance(result.exception, SshaftError), result.output
     message = str(result.exception)
     assert "\n" not in message
@@ -61,7 +61,7 @@ def audited(tmp_path: Path) -> list[str]:
 # --- invite
 
 
-def test_an_invitation_prints_what_the_person_needs(run: Run) -> None:
+def test_invitation_prints_the_page_and_the_command(run: Run) -> None:
     result = run("invite", "alice", "--json", "--expires-in", "300")
     invited = json.loads(result.output)
     assert invited["ssh_command"] == f"ssh mfa@login.example.org enrol {invited['code']}"
@@ -72,18 +72,18 @@ def test_an_invitation_prints_what_the_person_needs(run: Run) -> None:
 
 
 @pytest.mark.parametrize("seconds", ["59", "901", "x"])
-def test_an_invitation_lasts_one_to_fifteen_minutes(run: Run, seconds: str) -> None:
+def test_invitation_lasts_one_to_fifteen_minutes(run: Run, seconds: str) -> None:
     assert run("invite", "alice", "--expires-in", seconds).exit_code == 2
 
 
-def test_an_invitation_that_went_to_the_wrong_person_is_ended(run: Run, tmp_path: Path) -> None:
+def test_operator_can_cancel_an_invitation(run: Run, tmp_path: Path) -> None:
     run("invite", "alice")
     assert run("invite", "alice", "--cancel").exit_code == 0
     assert "no invitation of alice" in refused(run("invite", "alice", "--cancel"))
     assert audited(tmp_path)[-1] == "enrolment.cancelled"
 
 
-def test_nobody_is_invited_who_is_no_user(run: Run) -> None:
+def test_person_without_a_user_is_not_invited(run: Run) -> None:
     assert "user add bob" in refused(run("invite", "bob"))
 
 
@@ -93,7 +93,7 @@ def test_nobody_is_invited_who_is_no_user(run: Run) -> None:
 CSV = "user,authorized_key,name,expires_at\n"
 
 
-def test_a_csv_of_many_people_is_taken_whole(run: Run, tmp_path: Path) -> None:
+def test_csv_of_many_people_is_imported(run: Run, tmp_path: Path) -> None:
     run("user", "add", "bob")
     text = (
         CSV + f'alice,{ed25519("a")} alice@laptop,,\nbob,{ed25519("b")},"Bob\'s, at home",2030-01-01T00:00:00+01:00\n'
@@ -106,7 +106,7 @@ def test_a_csv_of_many_people_is_taken_whole(run: Run, tmp_path: Path) -> None:
     assert audited(tmp_path).count("key.enrolled") == 2
 
 
-def test_json_is_the_same_in_another_form(run: Run) -> None:
+def test_json_of_many_people_is_imported(run: Run) -> None:
     items = [{"user": "carol", "authorized_key": ed25519("c"), "name": "work"}]
     text = json.dumps(items)
     assert "no user carol (--create-users" in refused(run("key", "import", "--format", "json", "-", stdin=text))
@@ -115,7 +115,7 @@ def test_json_is_the_same_in_another_form(run: Run) -> None:
     assert run("user", "list").output.split() == ["alice", "carol"]
 
 
-def test_a_dry_run_says_it_all_and_changes_nothing(run: Run, tmp_path: Path) -> None:
+def test_dry_run_prints_the_same_and_changes_nothing(run: Run, tmp_path: Path) -> None:
     text = CSV + f"carol,{ed25519('c')},,\n"
     before = audited(tmp_path)
     result = run("key", "import", "--format", "csv", "--create-users", "--dry-run", "-", stdin=text)
@@ -127,7 +127,7 @@ def test_a_dry_run_says_it_all_and_changes_nothing(run: Run, tmp_path: Path) -> 
     assert audited(tmp_path) == before
 
 
-def test_every_bad_line_is_named_and_nothing_is_taken(run: Run) -> None:
+def test_every_bad_line_is_named_and_nothing_is_imported(run: Run) -> None:
     text = CSV + f"alice,{ed25519('a')},,\n-x,{ed25519('b')},,\nalice,ssh-dss AAAA,,\nalice,{ed25519('c')},,soon\n"
     message = refused(run("key", "import", "--format", "csv", "-", stdin=text))
     for part in ("line 3: user", "line 4: authorized_key", "line 5: expires_at"):
@@ -137,22 +137,22 @@ def test_every_bad_line_is_named_and_nothing_is_taken(run: Run) -> None:
 
 
 @pytest.mark.parametrize("end", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
-def test_an_end_that_is_in_no_year_is_a_bad_line(run: Run, end: str) -> None:
+def test_expiry_outside_of_the_calendar_is_a_bad_line(run: Run, end: str) -> None:
     text = CSV + f"alice,{ed25519()},,{end}\n"
     assert "line 2: expires_at" in refused(run("key", "import", "--format", "csv", "-", stdin=text))
 
 
-def test_a_csv_as_a_spreadsheet_saves_it_is_taken(run: Run) -> None:
+def test_csv_of_a_spreadsheet_is_imported(run: Run) -> None:
     text = f"\ufeffuser,authorized_key\r\nalice,{ed25519()}\r\n"
     assert run("key", "import", "--format", "csv", "-", stdin=text).exit_code == 0
 
 
-def test_a_header_with_a_name_twice_is_refused(run: Run) -> None:
+def test_header_with_a_name_twice_is_refused(run: Run) -> None:
     text = f"user,authorized_key,user\nalice,{ed25519()},bob\n"
     assert "twice" in refused(run("key", "import", "--format", "csv", "-", stdin=text))
 
 
-def test_keys_that_have_an_owner_or_two_are_named_and_nothing_is_taken(run: Run) -> None:
+def test_keys_with_another_owner_are_named_and_nothing_is_imported(run: Run) -> None:
     run("user", "add", "bob")
     run("key", "add", "bob", "-", stdin=ed25519("b"))
     text = CSV + f"alice,{ed25519('a')},,\nalice,{ed25519('b')},,\nbob,{ed25519('a')},,\nnobody,{ed25519('n')},,\n"
@@ -179,17 +179,17 @@ def test_keys_that_have_an_owner_or_two_are_named_and_nothing_is_taken(run: Run)
         ("json", '[{"user": "alice"}]', "entry 1: authorized_key"),
     ],
 )
-def test_a_file_that_is_not_right_is_refused_with_the_place(run: Run, kind: str, text: str, because: str) -> None:
+def test_malformed_file_is_refused_with_the_place_of_the_fault(run: Run, kind: str, text: str, because: str) -> None:
     assert because in refused(run("key", "import", "--format", kind, "-", stdin=text))
 
 
 @given(st.text(max_size=200), st.sampled_from(["csv", "json"]))
-def test_any_other_text_is_refused_in_one_way(text: str, kind: str) -> None:
+def test_random_text_is_refused_with_a_registry_error(text: str, kind: str) -> None:
     with pytest.raises(RegistryError):
         read_records(text, kind, "x")
 
 
-def test_an_own_key_imported_again_is_nothing_new(run: Run) -> None:
+def test_key_of_the_user_that_is_imported_again_is_not_new(run: Run) -> None:
     text = CSV + f"alice,{ed25519('a')},,\n"
     assert run("key", "import", "--format", "csv", "-", stdin=text).output != ""
     assert run("key", "import", "--format", "csv", "-", stdin=text).output == ""
@@ -198,7 +198,7 @@ def test_an_own_key_imported_again_is_nothing_new(run: Run) -> None:
 # --- an address
 
 
-def test_the_keys_of_an_address_are_added_and_shown(run: Run, server: IdentityServer) -> None:
+def test_keys_of_an_address_are_added_and_printed(run: Run, server: IdentityServer) -> None:
     server.replies["/alice.keys"] = Reply(200, f"{ed25519('a')}\n{ed25519('b')}\n".encode())
     result = run("key", "add", "alice", "--from-url", f"{server.url}/alice.keys")
     assert [line.split()[0] for line in result.output.splitlines()] == [
@@ -211,7 +211,7 @@ def test_the_keys_of_an_address_are_added_and_shown(run: Run, server: IdentitySe
     "url",
     ["http://git.example.org/alice.keys", "ftp://127.0.0.1/x", "file:///etc/passwd", "https://u:p@example.org/x", "x"],
 )
-def test_an_address_must_be_https(run: Run, url: str) -> None:
+def test_address_must_be_https(run: Run, url: str) -> None:
     assert "the address" in refused(run("key", "add", "alice", "--from-url", url))
 
 
@@ -226,13 +226,13 @@ def test_an_address_must_be_https(run: Run, url: str) -> None:
     ],
     ids=["404", "empty", "html", "redirect", "gibibyte"],
 )
-def test_any_other_answer_adds_nothing(run: Run, server: IdentityServer, reply: Reply, because: str) -> None:
+def test_answer_other_than_200_adds_nothing(run: Run, server: IdentityServer, reply: Reply, because: str) -> None:
     server.replies["/alice.keys"] = reply
     assert because in refused(run("key", "add", "alice", "--from-url", f"{server.url}/alice.keys"))
     assert run("key", "list").output == ""
 
 
-def test_file_and_address_exclude_each_other_and_one_is_needed(run: Run) -> None:
+def test_command_needs_either_a_file_or_an_address(run: Run) -> None:
     for words in ((), ("-", "--from-url", "https://x.example")):
         assert run("key", "add", "alice", *words, stdin=ed25519()).exit_code == 2
 
@@ -240,14 +240,14 @@ def test_file_and_address_exclude_each_other_and_one_is_needed(run: Run) -> None
 # --- policy and attestation
 
 
-def test_the_policy_holds_for_the_operator_too(run: Run, tmp_path: Path) -> None:
+def test_policy_applies_to_the_operator_too(run: Run, tmp_path: Path) -> None:
     policy(tmp_path, rsa_bits=3072, lifetime_days=30)
     assert "3072 bits" in refused(run("key", "add", "alice", "-", stdin=rsa_key(2048)))
     assert run("key", "add", "alice", "-", stdin=ed25519("a")).exit_code == 0
     assert "expires=" in run("key", "list").output
 
 
-def test_an_attested_key_is_taken_where_only_such_are(run: Run, tmp_path: Path) -> None:
+def test_attested_key_is_added_where_the_policy_requires_attestation(run: Run, tmp_path: Path) -> None:
     maker, key, challenge = Maker(), SecurityKey(), b"operator's challenge"
     (tmp_path / "id" / "makers.pem").write_bytes(maker.pem)
     policy(tmp_path, require_attestation=True, attestation_roots="makers.pem")

@@ -1,4 +1,4 @@
-"""Which keys may be registered."""
+"""Tests which keys the policy allows."""
 
 import json
 from datetime import timedelta
@@ -23,7 +23,7 @@ RSA = parse(public_keys.rsa_key(2048))
 
 
 @pytest.mark.parametrize("public", public_keys.one_of_each().values(), ids=public_keys.one_of_each().keys())
-def test_by_default_every_key_that_sshd_takes_is_taken(public: str) -> None:
+def test_default_policy_allows_every_key_that_sshd_accepts(public: str) -> None:
     assert judge(parse(public), KeyPolicy(), registered=10_000) is None
 
 
@@ -44,7 +44,9 @@ def test_by_default_every_key_that_sshd_takes_is_taken(public: str) -> None:
         ({"most_per_user": 2}, ED25519, {"registered": 2}, KeyRefusal.TOO_MANY),
     ],
 )
-def test_the_policy_judges(policy: dict[str, Any], key: Any, more: dict[str, Any], expected: KeyRefusal | None) -> None:
+def test_policy_allows_or_refuses_a_key(
+    policy: dict[str, Any], key: Any, more: dict[str, Any], expected: KeyRefusal | None
+) -> None:
     assert judge(key, KeyPolicy(**policy), **more) == expected
 
 
@@ -53,7 +55,7 @@ def test_every_refusal_has_a_sentence(refusal: KeyRefusal) -> None:
     assert sentence(refusal, KeyPolicy(most_per_user=3)).endswith(".")
 
 
-def test_a_lifetime_ends_keys_from_now_on() -> None:
+def test_lifetime_begins_at_the_registration() -> None:
     assert KeyPolicy().expiry(START) is None
     assert KeyPolicy(lifetime_days=30).expiry(START) == START + timedelta(days=30)
 
@@ -71,12 +73,12 @@ def test_a_lifetime_ends_keys_from_now_on() -> None:
         {"minimum": 3},
     ],
 )
-def test_a_policy_that_cannot_be_right_is_refused(policy: dict[str, Any]) -> None:
+def test_contradictory_policy_is_refused(policy: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         KeyPolicy(**policy)
 
 
-def test_it_is_read_from_identity_json_and_written_back(tmp_path: Path) -> None:
+def test_policy_is_read_from_identity_json_and_written_back(tmp_path: Path) -> None:
     file = tmp_path / "identity.json"
     file.write_text(json.dumps({"key_policy": {"allowed_types": list(DEFAULT_TYPES[:1]), "lifetime_days": 90}}))
     settings = settings_of.load(tmp_path)

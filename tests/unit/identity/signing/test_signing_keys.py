@@ -1,4 +1,4 @@
-"""Signing keys from outside: the published set, the signed result of a challenge, and the operator's commands."""
+"""Tests signing keys over the API and the commands: the published key set, signed results, and rotation."""
 
 import json
 import re
@@ -33,7 +33,7 @@ PASSED = Challenge(
 )
 
 
-def test_a_result_says_who_passed_for_whom_when_and_how() -> None:
+def test_result_names_the_user_the_client_the_time_and_the_method() -> None:
     now = START + timedelta(seconds=30)
     claims = claims_of(PASSED, "https://id.example.org", now)
     jti = claims.pop("jti")
@@ -52,12 +52,12 @@ def test_a_result_says_who_passed_for_whom_when_and_how() -> None:
     assert claims_of(PASSED, "https://id.example.org", now)["jti"] != jti
 
 
-def test_a_result_without_a_binding_claims_no_acr() -> None:
+def test_result_without_a_binding_has_no_acr() -> None:
     assert "acr" not in claims_of(replace(PASSED, binding=Binding.NONE), "https://id.example.org", START)
 
 
 @pytest.mark.parametrize("missing", ["approval", "user", "client"])
-def test_there_is_no_result_of_what_nobody_passed_or_asked_for(missing: str) -> None:
+def test_challenge_without_approval_or_client_has_no_result(missing: str) -> None:
     changes: dict[str, Any] = {missing: None}
     with pytest.raises(ValueError, match="a result is of a challenge"):
         claims_of(replace(PASSED, **changes), "https://id.example.org", START)
@@ -73,7 +73,7 @@ def consume(service: Service) -> dict[str, Any]:
     return body
 
 
-def test_consume_hands_out_a_result_that_the_published_set_verifies(service: Service) -> None:
+def test_consume_returns_a_result_that_the_published_keys_verify(service: Service) -> None:
     service.store.signing_keys.ensure(service.clock())
     consumed = consume(service)
     published = service.call("GET", "/.well-known/jwks.json")
@@ -85,16 +85,16 @@ def test_consume_hands_out_a_result_that_the_published_set_verifies(service: Ser
     assert consumed["result"] not in service.log.getvalue()
 
 
-def test_without_a_signing_key_there_is_no_result(service: Service) -> None:
+def test_service_without_a_signing_key_returns_no_result(service: Service) -> None:
     assert "result" not in consume(service)
 
 
-def test_the_published_set_may_be_kept_for_an_hour(service: Service) -> None:
+def test_published_key_set_may_be_cached_for_an_hour(service: Service) -> None:
     answer = service.call("GET", "/.well-known/jwks.json")
     assert (answer.json(), answer.headers["Cache-Control"]) == ({"keys": []}, "public, max-age=3600")
 
 
-def test_a_result_reaches_nobody_else(service: Service) -> None:
+def test_only_the_first_consume_returns_the_result(service: Service) -> None:
     service.store.signing_keys.ensure(service.clock())
     consumed = consume(service)
     assert "result" not in service.show(consumed["id"])
@@ -125,7 +125,7 @@ def test_init_makes_the_first_signing_keys_and_keeps_them(run: Run) -> None:
     assert run("signing-key", "list").stdout == first
 
 
-def test_a_rotation_says_when_the_new_key_signs_and_how_long_the_old_one_stays(run: Run) -> None:
+def test_rotation_prints_when_the_new_key_signs_and_the_old_key_ends(run: Run) -> None:
     made = run("signing-key", "rotate", "--algorithm", "ES256")
     assert re.fullmatch(r"[\w-]{43} ES256 signs from 20\S+Z\n", made.stdout)
     listed = run("signing-key", "list").stdout.splitlines()
@@ -139,7 +139,7 @@ def test_a_rotation_says_when_the_new_key_signs_and_how_long_the_old_one_stays(r
     assert "--now" in str(again.exception)
 
 
-def test_in_an_emergency_new_keys_sign_at_once_and_the_old_ones_are_retired(run: Run) -> None:
+def test_emergency_rotation_signs_with_new_keys_at_once(run: Run) -> None:
     old = [line.split()[0] for line in run("signing-key", "list").stdout.splitlines()]
     for kid in old:
         assert isinstance(run("signing-key", "retire", kid).exception, RegistryError)
@@ -152,7 +152,7 @@ def test_in_an_emergency_new_keys_sign_at_once_and_the_old_ones_are_retired(run:
     assert [(key["signs"], key["retires_at"]) for key in listed] == [(True, None)] * 2
 
 
-def test_a_software_key_is_said_to_be_one(service: Service) -> None:
+def test_result_of_a_software_key_says_so(service: Service) -> None:
     service.store.signing_keys.ensure(service.clock())
     [fingerprint] = service.add_user("bob", ed25519("bob"))
     opened = service.open("bob")
@@ -162,7 +162,7 @@ def test_a_software_key_is_said_to_be_one(service: Service) -> None:
     assert jwt.decode(answer["result"], published, algorithms=["ES256"]).claims["amr"] == ["swk", "pop"]
 
 
-def test_no_key_id_looks_like_an_option_of_a_command(service: Service) -> None:
+def test_key_id_never_looks_like_an_option_of_a_command(service: Service) -> None:
     keys, now = service.store.signing_keys, service.clock()
     made = [key for _ in range(100) for key in keys.rotate(now, Algorithm.ES256, wait=timedelta(0))]
     assert len({key.kid for key in made}) == 100
