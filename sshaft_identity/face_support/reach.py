@@ -10,7 +10,7 @@ from sshaft.deadline import Deadline
 from sshaft.errors import IdentityServiceError
 from sshaft.http_client import Answer, HttpClient
 
-SECONDS = 5.0
+REQUEST_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Asks other hosts. `base_url` is the public address of this service. Each look takes `SECONDS` at most."""
+    """Asks other hosts. `base_url` is the public address of this service. Each look takes `REQUEST_SECONDS` at most."""
 
     http: HttpClient
     base_url: str
@@ -71,6 +71,6 @@ class Reach:
     def _get(self, url: str) -> Answer | str:
         """Returns the answer, or the reason why there is none."""
         try:
-            return self.http.send("GET", url, Deadline.after(SECONDS))
+            return self.http.send("GET", url, Deadline.after(REQUEST_SECONDS))
         except IdentityServiceError as error:
             return str(error)

@@ -23,7 +23,7 @@ from sshaft_identity.face_support.assurance import Wanted
 from sshaft_identity.face_support.binding_message import bound_by
 from sshaft_identity.face_support.face import Face
 from sshaft_identity.face_support.face_requests import FaceRequests
-from sshaft_identity.face_support.notifications import Notice, Pings
+from sshaft_identity.face_support.notifications import Notification, Notifications
 from sshaft_identity.face_support.options import AppOptions
 from sshaft_identity.face_support.reach import Finding, Reach
 from sshaft_identity.face_support.setup import (
@@ -103,7 +103,9 @@ def _authorize(call: Call) -> Response:
         raise ValueError("a new challenge has its handle already")
     if token is not None:
         told = {"auth_req_id": auth_req_id}
-        Pings(state.store).add(challenge, client.client_id, Notice(NAME, token, passed=told, failed=told))
+        Notifications(state.store).add(
+            challenge, client.client_id, Notification(NAME, token, if_passed=told, if_failed=told)
+        )
     return JSONResponse(
         {
             "auth_req_id": auth_req_id,
@@ -201,7 +203,7 @@ def tokens(call: Call, client: Client, form: Mapping[str, str]) -> dict[str, Any
     after = logins.take(call, challenge.id, client.client_id)
     if after is None:
         raise OAuthError(*_ERRORS[State.CONSUMED])
-    Pings(state.store).forget(after.id)
+    Notifications(state.store).delete(after.id)
     details = Details.model_validate(request.details)
     return id_tokens.answer(call, client, after, details.scope, Wanted(details.acr))
 

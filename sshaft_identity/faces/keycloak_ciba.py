@@ -28,7 +28,7 @@ from sshaft_identity.database.used_values import first_use
 from sshaft_identity.face_support.assurance import Wanted
 from sshaft_identity.face_support.binding_message import bound_by
 from sshaft_identity.face_support.face import Face
-from sshaft_identity.face_support.notifications import Notice, Pings
+from sshaft_identity.face_support.notifications import Notification, Notifications
 from sshaft_identity.face_support.options import AppOptions
 from sshaft_identity.face_support.reach import Finding, Reach
 from sshaft_identity.face_support.setup import APP, NOTIFY, Given, Provider, Registration, app_of
@@ -89,8 +89,10 @@ def _ask(call: Call) -> None:
         opened = logins.open_login(call, wish)
     except CodeTakenError:
         raise OAuthError("invalid_binding_message", "another login has this code: choose another") from None
-    notice = Notice(NAME, token, passed={"status": "SUCCEED"}, failed={"status": "UNAUTHORIZED"}, is_result=True)
-    Pings(state.store).add(opened.challenge, client.client_id, notice)
+    notification = Notification(
+        NAME, token, if_passed={"status": "SUCCEED"}, if_failed={"status": "UNAUTHORIZED"}, is_result=True
+    )
+    Notifications(state.store).add(opened.challenge, client.client_id, notification)
 
 
 def _client(call: Call) -> Client:
