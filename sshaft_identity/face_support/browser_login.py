@@ -25,15 +25,15 @@ from sshaft_identity.web.html import PageError, redirect, render
 from sshaft_identity.web.live import live_routes
 from sshaft_identity.web.state import state_of
 
-GRACE = timedelta(minutes=1)
+FINISH_GRACE = timedelta(minutes=1)
 """For the browser to come for what ssh has passed in the last moment, or to say that it was too late."""
-WORDS = {state: "Continue" if state == State.ACCEPTED else "Go back" for state in RETURN}
+RETURN_WORDS = {state: "Continue" if state == State.ACCEPTED else "Go back" for state in RETURN}
 
 Finish = Callable[[Call, Challenge], Response]
 """Leads the browser back to who sent it, with what the challenge came to; in a thread."""
 
 
-def begin(call: Call, face: str, wish: Wish, details: Mapping[str, Any]) -> Response:
+def begin_login(call: Call, face: str, wish: Wish, details: Mapping[str, Any]) -> Response:
     """Open the challenge, and send the browser to its page."""
     if wish.client is None:
         raise ValueError("a login of this kind is some client's")
@@ -45,21 +45,21 @@ def begin(call: Call, face: str, wish: Wish, details: Mapping[str, Any]) -> Resp
     challenge = opened.challenge
     FaceRequests(state.store.database, face).add(challenge.id, wish.client, details, now)
     response = redirect(call.request, f"/login/{challenge.id}")
-    seconds = int((wish.lifetime + GRACE).total_seconds())
-    cookies.write(call.request, response, _cookie(challenge.id), opened.page_token, seconds, "lax")
+    seconds = int((wish.lifetime + FINISH_GRACE).total_seconds())
+    cookies.write(call.request, response, _cookie_name(challenge.id), opened.page_token, seconds, "lax")
     return response
 
 
 async def page(request: Request) -> Response:
-    token, challenge = await _own(request)
+    token, challenge = await _login_of_browser(request)
     if challenge is None:
-        raise _unknown()
+        raise _no_such_login()
     if challenge.state is State.CONSUMED:
-        raise used()
+        raise already_finished()
     here = f"/login/{challenge.id}"
     back = f"{state_of(request).settings.base_path}{here}/finish"
     return await challenge_page(
-        request, challenge, token, base=here, passed=f"{here}/finish", return_url=back, return_words=WORDS
+        request, challenge, token, base=here, passed=f"{here}/finish", return_url=back, return_words=RETURN_WORDS
     )
 
 
@@ -67,9 +67,9 @@ def routes(finishes: Mapping[str, Finish]) -> list[Route]:
     """Returns the endpoints of a login in the browser. `finishes`: for each face, what leads the browser back."""
 
     async def finish(request: Request) -> Response:
-        _, challenge = await _own(request)
+        _, challenge = await _login_of_browser(request)
         if challenge is None:
-            raise _unknown()
+            raise _no_such_login()
         state = state_of(request)
         if challenge.state_at(state.clock()) is State.PENDING:
             return redirect(request, f"/login/{challenge.id}")
@@ -79,7 +79,7 @@ def routes(finishes: Mapping[str, Finish]) -> list[Route]:
         return response
 
     async def find(request: Request) -> Challenge | None:
-        return (await _own(request))[1]
+        return (await _login_of_browser(request))[1]
 
     return [
         Route("/login/{id}", page, methods=["GET"]),
@@ -91,11 +91,11 @@ def routes(finishes: Mapping[str, Finish]) -> list[Route]:
 def _finish(call: Call, challenge: Challenge, finishes: Mapping[str, Finish]) -> Response:
     face = face_of(call.state.store.database, challenge.id)
     if face is None or face not in finishes:
-        raise _unknown()
+        raise _no_such_login()
     return finishes[face](call, challenge)
 
 
-def taken(call: Call, challenge: Challenge, now: datetime) -> Challenge | None:
+def take_result(call: Call, challenge: Challenge, now: datetime) -> Challenge | None:
     """The passed challenge, now that its client takes the result: once. None: it did not pass. Raises `PageError` when
     it was taken before.
     """
@@ -103,14 +103,14 @@ def taken(call: Call, challenge: Challenge, now: datetime) -> Challenge | None:
         case State.ACCEPTED:
             if after := logins.take(call, challenge.id, challenge.client):
                 return after
-            raise used()
+            raise already_finished()
         case State.CONSUMED:
-            raise used()
+            raise already_finished()
         case _:
             return None
 
 
-def reason(challenge: Challenge, now: datetime) -> str:
+def failure_reason(challenge: Challenge, now: datetime) -> str:
     """Why it did not pass, for the other side."""
     match challenge.state_at(now):
         case State.REJECTED:
@@ -123,7 +123,7 @@ def reason(challenge: Challenge, now: datetime) -> str:
             return "the login did not pass"
 
 
-def post_back(call: Call, redirect_uri: str, values: Mapping[str, str], *, sends_to: str | None = None) -> Response:
+def form_post(call: Call, redirect_uri: str, values: Mapping[str, str], *, sends_to: str | None = None) -> Response:
     """A page that sends the values by itself (OAuth 2.0 Form Post Response Mode). `sends_to`: where that may lead, if
     not to pages of the same origin only: some browsers hold redirects that follow against it.
     """
@@ -131,18 +131,18 @@ def post_back(call: Call, redirect_uri: str, values: Mapping[str, str], *, sends
     return render(call.request, "form_post.html", action=redirect_uri, values=values, sends_to=allowed)
 
 
-def misled(call: Call, face: str, reason: str) -> PageError:
+def untrusted_request(call: Call, face: str, reason: str) -> PageError:
     """For a request that cannot be trusted to say where its answer belongs: a person reads why it ends here."""
     refused_requests.note(call, face, "invalid_request", reason)
     sentence = f"Whoever sent you here is not set up rightly: {reason}. Tell the administrator of what you log in to."
     return PageError(400, "This login cannot begin", sentence)
 
 
-def used() -> PageError:
+def already_finished() -> PageError:
     return PageError(410, "Gone on already", "This login has gone on already. To log in again, start it anew.")
 
 
-def _unknown() -> PageError:
+def _no_such_login() -> PageError:
     sentence = (
         "No login of this browser is waiting here. Start it again, and stay in the one browser; it needs a cookie of "
         "ours, which is kept over https only."
@@ -150,16 +150,16 @@ def _unknown() -> PageError:
     return PageError(404, "No such login", sentence)
 
 
-async def _own(request: Request) -> tuple[str, Challenge | None]:
+async def _login_of_browser(request: Request) -> tuple[str, Challenge | None]:
     """The login of this address, if this browser has begun it, until shortly after its time."""
     identifier, state = request.path_params["id"], state_of(request)
-    token = cookies.read(request, _cookie(identifier)) or ""
+    token = cookies.read(request, _cookie_name(identifier)) or ""
     found = await run_in_threadpool(state.store.challenges.of_page, token) if token else None
-    if found is None or found.id != identifier or state.clock() >= found.expires_at + GRACE:
+    if found is None or found.id != identifier or state.clock() >= found.expires_at + FINISH_GRACE:
         return token, None
     return token, found
 
 
-def _cookie(identifier: str) -> str:
+def _cookie_name(identifier: str) -> str:
     """One for each login: who begins two in two tabs can end both."""
     return f"sshaft-login-{identifier[:16]}"

@@ -15,7 +15,7 @@ from sshaft_identity.common.digests import digest
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import face_requests
 
-KEPT = timedelta(days=1)
+RETENTION = timedelta(days=1)
 """How long it is known what was taken already."""
 
 
@@ -40,15 +40,15 @@ class FaceRequests:
     def add(self, challenge: str, client_id: str, details: Mapping[str, Any], now: datetime) -> None:
         values = {"id": challenge, "face": self._face, "client_id": client_id, "details": json.dumps(details)}
         with self._database.write() as connection:
-            connection.execute(insert(face_requests).values(values | {"expires_at": now + KEPT}))
+            connection.execute(insert(face_requests).values(values | {"expires_at": now + RETENTION}))
 
     def get(self, challenge: str) -> FaceRequest | None:
-        return self._first(face_requests.c.id == challenge)
+        return self._find(face_requests.c.id == challenge)
 
     def of_handle(self, handle: str) -> FaceRequest | None:
-        return self._first(face_requests.c.handle_hash == digest(handle))
+        return self._find(face_requests.c.handle_hash == digest(handle))
 
-    def give_handle(self, challenge: str, until: datetime) -> str | None:
+    def issue_handle(self, challenge: str, until: datetime) -> str | None:
         """A new one; None if one was given before."""
         handle = secrets.token_urlsafe(32)
         change = self._update(challenge).where(face_requests.c.handle_hash.is_(None))
@@ -56,13 +56,13 @@ class FaceRequests:
             done = connection.execute(change.values(handle_hash=digest(handle), handle_until=until)).rowcount
         return handle if done else None
 
-    def use(self, challenge: str, now: datetime) -> bool:
+    def redeem_handle(self, challenge: str, now: datetime) -> bool:
         """Take the handle: true once."""
         change = self._update(challenge).where(face_requests.c.used_at.is_(None))
         with self._database.write() as connection:
             return connection.execute(change.values(used_at=now)).rowcount > 0
 
-    def poll(self, challenge: str, now: datetime, interval: timedelta) -> bool:
+    def record_poll(self, challenge: str, now: datetime, interval: timedelta) -> bool:
         """Note that the client asked; whether it has waited `interval` since it did before."""
         before = face_requests.c.polled_at
         is_late = or_(before.is_(None), before <= now - interval, before > now)
@@ -75,7 +75,7 @@ class FaceRequests:
     def _update(self, challenge: str) -> Any:
         return update(face_requests).where(face_requests.c.id == challenge, face_requests.c.face == self._face)
 
-    def _first(self, condition: Any) -> FaceRequest | None:
+    def _find(self, condition: Any) -> FaceRequest | None:
         with self._database.read() as connection:
             query = select(face_requests).where(condition, face_requests.c.face == self._face)
             row = connection.execute(query).one_or_none()

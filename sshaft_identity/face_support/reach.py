@@ -29,14 +29,14 @@ class Reach:
     http: HttpClient
     base_url: str
 
-    def answers(self, url: str, what: str, advice: str) -> Finding:
+    def check_answer(self, url: str, what: str, advice: str) -> Finding:
         """Finds out whether the address answers 200."""
         answer = self._get(url)
         if isinstance(answer, str):
             return Finding(ok=False, what=f"{what}: {answer}", advice=advice)
         return Finding(answer.status == 200, f"{what}: {url} answers {answer.status}", advice)
 
-    def is_there(
+    def check_host(
         self, uri: str, of: str = "of the redirect URI", advice: str = "browsers must reach it; this host need not"
     ) -> Finding:
         """Finds out whether the host of the address answers at all, with a good certificate. An error counts too."""
@@ -47,7 +47,7 @@ class Reach:
         what = f"the host {of}, {origin}: {answer}" if gone else f"the host {of}, {origin} is there"
         return Finding(not gone, what, advice)
 
-    def issuer(self, path: str = "") -> Iterator[Finding]:
+    def check_issuer(self, path: str = "") -> Iterator[Finding]:
         """Checks our own discovery document below `path`, and that a key for ID tokens is published."""
         issuer = self.base_url + path
         document = self._document(f"{issuer}/.well-known/openid-configuration")

@@ -14,7 +14,7 @@ from joserfc.jwk import KeySet
 from sshaft.errors import ConfigurationError
 from sshaft_identity.clients.return_urls import checked
 
-Given = Mapping[str, tuple[str, ...]]
+GivenOptions = Mapping[str, tuple[str, ...]]
 """The options of the command line by name. Each may have been given several times."""
 
 _option = partial(click.Option, multiple=True)
@@ -61,22 +61,22 @@ class Provider:
     `faces/recipes/NAME.txt` is printed for the operator, and `docs/providers/NAME.md` tells more.
     """
 
-    register: Callable[[Given], Registration]
+    register: Callable[[GivenOptions], Registration]
     options: tuple[click.Option, ...] = (APP,)
     needs: tuple[str, ...] = ()
 
 
-def app_of(given: Given) -> dict[str, Any]:
+def app_option(given: GivenOptions) -> dict[str, Any]:
     """Returns the option `app`, if it was given."""
     return {"app": given["app"][0]} if given.get("app") else {}
 
 
-def only_app(given: Given) -> Registration:
+def register_with_app(given: GivenOptions) -> Registration:
     """Registers a client that needs no option but `app`."""
-    return Registration(app_of(given))
+    return Registration(app_option(given))
 
 
-def checked_redirect(uri: str) -> str:
+def checked_redirect_uri(uri: str) -> str:
     """Returns the redirect URI. Raises `ConfigurationError` if no login may lead there."""
     try:
         checked(uri)
@@ -87,7 +87,7 @@ def checked_redirect(uri: str) -> str:
     return uri
 
 
-def oauth_registration(given: Given, options: dict[str, Any]) -> Registration:
+def oauth_registration(given: GivenOptions, options: dict[str, Any]) -> Registration:
     """Registers an OAuth client: `--jwks` and `--pairwise` are the same for every face of this kind."""
     keys = _public_keys(Path(given["jwks"][0])) if given.get("jwks") else None
     return Registration(options, keys, given["pairwise"][0] if given.get("pairwise") else None)

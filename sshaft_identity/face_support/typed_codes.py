@@ -21,7 +21,7 @@ from sshaft_identity.web.problem import ProblemError
 _CODE = re.compile(r"[0-9]{1,16}")
 
 
-def proven(call: Call, face: str) -> Client:
+def client_of_basic(call: Call, face: str) -> Client:
     """The client, by HTTP Basic. Raises `ProblemError`."""
     try:
         client = client_of(call, {})
@@ -35,7 +35,7 @@ def proven(call: Call, face: str) -> Client:
     return client
 
 
-def members(call: Call, face: str) -> dict[str, Any]:
+def json_members(call: Call, face: str) -> dict[str, Any]:
     """Of the JSON object that was sent. Raises `ProblemError`."""
     body = call.json_object()
     if body is None:
@@ -44,7 +44,7 @@ def members(call: Call, face: str) -> dict[str, Any]:
     return body
 
 
-def text_at(body: dict[str, Any], path: str) -> str:
+def text_member(body: dict[str, Any], path: str) -> str:
     """The text of a member, `a.b` being a member of a member; empty where there is none."""
     found: Any = body
     for name in path.split("."):
@@ -52,7 +52,7 @@ def text_at(body: dict[str, Any], path: str) -> str:
     return found if isinstance(found, str) else ""
 
 
-def is_user(call: Call, face: str, user: str) -> bool:
+def check_user_name(call: Call, face: str, user: str) -> bool:
     """Whether somebody could be called that here."""
     if re.fullmatch(USER_PATTERN, user):
         return True
@@ -60,7 +60,7 @@ def is_user(call: Call, face: str, user: str) -> bool:
     return False
 
 
-def begin(call: Call, client: Client, user: str, app: str | None, ip: str | None = None) -> Challenge:
+def begin_login(call: Call, client: Client, user: str, app: str | None, ip: str | None = None) -> Challenge:
     """From now on ssh prints a code for this user. Unknown ones are asked alike."""
     wish = Wish(
         user=user,
@@ -72,7 +72,7 @@ def begin(call: Call, client: Client, user: str, app: str | None, ip: str | None
     return logins.open_login(call, wish).challenge
 
 
-def waiting(call: Call, client: Client, user: str) -> Challenge | None:
+def pending_challenge(call: Call, client: Client, user: str) -> Challenge | None:
     """The login of the user that this client has begun."""
     now = call.state.clock()
     running = call.state.store.challenges.pending(user, client.client_id)
@@ -80,13 +80,13 @@ def waiting(call: Call, client: Client, user: str) -> Challenge | None:
     return next(usable, None)
 
 
-def is_right(call: Call, face: str, client: Client, user: str, code: str) -> bool:
+def redeem_code(call: Call, face: str, client: Client, user: str, code: str) -> bool:
     """Whether this is the code that ssh has printed for the login that waits. A right one counts once."""
-    challenge = waiting(call, client, user)
+    challenge = pending_challenge(call, client, user)
     if challenge is None:
         refused_requests.note(call, face, "no_challenge", "no login of this user waits")
         return False
-    if not passes(call, face, challenge, code):
+    if not verify_code(call, face, challenge, code):
         return False
     after = logins.take(call, challenge.id, client.client_id)
     if after is None or after.user != user:
@@ -95,7 +95,7 @@ def is_right(call: Call, face: str, client: Client, user: str, code: str) -> boo
     return True
 
 
-def passes(call: Call, face: str, challenge: Challenge, code: str) -> bool:
+def verify_code(call: Call, face: str, challenge: Challenge, code: str) -> bool:
     """Whether the code that was typed lets this challenge pass."""
     code = "".join(code.split())
     if not _CODE.fullmatch(code):

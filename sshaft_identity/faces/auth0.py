@@ -32,7 +32,7 @@ from sshaft_identity.face_support.face import Face
 from sshaft_identity.face_support.face_requests import FaceRequests
 from sshaft_identity.face_support.options import AppOptions
 from sshaft_identity.face_support.reach import Finding, Reach
-from sshaft_identity.face_support.setup import APP, DOMAIN, Given, Provider, Registration, app_of
+from sshaft_identity.face_support.setup import APP, DOMAIN, GivenOptions, Provider, Registration, app_option
 from sshaft_identity.web import refused_requests
 from sshaft_identity.web.browsers import client_address, user_agent
 from sshaft_identity.web.call import Call, Message, in_thread
@@ -83,19 +83,19 @@ def begin(call: Call) -> Response:
     """`GET /auth0/{client_id}`."""
     client = call.state.store.clients.get(call.request.path_params["client_id"])
     if client is None or NAME not in client.faces:
-        raise browser_login.misled(call, NAME, "the client is not registered for Auth0 here")
+        raise browser_login.untrusted_request(call, NAME, "the client is not registered for Auth0 here")
     options = Auth0Client.model_validate(client.faces[NAME])
     try:
         given = fields_of(call.request.url.query.encode())
         asked = _checked(call, client, options, given.get("session_token", ""))
     except OAuthError as error:
-        raise browser_login.misled(call, NAME, error.description) from None
+        raise browser_login.untrusted_request(call, NAME, error.description) from None
     if not 0 < len(given.get("state", "")) <= 2048:
-        raise browser_login.misled(call, NAME, "there is no state")
+        raise browser_login.untrusted_request(call, NAME, "there is no state")
     call.caller = client.client_id
     ends = _time(asked.exp) + LEEWAY
     if not first_use(call.state.store.database, NAME, given["session_token"], ends):
-        raise browser_login.misled(call, NAME, "the session_token came before")
+        raise browser_login.untrusted_request(call, NAME, "the session_token came before")
     wish = Wish(
         user=asked.user,
         lifetime=timedelta(seconds=call.state.settings.lifetime),
@@ -103,7 +103,7 @@ def begin(call: Call) -> Response:
         context=Context(options.app or "Auth0", client_address(call.request), user_agent(call.request)),
     )
     details = Details(domain=options.domain, state=given["state"], sub=asked.sub)
-    return browser_login.begin(call, NAME, wish, details.model_dump())
+    return browser_login.begin_login(call, NAME, wish, details.model_dump())
 
 
 def _checked(call: Call, client: Client, options: Auth0Client, token: str) -> SessionToken:
@@ -130,16 +130,16 @@ def finish(call: Call, challenge: Challenge) -> Response:
     request = FaceRequests(state.store.database, NAME).get(challenge.id)
     client = None if request is None else state.store.clients.get(request.client_id)
     if request is None or client is None or NAME not in client.faces:
-        raise browser_login.used()
+        raise browser_login.already_finished()
     call.caller = client.client_id
     details = Details.model_validate(request.details)
-    passed = browser_login.taken(call, challenge, now)
+    passed = browser_login.take_result(call, challenge, now)
     if passed is None:
-        reason = browser_login.reason(challenge, now)
+        reason = browser_login.failure_reason(challenge, now)
         refused_requests.note(call, NAME, "access_denied", reason)
         told: dict[str, Any] = {"result": "failed", "reason": reason}
     else:
-        told = {"result": "passed", "acr": passed.acr} | id_tokens.claims_of(passed)
+        told = {"result": "passed", "acr": passed.acr} | id_tokens.authentication_claims(passed)
     claims = {
         "iss": state.settings.base_url,
         "aud": details.domain,
@@ -153,16 +153,16 @@ def finish(call: Call, challenge: Challenge) -> Response:
     answer = jwt.encode({"alg": ALGORITHMS[0], "typ": "JWT"}, claims | told, key, algorithms=ALGORITHMS)
     back = f"https://{details.domain}/continue?{urlencode({'state': details.state})}"
     # from there Auth0 redirects to the application, wherever that is
-    return browser_login.post_back(call, back, {"answer": answer}, sends_to="https:")
+    return browser_login.form_post(call, back, {"answer": answer}, sends_to="https:")
 
 
-def _register(given: Given) -> Registration:
-    options = {"domain": given["domain"][0].lower(), "salt": secrets.token_urlsafe(16)} | app_of(given)
+def _register(given: GivenOptions) -> Registration:
+    options = {"domain": given["domain"][0].lower(), "salt": secrets.token_urlsafe(16)} | app_option(given)
     return Registration(Auth0Client.model_validate(options).model_dump(exclude_none=True))
 
 
 def _checks(client: Auth0Client, reach: Reach) -> Iterator[Finding]:
-    yield reach.is_there(f"https://{client.domain}/", "that browsers go back to")
+    yield reach.check_host(f"https://{client.domain}/", "that browsers go back to")
 
 
 FACE = Face(

@@ -20,7 +20,7 @@ from sshaft_identity.clients.clients import Client
 from sshaft_identity.face_support import typed_codes
 from sshaft_identity.face_support.face import Face
 from sshaft_identity.face_support.options import AppOptions
-from sshaft_identity.face_support.setup import Provider, only_app
+from sshaft_identity.face_support.setup import Provider, register_with_app
 from sshaft_identity.web import refused_requests
 from sshaft_identity.web.call import Call, in_thread
 from sshaft_identity.web.problem import problem
@@ -35,16 +35,16 @@ class CasClient(AppOptions):
 
 
 def new(call: Call) -> Response:
-    client = typed_codes.proven(call, NAME)
-    user = typed_codes.text_at(typed_codes.members(call, NAME), "id")
-    if not typed_codes.is_user(call, NAME, user):
+    client = typed_codes.client_of_basic(call, NAME)
+    user = typed_codes.text_member(typed_codes.json_members(call, NAME), "id")
+    if not typed_codes.check_user_name(call, NAME, user):
         return problem("invalid_request", detail="the principal's id is no user name of this service")
-    typed_codes.begin(call, client, user, _options(client).app)
+    typed_codes.begin_login(call, client, user, _options(client).app)
     return PlainTextResponse(secrets.token_hex(8))
 
 
 def store(call: Call) -> Response:
-    typed_codes.proven(call, NAME)
+    typed_codes.client_of_basic(call, NAME)
     return JSONResponse({})
 
 
@@ -52,14 +52,14 @@ def check(call: Call) -> Response:
     """With a principal, whether it is that one's code, once. Without one CAS asks first whose code it is: that takes
     nothing, and wrong ones are counted, for the client and not for any person.
     """
-    client = typed_codes.proven(call, NAME)
+    client = typed_codes.client_of_basic(call, NAME)
     code = "".join(call.request.path_params["code"].split())
     if not call.body:
         return _owner(call, client, code)
-    user = typed_codes.text_at(typed_codes.members(call, NAME), "id")
-    if not typed_codes.is_user(call, NAME, user):
+    user = typed_codes.text_member(typed_codes.json_members(call, NAME), "id")
+    if not typed_codes.check_user_name(call, NAME, user):
         return problem("invalid_request", detail="the principal's id is no user name of this service")
-    if not typed_codes.is_right(call, NAME, client, user, code):
+    if not typed_codes.redeem_code(call, NAME, client, user, code):
         return problem("invalid_code")
     return _principal(user)
 
@@ -98,5 +98,5 @@ FACE = Face(
         Route("/cas/new", in_thread(new), methods=["GET", "POST"]),
         Route("/cas/{code}", in_thread(check), methods=["GET", "POST"]),
     ],
-    providers={"cas": Provider(only_app)},
+    providers={"cas": Provider(register_with_app)},
 )

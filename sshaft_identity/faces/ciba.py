@@ -19,8 +19,8 @@ from sshaft_identity.challenges.challenges import CodeTakenError, Wish
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.common.fields import USER_PATTERN
 from sshaft_identity.face_support import id_tokens
-from sshaft_identity.face_support.assurance import Wanted
-from sshaft_identity.face_support.binding_message import bound_by
+from sshaft_identity.face_support.assurance import AcrRequest
+from sshaft_identity.face_support.binding_message import parse_binding_message
 from sshaft_identity.face_support.face import Face
 from sshaft_identity.face_support.face_requests import FaceRequests
 from sshaft_identity.face_support.notifications import Notification, Notifications
@@ -31,10 +31,10 @@ from sshaft_identity.face_support.setup import (
     JWKS,
     NOTIFY,
     PAIRWISE,
-    Given,
+    GivenOptions,
     Provider,
     Registration,
-    app_of,
+    app_option,
     oauth_registration,
 )
 from sshaft_identity.settings import Settings
@@ -98,7 +98,7 @@ def _authorize(call: Call) -> Response:
         raise OAuthError("invalid_binding_message", "another login has this code: choose another") from None
     challenge, requests = opened.challenge, FaceRequests(state.store.database, NAME)
     requests.add(challenge.id, client.client_id, details.model_dump(), now)
-    auth_req_id = requests.give_handle(challenge.id, challenge.expires_at + GRACE)
+    auth_req_id = requests.issue_handle(challenge.id, challenge.expires_at + GRACE)
     if auth_req_id is None:
         raise ValueError("a new challenge has its handle already")
     if token is not None:
@@ -144,8 +144,8 @@ def _checked(call: Call, client: Client, options: CibaClient, form: Mapping[str,
     acr = form.get("acr_values", "")
     if len(acr) > LONGEST_ACR:
         raise OAuthError("invalid_request", f"acr_values has at most {LONGEST_ACR} characters")
-    wanted = Wanted(tuple(acr.split()))
-    bound = bound_by(client, options.app or client.client_id, form.get("binding_message", ""))
+    wanted = AcrRequest(tuple(acr.split()))
+    bound = parse_binding_message(client, options.app or client.client_id, form.get("binding_message", ""))
     wish = Wish(
         user=_user(call, client, form),
         lifetime=_lifetime(form, call.state.settings),
@@ -166,7 +166,7 @@ def _user(call: Call, client: Client, form: Mapping[str, str]) -> str:
         raise OAuthError("invalid_request", "login_hint_token is not supported")
     user: str | None = form.get("login_hint")
     if user is None:
-        subject = id_tokens.hinted(call, client, form["id_token_hint"])
+        subject = id_tokens.subject_of_hint(call, client, form["id_token_hint"])
         user = call.state.store.subjects.user_of(client, subject)
     if user is None or not re.fullmatch(USER_PATTERN, user):
         raise OAuthError("invalid_request", "the hint is no user name")
@@ -195,7 +195,7 @@ def tokens(call: Call, client: Client, form: Mapping[str, str]) -> dict[str, Any
     challenge = None if request is None else state.store.challenges.get(request.id)
     if request is None or challenge is None or request.client_id != client.client_id:
         raise OAuthError("invalid_grant", "no such auth_req_id, or not this client's")
-    if challenge.state_at(now) is State.PENDING and not requests.poll(request.id, now, INTERVAL - EARLY):
+    if challenge.state_at(now) is State.PENDING and not requests.record_poll(request.id, now, INTERVAL - EARLY):
         raise OAuthError("slow_down", f"wait {int(INTERVAL.total_seconds())} seconds longer, from now on")
     _require_passed(challenge.state_at(now))
     if request.handle_until is None or now >= request.handle_until:
@@ -205,7 +205,7 @@ def tokens(call: Call, client: Client, form: Mapping[str, str]) -> dict[str, Any
         raise OAuthError(*_ERRORS[State.CONSUMED])
     Notifications(state.store).delete(after.id)
     details = Details.model_validate(request.details)
-    return id_tokens.answer(call, client, after, details.scope, Wanted(details.acr))
+    return id_tokens.token_response(call, client, after, details.scope, AcrRequest(details.acr))
 
 
 _ERRORS = {
@@ -223,15 +223,15 @@ def _require_passed(state: State) -> None:
         raise OAuthError(*_ERRORS[state])
 
 
-def _register(given: Given) -> Registration:
+def _register(given: GivenOptions) -> Registration:
     notify = {"notification_endpoint": given["notify"][0]} if given.get("notify") else {}
-    client = CibaClient.model_validate(app_of(given) | notify)
+    client = CibaClient.model_validate(app_option(given) | notify)
     return oauth_registration(given, client.model_dump(exclude_none=True))
 
 
 def _checks(client: CibaClient, reach: Reach) -> Iterator[Finding]:
     if client.notification_endpoint is not None:
-        yield reach.is_there(client.notification_endpoint, "that is told of ends of logins", "let this host call it")
+        yield reach.check_host(client.notification_endpoint, "that is told of ends of logins", "let this host call it")
 
 
 FACE = Face(

@@ -17,8 +17,8 @@ from starlette.routing import Route
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.face_support import typed_codes
 from sshaft_identity.face_support.face import Face
-from sshaft_identity.face_support.options import AppOptions, Member
-from sshaft_identity.face_support.setup import Provider, only_app
+from sshaft_identity.face_support.options import AppOptions, MemberName
+from sshaft_identity.face_support.setup import Provider, register_with_app
 from sshaft_identity.web.call import Call, Work, in_thread
 
 NAME = "code_back"
@@ -28,10 +28,10 @@ Judge = Callable[[Call, Client, "CodeBackClient", dict[str, str]], bool]
 class CodeBackClient(AppOptions):
     """The names of the JSON members that the provider sends and expects."""
 
-    user: Member = "user"
-    code: Member = "code"
-    ip: Member = "ip"
-    result: Member = "result"
+    user: MemberName = "user"
+    code: MemberName = "code"
+    ip: MemberName = "ip"
+    result: MemberName = "result"
 
 
 def _endpoint(judge: Judge) -> Work:
@@ -39,12 +39,12 @@ def _endpoint(judge: Judge) -> Work:
 
     @wraps(judge)
     def answer(call: Call) -> Response:
-        client = typed_codes.proven(call, NAME)
+        client = typed_codes.client_of_basic(call, NAME)
         options = CodeBackClient.model_validate(client.faces[NAME])
-        body = typed_codes.members(call, NAME)
-        fields = {name: typed_codes.text_at(body, getattr(options, name)) for name in ("user", "code", "ip")}
-        is_good = typed_codes.is_user(call, NAME, fields["user"]) and judge(call, client, options, fields)
-        return _told(options, is_right=is_good)
+        body = typed_codes.json_members(call, NAME)
+        fields = {name: typed_codes.text_member(body, getattr(options, name)) for name in ("user", "code", "ip")}
+        is_good = typed_codes.check_user_name(call, NAME, fields["user"]) and judge(call, client, options, fields)
+        return _answer(options, is_right=is_good)
 
     return answer
 
@@ -52,17 +52,17 @@ def _endpoint(judge: Judge) -> Work:
 @_endpoint
 def init(call: Call, client: Client, options: CodeBackClient, fields: dict[str, str]) -> bool:
     """The password was right over there."""
-    typed_codes.begin(call, client, fields["user"], options.app, fields["ip"])
+    typed_codes.begin_login(call, client, fields["user"], options.app, fields["ip"])
     return True
 
 
 @_endpoint
 def verify(call: Call, client: Client, _options: CodeBackClient, fields: dict[str, str]) -> bool:
     """Whether this is the code that ssh has printed."""
-    return typed_codes.is_right(call, NAME, client, fields["user"], fields["code"])
+    return typed_codes.redeem_code(call, NAME, client, fields["user"], fields["code"])
 
 
-def _told(options: CodeBackClient, *, is_right: bool) -> Response:
+def _answer(options: CodeBackClient, *, is_right: bool) -> Response:
     told: Any = is_right
     for name in reversed(options.result.split(".")):
         told = {name: told}
@@ -76,5 +76,5 @@ FACE = Face(
         Route("/code-back/init", in_thread(init), methods=["POST"]),
         Route("/code-back/verify", in_thread(verify), methods=["POST"]),
     ],
-    providers={"lemonldap": Provider(only_app)},
+    providers={"lemonldap": Provider(register_with_app)},
 )

@@ -25,13 +25,13 @@ from sshaft_identity.challenges.challenges import CodeTakenError, Wish
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.common.fields import UserName
 from sshaft_identity.database.used_values import first_use
-from sshaft_identity.face_support.assurance import Wanted
-from sshaft_identity.face_support.binding_message import bound_by
+from sshaft_identity.face_support.assurance import AcrRequest
+from sshaft_identity.face_support.binding_message import parse_binding_message
 from sshaft_identity.face_support.face import Face
 from sshaft_identity.face_support.notifications import Notification, Notifications
 from sshaft_identity.face_support.options import AppOptions
 from sshaft_identity.face_support.reach import Finding, Reach
-from sshaft_identity.face_support.setup import APP, NOTIFY, Given, Provider, Registration, app_of
+from sshaft_identity.face_support.setup import APP, NOTIFY, GivenOptions, Provider, Registration, app_option
 from sshaft_identity.web import logins, refused_requests
 from sshaft_identity.web.call import Call, Message, in_thread
 from sshaft_identity.web.oauth import Credentials, OAuthError, client_by_secret
@@ -73,14 +73,14 @@ def _ask(call: Call) -> None:
     options = KeycloakCibaClient.model_validate(client.faces[NAME])
     token = _bearer(call)
     wanted = _wanted(call)
-    bound = bound_by(client, options.app or client.client_id, wanted.binding_message or "")
+    bound = parse_binding_message(client, options.app or client.client_id, wanted.binding_message or "")
     wish = Wish(
         user=wanted.login_hint,
         lifetime=min(timedelta(seconds=state.settings.lifetime), _good_for(token, now)),
         client=client.client_id,
         context=Context(bound.app),
         binding=bound.binding,
-        verify_required=Wanted(tuple((wanted.acr_values or "").split())).verify_required,
+        verify_required=AcrRequest(tuple((wanted.acr_values or "").split())).verify_required,
         code=bound.code,
     )
     if not first_use(state.store.database, NAME, token, now + REMEMBERED):
@@ -132,13 +132,13 @@ def _good_for(token: str, now: datetime) -> timedelta:
     return left
 
 
-def _register(given: Given) -> Registration:
-    client = KeycloakCibaClient.model_validate({"notification_endpoint": given["notify"][0]} | app_of(given))
+def _register(given: GivenOptions) -> Registration:
+    client = KeycloakCibaClient.model_validate({"notification_endpoint": given["notify"][0]} | app_option(given))
     return Registration(client.model_dump(exclude_none=True))
 
 
 def _checks(client: KeycloakCibaClient, reach: Reach) -> Iterator[Finding]:
-    yield reach.is_there(client.notification_endpoint, "that is told of ends of logins", "let this host call it")
+    yield reach.check_host(client.notification_endpoint, "that is told of ends of logins", "let this host call it")
 
 
 FACE = Face(

@@ -12,10 +12,10 @@ from starlette.routing import Route
 
 from sshaft_identity.api.discovery import JWKS_SECONDS
 from sshaft_identity.common.times import Clock
-from sshaft_identity.face_support.assurance import POSSESSION
+from sshaft_identity.face_support.assurance import POSSESSION_ACRS
 from sshaft_identity.face_support.face import Face
 from sshaft_identity.face_support.reach import Finding, Reach
-from sshaft_identity.face_support.setup import DOMAIN, Given, Provider, Registration
+from sshaft_identity.face_support.setup import DOMAIN, GivenOptions, Provider, Registration
 from sshaft_identity.faces.entra import login
 from sshaft_identity.faces.entra.hints import EntraHints
 from sshaft_identity.faces.entra.options import CLOUDS, NAME, EntraClient
@@ -54,7 +54,7 @@ async def discovery(request: Request) -> Response:
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": [Algorithm.RS256],
         "claim_types_supported": ["normal"],
-        "acr_values_supported": list(POSSESSION),
+        "acr_values_supported": list(POSSESSION_ACRS),
     }
     return JSONResponse(told)
 
@@ -75,7 +75,7 @@ def _routes(clock: Clock) -> list[Route]:
     ]
 
 
-def _register(given: Given) -> Registration:
+def _register(given: GivenOptions) -> Registration:
     cloud = given.get("cloud") or ("public",)
     options: dict[str, Any] = {
         "app_id": given["app_id"][0].lower(),
@@ -87,8 +87,8 @@ def _register(given: Given) -> Registration:
 
 
 def _checks(client: EntraClient, reach: Reach) -> Iterator[Finding]:
-    yield from reach.issuer("/entra")
-    yield reach.answers(client.metadata_url, "Microsoft's keys can be fetched", "let this host call it by https")
+    yield from reach.check_issuer("/entra")
+    yield reach.check_answer(client.metadata_url, "Microsoft's keys can be fetched", "let this host call it by https")
 
 
 FACE = Face(

@@ -25,7 +25,7 @@ from sshaft_identity.clients.clients import Client
 from sshaft_identity.common.fields import one_line
 from sshaft_identity.database.used_values import first_use
 from sshaft_identity.face_support import browser_login, id_tokens
-from sshaft_identity.face_support.assurance import POSSESSION
+from sshaft_identity.face_support.assurance import POSSESSION_ACRS
 from sshaft_identity.face_support.face_requests import FaceRequests
 from sshaft_identity.faces.entra.accounts import bind_account, user_of
 from sshaft_identity.faces.entra.hints import LEEWAY, WINDOW, EntraHints, Hint
@@ -140,7 +140,7 @@ def _begun(call: Call, asked: _Asked, hint: Hint) -> Response:
 def _refused(call: Call, asked: _Asked, error: OAuthError) -> Response:
     refused_requests.note(call, NAME, error.error, error.description)
     values = {"error": error.error, "error_description": error.description}
-    return _back(call, asked.options.redirect_uri, asked.form.get("state"), values)
+    return _send_back(call, asked.options.redirect_uri, asked.form.get("state"), values)
 
 
 def _begin(call: Call, asked: _Asked, hint: Hint) -> Response:
@@ -171,7 +171,7 @@ def _begin(call: Call, asked: _Asked, hint: Hint) -> Response:
         "entra.asked", client=asked.client.client_id, tenant=hint.tid, object_id=hint.oid, user=user,
         client_request_id=one_line(form.get("client-request-id", ""))[:64],
     )  # fmt: skip
-    return browser_login.begin(call, NAME, wish, details.model_dump())
+    return browser_login.begin_login(call, NAME, wish, details.model_dump())
 
 
 def _check_parameters(form: Mapping[str, str]) -> None:
@@ -193,7 +193,7 @@ def _wanted(form: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
         wanted = _Claims.model_validate(json.loads(form.get("claims", ""))).id_token
     except (ValidationError, ValueError, RecursionError):
         raise OAuthError("invalid_request", "claims does not ask for acr and amr of the id_token") from None
-    acr = next((value for value in wanted.acr.values if value in POSSESSION), None)
+    acr = next((value for value in wanted.acr.values if value in POSSESSION_ACRS), None)
     amr = tuple(value for value in wanted.amr.values if value in ("fido", "hwk", "swk", "pop"))
     if acr is None or not amr:
         raise OAuthError("access_denied", "what Entra asks for cannot be proven by SSH")
@@ -214,30 +214,32 @@ def finish(call: Call, challenge: Challenge) -> Response:
     state, now = call.state, call.state.clock()
     request = FaceRequests(state.store.database, NAME).get(challenge.id)
     if request is None:
-        raise browser_login.used()
+        raise browser_login.already_finished()
     call.caller = request.client_id
     details = Details.model_validate(request.details)
-    passed = browser_login.taken(call, challenge, now)
+    passed = browser_login.take_result(call, challenge, now)
     if passed is None or passed.approval is None or passed.user is None:
-        reason = browser_login.reason(challenge, now)
-        return _failed(call, details, reason)
+        reason = browser_login.failure_reason(challenge, now)
+        return _send_error_back(call, details, reason)
     amr = method(details.amr, passed.approval)
     if amr is None:
-        return _failed(call, details, "the key that was used is of no kind that Entra asks for")
+        return _send_error_back(call, details, "the key that was used is of no kind that Entra asks for")
     if not bind_account(state.store.database, details.tenant, details.object_id, passed.user, now):
-        return _failed(call, details, "another account of this tenant has this user name here")
+        return _send_error_back(call, details, "another account of this tenant has this user name here")
     claims = {
         "iss": issuer(state.settings), "aud": request.client_id, "sub": details.subject, "nonce": details.nonce,
         "acr": details.acr, "amr": [amr],
     }  # fmt: skip
-    return _back(call, details.redirect_uri, details.state, {"id_token": id_tokens.signed(state, now, claims)})
+    return _send_back(
+        call, details.redirect_uri, details.state, {"id_token": id_tokens.sign_id_token(state, now, claims)}
+    )
 
 
-def _failed(call: Call, details: Details, reason: str) -> Response:
+def _send_error_back(call: Call, details: Details, reason: str) -> Response:
     refused_requests.note(call, NAME, "access_denied", reason)
     values = {"error": "access_denied", "error_description": reason}
-    return _back(call, details.redirect_uri, details.state, values)
+    return _send_back(call, details.redirect_uri, details.state, values)
 
 
-def _back(call: Call, redirect_uri: str, state: str | None, values: dict[str, str]) -> Response:
-    return browser_login.post_back(call, redirect_uri, values | ({} if state is None else {"state": state}))
+def _send_back(call: Call, redirect_uri: str, state: str | None, values: dict[str, str]) -> Response:
+    return browser_login.form_post(call, redirect_uri, values | ({} if state is None else {"state": state}))

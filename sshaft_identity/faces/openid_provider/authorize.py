@@ -20,7 +20,7 @@ from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.common.fields import USER_PATTERN
 from sshaft_identity.face_support import browser_login, id_tokens
-from sshaft_identity.face_support.assurance import SUPPORTED, Wanted, reached
+from sshaft_identity.face_support.assurance import SUPPORTED_ACRS, AcrRequest, acr_of
 from sshaft_identity.face_support.face_requests import FaceRequests
 from sshaft_identity.faces.openid_provider.options import NAME, OpenIdClient
 from sshaft_identity.settings import Settings
@@ -91,7 +91,7 @@ def metadata(settings: Settings) -> dict[str, Any]:
         "claims_parameter_supported": True,
         "request_parameter_supported": False,
         "request_uri_parameter_supported": False,
-        "acr_values_supported": list(SUPPORTED),
+        "acr_values_supported": list(SUPPORTED_ACRS),
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": True,
     }
@@ -118,11 +118,11 @@ def authorize(call: Call) -> Response:
     asked = _asked(call)
     try:
         wish, details = _checked(call, asked)
-        return browser_login.begin(call, NAME, wish, details.model_dump())
+        return browser_login.begin_login(call, NAME, wish, details.model_dump())
     except OAuthError as error:
         refused_requests.note(call, NAME, error.error, error.description)
         mode = asked.parameters.get("response_mode", "")
-        return _back(call, asked.redirect_uri, mode, asked.parameters.get("state"), {
+        return _send_back(call, asked.redirect_uri, mode, asked.parameters.get("state"), {
             "error": error.error, "error_description": error.description,
         })  # fmt: skip
 
@@ -132,13 +132,15 @@ def _asked(call: Call) -> _Asked:
     try:
         parameters = fields_of(call.request.url.query.encode()) if call.request.method == "GET" else form_of(call)
     except OAuthError as error:
-        raise browser_login.misled(call, NAME, error.description) from None
+        raise browser_login.untrusted_request(call, NAME, error.description) from None
     client = call.state.store.clients.get(parameters.get("client_id", ""))
     if client is None or NAME not in client.faces:
-        raise browser_login.misled(call, NAME, "the client is not registered for logins here")
+        raise browser_login.untrusted_request(call, NAME, "the client is not registered for logins here")
     options = OpenIdClient.model_validate(client.faces[NAME])
     if parameters.get("redirect_uri") not in options.redirect_uris:
-        raise browser_login.misled(call, NAME, "the redirect_uri is not one that the client is registered with")
+        raise browser_login.untrusted_request(
+            call, NAME, "the redirect_uri is not one that the client is registered with"
+        )
     return _Asked(client, options, parameters)
 
 
@@ -149,7 +151,7 @@ def _checked(call: Call, asked: _Asked) -> tuple[Wish, Details]:
     _check_pkce(asked.options, given)
     wanted, subject = _wishes(given)
     user = _user(call, asked.client, given, subject)
-    if not wanted.is_possible or (wanted.verify_required and wanted.essential and user is None):
+    if not wanted.is_satisfiable or (wanted.verify_required and wanted.essential and user is None):
         raise OAuthError("unmet_authentication_requirements", "that cannot be proven here")
     wish = Wish(
         user=user,
@@ -202,9 +204,9 @@ def _check_pkce(options: OpenIdClient, given: Mapping[str, str]) -> None:
         raise OAuthError("invalid_request", "code_challenge must be one of the method S256")
 
 
-def _wishes(given: Mapping[str, str]) -> tuple[Wanted, str | None]:
+def _wishes(given: Mapping[str, str]) -> tuple[AcrRequest, str | None]:
     """What is to be proven, and of whom, as far as `claims` says."""
-    voluntary = Wanted(tuple(given.get("acr_values", "").split()))
+    voluntary = AcrRequest(tuple(given.get("acr_values", "").split()))
     if "claims" not in given:
         return voluntary, None
     try:
@@ -217,12 +219,12 @@ def _wishes(given: Mapping[str, str]) -> tuple[Wanted, str | None]:
     if asked.acr is None:
         return voluntary, subject
     values = (*([] if asked.acr.value is None else [asked.acr.value]), *asked.acr.values)
-    return Wanted(values, asked.acr.essential) if values else voluntary, subject
+    return AcrRequest(values, asked.acr.essential) if values else voluntary, subject
 
 
 def _user(call: Call, client: Client, given: Mapping[str, str], subject: str | None) -> str | None:
     """Whose login it is to be; None: of whoever brings the code."""
-    named = {id_tokens.hinted(call, client, given["id_token_hint"])} if "id_token_hint" in given else set()
+    named = {id_tokens.subject_of_hint(call, client, given["id_token_hint"])} if "id_token_hint" in given else set()
     if subject is not None:
         named.add(subject)
     users = {call.state.store.subjects.user_of(client, each) for each in named}
@@ -242,31 +244,31 @@ def finish(call: Call, challenge: Challenge) -> Response:
     requests = FaceRequests(state.store.database, NAME)
     request = requests.get(challenge.id)
     if request is None:
-        raise browser_login.used()
+        raise browser_login.already_finished()
     call.caller = request.client_id
     details = Details.model_validate(request.details)
-    passed = browser_login.taken(call, challenge, now)
+    passed = browser_login.take_result(call, challenge, now)
     if passed is None:
-        reason = browser_login.reason(challenge, now)
-        return _failed(call, details, "access_denied", reason)
-    if reached(Wanted(details.acr, details.essential), passed) is None:
-        return _failed(call, details, "unmet_authentication_requirements", "the SSH login has proven less")
-    code = requests.give_handle(challenge.id, now + CODE_LIFETIME)
+        reason = browser_login.failure_reason(challenge, now)
+        return _send_error_back(call, details, "access_denied", reason)
+    if acr_of(AcrRequest(details.acr, details.essential), passed) is None:
+        return _send_error_back(call, details, "unmet_authentication_requirements", "the SSH login has proven less")
+    code = requests.issue_handle(challenge.id, now + CODE_LIFETIME)
     if code is None:
-        raise browser_login.used()
-    return _back(call, details.redirect_uri, details.response_mode, details.state, {"code": code})
+        raise browser_login.already_finished()
+    return _send_back(call, details.redirect_uri, details.response_mode, details.state, {"code": code})
 
 
-def _failed(call: Call, details: Details, error: str, reason: str) -> Response:
+def _send_error_back(call: Call, details: Details, error: str, reason: str) -> Response:
     refused_requests.note(call, NAME, error, reason)
     values = {"error": error, "error_description": reason}
-    return _back(call, details.redirect_uri, details.response_mode, details.state, values)
+    return _send_back(call, details.redirect_uri, details.response_mode, details.state, values)
 
 
-def _back(call: Call, redirect_uri: str, mode: str, state: str | None, values: dict[str, str]) -> Response:
+def _send_back(call: Call, redirect_uri: str, mode: str, state: str | None, values: dict[str, str]) -> Response:
     """To the client's registered address. With `iss`, so that it knows whose answer it is (RFC 9207)."""
     values |= {"iss": call.state.settings.base_url} | ({} if state is None else {"state": state})
     if mode == "form_post":
-        return browser_login.post_back(call, redirect_uri, values)
+        return browser_login.form_post(call, redirect_uri, values)
     sign = "&" if "?" in redirect_uri else "?"
     return RedirectResponse(f"{redirect_uri}{sign}{urlencode(values)}", 303)

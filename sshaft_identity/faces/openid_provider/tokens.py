@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from sshaft_identity.challenges.challenge import State
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.face_support import id_tokens
-from sshaft_identity.face_support.assurance import Wanted
+from sshaft_identity.face_support.assurance import AcrRequest
 from sshaft_identity.face_support.face_requests import FaceRequests
 from sshaft_identity.faces.openid_provider.authorize import Details
 from sshaft_identity.faces.openid_provider.options import NAME
@@ -31,7 +31,7 @@ def authorization_code(call: Call, client: Client, form: Mapping[str, str]) -> d
     request = requests.of_handle(form.get("code", ""))
     if request is None or request.client_id != client.client_id or NAME not in client.faces:
         raise wrong
-    if not requests.use(request.id, now):
+    if not requests.redeem_handle(request.id, now):
         # §4.1.2: whoever came first may be the thief
         state.store.clients.revoke_login(request.id)
         raise OAuthError("invalid_grant", "the code came before: what was given for it is void")
@@ -46,7 +46,9 @@ def authorization_code(call: Call, client: Client, form: Mapping[str, str]) -> d
     if challenge is None or challenge.user is None or challenge.state is not State.CONSUMED:
         raise wrong
     more = {} if details.nonce is None else {"nonce": details.nonce}
-    return id_tokens.answer(call, client, challenge, details.scope, Wanted(details.acr, details.essential), more)
+    return id_tokens.token_response(
+        call, client, challenge, details.scope, AcrRequest(details.acr, details.essential), more
+    )
 
 
 def _is_verifier(verifier: str | None, challenge: str | None) -> bool:
@@ -67,4 +69,4 @@ def userinfo(call: Call) -> Response:
         refused_requests.note(call, NAME, "invalid_token", "the access token speaks of nobody")
         raise ProblemError("invalid_token", headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
     client, user = found
-    return JSONResponse(id_tokens.person(call, client, user, " ".join(client.scopes)))
+    return JSONResponse(id_tokens.user_claims(call, client, user, " ".join(client.scopes)))
