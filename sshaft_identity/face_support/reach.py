@@ -1,4 +1,4 @@
-"""Looks for `client test` whether the addresses that a client and its provider need can be reached from this host."""
+"""Checks for `client test` whether the addresses that a client and its provider need can be reached from this host."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ REQUEST_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at. `advice` says what to do if it is not `ok`."""
+    """The result of one check. `advice` tells the operator what to do if it is not `ok`."""
 
     ok: bool
     what: str
@@ -24,13 +24,13 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Asks other hosts. `base_url` is the public address of this service. Each look takes `REQUEST_SECONDS` at most."""
+    """Sends requests to other hosts. `base_url` is our public address. A request takes `REQUEST_SECONDS` at most."""
 
     http: HttpClient
     base_url: str
 
     def check_answer(self, url: str, what: str, advice: str) -> Finding:
-        """Finds out whether the address answers 200."""
+        """Checks whether the address answers with status 200."""
         answer = self._get(url)
         if isinstance(answer, str):
             return Finding(ok=False, what=f"{what}: {answer}", advice=advice)
@@ -39,20 +39,20 @@ class Reach:
     def check_host(
         self, uri: str, of: str = "of the redirect URI", advice: str = "browsers must reach it; this host need not"
     ) -> Finding:
-        """Finds out whether the host of the address answers at all, with a good certificate. An error counts too."""
+        """Checks whether the host answers, with a valid certificate. Any HTTP status counts as an answer."""
         parts = urlsplit(uri)
         origin = f"{parts.scheme}://{parts.netloc}/"
         answer = self._get(origin)
         gone = isinstance(answer, str) and "answered" not in answer
-        what = f"the host {of}, {origin}: {answer}" if gone else f"the host {of}, {origin} is there"
+        what = f"the host {of}, {origin}: {answer}" if gone else f"the host {of}, {origin} answers"
         return Finding(not gone, what, advice)
 
     def check_issuer(self, path: str = "") -> Iterator[Finding]:
-        """Checks our own discovery document below `path`, and that a key for ID tokens is published."""
+        """Checks whether our discovery document below `path` and a key for ID tokens are published."""
         issuer = self.base_url + path
         document = self._document(f"{issuer}/.well-known/openid-configuration")
-        advice = "a proxy in front must hand this path on unchanged"
-        yield Finding(document.get("issuer") == issuer, f"the issuer {issuer} says so itself", advice)
+        advice = "a proxy in front of this service must pass this path on unchanged"
+        yield Finding(document.get("issuer") == issuer, f"the discovery document has the issuer {issuer}", advice)
         keys = self._document(str(document.get("jwks_uri", issuer))).get("keys")
         algorithms = [each.get("alg") for each in keys if isinstance(each, dict)] if isinstance(keys, list) else []
         yield Finding("RS256" in algorithms, "a key for ID tokens (RS256) is published", "run `sshaft identity init`")

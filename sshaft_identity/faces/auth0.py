@@ -153,7 +153,7 @@ def finish(call: Call, challenge: Challenge) -> Response:
     answer = jwt.encode({"alg": ALGORITHMS[0], "typ": "JWT"}, claims | told, key, algorithms=ALGORITHMS)
     back = f"https://{details.domain}/continue?{urlencode({'state': details.state})}"
     # from there Auth0 redirects to the application, wherever that is
-    return browser_login.form_post(call, back, {"answer": answer}, sends_to="https:")
+    return browser_login.form_post(call, back, {"answer": answer}, form_action="https:")
 
 
 def _register(given: GivenOptions) -> Registration:
@@ -162,7 +162,7 @@ def _register(given: GivenOptions) -> Registration:
 
 
 def _checks(client: Auth0Client, reach: Reach) -> Iterator[Finding]:
-    yield reach.check_host(f"https://{client.domain}/", "that browsers go back to")
+    yield reach.check_host(f"https://{client.domain}/", "of the tenant")
 
 
 FACE = Face(

@@ -231,7 +231,9 @@ def _register(given: GivenOptions) -> Registration:
 
 def _checks(client: CibaClient, reach: Reach) -> Iterator[Finding]:
     if client.notification_endpoint is not None:
-        yield reach.check_host(client.notification_endpoint, "that is told of ends of logins", "let this host call it")
+        yield reach.check_host(
+            client.notification_endpoint, "of the notification endpoint", "this host must reach it by https"
+        )
 
 
 FACE = Face(

@@ -138,7 +138,9 @@ def _register(given: GivenOptions) -> Registration:
 
 
 def _checks(client: KeycloakCibaClient, reach: Reach) -> Iterator[Finding]:
-    yield reach.check_host(client.notification_endpoint, "that is told of ends of logins", "let this host call it")
+    yield reach.check_host(
+        client.notification_endpoint, "of the notification endpoint", "this host must reach it by https"
+    )
 
 
 FACE = Face(

@@ -88,7 +88,7 @@ def _register(given: GivenOptions) -> Registration:
 
 def _checks(client: EntraClient, reach: Reach) -> Iterator[Finding]:
     yield from reach.check_issuer("/entra")
-    yield reach.check_answer(client.metadata_url, "Microsoft's keys can be fetched", "let this host call it by https")
+    yield reach.check_answer(client.metadata_url, "Microsoft's keys can be fetched", "this host must reach it by https")
 
 
 FACE = Face(
