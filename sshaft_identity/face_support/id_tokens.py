@@ -31,7 +31,7 @@ def authentication_claims(challenge: Challenge) -> dict[str, Any]:
 
 
 def sign_id_token(state: AppState, now: datetime, claims: dict[str, Any]) -> str:
-    """Signs `claims`, with `iss`, `iat` and `exp` if they are missing. Raises `ConfigurationError` without RS256 key."""
+    """Signs `claims` with a default `iss`, `iat` and `exp`. Raises `ConfigurationError` if there is no RS256 key."""
     usual = {
         "iss": state.settings.base_url,
         "iat": int(now.timestamp()),

@@ -1,10 +1,11 @@
-"""Identity providers that ask a web service whether a code is right, as LemonLDAP::NG's REST second factor does: ssh
-prints the code, the person types it over there, and the provider asks here.
+"""Serves providers that ask a web service whether a code is right, such as the REST second factor of LemonLDAP::NG.
+ssh prints the code, the person types it at the provider, and the provider asks here.
 
     POST /code-back/init     {"user": "alice", "ip": "192.0.2.7"}           -> {"result": true}
     POST /code-back/verify   {"user": "alice", "code": "482913"}            -> {"result": true}, or false
 
-The client proves itself by HTTP Basic. Its options say how the members are called.
+The client authenticates by HTTP Basic. Its options give the names of the members.
+https://lemonldap-ng.org/documentation/latest/rest2f.html
 """
 
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from sshaft_identity.face_support.setup import Provider, register_with_app
 from sshaft_identity.web.call import Call, Work, in_thread
 
 NAME = "code_back"
-Judge = Callable[[Call, Client, "CodeBackClient", dict[str, str]], bool]
+Step = Callable[[Call, Client, "CodeBackClient", dict[str, str]], bool]
 
 
 class CodeBackClient(AppOptions):
@@ -34,39 +35,39 @@ class CodeBackClient(AppOptions):
     result: MemberName = "result"
 
 
-def _endpoint(judge: Judge) -> Work:
-    """What both endpoints do: who asks, what it says, and the answer in its own words."""
+def _endpoint(step: Step) -> Work:
+    """Makes an endpoint of a step: reads the client and the members, and answers with the result of the step."""
 
-    @wraps(judge)
+    @wraps(step)
     def answer(call: Call) -> Response:
         client = typed_codes.client_of_basic(call, NAME)
         options = CodeBackClient.model_validate(client.faces[NAME])
         body = typed_codes.json_members(call, NAME)
         fields = {name: typed_codes.text_member(body, getattr(options, name)) for name in ("user", "code", "ip")}
-        is_good = typed_codes.check_user_name(call, NAME, fields["user"]) and judge(call, client, options, fields)
-        return _answer(options, is_right=is_good)
+        result = typed_codes.check_user_name(call, NAME, fields["user"]) and step(call, client, options, fields)
+        return _answer(options, result=result)
 
     return answer
 
 
 @_endpoint
 def init(call: Call, client: Client, options: CodeBackClient, fields: dict[str, str]) -> bool:
-    """The password was right over there."""
+    """`POST /code-back/init`: the provider has accepted the password, so the login begins."""
     typed_codes.begin_login(call, client, fields["user"], options.app, fields["ip"])
     return True
 
 
 @_endpoint
 def verify(call: Call, client: Client, _options: CodeBackClient, fields: dict[str, str]) -> bool:
-    """Whether this is the code that ssh has printed."""
+    """`POST /code-back/verify`: whether ssh has printed this code."""
     return typed_codes.redeem_code(call, NAME, client, fields["user"], fields["code"])
 
 
-def _answer(options: CodeBackClient, *, is_right: bool) -> Response:
-    told: Any = is_right
+def _answer(options: CodeBackClient, *, result: bool) -> Response:
+    body: Any = result
     for name in reversed(options.result.split(".")):
-        told = {name: told}
-    return JSONResponse(told)
+        body = {name: body}
+    return JSONResponse(body)
 
 
 FACE = Face(

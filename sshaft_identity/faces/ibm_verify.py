@@ -1,5 +1,9 @@
-"""IBM Verify's external multi-factor authentication: a webhook that asks which factors somebody has, begins a login
-("initiate") and has the typed code checked ("validate"). ssh prints the code.
+"""Serves IBM Verify's external multi-factor authentication: a webhook with three calls. ssh prints the code.
+
+    POST /ibm-verify/enrollments    -> the factors of a person: always ssh
+    POST /ibm-verify/initiate       -> a transaction: the login has begun
+    POST /ibm-verify/validate       -> SUCCESS or FAILED for the code that the person typed
+
 https://www.ibm.com/docs/en/security-verify?topic=integration-verify-external-mfa-api-contract
 """
 
@@ -27,7 +31,7 @@ class IbmVerifyClient(AppOptions):
 
 
 def enrollments(call: Call) -> Response:
-    """`POST /ibm-verify/enrollments`: everybody has ssh. Whether there is such a person here, nobody is told."""
+    """`POST /ibm-verify/enrollments`: every person has ssh, so that nobody learns whether a user exists."""
     client = typed_codes.client_of_basic(call, NAME)
     typed_codes.json_members(call, NAME)
     attributes = {"authExecutionFlow": "init_then_validate", "deviceName": "SSH"}
@@ -35,7 +39,7 @@ def enrollments(call: Call) -> Response:
 
 
 def initiate(call: Call) -> Response:
-    """`POST /ibm-verify/initiate`."""
+    """`POST /ibm-verify/initiate`: begins a login."""
     client = typed_codes.client_of_basic(call, NAME)
     user = typed_codes.text_member(typed_codes.json_members(call, NAME), "attributes.username")
     if not typed_codes.check_user_name(call, NAME, user):
@@ -44,11 +48,11 @@ def initiate(call: Call) -> Response:
     requests = FaceRequests(call.state.store.database, NAME)
     requests.add(challenge.id, client.client_id, {}, call.state.clock())
     transaction = requests.issue_handle(challenge.id, challenge.expires_at)
-    return _answer("PENDING", transactionId=transaction)  # SUCCESS would be taken for a fault
+    return _answer("PENDING", transactionId=transaction)  # IBM Verify treats SUCCESS as an error here
 
 
 def validate(call: Call) -> Response:
-    """`POST /ibm-verify/validate`."""
+    """`POST /ibm-verify/validate`: redeems the code."""
     client = typed_codes.client_of_basic(call, NAME)
     body = typed_codes.json_members(call, NAME)
     user = typed_codes.text_member(body, "attributes.username")
@@ -57,7 +61,7 @@ def validate(call: Call) -> Response:
     request = FaceRequests(call.state.store.database, NAME).of_handle(typed_codes.text_member(body, "transactionId"))
     challenge = typed_codes.pending_challenge(call, client, user)
     if request is None or challenge is None or request.id != challenge.id:
-        refused_requests.note(call, NAME, "no_challenge", "no login of this user waits as this transaction")
+        refused_requests.note(call, NAME, "no_challenge", "this user has no pending login with this transaction")
         return _answer("FAILED")
     code = typed_codes.text_member(body, "attributes.passvalue")
     return _answer("SUCCESS" if typed_codes.redeem_code(call, NAME, client, user, code) else "FAILED")

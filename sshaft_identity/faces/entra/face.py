@@ -1,4 +1,9 @@
-"""The face `entra`: the documents that Microsoft reads about us, and what the service needs to know of the face."""
+"""Defines the face `entra`, and serves the documents that Microsoft reads about us.
+
+GET  /entra/.well-known/openid-configuration    OpenID Connect Discovery 1.0 §3
+GET  /entra/jwks.json                           RFC 7517 §5
+POST /entra/authorize                           see `login`
+"""
 
 from collections.abc import Iterator
 from functools import partial
@@ -23,30 +28,30 @@ from sshaft_identity.signing.signing_keys import Algorithm
 from sshaft_identity.web.state import state_of
 
 _OPTIONS = (
-    click.Option(["--app-id"], multiple=True, metavar="ID", help="With --for entra: the application id over there."),
+    click.Option(["--app-id"], multiple=True, metavar="ID", help="With --for entra: the application id at Microsoft."),
     click.Option(
         ["--tenant"],
         multiple=True,
         metavar="ID",
-        help="With --for entra: whose people may come. May be given several times.",
+        help="With --for entra: a tenant whose people may log in. May be given several times.",
     ),
     click.Option(
         ["--cloud"],
         multiple=True,
         type=click.Choice(sorted(CLOUDS)),
-        help="With --for entra: which one.  [default: public]",
+        help="With --for entra: the cloud of the tenant.  [default: public]",
     ),
     DOMAIN,
 )
 
 
 async def discovery(request: Request) -> Response:
-    """Its address is what the administrator types over there. Entra wants a Content-Length."""
-    own = login.issuer(state_of(request).settings)
-    told = {
-        "issuer": own,
-        "authorization_endpoint": f"{own}/authorize",
-        "jwks_uri": f"{own}/jwks.json",
+    """Returns our discovery document; the administrator enters its address at Entra. Entra needs a Content-Length."""
+    issuer = login.issuer(state_of(request).settings)
+    document = {
+        "issuer": issuer,
+        "authorization_endpoint": f"{issuer}/authorize",
+        "jwks_uri": f"{issuer}/jwks.json",
         "scopes_supported": ["openid"],
         "response_types_supported": ["id_token"],
         "response_modes_supported": ["form_post"],
@@ -56,11 +61,11 @@ async def discovery(request: Request) -> Response:
         "claim_types_supported": ["normal"],
         "acr_values_supported": list(POSSESSION_ACRS),
     }
-    return JSONResponse(told)
+    return JSONResponse(document)
 
 
 async def jwks(request: Request) -> Response:
-    """The RSA keys, each with its certificate; Entra keeps them for a day."""
+    """Returns the RSA keys, each with its certificate. Entra caches them for a day."""
     state = state_of(request)
     published = await run_in_threadpool(state.store.signing_keys.jwks, state.clock())
     keys = [key for key in published["keys"] if key["alg"] == Algorithm.RS256]

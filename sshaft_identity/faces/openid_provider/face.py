@@ -1,4 +1,9 @@
-"""The face `openid`: what the service needs to know of our OpenID Provider."""
+"""Defines the face `openid`.
+
+GET, POST /oauth2/authorize     see `authorize`
+POST      /oauth2/token         see `tokens`
+GET, POST /oauth2/userinfo      see `tokens`
+"""
 
 from collections.abc import Iterator
 from functools import partial
