@@ -22,7 +22,7 @@ from sshaft_identity.commands.option_types import Duration
 from sshaft_identity.commands.shared import echo_json, opened
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.times import rfc3339, utc_now
-from sshaft_identity.face_support.setup import Given, Registration, recipe
+from sshaft_identity.face_support.setup import GivenOptions, Registration, recipe
 from sshaft_identity.faces import all_providers
 from sshaft_identity.settings import Settings
 
@@ -155,7 +155,7 @@ def add_client(  # noqa: PLR0913 - one parameter for each option
         click.echo("\n" + recipe(provider, values).rstrip())
 
 
-def _registration(name: str, given: Given) -> tuple[str, Registration]:
+def _registration(name: str, given: GivenOptions) -> tuple[str, Registration]:
     """Returns the name of the face and the registration. Raises `ConfigurationError` for a missing or wrong option."""
     face, provider = all_providers()[name]
     for need in provider.needs:

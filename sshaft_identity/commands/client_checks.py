@@ -18,7 +18,7 @@ def checks(client: Client, settings: Settings, http: HttpClient | None = None) -
     reach = Reach(http or HttpClient(max_answer=MAX_ANSWER), settings.base_url)
     yield _encrypted(reach.base_url)
     advice = "start `sshaft identity serve`; is public_url right?"
-    yield reach.answers(f"{reach.base_url}/readyz", "the service is ready", advice)
+    yield reach.check_answer(f"{reach.base_url}/readyz", "the service is ready", advice)
     if client.networks:
         yield Finding(ok=True, what=f"it may call from {', '.join(client.networks)} only")
     for name, face in all_faces().items():

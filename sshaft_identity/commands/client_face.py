@@ -13,7 +13,7 @@ from sshaft_identity.commands.client_checks import checks
 from sshaft_identity.commands.shared import echo_json, opened
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.times import utc_now
-from sshaft_identity.face_support.setup import checked_redirect
+from sshaft_identity.face_support.setup import checked_redirect_uri
 from sshaft_identity.faces import all_faces
 
 
@@ -49,7 +49,7 @@ def checked_options(face: str, text: str) -> dict[str, Any]:
     except ValidationError as error:
         raise ConfigurationError(f"the options of the face {face}: {first_fault(error)}") from None
     for uri in options.get("redirect_uris", ()):
-        checked_redirect(uri)
+        checked_redirect_uri(uri)
     return {key: value for key, value in options.items() if value is not None}
 
 

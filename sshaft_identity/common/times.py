@@ -37,3 +37,8 @@ def duration(value: str) -> timedelta | None:
         return timedelta() if value == "0" else None
     seconds = int(found[1]) * _UNITS[found[2]]
     return timedelta(seconds=seconds) if seconds <= _MAX_DURATION.total_seconds() else None
+
+
+def from_numeric_date(seconds: float) -> datetime:
+    """Converts a NumericDate of a JWT (RFC 7519 §2). A value before 1970 or after the year 2242 becomes that limit."""
+    return datetime.fromtimestamp(max(0, min(seconds, 2**33)), UTC)

@@ -1,1 +1,1 @@
-"""What the faces share: the page of a login, typed codes, ID tokens, notifications and remembered requests."""
+"""Code that several faces use: the browser part of a login, typed codes, ID tokens, notifications, stored requests."""

@@ -1,5 +1,7 @@
-"""What a client asks to have proven (`acr_values`, the `acr` of `claims`), and what it is told (OpenID Connect Core 1.0
-§2, §5.5.1.1; RFC 9470). Nothing is ever claimed that the SSH login has not proven.
+"""Chooses the `acr` of an ID token from the values that the client requests (`acr_values`, or `acr` in `claims`).
+
+The standards are OpenID Connect Core 1.0 §2 and §5.5.1.1, and RFC 9470. An `acr` never claims more than the SSH login
+has proven.
 """
 
 from collections.abc import Collection
@@ -7,37 +9,35 @@ from dataclasses import dataclass
 
 from sshaft_identity.challenges.challenge import Challenge
 
-CODE = "urn:sshaft:acr:code"
-VERIFIED_CODE = "urn:sshaft:acr:verified-code"
-POSSESSION = ("possession", "possessionorinherence", "knowledgeorpossession", "knowledgeorpossessionorinherence")
-"""Microsoft's words for what holds of every passed challenge: the person has the key."""
-SUPPORTED = (CODE, VERIFIED_CODE, *POSSESSION)
+ACR_CODE = "urn:sshaft:acr:code"
+ACR_VERIFIED_CODE = "urn:sshaft:acr:verified-code"
+POSSESSION_ACRS = ("possession", "possessionorinherence", "knowledgeorpossession", "knowledgeorpossessionorinherence")
+"""Values of Microsoft that every passed challenge fulfils: the person has the key."""
+SUPPORTED_ACRS = (ACR_CODE, ACR_VERIFIED_CODE, *POSSESSION_ACRS)
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """The acr values that were asked for, the best first. `essential`: nothing else will do."""
+class AcrRequest:
+    """The acr values that the client requests, the best first. `essential`: the login fails without one of them."""
 
     values: tuple[str, ...] = ()
     essential: bool = False
 
     @property
     def verify_required(self) -> bool:
-        """Whether only a security key that asks for its PIN or a finger will do: then sshd is to enforce it."""
-        known = [value for value in self.values if value in SUPPORTED]
-        return bool(known) and all(value == VERIFIED_CODE for value in known)
+        """Whether sshd must enforce a security key that asks for its PIN or a finger, because no other value helps."""
+        known = [value for value in self.values if value in SUPPORTED_ACRS]
+        return bool(known) and all(value == ACR_VERIFIED_CODE for value in known)
 
     @property
-    def is_possible(self) -> bool:
-        return not self.essential or not self.values or any(value in SUPPORTED for value in self.values)
+    def is_satisfiable(self) -> bool:
+        return not self.essential or not self.values or any(value in SUPPORTED_ACRS for value in self.values)
 
 
-def reached(wanted: Wanted, challenge: Challenge) -> str | None:
-    """The acr to tell of a passed challenge; None where what was essential is not reached, or there is nothing to
-    claim.
-    """
+def acr_of(requested: AcrRequest, challenge: Challenge) -> str | None:
+    """Returns the acr of a passed challenge, or None if an essential value is not reached or nothing is proven."""
     if challenge.acr is None:
         return None
-    proven: Collection[str] = {challenge.acr, CODE, *POSSESSION}
-    found = next((value for value in wanted.values if value in proven), None)
-    return found if found is not None or (wanted.essential and wanted.values) else challenge.acr
+    proven: Collection[str] = {challenge.acr, ACR_CODE, *POSSESSION_ACRS}
+    found = next((value for value in requested.values if value in proven), None)
+    return found if found is not None or (requested.essential and requested.values) else challenge.acr

@@ -1,7 +1,7 @@
-"""The browser's part of a login that an identity provider has sent to us: the page of the challenge, and the way back.
+"""Serves the browser part of a login that an identity provider began: the page of the challenge, and the way back.
 
-The login belongs to the browser that began it: the challenge's page token stands in no address, only in a cookie of
-that browser. Who sends somebody a link to a login of his own (login CSRF), or sees a link, gets nothing by it.
+The login belongs to the browser that began it. The page token of the challenge is in a cookie of that browser, never
+in an address. So a link to a login is useless to other people, and nobody can be led into a foreign login (login CSRF).
 """
 
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ from starlette.routing import Route
 from sshaft_identity.challenges.challenge import Challenge, State
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.common.addresses import origin_of
-from sshaft_identity.face_support.face_requests import FaceRequests, face_of
+from sshaft_identity.face_support.face_requests import FaceRequest, FaceRequests, face_of
 from sshaft_identity.pages.challenge import RETURN, challenge_page
 from sshaft_identity.web import cookies, logins, refused_requests
 from sshaft_identity.web.call import Call
@@ -25,51 +25,52 @@ from sshaft_identity.web.html import PageError, redirect, render
 from sshaft_identity.web.live import live_routes
 from sshaft_identity.web.state import state_of
 
-GRACE = timedelta(minutes=1)
-"""For the browser to come for what ssh has passed in the last moment, or to say that it was too late."""
-WORDS = {state: "Continue" if state == State.ACCEPTED else "Go back" for state in RETURN}
+FINISH_GRACE = timedelta(minutes=1)
+"""A browser may finish its login this long after the login expired, for a login that passed at the last moment."""
+RETURN_WORDS = {state: "Continue" if state == State.ACCEPTED else "Go back" for state in RETURN}
 
 Finish = Callable[[Call, Challenge], Response]
-"""Leads the browser back to who sent it, with what the challenge came to; in a thread."""
+"""Leads the browser back to the provider with the result of the challenge. Runs in a thread."""
 
 
-def begin(call: Call, face: str, wish: Wish, details: Mapping[str, Any]) -> Response:
-    """Open the challenge, and send the browser to its page."""
+def begin_login(call: Call, face: str, wish: Wish, details: Mapping[str, Any]) -> Response:
+    """Opens the challenge, stores `details` for `finish`, and sends the browser to the page of the login."""
     if wish.client is None:
-        raise ValueError("a login of this kind is some client's")
+        raise ValueError("a login in the browser needs a client")
     state = call.state
     now = state.clock()
     if not state.logins.allows(wish.context.ip, now):
-        raise PageError(429, "Too many logins", "Too many logins were begun from where you are. Wait five minutes.")
+        raise PageError(429, "Too many logins", "Too many logins began at your network address. Wait five minutes.")
     opened = logins.open_login(call, wish)
     challenge = opened.challenge
     FaceRequests(state.store.database, face).add(challenge.id, wish.client, details, now)
     response = redirect(call.request, f"/login/{challenge.id}")
-    seconds = int((wish.lifetime + GRACE).total_seconds())
-    cookies.write(call.request, response, _cookie(challenge.id), opened.page_token, seconds, "lax")
+    seconds = int((wish.lifetime + FINISH_GRACE).total_seconds())
+    cookies.write(call.request, response, _cookie_name(challenge.id), opened.page_token, seconds, "lax")
     return response
 
 
 async def page(request: Request) -> Response:
-    token, challenge = await _own(request)
+    """`GET /login/{id}`."""
+    token, challenge = await _login_of_browser(request)
     if challenge is None:
-        raise _unknown()
+        raise _no_such_login()
     if challenge.state is State.CONSUMED:
-        raise used()
+        raise already_finished()
     here = f"/login/{challenge.id}"
     back = f"{state_of(request).settings.base_path}{here}/finish"
     return await challenge_page(
-        request, challenge, token, base=here, passed=f"{here}/finish", return_url=back, return_words=WORDS
+        request, challenge, token, base=here, passed=f"{here}/finish", return_url=back, return_words=RETURN_WORDS
     )
 
 
 def routes(finishes: Mapping[str, Finish]) -> list[Route]:
-    """Returns the endpoints of a login in the browser. `finishes`: for each face, what leads the browser back."""
+    """Returns the endpoints of a login in the browser. `finishes` has the `finish` of each face by its name."""
 
     async def finish(request: Request) -> Response:
-        _, challenge = await _own(request)
+        _, challenge = await _login_of_browser(request)
         if challenge is None:
-            raise _unknown()
+            raise _no_such_login()
         state = state_of(request)
         if challenge.state_at(state.clock()) is State.PENDING:
             return redirect(request, f"/login/{challenge.id}")
@@ -79,7 +80,7 @@ def routes(finishes: Mapping[str, Finish]) -> list[Route]:
         return response
 
     async def find(request: Request) -> Challenge | None:
-        return (await _own(request))[1]
+        return (await _login_of_browser(request))[1]
 
     return [
         Route("/login/{id}", page, methods=["GET"]),
@@ -91,75 +92,89 @@ def routes(finishes: Mapping[str, Finish]) -> list[Route]:
 def _finish(call: Call, challenge: Challenge, finishes: Mapping[str, Finish]) -> Response:
     face = face_of(call.state.store.database, challenge.id)
     if face is None or face not in finishes:
-        raise _unknown()
+        raise _no_such_login()
     return finishes[face](call, challenge)
 
 
-def taken(call: Call, challenge: Challenge, now: datetime) -> Challenge | None:
-    """The passed challenge, now that its client takes the result: once. None: it did not pass. Raises `PageError` when
-    it was taken before.
+def request_of(call: Call, face: str, challenge: Challenge) -> FaceRequest:
+    """Returns the stored request of the login, and notes its client as the caller. Raises `PageError`."""
+    request = FaceRequests(call.state.store.database, face).get(challenge.id)
+    if request is None:
+        raise already_finished()
+    call.caller = request.client_id
+    return request
+
+
+def take_result(call: Call, challenge: Challenge, now: datetime) -> Challenge | None:
+    """Takes the result of the login, once, and returns the passed challenge. Returns None if the login did not pass.
+
+    Raises `PageError` if the result was taken before.
     """
     match challenge.state_at(now):
         case State.ACCEPTED:
             if after := logins.take(call, challenge.id, challenge.client):
                 return after
-            raise used()
+            raise already_finished()
         case State.CONSUMED:
-            raise used()
+            raise already_finished()
         case _:
             return None
 
 
-def reason(challenge: Challenge, now: datetime) -> str:
-    """Why it did not pass, for the other side."""
+def failure_reason(challenge: Challenge, now: datetime) -> str:
+    """Returns the reason why the login did not pass, for the provider."""
     match challenge.state_at(now):
         case State.REJECTED:
-            return "the person has denied the login, or too many wrong codes came"
+            return "the person denied the login, or entered too many wrong codes"
         case State.EXPIRED:
-            return "nobody came by SSH in time"
+            return "no SSH login passed in time"
         case State.CANCELLED:
-            return "a newer login took its place"
+            return "a newer login replaced this login"
         case _:
             return "the login did not pass"
 
 
-def post_back(call: Call, redirect_uri: str, values: Mapping[str, str], *, sends_to: str | None = None) -> Response:
-    """A page that sends the values by itself (OAuth 2.0 Form Post Response Mode). `sends_to`: where that may lead, if
-    not to pages of the same origin only: some browsers hold redirects that follow against it.
+def form_post(call: Call, redirect_uri: str, values: Mapping[str, str], *, form_action: str | None = None) -> Response:
+    """Returns a page that posts the values by itself (OAuth 2.0 Form Post Response Mode).
+
+    `form_action` is that directive of the Content-Security-Policy; the default is the origin of the redirect URI.
+    Some browsers apply the directive to later redirects too.
     """
-    allowed = sends_to or origin_of(redirect_uri)
+    allowed = form_action or origin_of(redirect_uri)
     return render(call.request, "form_post.html", action=redirect_uri, values=values, sends_to=allowed)
 
 
-def misled(call: Call, face: str, reason: str) -> PageError:
-    """For a request that cannot be trusted to say where its answer belongs: a person reads why it ends here."""
+def untrusted_request(call: Call, face: str, reason: str) -> PageError:
+    """Records a request whose return address cannot be trusted. Returns the page that tells the person the reason."""
     refused_requests.note(call, face, "invalid_request", reason)
-    sentence = f"Whoever sent you here is not set up rightly: {reason}. Tell the administrator of what you log in to."
+    sentence = f"The application that sent you here is not set up correctly: {reason}. Tell its administrator."
     return PageError(400, "This login cannot begin", sentence)
 
 
-def used() -> PageError:
-    return PageError(410, "Gone on already", "This login has gone on already. To log in again, start it anew.")
+def already_finished() -> PageError:
+    return PageError(410, "Login already finished", "This login is finished. To log in again, start a new login.")
 
 
-def _unknown() -> PageError:
+def _no_such_login() -> PageError:
     sentence = (
-        "No login of this browser is waiting here. Start it again, and stay in the one browser; it needs a cookie of "
-        "ours, which is kept over https only."
+        "This browser has no open login here. Start the login again, and use the same browser until its end. The "
+        "browser must accept our cookie, which needs https."
     )
     return PageError(404, "No such login", sentence)
 
 
-async def _own(request: Request) -> tuple[str, Challenge | None]:
-    """The login of this address, if this browser has begun it, until shortly after its time."""
+async def _login_of_browser(request: Request) -> tuple[str, Challenge | None]:
+    """Returns the page token and the login at this address. The login is None if another browser began it, or if
+    `FINISH_GRACE` is over.
+    """
     identifier, state = request.path_params["id"], state_of(request)
-    token = cookies.read(request, _cookie(identifier)) or ""
+    token = cookies.read(request, _cookie_name(identifier)) or ""
     found = await run_in_threadpool(state.store.challenges.of_page, token) if token else None
-    if found is None or found.id != identifier or state.clock() >= found.expires_at + GRACE:
+    if found is None or found.id != identifier or state.clock() >= found.expires_at + FINISH_GRACE:
         return token, None
     return token, found
 
 
-def _cookie(identifier: str) -> str:
-    """One for each login: who begins two in two tabs can end both."""
+def _cookie_name(identifier: str) -> str:
+    """Returns a name for each login: a person may have two logins in two tabs."""
     return f"sshaft-login-{identifier[:16]}"

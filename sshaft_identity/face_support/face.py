@@ -1,4 +1,4 @@
-"""Describes a face: all that the rest of the service needs to know of one provider's way to ask for an SSH login."""
+"""Describes a face to the rest of the service: how one kind of identity provider asks for an SSH login."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,21 +19,21 @@ from sshaft_identity.web.oauth import Grant
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Face:
-    """One face. Its module in `faces/` defines it as `FACE`; nothing else has to name it."""
+    """A face. Its module in `faces/` defines it as `FACE`, and no other code names it."""
 
     name: str
     """The member of a client's `faces` that holds the client's options, and the value of `face` in log events."""
     options: type[BaseModel]
     """The options with which a client is registered for this face."""
     routes: Callable[[Clock], Sequence[Route]]
-    """Makes the endpoints. Each application gets its own, with its own clock."""
+    """Returns the endpoints, for the clock of the application."""
     finish: Callable[[Call, Challenge], Response] | None = None
-    """Leads the browser back to the provider with the result of a login. None: no browser comes from there."""
+    """Leads the browser back to the provider with the result of a login. None: the provider sends no browsers."""
     grants: Mapping[str, Grant] = field(default_factory=dict)
-    """The grant types that the token endpoint takes for this face."""
+    """The grant types that this face adds to the token endpoint, each with its function."""
     metadata: Callable[[Settings], dict[str, Any]] | None = None
     """Returns the members that this face adds to `/.well-known/openid-configuration`."""
     providers: Mapping[str, Provider] = field(default_factory=dict)
-    """The identity providers that `client add --for` sets up for this face, by their names."""
+    """The identity providers that `client add --for` sets up for this face, by name."""
     checks: Callable[[Any, Reach], Iterator[Finding]] | None = None
-    """Checks for `client test` whether the provider can be reached. Gets the client's options."""
+    """Checks for `client test` whether the provider can be reached. The first argument is the options of the client."""

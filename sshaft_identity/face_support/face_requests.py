@@ -1,5 +1,6 @@
-"""A challenge as the face that opened it knows it: what it has to remember, and the handle that its client comes back
-with. Handles are stored hashed, and each is taken once.
+"""Stores the data of a face about its challenge, and the one-time handle with which the client fetches the result.
+
+Examples of a handle are an authorization code and an `auth_req_id`. The database has only hashes of handles.
 """
 
 import json
@@ -15,14 +16,14 @@ from sshaft_identity.common.digests import digest
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import face_requests
 
-KEPT = timedelta(days=1)
-"""How long it is known what was taken already."""
+RETENTION = timedelta(days=1)
+"""Requests are deleted this long after they began, so a handle that comes again is recognized until then."""
 
 
 @dataclass(frozen=True, slots=True)
 class FaceRequest:
     id: str
-    """Of its challenge."""
+    """The id of the challenge."""
     client_id: str
     details: dict[str, Any]
     handle_until: datetime | None
@@ -31,7 +32,7 @@ class FaceRequest:
 
 
 class FaceRequests:
-    """Those of one face: no other sees them."""
+    """The stored requests of one face. Requests of other faces are invisible here."""
 
     def __init__(self, database: Database, face: str) -> None:
         self._database = database
@@ -40,42 +41,42 @@ class FaceRequests:
     def add(self, challenge: str, client_id: str, details: Mapping[str, Any], now: datetime) -> None:
         values = {"id": challenge, "face": self._face, "client_id": client_id, "details": json.dumps(details)}
         with self._database.write() as connection:
-            connection.execute(insert(face_requests).values(values | {"expires_at": now + KEPT}))
+            connection.execute(insert(face_requests).values(values | {"expires_at": now + RETENTION}))
 
     def get(self, challenge: str) -> FaceRequest | None:
-        return self._first(face_requests.c.id == challenge)
+        return self._find(face_requests.c.id == challenge)
 
     def of_handle(self, handle: str) -> FaceRequest | None:
-        return self._first(face_requests.c.handle_hash == digest(handle))
+        return self._find(face_requests.c.handle_hash == digest(handle))
 
-    def give_handle(self, challenge: str, until: datetime) -> str | None:
-        """A new one; None if one was given before."""
+    def issue_handle(self, challenge: str, until: datetime) -> str | None:
+        """Returns a new handle, or None if the challenge has a handle already."""
         handle = secrets.token_urlsafe(32)
         change = self._update(challenge).where(face_requests.c.handle_hash.is_(None))
         with self._database.write() as connection:
             done = connection.execute(change.values(handle_hash=digest(handle), handle_until=until)).rowcount
         return handle if done else None
 
-    def use(self, challenge: str, now: datetime) -> bool:
-        """Take the handle: true once."""
+    def redeem_handle(self, challenge: str, now: datetime) -> bool:
+        """Marks the handle as used. Returns whether this was its first use."""
         change = self._update(challenge).where(face_requests.c.used_at.is_(None))
         with self._database.write() as connection:
             return connection.execute(change.values(used_at=now)).rowcount > 0
 
-    def poll(self, challenge: str, now: datetime, interval: timedelta) -> bool:
-        """Note that the client asked; whether it has waited `interval` since it did before."""
+    def record_poll(self, challenge: str, now: datetime, interval: timedelta) -> bool:
+        """Records that the client polled. Returns whether `interval` has passed since its poll before."""
         before = face_requests.c.polled_at
-        is_late = or_(before.is_(None), before <= now - interval, before > now)
+        has_waited = or_(before.is_(None), before <= now - interval, before > now)
         with self._database.write() as connection:
-            in_time = connection.execute(self._update(challenge).where(is_late).values(polled_at=now)).rowcount > 0
-            if not in_time:
+            on_time = connection.execute(self._update(challenge).where(has_waited).values(polled_at=now)).rowcount > 0
+            if not on_time:
                 connection.execute(self._update(challenge).values(polled_at=now))
-            return in_time
+            return on_time
 
     def _update(self, challenge: str) -> Any:
         return update(face_requests).where(face_requests.c.id == challenge, face_requests.c.face == self._face)
 
-    def _first(self, condition: Any) -> FaceRequest | None:
+    def _find(self, condition: Any) -> FaceRequest | None:
         with self._database.read() as connection:
             query = select(face_requests).where(condition, face_requests.c.face == self._face)
             row = connection.execute(query).one_or_none()
@@ -85,7 +86,7 @@ class FaceRequests:
 
 
 def face_of(database: Database, challenge: str) -> str | None:
-    """The face that opened the challenge."""
+    """Returns the name of the face that opened the challenge."""
     with database.read() as connection:
         face: str | None = connection.scalar(select(face_requests.c.face).where(face_requests.c.id == challenge))
     return face

@@ -4,12 +4,12 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Member = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}(\.[A-Za-z0-9_-]{1,40}){0,4}$")]
-"""The name of a JSON member. `attributes.username` is a member of a member."""
+MemberName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}(\.[A-Za-z0-9_-]{1,40}){0,4}$")]
+"""The name of a JSON member. A dot leads into an object: `attributes.username`."""
 
 
 class Options(BaseModel):
-    """The options of a client for one face. An unknown option is an error."""
+    """Options of a client for one face. An unknown option is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

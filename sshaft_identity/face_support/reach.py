@@ -1,4 +1,4 @@
-"""Looks for `client test` whether the addresses that a client and its provider need can be reached from this host."""
+"""Checks for `client test` whether the addresses that a client and its provider need can be reached from this host."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -10,12 +10,12 @@ from sshaft.deadline import Deadline
 from sshaft.errors import RemoteServiceError
 from sshaft.http_client import Answer, HttpClient
 
-SECONDS = 5.0
+REQUEST_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at. `advice` says what to do if it is not `ok`."""
+    """The result of one check. `advice` tells the operator what to do if it is not `ok`."""
 
     ok: bool
     what: str
@@ -24,35 +24,35 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Asks other hosts. `base_url` is the public address of this service. Each look takes `SECONDS` at most."""
+    """Sends requests to other hosts. `base_url` is our public address. A request takes `REQUEST_SECONDS` at most."""
 
     http: HttpClient
     base_url: str
 
-    def answers(self, url: str, what: str, advice: str) -> Finding:
-        """Finds out whether the address answers 200."""
+    def check_answer(self, url: str, what: str, advice: str) -> Finding:
+        """Checks whether the address answers with status 200."""
         answer = self._get(url)
         if isinstance(answer, str):
             return Finding(ok=False, what=f"{what}: {answer}", advice=advice)
         return Finding(answer.status == 200, f"{what}: {url} answers {answer.status}", advice)
 
-    def is_there(
+    def check_host(
         self, uri: str, of: str = "of the redirect URI", advice: str = "browsers must reach it; this host need not"
     ) -> Finding:
-        """Finds out whether the host of the address answers at all, with a good certificate. An error counts too."""
+        """Checks whether the host answers, with a valid certificate. Any HTTP status counts as an answer."""
         parts = urlsplit(uri)
         origin = f"{parts.scheme}://{parts.netloc}/"
         answer = self._get(origin)
         gone = isinstance(answer, str) and "answered" not in answer
-        what = f"the host {of}, {origin}: {answer}" if gone else f"the host {of}, {origin} is there"
+        what = f"the host {of}, {origin}: {answer}" if gone else f"the host {of}, {origin} answers"
         return Finding(not gone, what, advice)
 
-    def issuer(self, path: str = "") -> Iterator[Finding]:
-        """Checks our own discovery document below `path`, and that a key for ID tokens is published."""
+    def check_issuer(self, path: str = "") -> Iterator[Finding]:
+        """Checks whether our discovery document below `path` and a key for ID tokens are published."""
         issuer = self.base_url + path
         document = self._document(f"{issuer}/.well-known/openid-configuration")
-        advice = "a proxy in front must hand this path on unchanged"
-        yield Finding(document.get("issuer") == issuer, f"the issuer {issuer} says so itself", advice)
+        advice = "a proxy in front of this service must pass this path on unchanged"
+        yield Finding(document.get("issuer") == issuer, f"the discovery document has the issuer {issuer}", advice)
         keys = self._document(str(document.get("jwks_uri", issuer))).get("keys")
         algorithms = [each.get("alg") for each in keys if isinstance(each, dict)] if isinstance(keys, list) else []
         yield Finding("RS256" in algorithms, "a key for ID tokens (RS256) is published", "run `sshaft identity init`")
@@ -71,6 +71,6 @@ class Reach:
     def _get(self, url: str) -> Answer | str:
         """Returns the answer, or the reason why there is none."""
         try:
-            return self.http.send("GET", url, Deadline.after(SECONDS))
+            return self.http.send("GET", url, Deadline.after(REQUEST_SECONDS))
         except RemoteServiceError as error:
             return str(error)

@@ -1,8 +1,7 @@
-"""What the faces share whose providers let people type the code that ssh has printed: who asks, a login that begins,
-and whether a code is right. Which words they ask and answer in is theirs.
+"""Serves the providers at which people type the code that ssh has printed. Each face translates its provider's calls.
 
-Nothing links a provider's calls but client and user, so the pending challenge of the two is meant: there is one at
-most.
+Only the client and the user link the calls of such a provider. So a call refers to the pending challenge of the client
+and the user; there is at most one.
 """
 
 import re
@@ -21,8 +20,8 @@ from sshaft_identity.web.problem import ProblemError
 _CODE = re.compile(r"[0-9]{1,16}")
 
 
-def proven(call: Call, face: str) -> Client:
-    """The client, by HTTP Basic. Raises `ProblemError`."""
+def client_of_basic(call: Call, face: str) -> Client:
+    """Returns the client that HTTP Basic authenticates. Raises `ProblemError`."""
     try:
         client = client_of(call, {})
     except OAuthError as error:
@@ -30,38 +29,38 @@ def proven(call: Call, face: str) -> Client:
         challenge = {"WWW-Authenticate": 'Basic realm="sshaft"'}
         raise ProblemError("invalid_client", detail=error.description, headers=challenge) from None
     if face not in client.faces:
-        refused_requests.note(call, face, "unauthorized_client", "the client has not this face")
+        refused_requests.note(call, face, "unauthorized_client", "the client is not registered for this face")
         raise ProblemError("unauthorized_client")
     return client
 
 
-def members(call: Call, face: str) -> dict[str, Any]:
-    """Of the JSON object that was sent. Raises `ProblemError`."""
+def json_members(call: Call, face: str) -> dict[str, Any]:
+    """Returns the members of the JSON object in the body. Raises `ProblemError`."""
     body = call.json_object()
     if body is None:
-        refused_requests.note(call, face, "invalid_request", "the body is no JSON object")
+        refused_requests.note(call, face, "invalid_request", "the body is not a JSON object")
         raise ProblemError("invalid_request", detail="the body must be a JSON object")
     return body
 
 
-def text_at(body: dict[str, Any], path: str) -> str:
-    """The text of a member, `a.b` being a member of a member; empty where there is none."""
+def text_member(body: dict[str, Any], path: str) -> str:
+    """Returns the text of a member, or "" if there is no text. In `path` a dot leads into an object: `a.b`."""
     found: Any = body
     for name in path.split("."):
         found = found.get(name) if isinstance(found, dict) else None
     return found if isinstance(found, str) else ""
 
 
-def is_user(call: Call, face: str, user: str) -> bool:
-    """Whether somebody could be called that here."""
+def check_user_name(call: Call, face: str, user: str) -> bool:
+    """Whether the text can be a user name here. Records the refusal if not."""
     if re.fullmatch(USER_PATTERN, user):
         return True
-    refused_requests.note(call, face, "invalid_request", "no user name of this service was given")
+    refused_requests.note(call, face, "invalid_request", "the text is not a user name of this service")
     return False
 
 
-def begin(call: Call, client: Client, user: str, app: str | None, ip: str | None = None) -> Challenge:
-    """From now on ssh prints a code for this user. Unknown ones are asked alike."""
+def begin_login(call: Call, client: Client, user: str, app: str | None, ip: str | None = None) -> Challenge:
+    """Opens the challenge: from now on ssh prints a code for this user. Nobody learns whether the user exists."""
     wish = Wish(
         user=user,
         lifetime=timedelta(seconds=call.state.settings.lifetime),
@@ -72,36 +71,36 @@ def begin(call: Call, client: Client, user: str, app: str | None, ip: str | None
     return logins.open_login(call, wish).challenge
 
 
-def waiting(call: Call, client: Client, user: str) -> Challenge | None:
-    """The login of the user that this client has begun."""
+def pending_challenge(call: Call, client: Client, user: str) -> Challenge | None:
+    """Returns the pending challenge of the user that this client has opened."""
     now = call.state.clock()
     running = call.state.store.challenges.pending(user, client.client_id)
     usable = (each for each in running if each.binding is Binding.CODE_BACK and each.state_at(now) is State.PENDING)
     return next(usable, None)
 
 
-def is_right(call: Call, face: str, client: Client, user: str, code: str) -> bool:
-    """Whether this is the code that ssh has printed for the login that waits. A right one counts once."""
-    challenge = waiting(call, client, user)
+def redeem_code(call: Call, face: str, client: Client, user: str, code: str) -> bool:
+    """Whether ssh has printed this code for the pending login. The right code passes the login and takes its result."""
+    challenge = pending_challenge(call, client, user)
     if challenge is None:
-        refused_requests.note(call, face, "no_challenge", "no login of this user waits")
+        refused_requests.note(call, face, "no_challenge", "this user has no pending login")
         return False
-    if not passes(call, face, challenge, code):
+    if not verify_code(call, face, challenge, code):
         return False
     after = logins.take(call, challenge.id, client.client_id)
     if after is None or after.user != user:
-        refused_requests.note(call, face, "not_accepted", "its result was taken before")
+        refused_requests.note(call, face, "not_accepted", "the result was taken before")
         return False
     return True
 
 
-def passes(call: Call, face: str, challenge: Challenge, code: str) -> bool:
-    """Whether the code that was typed lets this challenge pass."""
+def verify_code(call: Call, face: str, challenge: Challenge, code: str) -> bool:
+    """Whether the code that the person typed passes this challenge."""
     code = "".join(code.split())
     if not _CODE.fullmatch(code):
-        refused_requests.note(call, face, "invalid_request", "the code is no number")
+        refused_requests.note(call, face, "invalid_request", "the code is not a number")
         return False
     answer = logins.verify(call, challenge, code)
-    if answer.verdict not in (Verdict.ACCEPTED, Verdict.INVALID_CODE):  # a wrong code is in the audit log already
-        refused_requests.note(call, face, answer.verdict, "the login cannot pass any more")
+    if answer.verdict not in (Verdict.ACCEPTED, Verdict.INVALID_CODE):  # the audit log has the wrong code already
+        refused_requests.note(call, face, answer.verdict, "the login can no longer pass")
     return answer.verdict is Verdict.ACCEPTED

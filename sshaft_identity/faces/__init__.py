@@ -1,7 +1,7 @@
-"""One module or folder for each way in which identity providers ask for an SSH login.
+"""Has one module or folder for each way in which identity providers ask for an SSH login: a face.
 
-A face is found by itself: every module here that defines `FACE` is one. Faces never import each other; what several of
-them need stands in `face_support`.
+Every module here defines `FACE`, and `all_faces` finds it. Faces never import each other: the code that several faces
+need is in `face_support`.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # a face loads the web stack, and most commands need no face
+if TYPE_CHECKING:  # faces import the web framework, and most commands need no face
     from sshaft_identity.face_support.face import Face
     from sshaft_identity.face_support.setup import Provider
 

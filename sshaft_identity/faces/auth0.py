@@ -1,16 +1,16 @@
-"""Auth0: an Action of the tenant has taken the password and sends the browser here with a signed token; the browser
+"""Serves Auth0: after the password, an Action of the tenant sends the browser here with a signed token. The browser
 goes back with a signed answer.
 
     GET  /auth0/CLIENT?session_token=...&state=...      HS256: `aud` (us), `sub`, `user`, `exp`
     POST https://TENANT/continue?state=...  answer=...  HS256: `iss` (us), `sub`, `state`, `exp`, `result`
 
-Both are signed with one key, so each says whom it is for: what was meant for us is no answer, and an answer begins
-nothing. https://auth0.com/docs/customize/actions/redirect-with-actions
+One key signs both, so each names its receiver: a session token cannot serve as an answer, and an answer cannot begin a
+login. https://auth0.com/docs/customize/actions/redirect-with-actions
 """
 
 import secrets
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -26,13 +26,13 @@ from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.challenges.codes import Codes
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.common.fields import UserName
+from sshaft_identity.common.times import from_numeric_date
 from sshaft_identity.database.used_values import first_use
 from sshaft_identity.face_support import browser_login, id_tokens
 from sshaft_identity.face_support.face import Face
-from sshaft_identity.face_support.face_requests import FaceRequests
 from sshaft_identity.face_support.options import AppOptions
 from sshaft_identity.face_support.reach import Finding, Reach
-from sshaft_identity.face_support.setup import APP, DOMAIN, Given, Provider, Registration, app_of
+from sshaft_identity.face_support.setup import APP, DOMAIN, GivenOptions, Provider, Registration, app_option
 from sshaft_identity.web import refused_requests
 from sshaft_identity.web.browsers import client_address, user_agent
 from sshaft_identity.web.call import Call, Message, in_thread
@@ -40,14 +40,13 @@ from sshaft_identity.web.oauth import OAuthError, fields_of
 
 NAME = "auth0"
 ALGORITHMS = ["HS256"]
-LIFETIME = timedelta(minutes=2)
-"""Of an answer: for the way back."""
-LONGEST = timedelta(hours=1)
+ANSWER_LIFETIME = timedelta(minutes=2)
+MAX_TOKEN_LIFETIME = timedelta(hours=1)
 LEEWAY = timedelta(minutes=1)
 
 
 class Auth0Client(AppOptions):
-    """`domain`: the domain of the tenant, as browsers see it. `salt`: the key of the Action is derived from it."""
+    """`domain`: the domain of the tenant, as browsers see it. `salt`: the key of the Action depends on it."""
 
     domain: Annotated[
         str, Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$", max_length=253)
@@ -56,7 +55,7 @@ class Auth0Client(AppOptions):
 
 
 class SessionToken(Message):
-    """`user` is the name here; `sub` is Auth0's own, which the answer must bring back."""
+    """`user` is the user name here. `sub` is the user id at Auth0, which the answer must repeat."""
 
     aud: str
     sub: str = Field(min_length=1, max_length=255)
@@ -65,7 +64,7 @@ class SessionToken(Message):
 
 
 class Details(BaseModel):
-    """What is remembered of a login until it is answered."""
+    """The data that is stored until the login is answered."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -75,100 +74,95 @@ class Details(BaseModel):
 
 
 def shared_key(codes: Codes, client_id: str, options: Auth0Client) -> str:
-    """What the Action signs and verifies with. It is stored nowhere: another `salt` makes another."""
+    """Returns the key with which the Action signs and verifies. No key is stored: another `salt` gives another key."""
     return codes.shared(NAME, client_id, options.salt)
 
 
-def begin(call: Call) -> Response:
+def authorize(call: Call) -> Response:
     """`GET /auth0/{client_id}`."""
     client = call.state.store.clients.get(call.request.path_params["client_id"])
     if client is None or NAME not in client.faces:
-        raise browser_login.misled(call, NAME, "the client is not registered for Auth0 here")
+        raise browser_login.untrusted_request(call, NAME, "the client is not registered for Auth0 here")
     options = Auth0Client.model_validate(client.faces[NAME])
     try:
         given = fields_of(call.request.url.query.encode())
-        asked = _checked(call, client, options, given.get("session_token", ""))
+        token = _decode_session_token(call, client, options, given.get("session_token", ""))
     except OAuthError as error:
-        raise browser_login.misled(call, NAME, error.description) from None
+        raise browser_login.untrusted_request(call, NAME, error.description) from None
     if not 0 < len(given.get("state", "")) <= 2048:
-        raise browser_login.misled(call, NAME, "there is no state")
+        raise browser_login.untrusted_request(call, NAME, "state is missing or too long")
     call.caller = client.client_id
-    ends = _time(asked.exp) + LEEWAY
+    ends = from_numeric_date(token.exp) + LEEWAY
     if not first_use(call.state.store.database, NAME, given["session_token"], ends):
-        raise browser_login.misled(call, NAME, "the session_token came before")
+        raise browser_login.untrusted_request(call, NAME, "the session_token was used before")
     wish = Wish(
-        user=asked.user,
+        user=token.user,
         lifetime=timedelta(seconds=call.state.settings.lifetime),
         client=client.client_id,
         context=Context(options.app or "Auth0", client_address(call.request), user_agent(call.request)),
     )
-    details = Details(domain=options.domain, state=given["state"], sub=asked.sub)
-    return browser_login.begin(call, NAME, wish, details.model_dump())
+    details = Details(domain=options.domain, state=given["state"], sub=token.sub)
+    return browser_login.begin_login(call, NAME, wish, details.model_dump())
 
 
-def _checked(call: Call, client: Client, options: Auth0Client, token: str) -> SessionToken:
+def _decode_session_token(call: Call, client: Client, options: Auth0Client, text: str) -> SessionToken:
     key = OctKey.import_key(shared_key(call.state.store.codes, client.client_id, options))
     now = call.state.clock()
     try:
-        asked = SessionToken.model_validate(jwt.decode(token, key, algorithms=ALGORITHMS).claims)
-    except (JoseError, ValueError):  # what pydantic raises is one
-        raise OAuthError("invalid_request", "the session_token is not one that the Action has signed") from None
-    if asked.aud != call.state.settings.base_url:
+        token = SessionToken.model_validate(jwt.decode(text, key, algorithms=ALGORITHMS).claims)
+    except (JoseError, ValueError):  # a ValidationError of pydantic is a ValueError
+        raise OAuthError("invalid_request", "the session_token has no valid signature of the Action") from None
+    if token.aud != call.state.settings.base_url:
         raise OAuthError("invalid_request", "the session_token is not for this service")
-    if not now - LEEWAY < _time(asked.exp) <= now + LONGEST:
-        raise OAuthError("invalid_request", "the session_token is over")
-    return asked
-
-
-def _time(seconds: float) -> datetime:
-    return datetime.fromtimestamp(max(0, min(seconds, 2**33)), UTC)
+    if not now - LEEWAY < from_numeric_date(token.exp) <= now + MAX_TOKEN_LIFETIME:
+        raise OAuthError("invalid_request", "the session_token has expired")
+    return token
 
 
 def finish(call: Call, challenge: Challenge) -> Response:
-    """Back to Auth0, by POST: the answer stands in no address."""
+    """Returns the browser to Auth0 by POST, so that no address contains the answer."""
     state, now = call.state, call.state.clock()
-    request = FaceRequests(state.store.database, NAME).get(challenge.id)
-    client = None if request is None else state.store.clients.get(request.client_id)
-    if request is None or client is None or NAME not in client.faces:
-        raise browser_login.used()
-    call.caller = client.client_id
+    request = browser_login.request_of(call, NAME, challenge)
+    client = state.store.clients.get(request.client_id)
+    if client is None or NAME not in client.faces:
+        raise browser_login.already_finished()
     details = Details.model_validate(request.details)
-    passed = browser_login.taken(call, challenge, now)
+    passed = browser_login.take_result(call, challenge, now)
     if passed is None:
-        reason = browser_login.reason(challenge, now)
+        reason = browser_login.failure_reason(challenge, now)
         refused_requests.note(call, NAME, "access_denied", reason)
-        told: dict[str, Any] = {"result": "failed", "reason": reason}
+        outcome: dict[str, Any] = {"result": "failed", "reason": reason}
     else:
-        told = {"result": "passed", "acr": passed.acr} | id_tokens.claims_of(passed)
+        outcome = {"result": "passed", "acr": passed.acr} | id_tokens.authentication_claims(passed)
     claims = {
         "iss": state.settings.base_url,
         "aud": details.domain,
         "sub": details.sub,
         "state": details.state,
         "iat": int(now.timestamp()),
-        "exp": int((now + LIFETIME).timestamp()),
+        "exp": int((now + ANSWER_LIFETIME).timestamp()),
     }
     options = Auth0Client.model_validate(client.faces[NAME])
     key = OctKey.import_key(shared_key(state.store.codes, client.client_id, options))
-    answer = jwt.encode({"alg": ALGORITHMS[0], "typ": "JWT"}, claims | told, key, algorithms=ALGORITHMS)
-    back = f"https://{details.domain}/continue?{urlencode({'state': details.state})}"
-    # from there Auth0 redirects to the application, wherever that is
-    return browser_login.post_back(call, back, {"answer": answer}, sends_to="https:")
+    answer = jwt.encode({"alg": ALGORITHMS[0], "typ": "JWT"}, claims | outcome, key, algorithms=ALGORITHMS)
+    return_url = f"https://{details.domain}/continue?{urlencode({'state': details.state})}"
+    # Auth0 redirects from there to the application, whose address is unknown here.
+    return browser_login.form_post(call, return_url, {"answer": answer}, form_action="https:")
 
 
-def _register(given: Given) -> Registration:
-    options = {"domain": given["domain"][0].lower(), "salt": secrets.token_urlsafe(16)} | app_of(given)
+def _register(given: GivenOptions) -> Registration:
+    options = {"domain": given["domain"][0].lower(), "salt": secrets.token_urlsafe(16)} | app_option(given)
     return Registration(Auth0Client.model_validate(options).model_dump(exclude_none=True))
 
 
 def _checks(client: Auth0Client, reach: Reach) -> Iterator[Finding]:
-    yield reach.is_there(f"https://{client.domain}/", "that browsers go back to")
+    yield reach.check_host(f"https://{client.domain}/", "of the tenant")
 
 
 FACE = Face(
     name=NAME,
     options=Auth0Client,
-    routes=lambda _clock: [Route("/auth0/{client_id}", in_thread(begin), methods=["GET"])],
+    routes=lambda _clock: [Route("/auth0/{client_id}", in_thread(authorize), methods=["GET"])],
     finish=finish,
     providers={"auth0": Provider(_register, (APP, DOMAIN), needs=("domain",))},
     checks=_checks,

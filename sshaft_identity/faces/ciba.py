@@ -1,7 +1,9 @@
-"""Logins that a program begins for a person who is somewhere else (OpenID Client-Initiated Backchannel Authentication
-1.0): it asks by `POST /oauth2/bc-authorize`, the person comes by SSH, it fetches the result from the token endpoint.
+"""Serves clients that begin a login for a person elsewhere: OpenID Client-Initiated Backchannel Authentication 1.0.
 
-Nothing of ours is shown to the person, so the client shows the code: it chooses one and sends it as `binding_message`.
+    POST /oauth2/bc-authorize   begins the login (§7)
+    POST /oauth2/token          returns the result (§10.1), after the person has logged in by SSH
+
+The person sees no page of ours. So the client chooses the code, shows it, and sends it as `binding_message`.
 """
 
 import re
@@ -15,15 +17,15 @@ from starlette.routing import Route
 
 from sshaft.config import Url
 from sshaft_identity.challenges.challenge import MAX_LIFETIME, MIN_LIFETIME, Context, State
-from sshaft_identity.challenges.challenges import CodeTakenError, Wish
+from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.common.fields import USER_PATTERN
 from sshaft_identity.face_support import id_tokens
-from sshaft_identity.face_support.assurance import Wanted
-from sshaft_identity.face_support.binding_message import bound_by
+from sshaft_identity.face_support.assurance import AcrRequest
+from sshaft_identity.face_support.binding_message import open_bound_login, parse_binding_message
 from sshaft_identity.face_support.face import Face
 from sshaft_identity.face_support.face_requests import FaceRequests
-from sshaft_identity.face_support.notifications import Notice, Pings
+from sshaft_identity.face_support.notifications import Notification, Notifications
 from sshaft_identity.face_support.options import AppOptions
 from sshaft_identity.face_support.reach import Finding, Reach
 from sshaft_identity.face_support.setup import (
@@ -31,10 +33,10 @@ from sshaft_identity.face_support.setup import (
     JWKS,
     NOTIFY,
     PAIRWISE,
-    Given,
+    GivenOptions,
     Provider,
     Registration,
-    app_of,
+    app_option,
     oauth_registration,
 )
 from sshaft_identity.settings import Settings
@@ -43,28 +45,26 @@ from sshaft_identity.web.call import Call, in_thread
 from sshaft_identity.web.oauth import OAuthError, answers_errors, client_of, form_of
 
 NAME = "ciba"
-GRANT = "urn:openid:params:grant-type:ciba"
-INTERVAL = timedelta(seconds=5)
-EARLY = timedelta(seconds=1)
-"""By how much a poll may be too soon: on its way to us one takes longer than the next."""
-GRACE = timedelta(minutes=1)
-"""For the client to come for what ssh has passed in the last moment."""
-LONGEST_ACR = 4096
+GRANT_TYPE = "urn:openid:params:grant-type:ciba"
+POLL_INTERVAL = timedelta(seconds=5)
+POLL_TOLERANCE = timedelta(seconds=1)
+"""A poll may come this much too early, because requests travel at different speeds."""
+FETCH_GRACE = timedelta(minutes=1)
+"""A client may fetch a result this long after the login expired, for a login that passed at the last moment."""
+MAX_ACR_LENGTH = 4096
 _HINTS = ("login_hint", "id_token_hint", "login_hint_token")
 _BEARER = re.compile(r"[A-Za-z0-9._~+/-]{1,1024}=*")
 _SECONDS = re.compile(r"[0-9]{1,9}")
 
 
 class CibaClient(AppOptions):
-    """`notification_endpoint`: the address at which the client is told that a login has ended (ping). None: the client
-    asks (poll).
-    """
+    """`notification_endpoint`: the address that is notified when a login has ended (ping). None: the client polls."""
 
     notification_endpoint: Url | None = None
 
 
 class Details(BaseModel):
-    """What is remembered of a request until its result is fetched."""
+    """The data that is stored until the client fetches the result."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -73,7 +73,7 @@ class Details(BaseModel):
 
 
 def metadata(settings: Settings) -> dict[str, Any]:
-    """§4."""
+    """Returns the metadata of CIBA §4."""
     return {
         "backchannel_authentication_endpoint": f"{settings.base_url}/oauth2/bc-authorize",
         "backchannel_token_delivery_modes_supported": ["poll", "ping"],
@@ -90,25 +90,23 @@ def _authorize(call: Call) -> Response:
     client = client_of(call, form)
     options, state = _options(client), call.state
     token = _notification_token(options, form)
-    wish, details = _checked(call, client, options, form)
+    wish, details = _parse_request(call, client, options, form)
     now = state.clock()
-    try:
-        opened = logins.open_login(call, wish)
-    except CodeTakenError:
-        raise OAuthError("invalid_binding_message", "another login has this code: choose another") from None
-    challenge, requests = opened.challenge, FaceRequests(state.store.database, NAME)
+    challenge, requests = open_bound_login(call, wish), FaceRequests(state.store.database, NAME)
     requests.add(challenge.id, client.client_id, details.model_dump(), now)
-    auth_req_id = requests.give_handle(challenge.id, challenge.expires_at + GRACE)
+    auth_req_id = requests.issue_handle(challenge.id, challenge.expires_at + FETCH_GRACE)
     if auth_req_id is None:
-        raise ValueError("a new challenge has its handle already")
+        raise ValueError("the new challenge has a handle already")
     if token is not None:
-        told = {"auth_req_id": auth_req_id}
-        Pings(state.store).add(challenge, client.client_id, Notice(NAME, token, passed=told, failed=told))
+        body = {"auth_req_id": auth_req_id}
+        Notifications(state.store).add(
+            challenge, client.client_id, Notification(NAME, token, if_passed=body, if_failed=body)
+        )
     return JSONResponse(
         {
             "auth_req_id": auth_req_id,
             "expires_in": int(wish.lifetime.total_seconds()),
-            "interval": int(INTERVAL.total_seconds()),
+            "interval": int(POLL_INTERVAL.total_seconds()),
         },
         headers={"Pragma": "no-cache"},
     )
@@ -124,66 +122,68 @@ def _options(client: Client) -> CibaClient:
 
 
 def _notification_token(options: CibaClient, form: Mapping[str, str]) -> str | None:
-    """§7.1: what the client will know our notification by; None where it wants none."""
+    """Returns the token by which the client recognizes our notification (§7.1). Returns None if the client polls."""
     if options.notification_endpoint is None:
         return None
     token = form.get("client_notification_token", "")
     if len(token) > 1024 or not _BEARER.fullmatch(token):
-        raise OAuthError("invalid_request", "client_notification_token must be a bearer token of at most 1024 letters")
+        raise OAuthError(
+            "invalid_request", "client_notification_token must be a bearer token of at most 1024 characters"
+        )
     return token
 
 
-def _checked(call: Call, client: Client, options: CibaClient, form: Mapping[str, str]) -> tuple[Wish, Details]:
+def _parse_request(call: Call, client: Client, options: CibaClient, form: Mapping[str, str]) -> tuple[Wish, Details]:
     if "request" in form:
         raise OAuthError("invalid_request", "request is not supported")
     scope = form.get("scope", "").split()
     if "openid" not in scope:
-        raise OAuthError("invalid_scope", "scope must hold openid")
+        raise OAuthError("invalid_scope", "scope must contain openid")
     acr = form.get("acr_values", "")
-    if len(acr) > LONGEST_ACR:
-        raise OAuthError("invalid_request", f"acr_values has at most {LONGEST_ACR} characters")
-    wanted = Wanted(tuple(acr.split()))
-    bound = bound_by(client, options.app or client.client_id, form.get("binding_message", ""))
+    if len(acr) > MAX_ACR_LENGTH:
+        raise OAuthError("invalid_request", f"acr_values has at most {MAX_ACR_LENGTH} characters")
+    acr_request = AcrRequest(tuple(acr.split()))
+    binding_message = parse_binding_message(client, options.app or client.client_id, form.get("binding_message", ""))
     wish = Wish(
-        user=_user(call, client, form),
+        user=_requested_user(call, client, form),
         lifetime=_lifetime(form, call.state.settings),
         client=client.client_id,
-        context=Context(bound.app),
-        binding=bound.binding,
-        verify_required=wanted.verify_required,
-        code=bound.code,
+        context=Context(binding_message.app),
+        binding=binding_message.binding,
+        verify_required=acr_request.verify_required,
+        code=binding_message.code,
     )
-    return wish, Details(scope=" ".join(each for each in id_tokens.SCOPES if each in scope), acr=wanted.values)
+    return wish, Details(scope=" ".join(each for each in id_tokens.SCOPES if each in scope), acr=acr_request.values)
 
 
-def _user(call: Call, client: Client, form: Mapping[str, str]) -> str:
-    """Whose login it is to be (§7.1: exactly one hint). Whether there is such a person, nobody is told."""
+def _requested_user(call: Call, client: Client, form: Mapping[str, str]) -> str:
+    """Returns the user that the one hint names (§7.1). The client does not learn whether the user exists."""
     if sum(hint in form for hint in _HINTS) != 1:
         raise OAuthError("invalid_request", f"there must be exactly one of {', '.join(_HINTS)}")
     if "login_hint_token" in form:
         raise OAuthError("invalid_request", "login_hint_token is not supported")
     user: str | None = form.get("login_hint")
     if user is None:
-        subject = id_tokens.hinted(call, client, form["id_token_hint"])
+        subject = id_tokens.subject_of_hint(call, client, form["id_token_hint"])
         user = call.state.store.subjects.user_of(client, subject)
     if user is None or not re.fullmatch(USER_PATTERN, user):
-        raise OAuthError("invalid_request", "the hint is no user name")
+        raise OAuthError("invalid_request", "the hint is not a user name")
     return user
 
 
 def _lifetime(form: Mapping[str, str], settings: Settings) -> timedelta:
-    """§7.1: what the client asks for, as far as we go with it."""
-    asked = form.get("requested_expiry", str(settings.lifetime))
-    if not _SECONDS.fullmatch(asked) or int(asked) == 0:
+    """Returns the requested lifetime (§7.1), within our limits."""
+    requested = form.get("requested_expiry", str(settings.lifetime))
+    if not _SECONDS.fullmatch(requested) or int(requested) == 0:
         raise OAuthError("invalid_request", "requested_expiry must be a number of seconds")
-    return min(MAX_LIFETIME, max(MIN_LIFETIME, timedelta(seconds=int(asked))))
+    return min(MAX_LIFETIME, max(MIN_LIFETIME, timedelta(seconds=int(requested))))
 
 
 # --- the result
 
 
 def tokens(call: Call, client: Client, form: Mapping[str, str]) -> dict[str, Any]:
-    """The grant of §10.1: the result, once, for the client that asked."""
+    """Answers the grant of §10.1: returns the result, once, to the client that began the login."""
     _options(client)
     state, now = call.state, call.state.clock()
     requests = FaceRequests(state.store.database, NAME)
@@ -192,51 +192,53 @@ def tokens(call: Call, client: Client, form: Mapping[str, str]) -> dict[str, Any
     request = requests.of_handle(form["auth_req_id"])
     challenge = None if request is None else state.store.challenges.get(request.id)
     if request is None or challenge is None or request.client_id != client.client_id:
-        raise OAuthError("invalid_grant", "no such auth_req_id, or not this client's")
-    if challenge.state_at(now) is State.PENDING and not requests.poll(request.id, now, INTERVAL - EARLY):
-        raise OAuthError("slow_down", f"wait {int(INTERVAL.total_seconds())} seconds longer, from now on")
-    _require_passed(challenge.state_at(now))
+        raise OAuthError("invalid_grant", "there is no such auth_req_id of this client")
+    if challenge.state_at(now) is State.PENDING and not requests.record_poll(
+        request.id, now, POLL_INTERVAL - POLL_TOLERANCE
+    ):
+        raise OAuthError("slow_down", f"wait {int(POLL_INTERVAL.total_seconds())} seconds between two polls")
+    _raise_unless_passed(challenge.state_at(now))
     if request.handle_until is None or now >= request.handle_until:
         raise OAuthError("expired_token", "the result was not fetched in time")
     after = logins.take(call, challenge.id, client.client_id)
     if after is None:
         raise OAuthError(*_ERRORS[State.CONSUMED])
-    Pings(state.store).forget(after.id)
+    Notifications(state.store).delete(after.id)
     details = Details.model_validate(request.details)
-    return id_tokens.answer(call, client, after, details.scope, Wanted(details.acr))
+    return id_tokens.token_response(call, client, after, details.scope, AcrRequest(details.acr))
 
 
 _ERRORS = {
-    State.PENDING: ("authorization_pending", "the person has not come by SSH yet"),
-    State.EXPIRED: ("expired_token", "nobody came by SSH in time"),
-    State.REJECTED: ("access_denied", "the person has denied the login, or too many wrong codes came"),
-    State.CANCELLED: ("access_denied", "a newer login took its place, or it was cancelled"),
+    State.PENDING: ("authorization_pending", "the person has not logged in by SSH yet"),
+    State.EXPIRED: ("expired_token", "no SSH login passed in time"),
+    State.REJECTED: ("access_denied", "the person denied the login, or entered too many wrong codes"),
+    State.CANCELLED: ("access_denied", "a newer login replaced this login, or it was cancelled"),
     State.CONSUMED: ("invalid_grant", "the result was fetched before"),
 }
 
 
-def _require_passed(state: State) -> None:
-    """§11."""
+def _raise_unless_passed(state: State) -> None:
+    """Raises the `OAuthError` of §11 for a login that has not passed, or whose result was fetched."""
     if state in _ERRORS:
         raise OAuthError(*_ERRORS[state])
 
 
-def _register(given: Given) -> Registration:
+def _register(given: GivenOptions) -> Registration:
     notify = {"notification_endpoint": given["notify"][0]} if given.get("notify") else {}
-    client = CibaClient.model_validate(app_of(given) | notify)
+    client = CibaClient.model_validate(app_option(given) | notify)
     return oauth_registration(given, client.model_dump(exclude_none=True))
 
 
 def _checks(client: CibaClient, reach: Reach) -> Iterator[Finding]:
     if client.notification_endpoint is not None:
-        yield reach.is_there(client.notification_endpoint, "that is told of ends of logins", "let this host call it")
+        yield reach.check_host(client.notification_endpoint, "of the notification endpoint", "this host must reach it")
 
 
 FACE = Face(
     name=NAME,
     options=CibaClient,
     routes=lambda _clock: [Route("/oauth2/bc-authorize", in_thread(bc_authorize), methods=["POST"])],
-    grants={GRANT: tokens},
+    grants={GRANT_TYPE: tokens},
     metadata=metadata,
     providers={"generic-ciba": Provider(_register, (APP, PAIRWISE, JWKS, NOTIFY))},
     checks=_checks,

@@ -1,5 +1,9 @@
-"""IBM Verify's external multi-factor authentication: a webhook that asks which factors somebody has, begins a login
-("initiate") and has the typed code checked ("validate"). ssh prints the code.
+"""Serves IBM Verify's external multi-factor authentication: a webhook with three calls. ssh prints the code.
+
+    POST /ibm-verify/enrollments    -> the factors of a person: always ssh
+    POST /ibm-verify/initiate       -> a transaction: the login has begun
+    POST /ibm-verify/validate       -> SUCCESS or FAILED for the code that the person typed
+
 https://www.ibm.com/docs/en/security-verify?topic=integration-verify-external-mfa-api-contract
 """
 
@@ -12,8 +16,8 @@ from sshaft_identity.clients.clients import Client
 from sshaft_identity.face_support import typed_codes
 from sshaft_identity.face_support.face import Face
 from sshaft_identity.face_support.face_requests import FaceRequests
-from sshaft_identity.face_support.options import AppOptions, Member
-from sshaft_identity.face_support.setup import Provider, only_app
+from sshaft_identity.face_support.options import AppOptions, MemberName
+from sshaft_identity.face_support.setup import Provider, register_with_app
 from sshaft_identity.web import refused_requests
 from sshaft_identity.web.call import Call, in_thread
 
@@ -23,51 +27,51 @@ NAME = "ibm_verify"
 class IbmVerifyClient(AppOptions):
     """`capability`: the name of the factor in IBM Verify."""
 
-    capability: Member = "ssh"
+    capability: MemberName = "ssh"
 
 
 def enrollments(call: Call) -> Response:
-    """`POST /ibm-verify/enrollments`: everybody has ssh. Whether there is such a person here, nobody is told."""
-    client = typed_codes.proven(call, NAME)
-    typed_codes.members(call, NAME)
+    """`POST /ibm-verify/enrollments`: every person has ssh, so that nobody learns whether a user exists."""
+    client = typed_codes.client_of_basic(call, NAME)
+    typed_codes.json_members(call, NAME)
     attributes = {"authExecutionFlow": "init_then_validate", "deviceName": "SSH"}
     return JSONResponse([{"id": "ssh", "capability": _options(client).capability, "attributes": attributes}])
 
 
 def initiate(call: Call) -> Response:
-    """`POST /ibm-verify/initiate`."""
-    client = typed_codes.proven(call, NAME)
-    user = typed_codes.text_at(typed_codes.members(call, NAME), "attributes.username")
-    if not typed_codes.is_user(call, NAME, user):
-        return _told("FAILED")
-    challenge = typed_codes.begin(call, client, user, _options(client).app)
+    """`POST /ibm-verify/initiate`: begins a login."""
+    client = typed_codes.client_of_basic(call, NAME)
+    user = typed_codes.text_member(typed_codes.json_members(call, NAME), "attributes.username")
+    if not typed_codes.check_user_name(call, NAME, user):
+        return _answer("FAILED")
+    challenge = typed_codes.begin_login(call, client, user, _options(client).app)
     requests = FaceRequests(call.state.store.database, NAME)
     requests.add(challenge.id, client.client_id, {}, call.state.clock())
-    transaction = requests.give_handle(challenge.id, challenge.expires_at)
-    return _told("PENDING", transactionId=transaction)  # SUCCESS would be taken for a fault
+    transaction = requests.issue_handle(challenge.id, challenge.expires_at)
+    return _answer("PENDING", transactionId=transaction)  # IBM Verify treats SUCCESS as an error here
 
 
 def validate(call: Call) -> Response:
-    """`POST /ibm-verify/validate`."""
-    client = typed_codes.proven(call, NAME)
-    body = typed_codes.members(call, NAME)
-    user = typed_codes.text_at(body, "attributes.username")
-    if not typed_codes.is_user(call, NAME, user):
-        return _told("FAILED")
-    request = FaceRequests(call.state.store.database, NAME).of_handle(typed_codes.text_at(body, "transactionId"))
-    challenge = typed_codes.waiting(call, client, user)
+    """`POST /ibm-verify/validate`: redeems the code."""
+    client = typed_codes.client_of_basic(call, NAME)
+    body = typed_codes.json_members(call, NAME)
+    user = typed_codes.text_member(body, "attributes.username")
+    if not typed_codes.check_user_name(call, NAME, user):
+        return _answer("FAILED")
+    request = FaceRequests(call.state.store.database, NAME).of_handle(typed_codes.text_member(body, "transactionId"))
+    challenge = typed_codes.pending_challenge(call, client, user)
     if request is None or challenge is None or request.id != challenge.id:
-        refused_requests.note(call, NAME, "no_challenge", "no login of this user waits as this transaction")
-        return _told("FAILED")
-    code = typed_codes.text_at(body, "attributes.passvalue")
-    return _told("SUCCESS" if typed_codes.is_right(call, NAME, client, user, code) else "FAILED")
+        refused_requests.note(call, NAME, "no_challenge", "this user has no pending login with this transaction")
+        return _answer("FAILED")
+    code = typed_codes.text_member(body, "attributes.passvalue")
+    return _answer("SUCCESS" if typed_codes.redeem_code(call, NAME, client, user, code) else "FAILED")
 
 
 def _options(client: Client) -> IbmVerifyClient:
     return IbmVerifyClient.model_validate(client.faces[NAME])
 
 
-def _told(status: str, **more: Any) -> Response:
+def _answer(status: str, **more: Any) -> Response:
     return JSONResponse({"status": status, "attributes": {}} | more)
 
 
@@ -79,5 +83,5 @@ FACE = Face(
         Route("/ibm-verify/initiate", in_thread(initiate), methods=["POST"]),
         Route("/ibm-verify/validate", in_thread(validate), methods=["POST"]),
     ],
-    providers={"ibm-verify": Provider(only_app)},
+    providers={"ibm-verify": Provider(register_with_app)},
 )

@@ -31,7 +31,7 @@ from sshaft_identity.face_support import typed_codes
 from sshaft_identity.face_support.face import Face
 from sshaft_identity.face_support.face_requests import FaceRequests
 from sshaft_identity.face_support.options import AppOptions
-from sshaft_identity.face_support.setup import Given, Provider, Registration, app_of
+from sshaft_identity.face_support.setup import GivenOptions, Provider, Registration, app_option
 from sshaft_identity.web import logins, refused_requests
 from sshaft_identity.web.call import Call, Work, in_thread
 from sshaft_identity.web.oauth import (
@@ -93,7 +93,7 @@ def _enveloped(
     return JSONResponse(whole if detail is None else whole | {"detail": detail}, status)
 
 
-def _told(call: Call, authentication: str, detail: dict[str, Any]) -> Response:
+def _answer(call: Call, authentication: str, detail: dict[str, Any]) -> Response:
     value = authentication == "ACCEPT"
     return _enveloped(call, {"status": True, "value": value, "authentication": authentication}, detail)
 
@@ -146,9 +146,9 @@ def check(call: Call) -> Response:
         return _triggered(call, client, fields)
     if _is_right(call, challenge, fields.get("pass", "")):
         if logins.take(call, challenge.id, client.client_id) is not None:
-            return _told(call, "ACCEPT", {"message": "passed by ssh", "serial": SERIAL})
+            return _answer(call, "ACCEPT", {"message": "passed by ssh", "serial": SERIAL})
         refused_requests.note(call, NAME, "not_accepted", "its result was taken before")
-    return _told(call, "REJECT", {"message": "wrong code, or not passed by ssh"})
+    return _answer(call, "REJECT", {"message": "wrong code, or not passed by ssh"})
 
 
 @_answers_errors
@@ -186,7 +186,7 @@ def _triggered(call: Call, client: Client, fields: Fields) -> Response:
     opened = logins.open_login(call, wish)
     requests = FaceRequests(state.store.database, NAME)
     requests.add(opened.challenge.id, client.client_id, {}, now)
-    transaction = requests.give_handle(opened.challenge.id, opened.challenge.expires_at)
+    transaction = requests.issue_handle(opened.challenge.id, opened.challenge.expires_at)
     command = state.settings.ssh_command(opened.code if binding is Binding.CODE_IN else None)
     message = f"Run: {command}" if options.mode == "poll" else f"Run: {command} and type the code that it prints"
     one = {
@@ -197,7 +197,7 @@ def _triggered(call: Call, client: Client, fields: Fields) -> Response:
         "preferred_client_mode": options.mode, "messages": [message], "transaction_ids": [transaction],
         "multi_challenge": [one],
     }  # fmt: skip
-    return _told(call, "CHALLENGE", detail)
+    return _answer(call, "CHALLENGE", detail)
 
 
 def _meant(call: Call, client: Client, fields: Fields) -> Challenge | None:
@@ -213,7 +213,7 @@ def _meant(call: Call, client: Client, fields: Fields) -> Challenge | None:
         return challenge
     if not fields.get("pass"):
         return None
-    return typed_codes.waiting(call, client, user)
+    return typed_codes.pending_challenge(call, client, user)
 
 
 def _is_right(call: Call, challenge: Challenge, code: str) -> bool:
@@ -222,7 +222,7 @@ def _is_right(call: Call, challenge: Challenge, code: str) -> bool:
             return True
         refused_requests.note(call, NAME, "not_accepted", "no ssh has passed it, or its result was taken before")
         return False
-    return typed_codes.passes(call, NAME, challenge, code)
+    return typed_codes.verify_code(call, NAME, challenge, code)
 
 
 def _address(text: str) -> str | None:
@@ -311,8 +311,8 @@ def _parts(call: Call) -> dict[str, str]:
     return fields
 
 
-def _register(given: Given, *, mode: str) -> Registration:
-    return Registration({"mode": mode} | app_of(given))
+def _register(given: GivenOptions, *, mode: str) -> Registration:
+    return Registration({"mode": mode} | app_option(given))
 
 
 FACE = Face(

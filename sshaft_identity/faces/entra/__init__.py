@@ -1,4 +1,4 @@
-"""Microsoft Entra ID's external MFA: our OpenID Provider as Microsoft asks for it."""
+"""Serves the external MFA of Microsoft Entra ID: an OpenID Provider in Microsoft's own profile."""
 
 from sshaft_identity.faces.entra.face import FACE
 

@@ -1,4 +1,4 @@
-"""Finds and binds the user of a Microsoft account. An account is known by tenant and object id, never by its name."""
+"""Finds and binds the user of a Microsoft account. Tenant and object id identify an account, never its name."""
 
 import re
 from datetime import datetime
@@ -15,8 +15,9 @@ from sshaft_identity.web.oauth import OAuthError
 
 
 def user_of(database: Database, hint: Hint, options: EntraClient) -> str:
-    """Whose login it is. The account's user, where it has passed before; else the user of that name, who may be nobody:
-    then nobody passes. Raises `OAuthError` where that name is another account's.
+    """Returns the user that is bound to the account, or the user name that follows from the account's name.
+
+    The user need not exist: then the login never passes. Raises `OAuthError` if the name belongs to another account.
     """
     with database.read() as connection:
         account = (entra_accounts.c.tenant == hint.tid) & (entra_accounts.c.object_id == hint.oid)
@@ -26,17 +27,19 @@ def user_of(database: Database, hint: Hint, options: EntraClient) -> str:
         name = hint.preferred_username
         if options.domain and name.lower().endswith(f"@{options.domain}".lower()):
             name = name[: -len(options.domain) - 1]
-        theirs = select(entra_accounts.c.object_id).where(
+        others = select(entra_accounts.c.object_id).where(
             entra_accounts.c.user_name == name, entra_accounts.c.tenant == hint.tid
         )
-        taken = connection.scalar(theirs) is not None
-    if taken or not re.fullmatch(USER_PATTERN, name):
-        raise OAuthError("access_denied", "the account's name is no user name here, or another account's")
+        is_taken = connection.scalar(others) is not None
+    if is_taken or not re.fullmatch(USER_PATTERN, name):
+        raise OAuthError(
+            "access_denied", "the name of the account is not a user name here, or belongs to another account"
+        )
     return name
 
 
 def bind_account(database: Database, tenant: str, object_id: str, user: str, now: datetime) -> bool:
-    """Binds the account to the user, whatever name the account gets later at Microsoft.
+    """Binds the account to the user, even if Microsoft changes the name of the account later.
 
     Returns False if the account is bound to another user, or the user to another account of the tenant.
     """

@@ -1,4 +1,9 @@
-"""The face `entra`: the documents that Microsoft reads about us, and what the service needs to know of the face."""
+"""Defines the face `entra`, and serves the documents that Microsoft reads about us.
+
+GET  /entra/.well-known/openid-configuration    OpenID Connect Discovery 1.0 §3
+GET  /entra/jwks.json                           RFC 7517 §5
+POST /entra/authorize                           see `login`
+"""
 
 from collections.abc import Iterator
 from functools import partial
@@ -12,10 +17,10 @@ from starlette.routing import Route
 
 from sshaft_identity.api.discovery import JWKS_SECONDS
 from sshaft_identity.common.times import Clock
-from sshaft_identity.face_support.assurance import POSSESSION
+from sshaft_identity.face_support.assurance import POSSESSION_ACRS
 from sshaft_identity.face_support.face import Face
 from sshaft_identity.face_support.reach import Finding, Reach
-from sshaft_identity.face_support.setup import DOMAIN, Given, Provider, Registration
+from sshaft_identity.face_support.setup import DOMAIN, GivenOptions, Provider, Registration
 from sshaft_identity.faces.entra import login
 from sshaft_identity.faces.entra.hints import EntraHints
 from sshaft_identity.faces.entra.options import CLOUDS, NAME, EntraClient
@@ -23,30 +28,30 @@ from sshaft_identity.signing.signing_keys import Algorithm
 from sshaft_identity.web.state import state_of
 
 _OPTIONS = (
-    click.Option(["--app-id"], multiple=True, metavar="ID", help="With --for entra: the application id over there."),
+    click.Option(["--app-id"], multiple=True, metavar="ID", help="With --for entra: the application id at Microsoft."),
     click.Option(
         ["--tenant"],
         multiple=True,
         metavar="ID",
-        help="With --for entra: whose people may come. May be given several times.",
+        help="With --for entra: a tenant whose people may log in. May be given several times.",
     ),
     click.Option(
         ["--cloud"],
         multiple=True,
         type=click.Choice(sorted(CLOUDS)),
-        help="With --for entra: which one.  [default: public]",
+        help="With --for entra: the cloud of the tenant.  [default: public]",
     ),
     DOMAIN,
 )
 
 
 async def discovery(request: Request) -> Response:
-    """Its address is what the administrator types over there. Entra wants a Content-Length."""
-    own = login.issuer(state_of(request).settings)
-    told = {
-        "issuer": own,
-        "authorization_endpoint": f"{own}/authorize",
-        "jwks_uri": f"{own}/jwks.json",
+    """Returns our discovery document; the administrator enters its address at Entra. Entra needs a Content-Length."""
+    issuer = login.issuer(state_of(request).settings)
+    document = {
+        "issuer": issuer,
+        "authorization_endpoint": f"{issuer}/authorize",
+        "jwks_uri": f"{issuer}/jwks.json",
         "scopes_supported": ["openid"],
         "response_types_supported": ["id_token"],
         "response_modes_supported": ["form_post"],
@@ -54,13 +59,13 @@ async def discovery(request: Request) -> Response:
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": [Algorithm.RS256],
         "claim_types_supported": ["normal"],
-        "acr_values_supported": list(POSSESSION),
+        "acr_values_supported": list(POSSESSION_ACRS),
     }
-    return JSONResponse(told)
+    return JSONResponse(document)
 
 
 async def jwks(request: Request) -> Response:
-    """The RSA keys, each with its certificate; Entra keeps them for a day."""
+    """Returns the RSA keys, each with its certificate. Entra caches them for a day."""
     state = state_of(request)
     published = await run_in_threadpool(state.store.signing_keys.jwks, state.clock())
     keys = [key for key in published["keys"] if key["alg"] == Algorithm.RS256]
@@ -75,7 +80,7 @@ def _routes(clock: Clock) -> list[Route]:
     ]
 
 
-def _register(given: Given) -> Registration:
+def _register(given: GivenOptions) -> Registration:
     cloud = given.get("cloud") or ("public",)
     options: dict[str, Any] = {
         "app_id": given["app_id"][0].lower(),
@@ -87,8 +92,8 @@ def _register(given: Given) -> Registration:
 
 
 def _checks(client: EntraClient, reach: Reach) -> Iterator[Finding]:
-    yield from reach.issuer("/entra")
-    yield reach.answers(client.metadata_url, "Microsoft's keys can be fetched", "let this host call it by https")
+    yield from reach.check_issuer("/entra")
+    yield reach.check_answer(client.metadata_url, "Microsoft's keys can be fetched", "this host must reach it by https")
 
 
 FACE = Face(

@@ -1,4 +1,4 @@
-"""The options of a client that is a Microsoft Entra ID tenant."""
+"""Defines the options of a client for Microsoft Entra ID."""
 
 from typing import Annotated
 
@@ -17,8 +17,8 @@ Guid = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}
 
 
 class EntraClient(Options):
-    """`app_id`: the id of the app registration at Microsoft. `domain`: cut off from the names of people to get the user
-    names here. `authority`: the address of the cloud.
+    """`app_id`: the id of the app registration at Microsoft. `authority`: the address of the cloud. `domain`: removed
+    from the names of accounts, which gives the user names here.
     """
 
     app_id: Guid

@@ -1,4 +1,4 @@
-"""The OpenID Provider: a login by SSH for every relying party (OpenID Connect Core 1.0 §3.1, the code flow)."""
+"""Serves every relying party as an OpenID Provider (OpenID Connect Core 1.0 §3.1, the authorization code flow)."""
 
 from sshaft_identity.faces.openid_provider.face import FACE
 

@@ -1,7 +1,7 @@
-"""The OpenID Provider: a login by SSH for every relying party (OpenID Connect Core 1.0 §3.1, the code flow).
+"""Serves the authorization endpoint of the OpenID Provider (OpenID Connect Core 1.0 §3.1.2, §5.5).
 
-Every request is a challenge of its own: there is no session to answer from. PKCE (RFC 7636) is required, but of clients
-that are marked as legacy.
+Every request opens a new challenge, because there is no session. PKCE (RFC 7636) is required unless the client has the
+option `pkce: false`.
 """
 
 import json
@@ -20,7 +20,7 @@ from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.common.fields import USER_PATTERN
 from sshaft_identity.face_support import browser_login, id_tokens
-from sshaft_identity.face_support.assurance import SUPPORTED, Wanted, reached
+from sshaft_identity.face_support.assurance import SUPPORTED_ACRS, AcrRequest, acr_of
 from sshaft_identity.face_support.face_requests import FaceRequests
 from sshaft_identity.faces.openid_provider.options import NAME, OpenIdClient
 from sshaft_identity.settings import Settings
@@ -30,8 +30,8 @@ from sshaft_identity.web.call import Call
 from sshaft_identity.web.oauth import OAuthError, fields_of, form_of
 
 CODE_LIFETIME = timedelta(seconds=60)
-_LONGEST = 4096
-_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
+MAX_PARAMETER_LENGTH = 4096
+_CODE_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 _UNSUPPORTED = {
     "request": "request_not_supported",
     "request_uri": "request_uri_not_supported",
@@ -40,7 +40,7 @@ _UNSUPPORTED = {
 
 
 class Details(BaseModel):
-    """What is remembered of a request until its code is redeemed."""
+    """The data that is stored until the code is redeemed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -70,7 +70,7 @@ class _IdTokenClaims(BaseModel):
 
 
 class _Claims(BaseModel):
-    """§5.5, as far as it asks for something that we decide."""
+    """The parts of the `claims` parameter (§5.5) that are used here."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
@@ -78,7 +78,7 @@ class _Claims(BaseModel):
 
 
 def metadata(settings: Settings) -> dict[str, Any]:
-    """OpenID Connect Discovery 1.0 §3; RFC 8414."""
+    """Returns the metadata of OpenID Connect Discovery 1.0 §3 and RFC 8414."""
     base = settings.base_url
     return {
         "authorization_endpoint": f"{base}/oauth2/authorize",
@@ -91,7 +91,7 @@ def metadata(settings: Settings) -> dict[str, Any]:
         "claims_parameter_supported": True,
         "request_parameter_supported": False,
         "request_uri_parameter_supported": False,
-        "acr_values_supported": list(SUPPORTED),
+        "acr_values_supported": list(SUPPORTED_ACRS),
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": True,
     }
@@ -101,8 +101,8 @@ def metadata(settings: Settings) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """A request whose client and redirect_uri are known to belong together: from here on errors go there."""
+class _ClientRequest:
+    """A request whose redirect_uri belongs to its client, so that errors can go there."""
 
     client: Client
     options: OpenIdClient
@@ -115,59 +115,59 @@ class _Asked:
 
 def authorize(call: Call) -> Response:
     """`GET` or `POST /oauth2/authorize` (§3.1.2.1)."""
-    asked = _asked(call)
+    request = _identify_client(call)
     try:
-        wish, details = _checked(call, asked)
-        return browser_login.begin(call, NAME, wish, details.model_dump())
+        wish, details = _parse_request(call, request)
+        return browser_login.begin_login(call, NAME, wish, details.model_dump())
     except OAuthError as error:
         refused_requests.note(call, NAME, error.error, error.description)
-        mode = asked.parameters.get("response_mode", "")
-        return _back(call, asked.redirect_uri, mode, asked.parameters.get("state"), {
+        mode = request.parameters.get("response_mode", "")
+        return _send_back(call, request.redirect_uri, mode, request.parameters.get("state"), {
             "error": error.error, "error_description": error.description,
         })  # fmt: skip
 
 
-def _asked(call: Call) -> _Asked:
-    """Raises `PageError`: a request that cannot be trusted to name its client must not lead anywhere."""
+def _identify_client(call: Call) -> _ClientRequest:
+    """Returns the request with its client. Raises `PageError` if the redirect_uri is not one of the client."""
     try:
         parameters = fields_of(call.request.url.query.encode()) if call.request.method == "GET" else form_of(call)
     except OAuthError as error:
-        raise browser_login.misled(call, NAME, error.description) from None
+        raise browser_login.untrusted_request(call, NAME, error.description) from None
     client = call.state.store.clients.get(parameters.get("client_id", ""))
     if client is None or NAME not in client.faces:
-        raise browser_login.misled(call, NAME, "the client is not registered for logins here")
+        raise browser_login.untrusted_request(call, NAME, "the client is not registered for OpenID Connect here")
     options = OpenIdClient.model_validate(client.faces[NAME])
     if parameters.get("redirect_uri") not in options.redirect_uris:
-        raise browser_login.misled(call, NAME, "the redirect_uri is not one that the client is registered with")
-    return _Asked(client, options, parameters)
+        raise browser_login.untrusted_request(call, NAME, "the redirect_uri is not registered for the client")
+    return _ClientRequest(client, options, parameters)
 
 
-def _checked(call: Call, asked: _Asked) -> tuple[Wish, Details]:
-    """Raises `OAuthError`."""
-    given, state = asked.parameters, call.state
+def _parse_request(call: Call, request: _ClientRequest) -> tuple[Wish, Details]:
+    """Returns the challenge to open and the data to store. Raises `OAuthError`."""
+    given, state = request.parameters, call.state
     _check_parameters(given)
-    _check_pkce(asked.options, given)
-    wanted, subject = _wishes(given)
-    user = _user(call, asked.client, given, subject)
-    if not wanted.is_possible or (wanted.verify_required and wanted.essential and user is None):
-        raise OAuthError("unmet_authentication_requirements", "that cannot be proven here")
+    _check_pkce(request.options, given)
+    acr_request, subject = _requested_claims(given)
+    user = _requested_user(call, request.client, given, subject)
+    if not acr_request.is_satisfiable or (acr_request.verify_required and acr_request.essential and user is None):
+        raise OAuthError("unmet_authentication_requirements", "the requested acr cannot be proven here")
     wish = Wish(
         user=user,
         lifetime=timedelta(seconds=state.settings.lifetime),
-        client=asked.client.client_id,
-        context=Context(asked.options.app or asked.client.client_id, client_address(call.request),
+        client=request.client.client_id,
+        context=Context(request.options.app or request.client.client_id, client_address(call.request),
                         user_agent(call.request)),
-        verify_required=wanted.verify_required and user is not None,
+        verify_required=acr_request.verify_required and user is not None,
     )  # fmt: skip
     details = Details(
-        redirect_uri=asked.redirect_uri,
+        redirect_uri=request.redirect_uri,
         response_mode=given.get("response_mode", "query"),
         state=given.get("state"),
         nonce=given.get("nonce"),
         code_challenge=given.get("code_challenge"),
         scope=" ".join(scope for scope in id_tokens.SCOPES if scope in given["scope"].split()),
-        acr=wanted.values,
-        essential=wanted.essential,
+        acr=acr_request.values,
+        essential=acr_request.essential,
     )
     return wish, details
 
@@ -181,15 +181,17 @@ def _check_parameters(given: Mapping[str, str]) -> None:
     if given.get("response_mode", "query") not in ("query", "form_post"):
         raise OAuthError("invalid_request", "response_mode must be query or form_post")
     if "openid" not in given.get("scope", "").split():
-        raise OAuthError("invalid_scope", "scope must hold openid")
-    if max(len(given.get(name, "")) for name in ("state", "nonce", "acr_values", "claims")) > _LONGEST:
-        raise OAuthError("invalid_request", f"state, nonce, acr_values and claims have at most {_LONGEST} characters")
+        raise OAuthError("invalid_scope", "scope must contain openid")
+    if max(len(given.get(name, "")) for name in ("state", "nonce", "acr_values", "claims")) > MAX_PARAMETER_LENGTH:
+        raise OAuthError(
+            "invalid_request", f"state, nonce, acr_values and claims have at most {MAX_PARAMETER_LENGTH} characters"
+        )
     if not re.fullmatch(r"[0-9]{1,9}", given.get("max_age", "0")):
         raise OAuthError("invalid_request", "max_age must be a number of seconds")
     prompt = given.get("prompt", "").split()
     if "none" in prompt:  # §3.1.2.6
         error = "login_required" if prompt == ["none"] else "invalid_request"
-        raise OAuthError(error, "every login here is by SSH, so prompt=none never succeeds")
+        raise OAuthError(error, "every login needs SSH, so prompt=none never succeeds")
 
 
 def _check_pkce(options: OpenIdClient, given: Mapping[str, str]) -> None:
@@ -198,38 +200,38 @@ def _check_pkce(options: OpenIdClient, given: Mapping[str, str]) -> None:
         raise OAuthError("invalid_request", "code_challenge is missing: PKCE is required (RFC 7636)")
     if challenge is None and "code_challenge_method" not in given:
         return
-    if given.get("code_challenge_method") != "S256" or not _CHALLENGE.fullmatch(challenge or ""):
-        raise OAuthError("invalid_request", "code_challenge must be one of the method S256")
+    if given.get("code_challenge_method") != "S256" or not _CODE_CHALLENGE.fullmatch(challenge or ""):
+        raise OAuthError("invalid_request", "code_challenge must have the method S256")
 
 
-def _wishes(given: Mapping[str, str]) -> tuple[Wanted, str | None]:
-    """What is to be proven, and of whom, as far as `claims` says."""
-    voluntary = Wanted(tuple(given.get("acr_values", "").split()))
+def _requested_claims(given: Mapping[str, str]) -> tuple[AcrRequest, str | None]:
+    """Returns the requested acr values, and the `sub` that `claims` requests."""
+    voluntary = AcrRequest(tuple(given.get("acr_values", "").split()))
     if "claims" not in given:
         return voluntary, None
     try:
-        asked = _Claims.model_validate(json.loads(given["claims"])).id_token or _IdTokenClaims()
+        requested = _Claims.model_validate(json.loads(given["claims"])).id_token or _IdTokenClaims()
     except (ValidationError, ValueError, RecursionError):
-        raise OAuthError("invalid_request", "claims is not what §5.5 of OpenID Connect Core says") from None
-    subject = None if asked.sub is None else asked.sub.get("value")
+        raise OAuthError("invalid_request", "claims does not follow OpenID Connect Core 1.0 §5.5") from None
+    subject = None if requested.sub is None else requested.sub.get("value")
     if subject is not None and not isinstance(subject, str):
-        raise OAuthError("invalid_request", "claims: sub is no text")
-    if asked.acr is None:
+        raise OAuthError("invalid_request", "claims: sub is not a text")
+    if requested.acr is None:
         return voluntary, subject
-    values = (*([] if asked.acr.value is None else [asked.acr.value]), *asked.acr.values)
-    return Wanted(values, asked.acr.essential) if values else voluntary, subject
+    values = (*([] if requested.acr.value is None else [requested.acr.value]), *requested.acr.values)
+    return AcrRequest(values, requested.acr.essential) if values else voluntary, subject
 
 
-def _user(call: Call, client: Client, given: Mapping[str, str], subject: str | None) -> str | None:
-    """Whose login it is to be; None: of whoever brings the code."""
-    named = {id_tokens.hinted(call, client, given["id_token_hint"])} if "id_token_hint" in given else set()
+def _requested_user(call: Call, client: Client, given: Mapping[str, str], subject: str | None) -> str | None:
+    """Returns the user that the hints name. Returns None without a hint: then any user with the code passes."""
+    subjects = {id_tokens.subject_of_hint(call, client, given["id_token_hint"])} if "id_token_hint" in given else set()
     if subject is not None:
-        named.add(subject)
-    users = {call.state.store.subjects.user_of(client, each) for each in named}
+        subjects.add(subject)
+    users = {call.state.store.subjects.user_of(client, each) for each in subjects}
     if "login_hint" in given:
         users.add(given["login_hint"])
     if len(users) > 1 or not all(each is not None and re.fullmatch(USER_PATTERN, each) for each in users):
-        raise OAuthError("invalid_request", "the hints name nobody, or more than one person")
+        raise OAuthError("invalid_request", "the hints name no user, or more than one user")
     return next(iter(users), None)
 
 
@@ -237,36 +239,34 @@ def _user(call: Call, client: Client, given: Mapping[str, str], subject: str | N
 
 
 def finish(call: Call, challenge: Challenge) -> Response:
-    """Back to the client, with a code or with an error (§3.1.2.5, §3.1.2.6)."""
+    """Returns the browser to the client, with a code or an error (§3.1.2.5, §3.1.2.6)."""
     state, now = call.state, call.state.clock()
-    requests = FaceRequests(state.store.database, NAME)
-    request = requests.get(challenge.id)
-    if request is None:
-        raise browser_login.used()
-    call.caller = request.client_id
+    request = browser_login.request_of(call, NAME, challenge)
     details = Details.model_validate(request.details)
-    passed = browser_login.taken(call, challenge, now)
+    passed = browser_login.take_result(call, challenge, now)
     if passed is None:
-        reason = browser_login.reason(challenge, now)
-        return _failed(call, details, "access_denied", reason)
-    if reached(Wanted(details.acr, details.essential), passed) is None:
-        return _failed(call, details, "unmet_authentication_requirements", "the SSH login has proven less")
-    code = requests.give_handle(challenge.id, now + CODE_LIFETIME)
+        reason = browser_login.failure_reason(challenge, now)
+        return _send_error_back(call, details, "access_denied", reason)
+    if acr_of(AcrRequest(details.acr, details.essential), passed) is None:
+        return _send_error_back(
+            call, details, "unmet_authentication_requirements", "the SSH login does not prove the requested acr"
+        )
+    code = FaceRequests(state.store.database, NAME).issue_handle(challenge.id, now + CODE_LIFETIME)
     if code is None:
-        raise browser_login.used()
-    return _back(call, details.redirect_uri, details.response_mode, details.state, {"code": code})
+        raise browser_login.already_finished()
+    return _send_back(call, details.redirect_uri, details.response_mode, details.state, {"code": code})
 
 
-def _failed(call: Call, details: Details, error: str, reason: str) -> Response:
+def _send_error_back(call: Call, details: Details, error: str, reason: str) -> Response:
     refused_requests.note(call, NAME, error, reason)
     values = {"error": error, "error_description": reason}
-    return _back(call, details.redirect_uri, details.response_mode, details.state, values)
+    return _send_back(call, details.redirect_uri, details.response_mode, details.state, values)
 
 
-def _back(call: Call, redirect_uri: str, mode: str, state: str | None, values: dict[str, str]) -> Response:
-    """To the client's registered address. With `iss`, so that it knows whose answer it is (RFC 9207)."""
+def _send_back(call: Call, redirect_uri: str, mode: str, state: str | None, values: dict[str, str]) -> Response:
+    """Redirects to the registered address of the client. The parameter `iss` names us as the sender (RFC 9207)."""
     values |= {"iss": call.state.settings.base_url} | ({} if state is None else {"state": state})
     if mode == "form_post":
-        return browser_login.post_back(call, redirect_uri, values)
+        return browser_login.form_post(call, redirect_uri, values)
     sign = "&" if "?" in redirect_uri else "?"
     return RedirectResponse(f"{redirect_uri}{sign}{urlencode(values)}", 303)

@@ -1,4 +1,9 @@
-"""The face `openid`: what the service needs to know of our OpenID Provider."""
+"""Defines the face `openid`.
+
+GET, POST /oauth2/authorize     see `authorize`
+POST      /oauth2/token         see `tokens`
+GET, POST /oauth2/userinfo      see `tokens`
+"""
 
 from collections.abc import Iterator
 from functools import partial
@@ -13,11 +18,11 @@ from sshaft_identity.face_support.setup import (
     JWKS,
     PAIRWISE,
     REDIRECT_URI,
-    Given,
+    GivenOptions,
     Provider,
     Registration,
-    app_of,
-    checked_redirect,
+    app_option,
+    checked_redirect_uri,
     oauth_registration,
 )
 from sshaft_identity.faces.openid_provider import authorize, tokens
@@ -25,9 +30,9 @@ from sshaft_identity.faces.openid_provider.options import NAME, OpenIdClient
 from sshaft_identity.web.call import in_thread
 
 
-def _register(given: Given, *, pkce: bool) -> Registration:
-    uris = [checked_redirect(uri) for uri in given["redirect_uri"]]
-    options: dict[str, Any] = {"redirect_uris": uris, "pkce": pkce} | app_of(given)
+def _register(given: GivenOptions, *, pkce: bool) -> Registration:
+    uris = [checked_redirect_uri(uri) for uri in given["redirect_uri"]]
+    options: dict[str, Any] = {"redirect_uris": uris, "pkce": pkce} | app_option(given)
     OpenIdClient.model_validate(options)
     return oauth_registration(given, options)
 
@@ -37,9 +42,9 @@ def _provider(*, pkce: bool = True) -> Provider:
 
 
 def _checks(client: OpenIdClient, reach: Reach) -> Iterator[Finding]:
-    yield from reach.issuer()
+    yield from reach.check_issuer()
     for uri in client.redirect_uris:
-        yield reach.is_there(uri)
+        yield reach.check_host(uri)
 
 
 FACE = Face(

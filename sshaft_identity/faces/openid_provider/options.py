@@ -1,4 +1,4 @@
-"""The options of a relying party."""
+"""Defines the options of a relying party."""
 
 from pydantic import Field
 

@@ -64,14 +64,14 @@ def test_who_is_told_of_ends_of_logins_must_be_there(service: Service, settings:
         there, gone = ({"notification_endpoint": f"{url}/x"} for url in (service.url, "http://127.0.0.1:1"))
         assert faults(checks(client(**{face: there}), settings)) == []
         (fault,) = faults(checks(client(**{face: gone}), settings))
-        assert "that is told of ends of logins, http://127.0.0.1:1/" in fault
+        assert "of the notification endpoint, http://127.0.0.1:1/" in fault
     assert faults(checks(client(ciba={}), settings)) == []
 
 
 def test_another_issuer_than_its_address(service: Service, settings: Settings) -> None:
     service.replace(settings=settings.model_copy(update={"public_url": "https://other.example.org"}))
     found = faults(checks(client(openid={"redirect_uris": [f"{service.url}/cb"]}), settings))
-    assert "says so itself" in found[0]
+    assert "the discovery document has the issuer" in found[0]
 
 
 def test_plain_http_elsewhere_is_a_fault() -> None:

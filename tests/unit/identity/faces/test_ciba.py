@@ -14,13 +14,13 @@ from fakes.public_keys import ed25519, sk_ed25519
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
 from service.browser import ORIGIN, Browser
-from service.notifications import left, send_due
+from service.notifications import count_stored, send_due
 from service.relying_party import RelyingParty, give_rsa_key
 from service.service import Service, wrong
 
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.database.tables import audit_events
-from sshaft_identity.face_support.notifications import PAUSES, Pings
+from sshaft_identity.face_support.notifications import RETRY_PAUSES, Notifications
 
 CODE = "482913"
 TOKEN = "notify.me-8d67dc78-7faa-4d41-aabd-67707b374255"
@@ -400,7 +400,7 @@ def test_a_client_is_told_when_its_login_has_ended(
     service.accept("alice", code=CODE, fingerprint=alice)
     assert send_due(service) == 1
     assert endpoint.heard == [("/ping", f"Bearer {TOKEN}", {"auth_req_id": handle})]
-    assert (send_due(service), left(service)) == (0, 0)
+    assert (send_due(service), count_stored(service)) == (0, 0)
     assert pinged.poll(handle).status_code == 200
 
 
@@ -419,13 +419,13 @@ def test_a_client_that_does_not_answer_is_told_some_times_more(
 ) -> None:
     handle = pinged.begin(client_notification_token=TOKEN)
     service.accept("alice", code=CODE, fingerprint=alice)
-    for status, pause in zip((500, 404, 302), PAUSES, strict=True):
+    for status, pause in zip((500, 404, 302), RETRY_PAUSES, strict=True):
         endpoint.status, endpoint.headers = status, {"Location": f"{endpoint.url}/elsewhere"}
         assert send_due(service) == 1
         service.clock.advance(pause.total_seconds() - 1)
         assert send_due(service) == 0
         service.clock.advance(1)
-    assert (send_due(service), left(service)) == (1, 0), "that was the last"
+    assert (send_due(service), count_stored(service)) == (1, 0), "that was the last"
     assert [heard[0] for heard in endpoint.heard] == ["/ping"] * 4, "redirects are not followed"
     assert [each["last"] for each in service.events("ping.failed")] == [False, False, False, True]
     assert handle not in service.log.getvalue()
@@ -437,7 +437,8 @@ def test_of_many_processes_one_tells(service: Service, pinged: Bank, alice: str)
     service.accept("alice", code=CODE, fingerprint=alice)
     found: list[int] = []
     threads = [
-        threading.Thread(target=lambda: found.append(len(Pings(service.store).due(service.clock())))) for _ in range(8)
+        threading.Thread(target=lambda: found.append(len(Notifications(service.store).take_due(service.clock()))))
+        for _ in range(8)
     ]
     for thread in threads:
         thread.start()
@@ -450,7 +451,7 @@ def test_who_has_fetched_its_result_is_not_told(service: Service, pinged: Bank, 
     handle = pinged.begin(client_notification_token=TOKEN)
     service.accept("alice", code=CODE, fingerprint=alice)
     assert pinged.poll(handle).status_code == 200
-    assert (send_due(service), left(service)) == (0, 0)
+    assert (send_due(service), count_stored(service)) == (0, 0)
 
 
 def test_the_address_is_never_the_requests(service: Service, pinged: Bank, endpoint: Endpoint, alice: str) -> None:
@@ -475,7 +476,7 @@ def test_an_address_that_was_taken_off_hears_nothing(
 def test_odd_notification_tokens(service: Service, pinged: Bank, token: str | None) -> None:
     answer = pinged.ask(client_notification_token=token)
     assert answer.json()["error"] == "invalid_request"
-    assert left(service) == 0
+    assert count_stored(service) == 0
 
 
 def test_secrets_are_not_in_the_database(service: Service, pinged: Bank) -> None:
@@ -488,7 +489,7 @@ def test_secrets_are_not_in_the_database(service: Service, pinged: Bank) -> None
 
 def test_who_polls_needs_no_token(service: Service, bank: Bank) -> None:
     bank.begin(client_notification_token=TOKEN)
-    assert left(service) == 0
+    assert count_stored(service) == 0
 
 
 # --- what it says of itself

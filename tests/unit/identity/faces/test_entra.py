@@ -128,7 +128,7 @@ def test_the_answer_is_given_once(service: Service, browser: Browser, entra: Ent
     page, code = begin(browser, entra.form())
     service.accept("alice", code=code, fingerprint=alice, confirmed=True)
     assert "id_token" in posted(entra, browser.get(f"{page}/finish"))
-    assert heading(browser.get(f"{page}/finish")) == "Gone on already"
+    assert heading(browser.get(f"{page}/finish")) == "Login already finished"
 
 
 def test_the_result_belongs_to_the_browser_that_began(

@@ -9,11 +9,11 @@ import pytest
 import requests
 from fakes.notified import Endpoint
 from fakes.public_keys import ed25519
-from service.notifications import left, send_due
+from service.notifications import count_stored, send_due
 from service.service import Clock, Service
 from service.typing_provider import Provider, refusals
 
-from sshaft_identity.face_support.notifications import PAUSES
+from sshaft_identity.face_support.notifications import RETRY_PAUSES
 
 CODE = "482913"
 
@@ -78,7 +78,7 @@ def test_keycloak_is_called_back_with_its_own_bearer(
     assert service.store.challenges.recent()[0].context.app == "The bank"
     assert send_due(service) == 1
     assert endpoint.heard == [("/ping", f"Bearer {token}", {"status": "SUCCEED"})]
-    assert (send_due(service), left(service), state_of_last(service)) == (0, 0, "consumed")
+    assert (send_due(service), count_stored(service), state_of_last(service)) == (0, 0, "consumed")
 
 
 def test_it_is_told_of_every_other_end(service: Service, keycloak: Keycloak, endpoint: Endpoint, alice: str) -> None:
@@ -102,12 +102,12 @@ def test_a_keycloak_that_does_not_answer_is_told_some_times_more(
     token = bearer(service.clock)
     keycloak.ask(token)
     service.accept("alice", code=CODE, fingerprint=alice)
-    for status, pause in zip((500, 403, 302), PAUSES, strict=True):
+    for status, pause in zip((500, 403, 302), RETRY_PAUSES, strict=True):
         endpoint.status, endpoint.headers = status, {"Location": f"{endpoint.url}/elsewhere"}
         assert send_due(service) == 1
         service.clock.advance(pause.total_seconds())
     assert state_of_last(service) == "accepted"
-    assert (send_due(service), left(service)) == (1, 0), "that was the last"
+    assert (send_due(service), count_stored(service)) == (1, 0), "that was the last"
     assert [heard[0] for heard in endpoint.heard] == ["/ping"] * 4, "redirects are not followed"
     assert {json.dumps(heard[2]) for heard in endpoint.heard} == {'{"status": "SUCCEED"}'}
 
@@ -153,7 +153,7 @@ def test_odd_bearers(service: Service, keycloak: Keycloak, header: str) -> None:
     answer = keycloak.ask(headers={"Authorization": header.encode()})
     assert answer.status_code == 400
     assert refusals(service) == ["invalid_request"]
-    assert left(service) == 0
+    assert count_stored(service) == 0
 
 
 def test_the_address_is_never_the_requests(

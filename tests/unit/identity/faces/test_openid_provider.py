@@ -343,7 +343,7 @@ def test_the_result_is_taken_once(service: Service, browser: Browser, shop: Rely
     service.accept("alice", code=code, fingerprint=alice, confirmed=True)
     assert "code" in back(browser.get(f"{page}/finish"))
     for path in (f"{page}/finish", page):
-        assert heading(browser.get(path)) == "Gone on already"
+        assert heading(browser.get(path)) == "Login already finished"
 
 
 @pytest.mark.usefixtures("alice")

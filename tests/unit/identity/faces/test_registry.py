@@ -25,13 +25,13 @@ from starlette.routing import Route
 from sshaft_identity.face_support import typed_codes
 from sshaft_identity.face_support.face import Face
 from sshaft_identity.face_support.options import AppOptions
-from sshaft_identity.face_support.setup import Provider, only_app
+from sshaft_identity.face_support.setup import Provider, register_with_app
 from sshaft_identity.web.call import Call, in_thread
 
 
 def begin(call: Call) -> Response:
-    client = typed_codes.proven(call, "toy")
-    challenge = typed_codes.begin(call, client, call.request.path_params["user"], None)
+    client = typed_codes.client_of_basic(call, "toy")
+    challenge = typed_codes.begin_login(call, client, call.request.path_params["user"], None)
     return JSONResponse({"id": challenge.id})
 
 
@@ -41,8 +41,8 @@ FACE = Face(
     routes=lambda _clock: [Route("/toy/{user}", in_thread(begin), methods=["POST"])],
     metadata=lambda settings: {"toy_endpoint": f"{settings.base_url}/toy"},
     grants={"urn:toy": lambda call, client, form: {"toy": client.client_id}},
-    providers={"toy-provider": Provider(only_app)},
-    checks=lambda client, reach: iter([reach.is_there("http://127.0.0.1:1/", "of the toy")]),
+    providers={"toy-provider": Provider(register_with_app)},
+    checks=lambda client, reach: iter([reach.check_host("http://127.0.0.1:1/", "of the toy")]),
 )
 """
 
