@@ -268,7 +268,7 @@ def set_return_urls(directory: Path, name: str, urls: tuple[str, ...]) -> None:
 def revoke(directory: Path, name: str) -> None:
     """Make every access token of the client NAME void. With its secret it can get new ones."""
     with opened(directory) as (store, _):
-        click.echo(f"{store.clients.revoke_tokens(name, utc_now())} access tokens revoked")
+        click.echo(f"{store.access_tokens.revoke_all(name, utc_now())} access tokens revoked")
 
 
 @client.command("rotate-secret")

@@ -25,7 +25,8 @@ from starlette.routing import Route
 import sshaft
 from sshaft_identity.challenges.challenge import Binding, Challenge, Context, State
 from sshaft_identity.challenges.challenges import Wish
-from sshaft_identity.clients.clients import TOKEN_LIFETIME, Client
+from sshaft_identity.clients.access_tokens import TOKEN_LIFETIME
+from sshaft_identity.clients.clients import Client
 from sshaft_identity.common.fields import USER_PATTERN
 from sshaft_identity.face_support import typed_codes
 from sshaft_identity.face_support.face import Face
@@ -250,7 +251,7 @@ def _client(call: Call) -> Client:
     if kind.lower() == "basic":
         return _of_basic(call, header)
     token = (rest if kind.lower() == "bearer" else header).strip().rpartition(".")[2]
-    client = call.state.store.clients.of_token(token, call.state.clock()) if token else None
+    client = call.state.store.access_tokens.client_of(token, call.state.clock()) if token else None
     if client is None or NAME not in client.scopes:
         raise _Error(401, UNPROVEN, "the client has not proven itself")
     try:

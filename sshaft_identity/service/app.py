@@ -82,7 +82,7 @@ def create_app(
     app.router.redirect_slashes = False  # it would answer with an address made from the Host header
     reads = writes = Batches(threads=POSTGRESQL_THREADS, most=1)
     if not store.database.is_postgresql:
-        reads, writes = Batches(store.clients.of_batch), Batches(store.together)
+        reads, writes = Batches(store.access_tokens.cached), Batches(store.together)
     app.state.sshaft = AppState(
         store,
         settings,

@@ -75,7 +75,7 @@ class Call:
         kind, _, token = self.request.headers.get("authorization", "").partition(" ")
         client = None
         if kind.lower() == "bearer" and token:
-            client = self.state.store.clients.of_token(token.strip(), self.state.clock())
+            client = self.state.store.access_tokens.client_of(token.strip(), self.state.clock())
         if client is None:
             # RFC 6750 §3.1: no error code for a request without any token; ours names it all the same in the body.
             raise ProblemError("invalid_token", headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})

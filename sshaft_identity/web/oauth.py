@@ -18,7 +18,8 @@ from pydantic import BaseModel, ConfigDict
 from starlette.responses import JSONResponse, Response
 
 from sshaft.log import get_logger
-from sshaft_identity.clients.clients import TOKEN_LIFETIME, Client
+from sshaft_identity.clients.access_tokens import TOKEN_LIFETIME
+from sshaft_identity.clients.clients import Client
 from sshaft_identity.database.used_values import first_use
 from sshaft_identity.web import refused_requests
 from sshaft_identity.web.browsers import client_address
@@ -186,7 +187,7 @@ def issued(
     call: Call, client: Client, scopes: Collection[str], *, user: str | None = None, login: str | None = None
 ) -> dict[str, Any]:
     """A new access token, as RFC 6749 §5.1 answers it."""
-    token = call.state.store.clients.issue_token(client, scopes, call.state.clock(), user=user, login=login)
+    token = call.state.store.access_tokens.issue(client, scopes, call.state.clock(), user=user, login=login)
     if token is None:
         raise OAuthError("invalid_client", "no such client, or not its secret")
     scope = " ".join(sorted(scopes))

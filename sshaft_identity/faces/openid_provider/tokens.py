@@ -33,7 +33,7 @@ def authorization_code(call: Call, client: Client, form: Mapping[str, str]) -> d
         raise wrong
     if not requests.use(request.id, now):
         # §4.1.2: whoever came first may be the thief
-        state.store.clients.revoke_login(request.id)
+        state.store.access_tokens.revoke_login(request.id)
         raise OAuthError("invalid_grant", "the code came before: what was given for it is void")
     details = Details.model_validate(request.details)
     if request.handle_until is None or now >= request.handle_until:
@@ -62,7 +62,7 @@ def userinfo(call: Call) -> Response:
     kind, _, token = call.request.headers.get("authorization", "").partition(" ")
     found = None
     if kind.lower() == "bearer" and token:
-        found = call.state.store.clients.person_of_token(token.strip(), call.state.clock())
+        found = call.state.store.access_tokens.person_of(token.strip(), call.state.clock())
     if found is None:
         refused_requests.note(call, NAME, "invalid_token", "the access token speaks of nobody")
         raise ProblemError("invalid_token", headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})

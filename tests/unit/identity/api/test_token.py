@@ -132,7 +132,7 @@ def test_a_token_lives_for_five_minutes(service: Service) -> None:
 def test_a_revoked_token_is_invalid_at_once(service: Service) -> None:
     token = ask(service, client_id="test", client_secret=service.secret).json()["access_token"]
     assert list_with(service, f"bearer {token}").status_code == 200
-    service.store.clients.revoke_tokens("test", service.clock())
+    service.store.access_tokens.revoke_all("test", service.clock())
     assert list_with(service, f"Bearer {token}").status_code == 401
 
 

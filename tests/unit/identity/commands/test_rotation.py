@@ -156,7 +156,7 @@ def test_an_agent_gets_the_new_secret_by_sighup_and_the_old_one_ends_in_its_time
     with AgentProcess(config, tmp_path / "run") as agent:
         assert opens(agent, KEYS[0])
         new = service.store.clients.rotate_secret("sshd", clock(), day)
-        service.store.clients.revoke_tokens("sshd", clock())
+        service.store.access_tokens.revoke_all("sshd", clock())
         assert opens(agent, KEYS[1]), "the old secret gets a new token"
         config.write_text(json.dumps(held(config) | {"client_secret": new}))
         os.kill(agent.process.pid, signal.SIGHUP)
