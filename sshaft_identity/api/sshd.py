@@ -1,21 +1,20 @@
 """The sshd side's three calls: list the keys that may log in now, accept a challenge, reject one."""
 
 import re
-from typing import Any
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from sshaft.log import get_logger
 from sshaft_identity.api import enrolments
-from sshaft_identity.api.refused_attempts import context_of, refused
+from sshaft_identity.api.answers import AcceptAnswer, KeyEntry, KeyList, RejectAnswer
+from sshaft_identity.api.refused_attempts import refused
 from sshaft_identity.challenges.attempts import Attempt
-from sshaft_identity.challenges.challenge import Binding, Verdict
-from sshaft_identity.challenges.challenges import MOST_KEYS, ListedKey
+from sshaft_identity.challenges.challenge import Verdict
+from sshaft_identity.challenges.challenges import MOST_KEYS
 from sshaft_identity.challenges.codes import attempt_name
 from sshaft_identity.clients.clients import Scope
 from sshaft_identity.common.fields import FINGERPRINT_PATTERN, Code, Fingerprint, Identifier, Line, UserName
-from sshaft_identity.common.times import rfc3339
 from sshaft_identity.web.call import Call, Message, in_thread
 from sshaft_identity.web.problem import ProblemError, problem
 
@@ -55,23 +54,8 @@ def list_keys(call: Call) -> Response:
     listed = state.store.challenges.listed(state.clock(), fingerprints)
     get_logger().debug("keys.listed", fingerprints=fingerprints, entries=len(listed))
     nobodys = set(fingerprints) - {each.key.fingerprint for each in listed}
-    entries = [*map(entry, listed), *enrolments.offers(state, nobodys)]
-    return JSONResponse(entries, headers={"Sshaft-Fingerprints": str(MOST_KEYS)})
-
-
-def entry(listed: ListedKey) -> dict[str, Any]:
-    """One member of the list's answer."""
-    base: dict[str, Any] = {"user": listed.user, "authorized_key": str(listed.key)}
-    challenge = listed.challenge
-    if challenge is None:  # nothing waits for this key, or something that names nobody: then its code chooses
-        return base | ({"binding": Binding.CODE_IN} if listed.anonymous else {"challenge": None})
-    return base | {
-        "challenge": challenge.id,
-        "expires_at": rfc3339(challenge.expires_at),
-        "binding": challenge.binding,
-        "verify_required": challenge.verify_required,
-        "context": context_of(challenge),
-    }
+    answer = KeyList([*map(KeyEntry.of, listed), *enrolments.offers(state, nobodys)])
+    return answer.response(headers={"Sshaft-Fingerprints": str(MOST_KEYS)})
 
 
 def accept(call: Call) -> Response:
@@ -100,12 +84,9 @@ def accept(call: Call) -> Response:
         client_ip=wanted.client_ip,
         client=client.client_id,
     )
-    if answer.verdict not in (Verdict.ACCEPTED, Verdict.PRESENTED):
+    if answer.verdict is not Verdict.ACCEPTED and answer.verdict is not Verdict.PRESENTED:
         return refused(answer, now)
-    (challenge,) = answer.challenges[:1]
-    code = {} if answer.code is None else {"code": answer.code}
-    about = {"challenge": challenge.id, "context": context_of(challenge)}
-    return JSONResponse({"state": answer.verdict, **about, **code})
+    return AcceptAnswer.of(answer.verdict, answer.challenges[0], answer.code).response()
 
 
 def reject(call: Call) -> Response:
@@ -126,7 +107,7 @@ def reject(call: Call) -> Response:
         client_ip=wanted.client_ip,
         client=client.client_id,
     )
-    return JSONResponse({"state": "rejected"})
+    return RejectAnswer(state="rejected").response()
 
 
 ROUTES = [

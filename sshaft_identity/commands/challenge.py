@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from sshaft.text import printable
-from sshaft_identity.api.challenges import directions, shown
+from sshaft_identity.api.answers import ChallengeAnswer, OpenedAnswer
 from sshaft_identity.challenges.challenge import LONGEST, SHORTEST, Binding, Challenge, Context
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.commands.shared import echo_json, opened
@@ -49,8 +49,7 @@ def open_challenge(
             raise RegistryError(f"there is no user {printable(user_name)}")
         lifetime = timedelta(seconds=expires_in or settings.lifetime)
         wish = Wish(user_name, lifetime, context=Context(app=app and one_line(app)), binding=Binding(binding))
-        made = store.challenges.open(wish, now)
-        members = shown(made.challenge, made.challenge.state) | directions(made, settings)
+        members = OpenedAnswer.of_opened(store.challenges.open(wish, now), settings).members()
     if as_json:
         echo_json(members)
         return
@@ -66,7 +65,7 @@ def show_challenge(directory: Path, challenge_id: str) -> None:
     """Print one challenge as JSON. The code is not known any more."""
     with opened(directory) as (store, _):
         found = _existing(store, challenge_id)
-    echo_json(shown(found, found.state_at(utc_now())))
+    echo_json(ChallengeAnswer.of(found, found.state_at(utc_now())).members())
 
 
 @challenge.command("list")

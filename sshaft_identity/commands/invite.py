@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from sshaft_identity.api.enrolments import directions, shown
+from sshaft_identity.api.answers import InvitedAnswer
 from sshaft_identity.commands.shared import echo_json, opened
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.times import utc_now
@@ -36,10 +36,11 @@ def invite(directory: Path, user_name: str, as_json: bool, expires_in: int, canc
                 raise RegistryError(f"no invitation of {user_name} is open")
             return
         invited = store.enrolments.open(user_name, utc_now(), timedelta(seconds=expires_in))
-        told = directions(invited, settings)
+        members = InvitedAnswer.of_opened(invited, settings).members()
     if as_json:
-        echo_json(shown(invited.enrolment, invited.enrolment.state) | told)
+        echo_json(members)
         return
-    for name, value in told.items():
-        click.echo(f"{name:<11}  {value}")
+    for name in ("code", "ssh_command", "page_url"):
+        if name in members:
+            click.echo(f"{name:<11}  {members[name]}")
     click.echo(f"Open for {expires_in // 60}:{expires_in % 60:02} minutes.", err=True)

@@ -2,18 +2,19 @@
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from sshaft.errors import SshaftError
 from sshaft.log import get_logger
+from sshaft_identity.api.answers import Status
 from sshaft_identity.web.problem import problem
 from sshaft_identity.web.state import AppState, state_of
 
 
 async def healthz(_request: Request) -> Response:
     """The process answers. Nothing else is looked at: to start it again would not bring a database back."""
-    return JSONResponse({"status": "ok"})
+    return Status(status="ok").response()
 
 
 async def readyz(request: Request) -> Response:
@@ -25,7 +26,7 @@ async def readyz(request: Request) -> Response:
         missing = {"database": "the database cannot be used", "configuration": "the set-up is not complete"}[error.code]
     if missing is not None:
         return problem("unavailable", detail=missing, headers={"Retry-After": "1"})
-    return JSONResponse({"status": "ready"})
+    return Status(status="ready").response()
 
 
 def _missing(state: AppState) -> str | None:
