@@ -39,7 +39,7 @@ def begin(call: Call, face: str, wish: Wish, details: Mapping[str, Any]) -> Resp
         raise ValueError("a login of this kind is some client's")
     state = call.state
     now = state.clock()
-    if not state.logins.allows(wish.context.ip, now):
+    if not state.login_throttle.allows(wish.context.ip, now):
         raise PageError(429, "Too many logins", "Too many logins were begun from where you are. Wait five minutes.")
     opened = logins.open_login(call, wish)
     challenge = opened.challenge
@@ -74,7 +74,7 @@ def routes(finishes: Mapping[str, Finish]) -> list[Route]:
         if challenge.state_at(state.clock()) is State.PENDING:
             return redirect(request, f"/login/{challenge.id}")
         call = Call(request)
-        response = await state.writes(partial(_finish, call, challenge, finishes))
+        response = await state.run_write(partial(_finish, call, challenge, finishes))
         state.changes.notify(call.changed)
         return response
 

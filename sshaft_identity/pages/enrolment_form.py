@@ -80,7 +80,7 @@ def attested_by(form: Form, state: AppState, enrolment: Enrolment, key: PublicKe
         return None
     challenge = sshsig.text_to_sign(enrolment.user, enrolment.id).encode()
     try:
-        return attestation.verified(data, key, challenge, state.roots, state.clock())
+        return attestation.verified(data, key, challenge, state.attestation_roots, state.clock())
     except attestation.AttestationError as error:
         raise FaultError(str(error)) from None
 

@@ -33,7 +33,7 @@ async def keys(request: Request) -> Response:
         request,
         "keys.html",
         keys=[shown(key, now) for key in own],
-        can_enrol=state.enrol is not None,
+        can_enrol=state.open_enrolment is not None,
         done=DONE.get(request.query_params.get("done", "")),
         **_frame(session, "keys"),
     )
@@ -78,14 +78,14 @@ async def remove(request: Request) -> Response:
 
 
 async def enrol(request: Request) -> Response:
-    """To the page of a new enrolment, which `AppState.enrol` opens."""
+    """To the page of a new enrolment, which `AppState.open_enrolment` opens."""
     session, _ = await sent_by(request)
     state = state_of(request)
-    if state.enrol is None:
+    if state.open_enrolment is None:
         raise PageError(404, "Not here", "New keys are registered by your administrator.")
     if not session.is_fresh(state.clock()):
         return redirect(request, AGAIN)
-    return RedirectResponse(await run_in_threadpool(state.enrol, session.user, state.clock()), 303)
+    return RedirectResponse(await run_in_threadpool(state.open_enrolment, session.user, state.clock()), 303)
 
 
 async def activity(request: Request) -> Response:

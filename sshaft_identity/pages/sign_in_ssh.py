@@ -66,7 +66,7 @@ async def begin(request: Request) -> Response:
 def check_throttle(request: Request) -> None:
     """Raises `PageError`."""
     state = state_of(request)
-    if not state.throttle.allows(client_address(request), state.clock()):
+    if not state.sign_in_throttle.allows(client_address(request), state.clock()):
         raise PageError(429, "One at a time", "Too many sign-ins were begun from where you are. Wait five minutes.")
 
 

@@ -109,7 +109,7 @@ def in_thread(work: Work, *, reads: bool = False) -> Callable[[Request], Awaitab
 
     async def answer(request: Request) -> Response:
         call = Call(request, await body_of(request))
-        response = await (call.state.reads if reads else call.state.writes)(partial(work, call))
+        response = await (call.state.run_read if reads else call.state.run_write)(partial(work, call))
         call.state.changes.notify(call.changed)
         return response
 

@@ -104,7 +104,7 @@ async def authorize(hints: EntraHints, request: Request) -> Response:
         get_logger().warning("entra.unavailable", reason=str(error))
         away = OAuthError("temporarily_unavailable", "the keys of Microsoft cannot be had now")
         work = partial(_refused, call, asked, away)
-    response = await state.writes(work)
+    response = await state.run_write(work)
     state.changes.notify(call.changed)
     return response
 

@@ -184,7 +184,7 @@ def test_a_form_of_nobody_leads_to_the_sign_in(service: Service, keys: list[str]
 
 
 def test_adding_a_key_is_offered_only_where_there_is_an_enrolment(service: Service, alice: Browser) -> None:
-    service.replace(enrol=None)
+    service.replace(open_enrolment=None)
     assert "Add a key" not in alice.get("/account/keys").text
     answer = alice.post("/account/keys/enrol", form(alice))
     assert (answer.status_code, heading(answer)) == (404, "Not here")
@@ -197,7 +197,7 @@ def test_adding_a_key_leads_to_the_page_of_an_enrolment(service: Service, alice:
         asked.append((user, now))
         return "https://id.example.org/enrol/x"
 
-    service.replace(enrol=enrol)
+    service.replace(open_enrolment=enrol)
     assert "Add a key" in alice.get("/account/keys").text
     assert alice.post("/account/keys/enrol", form(alice)).headers["Location"] == "https://id.example.org/enrol/x"
     assert asked == [("alice", service.clock())]

@@ -12,7 +12,7 @@ from service.service import SETTINGS, Service
 from sshaft_identity.database.tables import audit_events, sessions
 from sshaft_identity.service.app import create_app
 from sshaft_identity.settings import Settings
-from sshaft_identity.web.throttle import MOST
+from sshaft_identity.web.throttle import MAX_SIGN_INS
 
 
 @pytest.fixture
@@ -186,7 +186,7 @@ def test_a_new_sign_in_cancels_the_one_before(service: Service, browser: Browser
 
 
 def test_one_address_may_not_begin_without_end(service: Service, browser: Browser) -> None:
-    for _ in range(MOST):
+    for _ in range(MAX_SIGN_INS):
         assert browser.post("/sign-in/ssh").status_code == 303
     page = browser.post("/sign-in/ssh")
     assert (page.status_code, heading(page)) == (429, "One at a time")
@@ -195,7 +195,7 @@ def test_one_address_may_not_begin_without_end(service: Service, browser: Browse
 
 
 def test_a_clock_that_was_put_back_keeps_nobody_from_beginning(service: Service, browser: Browser) -> None:
-    for _ in range(MOST + 1):
+    for _ in range(MAX_SIGN_INS + 1):
         browser.post("/sign-in/ssh")
     service.clock.advance(-3600)
     assert browser.post("/sign-in/ssh").status_code == 303
