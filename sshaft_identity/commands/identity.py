@@ -91,7 +91,8 @@ def serve(
     event `identity.ready` says that it listens, and where. A taken address ends it with status 69.
     """
     from sshaft_identity.service import app, server  # noqa: PLC0415 - the web stack, which no other command needs
-    from sshaft_identity.service.metrics import Metrics, read_token  # noqa: PLC0415 - as above
+    from sshaft_identity.service.metrics import Metrics  # noqa: PLC0415 - as above
+    from sshaft_identity.service.metrics_http import read_token  # noqa: PLC0415 - as above
 
     log.set_up(log_level)
     with opened(directory) as (store, settings), ExitStack() as stack:

@@ -20,8 +20,8 @@ from sshaft_identity.pages.signed_in import NobodyError, answer_nobody
 from sshaft_identity.service import health
 from sshaft_identity.service.app_state import make_state
 from sshaft_identity.service.every_request import EveryRequest
-from sshaft_identity.service.metrics import Measured, Metrics
-from sshaft_identity.service.metrics import route as metrics_route
+from sshaft_identity.service.metrics import Metrics
+from sshaft_identity.service.metrics_http import MeasureRequests, metrics_route
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
 from sshaft_identity.web.call import in_thread
@@ -65,7 +65,7 @@ def create_app(
     if metrics is not None:
         if metrics_token is not None:
             routes.append(metrics_route(metrics, metrics_token))
-        middleware.insert(0, Middleware(Measured, metrics, routes))
+        middleware.insert(0, Middleware(MeasureRequests, metrics, routes))
     app = Starlette(
         routes=routes,
         middleware=middleware,
