@@ -93,7 +93,7 @@ async def get_challenge(request: Request) -> Response:
 
 def consume(call: Call) -> Response:
     client, state = call.client(Scope.CHALLENGES), call.state
-    after = logins.take(call, call.request.path_params["id"], client.client_id)
+    after = logins.consume(call, call.request.path_params["id"], client.client_id)
     if after is None:
         return problem("already_used" if _own(call).state is State.CONSUMED else "not_accepted")
     signed = result_of(after, state.store.signing_keys, state.settings.base_url, state.clock())

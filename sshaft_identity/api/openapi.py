@@ -17,7 +17,7 @@ from sshaft_identity.api.sshd import AcceptRequest, RejectRequest
 from sshaft_identity.challenges.challenges import MOST_KEYS
 from sshaft_identity.clients.clients import Scope
 from sshaft_identity.common.fields import FINGERPRINT_PATTERN
-from sshaft_identity.web.call import LONGEST_WAIT
+from sshaft_identity.web.call import MAX_WAIT_SECONDS
 from sshaft_identity.web.problem import status_of
 from sshaft_identity.web.state import state_of
 
@@ -51,7 +51,7 @@ def _query(name: str, description: str, **schema: Any) -> Parameter:
 
 _ID = _path("id", "^[0-9a-f]{32}$")
 _WAIT = _query(
-    "wait", "Answer when there is news, or after so many seconds.", type="integer", minimum=0, maximum=LONGEST_WAIT
+    "wait", "Answer when there is news, or after so many seconds.", type="integer", minimum=0, maximum=MAX_WAIT_SECONDS
 )
 _FINGERPRINT = _query(
     "fingerprint",

@@ -7,7 +7,7 @@ from starlette.responses import JSONResponse, Response
 
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.web.call import Call, Work
-from sshaft_identity.web.oauth import Grant, OAuthError, answers_errors, client_of, form_of, issued
+from sshaft_identity.web.oauth import Grant, OAuthError, answers_errors, client_of, form_of, issue_token
 
 
 def token_endpoint(grants: Mapping[str, Grant]) -> Work:
@@ -31,4 +31,4 @@ def client_credentials(call: Call, client: Client, form: Mapping[str, str]) -> d
     scopes = frozenset(form.get("scope", "").split()) or client.scopes
     if not scopes <= client.scopes:
         raise OAuthError("invalid_scope", "the client is not registered for this scope")
-    return issued(call, client, scopes)
+    return issue_token(call, client, scopes)

@@ -101,7 +101,7 @@ def taken(call: Call, challenge: Challenge, now: datetime) -> Challenge | None:
     """
     match challenge.state_at(now):
         case State.ACCEPTED:
-            if after := logins.take(call, challenge.id, challenge.client):
+            if after := logins.consume(call, challenge.id, challenge.client):
                 return after
             raise used()
         case State.CONSUMED:
@@ -128,7 +128,7 @@ def post_back(call: Call, redirect_uri: str, values: Mapping[str, str], *, sends
     not to pages of the same origin only: some browsers hold redirects that follow against it.
     """
     allowed = sends_to or origin_of(redirect_uri)
-    return render(call.request, "form_post.html", action=redirect_uri, values=values, sends_to=allowed)
+    return render(call.request, "form_post.html", action=redirect_uri, values=values, form_action=allowed)
 
 
 def misled(call: Call, face: str, reason: str) -> PageError:

@@ -16,7 +16,7 @@ from sshaft_identity.clients.clients import Client
 from sshaft_identity.face_support.assurance import Wanted, reached
 from sshaft_identity.signing.signing_keys import Algorithm
 from sshaft_identity.web.call import Call
-from sshaft_identity.web.oauth import OAuthError, issued
+from sshaft_identity.web.oauth import OAuthError, issue_token
 from sshaft_identity.web.state import AppState
 
 LIFETIME = timedelta(minutes=5)
@@ -62,7 +62,7 @@ def answer(
     """
     if challenge.user is None:
         raise ValueError("only a login of somebody has a result")
-    tokens = issued(call, client, scope.split(), user=challenge.user, login=challenge.id)
+    tokens = issue_token(call, client, scope.split(), user=challenge.user, login=challenge.id)
     claims = claims_of(challenge) | person(call, client, challenge.user, scope) | (more or {})
     claims |= {"aud": client.client_id, "at_hash": _half_hash(tokens["access_token"])}
     acr = reached(wanted, challenge)

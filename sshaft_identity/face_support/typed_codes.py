@@ -88,7 +88,7 @@ def is_right(call: Call, face: str, client: Client, user: str, code: str) -> boo
         return False
     if not passes(call, face, challenge, code):
         return False
-    after = logins.take(call, challenge.id, client.client_id)
+    after = logins.consume(call, challenge.id, client.client_id)
     if after is None or after.user != user:
         refused_requests.note(call, face, "not_accepted", "its result was taken before")
         return False

@@ -44,7 +44,7 @@ from sshaft_identity.web.oauth import (
     client_by_secret,
     credentials_of,
     fields_of,
-    issued,
+    issue_token,
 )
 
 NAME = "validate"
@@ -113,7 +113,7 @@ def auth(call: Call) -> Response:
     else:
         client = _of_basic(call, call.request.headers.get("authorization", ""))
     try:
-        token = issued(call, client, [NAME])["access_token"]
+        token = issue_token(call, client, [NAME])["access_token"]
     except OAuthError as error:
         raise _Error(401, UNPROVEN, error.description) from None
     value = {"token": _like_a_jwt(call, client, token), "role": "admin", "username": client.client_id}
@@ -146,7 +146,7 @@ def check(call: Call) -> Response:
     if challenge is None:
         return _triggered(call, client, fields)
     if _is_right(call, challenge, fields.get("pass", "")):
-        if logins.take(call, challenge.id, client.client_id) is not None:
+        if logins.consume(call, challenge.id, client.client_id) is not None:
             return _told(call, "ACCEPT", {"message": "passed by ssh", "serial": SERIAL})
         refused_requests.note(call, NAME, "not_accepted", "its result was taken before")
     return _told(call, "REJECT", {"message": "wrong code, or not passed by ssh"})

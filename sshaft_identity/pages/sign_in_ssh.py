@@ -85,7 +85,7 @@ async def page(request: Request) -> Response:
 async def _passed(request: Request, challenge: Challenge) -> Response:
     state = state_of(request)
     call = Call(request)
-    if not await run_in_threadpool(logins.take, call, challenge.id, None):
+    if not await run_in_threadpool(logins.consume, call, challenge.id, None):
         return redirect(request, SIGN_IN)  # another request of this browser was faster
     state.changes.notify(call.changed)
     response, approval = None, challenge.approval
