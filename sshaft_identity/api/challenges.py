@@ -1,4 +1,4 @@
-"""For the party that starts a login: open a challenge, wait for its end, consume it once, or cancel it."""
+"""Lets an application open a challenge, wait for its end, consume it once, verify a code, or cancel it."""
 
 from datetime import timedelta
 from typing import Annotated
@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from sshaft.log import get_logger
 from sshaft_identity.api.answers import ChallengeAnswer, ConsumedAnswer, OpenedAnswer
-from sshaft_identity.api.refused_attempts import refused
+from sshaft_identity.api.refused_attempts import refusal_response
 from sshaft_identity.api.results import result_of
 from sshaft_identity.challenges.challenge import LONGEST, SHORTEST, Binding, Challenge, Context, State, Verdict
 from sshaft_identity.challenges.challenges import Wish
@@ -36,7 +36,7 @@ class ContextMessage(Message):
 
 
 class OpenRequest(Message):
-    """Without `user` the owner of the key that brings the code is the subject."""
+    """Without `user`, the challenge is for the owner of the key whose SSH login brings the code."""
 
     user: UserName | None = None
     binding: Annotated[Binding, Strict(strict=False)] = Binding.CODE_IN
@@ -64,12 +64,12 @@ def open_challenge(call: Call) -> Response:
         raise ProblemError(
             "return_url_not_allowed", detail="it is below no address that this client is registered with"
         )
-    asked = wanted.context or ContextMessage()
+    context = wanted.context or ContextMessage()
     wish = Wish(
         user=wanted.user,
         lifetime=timedelta(seconds=wanted.expires_in or state.settings.lifetime),
         client=client.client_id,
-        context=Context(wanted.app, asked.ip, asked.user_agent, wanted.return_url),
+        context=Context(wanted.app, context.ip, context.user_agent, wanted.return_url),
         binding=wanted.binding,
         verify_required=wanted.verify_required,
     )
@@ -80,7 +80,7 @@ def open_challenge(call: Call) -> Response:
 
 async def get_challenge(request: Request) -> Response:
     wait = wait_of(request)
-    challenge = await run_in_threadpool(_own, Call(request))
+    challenge = await run_in_threadpool(_challenge_of, Call(request))
     state = state_of(request)
 
     def is_over(challenge: Challenge) -> bool:
@@ -95,25 +95,25 @@ def consume(call: Call) -> Response:
     client, state = call.client(Scope.CHALLENGES), call.state
     after = logins.consume(call, call.request.path_params["id"], client.client_id)
     if after is None:
-        return problem("already_used" if _own(call).state is State.CONSUMED else "not_accepted")
+        return problem("already_used" if _challenge_of(call).state is State.CONSUMED else "not_accepted")
     signed = result_of(after, state.store.signing_keys, state.settings.base_url, state.clock())
     return ConsumedAnswer.of_result(after, signed).response()
 
 
 def verify(call: Call) -> Response:
-    """`code_back`: the code that ssh gave, typed where the web login asked for it."""
-    challenge = _own(call)
+    """Checks the code of a `code_back` challenge: ssh printed it, and the person typed it in the web login."""
+    challenge = _challenge_of(call)
     wanted = call.message(VerifyRequest)
     name = attempt_name(call.request.headers.get("idempotency-key"), wanted.code)
     answer = logins.verify(call, challenge, wanted.code, name)
     if answer.verdict is not Verdict.ACCEPTED:
-        return refused(answer, call.state.clock())
+        return refusal_response(answer, call.state.clock())
     (after,) = answer.challenges
     return ChallengeAnswer.of(after, after.state).response()
 
 
 def cancel(call: Call) -> Response:
-    challenge = _own(call)
+    challenge = _challenge_of(call)
     state = call.state
     after = state.store.challenges.cancel(challenge.id, state.clock())
     if after is None:
@@ -123,8 +123,8 @@ def cancel(call: Call) -> Response:
     return ChallengeAnswer.of(after, after.state).response()
 
 
-def _own(call: Call) -> Challenge:
-    """The challenge of the address; another client's is answered as if there were none."""
+def _challenge_of(call: Call) -> Challenge:
+    """Returns the challenge that the path names. Raises `ProblemError` if it does not belong to the client."""
     client = call.client(Scope.CHALLENGES)
     challenge = call.state.store.challenges.get(call.request.path_params["id"])
     if challenge is None or challenge.client != client.client_id:

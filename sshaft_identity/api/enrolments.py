@@ -1,4 +1,4 @@
-"""Enrolment over the API: invite a person and follow what becomes of it; sshd's side brings a key and a code."""
+"""Lets an application invite a person and follow the enrolment. The sshd side presents a key with the code."""
 
 from collections.abc import Awaitable, Collection
 from datetime import timedelta
@@ -14,7 +14,7 @@ from sshaft.errors import InvalidKeyError
 from sshaft.log import get_logger
 from sshaft.public_key import PublicKey, parse
 from sshaft_identity.api.answers import EnrolmentAnswer, InvitedAnswer, OpenEnrolment, PresentAnswer
-from sshaft_identity.api.refused_attempts import too_many
+from sshaft_identity.api.refused_attempts import too_many_attempts
 from sshaft_identity.clients.clients import Scope
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.fields import Code, Fingerprint, Line, UserName, whole
@@ -64,9 +64,9 @@ def invite(call: Call) -> Response:
 
 
 async def get_enrolment(request: Request) -> Response:
-    """With `?wait=` as soon as the state is another than at first."""
+    """Answers at once, or with `?wait=` when the state changes."""
     wait = wait_of(request)
-    enrolment = await run_in_threadpool(_own, Call(request))
+    enrolment = await run_in_threadpool(_enrolment_of, Call(request))
     state = state_of(request)
     first = enrolment.state_at(state.clock())
 
@@ -81,8 +81,8 @@ async def get_enrolment(request: Request) -> Response:
     return EnrolmentAnswer.of(enrolment, enrolment.state_at(state.clock())).response()
 
 
-def _own(call: Call) -> Enrolment:
-    """The enrolment of the address; another client's is answered as if there were none."""
+def _enrolment_of(call: Call) -> Enrolment:
+    """Returns the enrolment that the path names. Raises `ProblemError` if it does not belong to the client."""
     client = call.client(Scope.ENROLMENTS)
     enrolment = call.state.store.enrolments.get(call.request.path_params["id"])
     if enrolment is None or enrolment.invited_by != client.client_id:
@@ -90,8 +90,8 @@ def _own(call: Call) -> Enrolment:
     return enrolment
 
 
-def offers(state: AppState, fingerprints: Collection[str]) -> list[OpenEnrolment]:
-    """What the list answers for keys that nobody owns, or not any more: an expired one may be renewed."""
+def open_enrolments(state: AppState, fingerprints: Collection[str]) -> list[OpenEnrolment]:
+    """Returns the list entries of keys that no user owns. An expired key counts as such, and may be enrolled again."""
     if not fingerprints or not state.settings.enrolment_over_ssh:
         return []
     ends = state.store.enrolments.open_until(state.clock())
@@ -101,20 +101,20 @@ def offers(state: AppState, fingerprints: Collection[str]) -> list[OpenEnrolment
 
 
 def present(call: Call) -> Response:
-    """A key that sshd has just seen sign, and the code its holder gave."""
+    """Presents a key for an enrolment. sshd has just verified a signature by the key; the person gave the code."""
     client = call.client(Scope.ACCEPT)
     wanted = call.message(PresentRequest)
     state = call.state
     if not state.settings.enrolment_over_ssh:
         return problem("no_enrolment")
-    what = Presentation(_key(wanted), wanted.client_ip)
+    presentation = Presentation(_key_of(wanted), wanted.client_ip)
     policy = state.settings.key_policy
-    outcome = state.store.enrolments.present(wanted.code, what, state.clock(), policy)
-    log_outcome(outcome, what, client=client.client_id)
-    return _answer(outcome, state)
+    outcome = state.store.enrolments.present(wanted.code, presentation, state.clock(), policy)
+    log_outcome(outcome, presentation, client=client.client_id)
+    return _response(outcome, state)
 
 
-def _key(wanted: PresentRequest) -> PublicKey:
+def _key_of(wanted: PresentRequest) -> PublicKey:
     try:
         key = parse(wanted.authorized_key)
     except InvalidKeyError as error:
@@ -124,15 +124,15 @@ def _key(wanted: PresentRequest) -> PublicKey:
     return key
 
 
-def _answer(outcome: Outcome, state: AppState) -> Response:
-    """Nothing in it says whose invitation or whose key it is."""
+def _response(outcome: Outcome, state: AppState) -> Response:
+    """Returns the answer for the sshd side. It never names the owner of the enrolment or of the key."""
     match outcome:
         case Outcome(Verdict.PRESENTED, Enrolment() as enrolment):
             return PresentAnswer(state="presented", expires_at=enrolment.expires_at).response()
         case Outcome(Verdict.REFUSED, refusal=reason):
             return problem("key_refused", reason=reason)
         case Outcome(Verdict.TOO_MANY, retry_at=retry_at) if retry_at is not None:
-            return too_many(retry_at, state.clock())
+            return too_many_attempts(retry_at, state.clock())
         case Outcome(verdict):
             return problem(verdict)
 

@@ -1,4 +1,4 @@
-"""How an attempt that did not pass is told, to the sshd side and to the client that verifies a code alike."""
+"""Answers refused attempts in the same way to the sshd side and to a client that verifies a code."""
 
 import math
 from datetime import datetime
@@ -11,19 +11,19 @@ from sshaft_identity.challenges.challenge import Verdict
 from sshaft_identity.web.problem import problem
 
 
-def refused(answer: Answer, now: datetime) -> Response:
+def refusal_response(answer: Answer, now: datetime) -> Response:
     match answer.verdict:
         case Verdict.INVALID_CODE if answer.attempts_left is not None:
             return problem("invalid_code", attempts_left=answer.attempts_left)
         case Verdict.TOO_MANY_ATTEMPTS if answer.retry_at is not None:
-            return too_many(answer.retry_at, now)
+            return too_many_attempts(answer.retry_at, now)
         case Verdict.CONFIRM_REQUIRED:
             return problem(answer.verdict, context=LoginContext.of(answer.challenges[0]).members())
         case verdict:
             return problem(verdict)
 
 
-def too_many(retry_at: datetime, now: datetime) -> Response:
-    """Wrong too often, and when the next try may be."""
+def too_many_attempts(retry_at: datetime, now: datetime) -> Response:
+    """Answers after too many wrong codes. `retry_at`: the time from which the next attempt is allowed."""
     seconds = max(1, math.ceil((retry_at - now).total_seconds()))
     return problem("too_many_attempts", headers={"Retry-After": str(seconds)}, retry_after=seconds)

@@ -1,4 +1,4 @@
-"""The sshd side's three calls: list the keys that may log in now, accept a challenge, reject one."""
+"""Answers the three calls of the sshd side: list the keys that may log in, accept a challenge, reject a challenge."""
 
 import re
 
@@ -8,7 +8,7 @@ from starlette.routing import Route
 from sshaft.log import get_logger
 from sshaft_identity.api import enrolments
 from sshaft_identity.api.answers import AcceptAnswer, KeyEntry, KeyList, RejectAnswer
-from sshaft_identity.api.refused_attempts import refused
+from sshaft_identity.api.refused_attempts import refusal_response
 from sshaft_identity.challenges.attempts import Attempt
 from sshaft_identity.challenges.challenge import Verdict
 from sshaft_identity.challenges.challenges import MOST_KEYS
@@ -35,7 +35,7 @@ class RejectRequest(Message):
 
 
 class AcceptRequest(RejectRequest):
-    """`verified`: the key line had `verify-required`. `confirmed`: the person saw what is approved and said yes."""
+    """`verified`: the key line had `verify-required`. `confirmed`: the person saw the context and confirmed it."""
 
     code: Code | None = None
     verified: bool = False
@@ -43,7 +43,7 @@ class AcceptRequest(RejectRequest):
 
 
 def list_keys(call: Call) -> Response:
-    """Changes nothing and counts nothing: sshd asks for every key that is offered, once more for the one it takes."""
+    """Changes and counts nothing: sshd asks for every key that ssh offers, and twice for the key that logs in."""
     call.client(Scope.LIST)
     fingerprints = call.request.query_params.getlist("fingerprint")
     if not all(re.fullmatch(FINGERPRINT_PATTERN, each) for each in fingerprints):
@@ -53,8 +53,8 @@ def list_keys(call: Call) -> Response:
     state = call.state
     listed = state.store.challenges.listed(state.clock(), fingerprints)
     get_logger().debug("keys.listed", fingerprints=fingerprints, entries=len(listed))
-    nobodys = set(fingerprints) - {each.key.fingerprint for each in listed}
-    answer = KeyList([*map(KeyEntry.of, listed), *enrolments.offers(state, nobodys)])
+    unowned = set(fingerprints) - {each.key.fingerprint for each in listed}
+    answer = KeyList([*map(KeyEntry.of, listed), *enrolments.open_enrolments(state, unowned)])
     return answer.response(headers={"Sshaft-Fingerprints": str(MOST_KEYS)})
 
 
@@ -85,7 +85,7 @@ def accept(call: Call) -> Response:
         client=client.client_id,
     )
     if answer.verdict is not Verdict.ACCEPTED and answer.verdict is not Verdict.PRESENTED:
-        return refused(answer, now)
+        return refusal_response(answer, now)
     return AcceptAnswer.of(answer.verdict, answer.challenges[0], answer.code).response()
 
 
@@ -98,7 +98,7 @@ def reject(call: Call) -> Response:
     call.changed = answer.challenges
     if answer.verdict is not Verdict.REJECTED:
         return problem("no_challenge")
-    # An audit event: somebody who holds the person's key says that this login is not theirs.
+    # A warning for the operator: the owner of the key says that this login is not theirs.
     get_logger().warning(
         "challenge.rejected",
         user=wanted.user,

@@ -42,7 +42,7 @@ def render(
 ) -> Response:
     """Returns the page. Browsers without scripts load it again after `refresh` seconds.
 
-    `form_action`: the source that the policy's `form-action` allows.
+    `form_action`: the value of the policy's directive `form-action`.
     """
     nonce = secrets.token_urlsafe(16)
     html = templates.get_template(template).render(
