@@ -51,11 +51,7 @@ def _query(name: str, description: str, **schema: Any) -> Parameter:
 
 _ID = _path("id", "^[0-9a-f]{32}$")
 _WAIT = _query(
-    "wait",
-    "Wait for news for up to this many seconds.",
-    type="integer",
-    minimum=0,
-    maximum=MAX_WAIT_SECONDS,
+    "wait", "Wait for news for up to this many seconds.", type="integer", minimum=0, maximum=MAX_WAIT_SECONDS
 )
 _FINGERPRINT = _query(
     "fingerprint",
