@@ -18,7 +18,7 @@ from sshaft_identity.challenges.challenge import Challenge, State
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.common.addresses import origin_of
 from sshaft_identity.face_support.face_requests import FaceRequests, face_of
-from sshaft_identity.pages.challenge import RETURN, challenge_page
+from sshaft_identity.pages.challenge import RETURN_LABELS, challenge_page
 from sshaft_identity.web import cookies, logins, refused_requests
 from sshaft_identity.web.call import Call
 from sshaft_identity.web.html import PageError, redirect, render
@@ -27,7 +27,7 @@ from sshaft_identity.web.state import state_of
 
 GRACE = timedelta(minutes=1)
 """For the browser to come for what ssh has passed in the last moment, or to say that it was too late."""
-WORDS = {state: "Continue" if state == State.ACCEPTED else "Go back" for state in RETURN}
+WORDS = {state: "Continue" if state == State.ACCEPTED else "Go back" for state in RETURN_LABELS}
 
 Finish = Callable[[Call, Challenge], Response]
 """Leads the browser back to who sent it, with what the challenge came to; in a thread."""

@@ -16,7 +16,7 @@ from sshaft_identity.face_support import browser_login
 from sshaft_identity.face_support.face import Face
 from sshaft_identity.faces import all_faces
 from sshaft_identity.pages import challenge, enrolment, my_keys, sign_in_oidc, sign_in_ssh
-from sshaft_identity.pages.signed_in import NobodyError, answer_nobody
+from sshaft_identity.pages.signed_in import NotSignedInError, answer_not_signed_in
 from sshaft_identity.service import health
 from sshaft_identity.service.app_state import make_state
 from sshaft_identity.service.every_request import EveryRequest
@@ -73,7 +73,7 @@ def create_app(
             ProblemError: answer_problem,
             HTTPException: answer_http_exception,
             PageError: answer_page_error,
-            NobodyError: answer_nobody,
+            NotSignedInError: answer_not_signed_in,
         },
     )
     app.router.redirect_slashes = False  # such a redirect would name the host of the request's Host header

@@ -45,13 +45,13 @@ async def form_of(request: Request) -> dict[str, str]:
     """Returns the fields of a form that one of our pages sent. Raises `PageError` for every other request."""
     check_same_origin(request)
     body = await body_of(request)
-    broken = PageError(400, "That did not arrive whole", "Go back and try again.")
+    incomplete = PageError(400, "Incomplete form", "The form did not arrive completely. Go back and try again.")
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
-        raise broken
+        raise incomplete
     try:
         return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict"))
     except ValueError:
-        raise broken from None
+        raise incomplete from None
 
 
 def check_same_origin(request: Request) -> None:

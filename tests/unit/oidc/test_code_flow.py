@@ -358,7 +358,7 @@ def test_one_address_may_not_come_back_without_end(service: Service, alice: Brow
     for _ in range(MAX_SIGN_INS + 1):
         alice.cookies["__Host-sshaft-oidc"] = attempt
         answer = alice.get(f"{CALLBACK}?code=invented&state={derived(attempt, 'state')}&iss={provider.issuer}")
-    assert (answer.status_code, heading(answer)) == (429, "One at a time")
+    assert (answer.status_code, heading(answer)) == (429, "Too many sign-ins")
     assert provider.calls.count("/token") == MAX_SIGN_INS
     service.clock.advance(300)
     assert come_back(alice, provider).status_code == 303

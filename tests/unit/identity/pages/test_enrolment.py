@@ -272,7 +272,7 @@ def test_a_form_in_an_odd_charset_is_answered_calmly(service: Service, invited: 
 
 
 def test_a_form_that_is_too_large_or_broken_is_refused_calmly(service: Service, invited: OpenedEnrolment) -> None:
-    assert "did not arrive whole" in fault(post(service, invited, action="sign", public_key="x" * 70_000))
+    assert "did not arrive completely" in fault(post(service, invited, action="sign", public_key="x" * 70_000))
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
     answer = service.call("POST", path(invited), data=b"--y\r\nbroken", headers=headers, allow_redirects=False)
     assert fault(answer)

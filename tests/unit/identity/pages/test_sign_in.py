@@ -189,7 +189,7 @@ def test_one_address_may_not_begin_without_end(service: Service, browser: Browse
     for _ in range(MAX_SIGN_INS):
         assert browser.post("/sign-in/ssh").status_code == 303
     page = browser.post("/sign-in/ssh")
-    assert (page.status_code, heading(page)) == (429, "One at a time")
+    assert (page.status_code, heading(page)) == (429, "Too many sign-ins")
     service.clock.advance(300)
     assert browser.post("/sign-in/ssh").status_code == 303
 
