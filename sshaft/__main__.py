@@ -1,4 +1,4 @@
-"""`sshaft`: the operator's command."""
+"""Defines `sshaft`, the command of the operator."""
 
 import errno
 import importlib
@@ -15,9 +15,9 @@ from sshaft.errors import SshaftError
 from sshaft.text import printable
 
 PROGRAMS = {
-    "agent": ("sshaft_agent.commands", "agent", "Run the agent on the host of sshd, or ask how it is."),
+    "agent": ("sshaft_agent.commands", "agent", "Run the agent on the host of sshd, or print its status."),
     "demo": ("sshaft_demo.commands", "demo", "Run one login for real, on this machine, with throwaway keys."),
-    "doctor": ("sshaft_doctor.commands", "doctor", "Look over the host of sshd: each finding with the line to change."),
+    "doctor": ("sshaft_doctor.commands", "doctor", "Check the host of sshd, and print what to change."),
     "identity": ("sshaft_identity.commands.identity", "identity", "The identity service: users, keys, challenges."),
     "sshd-config": (
         "sshaft_doctor.commands",
@@ -28,7 +28,7 @@ PROGRAMS = {
 
 
 class _Programs(click.Group):
-    """Each program is loaded when it is called: the agent must start where the identity service is not installed."""
+    """Loads only the program that is called: the agent must start on a host without the identity service."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted([*super().list_commands(ctx), *PROGRAMS])
@@ -46,8 +46,8 @@ class _Programs(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
-        own = {name: command.get_short_help_str(90) for name, command in self.commands.items()}
-        rows = sorted((own | {name: text for name, (_, _, text) in PROGRAMS.items()}).items())
+        commands = {name: command.get_short_help_str(90) for name, command in self.commands.items()}
+        rows = sorted((commands | {name: text for name, (_, _, text) in PROGRAMS.items()}).items())
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
@@ -63,7 +63,7 @@ def cli() -> None:
 def install_commands(directory: Path) -> None:
     """Write sshaft-keys and sshaft-login, the commands that sshd starts, into DIRECTORY.
 
-    DIRECTORY must belong to root, as every folder above it, or sshd refuses to start what is in it:
+    DIRECTORY and every folder above it must belong to root, or sshd refuses to run these commands.
     /usr/libexec/sshaft is a good place.
     """
     for path in launchers.install(directory):
@@ -74,17 +74,17 @@ def install_commands(directory: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Run, and turn what went wrong into one line and a status of sysexits.h."""
+    """Runs the command. Prints a failure as one line, and returns an exit status of sysexits.h."""
     try:
         status = cli.main(arguments, prog_name="sshaft", standalone_mode=False)
     except Exception as error:  # noqa: BLE001 - the last handler: no stack trace
-        message, status = _told(error)
+        message, status = _describe(error)
         click.echo(f"sshaft: {printable(message, 2000)}" if message else str(error), err=True)
     return status if isinstance(status, int) else exit_status.OK
 
 
-def _told(error: Exception) -> tuple[str, int]:
-    """What to say, and the exit status; nothing where the error is the help text itself."""
+def _describe(error: Exception) -> tuple[str, int]:
+    """Returns the message and the exit status. The message is empty if the error itself holds the help text."""
     match error:
         case SshaftError():
             return str(error), error.exit_status
@@ -97,11 +97,11 @@ def _told(error: Exception) -> tuple[str, int]:
             return error.format_message(), exit_status.SOFTWARE
         case click.Abort():
             return "interrupted", 130
-    return _told_of_python(error)
+    return _describe_python_error(error)
 
 
-def _told_of_python(error: Exception) -> tuple[str, int]:
-    """The same for what no part of ours has foreseen."""
+def _describe_python_error(error: Exception) -> tuple[str, int]:
+    """Returns the message and the exit status for an error that is not one of ours."""
     match error:
         case UnicodeEncodeError(encoding="utf-8"):  # Python keeps other bytes of an argument as lone surrogates
             return "an argument is not UTF-8", exit_status.USAGE

@@ -1,4 +1,4 @@
-"""`sshaft identity invite`: let a person bring a key themselves."""
+"""Defines `sshaft identity invite`, which lets a person register a key."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from sshaft_identity.api.answers import InvitedAnswer
-from sshaft_identity.commands.shared import echo_json, opened
+from sshaft_identity.commands.shared import checked_store, echo_json
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.times import utc_now
 from sshaft_identity.enrolment.enrolments import LONGEST, SHORTEST
@@ -26,11 +26,11 @@ from sshaft_identity.enrolment.enrolments import LONGEST, SHORTEST
 @click.option("--cancel", is_flag=True, help="End USER's invitation instead, if one is open.")
 @click.pass_obj
 def invite(directory: Path, user_name: str, as_json: bool, expires_in: int, cancel: bool) -> None:
-    """Invite USER to register a key. Give them the page's address: it shows the rest, and there they confirm the key.
+    """Invite USER to register a key. Give them the address of the page: it shows every step to them.
 
-    A new invitation takes the place of the last one.
+    A new invitation replaces an open one.
     """
-    with opened(directory) as (store, settings):
+    with checked_store(directory) as (store, settings):
         if cancel:
             if not store.enrolments.cancel(user_name, utc_now()):
                 raise RegistryError(f"no invitation of {user_name} is open")
