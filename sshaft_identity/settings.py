@@ -103,15 +103,20 @@ def default_directory() -> Path:
 
 def load(directory: Path) -> Settings:
     """Reads the settings of a directory that `sshaft identity init` has made. Raises `ConfigurationError`."""
-    path = directory / SETTINGS_FILE
     try:
-        return Settings.model_validate_json(path.read_bytes())
+        return Settings.model_validate_json(_read(directory, SETTINGS_FILE))
+    except ValidationError as error:
+        raise ConfigurationError(f"{directory / SETTINGS_FILE}: {first_fault(error)}") from error
+
+
+def _read(directory: Path, name: str) -> bytes:
+    path = directory / name
+    try:
+        return path.read_bytes()
     except FileNotFoundError:
         raise ConfigurationError(f"no {path}: run `sshaft identity --directory {directory} init` first") from None
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
-    except ValidationError as error:
-        raise ConfigurationError(f"{path}: {first_fault(error)}") from error
 
 
 def changed(settings: Settings, changes: dict[str, object]) -> Settings:
@@ -138,15 +143,9 @@ def save(directory: Path, settings: Settings) -> None:
 
 
 def load_key(directory: Path) -> bytes:
-    path = directory / KEY_FILE
-    try:
-        key = path.read_bytes()
-    except FileNotFoundError:
-        raise ConfigurationError(f"no {path}: run `sshaft identity --directory {directory} init` first") from None
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+    key = _read(directory, KEY_FILE)
     if len(key) != KEY_BYTES:
-        raise ConfigurationError(f"{path} must hold exactly {KEY_BYTES} bytes")
+        raise ConfigurationError(f"{directory / KEY_FILE} must hold exactly {KEY_BYTES} bytes")
     return key
 
 

@@ -35,7 +35,6 @@ class AccessTokens:
     @contextmanager
     def cached(self) -> Iterator[None]:
         """Reads each access token only once in this thread until the block ends.
-
         The block may answer only requests that had all arrived before it began.
         """
         self._local.found = {}
@@ -54,7 +53,6 @@ class AccessTokens:
         login: str | None = None,
     ) -> str | None:
         """Returns a new opaque access token, valid for `TOKEN_LIFETIME`; None if the client was removed meanwhile.
-
         `user` and `login`: the person whose data the token opens, and the challenge that this person passed.
         """
         token = secrets.token_urlsafe(32)
@@ -101,7 +99,6 @@ class AccessTokens:
 
     def revoke_all(self, client_id: str, now: datetime) -> int:
         """Revokes all access tokens of the client and returns their number. The client may get new ones.
-
         Raises `RegistryError` if there is no such client.
         """
         with self._database.write() as connection:

@@ -52,12 +52,13 @@ class Client:
 
 
 class Clients:
+    """Every method that changes a client raises `RegistryError` if there is no such client."""
+
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def add(self, client: Client, now: datetime) -> str:
         """Registers a client and returns its secret. The service stores only a digest of the secret.
-
         Raises `RegistryError` if the name is not a client name or is taken.
         """
         if not re.fullmatch(CLIENT_PATTERN, client.client_id):
@@ -92,10 +93,7 @@ class Clients:
         return None if row is None else client_of_row(row)
 
     def set_face(self, client_id: str, face: str, options: Mapping[str, Any] | None, now: datetime) -> None:
-        """Lets the client use a face with these options. With None the client may no longer use the face.
-
-        Raises `RegistryError` if there is no such client.
-        """
+        """Lets the client use a face with these options. With None the client may no longer use the face."""
         is_client = clients.c.client_id == client_id
         with self._database.write(alone="clients") as connection:
             row = connection.execute(select(clients.c.faces).where(is_client)).one_or_none()
@@ -109,20 +107,14 @@ class Clients:
             )
 
     def remove(self, client_id: str, now: datetime) -> None:
-        """Removes the client and its access tokens. Its challenges and enrolments stay.
-
-        Raises `RegistryError` if there is no such client.
-        """
+        """Removes the client and its access tokens. Its challenges and enrolments stay."""
         with self._database.write() as connection:
             if not connection.execute(delete(clients).where(clients.c.client_id == client_id)).rowcount:
                 raise RegistryError(f"there is no client {client_id}")
             record_event(connection, "client.removed", now, user=None, client=client_id)
 
     def set_return_urls(self, client_id: str, return_urls: Collection[str], now: datetime) -> None:
-        """Replaces the return URLs of the client. Open challenges keep the URL that they were opened with.
-
-        Raises `RegistryError` if there is no such client.
-        """
+        """Replaces the return URLs of the client. Open challenges keep the URL that they were opened with."""
         prefixes = " ".join(return_urls)
         change = update(clients).where(clients.c.client_id == client_id).values(return_urls=prefixes)
         with self._database.write() as connection:
@@ -137,7 +129,6 @@ class Clients:
 
         An older secret ends now. Without an overlap, the previous secret and all access tokens end now as well.
         `deliver` gets the new secret before it is stored. If `deliver` raises an error, nothing changes.
-        Raises `RegistryError` if there is no such client.
         """
         secret = secrets.token_urlsafe(32)
         is_client = clients.c.client_id == client_id
@@ -162,7 +153,6 @@ class Clients:
 
     def authenticate(self, client_id: str, secret: str, now: datetime) -> Client | None:
         """Returns the client if the secret is its present one, or its previous one within the overlap; else None.
-
         An unknown client takes as long as a wrong secret, so that the time does not show which clients exist.
         """
         with self._database.read() as connection:

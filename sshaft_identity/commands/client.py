@@ -204,7 +204,6 @@ def sshd_side_config(
 
 def write_private(path: Path, content: dict[str, Any], like: os.stat_result | None = None) -> None:
     """Writes a new file and moves it into place: the file is never incomplete, and only its owner can read it.
-
     `like`: the status of the file to replace. The new file keeps its owner and its mode.
     """
     beside = path.parent / f"{path.name}.new"
@@ -326,7 +325,6 @@ def rotate_secret(directory: Path, name: str, overlap: timedelta, write_config: 
 
 def _config_to_renew(path: Path, client_id: str) -> tuple[dict[str, Any], os.stat_result | None]:
     """Returns the content and the status of the file; an empty dict and None if there is no file.
-
     Raises `ConfigurationError` if the file is not the configuration of this client.
     """
     try:

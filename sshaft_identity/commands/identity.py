@@ -112,15 +112,7 @@ def serve(
         server.serve(ready, listening, metrics.count_events if metrics else None)
 
 
-identity.add_command(user)
-identity.add_command(key)
-identity.add_command(invite)
 client.add_command(set_face)
 client.add_command(test_client)
-identity.add_command(client)
-identity.add_command(challenge)
-identity.add_command(backup)
-identity.add_command(restore)
-identity.add_command(copy)
-identity.add_command(signing_key)
-identity.add_command(audit)
+for command in (user, key, invite, client, challenge, backup, restore, copy, signing_key, audit):
+    identity.add_command(command)

@@ -51,7 +51,6 @@ async def page(request: Request) -> Response:
 
 async def type_code(request: Request) -> Response:
     """Checks the code that ssh printed (`code_back`). The secret path of the page authorizes the attempt.
-
     The answer is a redirect to the page, so that a reload does not repeat the attempt.
     """
     form = await form_of(request)
@@ -86,7 +85,6 @@ async def challenge_page(
     **more: Any,
 ) -> Response:
     """Returns the page of a challenge. `base`: the path below which its script asks for news, if not the page's path.
-
     `more` may hold: `again`, the path of the form that starts a new login; `passed`, the path to go to after the SSH
     login; `return_url` and `return_words`, another return URL and its labels.
     """

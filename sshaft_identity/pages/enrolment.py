@@ -48,39 +48,38 @@ TEXTS: dict[str, tuple[str, str]] = {
 
 async def page(request: Request) -> Response:
     """Shows the page. `?by=signature` shows the form for a signature, which never reloads by itself."""
-    state, page_token = state_of(request), request.path_params["page_token"]
-    enrolment = await run_in_threadpool(state.store.enrolments.of_page, page_token)
-    return await _render(request, 200, enrolment, by_signature=request.query_params.get("by") == "signature")
+    return await _render(
+        request, 200, await _enrolment_of(request), by_signature=request.query_params.get("by") == "signature"
+    )
 
 
 async def page_state(request: Request) -> Response:
     """Returns the state and the seconds left. The script of the page asks for them every two seconds."""
-    state, page_token = state_of(request), request.path_params["page_token"]
-    enrolment = await run_in_threadpool(state.store.enrolments.of_page, page_token)
+    enrolment, now = await _enrolment_of(request), state_of(request).clock()
     if enrolment is None:
         return problem("not_found")
-    now = state.clock()
     return JSONResponse({"state": enrolment.state_at(now), "expires_in": _seconds_left(enrolment, now)})
 
 
 async def decide(request: Request) -> Response:
     """Handles the forms of the page. The answer is a redirect, so that a reload repeats nothing.
-
     The form holds the fingerprint that the person saw. No other key is ever confirmed.
     """
-    state, page_token = state_of(request), request.path_params["page_token"]
-    enrolment = await run_in_threadpool(state.store.enrolments.of_page, page_token)
+    enrolment, page_token = await _enrolment_of(request), request.path_params["page_token"]
     if enrolment is None:
         return await _render(request, 404, None)
     form = Form()
     try:
         form = await form_of(request)
-        await _apply(form.text("action"), form, state, page_token, enrolment)
+        await _apply(form.text("action"), form, state_of(request), page_token, enrolment)
     except FaultError as fault:
-        enrolment = await run_in_threadpool(state.store.enrolments.of_page, page_token)
-        by_signature = form.text("action") == "sign"
+        enrolment, by_signature = await _enrolment_of(request), form.text("action") == "sign"
         return await _render(request, 400, enrolment, by_signature=by_signature, fault=str(fault), form=form)
     return redirect(request, f"/enrol/{page_token}")
+
+
+async def _enrolment_of(request: Request) -> Enrolment | None:
+    return await run_in_threadpool(state_of(request).store.enrolments.of_page, request.path_params["page_token"])
 
 
 async def _apply(action: str, form: Form, state: AppState, page_token: str, enrolment: Enrolment) -> None:

@@ -34,7 +34,6 @@ Result = TypeVar("Result")
 
 async def begin(request: Request) -> Response:
     """Redirects to the provider. A link leads here: the `form-action` of our policy would block a form's redirect.
-
     Another site can send a browser here. That only begins a sign-in of the browser's own person.
     """
     state, openid = state_of(request), _openid(request)

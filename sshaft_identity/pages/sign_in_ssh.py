@@ -101,7 +101,6 @@ async def _finish(request: Request, challenge: Challenge) -> Response:
 
 async def _sign_in_of_browser(request: Request) -> Challenge | None:
     """Returns the challenge of the sign-in that this browser began; None if there is none or it is long over.
-
     A challenge of a client never signs in here, even if its page token is in the cookie.
     """
     token = cookies.read(request, cookies.SSH_SIGN_IN)

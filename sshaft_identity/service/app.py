@@ -56,7 +56,6 @@ def create_app(
     roots: Iterable[x509.Certificate] = (),
 ) -> Starlette:
     """Returns the service as an ASGI application. The caller closes the store.
-
     With `metrics_token` the application answers `/metrics` to clients that send this token.
     Raises `ConfigurationError` if a file that the settings name cannot be read.
     """

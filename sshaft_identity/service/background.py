@@ -40,7 +40,6 @@ def start(state: AppState) -> list[asyncio.Task[None]]:
 
 async def repeat(event: str, every: float, step: Callable[[], Awaitable[None]]) -> None:
     """Runs `step` again and again until cancelled, with a pause of `every` seconds.
-
     A step that fails because of the database is tried again after the pause. `event` is logged once per outage.
     """
     works = True

@@ -68,10 +68,7 @@ def metrics_route(metrics: Metrics, token: str) -> Route:
 
 
 def read_token(path: Path) -> str:
-    """Returns the token in the file.
-
-    Raises `ConfigurationError` if the file cannot be read, or if its token is too short to be safe.
-    """
+    """Returns the token in the file. Raises `ConfigurationError` if it cannot be read or is too short."""
     try:
         token = path.read_text().strip()
     except (OSError, ValueError) as error:

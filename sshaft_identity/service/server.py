@@ -50,7 +50,6 @@ def listen(host: str, port: int) -> socket.socket:
 
 def serve(app: Starlette, listening: socket.socket, on_sealed: OnSealed | None = None) -> None:
     """Serves until a signal stops it. Logs `identity.ready` with the real address once it answers requests.
-
     `on_sealed` gets the number of sealed audit events of each kind, see `audit.chain`.
     """
     quiet_uvicorn()

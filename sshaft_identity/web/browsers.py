@@ -56,7 +56,6 @@ async def form_of(request: Request) -> dict[str, str]:
 
 def check_same_origin(request: Request) -> None:
     """Raises `PageError` if the form does not come from one of our pages (protection against CSRF).
-
     Browsers send `Origin` with every POST, and `Sec-Fetch-Site` on secure connections. Another site cannot forge
     these headers. A request with neither of them is refused.
     """

@@ -32,7 +32,6 @@ SomeMessage = TypeVar("SomeMessage", bound=Message)
 
 async def body_of(request: Request) -> bytes:
     """Returns the whole body. Raises `ProblemError` if it is larger than `MAX_BODY`.
-
     Up to `MAX_DRAINED` bytes of a body that is too large are read: a peer that still sends would not read the answer.
     """
     kept, total = bytearray(), 0
@@ -58,7 +57,6 @@ def wait_of(request: Request) -> int:
 @dataclass(slots=True)
 class Call:
     """A request whose body was read, in the thread that works on it.
-
     When the work is done, the long polls and pages of the challenges in `changed` are woken.
     """
 
@@ -107,7 +105,6 @@ Work = Callable[[Call], Response]
 
 def in_thread(work: Work, *, reads: bool = False) -> Callable[[Request], Awaitable[Response]]:
     """Returns an endpoint that does all its work in one other thread. Each change of thread costs as much as a query.
-
     `reads`: the work writes nothing to the database.
     """
 

@@ -41,7 +41,6 @@ def render(
     **values: Any,
 ) -> Response:
     """Returns the page. Browsers without scripts load it again after `refresh` seconds.
-
     `form_action`: the value of the policy's directive `form-action`.
     """
     nonce = secrets.token_urlsafe(16)

@@ -72,7 +72,6 @@ async def poll(request: Request, challenge: Challenge, wait: int) -> dict[str, A
 
 def live_routes(path: str, find: Callable[[Request], Awaitable[Challenge | None]]) -> list[Route]:
     """Returns the two news endpoints of a page at `path`: `/state`, a long poll, and `/events`, an event stream.
-
     `find` returns the challenge that the request may see, or None.
     """
 
@@ -90,7 +89,6 @@ def live_routes(path: str, find: Callable[[Request], Awaitable[Challenge | None]
 
 class EventStream(Response):
     """Sends one event at once and one for each change, until the challenge is over or the service ends.
-
     Comments between the events keep the connection open, and show whether the browser is still there.
     """
 

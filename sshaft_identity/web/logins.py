@@ -27,7 +27,6 @@ def open_login(call: Call, wish: Wish) -> Opened:
 
 def consume(call: Call, challenge: str, client: str | None) -> Challenge | None:
     """Consumes an accepted challenge and returns it. Each challenge can be consumed once.
-
     Returns None if the challenge is not accepted, was consumed before, or belongs to another client.
     """
     after = call.state.store.challenges.consume(challenge, call.state.clock(), client)
@@ -39,7 +38,6 @@ def consume(call: Call, challenge: str, client: str | None) -> Challenge | None:
 
 def verify(call: Call, challenge: Challenge, code: str, attempt: str | None = None) -> Answer:
     """Checks a code that a person typed in the browser or at a provider.
-
     `attempt` names the attempt. A repeated attempt of the same name gets the same answer and counts once.
     """
     answer = call.state.store.challenges.verify(challenge.id, code, attempt, call.state.clock())

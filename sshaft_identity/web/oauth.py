@@ -152,7 +152,6 @@ class _Assertion(BaseModel):
 
 def _by_assertion(call: Call, form: Mapping[str, str]) -> Client:
     """Authenticates a client by `private_key_jwt` (OpenID Connect Core 1.0 §9).
-
     The assertion must be signed with a registered key of the client, be meant for this service, and be new.
     Returns the client, or raises `OAuthError`.
     """
@@ -190,10 +189,7 @@ def _by_assertion(call: Call, form: Mapping[str, str]) -> Client:
 def issue_token(
     call: Call, client: Client, scopes: Collection[str], *, user: str | None = None, login: str | None = None
 ) -> dict[str, Any]:
-    """Issues an access token and returns the answer of RFC 6749 §5.1.
-
-    Raises `OAuthError` if the client was removed meanwhile.
-    """
+    """Issues an access token and returns the answer of RFC 6749 §5.1. Raises `OAuthError`."""
     token = call.state.store.access_tokens.issue(client, scopes, call.state.clock(), user=user, login=login)
     if token is None:
         raise OAuthError("invalid_client", "no such client, or not its secret")
