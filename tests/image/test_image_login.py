@@ -83,7 +83,7 @@ def test_secret_and_code_stay_out_of_command_lines_environments_and_logs(site: S
 
 
 @pytest.mark.parametrize(("account", "other"), [("mfa", "keys"), ("_sshaft-keys", "login")])
-def test_account_can_read_nothing_of_the_agent(site: Site, account: str, other: str) -> None:
+def test_account_of_the_login_cannot_read_files_of_the_agent(site: Site, account: str, other: str) -> None:
     agent = site.factor.execute("sshaft", "pgrep", "-u", "sshaft", "-f", " agent ").stdout.strip()
     denied = [
         "cat /sshaft/config.json",
@@ -105,7 +105,7 @@ def test_account_that_logs_in_gets_no_answer_at_the_status_socket(site: Site) ->
     assert site.factor.execute("root", "sshaft", "agent", "status").returncode == 0
 
 
-def test_mounts_alone_are_enough_and_nothing_but_two_folders_is_written(
+def test_factor_needs_only_its_mounts_and_writes_to_two_folders(
     site: Site, image: str, tmp_path: Path, challenge: dict[str, Any]
 ) -> None:
     mounts = Mounts(tmp_path / "mounts", site.factor.mounts.secret)
@@ -125,7 +125,7 @@ def test_mounts_alone_are_enough_and_nothing_but_two_folders_is_written(
     assert {path for path in changed - mount_points if not path.startswith(("/run/sshaft", "/tmp/"))} == set()
 
 
-def test_doctor_finds_nothing_wrong_from_the_inside(site: Site) -> None:
+def test_doctor_finds_no_fault_inside_the_container(site: Site) -> None:
     def told(account: str) -> dict[str, str]:
         done = site.factor.execute(account, "sshaft", "doctor", "--json", check=False)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -95,7 +95,7 @@ def press(browser: WebDriver, text: str) -> None:
 # --- the ways in
 
 
-def test_ssh_signs_the_waiting_browser_in_by_itself(site: Identity, browser: WebDriver) -> None:
+def test_ssh_login_signs_the_waiting_browser_in(site: Identity, browser: WebDriver) -> None:
     sign_in(site, browser)
     assert [each.text for each in browser.find_elements(By.TAG_NAME, "h2")] == ["desk", "laptop"]
     assert "just now" in browser.find_element(By.CSS_SELECTOR, ".key .facts").text
@@ -103,14 +103,14 @@ def test_ssh_signs_the_waiting_browser_in_by_itself(site: Identity, browser: Web
     assert browser.execute_script("return document.cookie") == ""
 
 
-def test_the_organisations_provider_signs_in(site: Identity, browser: WebDriver) -> None:
+def test_provider_of_the_organisation_signs_the_person_in(site: Identity, browser: WebDriver) -> None:
     browser.get(site.url)
     press(browser, "Sign in with Example University")
     seconds_until(lambda: title(browser) == "My keys")
     assert "alice" in browser.find_element(By.CSS_SELECTOR, ".top .brand").text
 
 
-def test_a_sign_in_that_was_denied_or_cancelled_offers_another_try(site: Identity, browser: WebDriver) -> None:
+def test_denied_or_cancelled_sign_in_offers_another_try(site: Identity, browser: WebDriver) -> None:
     browser.get(site.url)
     press(browser, "Sign in with SSH")
     seconds_until(lambda: browser.find_element(By.ID, "copy").is_displayed())
@@ -121,7 +121,7 @@ def test_a_sign_in_that_was_denied_or_cancelled_offers_another_try(site: Identit
     seconds_until(lambda: title(browser) == "Confirm with SSH" and code_on(browser) != first)
 
 
-def test_without_scripts_everything_works(site: Identity, browse: Callable[..., WebDriver]) -> None:
+def test_all_pages_work_without_scripts(site: Identity, browse: Callable[..., WebDriver]) -> None:
     browser = browse(preferences=NO_SCRIPTS)
     sign_in(site, browser)
     press(browser, "Rename")
@@ -144,7 +144,7 @@ def test_without_scripts_everything_works(site: Identity, browse: Callable[..., 
     seconds_until(lambda: title(browser) == "Sign in")
 
 
-def test_from_my_keys_to_a_new_keys_page_and_back(site: Identity, browser: WebDriver) -> None:
+def test_my_keys_leads_to_the_enrolment_page_and_back(site: Identity, browser: WebDriver) -> None:
     sign_in(site, browser)
     press(browser, "Add a key")
     seconds_until(lambda: title(browser) == "Register an SSH key")
@@ -152,7 +152,7 @@ def test_from_my_keys_to_a_new_keys_page_and_back(site: Identity, browser: WebDr
     seconds_until(lambda: title(browser) == "My keys")
 
 
-def test_by_keyboard_alone_one_signs_in_and_out(site: Identity, browser: WebDriver) -> None:
+def test_person_signs_in_and_out_by_keyboard_alone(site: Identity, browser: WebDriver) -> None:
     browser.get(site.url)
     tab_to(browser, "Sign in with SSH").send_keys(Keys.ENTER)
     seconds_until(lambda: len(code_on(browser)) == 8)
@@ -254,7 +254,7 @@ def show_enrolment(page: str, site: Identity, browser: WebDriver) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_page_is_good_for_everybody(site: Identity, used_browser: WebDriver, page: str) -> None:
+def test_page_is_accessible(site: Identity, used_browser: WebDriver, page: str) -> None:
     browser = used_browser
     show(page, site, browser)
     for scheme in ("light", "dark"):

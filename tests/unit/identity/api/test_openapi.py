@@ -40,7 +40,7 @@ def test_every_route_of_the_api_is_described() -> None:
     assert found | beside == described()
 
 
-def test_the_service_hands_its_description_out(service: Service) -> None:
+def test_service_serves_its_description(service: Service) -> None:
     answer = service.call("GET", "/openapi.json")
     assert answer.status_code == 200
     assert answer.json() == DESCRIPTION
@@ -87,7 +87,7 @@ def can_be_wrong(target: Any) -> bool:
 
 
 @pytest.mark.parametrize("credentials", ["form", "basic"])
-def test_tokens_are_given_as_described(service: Service, credentials: str) -> None:
+def test_token_endpoint_answers_as_described(service: Service, credentials: str) -> None:
     target = operation("POST", "/oauth2/token")
     own = {"client_id": "test", "client_secret": service.secret}
 
@@ -105,7 +105,7 @@ def test_tokens_are_given_as_described(service: Service, credentials: str) -> No
     check()
 
 
-def test_a_whole_login_is_answered_as_described(service: Service) -> None:
+def test_whole_login_is_answered_as_described(service: Service) -> None:
     service.store.signing_keys.ensure(service.clock())
     [fingerprint] = service.add_user("alice", ed25519("alice"))
     opened = service.call(
