@@ -1,4 +1,4 @@
-"""What is in the image, and what is not."""
+"""Tests the content of the image."""
 
 import io
 import json
@@ -24,7 +24,7 @@ def saved(engine: Engine, image: str, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def files(saved: Path) -> Iterator[tuple[str, bytes]]:
-    """Path and content of every file of every layer, deleted ones too; and the image's own documents."""
+    """Yields path and content of every file of every layer, even of deleted files, and the image's metadata."""
     with tarfile.open(saved) as outer:
         for part in outer:
             content = outer.extractfile(part) if part.isfile() else None
@@ -106,7 +106,7 @@ def test_sshd_starts_the_native_client_and_the_python_client_is_installed(engine
 
 
 def test_python_files_are_compiled_already(engine: Engine, image: str) -> None:
-    """In a container that cannot write, a missing or stale one would be made anew at every start."""
+    """In a read-only container, Python would compile a missing or stale file again at every start."""
     start = ["-IS", "-v", "/usr/libexec/sshaft/sshaft-keys", "--version"]
     loaded = engine("run", "--rm", image, "/opt/sshaft/bin/python3", *start).stderr
     assert "sshaft_keys/__pycache__" in loaded

@@ -1,4 +1,4 @@
-"""The container's life: what it needs to start, what ends it, and how it says that it is well."""
+"""Tests the start, the end and the health check of the container."""
 
 import os
 import subprocess

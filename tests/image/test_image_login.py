@@ -1,4 +1,4 @@
-"""A login through the published port of a factor that was started with the documented command."""
+"""Tests logins through the published port of a factor that runs with the documented command."""
 
 import json
 import subprocess
@@ -29,7 +29,7 @@ def test_another_key_is_refused(site: Site) -> None:
 
 
 def test_failed_logins_behind_one_address_do_not_lock_everybody_out(site: Site, challenge: dict[str, Any]) -> None:
-    for _ in range(8):  # by its defaults, OpenSSH 9.8 and later would block the address after the third
+    for _ in range(8):  # OpenSSH 9.8 and later would by default block the address after the third
         assert site.factor.log_in(site.wrong_key, "123456").returncode == 255
     assert site.factor.log_in(site.key, challenge["code"]).returncode == 0
 
@@ -46,7 +46,7 @@ def test_keys_command_runs_as_its_own_account_and_has_no_rights(site: Site, chal
     assert {int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {0}
     assert status["NoNewPrivs"] == "1"
     assert environment <= {"HOME", "LOGNAME", "PATH", "USER"}
-    assert login.wait(20) == 0  # the agent was only late
+    assert login.wait(20) == 0  # the agent was only slow
     assert site.state(challenge) == "accepted"
 
 
@@ -65,7 +65,7 @@ def test_secret_and_code_stay_out_of_command_lines_environments_and_logs(site: S
     assert login.stdin
     assert login.stdout
     with login:
-        said = login.stdout.read(1)  # it asks for the code: every program of a login runs now
+        said = login.stdout.read(1)  # it asks for the code, so every program of a login runs now
         seen = b""
         for pid in site.engine.processes(site.factor.container):
             seen += cmdline(pid) + Path(f"/proc/{pid}/environ").read_bytes()

@@ -1,5 +1,5 @@
-"""Sign-in, my keys and my activity in a real browser; and for every page of the service what people need who use it on
-a phone, in the dark, by keyboard, by ear or without scripts."""
+"""Tests sign-in, "My keys" and "My activity" in a real browser. Tests every page of the service on a phone, in dark
+colours, by keyboard, for screen readers and without scripts."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -44,7 +44,7 @@ def provider() -> Iterator[OpenIdProvider]:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory, provider: OpenIdProvider) -> Iterator[Identity]:
-    """A service that knows the provider."""
+    """Starts a service with an OpenID Provider."""
     directory = tmp_path_factory.mktemp("account") / "directory"
     command(directory, "init", "--listen", "127.0.0.1:0", "--ssh-host", "login.example.org")
     path = directory / "identity.json"
@@ -60,7 +60,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, provider: OpenIdProvider) 
 
 @pytest.fixture
 def site(service: Identity) -> Identity:
-    """The service, with two keys of Alice's and nobody wrong lately."""
+    """Returns the service with two keys of Alice and without counted wrong codes."""
     with open_store(service.directory, load(service.directory)) as store:
         for each in store.keys.all("alice"):
             store.keys.remove(each.key.fingerprint, datetime.now(UTC))
@@ -92,7 +92,7 @@ def press(browser: WebDriver, text: str) -> None:
     click(browser, By.XPATH, f"//*[self::a or self::button or self::summary][contains(., '{text}')]")
 
 
-# --- the ways in
+# --- the sign-in
 
 
 def test_ssh_login_signs_the_waiting_browser_in(site: Identity, browser: WebDriver) -> None:
@@ -159,7 +159,7 @@ def test_person_signs_in_and_out_by_keyboard_alone(site: Identity, browser: WebD
     pass_it(site, code_on(browser))
     seconds_until(lambda: title(browser) == "My keys")
     skip = tab_to(browser, "Skip to the content")
-    assert skip.is_displayed(), "the way past the navigation shows when it has the focus"
+    assert skip.is_displayed(), "the link that skips the navigation is visible while it has the focus"
     tab_to(browser, "My activity").send_keys(Keys.ENTER)
     seconds_until(lambda: title(browser) == "My activity")
     tab_to(browser, "Sign out").send_keys(Keys.ENTER)
@@ -167,7 +167,7 @@ def test_person_signs_in_and_out_by_keyboard_alone(site: Identity, browser: WebD
 
 
 def tab_to(browser: WebDriver, text: str):  # type: ignore[no-untyped-def]  # noqa: ANN201 - selenium's element
-    """The element with this text, reached by the tab key; each on the way shows that it has the focus."""
+    """Returns the element with this text, reached by the tab key. Every element before it shows its focus."""
     browser.execute_script("document.activeElement.blur()")
     for _ in range(40):
         browser.switch_to.active_element.send_keys(Keys.TAB)
@@ -178,7 +178,7 @@ def tab_to(browser: WebDriver, text: str):  # type: ignore[no-untyped-def]  # no
     pytest.fail(f"no tab leads to {text}")
 
 
-# --- every page, every way of looking at it
+# --- accessibility of every page
 
 PAGES = ["sign-in", "sign-in by ssh", "challenge", "typed code", "wrong code", "passed", "denied", "expired", "unknown",
          "keys", "renaming", "removing", "last key", "activity", "error",
@@ -267,6 +267,6 @@ def test_page_is_accessible(site: Identity, used_browser: WebDriver, page: str) 
     assert faults_of_structure(browser) == []
     assert nameless(browser) == []
     assert foreign_requests(browser, site.url) == []
-    # 4xx pages are errors to Chromium's console; a policy that stopped something would be one as well
+    # Chromium logs 4xx pages as errors, and everything that the policy blocked
     complaints = [each["message"] for each in browser.get_log("browser")]  # type: ignore[attr-defined]
     assert [each for each in complaints if "the server responded with a status of 40" not in each] == []

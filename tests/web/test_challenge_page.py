@@ -1,4 +1,4 @@
-"""The challenge page in a real browser, against the real service."""
+"""Tests the challenge page in a real browser with the real service."""
 
 from collections.abc import Callable
 
@@ -38,9 +38,9 @@ def test_page_turns_to_passed_without_a_reload(identity: Identity, browser: WebD
     wait_for_script(browser)
     browser.execute_script("window.untouched = true")
     assert identity.accept(opened).status_code == 200
-    seconds_until(lambda: title(browser) == "Passed")  # how fast: tests/e2e/test_page.py
+    seconds_until(lambda: title(browser) == "Passed")  # tests/e2e/test_page.py measures how fast
     assert browser.title == "Passed"
-    assert browser.execute_script("return window.untouched") is True, "the page was loaded anew"
+    assert browser.execute_script("return window.untouched") is True, "the page was reloaded"
     assert not browser.find_elements(By.ID, "command")
     region = browser.find_element(By.CSS_SELECTOR, "[role=status][aria-live=polite]")
     assert "go back to where you logged in" in region.text
@@ -116,14 +116,14 @@ def test_unknown_address_has_its_own_page(identity: Identity, browser: WebDriver
     assert requests.get(f"{identity.url}/challenge/nosuchpage", timeout=5).status_code == 404
 
 
-# --- the way back
+# --- the return URL
 
 
 BACK = "http://127.0.0.1/healthz?from=here"
 
 
 def way_back(browser: WebDriver) -> str:
-    """The link's word, if it is shown."""
+    """Returns the label of the link if the link is visible."""
     return browser.find_element(By.ID, "return").text
 
 

@@ -1,4 +1,4 @@
-"""The enrolment page in a real browser: keys confirmed and refused by clicking, and what must not be loaded away."""
+"""Tests the enrolment page in a real browser: clicks confirm and refuse keys, and a reload deletes no input."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""How web login and SSH login are tied together: codes in both directions, none at all, nobody named."""
+"""Tests how a web login and an SSH login are tied together: the bindings, and challenges without a user."""
 
 import json
 from typing import Any
@@ -126,7 +126,7 @@ def test_two_challenges_without_a_binding_do_not_pass(service: Service, alice: s
     assert service.accept().json()["error"] == "no_challenge"
 
 
-# --- nobody named
+# --- no user named
 
 
 @pytest.mark.parametrize("body", [{"binding": "code_back"}, {"binding": "none"}, {"verify_required": True}], ids=str)
@@ -259,7 +259,7 @@ def test_one_address_cannot_try_many_users(service: Service) -> None:
     assert service.accept(code=opened["code"], client_ip="192.0.2.1").status_code == 200
 
 
-# --- what the key must prove
+# --- verify_required
 
 
 def test_challenge_with_verify_required_needs_a_verified_key_line(service: Service, alice: str) -> None:

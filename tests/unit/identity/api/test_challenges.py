@@ -1,4 +1,4 @@
-"""The calls of the party that starts a login, and what holds for every request."""
+"""Tests the calls of the application that starts a login, and the rules for every request."""
 
 import json
 import threading
@@ -48,7 +48,7 @@ def steady(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def prepare(service: Service, given: str | None, now: datetime) -> str:
-    """A challenge in the state that an example starts from; its id."""
+    """Makes a challenge in the first state of an example, and returns its id."""
     if given is None:
         return ""
     soft, hard = service.add_user("alice", ed25519("alice"), sk_ed25519("alice"))
@@ -99,9 +99,9 @@ def test_unknown_and_known_users_get_the_same_answer(service: Service) -> None:
 
 
 def test_unknown_and_known_users_cause_the_same_database_statements(service: Service) -> None:
-    """So that nobody can tell by the time that it takes."""
+    """Otherwise the time of the answer would reveal which users exist."""
     service.add_user("alice", ed25519("alice"))
-    service.show(service.open("somebody")["id"])  # there is a client with a token, and all is open
+    service.show(service.open("somebody")["id"])  # now the client has a token and every connection is open
     engine = service.store.database.engine
     asked: dict[str, list[str]] = {"alice": [], "nobody": []}
     for user, statements in asked.items():
@@ -110,7 +110,7 @@ def test_unknown_and_known_users_cause_the_same_database_statements(service: Ser
             statements.append(str(about[2]))
 
         event.listen(engine, "before_cursor_execute", note)
-        for _ in range(2):  # the second takes the first one's place
+        for _ in range(2):  # the second challenge replaces the first
             opened = service.open(user, binding="code_back")
         service.show(opened["id"])
         page = opened["page_url"].removeprefix("https://id.example.org")
@@ -167,7 +167,7 @@ def test_malformed_wait_is_refused(service: Service, wait: str) -> None:
 
 
 class Waiting:
-    """A GET with `?wait=` in a thread of its own."""
+    """Sends a GET with `?wait=` in a thread of its own."""
 
     def __init__(self, service: Service, challenge: str, wait: int = 20) -> None:
         self.answer: dict[str, Any] = {}
@@ -180,10 +180,10 @@ class Waiting:
 
         self._thread = threading.Thread(target=wait_for_it)
         self._thread.start()
-        time.sleep(0.3)  # until it waits
+        time.sleep(0.3)  # by then the request waits
 
     def result(self, since: float) -> tuple[str, float]:
-        """The state in the answer, and how many seconds after `since` it came."""
+        """Returns the state in the answer, and the seconds from `since` to the answer."""
         self._thread.join(30)
         return self.answer["state"], self.ended - since
 
@@ -321,6 +321,6 @@ def test_every_answer_has_the_security_headers(service: Service) -> None:
         headers = service.call("GET", path).headers
         assert headers["Cache-Control"] == "no-store"
         assert headers["X-Content-Type-Options"] == "nosniff"
-        # a page's forms must say whence they come, which `no-referrer` would keep them from
+        # with `no-referrer`, the forms of a page would be sent without their origin
         assert headers["Referrer-Policy"] == ("same-origin" if path.startswith("/challenge") else "no-referrer")
         assert "Server" not in headers

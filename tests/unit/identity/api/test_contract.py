@@ -1,4 +1,4 @@
-"""Our service against the examples that the sshd side is tested with (tests/contract/*.json)."""
+"""Tests the service with the same examples as the sshd side (tests/contract/*.json)."""
 
 import json
 from collections.abc import Callable

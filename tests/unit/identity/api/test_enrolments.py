@@ -1,4 +1,4 @@
-"""Enrolment over HTTP: what the sshd side, the party that invites, and a stranger get."""
+"""Tests enrolment over HTTP for the sshd side, for the client that invites, and for other clients."""
 
 import json
 import threading
@@ -32,7 +32,7 @@ def people(service: Service) -> None:
 
 
 def use(service: Service, listening: tuple[Socket, str], **settings: Any) -> None:
-    """The same service with other settings."""
+    """Restarts the application with other settings."""
     listening[0].app = create_app(service.store, changed(SETTINGS, settings), service.clock)
 
 
@@ -125,7 +125,7 @@ def test_wait_ends_when_a_key_is_presented(service: Service) -> None:
 
     waiting = threading.Thread(target=wait)
     waiting.start()
-    time.sleep(0.3)  # until it waits
+    time.sleep(0.3)  # by then the request waits
     assert enrol(service, invited["code"]).status_code == 200
     waiting.join(40)
     assert answers[0]["state"] == "presented"

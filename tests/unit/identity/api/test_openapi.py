@@ -1,6 +1,4 @@
-"""The description of the API is right: every route is in it, requests made from it never break the service, and every
-answer is one that it names.
-"""
+"""Tests the description of the API: it names every route and every answer, and requests made from it cause no failure."""
 
 from typing import Any
 
@@ -62,8 +60,8 @@ def operation(method: str, path: str) -> Any:
 def test_requests_made_from_the_description_are_answered_as_described(
     service: Service, method: str, path: str, mode: GenerationMode
 ) -> None:
-    """schemathesis: nothing breaks (5xx), every answer and status is described, what is wrong is refused, what is
-    right is not, and nothing is answered without its token.
+    """schemathesis checks for: a 5xx, an undescribed answer or status, a wrong request that is accepted, a right request
+    that is refused, and an answer without a token.
     """
     target, scope = operation(method, path), SCOPES.get((method, path))
     service.store.signing_keys.ensure(service.clock())
@@ -75,7 +73,7 @@ def test_requests_made_from_the_description_are_answered_as_described(
     @settings(max_examples=EXAMPLES, derandomize=True)
     @given(case=target.as_strategy(mode))
     def check(case: schemathesis.Case) -> None:
-        service.clock.advance(LONGEST.total_seconds())  # what was opened before is over: nobody waits for it
+        service.clock.advance(LONGEST.total_seconds())  # every earlier challenge is over, so no request waits for it
         case.call_and_validate(base_url=service.url, headers=headers, session=service.session)
 
     check()
@@ -140,7 +138,7 @@ def test_whole_login_is_answered_as_described(service: Service) -> None:
 
 
 def valid(method: str, path: str, answer: requests.Response, status: int) -> None:
-    """The answer has the status that the test expects, and is one of those that the description names."""
+    """Checks that the answer has the expected status, and that the description names this status."""
     assert answer.status_code == status, answer.text
     target = operation(method, path)
     assert str(status) in target.definition.raw["responses"]

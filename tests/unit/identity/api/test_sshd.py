@@ -1,4 +1,4 @@
-"""List, accept and reject, as the sshd side calls them."""
+"""Tests list, accept and reject, which the sshd side calls."""
 
 import json
 from datetime import timedelta
@@ -17,12 +17,12 @@ ALICES, BOBS, ALICES_TOKEN = ed25519("alice"), ed25519("bob"), sk_ed25519("alice
 
 @pytest.fixture
 def alice(service: Service) -> list[str]:
-    """Her two fingerprints: of a software key and of a security key."""
+    """Returns the fingerprints of Alice's software key and of her security key."""
     return service.add_user("alice", ALICES, ALICES_TOKEN)
 
 
 def accepted(opened: dict[str, str]) -> dict[str, Any]:
-    """The whole answer to an accept of a challenge without a context."""
+    """Returns the whole answer to an accept of a challenge without a context."""
     return {"state": "accepted", "challenge": opened["id"], "context": {"started_at": opened["created_at"]}}
 
 
@@ -111,7 +111,7 @@ def test_right_code_accepts_once_and_the_challenge_shows_the_proof(service: Serv
         challenge=opened["id"],
         code=opened["code"],
         fingerprint=alice[1],
-        key_type="ssh-ed25519",  # whatever the agent calls it, the registered key's type counts
+        key_type="ssh-ed25519",  # the type of the registered key counts, not the agent's
         client_ip="192.0.2.99",
     )
     assert (answer.status_code, answer.json()) == (200, accepted(opened))

@@ -105,7 +105,7 @@ def test_neither_secret_nor_token_reaches_the_log(service: Service) -> None:
     assert token not in service.log.getvalue()
 
 
-# --- what the tokens are good for
+# --- access tokens
 
 
 def list_with(service: Service, authorization: str | None) -> requests.Response:

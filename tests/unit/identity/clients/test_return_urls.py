@@ -1,4 +1,4 @@
-"""The way back from the challenge page: only where the operator lets the client lead people, and never a script."""
+"""Tests return URLs: only registered prefixes are allowed, and a URL is never a script."""
 
 import re
 from html import unescape
@@ -30,7 +30,7 @@ def asked(service: Service, url: object) -> requests.Response:
 
 
 def way_back(service: Service, opened: dict[str, str]) -> tuple[str, str, bool] | None:
-    """Address and word of the link, and whether it is shown."""
+    """Returns the URL and the label of the link, and whether it is visible."""
     page = service.call("GET", opened["page_url"].removeprefix("https://id.example.org")).text
     found = re.search(
         r'<p class="actions" id="return"( hidden)?><a [^>]*href="([^"]*)" rel="noreferrer">(.*?)</a>', page

@@ -1,4 +1,4 @@
-"""`client test`: what can be reached, and what to do where it cannot."""
+"""Tests `client test`: its checks and its advice."""
 
 import json
 import socket
@@ -19,7 +19,7 @@ from sshaft_identity.settings import Settings
 
 @pytest.fixture
 def settings(service: Service) -> Settings:
-    """With the service's real address as its public one."""
+    """Returns settings with the real address of the service as `public_url`."""
     settings = Settings(public_url=service.url)
     service.replace(settings=settings)
     give_rsa_key(service)
@@ -50,7 +50,7 @@ def test_entra_that_is_set_up_passes_all_checks(service: Service, settings: Sett
 
 
 def test_service_that_does_not_answer_is_a_fault() -> None:
-    with socket.socket() as taken:  # bound, and nobody listens
+    with socket.socket() as taken:  # bound, but not listening
         taken.bind(("127.0.0.1", 0))
         settings = Settings(public_url=f"http://127.0.0.1:{taken.getsockname()[1]}")
         found = faults(checks(client(openid={"redirect_uris": [f"{settings.base_url}/cb"]}), settings))

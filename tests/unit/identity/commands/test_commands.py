@@ -1,4 +1,4 @@
-"""The operator's commands, in this process."""
+"""Tests the commands of the operator in this process."""
 
 import json
 import sqlite3
@@ -22,7 +22,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def bare(tmp_path: Path) -> Run:
-    """Runs a command on a directory that nobody has set up."""
+    """Runs a command on a directory that is not set up."""
 
     def run(*arguments: str, stdin: str | None = None) -> Result:
         return CliRunner().invoke(identity, ["--directory", str(tmp_path / "id"), *arguments], input=stdin)
@@ -37,7 +37,7 @@ def run(bare: Run) -> Run:
 
 
 def refused(result: Result, kind: type[SshaftError] = SshaftError) -> str:
-    """What `sshaft` would say: one line."""
+    """Returns the message that `sshaft` would print: one line."""
     assert isinstance(result.exception, kind), result.output
     message = str(result.exception)
     assert "\n" not in message

@@ -1,4 +1,4 @@
-"""`client rotate-secret`: for the operator, and for an agent that runs meanwhile."""
+"""Tests `client rotate-secret` for the operator and for an agent that runs during the rotation."""
 
 import json
 import os
@@ -120,7 +120,7 @@ KEYS = [public_keys.ed25519(name) for name in "abcd"]
 
 
 def opens(agent: AgentProcess, key: str) -> bool:
-    """Whether the agent lists this key, which needs an access token the first time it is asked for it."""
+    """Whether the agent lists this key. Its first request for the key needs an access token."""
     kind, encoded = public_keys.of(key)
     question = {"type": kind, "key": encoded, "fingerprint": public_key.parse(key).fingerprint, "request_id": "0" * 32}
     return "--ticket" in agent.ask("keys", **question)[1].get("lines", "")
@@ -128,7 +128,7 @@ def opens(agent: AgentProcess, key: str) -> bool:
 
 @pytest.fixture
 def config(service: Service, tmp_path: Path) -> Path:
-    service.clock.now = datetime.now(UTC)  # the agent has a clock of its own
+    service.clock.now = datetime.now(UTC)  # the agent uses the real clock
     service.add_user("alice", *KEYS)
     service.open()
     api = f"{service.url}/api/v1/mfa/ssh"
@@ -164,6 +164,6 @@ def test_agent_reads_the_new_secret_on_sighup_and_the_old_one_ends_later(
         clock.advance(day.total_seconds())
         assert service.store.clients.authenticate("sshd", old, clock()) is None
         service.open(user="alice")
-        assert opens(agent, KEYS[2]), "the new secret does"
+        assert opens(agent, KEYS[2]), "the new secret gets a token as well"
         service.store.clients.rotate_secret("sshd", clock(), timedelta())
-        assert not opens(agent, KEYS[3]), "without an overlap the agent is out at once"
+        assert not opens(agent, KEYS[3]), "without an overlap the agent is refused at once"

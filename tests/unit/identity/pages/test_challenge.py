@@ -1,4 +1,4 @@
-"""The page as HTML; `tests/web` looks at it with a browser."""
+"""Tests the HTML of the challenge page. `tests/web` tests it in a browser."""
 
 import json
 import re
@@ -37,7 +37,7 @@ def browser(service: Service) -> Browser:
 
 @pytest.fixture
 def back(service: Service) -> dict[str, str]:
-    """A challenge whose code ssh has printed."""
+    """Opens a challenge and lets ssh print its code."""
     service.add_user("alice", ed25519("alice"))
     opened = service.open(binding="code_back")
     assert service.accept().json()["state"] == "presented"
@@ -226,7 +226,7 @@ def test_page_shows_the_user_and_the_source_of_the_login(service: Service, brows
         assert text in page
     nobody = browser.get(service.open(None, app="Wiki")["page_url"]).text
     assert "whoever&#39;s key brings the code" in nobody or "whoever's key brings the code" in nobody
-    assert "deny" not in nobody, "who is named by nothing can't be found by deny"
+    assert "deny" not in nobody, "deny cannot find a challenge that names no user"
 
 
 def test_page_shows_the_required_kind_of_key(service: Service, browser: Browser) -> None:

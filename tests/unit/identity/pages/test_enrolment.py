@@ -1,4 +1,4 @@
-"""The enrolment page: what it shows, what its forms do, and what they refuse. Without any script."""
+"""Tests the enrolment page without scripts: its texts, its forms, and the forms that it refuses."""
 
 import re
 from datetime import timedelta
@@ -259,7 +259,7 @@ def test_form_keeps_the_pasted_text_after_a_fault(service: Service, invited: Ope
     assert fault(answer)
     assert f">{KEY}&lt;/textarea&gt;&lt;b&gt;\\u202e</textarea>" in answer.text
     assert ">one\ntwo</textarea>" in answer.text
-    assert "http-equiv" not in answer.text, "nothing of it is reloaded away"
+    assert "http-equiv" not in answer.text, "the page does not reload"
 
 
 @pytest.mark.parametrize("charset", ["undefined", "nosuch", "base64"])

@@ -1,4 +1,4 @@
-"""My keys and my activity over HTTP: what a person may change, and what nobody else may."""
+"""Tests "My keys" and "My activity" over HTTP: each person may see and change only their own keys."""
 
 from urllib.parse import quote
 
@@ -17,13 +17,13 @@ HOSTILE = "</h2><script>alert(1)</script>{{7*7}}\u202e\x1b[31m"
 
 @pytest.fixture
 def keys(service: Service) -> list[str]:
-    """The fingerprints of Alice's two keys."""
+    """Returns the fingerprints of Alice's two keys."""
     return service.add_user("alice", ed25519("alice"), ed25519("alice's second"))
 
 
 @pytest.fixture
 def alice(service: Service, keys: list[str]) -> Browser:
-    """Her browser, signed in."""
+    """Returns a browser in which Alice is signed in."""
     browser = Browser(service)
     browser.sign_in("alice", keys[0])
     return browser
@@ -121,7 +121,7 @@ def test_key_is_removed_after_a_question(service: Service, alice: Browser, keys:
     alice.post("/account/keys/remove", form(alice, fingerprint=keys[1]))
     assert fingerprints(service) == [keys[0]]
     assert "A key was removed" in alice.get("/account/activity").text
-    assert service.store.challenges.listed(service.clock(), [keys[1]]) == [], "it opens nothing any more"
+    assert service.store.challenges.listed(service.clock(), [keys[1]]) == [], "the key passes no login"
 
 
 def test_last_key_is_removed_only_after_a_warning(service: Service, alice: Browser, keys: list[str]) -> None:
@@ -222,7 +222,7 @@ def test_my_activity_describes_each_event_in_plain_words(service: Service, alice
                  "A login was denied: from ssh", "Signed in to my keys with ssh", "Webmail", "192.0.2.7", "192.0.2.8",
                  "22 Nov 2026, 12:00 UTC"):  # fmt: skip
         assert text in page, text
-    assert page.index("A login was passed") < page.index("A wrong code"), "the newest first"
+    assert page.index("A login was passed") < page.index("A wrong code"), "the newest event comes first"
     assert opened["code"] not in page
 
 

@@ -1,4 +1,4 @@
-"""Sign-in to "my keys" by SSH, and the session that follows: who gets in, and above all who does not."""
+"""Tests the sign-in to "My keys" by SSH and its session. Most tests try to get in without the right."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -17,7 +17,7 @@ from sshaft_identity.web.throttle import MAX_SIGN_INS
 
 @pytest.fixture
 def alice(service: Service) -> str:
-    """The fingerprint of her key."""
+    """Returns the fingerprint of Alice's key."""
     return service.add_user("alice", ed25519("alice"))[0]
 
 
@@ -40,13 +40,13 @@ def audited(service: Service, event: str) -> list[Any]:
         return list(connection.execute(audit_events.select().where(audit_events.c.event == event)).all())
 
 
-# --- who gets in
+# --- the sign-in
 
 
 def test_owner_of_the_key_is_signed_in(service: Service, browser: Browser, alice: str) -> None:
     code = browser.begin()
     assert len(code) == 8
-    assert browser.get("/sign-in/ssh").status_code == 200, "nobody is signed in before the ssh"
+    assert browser.get("/sign-in/ssh").status_code == 200, "there is no session before the SSH login"
     assert service.accept("alice", code=code, fingerprint=alice).status_code == 200
     assert browser.get("/sign-in/ssh").headers["Location"] == "/account/keys"
     assert "alice" in browser.get("/account/keys").text
@@ -270,7 +270,7 @@ def test_sign_out_ends_only_this_session(service: Service, browser: Browser, ali
     other.sign_in("alice", alice)
     kept = dict(browser.cookies)
     assert browser.post("/account/sign-out", {"form_token": browser.form_token()}).status_code == 303
-    assert not is_signed_in(Browser(service, kept)), "the token itself is worth nothing any more"
+    assert not is_signed_in(Browser(service, kept)), "the token itself is no longer valid"
     assert is_signed_in(other)
 
 

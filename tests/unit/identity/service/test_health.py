@@ -1,4 +1,4 @@
-"""Alive and ready are two things: without its database the service is not ready, and no start would help."""
+"""Tests `/healthz` and `/readyz`: a service without its database is alive, but not ready."""
 
 from pathlib import Path
 

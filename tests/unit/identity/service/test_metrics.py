@@ -1,4 +1,4 @@
-"""What Prometheus gets of the identity service: numbers, and no word of a person or a path."""
+"""Tests the metrics of the identity service. They never hold a user, a path or a token."""
 
 import threading
 import time
@@ -22,14 +22,14 @@ BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
 @pytest.fixture
 def metrics(service: Service, listening: tuple[Socket, str]) -> Metrics:
-    """The service answers /metrics on its own port."""
+    """Lets the service answer /metrics on its main port."""
     metrics = Metrics(service.store, service.clock)
     listening[0].app = create_app(service.store, SETTINGS, service.clock, metrics, TOKEN)
     return metrics
 
 
 def scrape(service: Service) -> dict[tuple[str, str], float]:
-    """Values by name and labels, these as they stand in the text."""
+    """Returns the values by name and labels. The labels are those of the text."""
     answer = service.call("GET", "/metrics", headers=BEARER)
     assert answer.status_code == 200
     return values(answer.text)

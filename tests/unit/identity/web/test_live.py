@@ -1,4 +1,4 @@
-"""Server-sent events of a challenge: what comes, when it ends, and what a waiting page costs."""
+"""Tests the event stream of a challenge: its events, its end, and its cost while it waits."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ from sshaft_identity.web import live
 
 @contextmanager
 def events(service: Service, page_url: str) -> Iterator[Iterator[str]]:
-    """The lines of the stream as they come, without empty ones."""
+    """Yields each line of the stream that is not empty."""
     url = service.url + page_url.removeprefix("https://id.example.org") + "/events"
     with requests.get(url, stream=True, timeout=40) as answer:
         assert answer.status_code == 200
@@ -95,7 +95,7 @@ def test_stream_ends_when_the_service_ends(service: Service, opened: dict[str, s
         next(lines)
         next(lines)
         service.app.state.sshaft.changes.close()
-        service.accept(code=wrong(opened["code"]))  # whatever wakes it
+        service.accept(code=wrong(opened["code"]))  # any change wakes the stream
         assert len(list(lines)) <= 1
 
 
@@ -109,7 +109,7 @@ def test_stream_ends_when_the_browser_has_gone(
         next(lines)
         next(lines)
     for _ in range(200):
-        if not changes._waiters:  # noqa: SLF001 - nothing else tells who waits
+        if not changes._waiters:  # noqa: SLF001 - there is no public list of waiters
             return
         asyncio.run(asyncio.sleep(0.05))
     pytest.fail("it waits for nobody")
