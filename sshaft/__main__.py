@@ -15,9 +15,9 @@ from sshaft.errors import SshaftError
 from sshaft.text import printable
 
 PROGRAMS = {
-    "agent": ("sshaft_agent.commands", "agent", "Run the agent on the host of sshd, or ask how it is."),
+    "agent": ("sshaft_agent.commands", "agent", "Run the agent on the host of sshd, or print its status."),
     "demo": ("sshaft_demo.commands", "demo", "Run one login for real, on this machine, with throwaway keys."),
-    "doctor": ("sshaft_doctor.commands", "doctor", "Look over the host of sshd: each finding with the line to change."),
+    "doctor": ("sshaft_doctor.commands", "doctor", "Check the host of sshd, and print what to change."),
     "identity": ("sshaft_identity.commands.identity", "identity", "The identity service: users, keys, challenges."),
     "sshd-config": (
         "sshaft_doctor.commands",
@@ -46,8 +46,8 @@ class _Programs(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
-        own = {name: command.get_short_help_str(90) for name, command in self.commands.items()}
-        rows = sorted((own | {name: text for name, (_, _, text) in PROGRAMS.items()}).items())
+        commands = {name: command.get_short_help_str(90) for name, command in self.commands.items()}
+        rows = sorted((commands | {name: text for name, (_, _, text) in PROGRAMS.items()}).items())
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
@@ -63,7 +63,7 @@ def cli() -> None:
 def install_commands(directory: Path) -> None:
     """Write sshaft-keys and sshaft-login, the commands that sshd starts, into DIRECTORY.
 
-    DIRECTORY must belong to root, as every folder above it, or sshd refuses to start what is in it:
+    DIRECTORY and every folder above it must belong to root, or sshd refuses to run these commands.
     /usr/libexec/sshaft is a good place.
     """
     for path in launchers.install(directory):

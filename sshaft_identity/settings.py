@@ -1,4 +1,4 @@
-"""The service's directory: `identity.json` (settings), `hmac.key`, and by default the database. Read once, frozen."""
+"""Reads and writes the directory of the service: `identity.json`, `hmac.key` and the name of the database."""
 
 import json
 import os
@@ -33,25 +33,25 @@ class Settings(BaseModel):
     database: str | None = Field(default=None, description="SQLAlchemy URL; null: identity.db in the directory")
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
-    public_url: str | None = Field(default=None, description="where browsers and agents reach the service")
+    public_url: str | None = Field(default=None, description="the URL at which browsers and agents reach the service")
     ssh_user: str = Field(default="mfa", pattern=r"^[A-Za-z0-9._][A-Za-z0-9._-]{0,63}$")
     ssh_host: str = Field(default="localhost", pattern=r"^[A-Za-z0-9.:_][A-Za-z0-9.:_-]{0,252}$")
     ssh_port: int = Field(default=22, ge=1, le=65535)
     address_check: AddressCheck = Field(
         default=AddressCheck.WARN,
         strict=False,
-        description="where ssh and the browser differ in it: off, warn (the person must confirm) or require (refused)",
+        description="if ssh and the browser have different addresses: off, warn (ask the person) or require (refuse)",
     )
     limits: Limits = Field(default_factory=Limits)
     trusted_proxies: tuple[Network, ...] = Field(
-        default=(), description="addresses or networks (CIDR) whose X-Forwarded-For says where the browser is"
+        default=(), description="addresses or networks (CIDR) whose X-Forwarded-For is trusted"
     )
     sessions: SessionTimes = Field(default_factory=SessionTimes, description='browsers signed in to "my keys"')
-    oidc: ProviderSettings | None = Field(default=None, description='sign-in to "my keys" by this OpenID Provider')
-    metrics_host: str | None = Field(default=None, description="where Prometheus asks, on a port of its own")
+    oidc: ProviderSettings | None = Field(default=None, description='sign-in to "my keys" at this OpenID Provider')
+    metrics_host: str | None = Field(default=None, description="the address for Prometheus, with a port of its own")
     metrics_port: int = Field(default=9464, ge=0, le=65535)
-    metrics_token_file: str | None = Field(default=None, description="whoever has its token asks on the main port")
-    enrolment_over_ssh: bool = Field(default=True, description="`ssh mfa@host enrol CODE` with a key nobody owns")
+    metrics_token_file: str | None = Field(default=None, description="clients with its token get them on the main port")
+    enrolment_over_ssh: bool = Field(default=True, description="`ssh mfa@host enrol CODE` with a key that no user owns")
     key_policy: KeyPolicy = Field(default_factory=KeyPolicy)
     lifetime: int = Field(default=300, ge=int(MIN_LIFETIME.total_seconds()), le=int(MAX_LIFETIME.total_seconds()))
 
@@ -69,7 +69,7 @@ class Settings(BaseModel):
 
     @property
     def base_url(self) -> str:
-        """The start of every address that the service hands out. Never taken from a request's Host header."""
+        """Returns the start of every URL of the service. It never comes from the Host header of a request."""
         if self.public_url is not None:
             return self.public_url
         host = "localhost" if self.host in ("0.0.0.0", "::") else bracketed(self.host)  # noqa: S104 - asked, not bound
@@ -77,7 +77,7 @@ class Settings(BaseModel):
 
     @property
     def base_path(self) -> str:
-        """The path of `base_url`, where a proxy serves us below one; else empty."""
+        """Returns the path of `base_url`. It is empty unless a proxy serves the service below a path."""
         return urlsplit(self.base_url).path.rstrip("/")
 
     @property
@@ -91,7 +91,7 @@ class Settings(BaseModel):
         return f"{self.base_url}/enrol/{page_token}"
 
     def ssh_command(self, *words: str | None) -> str:
-        """What the person runs; every part is of a kind that no shell takes for anything else."""
+        """Returns the command that the person runs. No part of it needs quotes in a shell."""
         port = "" if self.ssh_port == 22 else f"-p {self.ssh_port} "
         return " ".join([f"ssh {port}{self.ssh_user}@{self.ssh_host}", *filter(None, words)])
 
@@ -103,20 +103,25 @@ def default_directory() -> Path:
 
 
 def load(directory: Path) -> Settings:
-    """The settings of a directory that `sshaft identity init` has made. Raises `ConfigurationError`."""
-    path = directory / SETTINGS_FILE
+    """Reads the settings of a directory that `sshaft identity init` has made. Raises `ConfigurationError`."""
     try:
-        return Settings.model_validate_json(path.read_bytes())
+        return Settings.model_validate_json(_read(directory, SETTINGS_FILE))
+    except ValidationError as error:
+        raise ConfigurationError(f"{directory / SETTINGS_FILE}: {first_fault(error)}") from error
+
+
+def _read(directory: Path, name: str) -> bytes:
+    path = directory / name
+    try:
+        return path.read_bytes()
     except FileNotFoundError:
         raise ConfigurationError(f"no {path}: run `sshaft identity --directory {directory} init` first") from None
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
-    except ValidationError as error:
-        raise ConfigurationError(f"{path}: {first_fault(error)}") from error
 
 
 def changed(settings: Settings, changes: dict[str, object]) -> Settings:
-    """The settings with some members replaced and all of them checked again. Raises `ConfigurationError`."""
+    """Returns the settings with `changes`, all members checked again. Raises `ConfigurationError`."""
     try:
         return Settings.model_validate(settings.model_dump() | changes)
     except ValidationError as error:
@@ -130,20 +135,14 @@ def save(directory: Path, settings: Settings) -> None:
 
 
 def load_key(directory: Path) -> bytes:
-    path = directory / KEY_FILE
-    try:
-        key = path.read_bytes()
-    except FileNotFoundError:
-        raise ConfigurationError(f"no {path}: run `sshaft identity --directory {directory} init` first") from None
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+    key = _read(directory, KEY_FILE)
     if len(key) != KEY_BYTES:
-        raise ConfigurationError(f"{path} must hold exactly {KEY_BYTES} bytes")
+        raise ConfigurationError(f"{directory / KEY_FILE} must hold exactly {KEY_BYTES} bytes")
     return key
 
 
 def make_key(directory: Path) -> None:
-    """A new key, unless there is one: a key is never replaced, for the open challenges depend on it."""
+    """Makes a key if there is none. It never replaces a key: the open challenges depend on it."""
     try:
         handle = os.open(directory / KEY_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
@@ -151,7 +150,7 @@ def make_key(directory: Path) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(secrets.token_bytes(KEY_BYTES))
-    except OSError:  # the disk is full: a key that is cut off would never be replaced
+    except OSError:  # such as a full disk: an incomplete key would never be replaced
         (directory / KEY_FILE).unlink()
         raise
 

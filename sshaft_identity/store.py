@@ -11,6 +11,7 @@ from typing import Self
 from sshaft_identity.challenges.attempts import Rules
 from sshaft_identity.challenges.challenges import Challenges
 from sshaft_identity.challenges.codes import Codes
+from sshaft_identity.clients.access_tokens import AccessTokens
 from sshaft_identity.clients.clients import Clients
 from sshaft_identity.clients.subjects import Subjects
 from sshaft_identity.database.database import Database
@@ -30,6 +31,7 @@ class Store:
         self.users = Users(self.database)
         self.keys = Keys(self.database)
         self.clients = Clients(self.database)
+        self.access_tokens = AccessTokens(self.database)
         self.challenges = Challenges(self.database, codes, rules or Rules())
         self.signing_keys = SigningKeys(self.database, codes.key)
         self.subjects = Subjects(codes.key)
@@ -37,8 +39,8 @@ class Store:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Shares a transaction and token look-ups between requests, see `Database.together` and `Clients.of_batch`."""
-        with self.clients.of_batch(), self.database.together():
+        """For requests that are worked on as one, see `Database.together` and `AccessTokens.cached`."""
+        with self.access_tokens.cached(), self.database.together():
             yield
 
     def close(self) -> None:

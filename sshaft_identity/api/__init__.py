@@ -1,1 +1,1 @@
-"""The JSON API: for the agents beside sshd and for the applications that open challenges."""
+"""Serves the JSON API to the agents beside sshd and to the applications that open challenges."""

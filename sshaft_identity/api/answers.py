@@ -1,32 +1,50 @@
-"""What the API answers, as types: for its description (`openapi`). The endpoints build the answers themselves, and the
-tests hold every one against these.
-"""
+"""Defines the JSON answers of the API. The endpoints return these types, and `openapi` describes them."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, RootModel
+from starlette.responses import Response
 
-from sshaft_identity.challenges.challenge import Binding, State
+from sshaft_identity.challenges.challenge import Binding, Challenge, State, Verdict
+from sshaft_identity.challenges.challenges import Opened
+from sshaft_identity.challenges.listing import ListedKey
+from sshaft_identity.common.times import rfc3339
+from sshaft_identity.enrolment import enrolment as enrolments
+from sshaft_identity.settings import Settings
 
+Time = Annotated[datetime, PlainSerializer(rfc3339)]
 Fingerprint = Annotated[str, Field(examples=["SHA256:FotcOXv9UQbnDPUyYt8z4WJ6YbnXzqdhHxx5LLnhK2c"])]
 Code = Annotated[str, Field(pattern=r"^[0-9]{6,8}$")]
 
 
+class JsonAnswer(BaseModel):
+    """An answer leaves out every member that its constructor did not set."""
+
+    def members(self) -> Any:
+        """Returns the answer as JSON values."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+    def response(self, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+        body = self.model_dump_json(exclude_unset=True)
+        return Response(body, status, headers, media_type="application/json")
+
+
 class Problem(BaseModel):
-    """RFC 9457. `error` is what programs read."""
+    """RFC 9457. Programs read `error`."""
 
     type: Literal["about:blank"]
     title: str
     status: int
     error: str
     detail: str = ""
-    attempts_left: int = Field(default=0, description="with `invalid_code`, where they are known")
+    attempts_left: int = Field(default=0, description="with `invalid_code`, if their number is known")
     retry_after: int = Field(default=0, description="seconds, with `too_many_attempts`")
 
 
 class TokenRequest(BaseModel):
-    """RFC 6749 §4.4. `client_id` and `client_secret` stand here or in the Authorization header."""
+    """RFC 6749 §4.4. The body or the Authorization header holds `client_id` and `client_secret`."""
 
     grant_type: Literal["client_credentials"]
     scope: str = ""
@@ -50,80 +68,139 @@ class TokenError(BaseModel):
     error_description: str
 
 
-class LoginContext(BaseModel):
-    """What is being approved, for the person."""
+class LoginContext(JsonAnswer):
+    """The login that the person approves, as the application described it."""
 
     app: str = ""
     ip: str = ""
     user_agent: str = ""
-    started_at: datetime
+    started_at: Time
+
+    @classmethod
+    def of(cls, challenge: Challenge) -> Self:
+        context = challenge.context
+        members = {"app": context.app, "ip": context.ip, "user_agent": context.user_agent}
+        known: dict[str, Any] = {name: value for name, value in members.items() if value is not None}
+        return cls(started_at=challenge.created_at, **known)
 
 
-class OpenEnrolment(BaseModel):
-    """Nobody owns the key, and while an invitation is open it may be presented."""
+class OpenEnrolment(JsonAnswer):
+    """No user owns the key. It may be presented for enrolment until `expires_at`."""
 
     enrolment: Literal["open"]
     fingerprint: str
-    expires_at: datetime
+    expires_at: Time
 
 
-class KeyEntry(BaseModel):
+class KeyEntry(JsonAnswer):
     """A registered key, and one pending challenge of its owner."""
 
     user: str
     authorized_key: str
-    challenge: str | None = Field(default=None, description="absent: a challenge that names nobody")
-    expires_at: datetime | None = None
+    challenge: str | None = Field(default=None, description="absent: a challenge that names no user")
+    expires_at: Time | None = None
     binding: Binding | None = None
     verify_required: bool = False
     context: LoginContext | None = None
 
+    @classmethod
+    def of(cls, listed: ListedKey) -> Self:
+        user, key, challenge = listed.user, str(listed.key), listed.challenge
+        if listed.anonymous and challenge is None:  # the code chooses among the challenges that name no user
+            return cls(user=user, authorized_key=key, binding=Binding.CODE_IN)
+        if challenge is None:
+            return cls(user=user, authorized_key=key, challenge=None)
+        return cls(
+            user=user,
+            authorized_key=key,
+            challenge=challenge.id,
+            expires_at=challenge.expires_at,
+            binding=challenge.binding,
+            verify_required=challenge.verify_required,
+            context=LoginContext.of(challenge),
+        )
 
-class KeyList(RootModel[list[KeyEntry | OpenEnrolment]]):
+
+class KeyList(JsonAnswer, RootModel[list[KeyEntry | OpenEnrolment]]):
     pass
 
 
-class AcceptAnswer(BaseModel):
-    state: Literal["accepted", "presented"]
+class AcceptAnswer(JsonAnswer):
+    state: Literal[Verdict.ACCEPTED, Verdict.PRESENTED]
     challenge: str
     context: LoginContext
-    code: Code | None = Field(default=None, description="with `presented`: for the person to type in the browser")
+    code: Code | None = Field(default=None, description="with `presented`: the person types it in the browser")
+
+    @classmethod
+    def of(cls, verdict: Literal[Verdict.ACCEPTED, Verdict.PRESENTED], challenge: Challenge, code: str | None) -> Self:
+        more = {} if code is None else {"code": code}
+        return cls(state=verdict, challenge=challenge.id, context=LoginContext.of(challenge), **more)
 
 
-class RejectAnswer(BaseModel):
+class RejectAnswer(JsonAnswer):
     state: Literal["rejected"]
 
 
-class PresentAnswer(BaseModel):
+class PresentAnswer(JsonAnswer):
     state: Literal["presented"]
-    expires_at: datetime
+    expires_at: Time
 
 
-class EnrolmentAnswer(BaseModel):
+class EnrolmentAnswer(JsonAnswer):
     model_config = ConfigDict(title="Enrolment")
 
     id: str
     state: str
     user: str
-    created_at: datetime
-    expires_at: datetime
+    created_at: Time
+    expires_at: Time
     fingerprint: Fingerprint | None = None
     key_type: str | None = None
-    source: str | None = Field(default=None, description="how the key came: ssh, signature")
+    source: str | None = Field(default=None, description="how the person presented the key: ssh, signature")
     client_ip: str | None = None
+
+    @classmethod
+    def of(cls, enrolment: enrolments.Enrolment, state: enrolments.State, **more: Any) -> Self:
+        """Returns the answer about an enrolment. `more`: the members of a subclass."""
+        if enrolment.key is not None:
+            more |= {
+                "fingerprint": enrolment.key.fingerprint,
+                "key_type": enrolment.key.type,
+                "source": enrolment.source,
+                "client_ip": enrolment.client_ip,
+            }
+        return cls(
+            id=enrolment.id,
+            state=state,
+            user=enrolment.user,
+            created_at=enrolment.created_at,
+            expires_at=enrolment.expires_at,
+            **more,
+        )
 
 
 class InvitedAnswer(EnrolmentAnswer):
-    """With what is shown once."""
+    """A new enrolment. Only this answer holds the code and the address of the page."""
 
     model_config = ConfigDict(title="Invitation")
 
-    code: str | None = Field(default=None, description="absent where enrolment over SSH is switched off")
+    code: str | None = Field(default=None, description="absent if enrolment over SSH is switched off")
     ssh_command: str | None = None
     page_url: str
 
+    @classmethod
+    def of_opened(cls, opened: enrolments.OpenedEnrolment, settings: Settings) -> Self:
+        code = enrolments.hyphenate(opened.code)
+        over_ssh = {"code": code, "ssh_command": settings.ssh_command("enrol", code)}
+        return cls.of(
+            opened.enrolment,
+            opened.enrolment.state,
+            page_url=settings.enrolment_url(opened.page_token),
+            **over_ssh if settings.enrolment_over_ssh else {},
+        )
 
-class ChallengeAnswer(BaseModel):
+
+class ChallengeAnswer(JsonAnswer):
     model_config = ConfigDict(title="Challenge")
 
     id: str
@@ -132,18 +209,43 @@ class ChallengeAnswer(BaseModel):
     app: str | None
     binding: Binding
     verify_required: bool
-    created_at: datetime
-    expires_at: datetime
-    accepted_at: datetime | None = None
+    created_at: Time
+    expires_at: Time
+    accepted_at: Time | None = None
     fingerprint: Fingerprint | None = None
     key_type: str | None = None
     client_ip: str | None = None
     amr: list[str] | None = Field(default=None, description="RFC 8176")
     acr: str | None = Field(default=None, description="what the SSH login proved about this web login")
 
+    @classmethod
+    def of(cls, challenge: Challenge, state: State, **more: Any) -> Self:
+        """Returns the answer about a challenge. `more`: the members of a subclass."""
+        approval = challenge.approval
+        if approval is not None:
+            more |= {
+                "accepted_at": approval.accepted_at,
+                "fingerprint": approval.fingerprint,
+                "key_type": approval.key_type,
+                "client_ip": approval.client_ip,
+                "amr": approval.amr,
+                "acr": challenge.acr,
+            }
+        return cls(
+            id=challenge.id,
+            state=state,
+            user=challenge.user,
+            app=challenge.context.app,
+            binding=challenge.binding,
+            verify_required=challenge.verify_required,
+            created_at=challenge.created_at,
+            expires_at=challenge.expires_at,
+            **more,
+        )
+
 
 class OpenedAnswer(ChallengeAnswer):
-    """With what is shown once."""
+    """A new challenge. Only this answer holds the code and the address of the page."""
 
     model_config = ConfigDict(title="OpenedChallenge")
 
@@ -151,11 +253,27 @@ class OpenedAnswer(ChallengeAnswer):
     ssh_command: str
     page_url: str
 
+    @classmethod
+    def of_opened(cls, opened: Opened, settings: Settings) -> Self:
+        code = {"code": opened.code} if opened.challenge.binding is Binding.CODE_IN else {}
+        return cls.of(
+            opened.challenge,
+            opened.challenge.state,
+            ssh_command=settings.ssh_command(code.get("code")),
+            page_url=settings.page_url(opened.page_token),
+            **code,
+        )
+
 
 class ConsumedAnswer(ChallengeAnswer):
     model_config = ConfigDict(title="ConsumedChallenge")
 
     result: str | None = Field(default=None, description="signed: a JWT of type challenge-result+jwt, for five minutes")
+
+    @classmethod
+    def of_result(cls, challenge: Challenge, result: str | None) -> Self:
+        """Returns the answer with the signed result. It has no member `result` if there is no key to sign with."""
+        return cls.of(challenge, challenge.state, **{} if result is None else {"result": result})
 
 
 class PageState(BaseModel):
@@ -164,7 +282,7 @@ class PageState(BaseModel):
     expires_in: int
 
 
-class Status(BaseModel):
+class Status(JsonAnswer):
     status: str
 
 

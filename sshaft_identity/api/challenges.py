@@ -1,25 +1,24 @@
-"""For the party that starts a login: open a challenge, wait for its end, consume it once, or cancel it."""
+"""Lets an application open a challenge, wait for its end, consume it once, verify a code, or cancel it."""
 
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field, Strict
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from sshaft.log import get_logger
-from sshaft_identity.api.refused_attempts import refused
+from sshaft_identity.api.answers import ChallengeAnswer, ConsumedAnswer, OpenedAnswer
+from sshaft_identity.api.refused_attempts import refusal_response
 from sshaft_identity.api.results import result_of
 from sshaft_identity.challenges.challenge import MAX_LIFETIME, MIN_LIFETIME, Binding, Challenge, Context, State, Verdict
-from sshaft_identity.challenges.challenges import Opened, Wish
+from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.challenges.codes import attempt_name
 from sshaft_identity.clients.clients import Scope
 from sshaft_identity.clients.return_urls import ReturnUrl, allows
 from sshaft_identity.common.fields import Code, Line, UserName, whole
-from sshaft_identity.common.times import rfc3339
-from sshaft_identity.settings import Settings
 from sshaft_identity.web import logins
 from sshaft_identity.web.call import Call, Message, in_thread, wait_of
 from sshaft_identity.web.live import reader
@@ -37,7 +36,7 @@ class ContextMessage(Message):
 
 
 class OpenRequest(Message):
-    """Without `user` the owner of the key that brings the code is the subject."""
+    """Without `user`, the challenge is for the owner of the key whose SSH login brings the code."""
 
     user: UserName | None = None
     binding: Annotated[Binding, Strict(strict=False)] = Binding.CODE_IN
@@ -65,26 +64,23 @@ def open_challenge(call: Call) -> Response:
         raise ProblemError(
             "return_url_not_allowed", detail="it is below no address that this client is registered with"
         )
-    asked = wanted.context or ContextMessage()
+    context = wanted.context or ContextMessage()
     wish = Wish(
         user=wanted.user,
         lifetime=timedelta(seconds=wanted.expires_in or state.settings.lifetime),
         client=client.client_id,
-        context=Context(wanted.app, asked.ip, asked.user_agent, wanted.return_url),
+        context=Context(wanted.app, context.ip, context.user_agent, wanted.return_url),
         binding=wanted.binding,
         verify_required=wanted.verify_required,
     )
     opened = logins.open_login(call, wish)
-    return JSONResponse(
-        shown(opened.challenge, State.PENDING) | directions(opened, state.settings),
-        201,
-        {"Location": f"/api/v1/challenges/{opened.challenge.id}"},
-    )
+    answer = OpenedAnswer.of_opened(opened, state.settings)
+    return answer.response(201, {"Location": f"/api/v1/challenges/{answer.id}"})
 
 
 async def get_challenge(request: Request) -> Response:
     wait = wait_of(request)
-    challenge = await run_in_threadpool(_own, Call(request))
+    challenge = await run_in_threadpool(_challenge_of, Call(request))
     state = state_of(request)
 
     def is_over(challenge: Challenge) -> bool:
@@ -92,82 +88,48 @@ async def get_challenge(request: Request) -> Response:
 
     if wait and not is_over(challenge):
         challenge = await state.changes.wait(challenge, reader(state, challenge), is_over, wait)
-    return JSONResponse(shown(challenge, challenge.state_at(state.clock())))
+    return ChallengeAnswer.of(challenge, challenge.state_at(state.clock())).response()
 
 
 def consume(call: Call) -> Response:
     client, state = call.client(Scope.CHALLENGES), call.state
-    after = logins.take(call, call.request.path_params["id"], client.client_id)
+    after = logins.consume(call, call.request.path_params["id"], client.client_id)
     if after is None:
-        return problem("already_used" if _own(call).state is State.CONSUMED else "not_accepted")
+        return problem("already_used" if _challenge_of(call).state is State.CONSUMED else "not_accepted")
     signed = result_of(after, state.store.signing_keys, state.settings.base_url, state.clock())
-    return JSONResponse(shown(after, after.state) | ({} if signed is None else {"result": signed}))
+    return ConsumedAnswer.of_result(after, signed).response()
 
 
 def verify(call: Call) -> Response:
-    """`code_back`: the code that ssh gave, typed where the web login asked for it."""
-    challenge = _own(call)
+    """Checks the code of a `code_back` challenge: ssh printed it, and the person typed it in the web login."""
+    challenge = _challenge_of(call)
     wanted = call.message(VerifyRequest)
     name = attempt_name(call.request.headers.get("idempotency-key"), wanted.code)
     answer = logins.verify(call, challenge, wanted.code, name)
     if answer.verdict is not Verdict.ACCEPTED:
-        return refused(answer, call.state.clock())
+        return refusal_response(answer, call.state.clock())
     (after,) = answer.challenges
-    return JSONResponse(shown(after, after.state))
+    return ChallengeAnswer.of(after, after.state).response()
 
 
 def cancel(call: Call) -> Response:
-    challenge = _own(call)
+    challenge = _challenge_of(call)
     state = call.state
     after = state.store.challenges.cancel(challenge.id, state.clock())
     if after is None:
         return problem("not_pending")
     get_logger().info("challenge.cancelled", challenge=after.id, user=after.user, client=after.client)
     call.changed = [after]
-    return JSONResponse(shown(after, after.state))
+    return ChallengeAnswer.of(after, after.state).response()
 
 
-def _own(call: Call) -> Challenge:
-    """The challenge of the address; another client's is answered as if there were none."""
+def _challenge_of(call: Call) -> Challenge:
+    """Returns the challenge that the path names. Raises `ProblemError` if it does not belong to the client."""
     client = call.client(Scope.CHALLENGES)
     challenge = call.state.store.challenges.get(call.request.path_params["id"])
     if challenge is None or challenge.client != client.client_id:
         raise ProblemError("no_challenge")
     return challenge
-
-
-def shown(challenge: Challenge, state: State) -> dict[str, Any]:
-    """A challenge as the wire and `--json` show it. Never its code: that is shown once, by `directions`."""
-    members: dict[str, Any] = {
-        "id": challenge.id,
-        "state": state,
-        "user": challenge.user,
-        "app": challenge.context.app,
-        "binding": challenge.binding,
-        "verify_required": challenge.verify_required,
-        "created_at": rfc3339(challenge.created_at),
-        "expires_at": rfc3339(challenge.expires_at),
-    }
-    approval = challenge.approval
-    if approval is not None:
-        members |= {
-            "accepted_at": rfc3339(approval.accepted_at),
-            "fingerprint": approval.fingerprint,
-            "key_type": approval.key_type,
-            "client_ip": approval.client_ip,
-            "amr": approval.amr,
-            "acr": challenge.acr,
-        }
-    return members
-
-
-def directions(opened: Opened, settings: Settings) -> dict[str, str]:
-    """What a new challenge has besides: how the person passes it."""
-    code = {"code": opened.code} if opened.challenge.binding is Binding.CODE_IN else {}
-    return code | {
-        "ssh_command": settings.ssh_command(code.get("code")),
-        "page_url": settings.page_url(opened.page_token),
-    }
 
 
 ROUTES = [

@@ -1,4 +1,4 @@
-"""What the service says of itself to those who log people in by it (OpenID Connect Discovery 1.0, RFC 8414)."""
+"""Publishes the metadata (OpenID Connect Discovery 1.0, RFC 8414) and the public keys (RFC 7517) of the service."""
 
 from collections.abc import Callable, Collection
 from typing import Any
@@ -12,18 +12,18 @@ from sshaft_identity.signing.signing_keys import Algorithm
 from sshaft_identity.web.oauth import ASSERTION_ALGORITHMS
 from sshaft_identity.web.state import state_of
 
-SECONDS = 3600
-"""How long it may be kept."""
+CACHE_SECONDS = 3600
+"""Relying parties may cache metadata and keys for this time. `signing_keys.WAIT` is much longer."""
 Part = Callable[[Settings], dict[str, Any]]
 
 
 def discovery(grants: Collection[str], parts: Collection[Part]) -> Callable[[Request], Any]:
-    """The endpoint, from what each face says of its own."""
+    """Returns the metadata endpoint. Each of `parts` adds the metadata of one face."""
 
     async def metadata(request: Request) -> Response:
         settings = state_of(request).settings
         base = settings.base_url
-        whole: dict[str, Any] = {
+        members: dict[str, Any] = {
             "issuer": base,
             "token_endpoint": f"{base}/oauth2/token",
             "jwks_uri": f"{base}/.well-known/jwks.json",
@@ -34,17 +34,13 @@ def discovery(grants: Collection[str], parts: Collection[Part]) -> Callable[[Req
             "token_endpoint_auth_signing_alg_values_supported": list(ASSERTION_ALGORITHMS),
         }
         for part in parts:
-            whole |= part(settings)
-        return JSONResponse(whole, headers={"Cache-Control": f"public, max-age={SECONDS}"})
+            members |= part(settings)
+        return JSONResponse(members, headers={"Cache-Control": f"public, max-age={CACHE_SECONDS}"})
 
     return metadata
-
-
-JWKS_SECONDS = 3600
-"""How long a verifier keeps the set; `signing_keys.ROTATION_WAIT` is much longer."""
 
 
 async def jwks(request: Request) -> Response:
     state = state_of(request)
     keys = await run_in_threadpool(state.store.signing_keys.jwks, state.clock())
-    return JSONResponse(keys, headers={"Cache-Control": f"public, max-age={JWKS_SECONDS}"})
+    return JSONResponse(keys, headers={"Cache-Control": f"public, max-age={CACHE_SECONDS}"})

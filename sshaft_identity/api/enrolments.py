@@ -1,35 +1,32 @@
-"""Enrolment over the API: invite a person and follow what becomes of it; sshd's side brings a key and a code."""
+"""Lets an application invite a person and follow the enrolment. The sshd side presents a key with the code."""
 
 from collections.abc import Awaitable, Collection
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from sshaft.errors import InvalidKeyError
 from sshaft.log import get_logger
 from sshaft.public_key import PublicKey, parse
-from sshaft_identity.api.refused_attempts import too_many
+from sshaft_identity.api.answers import EnrolmentAnswer, InvitedAnswer, OpenEnrolment, PresentAnswer
+from sshaft_identity.api.refused_attempts import too_many_attempts
 from sshaft_identity.clients.clients import Scope
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.fields import Code, Fingerprint, Line, UserName, whole
-from sshaft_identity.common.times import rfc3339
 from sshaft_identity.enrolment.enrolment import (
     Enrolment,
-    OpenedEnrolment,
     Outcome,
     Presentation,
     State,
     Verdict,
-    hyphenate,
     log_outcome,
 )
 from sshaft_identity.enrolment.enrolments import MAX_LIFETIME, MIN_LIFETIME
-from sshaft_identity.settings import Settings
 from sshaft_identity.web.call import Call, Message, in_thread, wait_of
 from sshaft_identity.web.problem import ProblemError, problem
 from sshaft_identity.web.state import AppState, state_of
@@ -62,14 +59,14 @@ def invite(call: Call) -> Response:
         return problem("unknown_user")
     enrolment = invited.enrolment
     get_logger().info("enrolment.opened", enrolment=enrolment.id, user=enrolment.user, client=client.client_id)
-    shown_now = shown(enrolment, enrolment.state) | directions(invited, state.settings)
-    return JSONResponse(shown_now, 201, {"Location": f"/api/v1/enrolments/{enrolment.id}"})
+    answer = InvitedAnswer.of_opened(invited, state.settings)
+    return answer.response(201, {"Location": f"/api/v1/enrolments/{enrolment.id}"})
 
 
 async def get_enrolment(request: Request) -> Response:
-    """With `?wait=` as soon as the state is another than at first."""
+    """Answers at once, or with `?wait=` when the state changes."""
     wait = wait_of(request)
-    enrolment = await run_in_threadpool(_own, Call(request))
+    enrolment = await run_in_threadpool(_enrolment_of, Call(request))
     state = state_of(request)
     first = enrolment.state_at(state.clock())
 
@@ -81,11 +78,11 @@ async def get_enrolment(request: Request) -> Response:
 
     if wait and first in (State.OPEN, State.PRESENTED):
         enrolment = await state.changes.wait(enrolment, read, has_news, wait)
-    return JSONResponse(shown(enrolment, enrolment.state_at(state.clock())))
+    return EnrolmentAnswer.of(enrolment, enrolment.state_at(state.clock())).response()
 
 
-def _own(call: Call) -> Enrolment:
-    """The enrolment of the address; another client's is answered as if there were none."""
+def _enrolment_of(call: Call) -> Enrolment:
+    """Returns the enrolment that the path names. Raises `ProblemError` if it does not belong to the client."""
     client = call.client(Scope.ENROLMENTS)
     enrolment = call.state.store.enrolments.get(call.request.path_params["id"])
     if enrolment is None or enrolment.invited_by != client.client_id:
@@ -93,32 +90,31 @@ def _own(call: Call) -> Enrolment:
     return enrolment
 
 
-def offers(state: AppState, fingerprints: Collection[str]) -> list[dict[str, str]]:
-    """What the list answers for keys that nobody owns, or not any more: an expired one may be renewed."""
+def open_enrolments(state: AppState, fingerprints: Collection[str]) -> list[OpenEnrolment]:
+    """Returns the list entries of keys that no user owns. An expired key counts as such, and may be enrolled again."""
     if not fingerprints or not state.settings.enrolment_over_ssh:
         return []
     ends = state.store.enrolments.open_until(state.clock())
     if ends is None:
         return []
-    offer = {"enrolment": "open", "expires_at": rfc3339(ends)}
-    return [offer | {"fingerprint": each} for each in sorted(fingerprints)]
+    return [OpenEnrolment(enrolment="open", fingerprint=each, expires_at=ends) for each in sorted(fingerprints)]
 
 
 def present(call: Call) -> Response:
-    """A key that sshd has just seen sign, and the code its holder gave."""
+    """Presents a key for an enrolment. sshd has just verified a signature by the key; the person gave the code."""
     client = call.client(Scope.ACCEPT)
     wanted = call.message(PresentRequest)
     state = call.state
     if not state.settings.enrolment_over_ssh:
         return problem("no_enrolment")
-    what = Presentation(_key(wanted), wanted.client_ip)
+    presentation = Presentation(_key_of(wanted), wanted.client_ip)
     policy = state.settings.key_policy
-    outcome = state.store.enrolments.present(wanted.code, what, state.clock(), policy)
-    log_outcome(outcome, what, client=client.client_id)
-    return _answer(outcome, state)
+    outcome = state.store.enrolments.present(wanted.code, presentation, state.clock(), policy)
+    log_outcome(outcome, presentation, client=client.client_id)
+    return _response(outcome, state)
 
 
-def _key(wanted: PresentRequest) -> PublicKey:
+def _key_of(wanted: PresentRequest) -> PublicKey:
     try:
         key = parse(wanted.authorized_key)
     except InvalidKeyError as error:
@@ -128,45 +124,17 @@ def _key(wanted: PresentRequest) -> PublicKey:
     return key
 
 
-def _answer(outcome: Outcome, state: AppState) -> Response:
-    """Nothing in it says whose invitation or whose key it is."""
+def _response(outcome: Outcome, state: AppState) -> Response:
+    """Returns the answer for the sshd side. It never names the owner of the enrolment or of the key."""
     match outcome:
         case Outcome(Verdict.PRESENTED, Enrolment() as enrolment):
-            return JSONResponse({"state": "presented", "expires_at": rfc3339(enrolment.expires_at)})
+            return PresentAnswer(state="presented", expires_at=enrolment.expires_at).response()
         case Outcome(Verdict.REFUSED, refusal=reason):
             return problem("key_refused", reason=reason)
         case Outcome(Verdict.TOO_MANY, retry_at=retry_at) if retry_at is not None:
-            return too_many(retry_at, state.clock())
+            return too_many_attempts(retry_at, state.clock())
         case Outcome(verdict):
             return problem(verdict)
-
-
-def shown(enrolment: Enrolment, state: State) -> dict[str, Any]:
-    """An enrolment as the wire and `--json` show it. Never its code: that is shown once, by `directions`."""
-    members: dict[str, Any] = {
-        "id": enrolment.id,
-        "state": state,
-        "user": enrolment.user,
-        "created_at": rfc3339(enrolment.created_at),
-        "expires_at": rfc3339(enrolment.expires_at),
-    }
-    if enrolment.key is not None:
-        members |= {
-            "fingerprint": enrolment.key.fingerprint,
-            "key_type": enrolment.key.type,
-            "source": enrolment.source,
-            "client_ip": enrolment.client_ip,
-        }
-    return members
-
-
-def directions(invited: OpenedEnrolment, settings: Settings) -> dict[str, str]:
-    """What a new enrolment has besides: how the person presents a key, and where they confirm it."""
-    over_ssh = {}
-    if settings.enrolment_over_ssh:
-        code = hyphenate(invited.code)
-        over_ssh = {"code": code, "ssh_command": settings.ssh_command("enrol", code)}
-    return {**over_ssh, "page_url": settings.enrolment_url(invited.page_token)}
 
 
 ROUTES = [

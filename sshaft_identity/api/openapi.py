@@ -17,7 +17,7 @@ from sshaft_identity.api.sshd import AcceptRequest, RejectRequest
 from sshaft_identity.challenges.listing import MAX_LISTED_KEYS
 from sshaft_identity.clients.clients import Scope
 from sshaft_identity.common.fields import FINGERPRINT_PATTERN
-from sshaft_identity.web.call import LONGEST_WAIT
+from sshaft_identity.web.call import MAX_WAIT_SECONDS
 from sshaft_identity.web.problem import status_of
 from sshaft_identity.web.state import state_of
 
@@ -26,7 +26,7 @@ Parameter = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One method of one address. `problems` are names of `problem`, but for those that any request may meet."""
+    """One method of one path. `problems` names its errors, except those that every request may get."""
 
     method: str
     path: str
@@ -51,11 +51,11 @@ def _query(name: str, description: str, **schema: Any) -> Parameter:
 
 _ID = _path("id", "^[0-9a-f]{32}$")
 _WAIT = _query(
-    "wait", "Answer when there is news, or after so many seconds.", type="integer", minimum=0, maximum=LONGEST_WAIT
+    "wait", "Wait for news for up to this many seconds.", type="integer", minimum=0, maximum=MAX_WAIT_SECONDS
 )
 _FINGERPRINT = _query(
     "fingerprint",
-    "Of this key only; given several times, of these.",
+    "List only this key. May be given several times.",
     type="array",
     items={"type": "string", "pattern": FINGERPRINT_PATTERN},
     maxItems=MAX_LISTED_KEYS,
@@ -64,17 +64,17 @@ _ATTEMPT: Parameter = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "description": "Names this attempt: it may arrive twice and counts once.",
+    "description": "Names this attempt. An attempt that arrives twice counts once.",
     "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
 }
-_OVER = ("no_challenge", "already_used", "expired", "rejected", "cancelled", "too_many_attempts")
+_OVER_ERRORS = ("no_challenge", "already_used", "expired", "rejected", "cancelled", "too_many_attempts")
 
 OPERATIONS = (
     Operation(
         "GET",
         "/api/v1/mfa/ssh/keys",
         "listKeys",
-        "The keys that may log in now; with a fingerprint that key, pending or not.",
+        "Lists the keys that may log in now, or the given keys, pending or not.",
         answers.KeyList,
         scope=Scope.LIST,
         problems=("invalid_request",),
@@ -84,7 +84,7 @@ OPERATIONS = (
         "POST",
         "/api/v1/mfa/ssh/accept",
         "accept",
-        "An SSH login with this key has passed: accept the challenge.",
+        "Accepts the challenge after an SSH login with this key.",
         answers.AcceptAnswer,
         scope=Scope.ACCEPT,
         body=AcceptRequest,
@@ -96,7 +96,7 @@ OPERATIONS = (
             "confirm_required",
             "address_mismatch",
             "verification_required",
-            *_OVER,
+            *_OVER_ERRORS,
         ),
         parameters=(_ATTEMPT,),
     ),
@@ -104,7 +104,7 @@ OPERATIONS = (
         "POST",
         "/api/v1/mfa/ssh/reject",
         "reject",
-        "The person denies the login.",
+        "Rejects the challenge because the person denied the login.",
         answers.RejectAnswer,
         scope=Scope.ACCEPT,
         body=RejectRequest,
@@ -114,7 +114,7 @@ OPERATIONS = (
         "POST",
         "/api/v1/mfa/ssh/enrol",
         "presentKey",
-        "A key that nobody owns has signed, and its holder gave the code of an invitation.",
+        "Presents a key that no user owns, with the code of an enrolment.",
         answers.PresentAnswer,
         scope=Scope.ACCEPT,
         body=PresentRequest,
@@ -133,7 +133,7 @@ OPERATIONS = (
         "POST",
         "/api/v1/enrolments",
         "invite",
-        "Invite a person to enrol a key.",
+        "Invites a person to enrol a key.",
         answers.InvitedAnswer,
         status=201,
         scope=Scope.ENROLMENTS,
@@ -145,7 +145,7 @@ OPERATIONS = (
         "GET",
         "/api/v1/enrolments/{id}",
         "getEnrolment",
-        "How it stands; with wait as soon as that changes.",
+        "Returns the enrolment, with wait as soon as its state changes.",
         answers.EnrolmentAnswer,
         scope=Scope.ENROLMENTS,
         problems=("invalid_request", "no_enrolment"),
@@ -155,7 +155,7 @@ OPERATIONS = (
         "POST",
         "/api/v1/challenges",
         "openChallenge",
-        "Start a login.",
+        "Opens the challenge of a login.",
         answers.OpenedAnswer,
         status=201,
         scope=Scope.CHALLENGES,
@@ -167,7 +167,7 @@ OPERATIONS = (
         "GET",
         "/api/v1/challenges/{id}",
         "getChallenge",
-        "How it stands.",
+        "Returns the challenge, with wait as soon as it is over.",
         answers.ChallengeAnswer,
         scope=Scope.CHALLENGES,
         problems=("invalid_request", "no_challenge"),
@@ -177,18 +177,18 @@ OPERATIONS = (
         "POST",
         "/api/v1/challenges/{id}/verify",
         "verifyChallenge",
-        "With binding code_back: the code that ssh showed, typed where the web login asks.",
+        "Checks the code that ssh printed and the person typed (binding code_back).",
         answers.ChallengeAnswer,
         scope=Scope.CHALLENGES,
         body=VerifyRequest,
-        problems=("invalid_request", "invalid_code", *_OVER),
+        problems=("invalid_request", "invalid_code", *_OVER_ERRORS),
         parameters=(_ID, _ATTEMPT),
     ),
     Operation(
         "POST",
         "/api/v1/challenges/{id}/consume",
         "consumeChallenge",
-        "Take the result, once.",
+        "Returns the result, once.",
         answers.ConsumedAnswer,
         scope=Scope.CHALLENGES,
         problems=("no_challenge", "already_used", "not_accepted"),
@@ -198,7 +198,7 @@ OPERATIONS = (
         "POST",
         "/api/v1/challenges/{id}/cancel",
         "cancelChallenge",
-        "Nobody shall pass it any more.",
+        "Cancels the challenge, so that it can no longer be accepted.",
         answers.ChallengeAnswer,
         scope=Scope.CHALLENGES,
         problems=("no_challenge", "not_pending"),
@@ -208,23 +208,23 @@ OPERATIONS = (
         "GET",
         "/challenge/{page_token}/state",
         "getPageState",
-        "What the challenge's page polls; its address is the permission.",
+        "Returns the news for the challenge page. The secret path authorizes the request.",
         answers.PageState,
         problems=("invalid_request", "not_found"),
         parameters=(
             _path("page_token", "^[A-Za-z0-9_-]{22}$"),
             _WAIT,
-            _query("attempts_left", "What the page shows.", type="string"),
+            _query("attempts_left", "The number that the page shows.", type="string"),
         ),
     ),
-    Operation("GET", "/.well-known/jwks.json", "getKeySet", "What verifies our signatures.", answers.KeySet),
-    Operation("GET", "/healthz", "getHealth", "The process answers.", answers.Status),
-    Operation("GET", "/readyz", "getReadiness", "It can do its work.", answers.Status),
+    Operation("GET", "/.well-known/jwks.json", "getKeySet", "Returns the public keys of the service.", answers.KeySet),
+    Operation("GET", "/healthz", "getHealth", "Answers as long as the process runs.", answers.Status),
+    Operation("GET", "/readyz", "getReadiness", "Answers 200 if the service can do its work.", answers.Status),
 )
 
 _TOKEN: dict[str, Any] = {
     "operationId": "getToken",
-    "summary": "An access token by client_credentials (RFC 6749 §4.4).",
+    "summary": "Issues an access token by client_credentials (RFC 6749 §4.4).",
     "security": [{"clientSecretBasic": []}, {}],
     "requestBody": {
         "required": True,
@@ -249,7 +249,7 @@ _TOKEN: dict[str, Any] = {
 
 
 def description(base_url: str) -> dict[str, Any]:
-    """The whole document."""
+    """Returns the whole OpenAPI document."""
     paths: dict[str, dict[str, Any]] = {"/oauth2/token": {"post": _TOKEN}}
     for each in OPERATIONS:
         paths.setdefault(each.path, {})[each.method.lower()] = _operation(each)
@@ -297,18 +297,18 @@ def _operation(operation: Operation) -> dict[str, Any]:
             name: {"description": text, "required": True, "schema": {"type": "string"}}
             for name, text in operation.headers.items()
         }
-    shown: dict[str, Any] = {
+    described: dict[str, Any] = {
         "operationId": operation.name,
         "summary": operation.summary,
         "responses": {str(operation.status): answer} | _refusals(operation),
     }
     if operation.parameters:
-        shown["parameters"] = list(operation.parameters)
+        described["parameters"] = list(operation.parameters)
     if operation.scope is not None:
-        shown["security"] = [{"accessToken": [operation.scope.value]}]
+        described["security"] = [{"accessToken": [operation.scope.value]}]
     if operation.body is not None:
-        shown["requestBody"] = {"required": True, "content": _json(operation.body)}
-    return shown
+        described["requestBody"] = {"required": True, "content": _json(operation.body)}
+    return described
 
 
 def _refusals(operation: Operation) -> dict[str, Any]:
@@ -318,10 +318,10 @@ def _refusals(operation: Operation) -> dict[str, Any]:
     by_status: dict[int, list[str]] = {}
     for name in names:
         by_status.setdefault(status_of(name), []).append(name)
-    shown: dict[str, Any] = {str(status): _refusal(each) for status, each in sorted(by_status.items())}
+    responses: dict[str, Any] = {str(status): _refusal(each) for status, each in sorted(by_status.items())}
     if operation.body is not None:
-        shown["413"] = {"$ref": "#/components/responses/too_large"}
-    return shown | {"503": {"$ref": "#/components/responses/unavailable"}}
+        responses["413"] = {"$ref": "#/components/responses/too_large"}
+    return responses | {"503": {"$ref": "#/components/responses/unavailable"}}
 
 
 def _refusal(names: list[str] | tuple[str, ...]) -> dict[str, Any]:

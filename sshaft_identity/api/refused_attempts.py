@@ -1,38 +1,29 @@
-"""How an attempt that did not pass is told, to the sshd side and to the client that verifies a code alike."""
+"""Answers refused attempts in the same way to the sshd side and to a client that verifies a code."""
 
 import math
 from datetime import datetime
-from typing import Any
 
 from starlette.responses import Response
 
+from sshaft_identity.api.answers import LoginContext
 from sshaft_identity.challenges.attempts import Answer
-from sshaft_identity.challenges.challenge import Challenge, Verdict
-from sshaft_identity.common.times import rfc3339
+from sshaft_identity.challenges.challenge import Verdict
 from sshaft_identity.web.problem import problem
 
 
-def refused(answer: Answer, now: datetime) -> Response:
+def refusal_response(answer: Answer, now: datetime) -> Response:
     match answer.verdict:
         case Verdict.INVALID_CODE if answer.attempts_left is not None:
             return problem("invalid_code", attempts_left=answer.attempts_left)
         case Verdict.TOO_MANY_ATTEMPTS if answer.retry_at is not None:
-            return too_many(answer.retry_at, now)
+            return too_many_attempts(answer.retry_at, now)
         case Verdict.CONFIRM_REQUIRED:
-            return problem(answer.verdict, context=context_of(answer.challenges[0]))
+            return problem(answer.verdict, context=LoginContext.of(answer.challenges[0]).members())
         case verdict:
             return problem(verdict)
 
 
-def too_many(retry_at: datetime, now: datetime) -> Response:
-    """Wrong too often, and when the next try may be."""
+def too_many_attempts(retry_at: datetime, now: datetime) -> Response:
+    """Answers after too many wrong codes. `retry_at`: the time from which the next attempt is allowed."""
     seconds = max(1, math.ceil((retry_at - now).total_seconds()))
     return problem("too_many_attempts", headers={"Retry-After": str(seconds)}, retry_after=seconds)
-
-
-def context_of(challenge: Challenge) -> dict[str, Any]:
-    """What is being approved, for the person at the terminal: only what is known."""
-    context = challenge.context
-    members = {"app": context.app, "ip": context.ip, "user_agent": context.user_agent}
-    known = {name: value for name, value in members.items() if value is not None}
-    return known | {"started_at": rfc3339(challenge.created_at)}

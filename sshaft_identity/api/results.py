@@ -1,4 +1,4 @@
-"""The signed result of a challenge: what `consume` hands out, for a program that did not ask us itself to check."""
+"""Signs the result of a challenge. A program that does not call this service can verify the result."""
 
 import secrets
 from datetime import datetime, timedelta
@@ -9,11 +9,11 @@ from sshaft_identity.signing.signing_keys import Algorithm, SigningKeys
 
 LIFETIME = timedelta(minutes=5)
 TYPE = "challenge-result+jwt"
-"""RFC 8725 §3.11: it has the members of an ID token, and must not be taken for one."""
+"""Explicit typing (RFC 8725 §3.11): the result has the claims of an ID token and must not be accepted as one."""
 
 
 def claims_of(challenge: Challenge, issuer: str, now: datetime) -> dict[str, Any]:
-    """What the result of a passed challenge says; `acr` only where there is something to claim."""
+    """Returns the claims for an accepted challenge. There is no `acr` if the SSH login proves none."""
     approval = challenge.approval
     if approval is None or challenge.user is None or challenge.client is None:
         raise ValueError("a result is of a challenge that a client opened and somebody passed")
@@ -32,5 +32,5 @@ def claims_of(challenge: Challenge, issuer: str, now: datetime) -> dict[str, Any
 
 
 def result_of(challenge: Challenge, keys: SigningKeys, issuer: str, now: datetime) -> str | None:
-    """The signed result; None where the service has no ES256 key."""
+    """Returns the signed result; None if the service has no ES256 key."""
     return keys.sign(claims_of(challenge, issuer, now), now, TYPE, Algorithm.ES256)

@@ -1,21 +1,20 @@
-"""The sshd side's three calls: list the keys that may log in now, accept a challenge, reject one."""
+"""Answers the three calls of the sshd side: list the keys that may log in, accept a challenge, reject a challenge."""
 
 import re
-from typing import Any
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from sshaft.log import get_logger
 from sshaft_identity.api import enrolments
-from sshaft_identity.api.refused_attempts import context_of, refused
+from sshaft_identity.api.answers import AcceptAnswer, KeyEntry, KeyList, RejectAnswer
+from sshaft_identity.api.refused_attempts import refusal_response
 from sshaft_identity.challenges.attempts import Attempt
-from sshaft_identity.challenges.challenge import Binding, Verdict
+from sshaft_identity.challenges.challenge import Verdict
 from sshaft_identity.challenges.codes import attempt_name
-from sshaft_identity.challenges.listing import MAX_LISTED_KEYS, ListedKey
+from sshaft_identity.challenges.listing import MAX_LISTED_KEYS
 from sshaft_identity.clients.clients import Scope
 from sshaft_identity.common.fields import FINGERPRINT_PATTERN, Code, Fingerprint, Identifier, Line, UserName
-from sshaft_identity.common.times import rfc3339
 from sshaft_identity.web.call import Call, Message, in_thread
 from sshaft_identity.web.problem import ProblemError, problem
 
@@ -36,7 +35,7 @@ class RejectRequest(Message):
 
 
 class AcceptRequest(RejectRequest):
-    """`verified`: the key line had `verify-required`. `confirmed`: the person saw what is approved and said yes."""
+    """`verified`: the key line had `verify-required`. `confirmed`: the person saw the context and confirmed it."""
 
     code: Code | None = None
     verified: bool = False
@@ -44,7 +43,7 @@ class AcceptRequest(RejectRequest):
 
 
 def list_keys(call: Call) -> Response:
-    """Changes nothing and counts nothing: sshd asks for every key that is offered, once more for the one it takes."""
+    """Changes and counts nothing: sshd asks for every key that ssh offers, and twice for the key that logs in."""
     call.client(Scope.LIST)
     fingerprints = call.request.query_params.getlist("fingerprint")
     if not all(re.fullmatch(FINGERPRINT_PATTERN, each) for each in fingerprints):
@@ -54,24 +53,9 @@ def list_keys(call: Call) -> Response:
     state = call.state
     listed = state.store.challenges.listed(state.clock(), fingerprints)
     get_logger().debug("keys.listed", fingerprints=fingerprints, entries=len(listed))
-    nobodys = set(fingerprints) - {each.key.fingerprint for each in listed}
-    entries = [*map(entry, listed), *enrolments.offers(state, nobodys)]
-    return JSONResponse(entries, headers={"Sshaft-Fingerprints": str(MAX_LISTED_KEYS)})
-
-
-def entry(listed: ListedKey) -> dict[str, Any]:
-    """One member of the list's answer."""
-    base: dict[str, Any] = {"user": listed.user, "authorized_key": str(listed.key)}
-    challenge = listed.challenge
-    if challenge is None:  # nothing waits for this key, or something that names nobody: then its code chooses
-        return base | ({"binding": Binding.CODE_IN} if listed.anonymous else {"challenge": None})
-    return base | {
-        "challenge": challenge.id,
-        "expires_at": rfc3339(challenge.expires_at),
-        "binding": challenge.binding,
-        "verify_required": challenge.verify_required,
-        "context": context_of(challenge),
-    }
+    unowned = set(fingerprints) - {each.key.fingerprint for each in listed}
+    answer = KeyList([*map(KeyEntry.of, listed), *enrolments.open_enrolments(state, unowned)])
+    return answer.response(headers={"Sshaft-Fingerprints": str(MAX_LISTED_KEYS)})
 
 
 def accept(call: Call) -> Response:
@@ -100,12 +84,9 @@ def accept(call: Call) -> Response:
         client_ip=wanted.client_ip,
         client=client.client_id,
     )
-    if answer.verdict not in (Verdict.ACCEPTED, Verdict.PRESENTED):
-        return refused(answer, now)
-    (challenge,) = answer.challenges[:1]
-    code = {} if answer.code is None else {"code": answer.code}
-    about = {"challenge": challenge.id, "context": context_of(challenge)}
-    return JSONResponse({"state": answer.verdict, **about, **code})
+    if answer.verdict is not Verdict.ACCEPTED and answer.verdict is not Verdict.PRESENTED:
+        return refusal_response(answer, now)
+    return AcceptAnswer.of(answer.verdict, answer.challenges[0], answer.code).response()
 
 
 def reject(call: Call) -> Response:
@@ -117,7 +98,7 @@ def reject(call: Call) -> Response:
     call.changed = answer.challenges
     if answer.verdict is not Verdict.REJECTED:
         return problem("no_challenge")
-    # An audit event: somebody who holds the person's key says that this login is not theirs.
+    # A warning for the operator: the owner of the key says that this login is not theirs.
     get_logger().warning(
         "challenge.rejected",
         user=wanted.user,
@@ -126,7 +107,7 @@ def reject(call: Call) -> Response:
         client_ip=wanted.client_ip,
         client=client.client_id,
     )
-    return JSONResponse({"state": "rejected"})
+    return RejectAnswer(state="rejected").response()
 
 
 ROUTES = [

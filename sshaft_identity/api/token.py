@@ -1,4 +1,4 @@
-"""`POST /oauth2/token`: the client proves itself, and the grant that it names answers (RFC 6749 §3.2)."""
+"""Serves `POST /oauth2/token`: authenticates the client and lets its grant answer (RFC 6749 §3.2)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,11 +7,11 @@ from starlette.responses import JSONResponse, Response
 
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.web.call import Call, Work
-from sshaft_identity.web.oauth import Grant, OAuthError, answers_errors, client_of, form_of, issued
+from sshaft_identity.web.oauth import Grant, OAuthError, answers_errors, client_of, form_of, issue_token
 
 
 def token_endpoint(grants: Mapping[str, Grant]) -> Work:
-    """The endpoint, with the grants by their `grant_type`."""
+    """Returns the endpoint. `grants`: by their `grant_type`."""
 
     @answers_errors
     def token(call: Call) -> Response:
@@ -27,8 +27,8 @@ def token_endpoint(grants: Mapping[str, Grant]) -> Work:
 
 
 def client_credentials(call: Call, client: Client, form: Mapping[str, str]) -> dict[str, Any]:
-    """RFC 6749 §4.4: the first call of every agent and of every party that starts logins."""
+    """Answers the grant of RFC 6749 §4.4, which every agent and every application uses first."""
     scopes = frozenset(form.get("scope", "").split()) or client.scopes
     if not scopes <= client.scopes:
         raise OAuthError("invalid_scope", "the client is not registered for this scope")
-    return issued(call, client, scopes)
+    return issue_token(call, client, scopes)

@@ -1,1 +1,1 @@
-"""The commands of `sshaft identity`, as an operator types them."""
+"""Defines the commands of `sshaft identity`."""

@@ -1,4 +1,4 @@
-"""`sshaft identity audit`: check that the audit log is whole, and hand it to other programs (docs/audit.md)."""
+"""Defines `sshaft identity audit`: checks the audit log, and exports it for other programs (docs/audit.md)."""
 
 import os
 import re
@@ -15,14 +15,14 @@ from sshaft_identity.audit import chain
 from sshaft_identity.audit.chain import ChainBrokenError, Head
 from sshaft_identity.audit.log import canonical
 from sshaft_identity.commands.option_types import Moment
-from sshaft_identity.commands.shared import opened
+from sshaft_identity.commands.shared import checked_store
 from sshaft_identity.common.errors import AuditError
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import audit_events
 
 
 class NotedHead(click.ParamType[Head]):
-    """`SEQ:HASH`, as `verify` prints it."""
+    """Reads `SEQ:HASH`, which `verify` prints."""
 
     name = "seq:hash"
 
@@ -37,19 +37,19 @@ class NotedHead(click.ParamType[Head]):
 
 @click.group()
 def audit() -> None:
-    """The audit log: what happened to challenges, users, keys and clients. Nothing is ever taken out of it."""
+    """The audit log: what happened to challenges, users, keys and clients. No event is ever deleted."""
 
 
 @audit.command()
-@click.option("--head", type=NotedHead(), help="A head that was noted earlier: it must still be in the chain.")
+@click.option("--head", type=NotedHead(), help="A head that you noted earlier. It must still be in the chain.")
 @click.pass_obj
 def verify(directory: Path, head: Head | None) -> None:
     """Walk the whole chain and print its head. Exit status 65 if it is broken.
 
-    Who can write to the database can also hash everything anew: note the head now and then where the database's
-    administrator can't change it, and give it with --head the next time.
+    A person who can write to the database can also compute the whole chain again. So note the head now and then in a
+    place that the database's administrator can't change, and give it with --head the next time.
     """
-    with opened(directory) as (store, _):
+    with checked_store(directory) as (store, _):
         with store.database.read() as connection:
             sealed, unsealed = chain.count_sealed(connection), chain.count_unsealed(connection)
         reached = Head()
@@ -64,19 +64,19 @@ def verify(directory: Path, head: Head | None) -> None:
 
 
 @audit.command()
-@click.option("--since", type=Moment(), help="From then on: a time, a date, or a duration as in 24h or 7d.")
-@click.option("--until", type=Moment(), help="Before then.")
-@click.option("--user", help="Of this user only. The chain can't be checked then.")
+@click.option("--since", type=Moment(), help="Only events since then: a time, a date, or a duration as in 24h or 7d.")
+@click.option("--until", type=Moment(), help="Only events before then.")
+@click.option("--user", help="Only events of this user. The chain can't be checked then.")
 @click.pass_obj
 def export(directory: Path, since: datetime | None, until: datetime | None, user: str | None) -> None:
-    """Write the events to stdout, one JSON object a line, in the order of the chain; last those not sealed yet."""
-    with opened(directory) as (store, _):
+    """Write the events to stdout, one JSON object a line, in the order of the chain. Unsealed events come last."""
+    with checked_store(directory) as (store, _):
         try:
             for line in lines(store.database, since, until, user):
                 sys.stdout.write(line)
             sys.stdout.flush()
         except BrokenPipeError:
-            # Who read has seen enough. Python flushes once more at its end, which must find somebody to take it.
+            # The reader closed the pipe. Python flushes stdout once more at its end, and that must not fail.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -89,6 +89,6 @@ def lines(database: Database, since: datetime | None, until: datetime | None, us
     if user is not None:
         query = query.where(audit_events.c.user_name == user)
     with database.snapshot() as connection:
-        # One statement: it sees one state of the table, while events go on being sealed.
+        # One statement, so that it sees one state of the table while another process seals events.
         for row in connection.execution_options(yield_per=chain.BATCH).execute(query):
             yield canonical(chain.line_of(row) | {"hash": row.hash}) + "\n"

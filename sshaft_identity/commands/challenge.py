@@ -1,4 +1,4 @@
-"""`sshaft identity challenge`: open and watch challenges by hand, to try a set-up or to help somebody."""
+"""Defines `sshaft identity challenge`: opens and shows challenges, to try a set-up or to help a user."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -6,10 +6,10 @@ from pathlib import Path
 import click
 
 from sshaft.text import printable
-from sshaft_identity.api.challenges import directions, shown
+from sshaft_identity.api.answers import ChallengeAnswer, OpenedAnswer
 from sshaft_identity.challenges.challenge import MAX_LIFETIME, MIN_LIFETIME, Binding, Challenge, Context
 from sshaft_identity.challenges.challenges import Wish
-from sshaft_identity.commands.shared import echo_json, opened
+from sshaft_identity.commands.shared import checked_store, echo_json
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.fields import one_line
 from sshaft_identity.common.times import rfc3339, utc_now
@@ -23,7 +23,7 @@ def challenge() -> None:
 
 @challenge.command("open")
 @click.argument("user_name", metavar="USER")
-@click.option("--app", help="What the login is to, for the person to see.")
+@click.option("--app", help="The application of the login. The person sees it.")
 @click.option(
     "--expires-in",
     type=click.IntRange(int(MIN_LIFETIME.total_seconds()), int(MAX_LIFETIME.total_seconds())),
@@ -35,7 +35,7 @@ def challenge() -> None:
     type=click.Choice([Binding.CODE_IN.value, Binding.CODE_BACK.value]),
     default=Binding.CODE_IN.value,
     show_default=True,
-    help="code_in: the page shows a code, ssh brings it. code_back: ssh shows it, the page takes it.",
+    help="code_in: the page shows a code for ssh. code_back: ssh prints a code for the page.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the answer of POST /api/v1/challenges.")
 @click.pass_obj
@@ -44,13 +44,12 @@ def open_challenge(
 ) -> None:
     """Open a challenge for USER and print its code, the ssh command and the address of its page."""
     now = utc_now()
-    with opened(directory) as (store, settings):
+    with checked_store(directory) as (store, settings):
         if not store.users.exists(user_name):
             raise RegistryError(f"there is no user {printable(user_name)}")
         lifetime = timedelta(seconds=expires_in or settings.lifetime)
         wish = Wish(user_name, lifetime, context=Context(app=app and one_line(app)), binding=Binding(binding))
-        made = store.challenges.open(wish, now)
-        members = shown(made.challenge, made.challenge.state) | directions(made, settings)
+        members = OpenedAnswer.of_opened(store.challenges.open(wish, now), settings).members()
     if as_json:
         echo_json(members)
         return
@@ -63,18 +62,18 @@ def open_challenge(
 @click.argument("challenge_id", metavar="ID")
 @click.pass_obj
 def show_challenge(directory: Path, challenge_id: str) -> None:
-    """Print one challenge as JSON. The code is not known any more."""
-    with opened(directory) as (store, _):
-        found = _existing(store, challenge_id)
-    echo_json(shown(found, found.state_at(utc_now())))
+    """Print one challenge as JSON. Its code is no longer known."""
+    with checked_store(directory) as (store, _):
+        found = _get(store, challenge_id)
+    echo_json(ChallengeAnswer.of(found, found.state_at(utc_now())).members())
 
 
 @challenge.command("list")
 @click.pass_obj
 def list_challenges(directory: Path) -> None:
-    """Print the challenges of the last seven days, the newest first: id, state, user, when opened, app."""
+    """Print the challenges of the last seven days, the newest first: id, state, user, time, app."""
     now = utc_now()
-    with opened(directory) as (store, _):
+    with checked_store(directory) as (store, _):
         for each in store.challenges.recent():
             app = printable(each.context.app or "", 80)
             line = f"{each.id} {each.state_at(now):<9} {each.user} {rfc3339(each.created_at)} {app}"
@@ -87,13 +86,13 @@ def list_challenges(directory: Path) -> None:
 def cancel_challenge(directory: Path, challenge_id: str) -> None:
     """Cancel a pending challenge: nobody can pass it any more."""
     now = utc_now()
-    with opened(directory) as (store, _):
+    with checked_store(directory) as (store, _):
         if not store.challenges.cancel(challenge_id, now):
-            state = _existing(store, challenge_id).state_at(now)
+            state = _get(store, challenge_id).state_at(now)
             raise RegistryError(f"the challenge is not pending: it is {state}")
 
 
-def _existing(store: Store, challenge_id: str) -> Challenge:
+def _get(store: Store, challenge_id: str) -> Challenge:
     found = store.challenges.get(challenge_id)
     if found is None:
         raise RegistryError("there is no such challenge")

@@ -1,4 +1,4 @@
-"""`sshaft identity client`: the programs that may call the API."""
+"""Defines `sshaft identity client`: registers the programs that may call the API."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from sshaft.validation import first_fault
 from sshaft_identity.clients.clients import Client, Scope
 from sshaft_identity.clients.return_urls import checked_prefix
 from sshaft_identity.commands.option_types import Duration
-from sshaft_identity.commands.shared import echo_json, opened
+from sshaft_identity.commands.shared import checked_store, echo_json
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.times import rfc3339, utc_now
 from sshaft_identity.face_support.setup import GivenOptions, Registration, recipe
@@ -33,7 +33,7 @@ def client() -> None:
 
 
 class _AddClient(click.Command):
-    """Has the options of `--for` from the faces, which are loaded only when this command runs."""
+    """Takes the options of `--for` from the faces. The faces are loaded only when this command runs."""
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         *own, help_option = super().get_params(ctx)
@@ -44,7 +44,7 @@ class _AddClient(click.Command):
             ["--for", "provider"],
             type=click.Choice(sorted(providers)),
             metavar="PROVIDER",
-            help=f"Make it as this identity provider needs it, and print what to type there: {names}.",
+            help=f"Set the client up for this identity provider, and print what to enter there: {names}.",
         )
         return [provider, *own, *options.values(), help_option]
 
@@ -62,7 +62,7 @@ class _AddClient(click.Command):
 @click.option(
     "--allow-unbound",
     is_flag=True,
-    help="Let it open challenges with binding none: any SSH login of the user passes them, also one meant for another.",
+    help="Let it open challenges with binding none: any SSH login of the user passes them, whatever its purpose.",
 )
 @click.option(
     "--return-url",
@@ -121,7 +121,7 @@ def add_client(  # noqa: PLR0913 - one parameter for each option
         registration.jwks,
         registration.pairwise_sector,
     )
-    with opened(directory) as (store, settings):
+    with checked_store(directory) as (store, settings):
         secret = store.clients.add(new, utc_now())
         if config_json is not None:
             try:
@@ -131,8 +131,8 @@ def add_client(  # noqa: PLR0913 - one parameter for each option
                 raise ConfigurationError(f"{config_json} cannot be written: {error.strerror}") from error
     if allow_unbound:
         click.echo(
-            "Warning: without a code an attacker who knows the password passes whenever the person's next SSH login "
-            "comes. NIST SP 800-63B-4 §3.1.3 no longer accepts it.",
+            "Warning: without a code, an attacker who knows the password passes with the person's next SSH login. "
+            "NIST SP 800-63B-4 §3.1.3 no longer accepts this.",
             err=True,
         )
     if as_json:
@@ -188,7 +188,7 @@ def _prefixes(urls: tuple[str, ...]) -> tuple[str, ...]:
 def sshd_side_config(
     settings: Settings, client_id: str, secret: str, scopes: Sequence[str], login_path: str
 ) -> dict[str, str]:
-    """What `sshaft-keys`, `sshaft-login` and the agent read as config.json."""
+    """Returns the config.json of `sshaft-keys`, `sshaft-login` and the agent."""
     api = f"{settings.base_url}/api/v1/mfa/ssh"
     return {
         "token_endpoint": f"{settings.base_url}/oauth2/token",
@@ -213,11 +213,11 @@ def write_private(path: Path, content: dict[str, Any], like: os.stat_result | No
 @click.option("--json", "as_json", is_flag=True, help="Print the clients as JSON.")
 @click.pass_obj
 def list_clients(directory: Path, as_json: bool) -> None:
-    """Print the clients and their scopes, one a line, and where their challenges may lead back to."""
-    with opened(directory) as (store, _):
+    """Print one client a line: its name, its scopes, and its other settings."""
+    with checked_store(directory) as (store, _):
         clients = store.clients.all()
     if as_json:
-        echo_json([shown(each) for each in clients])
+        echo_json([_as_json(each) for each in clients])
         return
     for each in clients:
         unbound = ["allow-unbound"] if each.allows_unbound else []
@@ -227,7 +227,7 @@ def list_clients(directory: Path, as_json: bool) -> None:
         click.echo(" ".join([each.client_id, *sorted(each.scopes), *unbound, *returns, *sources, *faces]))
 
 
-def shown(each: Client) -> dict[str, object]:
+def _as_json(each: Client) -> dict[str, object]:
     return {
         "client_id": each.client_id,
         "scopes": sorted(each.scopes),
@@ -246,7 +246,7 @@ def shown(each: Client) -> dict[str, object]:
 @click.pass_obj
 def set_return_urls(directory: Path, name: str, urls: tuple[str, ...]) -> None:
     """Let the challenges of NAME lead people back to addresses at or below each PREFIX, and nowhere else."""
-    with opened(directory) as (store, _):
+    with checked_store(directory) as (store, _):
         store.clients.set_return_urls(name, urls, utc_now())
 
 
@@ -254,9 +254,9 @@ def set_return_urls(directory: Path, name: str, urls: tuple[str, ...]) -> None:
 @click.argument("name")
 @click.pass_obj
 def revoke(directory: Path, name: str) -> None:
-    """Make every access token of the client NAME void. With its secret it can get new ones."""
-    with opened(directory) as (store, _):
-        click.echo(f"{store.clients.revoke_tokens(name, utc_now())} access tokens revoked")
+    """Revoke every access token of the client NAME. With its secret it can get new ones."""
+    with checked_store(directory) as (store, _):
+        click.echo(f"{store.access_tokens.revoke_all(name, utc_now())} access tokens revoked")
 
 
 @client.command("rotate-secret")
@@ -266,12 +266,12 @@ def revoke(directory: Path, name: str) -> None:
     type=Duration(),
     default="24h",
     show_default=True,
-    help="How long the old secret stays good. 0 ends it, and every access token, at once.",
+    help="How long the old secret stays valid. 0 ends it, and every access token, at once.",
 )
 @click.option(
     "--write-config",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Put the secret into this config.json, or make it, and print no secret.",
+    help="Write the secret into this config.json, which is made if there is none, and print no secret.",
 )
 @click.option(
     "--json", "as_json", is_flag=True, help="Print client_id, client_secret and previous_secret_until as JSON."
@@ -280,16 +280,16 @@ def revoke(directory: Path, name: str) -> None:
 def rotate_secret(directory: Path, name: str, overlap: timedelta, write_config: Path | None, as_json: bool) -> None:
     """Give the client NAME a new secret.
 
-    Bring it to the client while the old one is still good; the agent reads its config.json again on SIGHUP. A second
+    Give it to the client while the old one is still valid. The agent reads its config.json again on SIGHUP. A second
     rotation within the overlap ends the oldest secret.
     """
     now = utc_now()
-    with opened(directory) as (store, settings):
+    with checked_store(directory) as (store, settings):
         if write_config is None:
             secret = store.clients.rotate_secret(name, now, overlap)
         else:
             scopes = [tuple(sorted(each.scopes)) for each in store.clients.all() if each.client_id == name]
-            content, like = config_to_renew(write_config, name)
+            content, like = _config_to_renew(write_config, name)
             if not content and scopes:
                 content = sshd_side_config(settings, name, "", scopes[0], "/sshaft/login")
 
@@ -301,19 +301,19 @@ def rotate_secret(directory: Path, name: str, overlap: timedelta, write_config: 
             except OSError as error:
                 raise ConfigurationError(f"{write_config} cannot be written: {error.strerror}") from error
     until = rfc3339(now + overlap) if overlap else None
-    shown = {"client_id": name} | ({} if write_config else {"client_secret": secret})
+    result = {"client_id": name} | ({} if write_config else {"client_secret": secret})
     if as_json:
-        echo_json({**shown, "previous_secret_until": until})
+        echo_json({**result, "previous_secret_until": until})
         return
-    for label, value in shown.items():
+    for label, value in result.items():
         click.echo(f"{label:<13}  {value}")
     end = f"stays good until {until}" if until else "and every access token are void"
     click.echo(f"The old secret {end}.", err=True)
 
 
-def config_to_renew(path: Path, client_id: str) -> tuple[dict[str, Any], os.stat_result | None]:
-    """What the file holds, and its owner and mode; nothing if there is none. Raises `ConfigurationError` for one that
-    is not this client's.
+def _config_to_renew(path: Path, client_id: str) -> tuple[dict[str, Any], os.stat_result | None]:
+    """Returns the content and the status of the file; an empty dict and None if there is no file.
+    Raises `ConfigurationError` if the file is not the configuration of this client.
     """
     try:
         content = json.loads(path.read_text())
@@ -335,6 +335,6 @@ def config_to_renew(path: Path, client_id: str) -> tuple[dict[str, Any], os.stat
 @click.argument("name")
 @click.pass_obj
 def remove_client(directory: Path, name: str) -> None:
-    """Remove the client NAME; its secret and its access tokens are void at once."""
-    with opened(directory) as (store, _):
+    """Remove the client NAME. Its secret and its access tokens end at once."""
+    with checked_store(directory) as (store, _):
         store.clients.remove(name, utc_now())

@@ -1,4 +1,4 @@
-"""Checks whether what a client and its provider need of each other can be reached from here (`client test`)."""
+"""Checks from here what a client and its identity provider need of each other (`client test`)."""
 
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -14,9 +14,9 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def checks(client: Client, settings: Settings, http: HttpClient | None = None) -> Iterator[Finding]:
-    """Yields the findings as they come: each may take some seconds."""
+    """Yields each finding as soon as it is known. Each may take some seconds."""
     reach = Reach(http or HttpClient(max_answer=MAX_ANSWER), settings.base_url)
-    yield _encrypted(reach.base_url)
+    yield _public_url(reach.base_url)
     advice = "start `sshaft identity serve`; is public_url right?"
     yield reach.check_answer(f"{reach.base_url}/readyz", "the service is ready", advice)
     if client.networks:
@@ -26,7 +26,7 @@ def checks(client: Client, settings: Settings, http: HttpClient | None = None) -
             yield from face.checks(face.options.model_validate(client.faces[name]), reach)
 
 
-def _encrypted(base: str) -> Finding:
+def _public_url(base: str) -> Finding:
     parts = urlsplit(base)
     if parts.scheme == "https":
         return Finding(ok=True, what=f"public_url is {base}")

@@ -1,4 +1,4 @@
-"""`sshaft identity client set-face|test`: what `client add --for` has set up, changed and tried afterwards."""
+"""Defines `sshaft identity client set-face` and `test`, which change and check the face of a client."""
 
 from pathlib import Path
 from typing import Any, TextIO
@@ -10,7 +10,7 @@ from sshaft.errors import ConfigurationError
 from sshaft.text import printable
 from sshaft.validation import first_fault
 from sshaft_identity.commands.client_checks import checks
-from sshaft_identity.commands.shared import echo_json, opened
+from sshaft_identity.commands.shared import checked_store, echo_json
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.times import utc_now
 from sshaft_identity.face_support.setup import checked_redirect_uri
@@ -18,7 +18,7 @@ from sshaft_identity.faces import all_faces
 
 
 class _FaceName(click.ParamType[str]):
-    """The name of a face. The faces are loaded only when a name is read or shown."""
+    """Reads the name of a face. The faces are loaded only then."""
 
     name = "face"
 
@@ -30,20 +30,20 @@ class _FaceName(click.ParamType[str]):
 @click.argument("name")
 @click.argument("face", type=_FaceName())
 @click.argument("options", type=click.File(), default="-")
-@click.option("--off", is_flag=True, help="Let it come through this face no longer; nothing is read.")
+@click.option("--off", is_flag=True, help="The client may no longer use this face. OPTIONS is not read.")
 @click.pass_obj
 def set_face(directory: Path, name: str, face: str, options: TextIO, off: bool) -> None:
-    """Let the client NAME come through FACE with the OPTIONS of a JSON file, in the place of those before.
+    """Let the client NAME use FACE with the OPTIONS of a JSON file, which replace the present options.
 
-    `client list --json` prints what there is now, as "faces".
+    `client list --json` prints the present options, as "faces".
     """
     wanted = None if off else checked_options(face, options.read())
-    with opened(directory) as (store, _):
+    with checked_store(directory) as (store, _):
         store.clients.set_face(name, face, wanted, utc_now())
 
 
 def checked_options(face: str, text: str) -> dict[str, Any]:
-    """Raises `ConfigurationError`."""
+    """Returns the options without null members. Raises `ConfigurationError` if the face refuses them."""
     try:
         options: dict[str, Any] = all_faces()[face].options.model_validate_json(text).model_dump(mode="json")
     except ValidationError as error:
@@ -58,11 +58,11 @@ def checked_options(face: str, text: str) -> dict[str, Any]:
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @click.pass_obj
 def test_client(directory: Path, name: str, as_json: bool) -> None:
-    """Check what the client NAME and its provider need of each other, as far as it can be reached from here.
+    """Check what the client NAME and its provider need of each other, as far as this host can check it.
 
-    Exit status 1: something is not as it should be.
+    Exit status 1: a check failed.
     """
-    with opened(directory) as (store, settings):
+    with checked_store(directory) as (store, settings):
         client = store.clients.get(name)
     if client is None:
         raise RegistryError(f"there is no client {name}")

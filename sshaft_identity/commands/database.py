@@ -1,4 +1,4 @@
-"""`sshaft identity backup`, `restore` and `copy`: the whole database into a file, back, or into another database."""
+"""Defines `sshaft identity backup`, `restore` and `copy`, which move the whole database."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from sshaft_identity import settings as settings_of
-from sshaft_identity.commands.shared import failures_told, opened
+from sshaft_identity.commands.shared import checked_store, database_failures
 from sshaft_identity.common.errors import CopyError
 from sshaft_identity.common.times import utc_now
 from sshaft_identity.database import backup as backups
@@ -23,70 +23,70 @@ from sshaft_identity.database.database import Database
 def backup(directory: Path, file: Path) -> None:
     """Write every row of the database into FILE, also while the service runs.
 
-    FILE is readable by you only, and replaces an older one. It does not hold identity.json and hmac.key: copy those
-    once, they do not change by themselves.
+    Only you can read FILE. It replaces an older file. It does not hold identity.json and hmac.key: copy these files
+    once. They do not change by themselves.
     """
-    with opened(directory, patient=True) as (store, _):
-        rows = backups.write(store.database, file, store.codes.key, utc_now(), shown_as("backup"))
-    tell(rows)
+    with checked_store(directory, patient=True) as (store, _):
+        rows = backups.write(store.database, file, store.codes.key, utc_now(), progress_bar("backup"))
+    print_counts(rows)
 
 
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--replace", is_flag=True, help="Drop what the database holds now. Asks before.")
+@click.option("--replace", is_flag=True, help="Drop the present rows of the database, after a question.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
 def restore(directory: Path, file: Path, replace: bool, yes: bool) -> None:
     """Fill the database with the rows of FILE, which `backup` wrote, on SQLite or on PostgreSQL alike.
 
-    All or nothing, also while the service runs. A file that is cut off or altered is refused, and a database that is
-    not empty, unless with --replace.
+    Restores all rows or none, also while the service runs. Refuses a file that is cut off or altered. Refuses a
+    database that is not empty, unless --replace is given.
     """
     whole = backups.verified(file)
-    with opened(directory, patient=True) as (store, _):
+    with checked_store(directory, patient=True) as (store, _):
         if replace and not yes:
             with store.database.read() as connection:
                 now = sum(copying.counts(connection).values())
             click.confirm(f"Drop the {now} rows of the database and take those of {file}?", abort=True, err=True)
-        backups.restore(store.database, whole, shown_as("restore"), replace=replace)
+        backups.restore(store.database, whole, progress_bar("restore"), replace=replace)
         if whole.key != backups.key_name(store.codes.key):
             click.echo("hmac.key is not that of the backup: challenges that are open cannot be passed.", err=True)
-    tell(whole.rows)
+    print_counts(whole.rows)
 
 
 @click.command()
 @click.option("--from", "source_url", metavar="URL", help="[default: the database that identity.json names]")
-@click.option("--to", "target_url", metavar="URL", required=True, help="A database without rows; tables are made.")
+@click.option("--to", "target_url", metavar="URL", required=True, help="A database without rows. Tables are made.")
 @click.pass_obj
 def copy(directory: Path, source_url: str | None, target_url: str) -> None:
-    """Copy every row from one database to another, as from SQLite to PostgreSQL. Stop the service before.
+    """Copy every row from one database to another, such as SQLite to PostgreSQL. Stop the service first.
 
-    URL is sqlite:////var/lib/sshaft-identity/identity.db or postgresql://USER@HOST/NAME. Everybody on this host can
-    see a command's arguments: leave the password to ~/.pgpass or ?passfile=FILE.
+    URL is sqlite:////var/lib/sshaft-identity/identity.db or postgresql://USER@HOST/NAME. Every user of this host can
+    see a command's arguments, so put the password into ~/.pgpass or ?passfile=FILE.
     """
     if source_url is None:
         source_url = settings_of.database_url(directory, settings_of.load(directory))
-    require_file(source_url)
+    check_exists(source_url)
     with (
         closing(Database(source_url, patient=True)) as source,
         closing(Database(target_url, patient=True)) as target,
-        failures_told(),
+        database_failures(),
     ):
         source.check()
         target.migrate()
-        rows = copying.copy(source, target, shown_as("copy"))
-    tell(rows)
+        rows = copying.copy(source, target, progress_bar("copy"))
+    print_counts(rows)
 
 
-def require_file(url: str) -> None:
-    """SQLite makes a file that is not there, which is no good for one to read from."""
+def check_exists(url: str) -> None:
+    """Raises `CopyError` if an SQLite file is missing: SQLite itself would create an empty file."""
     scheme, _, path = url.partition(":///")
     if scheme.startswith("sqlite") and not Path(path).exists():
         raise CopyError(f"there is no {path}")
 
 
-def shown_as(label: str) -> Progress:
-    """A bar on stderr, where that is a terminal."""
+def progress_bar(label: str) -> Progress:
+    """Returns a progress bar on stderr, which shows only on a terminal."""
 
     @contextmanager
     def progress(total: int) -> Iterator[Callable[[int], None]]:
@@ -99,7 +99,7 @@ def shown_as(label: str) -> Progress:
     return progress
 
 
-def tell(rows: dict[str, int]) -> None:
+def print_counts(rows: dict[str, int]) -> None:
     width = max(len(name) for name in rows)
     for name, count in rows.items():
         click.echo(f"{name:<{width}}  {count}")

@@ -1,4 +1,4 @@
-"""`sshaft identity ...`: the operator's commands. They work straight on the database, also while `serve` runs."""
+"""Defines `sshaft identity` with all its commands. They work directly on the database, also while `serve` runs."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,7 +17,7 @@ from sshaft_identity.commands.client import client
 from sshaft_identity.commands.client_face import set_face, test_client
 from sshaft_identity.commands.database import backup, copy, restore
 from sshaft_identity.commands.invite import invite
-from sshaft_identity.commands.shared import failures_told, open_store, opened
+from sshaft_identity.commands.shared import checked_store, database_failures, open_store
 from sshaft_identity.commands.signing_key import signing_key
 from sshaft_identity.commands.user_and_key import key, user
 from sshaft_identity.common.times import utc_now
@@ -33,7 +33,7 @@ from sshaft_identity.settings import Settings
     show_envvar=True,
     default=settings_of.default_directory,
     show_default="/var/lib/sshaft-identity for root, else ~/.local/share/sshaft/identity",
-    help="Where identity.json, hmac.key and the database are.",
+    help="The directory of identity.json, hmac.key and the database.",
 )
 @click.pass_context
 def identity(context: click.Context, directory: Path) -> None:
@@ -45,8 +45,10 @@ def identity(context: click.Context, directory: Path) -> None:
 
 
 @identity.command()
-@click.option("--listen", type=HOST_PORT, help="Where `serve` listens.  [default: 127.0.0.1:8080]")
-@click.option("--public-url", help="Where browsers and agents reach the service, e.g. https://id.example.org.")
+@click.option("--listen", type=HOST_PORT, help="The address on which `serve` listens.  [default: 127.0.0.1:8080]")
+@click.option(
+    "--public-url", help="The URL at which browsers and agents reach the service, e.g. https://id.example.org."
+)
 @click.option("--ssh-host", help="The host of the shown ssh command.  [default: localhost]")
 @click.option("--ssh-port", type=int, help="The port of the shown ssh command.  [default: 22]")
 @click.option("--ssh-user", help="The account of the shown ssh command.  [default: mfa]")
@@ -57,7 +59,7 @@ def init(directory: Path, /, listen: tuple[str, int] | None, **options: Any) -> 
     """Set the directory up, or bring it up to date.
 
     Makes what is missing (directory, settings, HMAC key, signing keys), migrates the database, and writes the options
-    that are given into identity.json. Again is harmless: nothing is lost and no key is replaced.
+    that are given into identity.json. You may run it again: it deletes nothing and replaces no key.
     """
     wishes = {name: value for name, value in options.items() if value is not None}
     if listen is not None:
@@ -67,18 +69,18 @@ def init(directory: Path, /, listen: tuple[str, int] | None, **options: Any) -> 
         before = settings_of.load(directory) if (directory / settings_of.SETTINGS_FILE).exists() else Settings()
         settings = settings_of.changed(before, wishes)
         settings_of.make_key(directory)
-        with open_store(directory, settings, patient=True) as store, failures_told():
+        with open_store(directory, settings, patient=True) as store, database_failures():
             store.database.migrate()
             store.signing_keys.ensure(utc_now())
-        settings_of.save(directory, settings)  # last: a database that cannot be used is not written down
+        settings_of.save(directory, settings)  # last, so that the settings never name a database that cannot be used
     except OSError as error:
         raise ConfigurationError(f"{directory} cannot be set up: {error.strerror}") from error
     click.echo(f"The identity service in {directory} is ready; it will listen on {settings.listen_address}.")
 
 
 @identity.command()
-@click.option("--listen", type=HOST_PORT, help="Listen here instead of where identity.json says. Port 0: a free one.")
-@click.option("--metrics-listen", type=HOST_PORT, help="Answer Prometheus there.  [default: as identity.json says]")
+@click.option("--listen", type=HOST_PORT, help="Listen here instead of where identity.json says. Port 0: a free port.")
+@click.option("--metrics-listen", type=HOST_PORT, help="Answer Prometheus here.  [default: as identity.json says]")
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
@@ -88,14 +90,15 @@ def serve(
 ) -> None:
     """Serve the API and the challenge pages until SIGTERM.
 
-    Plain HTTP: put a proxy that ends TLS in front of it, or keep it on loopback. Writes JSON lines to stderr; the
-    event `identity.ready` says that it listens, and where. A taken address ends it with status 69.
+    It speaks plain HTTP: put a proxy with TLS in front of it, or keep it on loopback. It logs JSON lines to stderr. The
+    event `identity.ready` names the address on which it listens. If the address is in use, it ends with status 69.
     """
-    from sshaft_identity.service import app, server  # noqa: PLC0415 - the web stack, which no other command needs
-    from sshaft_identity.service.metrics import Metrics, read_token  # noqa: PLC0415 - as above
+    from sshaft_identity.service import app, server  # noqa: PLC0415 - the web framework, which no other command needs
+    from sshaft_identity.service.metrics import Metrics  # noqa: PLC0415 - as above
+    from sshaft_identity.service.metrics_http import read_token  # noqa: PLC0415 - as above
 
     log.set_up(log_level)
-    with opened(directory) as (store, settings), ExitStack() as stack:
+    with checked_store(directory) as (store, settings), ExitStack() as stack:
         if metrics_listen is None and settings.metrics_host is not None:
             metrics_listen = settings.metrics_host, settings.metrics_port
         token = read_token(Path(settings.metrics_token_file)) if settings.metrics_token_file else None
@@ -110,15 +113,7 @@ def serve(
         server.serve(ready, listening, metrics.count_events if metrics else None)
 
 
-identity.add_command(user)
-identity.add_command(key)
-identity.add_command(invite)
 client.add_command(set_face)
 client.add_command(test_client)
-identity.add_command(client)
-identity.add_command(challenge)
-identity.add_command(backup)
-identity.add_command(restore)
-identity.add_command(copy)
-identity.add_command(signing_key)
-identity.add_command(audit)
+for command in (user, key, invite, client, challenge, backup, restore, copy, signing_key, audit):
+    identity.add_command(command)

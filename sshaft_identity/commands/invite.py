@@ -1,12 +1,12 @@
-"""`sshaft identity invite`: let a person bring a key themselves."""
+"""Defines `sshaft identity invite`, which lets a person register a key."""
 
 from datetime import timedelta
 from pathlib import Path
 
 import click
 
-from sshaft_identity.api.enrolments import directions, shown
-from sshaft_identity.commands.shared import echo_json, opened
+from sshaft_identity.api.answers import InvitedAnswer
+from sshaft_identity.commands.shared import checked_store, echo_json
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.times import utc_now
 from sshaft_identity.enrolment.enrolments import MAX_LIFETIME, MIN_LIFETIME
@@ -26,20 +26,21 @@ from sshaft_identity.enrolment.enrolments import MAX_LIFETIME, MIN_LIFETIME
 @click.option("--cancel", is_flag=True, help="End USER's invitation instead, if one is open.")
 @click.pass_obj
 def invite(directory: Path, user_name: str, as_json: bool, expires_in: int, cancel: bool) -> None:
-    """Invite USER to register a key. Give them the page's address: it shows the rest, and there they confirm the key.
+    """Invite USER to register a key. Give them the address of the page: it shows every step to them.
 
-    A new invitation takes the place of the last one.
+    A new invitation replaces an open one.
     """
-    with opened(directory) as (store, settings):
+    with checked_store(directory) as (store, settings):
         if cancel:
             if not store.enrolments.cancel(user_name, utc_now()):
                 raise RegistryError(f"no invitation of {user_name} is open")
             return
         invited = store.enrolments.open(user_name, utc_now(), timedelta(seconds=expires_in))
-        told = directions(invited, settings)
+        members = InvitedAnswer.of_opened(invited, settings).members()
     if as_json:
-        echo_json(shown(invited.enrolment, invited.enrolment.state) | told)
+        echo_json(members)
         return
-    for name, value in told.items():
-        click.echo(f"{name:<11}  {value}")
+    for name in ("code", "ssh_command", "page_url"):
+        if name in members:
+            click.echo(f"{name:<11}  {members[name]}")
     click.echo(f"Open for {expires_in // 60}:{expires_in % 60:02} minutes.", err=True)

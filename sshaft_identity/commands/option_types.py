@@ -1,4 +1,4 @@
-"""Times and durations as an operator writes them on the command line."""
+"""Reads times and durations from the command line."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,7 +19,7 @@ class Duration(click.ParamType[timedelta]):
 
 
 class Moment(click.ParamType[datetime]):
-    """An ISO 8601 time (UTC where it names no zone), a date, or a duration: so long ago."""
+    """Reads an ISO 8601 time (UTC if it names no zone), a date, or a duration before now."""
 
     name = "time"
 

@@ -1,4 +1,4 @@
-"""What the operator's commands share: the opened store, and how output looks."""
+"""Opens the store, reads addresses and prints JSON for all commands of the operator."""
 
 import json
 from collections.abc import Iterator
@@ -22,19 +22,19 @@ def open_store(directory: Path, settings: Settings, *, patient: bool = False) ->
 
 
 @contextmanager
-def opened(directory: Path, *, patient: bool = False) -> Iterator[tuple[Store, Settings]]:
-    """The store and the settings of a directory that `init` has set up and that is up to date. `patient`: see
-    `Database`.
+def checked_store(directory: Path, *, patient: bool = False) -> Iterator[tuple[Store, Settings]]:
+    """Yields the store and the settings of a directory that `init` has set up. `patient`: see `Database`.
+    Raises `DatabaseError` if the database fails or is not of this version.
     """
     settings = settings_of.load(directory)
-    with open_store(directory, settings, patient=patient) as store, failures_told():
+    with open_store(directory, settings, patient=patient) as store, database_failures():
         store.database.check()
         yield store, settings
 
 
 @contextmanager
-def failures_told() -> Iterator[None]:
-    """What the database refuses inside becomes a `DatabaseError`."""
+def database_failures() -> Iterator[None]:
+    """Turns errors of SQLAlchemy into `DatabaseError`."""
     try:
         yield
     except SQLAlchemyError as error:

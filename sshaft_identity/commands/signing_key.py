@@ -1,11 +1,11 @@
-"""`sshaft identity signing-key`: which keys sign the service's statements, and their rotation (docs/operating.md)."""
+"""Defines `sshaft identity signing-key`: lists, rotates and retires the signing keys (docs/operating.md)."""
 
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import click
 
-from sshaft_identity.commands.shared import echo_json, opened
+from sshaft_identity.commands.shared import checked_store, echo_json
 from sshaft_identity.common.times import rfc3339, utc_now
 from sshaft_identity.signing import signing_keys
 from sshaft_identity.signing.signing_keys import ROTATION_WAIT, Algorithm, SigningKey
@@ -13,25 +13,23 @@ from sshaft_identity.signing.signing_keys import ROTATION_WAIT, Algorithm, Signi
 
 @click.group("signing-key")
 def signing_key() -> None:
-    """Signing keys, RS256 for ID tokens and ES256 for results: a new one is published, then signs; the old one stays
-    published a while.
-    """
+    """Signing keys: RS256 for ID tokens, ES256 for results. A new key is published first and signs later."""
 
 
 @signing_key.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print the keys as JSON.")
 @click.pass_obj
 def list_keys(directory: Path, as_json: bool) -> None:
-    """Print the published keys, the newest first: kid, algorithm, and what it does until when."""
+    """Print the published keys, the newest first: kid, algorithm and status."""
     now = utc_now()
-    with opened(directory) as (store, _):
+    with checked_store(directory) as (store, _):
         keys = store.signing_keys.published(now)
     current = [signing_keys.current_key(keys, now, each) for each in Algorithm]
     if as_json:
-        echo_json([shown(key, key in current) for key in keys])
+        echo_json([_as_json(key, key in current) for key in keys])
         return
     for key in keys:
-        click.echo(f"{key.kid} {key.algorithm} {told(key, now, is_signing=key in current)}")
+        click.echo(f"{key.kid} {key.algorithm} {_status(key, now, is_signing=key in current)}")
 
 
 @signing_key.command()
@@ -41,40 +39,40 @@ def list_keys(directory: Path, as_json: bool) -> None:
 @click.option(
     "--algorithm",
     type=click.Choice([each.value for each in Algorithm]),
-    help="Rotate the key of this one only: RS256 signs ID tokens, ES256 results.  [default: both]",
+    help="Rotate only this key: RS256 signs ID tokens, ES256 signs results.  [default: both]",
 )
 @click.pass_obj
 def rotate(directory: Path, at_once: bool, algorithm: str | None) -> None:
-    """Make a new signing key for each algorithm and publish it; it signs when all verifiers know it.
+    """Make and publish a new signing key for each algorithm. It signs as soon as all verifiers know it.
 
-    With --now verifiers that keep the old set refuse what we sign, until they fetch the set again. Where the old key
-    may be known to others, retire it as well.
+    With --now, verifiers that cache the old set refuse new signatures until they fetch the set again. If others may
+    know the old key, retire it as well.
     """
     now = utc_now()
-    with opened(directory) as (store, _):
+    with checked_store(directory) as (store, _):
         wait = timedelta() if at_once else ROTATION_WAIT
         made = store.signing_keys.rotate(now, None if algorithm is None else Algorithm(algorithm), wait)
     for key in made:
-        click.echo(f"{key.kid} {key.algorithm} {told(key, now, is_signing=key.signs_from <= now)}")
+        click.echo(f"{key.kid} {key.algorithm} {_status(key, now, is_signing=key.signs_from <= now)}")
 
 
 @signing_key.command()
 @click.argument("kid")
 @click.pass_obj
 def retire(directory: Path, kid: str) -> None:
-    """Take the key KID out of the published set, at once. What it has signed is refused from then on."""
-    with opened(directory) as (store, _):
+    """Remove the key KID from the published set at once. Verifiers then refuse its signatures."""
+    with checked_store(directory) as (store, _):
         store.signing_keys.retire(kid, utc_now())
 
 
-def told(key: SigningKey, now: datetime, *, is_signing: bool) -> str:
+def _status(key: SigningKey, now: datetime, *, is_signing: bool) -> str:
     if key.signs_from > now:
         return f"signs from {rfc3339(key.signs_from)}"
     end = "" if key.retires_at is None else f"published until {rfc3339(key.retires_at)}"
     return ", ".join(part for part in ("signs" if is_signing else "", end) if part)
 
 
-def shown(key: SigningKey, is_signing: bool) -> dict[str, object]:
+def _as_json(key: SigningKey, is_signing: bool) -> dict[str, object]:
     return {
         "kid": key.kid,
         "algorithm": key.algorithm,

@@ -1,4 +1,4 @@
-"""`sshaft identity user` and `key`: who may pass a challenge, and with which keys."""
+"""Defines `sshaft identity user` and `key`, which register users and their SSH keys."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -11,7 +11,7 @@ from cryptography import x509
 from sshaft.errors import InvalidKeyError
 from sshaft.public_key import PublicKey, parse
 from sshaft.text import printable
-from sshaft_identity.commands.shared import opened
+from sshaft_identity.commands.shared import checked_store
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.times import rfc3339, utc_now
 from sshaft_identity.enrolment import attestation
@@ -23,7 +23,7 @@ _READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.group()
 def user() -> None:
-    """Users: the names that web logins and keys belong to."""
+    """Users: the people who log in, each with their SSH keys."""
 
 
 @user.command("add")
@@ -31,7 +31,7 @@ def user() -> None:
 @click.pass_obj
 def add_user(directory: Path, name: str) -> None:
     """Make the user NAME: 1 to 64 of A-Z a-z 0-9 . _ @ + -, not starting with a dash."""
-    with opened(directory) as (store, _):
+    with checked_store(directory) as (store, _):
         store.users.add(name, utc_now())
 
 
@@ -39,7 +39,7 @@ def add_user(directory: Path, name: str) -> None:
 @click.pass_obj
 def list_users(directory: Path) -> None:
     """Print the users, one a line."""
-    with opened(directory) as (store, _):
+    with checked_store(directory) as (store, _):
         for name in store.users.all():
             click.echo(name)
 
@@ -48,8 +48,8 @@ def list_users(directory: Path) -> None:
 @click.argument("name")
 @click.pass_obj
 def remove_user(directory: Path, name: str) -> None:
-    """Remove the user NAME and all their keys. Nobody can pass their pending challenges any more."""
-    with opened(directory) as (store, _):
+    """Remove the user NAME and all their keys. Their pending challenges can no longer be passed."""
+    with checked_store(directory) as (store, _):
         store.users.remove(name, utc_now())
 
 
@@ -57,8 +57,8 @@ def remove_user(directory: Path, name: str) -> None:
 @click.argument("name")
 @click.pass_obj
 def unlock(directory: Path, name: str) -> None:
-    """Forget the wrong codes of the user NAME, who was wrong too often and is refused for up to an hour."""
-    with opened(directory) as (store, _):
+    """Reset the wrong codes of the user NAME. Too many wrong codes lock a user out for up to an hour."""
+    with checked_store(directory) as (store, _):
         if not store.challenges.unlock(name):
             raise RegistryError(f"{printable(name)} has no wrong codes that count")
 
@@ -75,9 +75,12 @@ def key() -> None:
     "--from-url", metavar="URL", help="Fetch the keys there instead, e.g. https://git.example.org/alice.keys."
 )
 @click.option(
-    "--attestation", "attested_by", type=_READABLE, help="What ssh-keygen -O write-attestation=FILE wrote; one sk- key."
+    "--attestation",
+    "attested_by",
+    type=_READABLE,
+    help="FILE of ssh-keygen -O write-attestation=FILE, for one sk- key.",
 )
-@click.option("--challenge", type=_READABLE, help="The FILE that was given to ssh-keygen -O challenge=FILE.")
+@click.option("--challenge", type=_READABLE, help="FILE of ssh-keygen -O challenge=FILE.")
 @click.pass_obj
 def add_key(
     directory: Path,
@@ -89,8 +92,8 @@ def add_key(
 ) -> None:
     """Register every key of FILE for USER; `-` reads them from stdin.
 
-    FILE is as ~/.ssh/id_ed25519.pub or an authorized_keys file without options. All keys are taken or none: a key
-    that belongs to somebody else or that the key policy refuses, or a line that is no key, refuses the file.
+    FILE is like ~/.ssh/id_ed25519.pub, or an authorized_keys file without options. All keys are registered or none.
+    The file is refused if a line is no key, the key policy refuses a key, or a key belongs to another user.
     """
     if (file is None) == (from_url is None):
         raise click.UsageError("Give either FILE or --from-url URL.")
@@ -99,7 +102,7 @@ def add_key(
     where = printable(getattr(file, "name", None) or from_url or "<stdin>")
     text = fetch(from_url) if from_url is not None else _read(file, where)
     keys = [NewKey(each, name) for each, name in keys_of(text, where)]
-    with opened(directory) as (store, settings):
+    with checked_store(directory) as (store, settings):
         now = utc_now()
         if attested_by is not None and challenge is not None:
             roots = attestation.read_roots(settings.key_policy, directory)
@@ -119,7 +122,7 @@ def _read(file: TextIO | None, where: str) -> str:
 def _attested(
     keys: list[NewKey], data: bytes, challenge: bytes, roots: list[x509.Certificate], now: datetime
 ) -> NewKey:
-    """The one key with what its attestation says. Raises `RegistryError`."""
+    """Returns the only key, with the device that its attestation names. Raises `RegistryError` if that fails."""
     if len(keys) != 1:
         raise RegistryError(f"an attestation is of one key, and here are {len(keys)}")
     try:
@@ -129,7 +132,7 @@ def _attested(
 
 
 def keys_of(text: str, where: str) -> list[tuple[PublicKey, str]]:
-    """The keys of a file, with their comments. Raises `RegistryError` that names the line."""
+    """Returns the keys of a file with their comments. Raises `RegistryError`, which names the line of the fault."""
     keys = []
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip() and not line.lstrip().startswith("#"):
@@ -145,18 +148,18 @@ def keys_of(text: str, where: str) -> list[tuple[PublicKey, str]]:
 @key.command("import")
 @click.argument("file", type=click.File("r", encoding="utf-8-sig", errors="replace"))
 @click.option("--format", "kind", type=click.Choice(["csv", "json"]), required=True)
-@click.option("--create-users", is_flag=True, help="Make the users that are not there yet.")
-@click.option("--dry-run", is_flag=True, help="Look and say what would be done; change nothing.")
+@click.option("--create-users", is_flag=True, help="Make the users that do not exist yet.")
+@click.option("--dry-run", is_flag=True, help="Print what would be done, and change nothing.")
 @click.pass_obj
 def import_file(directory: Path, file: TextIO, kind: str, create_users: bool, dry_run: bool) -> None:
     """Register the keys of many people from FILE; `-` reads stdin.
 
-    CSV with a header line, or a JSON array of objects: user, authorized_key, and if wanted name and expires_at (RFC
-    3339). All are taken or none; every line that is not right is named.
+    FILE is CSV with a header line, or a JSON array of objects. Members: user, authorized_key, and optionally name and
+    expires_at (RFC 3339). All keys are registered or none. Every wrong line is named.
     """
     where = printable(getattr(file, "name", "<stdin>"))
     records = read_records(_read(file, where), kind, where)
-    with opened(directory) as (store, settings):
+    with checked_store(directory) as (store, settings):
         imported = import_keys(
             store.database, records, utc_now(), settings.key_policy, create_users=create_users, dry_run=dry_run
         )
@@ -172,8 +175,8 @@ def import_file(directory: Path, file: TextIO, kind: str, create_users: bool, dr
 @click.argument("user_name", metavar="[USER]", required=False)
 @click.pass_obj
 def list_keys(directory: Path, user_name: str | None) -> None:
-    """Print the keys of USER, or all: fingerprint, type, user, when it expires if it does, comment."""
-    with opened(directory) as (store, _):
+    """Print the keys of USER, or all keys: fingerprint, type, user, expiry if there is one, comment."""
+    with checked_store(directory) as (store, _):
         for each in store.keys.all(user_name):
             end = "" if each.expires_at is None else f" expires={rfc3339(each.expires_at)}"
             click.echo(f"{each.key.fingerprint} {each.key.type} {each.user}{end} {each.name}".rstrip())
@@ -184,6 +187,6 @@ def list_keys(directory: Path, user_name: str | None) -> None:
 @click.pass_obj
 def remove_key(directory: Path, fingerprint: str) -> None:
     """Remove the key with FINGERPRINT (SHA256:..., as `ssh-keygen -l` prints it)."""
-    with opened(directory) as (store, _):
+    with checked_store(directory) as (store, _):
         if not store.keys.remove(fingerprint, utc_now()):
             raise RegistryError(f"no key {fingerprint} is registered")

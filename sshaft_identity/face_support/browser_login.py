@@ -18,7 +18,7 @@ from sshaft_identity.challenges.challenge import Challenge, State
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.common.addresses import origin_of
 from sshaft_identity.face_support.face_requests import FaceRequest, FaceRequests, face_of
-from sshaft_identity.pages.challenge import RETURN, challenge_page
+from sshaft_identity.pages.challenge import RETURN_LABELS, challenge_page
 from sshaft_identity.web import cookies, logins, refused_requests
 from sshaft_identity.web.call import Call
 from sshaft_identity.web.html import PageError, redirect, render
@@ -27,7 +27,7 @@ from sshaft_identity.web.state import state_of
 
 FINISH_GRACE = timedelta(minutes=1)
 """A browser may finish its login this long after the login expired, for a login that passed at the last moment."""
-RETURN_WORDS = {state: "Continue" if state == State.ACCEPTED else "Go back" for state in RETURN}
+RETURN_WORDS = {state: "Continue" if state == State.ACCEPTED else "Go back" for state in RETURN_LABELS}
 
 Finish = Callable[[Call, Challenge], Response]
 """Leads the browser back to the provider with the result of the challenge. Runs in a thread."""
@@ -39,7 +39,7 @@ def begin_login(call: Call, face: str, wish: Wish, details: Mapping[str, Any]) -
         raise ValueError("a login in the browser needs a client")
     state = call.state
     now = state.clock()
-    if not state.logins.allows(wish.context.ip, now):
+    if not state.login_throttle.allows(wish.context.ip, now):
         raise PageError(429, "Too many logins", "Too many logins began at your network address. Wait five minutes.")
     opened = logins.open_login(call, wish)
     challenge = opened.challenge
@@ -75,7 +75,7 @@ def routes(finishes: Mapping[str, Finish]) -> list[Route]:
         if challenge.state_at(state.clock()) is State.PENDING:
             return redirect(request, f"/login/{challenge.id}")
         call = Call(request)
-        response = await state.writes(partial(_finish, call, challenge, finishes))
+        response = await state.run_write(partial(_finish, call, challenge, finishes))
         state.changes.notify(call.changed)
         return response
 
@@ -112,7 +112,7 @@ def take_result(call: Call, challenge: Challenge, now: datetime) -> Challenge | 
     """
     match challenge.state_at(now):
         case State.ACCEPTED:
-            if after := logins.take(call, challenge.id, challenge.client):
+            if after := logins.consume(call, challenge.id, challenge.client):
                 return after
             raise already_finished()
         case State.CONSUMED:
@@ -141,7 +141,7 @@ def form_post(call: Call, redirect_uri: str, values: Mapping[str, str], *, form_
     Some browsers apply the directive to later redirects too.
     """
     allowed = form_action or origin_of(redirect_uri)
-    return render(call.request, "form_post.html", action=redirect_uri, values=values, sends_to=allowed)
+    return render(call.request, "form_post.html", action=redirect_uri, values=values, form_action=allowed)
 
 
 def untrusted_request(call: Call, face: str, reason: str) -> PageError:

@@ -16,7 +16,7 @@ from sshaft_identity.clients.clients import Client
 from sshaft_identity.face_support.assurance import AcrRequest, acr_of
 from sshaft_identity.signing.signing_keys import Algorithm
 from sshaft_identity.web.call import Call
-from sshaft_identity.web.oauth import OAuthError, issued
+from sshaft_identity.web.oauth import OAuthError, issue_token
 from sshaft_identity.web.state import AppState
 
 ID_TOKEN_LIFETIME = timedelta(minutes=5)
@@ -74,7 +74,7 @@ def token_response(
     """
     if challenge.user is None:
         raise ValueError("the login has no user")
-    tokens = issued(call, client, scope.split(), user=challenge.user, login=challenge.id)
+    tokens = issue_token(call, client, scope.split(), user=challenge.user, login=challenge.id)
     claims = authentication_claims(challenge) | user_claims(call, client, challenge.user, scope) | (more or {})
     claims |= {"aud": client.client_id, "at_hash": _at_hash(tokens["access_token"])}
     acr = acr_of(acr_request, challenge)

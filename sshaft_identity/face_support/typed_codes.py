@@ -87,7 +87,7 @@ def redeem_code(call: Call, face: str, client: Client, user: str, code: str) -> 
         return False
     if not verify_code(call, face, challenge, code):
         return False
-    after = logins.take(call, challenge.id, client.client_id)
+    after = logins.consume(call, challenge.id, client.client_id)
     if after is None or after.user != user:
         refused_requests.note(call, face, "not_accepted", "the result was taken before")
         return False

@@ -200,7 +200,7 @@ def tokens(call: Call, client: Client, form: Mapping[str, str]) -> dict[str, Any
     _raise_unless_passed(challenge.state_at(now))
     if request.handle_until is None or now >= request.handle_until:
         raise OAuthError("expired_token", "the result was not fetched in time")
-    after = logins.take(call, challenge.id, client.client_id)
+    after = logins.consume(call, challenge.id, client.client_id)
     if after is None:
         raise OAuthError(*_ERRORS[State.CONSUMED])
     Notifications(state.store).delete(after.id)

@@ -25,7 +25,8 @@ from starlette.routing import Route
 import sshaft
 from sshaft_identity.challenges.challenge import Binding, Challenge, Context, State
 from sshaft_identity.challenges.challenges import Wish
-from sshaft_identity.clients.clients import TOKEN_LIFETIME, Client
+from sshaft_identity.clients.access_tokens import TOKEN_LIFETIME
+from sshaft_identity.clients.clients import Client
 from sshaft_identity.common.fields import USER_PATTERN
 from sshaft_identity.face_support import typed_codes
 from sshaft_identity.face_support.face import Face
@@ -43,7 +44,7 @@ from sshaft_identity.web.oauth import (
     client_by_secret,
     credentials_of,
     fields_of,
-    issued,
+    issue_token,
 )
 
 NAME = "validate"
@@ -112,7 +113,7 @@ def auth(call: Call) -> Response:
     else:
         client = _of_basic(call, call.request.headers.get("authorization", ""))
     try:
-        token = issued(call, client, [NAME])["access_token"]
+        token = issue_token(call, client, [NAME])["access_token"]
     except OAuthError as error:
         raise _Error(401, UNPROVEN, error.description) from None
     value = {"token": _like_a_jwt(call, client, token), "role": "admin", "username": client.client_id}
@@ -145,7 +146,7 @@ def check(call: Call) -> Response:
     if challenge is None:
         return _triggered(call, client, fields)
     if _is_right(call, challenge, fields.get("pass", "")):
-        if logins.take(call, challenge.id, client.client_id) is not None:
+        if logins.consume(call, challenge.id, client.client_id) is not None:
             return _answer(call, "ACCEPT", {"message": "passed by ssh", "serial": SERIAL})
         refused_requests.note(call, NAME, "not_accepted", "its result was taken before")
     return _answer(call, "REJECT", {"message": "wrong code, or not passed by ssh"})
@@ -250,7 +251,7 @@ def _client(call: Call) -> Client:
     if kind.lower() == "basic":
         return _of_basic(call, header)
     token = (rest if kind.lower() == "bearer" else header).strip().rpartition(".")[2]
-    client = call.state.store.clients.of_token(token, call.state.clock()) if token else None
+    client = call.state.store.access_tokens.client_of(token, call.state.clock()) if token else None
     if client is None or NAME not in client.scopes:
         raise _Error(401, UNPROVEN, "the client has not proven itself")
     try:

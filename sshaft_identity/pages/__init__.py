@@ -1,1 +1,1 @@
-"""The pages that people see in their browser."""
+"""Serves the pages that people see in their browser."""

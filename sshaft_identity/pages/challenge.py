@@ -1,5 +1,6 @@
-"""The challenge page: where the person sees the ssh command with the code, or types the code that ssh printed, and then
-that it has passed.
+"""Serves the challenge page. It shows the ssh command with the code, or takes the code that ssh printed.
+
+After the SSH login, the page shows the outcome.
 """
 
 import secrets
@@ -30,30 +31,32 @@ TEXTS: dict[str, tuple[str, str]] = {
     "tried_out": ("Denied", "Too many wrong codes were tried. Start the login again to get a new one."),
     "unknown": ("No such login", "This address belongs to no login, or to one that was long ago."),
 }
-"""What the page says in each of its states: a heading and a sentence. The page's script has them from here too."""
-RETURN = {state: "Continue" if state == State.ACCEPTED else "Try again" for state in TEXTS if state != State.PENDING}
-"""What leads back to where the login began, where its client has said where that is."""
+"""The heading and the sentence of each state. The script of the page uses them too."""
+RETURN_LABELS = {
+    state: "Continue" if state == State.ACCEPTED else "Try again" for state in TEXTS if state != State.PENDING
+}
+"""The label of the link to the return URL, in each state."""
 
-TYPE_BACK = "Run this command in a terminal, with a key that you have registered, and type the code that it prints."
+TYPE_CODE = "Run this command in a terminal, with a key that you have registered, and type the code that it prints."
 REFRESH_SECONDS = 2
 
 
 async def page(request: Request) -> Response:
-    """The code is worked out from the page's own address: the database holds neither."""
+    """Computes the code from the page token in the path. The database holds neither of them."""
     challenge = await _challenge(request)
     if challenge is None:
-        raise unknown()
+        raise no_such_login()
     return await challenge_page(request, challenge, request.path_params["page_token"])
 
 
 async def type_code(request: Request) -> Response:
-    """`code_back`: the code that ssh printed, typed here. The page's address is what entitles to try; afterwards the
-    browser gets the page anew, so that reloading tries nothing twice.
+    """Checks the code that ssh printed (`code_back`). The secret path of the page authorizes the attempt.
+    The answer is a redirect to the page, so that a reload does not repeat the attempt.
     """
     form = await form_of(request)
     challenge = await _challenge(request)
     if challenge is None:
-        raise unknown()
+        raise no_such_login()
     code = "".join(form.get("code", "").split())
     if not (code.isascii() and code.isdigit() and len(code) <= 16):
         return await challenge_page(request, challenge, request.path_params["page_token"], 400,
@@ -62,12 +65,12 @@ async def type_code(request: Request) -> Response:
     answer = await run_in_threadpool(logins.verify, call, challenge, code, attempt_name(form.get("attempt"), code))
     call.state.changes.notify(call.changed)
     if answer.verdict is Verdict.TOO_MANY_ATTEMPTS and answer.retry_at is not None:
-        raise _locked(answer.retry_at)
+        raise _too_many_codes(answer.retry_at)
     return redirect(request, request.url.path)
 
 
-def _locked(until: datetime) -> PageError:
-    sentence = f"Nothing more is tried before {moment(until)}. Then start the login again."
+def _too_many_codes(until: datetime) -> PageError:
+    sentence = f"No code is accepted before {moment(until)}. Start the login again after that."
     return PageError(429, "Too many wrong codes", sentence)
 
 
@@ -81,10 +84,9 @@ async def challenge_page(
     base: str | None = None,
     **more: Any,
 ) -> Response:
-    """The page of a challenge; `base`: the path that its script asks for news below, if not its own.
-
-    `more`: `again`, what a form may be sent to for another try; `passed`, where the browser goes once it has passed;
-    `return_url`, another way back, and what is written on it.
+    """Returns the page of a challenge. `base`: the path below which its script asks for news, if not the page's path.
+    `more` may hold: `again`, the path of the form that starts a new login; `passed`, the path to go to after the SSH
+    login; `return_url` and `return_words`, another return URL and its labels.
     """
     state, page_state = state_of(request), page_state_of(challenge, state_of(request))
     if page_state == State.PENDING and challenge.shown_at is None:
@@ -92,16 +94,16 @@ async def challenge_page(
     types_back = challenge.binding is Binding.CODE_BACK
     title, sentence = TEXTS[page_state]
     left, context = seconds_left(challenge, state), challenge.context
-    # What somebody is typing must not be reloaded away: that page is loaded anew only when its time is up.
-    wait = left + 1 if types_back else REFRESH_SECONDS
+    # A reload would delete a code that is half typed, so a page with an input field reloads only after its expiry.
+    refresh = left + 1 if types_back else REFRESH_SECONDS
     return render(
         request,
         "challenge.html",
         status,
-        refresh=wait if page_state == State.PENDING else None,
+        refresh=refresh if page_state == State.PENDING else None,
         page_state=page_state,
         title=title,
-        sentence=TYPE_BACK if types_back and page_state == State.PENDING else sentence,
+        sentence=TYPE_CODE if types_back and page_state == State.PENDING else sentence,
         texts=TEXTS,
         app=context.app,
         user=challenge.user,
@@ -119,11 +121,11 @@ async def challenge_page(
         expires_in=left,
         left=clock(left),
         base=state.settings.base_path + (base or request.url.path),
-        **{"again": None, "passed": None, "return_url": context.return_url, "return_words": RETURN} | more,
+        **{"again": None, "passed": None, "return_url": context.return_url, "return_words": RETURN_LABELS} | more,
     )
 
 
-def unknown() -> PageError:
+def no_such_login() -> PageError:
     return PageError(404, *TEXTS["unknown"])
 
 

@@ -1,7 +1,6 @@
-"""The enrolment page: shows how to present a key, then the key that was presented, for the person to confirm or refuse.
+"""Serves the enrolment page: shows how to present a key, then lets the person confirm or refuse the presented key.
 
-Its address is the invitation: whoever has it may confirm, so nothing else proves who posts. It works without scripts;
-with them it has its news by itself.
+The secret path of the page authorizes all its forms. The page works without scripts; with scripts it updates itself.
 """
 
 import math
@@ -18,7 +17,7 @@ from sshaft.public_key import PublicKey
 from sshaft.randomart import bits, randomart, short_name
 from sshaft_identity.enrolment import sshsig
 from sshaft_identity.enrolment.enrolment import Enrolment, Outcome, Presentation, State, Verdict, hyphenate, log_outcome
-from sshaft_identity.pages.enrolment_form import FAULTS, FaultError, Form, attested_by, form_of, signed
+from sshaft_identity.pages.enrolment_form import FAULTS, FaultError, Form, attested_device, form_of, signed_key
 from sshaft_identity.pages.signed_in import session_of
 from sshaft_identity.pages.words import clock, source
 from sshaft_identity.people.key_policy import sentence as policy_sentence
@@ -33,7 +32,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "signature": ("Register an SSH key", "Sign a line with the key, and bring the public key and the signature here."),
     State.PRESENTED: (
         "Is this your key?",
-        "Compare it with what your terminal shows. Only once you confirm does it pass your logins.",
+        "Compare it with what your terminal shows. It passes your logins only after you confirm it.",
     ),
     State.CONFIRMED: ("Registered", "From now on this key passes your logins."),
     State.REFUSED: (
@@ -44,80 +43,79 @@ TEXTS: dict[str, tuple[str, str]] = {
     State.CANCELLED: ("Over", "This invitation was replaced by a new one, or ended. Ask for a new one if you need it."),
     "unknown": ("No such invitation", "This address belongs to no invitation, or to one that was long ago."),
 }
-"""What the page says in each of its states: a heading and a sentence."""
+"""The heading and the sentence of each state."""
 
 
 async def page(request: Request) -> Response:
-    """`?by=signature` shows the form, which must not be refreshed away while somebody types."""
-    state, page_token = state_of(request), request.path_params["page_token"]
-    enrolment = await run_in_threadpool(state.store.enrolments.of_page, page_token)
-    return await _html(request, 200, enrolment, by_signature=request.query_params.get("by") == "signature")
+    """Shows the page. `?by=signature` shows the form for a signature, which never reloads by itself."""
+    return await _render(
+        request, 200, await _enrolment_of(request), by_signature=request.query_params.get("by") == "signature"
+    )
 
 
 async def page_state(request: Request) -> Response:
-    """What the page's script asks for every two seconds: nothing that the page does not show."""
-    state, page_token = state_of(request), request.path_params["page_token"]
-    enrolment = await run_in_threadpool(state.store.enrolments.of_page, page_token)
+    """Returns the state and the seconds left. The script of the page asks for them every two seconds."""
+    enrolment, now = await _enrolment_of(request), state_of(request).clock()
     if enrolment is None:
         return problem("not_found")
-    now = state.clock()
     return JSONResponse({"state": enrolment.state_at(now), "expires_in": _seconds_left(enrolment, now)})
 
 
 async def decide(request: Request) -> Response:
-    """A POST of one of the page's forms. Afterwards the browser gets the page anew, so that reloading repeats nothing.
-
-    The fingerprint that the form carries is what the person saw: another key than that is never confirmed.
+    """Handles the forms of the page. The answer is a redirect, so that a reload repeats nothing.
+    The form holds the fingerprint that the person saw. No other key is ever confirmed.
     """
-    state, page_token = state_of(request), request.path_params["page_token"]
-    enrolment = await run_in_threadpool(state.store.enrolments.of_page, page_token)
+    enrolment, page_token = await _enrolment_of(request), request.path_params["page_token"]
     if enrolment is None:
-        return await _html(request, 404, None)
+        return await _render(request, 404, None)
     form = Form()
     try:
         form = await form_of(request)
-        await _act(form.text("action"), form, state, page_token, enrolment)
+        await _apply(form.text("action"), form, state_of(request), page_token, enrolment)
     except FaultError as fault:
-        enrolment = await run_in_threadpool(state.store.enrolments.of_page, page_token)
-        by_signature = form.text("action") == "sign"
-        return await _html(request, 400, enrolment, by_signature=by_signature, fault=str(fault), form=form)
+        enrolment, by_signature = await _enrolment_of(request), form.text("action") == "sign"
+        return await _render(request, 400, enrolment, by_signature=by_signature, fault=str(fault), form=form)
     return redirect(request, f"/enrol/{page_token}")
 
 
-async def _act(action: str, form: Form, state: AppState, page_token: str, enrolment: Enrolment) -> None:
-    now, invitations, policy = state.clock(), state.store.enrolments, state.settings.key_policy
+async def _enrolment_of(request: Request) -> Enrolment | None:
+    return await run_in_threadpool(state_of(request).store.enrolments.of_page, request.path_params["page_token"])
+
+
+async def _apply(action: str, form: Form, state: AppState, page_token: str, enrolment: Enrolment) -> None:
+    now, enrolments, policy = state.clock(), state.store.enrolments, state.settings.key_policy
     if action == "confirm" and enrolment.key is not None:
-        attested = attested_by(form, state, enrolment, enrolment.key)
-        shown = form.text("fingerprint")
-        outcome = await run_in_threadpool(invitations.confirm, page_token, shown, now, policy, attested)
-        what = Presentation(enrolment.key, enrolment.client_ip, enrolment.source or "ssh")
+        attested = attested_device(form, state, enrolment, enrolment.key)
+        fingerprint = form.text("fingerprint")
+        outcome = await run_in_threadpool(enrolments.confirm, page_token, fingerprint, now, policy, attested)
+        presentation = Presentation(enrolment.key, enrolment.client_ip, enrolment.source or "ssh")
     elif action == "refuse" and enrolment.key is not None:
-        if not await run_in_threadpool(invitations.refuse, page_token, now):
+        if not await run_in_threadpool(enrolments.refuse, page_token, now):
             raise FaultError(FAULTS[Verdict.NONE])
         fingerprint = enrolment.key.fingerprint
-        # Somebody had the code who should not: the operator's business
+        # A warning for the operator: another person had the code.
         get_logger().warning(
             "enrolment.refused", enrolment=enrolment.id, user=enrolment.user, fingerprint=fingerprint,
             client_ip=enrolment.client_ip,
         )  # fmt: skip
         return
     elif action == "sign":
-        what = signed(form, enrolment)
-        outcome = await run_in_threadpool(invitations.present_signed, page_token, what, now, policy)
+        presentation = signed_key(form, enrolment)
+        outcome = await run_in_threadpool(enrolments.present_signed, page_token, presentation, now, policy)
     else:
         raise FaultError(FAULTS["bad_form"])
-    log_outcome(outcome, what)
-    _check(outcome, state)
+    log_outcome(outcome, presentation)
+    _check_outcome(outcome, state)
 
 
-def _check(outcome: Outcome, state: AppState) -> None:
+def _check_outcome(outcome: Outcome, state: AppState) -> None:
     if outcome.refusal is not None:
         raise FaultError(policy_sentence(outcome.refusal, state.settings.key_policy))
     if outcome.verdict not in (Verdict.PRESENTED, Verdict.CONFIRMED):
         raise FaultError(FAULTS.get(outcome.verdict, FAULTS["bad_form"]))
 
 
-async def _html(
+async def _render(
     request: Request,
     status: int,
     enrolment: Enrolment | None,
@@ -126,24 +124,24 @@ async def _html(
     fault: str | None = None,
     form: Form | None = None,
 ) -> Response:
-    """The page; `form`: what was sent and did not do, so that nobody has to paste it again."""
+    """Returns the page. `form`: the form that was refused. The page shows its texts again."""
     if enrolment is None:
         title, sentence = TEXTS["unknown"]
         return render(request, "enrol.html", 404, title=title, sentence=sentence, page_state="unknown", fault=None)
     state, given = state_of(request), form or Form()
-    values = _values(state, request.path_params["page_token"], enrolment, by_signature=by_signature)
+    values = _page_values(state, request.path_params["page_token"], enrolment, by_signature=by_signature)
     title, sentence = TEXTS[values["page_state"]]
     session = await session_of(request)
     return render(
         request,
         "enrol.html",
         status,
-        # only where nobody can be typing; and what went wrong must stay until it is read
+        # never while the person may type, or while the page shows a fault that the person has not read yet
         refresh=REFRESH_SECONDS if values["page_state"] == State.OPEN and fault is None else None,
         title=title,
         sentence=sentence,
         fault=fault,
-        given={name: given.again(name) for name in ("public_key", "signature")},
+        given={name: given.pasted(name) for name in ("public_key", "signature")},
         is_signed_in=session is not None and session.user == enrolment.user,
         **values,
     )
@@ -153,7 +151,7 @@ def _seconds_left(enrolment: Enrolment, now: datetime) -> int:
     return max(0, math.ceil((enrolment.expires_at - now).total_seconds()))
 
 
-def _values(state: AppState, page_token: str, enrolment: Enrolment, *, by_signature: bool) -> dict[str, Any]:
+def _page_values(state: AppState, page_token: str, enrolment: Enrolment, *, by_signature: bool) -> dict[str, Any]:
     settings, now = state.settings, state.clock()
     page_state = str(enrolment.state_at(now))
     over_ssh = settings.enrolment_over_ssh
@@ -179,11 +177,11 @@ def _values(state: AppState, page_token: str, enrolment: Enrolment, *, by_signat
         "takes_attestations": settings.key_policy.attestation_roots is not None,
         "needs_attestation": settings.key_policy.require_attestation,
         "base": f"{settings.base_path}/enrol/{page_token}",
-        "key": enrolment.key and _shown(enrolment, enrolment.key),
+        "key": enrolment.key and _key_values(enrolment, enrolment.key),
     }
 
 
-def _shown(enrolment: Enrolment, key: PublicKey) -> dict[str, Any]:
+def _key_values(enrolment: Enrolment, key: PublicKey) -> dict[str, Any]:
     return {
         "type": f"{short_name(key)} ({bits(key)} bits)",
         "fingerprint": key.fingerprint,

@@ -1,4 +1,4 @@
-"""The forms of the enrolment page: what a person pasted or chose, read and checked. A no is a sentence for the page."""
+"""Reads and checks the forms of the enrolment page. Each refusal is a sentence that the page shows."""
 
 from dataclasses import dataclass, field
 
@@ -23,10 +23,10 @@ FAULTS: dict[str, str] = {
     "no_key": "Paste the public key, or choose its .pub file.",
     "no_signature": "Paste the signature that ssh-keygen printed, or choose its file.",
     "not_a_key": "This is not one public key of a kind that is taken here (ssh-ed25519 AAAA... as in the .pub file).",
-    "other_key": "The signature is by another key than the public key that you gave.",
-    "bad_form": "The form did not arrive whole. Try again.",
+    "other_key": "The signature is by a different key than the public key that you gave.",
+    "bad_form": "The form did not arrive completely. Try again.",
 }
-"""What went wrong with what the person sent; the policy, the signature and the attestation have their own sentences."""
+"""The sentences for faults in the form. The policy, the signature and the attestation have their own sentences."""
 
 MAX_NAME = 200
 MAX_LINE, MAX_LINES = 20_000, 100
@@ -41,21 +41,21 @@ class Form:
         return self.values.get(name, "")
 
     def content(self, name: str) -> str:
-        """What was pasted into NAME, or else the file NAME_file."""
-        pasted = self.text(name)
-        return pasted if pasted.strip() else self.files.get(f"{name}_file", b"").decode("utf-8", "replace")
+        """Returns the text of the field NAME, or the content of the file NAME_file if the field is empty."""
+        text = self.text(name)
+        return text if text.strip() else self.files.get(f"{name}_file", b"").decode("utf-8", "replace")
 
-    def again(self, name: str) -> str:
-        """What was pasted into NAME, to stand there once more."""
+    def pasted(self, name: str) -> str:
+        """Returns the text of the field NAME, made safe to show in the field again."""
         return "\n".join(printable(line, MAX_LINE) for line in self.text(name).splitlines()[:MAX_LINES])
 
 
 class FaultError(Exception):
-    """What the person sent does not do. Says why, in a sentence for the page."""
+    """The form is refused. The message is a sentence for the page."""
 
 
-def signed(form: Form, enrolment: Enrolment) -> Presentation:
-    """The key of the form, once its signature over this invitation's text is good."""
+def signed_key(form: Form, enrolment: Enrolment) -> Presentation:
+    """Returns the key of the form. Raises `FaultError` unless the key signed the text of this enrolment."""
     given, signature = form.content("public_key"), form.content("signature")
     if not given.strip():
         raise FaultError(FAULTS["no_key"])
@@ -73,20 +73,20 @@ def signed(form: Form, enrolment: Enrolment) -> Presentation:
     return Presentation(key, source="signature", name=printable(" ".join(given.split()[2:]), MAX_NAME))
 
 
-def attested_by(form: Form, state: AppState, enrolment: Enrolment, key: PublicKey) -> str | None:
-    """What a given attestation says; None where none was given: the policy says whether one must be."""
+def attested_device(form: Form, state: AppState, enrolment: Enrolment, key: PublicKey) -> str | None:
+    """Returns the device that the attestation names. Returns None without an attestation: the policy may demand one."""
     data = form.files.get("attestation", b"")
     if not data:
         return None
     challenge = sshsig.text_to_sign(enrolment.user, enrolment.id).encode()
     try:
-        return attestation.verify(data, key, challenge, state.roots, state.clock())
+        return attestation.verify(data, key, challenge, state.attestation_roots, state.clock())
     except attestation.AttestationError as error:
         raise FaultError(str(error)) from None
 
 
 async def form_of(request: Request) -> Form:
-    """The form, from a body of limited size."""
+    """Returns the form. Raises `FaultError` if it is too large or malformed."""
     try:
         body = await body_of(request)
     except ProblemError:
@@ -104,6 +104,6 @@ async def form_of(request: Request) -> Form:
                     files[name] = await value.read()
                 else:
                     values[name] = value
-    except (HTTPException, UnicodeError):  # a charset that decodes nothing, too
+    except (HTTPException, UnicodeError):  # UnicodeError: an unknown charset
         raise FaultError(FAULTS["bad_form"]) from None
     return Form(values, files)

@@ -1,6 +1,7 @@
-"""My keys and my activity: what a person sees and changes once signed in."""
+"""Serves the pages "My keys" and "My activity" to a person who is signed in."""
 
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -10,37 +11,37 @@ from starlette.routing import Route
 
 from sshaft.log import get_logger
 from sshaft_identity.common.fields import one_line
-from sshaft_identity.pages.signed_in import ACTIVITY, KEYS, SIGN_IN, facts_of, sent_by, signed_in
+from sshaft_identity.pages.signed_in import ACTIVITY, KEYS, SIGN_IN, facts_of, session_and_form, signed_in
 from sshaft_identity.pages.words import ago, key_kind, moment, source
 from sshaft_identity.people.keys import MAX_NAME, RegisteredKey
 from sshaft_identity.people.sessions import Session
 from sshaft_identity.web import cookies
 from sshaft_identity.web.html import PageError, redirect, render
-from sshaft_identity.web.state import AppState, state_of
+from sshaft_identity.web.state import state_of
 
-AGAIN = f"{SIGN_IN}?note=again"
-DONE = {
+SIGN_IN_AGAIN = f"{SIGN_IN}?note=again"
+DONE_SENTENCES = {
     "renamed": "The key has its new name.",
-    "removed": "The key is removed. It opens nothing any more.",
+    "removed": "The key is removed. It no longer passes any login.",
 }
 
 
 async def keys(request: Request) -> Response:
     session, state = await signed_in(request), state_of(request)
-    own = await run_in_threadpool(state.store.keys.of, session.user)
+    own_keys = await run_in_threadpool(state.store.keys.of, session.user)
     now = state.clock()
     return render(
         request,
         "keys.html",
-        keys=[shown(key, now) for key in own],
-        can_enrol=state.enrol is not None,
-        done=DONE.get(request.query_params.get("done", "")),
-        **_frame(session, "keys"),
+        keys=[_key_values(key, now) for key in own_keys],
+        can_enrol=state.open_enrolment is not None,
+        done=DONE_SENTENCES.get(request.query_params.get("done", "")),
+        **_account_values(session, "keys"),
     )
 
 
 async def rename(request: Request) -> Response:
-    session, form = await sent_by(request)
+    session, form = await session_and_form(request)
     state = state_of(request)
     fingerprint, name = form.get("fingerprint", ""), one_line(form.get("name", ""))
     rename_key = state.store.keys.rename
@@ -50,26 +51,26 @@ async def rename(request: Request) -> Response:
 
 
 async def ask_to_remove(request: Request) -> Response:
-    """The question before a key is removed, which is plainer for the last one."""
+    """Asks before a key is removed, with a stronger warning for the last key."""
     session, state = await signed_in(request), state_of(request)
-    own = await run_in_threadpool(state.store.keys.of, session.user)
-    key = next((each for each in own if each.key.fingerprint == request.query_params.get("fingerprint")), None)
+    own_keys = await run_in_threadpool(state.store.keys.of, session.user)
+    key = next((each for each in own_keys if each.key.fingerprint == request.query_params.get("fingerprint")), None)
     if key is None:
         raise _no_such_key()
     if not session.is_fresh(state.clock()):
-        return redirect(request, AGAIN)
-    values: dict[str, Any] = {"key": shown(key, state.clock()), "is_last": len(own) == 1}
-    return render(request, "remove_key.html", **values, **_frame(session, "keys"))
+        return redirect(request, SIGN_IN_AGAIN)
+    values: dict[str, Any] = {"key": _key_values(key, state.clock()), "is_last": len(own_keys) == 1}
+    return render(request, "remove_key.html", **values, **_account_values(session, "keys"))
 
 
 async def remove(request: Request) -> Response:
-    session, form = await sent_by(request)
+    session, form = await session_and_form(request)
     state, fingerprint = state_of(request), form.get("fingerprint", "")
     if not session.is_fresh(state.clock()):
-        return redirect(request, AGAIN)
-    own = await run_in_threadpool(state.store.keys.of, session.user)
-    if [each.key.fingerprint for each in own] == [fingerprint] and form.get("last") != "yes":
-        raise PageError(409, "Your last key", "Meanwhile it is your last key. Go back to your keys and say so plainly.")
+        return redirect(request, SIGN_IN_AGAIN)
+    own_keys = await run_in_threadpool(state.store.keys.of, session.user)
+    if [each.key.fingerprint for each in own_keys] == [fingerprint] and form.get("last") != "yes":
+        raise PageError(409, "Your last key", "This key is now your last one. Go back and remove it there.")
     facts = facts_of(request)
     if not await run_in_threadpool(state.store.keys.remove, fingerprint, state.clock(), user=session.user, **facts):
         raise _no_such_key()
@@ -78,14 +79,14 @@ async def remove(request: Request) -> Response:
 
 
 async def enrol(request: Request) -> Response:
-    """To the page of a new enrolment, which `AppState.enrol` opens."""
-    session, _ = await sent_by(request)
+    """Opens an enrolment for the signed-in person and redirects to its page."""
+    session, _ = await session_and_form(request)
     state = state_of(request)
-    if state.enrol is None:
+    if state.open_enrolment is None:
         raise PageError(404, "Not here", "New keys are registered by your administrator.")
     if not session.is_fresh(state.clock()):
-        return redirect(request, AGAIN)
-    return RedirectResponse(await run_in_threadpool(state.enrol, session.user, state.clock()), 303)
+        return redirect(request, SIGN_IN_AGAIN)
+    return RedirectResponse(await run_in_threadpool(state.open_enrolment, session.user, state.clock()), 303)
 
 
 async def activity(request: Request) -> Response:
@@ -95,20 +96,12 @@ async def activity(request: Request) -> Response:
     page = await run_in_threadpool(state.activity.of, session.user, number)
     moments = [{"what": each, "at": moment(each.at), "iso": each.at.isoformat()} for each in page.events]
     values: dict[str, Any] = {"happenings": moments, "older": page.older, "is_first": number is None}
-    return render(request, "activity.html", **values, **_frame(session, "activity"))
+    return render(request, "activity.html", **values, **_account_values(session, "activity"))
 
 
-async def sign_out(request: Request) -> Response:
-    session, _ = await sent_by(request)
-    return await _out(request, state_of(request), session, everywhere=False)
-
-
-async def sign_out_everywhere(request: Request) -> Response:
-    session, _ = await sent_by(request)
-    return await _out(request, state_of(request), session, everywhere=True)
-
-
-async def _out(request: Request, state: AppState, session: Session, *, everywhere: bool) -> Response:
+async def sign_out(request: Request, *, everywhere: bool = False) -> Response:
+    session, _ = await session_and_form(request)
+    state = state_of(request)
     now, facts = state.clock(), facts_of(request)
     if everywhere:
         await run_in_threadpool(state.sessions.end_all, session.user, now, **facts)
@@ -120,8 +113,8 @@ async def _out(request: Request, state: AppState, session: Session, *, everywher
     return response
 
 
-def shown(key: RegisteredKey, now: datetime) -> dict[str, Any]:
-    """A key in the page's words."""
+def _key_values(key: RegisteredKey, now: datetime) -> dict[str, Any]:
+    """Returns the values that the page shows of a key."""
     used = None if key.last_used_at is None else ago(key.last_used_at, now)
     return {
         "fingerprint": key.key.fingerprint,
@@ -140,15 +133,15 @@ def shown(key: RegisteredKey, now: datetime) -> dict[str, Any]:
     }
 
 
-def _frame(session: Session, here: str) -> dict[str, Any]:
-    """What the skeleton shows around every page of the account."""
+def _account_values(session: Session, here: str) -> dict[str, Any]:
+    """Returns the values that every page of the account needs."""
     return {
         "user": session.user, "form_token": session.form_token, "here": here, "max_name": MAX_NAME,
     }  # fmt: skip
 
 
 def _no_such_key() -> PageError:
-    return PageError(404, "No such key", "This key is not yours, or not any more. Go back to your keys.")
+    return PageError(404, "No such key", "You have no such key, or no longer. Go back to your keys.")
 
 
 ROUTES = [
@@ -159,5 +152,5 @@ ROUTES = [
     Route("/account/keys/enrol", enrol, methods=["POST"]),
     Route(ACTIVITY, activity, methods=["GET"]),
     Route("/account/sign-out", sign_out, methods=["POST"]),
-    Route("/account/sign-out-everywhere", sign_out_everywhere, methods=["POST"]),
+    Route("/account/sign-out-everywhere", partial(sign_out, everywhere=True), methods=["POST"]),
 ]

@@ -1,7 +1,7 @@
-"""Sign-in to "my keys" by SSH, the product's own factor: a challenge that names nobody; who brings its code is in.
+"""Lets people sign in to "My keys" by SSH: a challenge that names no user signs in the owner of the key.
 
-The challenge belongs to the browser that opened it. Its page token stands in no address, only in a cookie of that
-browser: who sends somebody a link to a sign-in of his own (login CSRF), or sees a link, gets nothing by it.
+The challenge belongs to the browser that opened it: its page token is in no URL, only in a cookie of that browser.
+So nobody can send another person a link to a sign-in of their own (login CSRF), and no URL reveals a sign-in.
 """
 
 from datetime import timedelta
@@ -26,19 +26,19 @@ from sshaft_identity.web.state import state_of
 
 APP = "My keys"
 BY_SSH = "/sign-in/ssh"
-GRACE = timedelta(minutes=1)
-"""For the browser to come for what ssh has passed in the last moment, or to say that it was too late."""
+GRACE_PERIOD = timedelta(minutes=1)
+"""After the challenge has expired, the browser may ask for the outcome for this time."""
 NOTES = {
-    "again": "For this you have to sign in anew: adding or removing a key asks for a fresh login.",
-    "nobody": "You are not signed in, or not any more.",
+    "again": "Sign in again: adding or removing a key needs a fresh sign-in.",
+    "nobody": "You are not signed in, or no longer.",
     "signed_out": "You are signed out.",
     "everywhere": "You are signed out in every browser.",
-    "no_cookie": "No sign-in of this browser is waiting. It needs a cookie of ours, which is kept over https only.",
+    "no_cookie": "This browser has no pending sign-in. A sign-in needs a cookie, which browsers keep over https only.",
 }
 
 
 async def sign_in(request: Request) -> Response:
-    """The way in, or the keys for who is in already. `?note=` says why one is here."""
+    """Shows the ways to sign in, or redirects a signed-in person to their keys. `?note=` names a note to show."""
     note = NOTES.get(request.query_params.get("note", ""))
     again = request.query_params.get("note") == "again"
     if not again and await session_of(request) is not None:
@@ -53,55 +53,55 @@ async def begin(request: Request) -> Response:
     state, address = state_of(request), client_address(request)
     now = state.clock()
     check_throttle(request)
-    if before := await _own(request):
+    if before := await _sign_in_of_browser(request):
         await run_in_threadpool(state.store.challenges.cancel, before.id, now)
         state.changes.notify([before])
     wish = Wish(None, timedelta(seconds=state.settings.lifetime), context=Context(APP, address, user_agent(request)))
     opened = await run_in_threadpool(logins.open_login, Call(request), wish)
-    response, seconds = redirect(request, BY_SSH), state.settings.lifetime + int(GRACE.total_seconds())
+    response, seconds = redirect(request, BY_SSH), state.settings.lifetime + int(GRACE_PERIOD.total_seconds())
     cookies.write(request, response, cookies.SSH_SIGN_IN, opened.page_token, seconds, "strict")
     return response
 
 
 def check_throttle(request: Request) -> None:
-    """Raises `PageError`."""
+    """Counts a sign-in of this address. Raises `PageError` if there were too many."""
     state = state_of(request)
-    if not state.throttle.allows(client_address(request), state.clock()):
-        raise PageError(429, "One at a time", "Too many sign-ins were begun from where you are. Wait five minutes.")
+    if not state.sign_in_throttle.allows(client_address(request), state.clock()):
+        raise PageError(429, "Too many sign-ins", "Too many sign-ins came from your network. Wait five minutes.")
 
 
 async def page(request: Request) -> Response:
-    """The challenge's page for this browser; once passed, its key's owner is signed in, exactly once."""
-    token, challenge = cookies.read(request, cookies.SSH_SIGN_IN), await _own(request)
+    """Shows the page of this browser's challenge. After the SSH login, signs the owner of the key in, once."""
+    token, challenge = cookies.read(request, cookies.SSH_SIGN_IN), await _sign_in_of_browser(request)
     if challenge is None or token is None:
         return redirect(request, f"{SIGN_IN}?note=no_cookie")
     if challenge.state is State.ACCEPTED:
-        return await _passed(request, challenge)
+        return await _finish(request, challenge)
     if challenge.state is State.CONSUMED:
         return redirect(request, SIGN_IN)
     return await challenge_page(request, challenge, token, base=BY_SSH, again=BY_SSH, passed=BY_SSH)
 
 
-async def _passed(request: Request, challenge: Challenge) -> Response:
+async def _finish(request: Request, challenge: Challenge) -> Response:
     state = state_of(request)
     call = Call(request)
-    if not await run_in_threadpool(logins.take, call, challenge.id, None):
+    if not await run_in_threadpool(logins.consume, call, challenge.id, None):
         return redirect(request, SIGN_IN)  # another request of this browser was faster
     state.changes.notify(call.changed)
     response, approval = None, challenge.approval
     if challenge.user is not None and approval is not None:
-        # how fresh the sign-in is counts from the ssh on, not from when the browser came for it
+        # the session is fresh from the time of the SSH login, not from the time of this request
         response = await begin_session(request, challenge.user, Method.SSH, approval.accepted_at)
     if response is None:
-        raise PageError(403, "Not signed in", "The owner of that key is no user any more. Ask your administrator.")
+        raise PageError(403, "Not signed in", "The owner of this key is no longer a user. Ask your administrator.")
     get_logger().info("session.started", user=challenge.user, method=Method.SSH, challenge=challenge.id)
     cookies.clear(request, response, cookies.SSH_SIGN_IN)
     return response
 
 
-async def _own(request: Request) -> Challenge | None:
-    """The sign-in that this browser has begun, until shortly after its time. No client's challenge ever signs in here,
-    whatever a cookie says.
+async def _sign_in_of_browser(request: Request) -> Challenge | None:
+    """Returns the challenge of the sign-in that this browser began; None if there is none or it is long over.
+    A challenge of a client never signs in here, even if its page token is in the cookie.
     """
     token = cookies.read(request, cookies.SSH_SIGN_IN)
     if token is None:
@@ -110,7 +110,7 @@ async def _own(request: Request) -> Challenge | None:
     found = await run_in_threadpool(state.store.challenges.of_page, token)
     if found is None or found.client is not None or not found.is_anonymous or found.context.app != APP:
         return None
-    return found if state.clock() < found.expires_at + GRACE else None
+    return found if state.clock() < found.expires_at + GRACE_PERIOD else None
 
 
 ROUTES = [
@@ -118,5 +118,5 @@ ROUTES = [
     Route("/account", sign_in, methods=["GET"]),
     Route(BY_SSH, page, methods=["GET"]),
     Route(BY_SSH, begin, methods=["POST"]),
-    *live_routes(BY_SSH, _own),
+    *live_routes(BY_SSH, _sign_in_of_browser),
 ]

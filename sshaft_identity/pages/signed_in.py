@@ -1,4 +1,4 @@
-"""Who is signed in: what every page of "my keys" asks first."""
+"""Finds and begins the session of a signed-in person, for the pages of "My keys"."""
 
 from datetime import datetime
 
@@ -16,8 +16,8 @@ from sshaft_identity.web.state import state_of
 KEYS, ACTIVITY, SIGN_IN = "/account/keys", "/account/activity", "/"
 
 
-class NobodyError(Exception):
-    """No session, or not any more: ends a request with the way to sign in."""
+class NotSignedInError(Exception):
+    """Ends a request without a valid session. The answer is a redirect to the sign-in."""
 
 
 async def session_of(request: Request) -> Session | None:
@@ -29,19 +29,19 @@ async def session_of(request: Request) -> Session | None:
 
 
 async def signed_in(request: Request) -> Session:
-    """Raises `NobodyError`."""
+    """Returns the session. Raises `NotSignedInError` without one."""
     session = await session_of(request)
     if session is None:
-        raise NobodyError
+        raise NotSignedInError
     return session
 
 
-async def answer_nobody(request: Request, _error: Exception) -> Response:
+async def answer_not_signed_in(request: Request, _error: Exception) -> Response:
     return redirect(request, f"{SIGN_IN}?note=nobody")
 
 
-async def sent_by(request: Request) -> tuple[Session, dict[str, str]]:
-    """A form of the one who is signed in, from a page of this very session. Raises `PageError` for every other."""
+async def session_and_form(request: Request) -> tuple[Session, dict[str, str]]:
+    """Returns the session and the form. Raises `PageError` if the form is not from a page of this session."""
     form = await form_of(request)
     session = await signed_in(request)
     if not session.owns(form.get("form_token", "")):
@@ -52,15 +52,15 @@ async def sent_by(request: Request) -> tuple[Session, dict[str, str]]:
 async def begin_session(
     request: Request, user: str, method: Method, authenticated_at: datetime | None = None
 ) -> Response | None:
-    """The answer that signs the browser in and shows its keys; None if there is no such user."""
+    """Starts a session and returns a redirect to the keys; None if there is no such user."""
     state, facts = state_of(request), facts_of(request)
     now = state.clock()
     before = await session_of(request)
-    proved_at = authenticated_at or now
-    session = await run_in_threadpool(state.sessions.start, user, method, now, authenticated_at=proved_at, **facts)
+    start, authenticated_at = state.sessions.start, authenticated_at or now
+    session = await run_in_threadpool(start, user, method, now, authenticated_at=authenticated_at, **facts)
     if session is None:
         return None
-    if before is not None:  # another token for another sign-in, and the old one is worth nothing
+    if before is not None:  # each sign-in gets a new token, and the old token ends
         await run_in_threadpool(state.sessions.end, before, now, reason="signed_in_anew", **facts)
     response = redirect(request, KEYS)
     cookies.write(request, response, cookies.SESSION, session.token, state.settings.sessions.longest, "lax")
@@ -68,5 +68,5 @@ async def begin_session(
 
 
 def facts_of(request: Request) -> dict[str, Fact]:
-    """Where a change comes from, for the audit log."""
+    """Returns the browser's address and name, for the audit log."""
     return {"browser_address": client_address(request), "browser": browser_name(user_agent(request))}

@@ -1,1 +1,1 @@
-"""The running service: its routes, its socket, the work in the background, metrics and health."""
+"""Runs the service: the routes, the socket, the work in the background, the metrics and the health checks."""

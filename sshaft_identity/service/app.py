@@ -1,4 +1,4 @@
-"""The wiring: addresses to endpoints, and around them what holds for every request."""
+"""Builds the ASGI application: the routes of all modules, the middleware and the handlers of errors."""
 
 from collections.abc import Collection, Iterable
 
@@ -12,28 +12,23 @@ from sshaft_identity.api import challenges, enrolments, openapi, sshd
 from sshaft_identity.api.discovery import discovery, jwks
 from sshaft_identity.api.token import client_credentials, token_endpoint
 from sshaft_identity.common.times import Clock, utc_now
-from sshaft_identity.database.batches import Batches
-from sshaft_identity.database.changes import Changes
 from sshaft_identity.face_support import browser_login
 from sshaft_identity.face_support.face import Face
 from sshaft_identity.faces import all_faces
 from sshaft_identity.pages import challenge, enrolment, my_keys, sign_in_oidc, sign_in_ssh
-from sshaft_identity.pages.signed_in import NobodyError, answer_nobody
+from sshaft_identity.pages.signed_in import NotSignedInError, answer_not_signed_in
 from sshaft_identity.service import health
-from sshaft_identity.service.account_parts import account_parts
+from sshaft_identity.service.app_state import make_state
 from sshaft_identity.service.every_request import EveryRequest
-from sshaft_identity.service.metrics import Measured, Metrics
-from sshaft_identity.service.metrics import route as metrics_route
+from sshaft_identity.service.metrics import Metrics
+from sshaft_identity.service.metrics_http import MeasureRequests, metrics_route
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
 from sshaft_identity.web.call import in_thread
 from sshaft_identity.web.html import PageError, answer_page_error
 from sshaft_identity.web.problem import ProblemError, answer_http_exception, answer_problem
-from sshaft_identity.web.state import AppState
 
 _MODULES = (sshd, challenges, enrolments, openapi, challenge, enrolment, my_keys, sign_in_ssh, sign_in_oidc, health)
-POSTGRESQL_THREADS = 8
-"""More wait for the interpreter rather than for the database."""
 
 
 def all_routes(faces: Collection[Face], clock: Clock) -> list[Route]:
@@ -60,15 +55,16 @@ def create_app(
     *,
     roots: Iterable[x509.Certificate] = (),
 ) -> Starlette:
-    """The service as an ASGI application. The store stays the caller's to close. With `metrics_token` it answers
-    `/metrics` itself.
+    """Returns the service as an ASGI application. The caller closes the store.
+    With `metrics_token` the application answers `/metrics` to clients that send this token.
+    Raises `ConfigurationError` if a file that the settings name cannot be read.
     """
     routes: list[BaseRoute] = [*all_routes(all_faces().values(), clock)]
     middleware = [Middleware(EveryRequest)]
     if metrics is not None:
         if metrics_token is not None:
             routes.append(metrics_route(metrics, metrics_token))
-        middleware.insert(0, Middleware(Measured, metrics, routes))
+        middleware.insert(0, Middleware(MeasureRequests, metrics, routes))
     app = Starlette(
         routes=routes,
         middleware=middleware,
@@ -76,21 +72,9 @@ def create_app(
             ProblemError: answer_problem,
             HTTPException: answer_http_exception,
             PageError: answer_page_error,
-            NobodyError: answer_nobody,
+            NotSignedInError: answer_not_signed_in,
         },
     )
-    app.router.redirect_slashes = False  # it would answer with an address made from the Host header
-    reads = writes = Batches(threads=POSTGRESQL_THREADS, most=1)
-    if not store.database.is_postgresql:
-        reads, writes = Batches(store.clients.of_batch), Batches(store.together)
-    app.state.sshaft = AppState(
-        store,
-        settings,
-        clock,
-        Changes(clock),
-        reads=reads.run,
-        writes=writes.run,
-        roots=list(roots),
-        **account_parts(store, settings, clock),
-    )
+    app.router.redirect_slashes = False  # such a redirect would name the host of the request's Host header
+    app.state.sshaft = make_state(store, settings, clock, roots)
     return app

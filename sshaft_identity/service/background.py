@@ -1,4 +1,4 @@
-"""The work of a serving process beside its answers: it purges, notifies, seals the audit log, and hears of changes."""
+"""Runs the background work of a serving process: the purge, notifications, the audit chain, and news of changes."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
@@ -40,7 +40,6 @@ def start(state: AppState) -> list[asyncio.Task[None]]:
 
 async def repeat(event: str, every: float, step: Callable[[], Awaitable[None]]) -> None:
     """Runs `step` again and again until cancelled, with a pause of `every` seconds.
-
     A step that fails because of the database is tried again after the pause. `event` is logged once per outage.
     """
     works = True
@@ -57,7 +56,7 @@ async def repeat(event: str, every: float, step: Callable[[], Awaitable[None]]) 
 
 
 async def follow_changes(database: Database, changes: Changes, every: float = FOLLOW_SECONDS) -> None:
-    """Wakes whoever waits for a change that another process made, until cancelled."""
+    """Wakes long polls and live pages for the changes that other processes make, until cancelled."""
     if database.is_postgresql:
         from sshaft_identity.database import changes_postgresql  # noqa: PLC0415 - psycopg, an extra of its own
 

@@ -1,4 +1,4 @@
-"""Wraps every request: gives it a request id and careful headers, and hides failures from the outside."""
+"""Wraps every request: adds a request id and safe headers, and answers failures without any details."""
 
 import re
 import traceback
@@ -15,7 +15,7 @@ from sshaft_identity.web.problem import problem
 
 
 class EveryRequest:
-    """A request id on every log event, careful headers on every answer, and no stack trace to the outside."""
+    """Middleware. Every log event and every answer gets the request id. No answer holds a stack trace."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -44,10 +44,10 @@ class EveryRequest:
             except UNAVAILABLE as error:
                 get_logger().error("database.unavailable", reason=reason(error))
                 failure = problem("unavailable", headers={"Retry-After": "1"})
-            except DataError:  # a text that PostgreSQL cannot hold, one with a NUL in it: the caller's fault
+            except DataError:  # the caller sent text that PostgreSQL cannot store, such as a NUL
                 failure = problem("invalid_request")
-            except Exception as error:  # noqa: BLE001 - the last door: the outside learns only that something broke
-                # Places, not values: messages and locals of a failure may hold codes, secrets and tokens.
+            except Exception as error:  # noqa: BLE001 - the last handler: the answer says only that something failed
+                # Only file names and lines are logged. Messages and local variables may hold codes, secrets and tokens.
                 frames = [f"{each.filename}:{each.lineno}" for each in traceback.extract_tb(error.__traceback__)]
                 get_logger().error("request.failed", error=type(error).__name__, at=frames[-6:])
                 failure = problem("internal")
@@ -58,7 +58,7 @@ class EveryRequest:
 
 
 def request_id_of(header: str | None) -> str:
-    """The caller's id, so that one login is one search; a new one where none or an odd one came."""
+    """Returns the caller's id if it is well-formed, else a new id. One login is then found by one search."""
     if header is not None and re.fullmatch(r"[A-Za-z0-9._-]{8,64}", header):
         return header
     return uuid.uuid4().hex

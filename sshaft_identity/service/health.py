@@ -1,34 +1,35 @@
-"""Whether the service lives, whether it is ready, and the keys to check what it signs: what machines ask unasked."""
+"""Answers the health checks of a supervisor or a proxy: `/healthz` and `/readyz`."""
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from sshaft.errors import SshaftError
 from sshaft.log import get_logger
+from sshaft_identity.api.answers import Status
 from sshaft_identity.web.problem import problem
 from sshaft_identity.web.state import AppState, state_of
 
 
 async def healthz(_request: Request) -> Response:
-    """The process answers. Nothing else is looked at: to start it again would not bring a database back."""
-    return JSONResponse({"status": "ok"})
+    """Answers as long as the process runs. A restart would not repair the database, so the database is not checked."""
+    return Status(status="ok").response()
 
 
 async def readyz(request: Request) -> Response:
-    """It can do its work: the database is there and of this version, and there are the keys to sign with."""
+    """Answers 200 if the database has the schema of this version and there are keys to sign with, else 503."""
     try:
-        missing = await run_in_threadpool(_missing, state_of(request))
+        fault = await run_in_threadpool(_fault, state_of(request))
     except SshaftError as error:
         get_logger().warning("identity.not_ready", reason=str(error))
-        missing = {"database": "the database cannot be used", "configuration": "the set-up is not complete"}[error.code]
-    if missing is not None:
-        return problem("unavailable", detail=missing, headers={"Retry-After": "1"})
-    return JSONResponse({"status": "ready"})
+        fault = {"database": "the database cannot be used", "configuration": "the set-up is not complete"}[error.code]
+    if fault is not None:
+        return problem("unavailable", detail=fault, headers={"Retry-After": "1"})
+    return Status(status="ready").response()
 
 
-def _missing(state: AppState) -> str | None:
+def _fault(state: AppState) -> str | None:
     state.store.database.check()
     return None if state.store.signing_keys.check(state.clock()) else "no signing key"
 

@@ -1,5 +1,6 @@
-"""What time has decided is written down, and what nobody asks after any more is forgotten: in the background, a few
-rows at a time. Nothing depends on it: whether something has expired is decided by the clock wherever it is read.
+"""Background clean-up: marks expired challenges and deletes old rows, a few at a time.
+
+No decision depends on it: every reader compares the expiry with the clock.
 """
 
 import asyncio
@@ -36,7 +37,7 @@ PAUSE_SECONDS = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`end` is given those rows of `table` for which `is_over` holds, and says how many it ended."""
+    """`end` changes or deletes rows of `table` for which `is_over` holds, and returns their number."""
 
     name: str
     table: Table
@@ -44,50 +45,50 @@ class Rule:
     end: Callable[[Connection, Table, ColumnElement[bool], datetime], int]
 
 
-def _forget(connection: Connection, table: Table, those: ColumnElement[bool], _now: datetime) -> int:
-    return connection.execute(delete(table).where(those)).rowcount
+def _delete(connection: Connection, table: Table, rows: ColumnElement[bool], _now: datetime) -> int:
+    return connection.execute(delete(table).where(rows)).rowcount
 
 
-def _expire(connection: Connection, _table: Table, those: ColumnElement[bool], now: datetime) -> int:
-    ended = update(challenges).where(those).values(state=State.EXPIRED).returning(challenges)
-    done = [challenge_of(row) for row in connection.execute(ended)]
-    for each in done:
+def _expire(connection: Connection, _table: Table, rows: ColumnElement[bool], now: datetime) -> int:
+    statement = update(challenges).where(rows).values(state=State.EXPIRED).returning(challenges)
+    expired = [challenge_of(row) for row in connection.execute(statement)]
+    for each in expired:
         record_challenge(connection, "challenge.expired", each, now)
-    return len(done)
+    return len(expired)
 
 
-def _shorten(connection: Connection, table: Table, those: ColumnElement[bool], now: datetime) -> int:
-    """Counted by a clock that was ahead: nobody is locked out for longer than one window."""
-    return connection.execute(update(table).where(those).values(ends_at=now + WINDOW)).rowcount
+def _shorten(connection: Connection, table: Table, rows: ColumnElement[bool], now: datetime) -> int:
+    """Shortens lock-outs that were counted by a clock that was ahead: none lasts longer than one window."""
+    return connection.execute(update(table).where(rows).values(ends_at=now + WINDOW)).rowcount
 
 
 def _are_ahead(now: datetime) -> ColumnElement[bool]:
-    """Begun by a clock that was put back since."""
+    """Whether a challenge was opened before the clock was set back."""
     return is_pending & (challenges.c.created_at > latest_begin(now))
 
 
 RULES = (
     Rule("challenges_expired", challenges, lambda now: is_unsettled & (challenges.c.expires_at <= now), _expire),
     Rule("challenges_ahead", challenges, _are_ahead, _expire),
-    Rule("challenges_forgotten", challenges, lambda now: challenges.c.created_at <= now - RETENTION, _forget),
-    Rule("access_tokens_forgotten", access_tokens, lambda now: access_tokens.c.expires_at <= now, _forget),
-    Rule("enrolments_forgotten", enrolments, lambda now: enrolments.c.expires_at <= now - RETENTION, _forget),
-    Rule("face_requests_forgotten", face_requests, lambda now: face_requests.c.expires_at <= now, _forget),
-    Rule("pings_forgotten", pings, lambda now: pings.c.next_at <= now - WINDOW, _forget),
-    Rule("used_values_forgotten", used_values, lambda now: used_values.c.expires_at <= now, _forget),
-    Rule("sessions_forgotten", sessions, lambda now: sessions.c.expires_at <= now, _forget),
-    Rule("failures_forgotten", failures, lambda now: failures.c.ends_at <= now, _forget),
+    Rule("challenges_forgotten", challenges, lambda now: challenges.c.created_at <= now - RETENTION, _delete),
+    Rule("access_tokens_forgotten", access_tokens, lambda now: access_tokens.c.expires_at <= now, _delete),
+    Rule("enrolments_forgotten", enrolments, lambda now: enrolments.c.expires_at <= now - RETENTION, _delete),
+    Rule("face_requests_forgotten", face_requests, lambda now: face_requests.c.expires_at <= now, _delete),
+    Rule("pings_forgotten", pings, lambda now: pings.c.next_at <= now - WINDOW, _delete),
+    Rule("used_values_forgotten", used_values, lambda now: used_values.c.expires_at <= now, _delete),
+    Rule("sessions_forgotten", sessions, lambda now: sessions.c.expires_at <= now, _delete),
+    Rule("failures_forgotten", failures, lambda now: failures.c.ends_at <= now, _delete),
     Rule("failures_shortened", failures, lambda now: failures.c.ends_at > now + WINDOW + CLOCK_TOLERANCE, _shorten),
 )
 
 
 async def run(database: Database, clock: Callable[[], datetime]) -> None:
-    """Purges once. Raises what SQLAlchemy raises if the database fails."""
+    """Purges once. Raises `SQLAlchemyError` if the database fails."""
     done: Counter[str] = Counter()
     steps = batches(database, clock())
     while step := await run_in_threadpool(next, steps, None):
         done.update({step.rule: step.rows})
-        await asyncio.sleep(PAUSE_SECONDS)  # SQLite's other writers ask for the lock now and then, they do not queue
+        await asyncio.sleep(PAUSE_SECONDS)  # SQLite has no queue for its lock: other writers retry now and then
     if done.total():
         get_logger().info("purge.done", **+done)
 
@@ -99,29 +100,29 @@ class Batch:
 
 
 def batches(database: Database, now: datetime) -> Iterator[Batch]:
-    """Purge, one transaction a step, until nothing is left that a rule meets."""
+    """Purges, one transaction a step, until no rule finds any more rows."""
     for rule in RULES:
         count = BATCH
-        while count == BATCH and _is_any(database, rule, now):
+        while count == BATCH and _has_rows(database, rule, now):
             with database.write() as connection:
-                # Of several processes one purges; what it does the others need not do.
-                count = _batch(connection, rule, now) if database.may_be_alone(connection, "purge") else 0
+                # Of several processes only one purges.
+                count = _purge_batch(connection, rule, now) if database.may_be_alone(connection, "purge") else 0
             yield Batch(rule.name, count)
 
 
-def _is_any(database: Database, rule: Rule, now: datetime) -> bool:
-    """A look that no writer waits for: to find nothing may take a walk through all that is pending."""
+def _has_rows(database: Database, rule: Rule, now: datetime) -> bool:
+    """Whether the rule finds a row. Reads only: the search may scan all pending rows, and no writer should wait."""
     with database.read() as connection:
         return connection.execute(select(literal(1)).where(rule.is_over(now)).limit(1)).first() is not None
 
 
-def _batch(connection: Connection, rule: Rule, now: datetime) -> int:
+def _purge_batch(connection: Connection, rule: Rule, now: datetime) -> int:
     columns = list(rule.table.primary_key.columns)
     key = columns[0] if len(columns) == 1 else tuple_(*columns)
-    # A row that somebody is changing now is left for the next time: nobody waits, and nothing can deadlock.
+    # A row that another transaction is changing is left for the next run, so that no deadlock is possible.
     chosen = select(*columns).where(rule.is_over(now)).limit(BATCH).with_for_update(skip_locked=True)
     rows = list(connection.execute(chosen))
     if not rows:
         return 0
-    mine = key.in_([row[0] if len(columns) == 1 else tuple(row) for row in rows])
-    return rule.end(connection, rule.table, mine, now)
+    is_chosen = key.in_([row[0] if len(columns) == 1 else tuple(row) for row in rows])
+    return rule.end(connection, rule.table, is_chosen, now)

@@ -1,4 +1,4 @@
-"""`sshaft identity serve`: the application on a socket, until SIGTERM or SIGINT."""
+"""Serves the application on a socket until SIGTERM or SIGINT, for `sshaft identity serve`."""
 
 import asyncio
 import logging
@@ -25,32 +25,32 @@ from sshaft_identity.common.errors import ListenError
 from sshaft_identity.service import background
 from sshaft_identity.web.state import AppState
 
-GRACE_SECONDS = 2
+SHUTDOWN_SECONDS = 2
 THREADS = 20
-"""More would only wait for the interpreter."""
-MAX_HEAD = 64 * 1024
-"""Bytes of a request line and headers; some more may be read before they are counted."""
+"""More threads would only compete for the interpreter's lock."""
+MAX_HEAD_BYTES = 64 * 1024
+"""The limit for a request line with its headers. Some more bytes may be read before they are counted."""
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes a free one. Raises `ListenError`."""
+    """Returns a listening socket. Port 0 stands for a free port. Raises `ListenError`."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listening = socket.create_server(address[:2], family=family, backlog=1024)
     except OSError as error:
-        # create_server puts the address into strerror again; getaddrinfo's own numbers are below zero.
+        # create_server repeats the address in strerror, and strerror() does not know the negative errno of getaddrinfo.
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         raise ListenError(f"cannot listen on {bracketed(host)}:{port}: {reason}") from error
 
-    # asyncio does this only for sockets that name their protocol, and create_server's do not. Without it the second
-    # half of every answer on a kept connection waits 40 ms for the peer's delayed acknowledgement.
+    # asyncio sets TCP_NODELAY only for sockets that name their protocol. The sockets of create_server do not name it.
+    # Without it, the second part of every answer on a kept-alive connection waits 40 ms for a delayed acknowledgement.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening
 
 
 def serve(app: Starlette, listening: socket.socket, on_sealed: OnSealed | None = None) -> None:
-    """Serve until told to stop. Says `identity.ready` with the real address once requests are answered. `on_sealed`
-    hears of audit events, see `audit_chain`.
+    """Serves until a signal stops it. Logs `identity.ready` with the real address once it answers requests.
+    `on_sealed` gets the number of sealed audit events of each kind, see `audit.chain`.
     """
     quiet_uvicorn()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -58,15 +58,15 @@ def serve(app: Starlette, listening: socket.socket, on_sealed: OnSealed | None =
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's. That one keeps a request line, headers and trailers that never end for as long as they come."""
+    """uvicorn's protocol with a limit: uvicorn itself reads a request line, headers and trailers without end."""
 
     _pending = 0
-    """Bytes since the parser has last come to the end of something."""
+    """Bytes since the parser last completed the headers, a part of the body, or the message."""
 
     def data_received(self, data: bytes) -> None:
         self._pending += len(data)
         super().data_received(data)
-        if self._pending > MAX_HEAD and not self.transport.is_closing():
+        if self._pending > MAX_HEAD_BYTES and not self.transport.is_closing():
             self.logger.warning("The headers of a request are too long.")
             self.send_400_response("The headers are too long.")
 
@@ -84,21 +84,19 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 class Server(uvicorn.Server):
-    """uvicorn, but: events instead of its log, signals that end it with status 0, and waiting requests that are
-    answered at once when it ends.
-    """
+    """Changes uvicorn: it logs our events, a signal ends it with status 0, and its end answers all long polls."""
 
     def __init__(self, app: Starlette, on_sealed: OnSealed | None = None) -> None:
         config = uvicorn.Config(
             app,
             http=BoundedProtocol,
             log_config=None,
-            access_log=False,  # its lines would hold the page's address, which is a secret
+            access_log=False,  # its lines would hold the URL of the page, which is a secret
             server_header=False,
             proxy_headers=False,
             lifespan="off",
             ws="none",
-            timeout_graceful_shutdown=GRACE_SECONDS,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )
         super().__init__(config)
         self._on_sealed = on_sealed
@@ -114,7 +112,7 @@ class Server(uvicorn.Server):
         sealing = asyncio.create_task(background.keep_sealing(database, self._on_sealed))
         await self.serve(sockets=[listening])
         sealing.cancel()
-        with suppress(SQLAlchemyError):  # what is left is sealed at the next start
+        with suppress(SQLAlchemyError):  # the next start seals the remaining events
             await run_in_threadpool(chain.seal_all, database)
         get_logger().info("identity.stopped")
 
@@ -123,7 +121,7 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Uvicorn's own would end the process by the same signal again; `run_on` has set ours."""
+        """Does nothing: uvicorn's version ends the process by the same signal again, and `run_on` set our handlers."""
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -140,7 +138,7 @@ class Server(uvicorn.Server):
 
 
 def quiet_uvicorn() -> None:
-    """Its warnings and errors only, as events of ours."""
+    """Turns only the warnings and errors of uvicorn into our log events."""
     logger = logging.getLogger("uvicorn")
     logger.handlers = []
     logger.setLevel(logging.WARNING)

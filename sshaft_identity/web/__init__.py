@@ -1,1 +1,1 @@
-"""What the API, the pages and the faces share: requests, answers, cookies, forms, live news and templates."""
+"""Reads requests and builds answers for the API, the pages and the faces: forms, cookies, live news and templates."""

@@ -1,4 +1,4 @@
-"""What a request tells of the browser behind it: address, name, form, and whether a page of ours sent it."""
+"""Reads from a request: the browser's address and name, its form, and whether one of our pages sent the form."""
 
 from urllib.parse import parse_qsl
 
@@ -17,11 +17,11 @@ _SYSTEMS = {"Android": "Android", "iPhone": "iPhone", "iPad": "iPad", "Windows":
             "CrOS": "ChromeOS", "Linux": "Linux"}  # fmt: skip
 _PROGRAMS = {"Edg": "Edge", "OPR": "Opera", "Firefox": "Firefox", "FxiOS": "Firefox", "CriOS": "Chrome",
              "HeadlessChrome": "Chrome", "Chrome": "Chrome", "Safari": "Safari", "curl": "curl"}  # fmt: skip
-"""By their marks in the User-Agent, the telling ones first: every browser calls itself also by older names."""
+"""Browsers by their marks in the User-Agent. Order matters: every browser also names older browsers."""
 
 
 def client_address(request: Request) -> str | None:
-    """Where the browser is. `X-Forwarded-For` counts as far as proxies that the settings trust have written it."""
+    """Returns the IP address of the browser. Only entries of `X-Forwarded-For` that trusted proxies wrote are used."""
     peer = request.client.host if request.client else None
     return believed(peer, request.headers.getlist("x-forwarded-for"), state_of(request).settings.trusted_proxies)
 
@@ -31,7 +31,7 @@ def user_agent(request: Request) -> str | None:
 
 
 def browser_name(agent: str | None) -> str | None:
-    """`Firefox on Linux`; what we do not know as it calls itself, cut."""
+    """Returns a name such as `Firefox on Linux`. An unknown program keeps its User-Agent, cut to 60 characters."""
     if not agent:
         return None
     program = next((name for mark, name in _PROGRAMS.items() if f"{mark}/" in agent), None)
@@ -42,23 +42,22 @@ def browser_name(agent: str | None) -> str | None:
 
 
 async def form_of(request: Request) -> dict[str, str]:
-    """The fields of a form that a page of ours sent. Raises `PageError` for every other."""
+    """Returns the fields of a form that one of our pages sent. Raises `PageError` for every other request."""
     check_same_origin(request)
     body = await body_of(request)
-    broken = PageError(400, "That did not arrive whole", "Go back and try again.")
+    incomplete = PageError(400, "Incomplete form", "The form did not arrive completely. Go back and try again.")
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
-        raise broken
+        raise incomplete
     try:
         return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict"))
     except ValueError:
-        raise broken from None
+        raise incomplete from None
 
 
 def check_same_origin(request: Request) -> None:
-    """A form counts only from a page of ours: another site can make a browser send one, but not say whence it comes.
-
-    Browsers send `Origin` with every POST, and `Sec-Fetch-Site` where they trust the connection. What says neither is
-    no browser of today, and is refused.
+    """Raises `PageError` if the form does not come from one of our pages (protection against CSRF).
+    Browsers send `Origin` with every POST, and `Sec-Fetch-Site` on secure connections. Another site cannot forge
+    these headers. A request with neither of them is refused.
     """
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
     own = origin_of(state_of(request).settings.base_url)

@@ -1,4 +1,4 @@
-"""Requests become values here: limited bodies, checked JSON, the bearer of an access token."""
+"""Turns requests into checked values: a body of limited size, a JSON message, the client of an access token."""
 
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
@@ -18,21 +18,21 @@ from sshaft_identity.web.state import AppState, state_of
 
 MAX_BODY = 64 * 1024
 MAX_DRAINED = 1024 * 1024
-LONGEST_WAIT = 30
+MAX_WAIT_SECONDS = 30
 
 
 class Message(BaseModel):
-    """A JSON body. Members we do not know are ignored, those we know must be of their own type."""
+    """A JSON body. Unknown members are ignored. Known members must have exactly their type."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
 
-AMessage = TypeVar("AMessage", bound=Message)
+SomeMessage = TypeVar("SomeMessage", bound=Message)
 
 
 async def body_of(request: Request) -> bytes:
-    """The whole body. Raises `ProblemError` for one that is too large; then some of what comes is still taken in,
-    for a peer that is busy sending would not hear the answer.
+    """Returns the whole body. Raises `ProblemError` if it is larger than `MAX_BODY`.
+    Up to `MAX_DRAINED` bytes of a body that is too large are read: a peer that still sends would not read the answer.
     """
     kept, total = bytearray(), 0
     async for chunk in request.stream():
@@ -47,37 +47,37 @@ async def body_of(request: Request) -> bytes:
 
 
 def wait_of(request: Request) -> int:
-    """`?wait=SECONDS`, 0 if left out."""
+    """Returns the seconds of `?wait=SECONDS`, or 0 without it. Raises `ProblemError` for any other value."""
     value = request.query_params.get("wait", "0")
-    if not (value.isascii() and value.isdigit()) or len(value) > 2 or int(value) > LONGEST_WAIT:
-        raise ProblemError("invalid_request", detail=f"wait: must be 0 to {LONGEST_WAIT} seconds")
+    if not (value.isascii() and value.isdigit()) or len(value) > 2 or int(value) > MAX_WAIT_SECONDS:
+        raise ProblemError("invalid_request", detail=f"wait: must be 0 to {MAX_WAIT_SECONDS} seconds")
     return int(value)
 
 
 @dataclass(slots=True)
 class Call:
-    """A request of the JSON API in the thread that works on it, its body read already. What it `changed` is told to
-    those who wait for it when it is done.
+    """A request whose body was read, in the thread that works on it.
+    When the work is done, the long polls and pages of the challenges in `changed` are woken.
     """
 
     request: Request
     body: bytes = b""
     changed: Collection[Challenge] = ()
     caller: str | None = None
-    """The client that has proven itself."""
+    """The id of the client, once it is authenticated."""
 
     @property
     def state(self) -> AppState:
         return state_of(self.request)
 
     def client(self, scope: Scope) -> Client:
-        """The client that the access token was given to, if it was given for `scope` (RFC 6750 §3.1)."""
+        """Returns the client of the access token. Raises `ProblemError` if the token lacks `scope` (RFC 6750 §3.1)."""
         kind, _, token = self.request.headers.get("authorization", "").partition(" ")
         client = None
         if kind.lower() == "bearer" and token:
-            client = self.state.store.clients.of_token(token.strip(), self.state.clock())
+            client = self.state.store.access_tokens.client_of(token.strip(), self.state.clock())
         if client is None:
-            # RFC 6750 §3.1: no error code for a request without any token; ours names it all the same in the body.
+            # RFC 6750 §3.1 advises against an error code if there is no token. Our body names the error in every case.
             raise ProblemError("invalid_token", headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
         if scope not in client.scopes:
             challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
@@ -85,14 +85,15 @@ class Call:
         return client
 
     def json_object(self) -> dict[str, Any] | None:
-        """The body, where what it must have in it is known later; None if it is no object."""
+        """Returns the body as a JSON object that is not checked yet; None if the body is no JSON object."""
         try:
-            found = from_json(self.body)  # unlike json.loads it takes no halves of surrogate pairs
+            found = from_json(self.body)  # unlike json.loads, from_json refuses lone surrogates
         except ValueError:
             return None
         return found if isinstance(found, dict) else None
 
-    def message(self, kind: type[AMessage]) -> AMessage:
+    def message(self, kind: type[SomeMessage]) -> SomeMessage:
+        """Returns the body as a message of this kind. Raises `ProblemError` if it is no such message."""
         try:
             return kind.model_validate_json(self.body)
         except ValidationError as error:
@@ -103,13 +104,13 @@ Work = Callable[[Call], Response]
 
 
 def in_thread(work: Work, *, reads: bool = False) -> Callable[[Request], Awaitable[Response]]:
-    """An endpoint that does all its work in one thread: to go there and back costs as much as a query. `reads`: it
-    writes nothing.
+    """Returns an endpoint that does all its work in one other thread. Each change of thread costs as much as a query.
+    `reads`: the work writes nothing to the database.
     """
 
     async def answer(request: Request) -> Response:
         call = Call(request, await body_of(request))
-        response = await (call.state.reads if reads else call.state.writes)(partial(work, call))
+        response = await (call.state.run_read if reads else call.state.run_write)(partial(work, call))
         call.state.changes.notify(call.changed)
         return response
 

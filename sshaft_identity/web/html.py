@@ -1,6 +1,4 @@
-"""How a page is answered: one skeleton, one policy that lets in nothing but what carries this answer's nonce, and a
-calm page where there is nothing to show.
-"""
+"""Renders the pages. The Content-Security-Policy allows only scripts and styles with the nonce of the answer."""
 
 import secrets
 from pathlib import Path
@@ -24,7 +22,7 @@ PERMISSIONS = "camera=(), geolocation=(), microphone=(), payment=(), usb=(), int
 
 
 class PageError(Exception):
-    """Ends a request with a page that says why and what to do: a heading and a sentence."""
+    """Ends a request with a page that states the reason and the next step: a heading and a sentence."""
 
     def __init__(self, status: int, title: str, sentence: str) -> None:
         super().__init__(title)
@@ -39,11 +37,11 @@ def render(
     status: int = 200,
     *,
     refresh: float | None = None,
-    sends_to: str = "'self'",
+    form_action: str = "'self'",
     **values: Any,
 ) -> Response:
-    """The page. `refresh`: without scripts it is loaded anew after so many seconds. `sends_to`: the origin that its
-    forms may be sent to.
+    """Returns the page. Browsers without scripts load it again after `refresh` seconds.
+    `form_action`: the value of the policy's directive `form-action`.
     """
     nonce = secrets.token_urlsafe(16)
     html = templates.get_template(template).render(
@@ -51,13 +49,13 @@ def render(
     )
     policy = (
         f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; "
-        f"img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action {sends_to}"
+        f"img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action {form_action}"
     )
     headers = {
         "Content-Security-Policy": policy,
         "Cross-Origin-Opener-Policy": "same-origin",
         "Permissions-Policy": PERMISSIONS,
-        # Not `no-referrer`: with it browsers send `Origin: null` with our own forms. Other sites learn nothing either.
+        # With `no-referrer`, browsers send `Origin: null` with our own forms. This value tells other sites nothing.
         "Referrer-Policy": "same-origin",
         "X-Frame-Options": "DENY",
     }
@@ -65,10 +63,10 @@ def render(
 
 
 def redirect(request: Request, path: str) -> Response:
-    """On to another page of ours, by GET; below the path of `public_url` if it has one."""
+    """Redirects by GET to another of our pages, below the path of `public_url`."""
     return RedirectResponse(state_of(request).settings.base_path + path, 303)
 
 
 async def answer_page_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, PageError)  # noqa: S101 - narrows what Starlette's signature leaves open
+    assert isinstance(error, PageError)  # noqa: S101 - narrows the type of Starlette's signature
     return render(request, "said.html", error.status, title=error.title, sentence=error.sentence)

@@ -1,6 +1,6 @@
-"""Live news of one challenge, as server-sent events (WHATWG HTML §9.2) or as the answer to a long poll.
+"""Sends the news of one challenge to its page, by server-sent events (WHATWG HTML §9.2) or a long poll.
 
-Thousands of pages wait at a time, so one that waits is the task of its own request and nothing more.
+Thousands of pages wait at a time. A waiting page is therefore one task, and uses no thread.
 """
 
 import json
@@ -26,7 +26,7 @@ _HEARTBEAT = b":\n\n"
 
 
 def page_state_of(challenge: Challenge, state: AppState) -> str:
-    """A state of the page. Whether the result was fetched already is not the page's business."""
+    """Returns the state that the page shows. A consumed challenge shows as accepted."""
     match challenge.state_at(state.clock()):
         case State.CONSUMED:
             return State.ACCEPTED
@@ -41,7 +41,7 @@ def seconds_left(challenge: Challenge, state: AppState) -> int:
 
 
 def news_of(challenge: Challenge, state: AppState) -> dict[str, Any]:
-    """Nothing that the page does not show."""
+    """Returns the values that the page shows, and nothing else."""
     return {
         "state": page_state_of(challenge, state),
         "attempts_left": challenge.attempts_left,
@@ -54,12 +54,12 @@ def is_over(challenge: Challenge, state: AppState) -> bool:
 
 
 def reader(state: AppState, challenge: Challenge) -> Callable[[], Awaitable[Challenge | None]]:
-    """What `Changes.wait` reads the challenge by."""
+    """Returns the function that `Changes.wait` calls to read the challenge again."""
     return lambda: run_in_threadpool(state.store.challenges.get, challenge.id)
 
 
-async def polled(request: Request, challenge: Challenge, wait: int) -> dict[str, Any]:
-    """The news, at once if there are any that the page has not seen (`?attempts_left=`), else within `wait` seconds."""
+async def poll(request: Request, challenge: Challenge, wait: int) -> dict[str, Any]:
+    """Returns the news as soon as it differs from what the page shows (`?attempts_left=`), or after `wait` seconds."""
     state, seen = state_of(request), request.query_params.get("attempts_left", "")
 
     def has_news(challenge: Challenge) -> bool:
@@ -71,15 +71,14 @@ async def polled(request: Request, challenge: Challenge, wait: int) -> dict[str,
 
 
 def live_routes(path: str, find: Callable[[Request], Awaitable[Challenge | None]]) -> list[Route]:
-    """Returns the two endpoints of news for a page at `path`: `/state`, a long poll, and `/events`, an event stream.
-
+    """Returns the two news endpoints of a page at `path`: `/state`, a long poll, and `/events`, an event stream.
     `find` returns the challenge that the request may see, or None.
     """
 
     async def page_state(request: Request) -> Response:
         wait = wait_of(request)
         challenge = await find(request)
-        return problem("not_found") if challenge is None else JSONResponse(await polled(request, challenge, wait))
+        return problem("not_found") if challenge is None else JSONResponse(await poll(request, challenge, wait))
 
     async def page_events(request: Request) -> Response:
         challenge = await find(request)
@@ -89,14 +88,14 @@ def live_routes(path: str, find: Callable[[Request], Awaitable[Challenge | None]
 
 
 class EventStream(Response):
-    """One event at once and one for each change, until the challenge is over or the service ends; between them comments
-    keep the connection open. A browser that has gone is noticed at the next of these.
+    """Sends one event at once and one for each change, until the challenge is over or the service ends.
+    Comments between the events keep the connection open, and show whether the browser is still there.
     """
 
     def __init__(self, request: Request, challenge: Challenge) -> None:
         self.status_code = 200
         self.background = None
-        # proxies keep their hands off it: no buffer (nginx), no change of any kind (RFC 9111 §5.2.2.6)
+        # proxies must not buffer the stream (nginx) or change it (RFC 9111 §5.2.2.6)
         headers = {"X-Accel-Buffering": "no", "Cache-Control": "no-store, no-transform"}
         self.media_type = "text/event-stream"
         self.init_headers(headers)

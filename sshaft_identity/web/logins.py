@@ -1,6 +1,6 @@
-"""Opens, takes and verifies a login: the steps that the JSON API, the pages and every face share.
+"""Opens, verifies and consumes a login: the steps that the JSON API, the pages and every face share.
 
-Each step logs the same facts, whoever asks for it. `call.changed` names the challenges whose pages hear of the change.
+Each step logs the same facts for every caller. `call.changed` names the challenges whose pages get news.
 """
 
 from sshaft.log import get_logger
@@ -25,9 +25,9 @@ def open_login(call: Call, wish: Wish) -> Opened:
     return opened
 
 
-def take(call: Call, challenge: str, client: str | None) -> Challenge | None:
-    """Takes the result of a passed login, once. Returns None if the login did not pass, its result was taken before, or
-    another client opened it.
+def consume(call: Call, challenge: str, client: str | None) -> Challenge | None:
+    """Consumes an accepted challenge and returns it. Each challenge can be consumed once.
+    Returns None if the challenge is not accepted, was consumed before, or belongs to another client.
     """
     after = call.state.store.challenges.consume(challenge, call.state.clock(), client)
     if after is not None:
@@ -37,9 +37,8 @@ def take(call: Call, challenge: str, client: str | None) -> Challenge | None:
 
 
 def verify(call: Call, challenge: Challenge, code: str, attempt: str | None = None) -> Answer:
-    """Judges a code that a person typed in the browser or at a provider.
-
-    `attempt` names the try: a try that comes again under its name gets the same answer and is counted once.
+    """Checks a code that a person typed in the browser or at a provider.
+    `attempt` names the attempt. A repeated attempt of the same name gets the same answer and counts once.
     """
     answer = call.state.store.challenges.verify(challenge, code, attempt, call.state.clock())
     call.changed = answer.challenges

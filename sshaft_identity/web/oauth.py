@@ -1,5 +1,6 @@
-"""OAuth's own way to ask and to say no: forms (RFC 6749 §3.2), errors (§5.2), and how a client proves itself (§2.3,
-RFC 7523 §2.2). Every refusal is one event of the audit log.
+"""Reads OAuth forms (RFC 6749 §3.2), authenticates clients (§2.3, RFC 7523 §2.2) and answers errors (§5.2).
+
+Every refusal is one event in the audit log.
 """
 
 import base64
@@ -18,7 +19,8 @@ from pydantic import BaseModel, ConfigDict
 from starlette.responses import JSONResponse, Response
 
 from sshaft.log import get_logger
-from sshaft_identity.clients.clients import TOKEN_LIFETIME, Client
+from sshaft_identity.clients.access_tokens import TOKEN_LIFETIME
+from sshaft_identity.clients.clients import Client
 from sshaft_identity.database.used_values import first_use
 from sshaft_identity.web import refused_requests
 from sshaft_identity.web.browsers import client_address
@@ -28,16 +30,16 @@ FORM = "application/x-www-form-urlencoded"
 MAX_FIELDS = 32
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_ALGORITHMS = ("RS256", "PS256", "ES256", "ES384", "Ed25519", "EdDSA")
-LONGEST_ASSERTION = timedelta(hours=1)
+MAX_ASSERTION_LIFETIME = timedelta(hours=1)
 LEEWAY = timedelta(seconds=60)
 Grant = Callable[[Call, Client, Mapping[str, str]], dict[str, Any]]
-"""Answers a client that has proven itself, from the form that it sent. Raises `OAuthError`."""
-NOT_YET = ("authorization_pending", "slow_down")
-"""What a client that asks for its result is told meanwhile: no refusal, so no event of the audit log."""
+"""Returns the answer for an authenticated client and its form. Raises `OAuthError`."""
+_PENDING_ERRORS = ("authorization_pending", "slow_down")
+"""Answers to a client that asks while the login is pending. They are no refusals and are not recorded."""
 
 
 class OAuthError(Exception):
-    """A refusal of RFC 6749 §5.2, and of what is built on it."""
+    """A refusal as defined by RFC 6749 §5.2 and by the standards that extend it."""
 
     def __init__(self, error: str, description: str, *, status: int | None = None) -> None:
         super().__init__(description)
@@ -47,21 +49,21 @@ class OAuthError(Exception):
 
 
 def answers_errors(work: Work, face: str = "oauth") -> Work:
-    """The endpoint, with `OAuthError` as an answer of RFC 6749 §5.2."""
+    """Returns the endpoint, with each `OAuthError` turned into an answer of RFC 6749 §5.2."""
 
     @wraps(work)
     def answer(call: Call) -> Response:
         try:
             return work(call)
         except OAuthError as error:
-            if error.error not in NOT_YET:
+            if error.error not in _PENDING_ERRORS:
                 refused_requests.note(call, face, error.error, error.description)
-            return refused(call, error)
+            return error_answer(call, error)
 
     return answer
 
 
-def refused(call: Call, error: OAuthError) -> Response:
+def error_answer(call: Call, error: OAuthError) -> Response:
     headers = {"Pragma": "no-cache"}
     if error.error == "invalid_client" and "authorization" in call.request.headers:
         headers["WWW-Authenticate"] = 'Basic realm="sshaft"'
@@ -69,7 +71,7 @@ def refused(call: Call, error: OAuthError) -> Response:
 
 
 def form_of(call: Call) -> dict[str, str]:
-    """The fields, none of them twice (RFC 6749 §3.2); those without a value count as left out."""
+    """Returns the form fields. A field without a value counts as absent, and none may occur twice (RFC 6749 §3.2)."""
     if call.request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
         raise OAuthError("invalid_request", f"the body must be {FORM}")
     return fields_of(call.body)
@@ -88,29 +90,28 @@ def fields_of(text: bytes) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """How a client named itself by its secret."""
+    """A client's id and secret, as the request sent them."""
 
     client_id: str
     client_secret: str = field(repr=False)
 
 
 def client_of(call: Call, form: Mapping[str, str]) -> Client:
-    """The client that sent this form, proven by its secret or its key; from where it may call."""
+    """Returns the client that sent this form, authenticated by its secret or its key. Raises `OAuthError`."""
     if "client_assertion" in form or "client_assertion_type" in form:
         return admitted(call, _by_assertion(call, form))
     return client_by_secret(call, credentials_of(call.request.headers.get("authorization"), form))
 
 
 def client_by_secret(call: Call, given: Credentials) -> Client:
-    """The client whose secret this is; from where it may call."""
+    """Returns the client with this secret. Raises `OAuthError`."""
     client = call.state.store.clients.authenticate(given.client_id, given.client_secret, call.state.clock())
-    return admitted(
-        call, None if client is None or client.jwks is not None else client
-    )  # a client with a key has no secret
+    has_secret = client is not None and client.jwks is None
+    return admitted(call, client if has_secret else None)
 
 
 def admitted(call: Call, client: Client | None) -> Client:
-    """Returns the client that has proven itself. Raises `OAuthError` if there is none, or not from this address."""
+    """Returns the authenticated client. Raises `OAuthError` if there is none, or its address is not allowed."""
     if client is None:
         raise OAuthError("invalid_client", "no such client, or not its secret")
     call.caller = client.client_id
@@ -120,7 +121,7 @@ def admitted(call: Call, client: Client | None) -> Client:
 
 
 def credentials_of(authorization: str | None, form: Mapping[str, str]) -> Credentials:
-    """`client_secret_basic` or `client_secret_post` (RFC 6749 §2.3.1), never both."""
+    """Reads `client_secret_basic` or `client_secret_post` (RFC 6749 §2.3.1). Raises `OAuthError` for none or both."""
     if authorization is None:
         if not form.get("client_id") or not form.get("client_secret"):
             raise OAuthError("invalid_client", "client_id and client_secret are missing")
@@ -138,7 +139,7 @@ def credentials_of(authorization: str | None, form: Mapping[str, str]) -> Creden
 
 
 class _Assertion(BaseModel):
-    """RFC 7523 §3."""
+    """The claims of RFC 7523 §3."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
@@ -149,8 +150,11 @@ class _Assertion(BaseModel):
     jti: str
 
 
-def _by_assertion(call: Call, form: Mapping[str, str]) -> Client | None:
-    """`private_key_jwt`: signed with the key that is registered for the client, for us, and never seen before."""
+def _by_assertion(call: Call, form: Mapping[str, str]) -> Client:
+    """Authenticates a client by `private_key_jwt` (OpenID Connect Core 1.0 §9).
+    The assertion must be signed with a registered key of the client, be meant for this service, and be new.
+    Returns the client, or raises `OAuthError`.
+    """
     state = call.state
     if form.get("client_assertion_type") != ASSERTION:
         raise OAuthError("invalid_request", f"client_assertion_type must be {ASSERTION}")
@@ -165,28 +169,28 @@ def _by_assertion(call: Call, form: Mapping[str, str]) -> Client | None:
             raise wrong
         keys = KeySet.import_key_set(client.jwks)
         jwt.decode(text, keys, algorithms=list(ASSERTION_ALGORITHMS))
-    except (JoseError, ValueError):  # what pydantic raises is one
+    except (JoseError, ValueError):  # pydantic's ValidationError is a ValueError
         raise wrong from None
     audience = {claimed.aud} if isinstance(claimed.aud, str) else set(claimed.aud)
     base = state.settings.base_url
-    mine = {base, f"{base}/oauth2/token", f"{base}/oauth2/bc-authorize"}
+    our_names = {base, f"{base}/oauth2/token", f"{base}/oauth2/bc-authorize"}
     ends = datetime.fromtimestamp(max(0, min(claimed.exp, 2**33)), UTC)
-    in_time = now - LEEWAY < ends <= now + LONGEST_ASSERTION + LEEWAY
-    if claimed.sub != client.client_id or not audience & mine or not in_time:
+    in_time = now - LEEWAY < ends <= now + MAX_ASSERTION_LIFETIME + LEEWAY
+    if claimed.sub != client.client_id or not audience & our_names or not in_time:
         raise wrong
     if form.get("client_id", client.client_id) != client.client_id:
         raise wrong
-    # After all else: a wrong one must not use up the id of a right one.
+    # Last check: a forged assertion must not use up the id of a genuine one.
     if not first_use(state.store.database, "assertion", f"{client.client_id} {claimed.jti}", ends + LEEWAY):
         raise OAuthError("invalid_client", "the client assertion came before")
     return client
 
 
-def issued(
+def issue_token(
     call: Call, client: Client, scopes: Collection[str], *, user: str | None = None, login: str | None = None
 ) -> dict[str, Any]:
-    """A new access token, as RFC 6749 §5.1 answers it."""
-    token = call.state.store.clients.issue_token(client, scopes, call.state.clock(), user=user, login=login)
+    """Issues an access token and returns the answer of RFC 6749 §5.1. Raises `OAuthError`."""
+    token = call.state.store.access_tokens.issue(client, scopes, call.state.clock(), user=user, login=login)
     if token is None:
         raise OAuthError("invalid_client", "no such client, or not its secret")
     scope = " ".join(sorted(scopes))

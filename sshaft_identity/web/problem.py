@@ -1,4 +1,4 @@
-"""Problem details (RFC 9457): how every endpoint but the token endpoint says no. `error` is what programs read."""
+"""Answers refusals as problem details (RFC 9457), except at the token endpoint. Programs read the member `error`."""
 
 from typing import Any
 
@@ -44,7 +44,7 @@ _OF_STATUS = {404: "not_found", 405: "method_not_allowed"}
 
 
 class ProblemError(Exception):
-    """Ends a request with a problem, from where no answer can be returned."""
+    """Ends a request with a problem, from code that cannot return an answer."""
 
     def __init__(self, error: str, *, headers: dict[str, str] | None = None, **members: Any) -> None:
         super().__init__(error)
@@ -68,12 +68,12 @@ def problem(error: str, *, headers: dict[str, str] | None = None, **members: Any
 
 
 async def answer_problem(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, ProblemError)  # noqa: S101 - narrows what Starlette's signature leaves open
+    assert isinstance(error, ProblemError)  # noqa: S101 - narrows the type of Starlette's signature
     return problem(error.error, headers=error.headers, **error.members)
 
 
 async def answer_http_exception(_request: Request, error: Exception) -> Response:
-    """What Starlette itself refuses: no such address, no such method."""
+    """Answers the refusals of Starlette itself: an unknown path or method."""
     assert isinstance(error, HTTPException)  # noqa: S101 - as above
     headers = dict(error.headers) if error.headers else None
     return problem(_OF_STATUS.get(error.status_code, "invalid_request"), headers=headers)

@@ -1,4 +1,4 @@
-"""What was refused to a program or a browser, as one event of the audit log."""
+"""Records a refused request as one event in the audit log."""
 
 from sshaft.log import get_logger
 from sshaft_identity.audit.log import record_event
@@ -6,11 +6,11 @@ from sshaft_identity.common.fields import one_line
 from sshaft_identity.web.browsers import client_address
 from sshaft_identity.web.call import Call
 
-LONGEST = 64
+MAX_ADDRESS_LENGTH = 64
 
 
 def note(call: Call, face: str, error: str, reason: str) -> None:
-    """`reason` is a sentence of ours. The client is the proven one, or none: what somebody claims is not written."""
+    """`reason` must not hold foreign text. Only an authenticated client is recorded, never a claimed name."""
     address = client_address(call.request)
     get_logger().warning("request.refused", face=face, error=error, reason=reason, client=call.caller, address=address)
     facts = {
@@ -18,7 +18,7 @@ def note(call: Call, face: str, error: str, reason: str) -> None:
         "error": error,
         "reason": reason,
         "client": call.caller,
-        "client_ip": one_line(address or "")[:LONGEST] or None,
+        "client_ip": one_line(address or "")[:MAX_ADDRESS_LENGTH] or None,
     }
     with call.state.store.database.write() as connection:
         record_event(connection, "request.refused", call.state.clock(), user=None, **facts)

@@ -1,4 +1,4 @@
-"""What every endpoint works with: put together by `app`, found again through the request."""
+"""Defines `AppState`, which every endpoint gets from its request by `state_of`."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -17,17 +17,16 @@ from sshaft_identity.people.linked_accounts import LinkedAccounts
 from sshaft_identity.people.sessions import Sessions
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
-from sshaft_identity.web.throttle import Throttle
+from sshaft_identity.web.throttle import MAX_LOGINS, MAX_SIGN_INS, Throttle
 from sshaft_oidc.code_flow import RelyingParty
 
-LOGINS = 1000
-InThread = Callable[[Callable[[], Response]], Awaitable[Response]]
-"""Does the work of a request in another thread."""
+RunInThread = Callable[[Callable[[], Response]], Awaitable[Response]]
+"""Runs a function in another thread and returns its response."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenId:
-    """The organisation's provider. `limiter`: how many threads may wait for it."""
+    """The organisation's OpenID Provider. `limiter` bounds the number of threads that wait for the provider."""
 
     party: RelyingParty
     accounts: LinkedAccounts
@@ -42,16 +41,15 @@ class AppState:
     changes: Changes
     sessions: Sessions
     activity: Activity
-    throttle: Throttle
-    reads: InThread
-    writes: InThread
+    run_read: RunInThread
+    run_write: RunInThread
     openid: OpenId | None
-    logins: Throttle = field(default_factory=lambda: Throttle(LOGINS))
-    """Begun by browsers: whole companies have one address, so there may be many."""
-    enrol: Callable[[str, datetime], str] | None = None
-    """Opens an enrolment for a user who is signed in; the address of its page. None: "my keys" offers no such thing."""
-    roots: list[x509.Certificate] = field(default_factory=list)
-    """The makers of security keys whose attestations count."""
+    sign_in_throttle: Throttle = field(default_factory=lambda: Throttle(MAX_SIGN_INS))
+    login_throttle: Throttle = field(default_factory=lambda: Throttle(MAX_LOGINS))
+    open_enrolment: Callable[[str, datetime], str] | None = None
+    """Opens an enrolment for a signed-in user and returns the URL of its page. None: "my keys" offers no enrolment."""
+    attestation_roots: list[x509.Certificate] = field(default_factory=list)
+    """The certificates of the makers of security keys whose attestations are accepted."""
 
 
 def state_of(request: Request) -> AppState:

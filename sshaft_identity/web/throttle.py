@@ -1,5 +1,6 @@
-"""How many sign-ins one address may begin in a while: nobody is behind them yet, and each costs a row in the database
-or a question to the OpenID Provider.
+"""Limits how many logins and sign-ins each source address may begin within `WINDOW`.
+
+No person is identified yet at that time, and each begin costs a database row or a call to the OpenID Provider.
 """
 
 from collections import OrderedDict
@@ -7,25 +8,27 @@ from datetime import datetime, timedelta
 
 from sshaft_identity.common.addresses import source_of
 
-MOST = 60
+MAX_SIGN_INS = 60
+MAX_LOGINS = 1000
+"""Higher than `MAX_SIGN_INS`: a whole company may log in from one address."""
 WINDOW = timedelta(minutes=5)
-REMEMBERED = 10_000
+MAX_SOURCES = 10_000
 
 
 class Throttle:
-    """Counted in this process only: it keeps the table small; guessing is bounded elsewhere (`limits`)."""
+    """Counts in this process only. It keeps tables small; `challenges.limits` bounds the guessing of codes."""
 
-    def __init__(self, most: int = MOST) -> None:
+    def __init__(self, most: int) -> None:
         self._most = most
         self._counts: OrderedDict[str, tuple[datetime, int]] = OrderedDict()
 
     def allows(self, address: str | None, now: datetime) -> bool:
-        """Whether one more may begin, and counts it."""
-        subject = source_of(address or "")
-        began, count = self._counts.pop(subject, (now, 0))
-        if not began <= now < began + WINDOW:  # over, or the clock was put back
+        """Counts one more begin, and returns whether it is allowed."""
+        source = source_of(address or "")
+        began, count = self._counts.pop(source, (now, 0))
+        if not began <= now < began + WINDOW:  # the window is over, or the clock was set back
             began, count = now, 0
-        self._counts[subject] = began, count + 1
-        if len(self._counts) > REMEMBERED:
+        self._counts[source] = began, count + 1
+        if len(self._counts) > MAX_SOURCES:
             self._counts.popitem(last=False)
         return count < self._most

@@ -1,6 +1,6 @@
-"""The image, built as a user builds it, from a checkout with secrets in it.
+"""Builds the image as a user does, from a checkout that holds secrets.
 
-SUITE=bookworm pytest tests/image takes the other Debian.
+SUITE=bookworm pytest tests/image uses the other Debian.
 """
 
 import json
@@ -20,7 +20,7 @@ from image.containers import start_factor as start
 HERE = Path(__file__).parent
 BASE = f"debian:{SUITE}-slim"
 IMAGE = "sshaft:tests"
-BASE_DAYS = 14  # then its security updates are too old to say anything about an image built today
+BASE_DAYS = 14  # after that, its security updates are too old for a test of today's image
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
@@ -62,7 +62,7 @@ def _have_base(engine: Engine) -> None:
 
 
 def _base_tar() -> Path:
-    """Kept between runs."""
+    """Returns a tar of the base image, which is kept between runs."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sshaft"
     tar = cache / f"debian-{SUITE}-slim.tar"
     if tar.exists() and time.time() - tar.stat().st_mtime < BASE_DAYS * 86400:
@@ -91,7 +91,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 
 @pytest.fixture(scope="session")
 def image(engine: Engine, checkout: Checkout, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The image's name. pip gets the host's certificate authorities and index, by the documented build secrets."""
+    """Builds the image and returns its name. Build secrets give pip the host's certificates and index."""
     secrets = tmp_path_factory.mktemp("secrets")
     pip_conf = "[global]\n"
     if CA_BUNDLE.exists():
@@ -107,7 +107,7 @@ def image(engine: Engine, checkout: Checkout, tmp_path_factory: pytest.TempPathF
     return IMAGE
 
 
-# --- containers of it
+# --- containers of the image
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def mounts(tmp_path: Path) -> Mounts:
 
 @pytest.fixture
 def start_factor(engine: Engine, image: str, mounts: Mounts) -> Iterator[StartFactor]:
-    """Starts factors of this test: `containers.start_factor` with this test's mounts. No identity service."""
+    """Returns `containers.start_factor` with the mounts of this test. There is no identity service."""
     started: list[Factor] = []
 
     def start_one(*options: Any, **more: Any) -> Factor:

@@ -1,4 +1,4 @@
-"""A container engine for the tests: the one that runs here, or a private dockerd that leaves nothing behind."""
+"""Finds the container engine of this host for the tests, or starts a private dockerd and cleans up after it."""
 
 import json
 import os
@@ -18,7 +18,7 @@ INTERFACES = Path("/sys/class/net")
 
 
 class UnavailableError(Exception):
-    """No engine can be used here; says why."""
+    """No engine can be used here. The message states the reason."""
 
 
 class Engine:
@@ -26,7 +26,7 @@ class Engine:
 
     def __init__(self, client: str, environment: dict[str, str]) -> None:
         self.client = client
-        # Programs that call docker themselves must find the same client, and an old one needs to be told of BuildKit.
+        # Programs that call docker themselves must find the same client. An old client needs a flag for BuildKit.
         path = f"{Path(client).parent}:{os.environ['PATH']}"
         self.environment = {**os.environ, "DOCKER_BUILDKIT": "1", "PATH": path, **environment}
         self._containers: list[str] = []
@@ -40,7 +40,7 @@ class Engine:
     def execute(
         self, *command: str | Path, check: bool = True, text: str | None = None, timeout: float = 300
     ) -> subprocess.CompletedProcess[str]:
-        """Any program that speaks to this engine; `text` is its input."""
+        """Runs any program that talks to this engine. `text` is its input."""
         done = subprocess.run(
             [str(word) for word in command],
             check=False,
@@ -56,7 +56,7 @@ class Engine:
         return done
 
     def run(self, *arguments: str | Path) -> str:
-        """`docker run -d ARGUMENTS`; the container's id."""
+        """Runs `docker run -d ARGUMENTS` and returns the id of the container."""
         container = self("run", "-d", *arguments).stdout.strip()
         self._containers.append(container)
         return container
@@ -77,11 +77,11 @@ class Engine:
         return done.stdout + done.stderr
 
     def wait_for_end(self, container: str, seconds: float = 20) -> int:
-        """The container's exit status."""
+        """Returns the exit status of the container."""
         return int(self("wait", container, timeout=seconds).stdout)
 
     def processes(self, container: str) -> list[int]:
-        """Process ids of a container, as the host numbers them."""
+        """Returns the process ids of a container on the host."""
         return [int(line) for line in self("top", container, "-eo", "pid").stdout.split()[1:]]
 
     def clean(self) -> None:
@@ -92,7 +92,7 @@ class Engine:
 
 
 def client() -> str:
-    """Debian's client first: it has BuildKit, which one without its buildx plugin lacks."""
+    """Returns a docker client. Debian's client comes first: other clients may lack BuildKit."""
     found = "/usr/bin/docker" if Path("/usr/bin/docker").exists() else shutil.which("docker")
     if found is None:
         raise UnavailableError("the docker client is missing")
@@ -100,7 +100,7 @@ def client() -> str:
 
 
 def running_engine() -> Engine | None:
-    """The engine of DOCKER_HOST or of the standard socket."""
+    """Returns the engine of DOCKER_HOST or of the standard socket."""
     engine = Engine(client(), {})
     if engine("version", check=False, timeout=20).returncode == 0:
         return engine
@@ -111,7 +111,7 @@ def running_engine() -> Engine | None:
 
 @contextmanager
 def private_engine() -> Iterator[Engine]:
-    """A dockerd with data of its own. What it does to the host's network is undone."""
+    """Runs a dockerd with its own data, and afterwards restores the network of the host."""
     missing = [program for program in DAEMON_PROGRAMS if shutil.which(program) is None]
     if missing:
         raise UnavailableError(f"missing programs: {', '.join(missing)}")
@@ -126,7 +126,7 @@ def private_engine() -> Iterator[Engine]:
 
 
 def _clear_after_dead_engines() -> None:
-    """A test run that was killed, or whose machine was, leaves mounts, bridges and packet filter rules."""
+    """Removes mounts, bridges and packet filter rules of an earlier test run that was killed."""
     if running := _daemons():
         raise UnavailableError(f"another dockerd runs here that this test can't reach: process {running[0]}")
     for directory in DIRECTORIES.glob(f"{PREFIX}*"):
@@ -181,13 +181,13 @@ def _daemon(directory: Path) -> Iterator[Engine]:
 
 
 def _mounts_below(directory: Path) -> list[str]:
-    """The deepest first."""
+    """Returns the mount points, the deepest first."""
     places = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
     return sorted((place for place in places if place.startswith(f"{directory}/")), reverse=True)
 
 
 def _write_network(directory: Path) -> None:
-    """Bridges, packet filter and forwarding as they are."""
+    """Writes down the present bridges, packet filter rules and forwarding."""
     programs = [name for name in ("iptables", "ip6tables") if shutil.which(f"{name}-save")]
     network = {
         "forward": FORWARD.read_text(),
@@ -198,7 +198,7 @@ def _write_network(directory: Path) -> None:
 
 
 def _restore_network(directory: Path) -> None:
-    """To what `_write_network` wrote."""
+    """Restores the network that `_write_network` wrote."""
     with suppress(FileNotFoundError):
         network = json.loads((directory / "network.json").read_text())
         for path in INTERFACES.iterdir():
@@ -211,7 +211,7 @@ def _restore_network(directory: Path) -> None:
 
 
 def _tables(name: str) -> dict[str, str]:
-    """Table to what `iptables-save` says of it, without its comments and counters."""
+    """Returns the rules of each table from `iptables-save`, without comments and counters."""
     saved = subprocess.run([f"{name}-save"], check=True, capture_output=True, text=True).stdout
     tables: dict[str, str] = {}
     table = ""

@@ -1,4 +1,4 @@
-"""Containers of the image, started with the commands of docs/container.md."""
+"""Starts containers of the image with the commands of docs/container.md."""
 
 import json
 import os
@@ -23,7 +23,7 @@ StartFactor = Callable[..., "Factor"]
 
 @dataclass(frozen=True)
 class Checkout:
-    """A copy of the project, with secrets lying about in it as they do in real ones."""
+    """Makes a copy of the project that holds secrets, as real checkouts may do."""
 
     directory: Path
     secret: str
@@ -37,7 +37,7 @@ def wait_until(happened: Callable[[], object], what: str, seconds: float = 20) -
 
 
 def documented_command(heading: str) -> list[str]:
-    """The `docker run` command under a heading of docs/container.md, without its first two words."""
+    """Returns the `docker run` command under a heading of docs/container.md, without its first two words."""
     section = (CHECKOUT / "docs/container.md").read_text().split(f"\n## {heading}\n")[1]
     command = re.search(r"```sh\n(docker run .*?)```", section, re.DOTALL)
     assert command
@@ -46,7 +46,7 @@ def documented_command(heading: str) -> list[str]:
 
 @dataclass
 class Mounts:
-    """A folder in place of the host's /etc/sshaft: config.json and keys/, owned as documented."""
+    """A folder for the host's /etc/sshaft: config.json and keys/, with the documented owners."""
 
     directory: Path
     secret: str = "secret-not-used"
@@ -62,7 +62,7 @@ class Mounts:
         return self.directory / "config.json"
 
     def write_config(self) -> None:
-        """The project's example, with the identity service on the factor's loopback."""
+        """Writes the example of the project, with the identity service on the loopback of the factor."""
         text = (CHECKOUT / "config.json").read_text().replace("https://identity.example.com", "http://127.0.0.1:8080")
         self.config.write_text(text.replace("change-me", self.secret))
         self.config.chmod(0o400)
@@ -82,7 +82,7 @@ class Factor:
         return self.engine("port", self.container, "2222/tcp").stdout.split()[0].rpartition(":")[2]
 
     def pids(self, word: bytes) -> list[int]:
-        """Of the processes with `word` in their command lines, as the host numbers them."""
+        """Returns the ids, on the host, of the processes with `word` in their command lines."""
         return [pid for pid in self.engine.processes(self.container) if word in cmdline(pid)]
 
     def execute(self, account: str, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -92,7 +92,7 @@ class Factor:
         self.execute("sshaft", "pkill", f"-{name}", "-u", "sshaft", "-f", " agent ")
 
     def ssh(self, key: Path, *words: str) -> list[str]:
-        """The command line of an ssh to it."""
+        """Returns the command line of an ssh to the factor."""
         known = self.mounts.directory / "known_hosts"
         host_key = (self.mounts.directory / "keys/ssh_host_ed25519_key.pub").read_text()
         known.write_text(f"[127.0.0.1]:{self.port} {host_key}")
@@ -118,7 +118,7 @@ def cmdline(pid: int) -> bytes:
 def start_factor(
     engine: Engine, image: str, mounts: Mounts, options: list[str] | None = None, *, ready: bool = True
 ) -> Factor:
-    """With the documented options unless others are given; `ready`: once sshd listens."""
+    """Starts a factor, by default with the documented options. `ready`: waits until sshd listens."""
     options = factor_options() if options is None else options
     words = [word.replace("/etc/sshaft/", f"{mounts.directory}/") for word in options]
     factor = Factor(engine, engine.run(*words, image), mounts)
@@ -135,18 +135,18 @@ def start_factor(
 
 
 def factor_options(*more: str, without: str = "(?!)") -> list[str]:
-    """The documented options of the factor; a port that is free; no name. Leaves out those that match `without`."""
+    """Returns the documented options with a free port, without a name, and without those that match `without`."""
     *words, image = documented_command("The factor")
     assert image == "sshaft"
     assert words[:5] == ["-d", "--name", "sshaft", "-p", "2222:2222"]
-    # One option a word, `-v=...` and `--tmpfs=...` as docker takes them too.
+    # One word for each option: docker accepts `-v=...` and `--tmpfs=...` too.
     text = re.sub(r"(?<!\S)(-v|--tmpfs|--security-opt|--memory|--pids-limit) ", r"\1=", " ".join(words[5:]))
     return ["-p=127.0.0.1::2222", *(word for word in text.split() if not re.search(without, word)), *more]
 
 
 @dataclass(frozen=True)
 class Site:
-    """A factor with exactly the documented options, and on its loopback an identity service that knows Alice."""
+    """A factor with the documented options, and an identity service with Alice on the loopback of the factor."""
 
     engine: Engine
     factor: Factor
@@ -166,7 +166,7 @@ class Site:
 
 
 def start_identity(engine: Engine, image: str, factor: Factor, volume: str) -> str:
-    """The documented command, in the factor's network namespace."""
+    """Runs the documented command in the network namespace of the factor."""
     words = documented_command("The identity service")[1:]
     place = words.index("-p")
     words[place : place + 2] = [f"--network=container:{factor.container}"]
@@ -180,7 +180,7 @@ def start_identity(engine: Engine, image: str, factor: Factor, volume: str) -> s
 
 @contextmanager
 def stopped(factor: Factor) -> Iterator[None]:
-    """The agent does not run on meanwhile, so that whoever asks it waits."""
+    """Stops the agent inside the block, so that its clients wait."""
     factor.signal_agent("STOP")
     try:
         yield

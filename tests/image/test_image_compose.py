@@ -1,4 +1,4 @@
-"""`docker compose up` on a fresh checkout ends with an identity service and a factor that are ready for a login."""
+"""Tests that `docker compose up` on a fresh checkout makes an identity service and a factor ready for a login."""
 
 import json
 import os
@@ -21,7 +21,7 @@ BUILT = "sshaft:tests-compose"
 
 @dataclass(frozen=True)
 class Compose:
-    """The project's compose.yaml under a name and ports of its own."""
+    """The compose.yaml of the project, with its own project name and ports."""
 
     engine: Engine
     command: tuple[str, ...]
@@ -39,7 +39,7 @@ class Compose:
         return opened
 
     def log_in(self, ssh_command: str) -> str:
-        """Run the command that the identity service shows, with a key and a known_hosts of this test."""
+        """Runs the command that the identity service prints, with a key and a known_hosts of this test."""
         options = f"{SSH} -i {self.directory}/alice -o UserKnownHostsFile={self.directory}/known_hosts"
         command = shlex.split(ssh_command.replace("ssh ", f"{options} ", 1))
         return subprocess.run(command, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout
@@ -70,7 +70,7 @@ def compose(
     if not found:
         pytest.skip(f"{request.param} is missing")
     if SUITE != "trixie":
-        engine("tag", image, BUILT)  # else compose builds it itself: from the cache, the checkout is the same
+        engine("tag", image, BUILT)  # otherwise compose would build the image again from the cache
     http_port, ssh_port = free_ports()
     ports = {"SSHAFT_HTTP_PORT": str(http_port), "SSHAFT_SSH_PORT": str(ssh_port)}
     engine.environment.update(ports, SSHAFT_IMAGE=BUILT)

@@ -1,4 +1,4 @@
-"""What is in the image, and what is not."""
+"""Tests the content of the image."""
 
 import io
 import json
@@ -24,7 +24,7 @@ def saved(engine: Engine, image: str, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def files(saved: Path) -> Iterator[tuple[str, bytes]]:
-    """Path and content of every file of every layer, deleted ones too; and the image's own documents."""
+    """Yields path and content of every file of every layer, even of deleted files, and the image's metadata."""
     with tarfile.open(saved) as outer:
         for part in outer:
             content = outer.extractfile(part) if part.isfile() else None
@@ -55,7 +55,7 @@ def test_no_build_secret_is_in_any_layer(saved: Path) -> None:
     assert left == []
 
 
-def test_no_secret_is_in_what_docker_tells(engine: Engine, image: str, checkout: Checkout, site: Site) -> None:
+def test_no_secret_is_in_the_metadata_of_the_image(engine: Engine, image: str, checkout: Checkout, site: Site) -> None:
     told = engine("history", "--no-trunc", image).stdout
     told += engine("inspect", image, site.factor.container, site.identity).stdout
     assert "SSHAFT_IDENTITY_DIRECTORY" in told
@@ -98,7 +98,7 @@ def test_commands_have_their_names_and_sshd_trusts_them(engine: Engine, image: s
         assert engine("run", "--rm", image, f"/sshaft/{name}", "--version").stdout.startswith(f"sshaft-{name} ")
 
 
-def test_native_client_is_the_one_that_sshd_starts_and_pythons_is_there_too(engine: Engine, image: str) -> None:
+def test_sshd_starts_the_native_client_and_the_python_client_is_installed(engine: Engine, image: str) -> None:
     version = engine("run", "--rm", image, "/sshaft/keys", "--version").stdout
     assert version == f"sshaft-keys {sshaft.__version__} (native)\n"
     python = engine("run", "--rm", image, "/usr/libexec/sshaft/sshaft-keys", "--version").stdout
@@ -106,7 +106,7 @@ def test_native_client_is_the_one_that_sshd_starts_and_pythons_is_there_too(engi
 
 
 def test_python_files_are_compiled_already(engine: Engine, image: str) -> None:
-    """In a container that cannot write, a missing or stale one would be made anew at every start."""
+    """In a read-only container, Python would compile a missing or stale file again at every start."""
     start = ["-IS", "-v", "/usr/libexec/sshaft/sshaft-keys", "--version"]
     loaded = engine("run", "--rm", image, "/opt/sshaft/bin/python3", *start).stderr
     assert "sshaft_keys/__pycache__" in loaded

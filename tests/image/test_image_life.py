@@ -1,4 +1,4 @@
-"""The container's life: what it needs to start, what ends it, and how it says that it is well."""
+"""Tests the start, the end and the health check of the container."""
 
 import os
 import subprocess
@@ -77,7 +77,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("spoil", "message"), FAULTS, ids=[message[:40] for _, message in FAULTS])
-def test_what_is_missing_is_named_and_ends_the_container_with_78(
+def test_missing_input_is_named_and_ends_the_container_with_78(
     engine: Engine, mounts: Mounts, start_factor: StartFactor, spoil: Callable[[Mounts], list[str]], message: str
 ) -> None:
     factor = start_factor(spoil(mounts), ready=False)
@@ -113,7 +113,7 @@ def test_every_mounted_host_key_is_offered(mounts: Mounts, start_factor: StartFa
     assert sorted(line.split()[1] for line in offered.splitlines()) == ["ssh-ed25519", "ssh-rsa"]
 
 
-def test_stop_ends_both_within_seconds_and_with_0(engine: Engine, start_factor: StartFactor) -> None:
+def test_stop_ends_both_programs_within_seconds_with_0(engine: Engine, start_factor: StartFactor) -> None:
     factor = start_factor()
     begin = time.monotonic()
     engine("stop", factor.container)
@@ -122,7 +122,7 @@ def test_stop_ends_both_within_seconds_and_with_0(engine: Engine, start_factor: 
     assert '"agent.stopped"' in engine.logs(factor.container)
 
 
-def test_stop_before_anything_listens_ends_it_with_0(engine: Engine, start_factor: StartFactor) -> None:
+def test_stop_during_the_start_ends_the_container_with_0(engine: Engine, start_factor: StartFactor) -> None:
     factor = start_factor(ready=False)
     wait_until(lambda: factor.pids(b"\0agent\0"), "the agent is being started")
     begin = time.monotonic()
@@ -133,7 +133,7 @@ def test_stop_before_anything_listens_ends_it_with_0(engine: Engine, start_facto
 
 @pytest.mark.parametrize("name", ["KILL", "TERM"])
 @pytest.mark.parametrize(("account", "process"), [("sshaft", " agent "), ("root", "[s]shd.* -D")])
-def test_container_ends_when_either_dies(
+def test_container_ends_when_one_of_its_programs_ends(
     engine: Engine, start_factor: StartFactor, account: str, process: str, name: str
 ) -> None:
     factor = start_factor()
@@ -142,14 +142,14 @@ def test_container_ends_when_either_dies(
     assert f"sshaft: {'sshd' if account == 'root' else 'the agent'} has ended" in engine.logs(factor.container)
 
 
-def test_hup_lets_the_agent_read_its_configuration_again(engine: Engine, start_factor: StartFactor) -> None:
+def test_agent_reads_its_configuration_again_on_hup(engine: Engine, start_factor: StartFactor) -> None:
     factor = start_factor()
     engine("kill", "-s", "HUP", factor.container)
     wait_until(lambda: '"config.reloaded"' in engine.logs(factor.container), "the agent has read config.json again")
     assert engine.inspect(factor.container, "{{.State.Running}}") == "true"
 
 
-def test_health_needs_the_agent_and_sshd_but_no_identity_service(engine: Engine, start_factor: StartFactor) -> None:
+def test_health_check_needs_agent_and_sshd_but_no_identity_service(engine: Engine, start_factor: StartFactor) -> None:
     factor = start_factor(factor_options("--health-interval=1s", "--health-timeout=2s", "--health-retries=1"))
 
     def health() -> str:
@@ -172,6 +172,6 @@ def test_root_file_system_is_read_only(start_factor: StartFactor) -> None:
     assert factor.execute("root", "sh", "-c", "grep ' / ' /proc/mounts").stdout.split()[3].startswith("ro,")
 
 
-def test_other_commands_run_instead(engine: Engine, image: str) -> None:
+def test_other_commands_run_instead_of_the_two_programs(engine: Engine, image: str) -> None:
     assert engine("run", "--rm", image, "sshaft", "--version").stdout.startswith("sshaft, version ")
     assert engine("run", "--rm", image, "no-such-program", check=False).returncode == 127

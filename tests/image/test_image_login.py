@@ -1,4 +1,4 @@
-"""A login through the published port of a factor that was started with the documented command."""
+"""Tests logins through the published port of a factor that runs with the documented command."""
 
 import json
 import subprocess
@@ -29,7 +29,7 @@ def test_another_key_is_refused(site: Site) -> None:
 
 
 def test_failed_logins_behind_one_address_do_not_lock_everybody_out(site: Site, challenge: dict[str, Any]) -> None:
-    for _ in range(8):  # by its defaults, OpenSSH 9.8 and later would block the address after the third
+    for _ in range(8):  # OpenSSH 9.8 and later would by default block the address after the third
         assert site.factor.log_in(site.wrong_key, "123456").returncode == 255
     assert site.factor.log_in(site.key, challenge["code"]).returncode == 0
 
@@ -46,7 +46,7 @@ def test_keys_command_runs_as_its_own_account_and_has_no_rights(site: Site, chal
     assert {int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {0}
     assert status["NoNewPrivs"] == "1"
     assert environment <= {"HOME", "LOGNAME", "PATH", "USER"}
-    assert login.wait(20) == 0  # the agent was only late
+    assert login.wait(20) == 0  # the agent was only slow
     assert site.state(challenge) == "accepted"
 
 
@@ -65,7 +65,7 @@ def test_secret_and_code_stay_out_of_command_lines_environments_and_logs(site: S
     assert login.stdin
     assert login.stdout
     with login:
-        said = login.stdout.read(1)  # it asks for the code: every program of a login runs now
+        said = login.stdout.read(1)  # it asks for the code, so every program of a login runs now
         seen = b""
         for pid in site.engine.processes(site.factor.container):
             seen += cmdline(pid) + Path(f"/proc/{pid}/environ").read_bytes()
@@ -83,7 +83,7 @@ def test_secret_and_code_stay_out_of_command_lines_environments_and_logs(site: S
 
 
 @pytest.mark.parametrize(("account", "other"), [("mfa", "keys"), ("_sshaft-keys", "login")])
-def test_account_can_read_nothing_of_the_agent(site: Site, account: str, other: str) -> None:
+def test_account_of_the_login_cannot_read_files_of_the_agent(site: Site, account: str, other: str) -> None:
     agent = site.factor.execute("sshaft", "pgrep", "-u", "sshaft", "-f", " agent ").stdout.strip()
     denied = [
         "cat /sshaft/config.json",
@@ -105,7 +105,7 @@ def test_account_that_logs_in_gets_no_answer_at_the_status_socket(site: Site) ->
     assert site.factor.execute("root", "sshaft", "agent", "status").returncode == 0
 
 
-def test_mounts_alone_are_enough_and_nothing_but_two_folders_is_written(
+def test_factor_needs_only_its_mounts_and_writes_to_two_folders(
     site: Site, image: str, tmp_path: Path, challenge: dict[str, Any]
 ) -> None:
     mounts = Mounts(tmp_path / "mounts", site.factor.mounts.secret)
@@ -125,7 +125,7 @@ def test_mounts_alone_are_enough_and_nothing_but_two_folders_is_written(
     assert {path for path in changed - mount_points if not path.startswith(("/run/sshaft", "/tmp/"))} == set()
 
 
-def test_doctor_finds_nothing_wrong_from_the_inside(site: Site) -> None:
+def test_doctor_finds_no_fault_inside_the_container(site: Site) -> None:
     def told(account: str) -> dict[str, str]:
         done = site.factor.execute(account, "sshaft", "doctor", "--json", check=False)
         assert done.returncode == 0, done.stdout + done.stderr

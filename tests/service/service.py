@@ -77,7 +77,7 @@ class Service:
     def token(self, scope: str, client_id: str = "test") -> str:
         """A new token: like every other it is good for some minutes of the test's clock."""
         client = next(each for each in self.store.clients.all() if each.client_id == client_id)
-        token = self.store.clients.issue_token(client, [scope], self.clock())
+        token = self.store.access_tokens.issue(client, [scope], self.clock())
         assert token
         return token
 

@@ -50,7 +50,7 @@ def fill(store: Store, clock: Clock) -> None:
     )
     store.clients.add(Client("web", frozenset([Scope.CHALLENGES])), clock())
     client = store.clients.all()[0]
-    store.clients.issue_token(client, client.scopes, clock())
+    store.access_tokens.issue(client, client.scopes, clock())
     clock.advance(0.123456)
     opened = store.challenges.open(Wish("alice", MINUTES, client="web"), clock())
     store.challenges.accept(Attempt("alice", opened.challenge.id, opened.code), clock())

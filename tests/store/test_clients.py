@@ -1,11 +1,13 @@
 import json
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 
 import pytest
 from service.service import Clock
 from sqlalchemy import event, select
 
-from sshaft_identity.clients.clients import TOKEN_LIFETIME, Client, Scope
+from sshaft_identity.clients.access_tokens import TOKEN_LIFETIME
+from sshaft_identity.clients.clients import Client, Scope
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.database.tables import access_tokens, audit_events, clients
 from sshaft_identity.store import Store
@@ -26,7 +28,7 @@ def test_a_client_authenticates_only_with_its_own_secret(store: Store, clock: Cl
 
 def test_neither_secrets_nor_tokens_are_stored(store: Store, web: Client, clock: Clock) -> None:
     secret = store.clients.add(Client("other", frozenset([Scope.LIST])), clock())
-    token = store.clients.issue_token(web, web.scopes, clock())
+    token = store.access_tokens.issue(web, web.scopes, clock())
     with store.database.read() as connection:
         stored = [
             str(value)
@@ -41,23 +43,25 @@ def test_neither_secrets_nor_tokens_are_stored(store: Store, web: Client, clock:
 def test_a_token_has_the_scopes_that_it_was_issued_with(store: Store, clock: Clock) -> None:
     store.clients.add(Client("both", frozenset([Scope.LIST, Scope.ACCEPT])), clock())
     client = store.clients.all()[0]
-    token = store.clients.issue_token(client, [Scope.LIST], clock())
+    token = store.access_tokens.issue(client, [Scope.LIST], clock())
     assert token
-    assert store.clients.of_token(token, clock()) == Client("both", frozenset({"mfa:list"}))
-    assert store.clients.of_token(token, clock() + timedelta(seconds=300)) is None
+    assert store.access_tokens.client_of(token, clock()) == Client("both", frozenset({"mfa:list"}))
+    assert store.access_tokens.client_of(token, clock() + timedelta(seconds=300)) is None
 
 
-@pytest.mark.parametrize("how", ["remove", "revoke_tokens"])
-def test_tokens_end_with_their_client_or_when_revoked(store: Store, web: Client, clock: Clock, how: str) -> None:
-    token = store.clients.issue_token(web, web.scopes, clock())
+@pytest.mark.parametrize("end", [lambda store: store.clients.remove, lambda store: store.access_tokens.revoke_all])
+def test_tokens_end_with_their_client_or_when_revoked(
+    store: Store, web: Client, clock: Clock, end: Callable[[Store], Callable[[str, datetime], object]]
+) -> None:
+    token = store.access_tokens.issue(web, web.scopes, clock())
     assert token
-    getattr(store.clients, how)("web", clock())
-    assert store.clients.of_token(token, clock()) is None
+    end(store)("web", clock())
+    assert store.access_tokens.client_of(token, clock()) is None
 
 
 def test_a_removed_client_gets_no_token(store: Store, web: Client, clock: Clock) -> None:
     store.clients.remove("web", clock())
-    assert store.clients.issue_token(web, web.scopes, clock()) is None
+    assert store.access_tokens.issue(web, web.scopes, clock()) is None
 
 
 @pytest.mark.parametrize("name", ["", "-x", "a b", "a:b", "a" * 65, "ä"])
@@ -90,19 +94,19 @@ def test_a_rotation_without_overlap_ends_the_old_secret_and_the_access_tokens(st
     old = store.clients.add(Client("web", frozenset([Scope.CHALLENGES])), clock())
     store.clients.rotate_secret("web", clock(), timedelta(hours=1))
     client = store.clients.all()[0]
-    token = store.clients.issue_token(client, client.scopes, clock())
+    token = store.access_tokens.issue(client, client.scopes, clock())
     assert token
     new = store.clients.rotate_secret("web", clock(), timedelta())
     assert store.clients.authenticate("web", old, clock()) is None
     assert store.clients.authenticate("web", new, clock()) is not None
-    assert store.clients.of_token(token, clock()) is None
+    assert store.access_tokens.client_of(token, clock()) is None
 
 
-def test_a_rotation_with_overlap_keeps_the_access_tokens(store: Store, web: Client, clock: Clock) -> None:
-    token = store.clients.issue_token(web, web.scopes, clock())
+def test_a_rotation_with_overlap_leaves_the_access_tokens(store: Store, web: Client, clock: Clock) -> None:
+    token = store.access_tokens.issue(web, web.scopes, clock())
     assert token
     store.clients.rotate_secret("web", clock(), timedelta(hours=1))
-    assert store.clients.of_token(token, clock()) is not None
+    assert store.access_tokens.client_of(token, clock()) is not None
 
 
 def test_a_secret_that_cannot_be_delivered_is_not_rotated(store: Store, clock: Clock) -> None:
@@ -127,7 +131,7 @@ def test_no_previous_secret_authenticates_before_a_rotation(store: Store, clock:
 def test_changes_of_a_client_are_in_the_audit_log(store: Store, clock: Clock) -> None:
     secret = store.clients.add(Client("web", frozenset([Scope.CHALLENGES])), clock())
     new = store.clients.rotate_secret("web", clock(), timedelta(hours=1))
-    store.clients.revoke_tokens("web", clock())
+    store.access_tokens.revoke_all("web", clock())
     store.clients.remove("web", clock())
     with store.database.read() as connection:
         rows = connection.execute(select(audit_events).order_by(audit_events.c.id)).all()
@@ -136,8 +140,10 @@ def test_changes_of_a_client_are_in_the_audit_log(store: Store, clock: Clock) ->
     assert not any(each in row.facts for row in rows for each in (secret, new))
 
 
-def test_a_token_is_looked_up_once_a_batch(store: Store, web: Client, clock: Clock) -> None:
-    token = store.clients.issue_token(web, web.scopes, clock())
+def test_a_token_is_looked_up_once_for_all_requests_of_a_batch_and_again_for_the_next(
+    store: Store, web: Client, clock: Clock
+) -> None:
+    token = store.access_tokens.issue(web, web.scopes, clock())
     assert token
     asked: list[str] = []
 
@@ -146,11 +152,11 @@ def test_a_token_is_looked_up_once_a_batch(store: Store, web: Client, clock: Clo
         asked.append(str(about[2]))
 
     with store.together():
-        assert [store.clients.of_token(token, clock()) for _ in range(3)] == [web] * 3
-        assert store.clients.of_token(token, clock() + TOKEN_LIFETIME) is None
-        assert store.clients.of_token("another", clock()) is None
+        assert [store.access_tokens.client_of(token, clock()) for _ in range(3)] == [web] * 3
+        assert store.access_tokens.client_of(token, clock() + TOKEN_LIFETIME) is None
+        assert store.access_tokens.client_of("another", clock()) is None
     event.remove(store.database.engine, "before_cursor_execute", note)
     assert len([each for each in asked if "FROM access_tokens" in each]) == 2
-    store.clients.revoke_tokens("web", clock())
+    store.access_tokens.revoke_all("web", clock())
     with store.together():
-        assert store.clients.of_token(token, clock()) is None
+        assert store.access_tokens.client_of(token, clock()) is None

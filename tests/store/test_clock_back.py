@@ -99,13 +99,13 @@ def test_an_accepted_challenge_is_consumed_once_and_a_repeated_accept_succeeds(s
 def test_an_earlier_access_token_is_refused_and_a_new_one_is_valid(store: Store, clock: Clock) -> None:
     store.clients.add(Client("web", frozenset([Scope.CHALLENGES])), clock())
     (client,) = store.clients.all()
-    before = store.clients.issue_token(client, client.scopes, clock())
+    before = store.access_tokens.issue(client, client.scopes, clock())
     assert before
     clock.advance(-HOUR)
-    assert store.clients.of_token(before, clock()) is None
-    now = store.clients.issue_token(client, client.scopes, clock())
+    assert store.access_tokens.client_of(before, clock()) is None
+    now = store.access_tokens.issue(client, client.scopes, clock())
     assert now
-    assert store.clients.of_token(now, clock()) == client
+    assert store.access_tokens.client_of(now, clock()) == client
 
 
 @pytest.mark.parametrize("times", [SessionTimes(), SessionTimes(idle=8 * HOUR, longest=HOUR)])

@@ -97,9 +97,9 @@ def test_no_query_of_the_login_path_scans_a_table(on_sqlite: Store, clock: Clock
     on_sqlite.clients.add(Client("web", frozenset(list(Scope))), clock())
     client = on_sqlite.clients.all()[0]
     statements.clear()
-    token = on_sqlite.clients.issue_token(client, client.scopes, clock())
+    token = on_sqlite.access_tokens.issue(client, client.scopes, clock())
     assert token
-    on_sqlite.clients.of_token(token, clock())
+    on_sqlite.access_tokens.client_of(token, clock())
     use_challenges(on_sqlite, clock)
     event.remove(on_sqlite.database.engine, "before_cursor_execute", note)
     assert len(statements) > 15

@@ -217,7 +217,7 @@ def test_tokens_are_issued_or_refused_while_their_client_is_removed(on_postgresq
         client = next(each for each in on_postgresql.clients.all() if each.client_id == f"c{number}")
 
         def issue(client: object = client) -> object:
-            return on_postgresql.clients.issue_token(client, [Scope.LIST], clock())  # type: ignore[arg-type]
+            return on_postgresql.access_tokens.issue(client, [Scope.LIST], clock())  # type: ignore[arg-type]
 
         results = at_once([*[issue] * 6, lambda name=client.client_id: on_postgresql.clients.remove(name, clock())])
         assert not [each for each in results if isinstance(each, Exception)]

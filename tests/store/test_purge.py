@@ -9,7 +9,8 @@ from sqlalchemy import func, select, text
 
 from sshaft_identity.challenges.challenge import State
 from sshaft_identity.challenges.challenges import RETENTION, Challenges, Opened, Wish
-from sshaft_identity.clients.clients import TOKEN_LIFETIME, Client, Scope
+from sshaft_identity.clients.access_tokens import TOKEN_LIFETIME
+from sshaft_identity.clients.clients import Client, Scope
 from sshaft_identity.database.tables import access_tokens, metadata
 from sshaft_identity.service.purge import BATCH, RULES, Rule, batches
 from sshaft_identity.store import Store
@@ -56,7 +57,7 @@ def test_expired_access_tokens_are_deleted(store: Store, clock: Clock) -> None:
     store.clients.add(Client("web", frozenset([Scope.CHALLENGES])), clock())
     client = store.clients.all()[0]
     for _ in range(3):
-        store.clients.issue_token(client, client.scopes, clock())
+        store.access_tokens.issue(client, client.scopes, clock())
         clock.now += TOKEN_LIFETIME / 2
     assert purge(store, clock) == {"access_tokens_forgotten": 2}
 

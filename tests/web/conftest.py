@@ -1,4 +1,4 @@
-"""A real `sshaft identity serve` on a free port, and Debian's Chromium in front of it."""
+"""Starts a real `sshaft identity serve` on a free port, and Debian's Chromium."""
 
 import os
 import shutil
@@ -64,7 +64,7 @@ def starting_browsers(directory: Path) -> Iterator[Callable[..., WebDriver]]:
 
 @pytest.fixture
 def browse(tmp_path: Path) -> Iterator[Callable[..., WebDriver]]:
-    """Starts browsers; `preferences` and more flags as the test needs them."""
+    """Returns a function that starts a browser with `preferences` and more flags."""
     with starting_browsers(tmp_path) as start:
         yield start
 
@@ -77,7 +77,7 @@ def one_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]
 
 @pytest.fixture
 def used_browser(one_browser: WebDriver) -> WebDriver:
-    """For tests that look at pages only: started once, at the desktop's size, without cookies, its log empty."""
+    """Returns the shared browser for tests that only look at pages: desktop size, no cookies, an empty log."""
     for method in ("Emulation.clearDeviceMetricsOverride", "Network.clearBrowserCookies"):
         one_browser.execute_cdp_cmd(method, {})
     one_browser.get("about:blank")

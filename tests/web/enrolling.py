@@ -1,4 +1,4 @@
-"""Somebody who is invited to register a key, as the browser tests play them."""
+"""Plays a person who is invited to register a key, for the browser tests."""
 
 import json
 import secrets
@@ -24,7 +24,7 @@ class Guest:
     page: str
 
     def present(self, key: str | None = None) -> PublicKey:
-        """A key of theirs, as if by ssh."""
+        """Presents a key of the person, as the sshd side does."""
         presented = parse(key or ed25519(self.name))
         settings = load(self.identity.directory)
         with open_store(self.identity.directory, settings) as store:
@@ -35,7 +35,7 @@ class Guest:
 
 
 def guest(identity: Identity, *options: str) -> Guest:
-    """A new user, invited."""
+    """Makes a user with an open enrolment."""
     name = f"guest-{secrets.token_hex(4)}"
     identity.run("user", "add", name)
     invited = json.loads(identity.run("invite", name, "--json", *options))
@@ -49,7 +49,7 @@ def registered(identity: Identity, someone: Guest) -> list[str]:
 
 
 def write_signed(command: str, path: Path) -> tuple[Path, Path]:
-    """Makes a key and runs the page's command with it; the files of the public key and of the signature."""
+    """Makes a key and runs the command of the page. Returns the files of the key and of the signature."""
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True, timeout=10)
     line = command.replace("~/.ssh/id_ed25519", str(path))
     signature = path.with_suffix(".sig")

@@ -1,4 +1,4 @@
-"""What the browser tests share: waiting, viewports, and an eye for what people need who use a page otherwise."""
+"""Helps the browser tests: waits, sets the size of the window, and checks accessibility."""
 
 import time
 from collections.abc import Callable
@@ -15,10 +15,10 @@ SIZES = {"desktop": (1100, 800), "phone": (390, 780), "narrow": (320, 700)}
 
 
 def seconds_until(holds: Callable[[], bool], limit: float = 15) -> float:
-    """How long it took, at most `limit` seconds."""
+    """Waits until the condition holds, at most `limit` seconds, and returns the seconds."""
     start = time.monotonic()
     while time.monotonic() - start < limit:
-        with suppress(WebDriverException):  # the page is being loaded anew: Chromium has many words for that
+        with suppress(WebDriverException):  # the page is loading: Chromium has many errors for that
             if holds():
                 return time.monotonic() - start
         time.sleep(0.02)
@@ -26,7 +26,7 @@ def seconds_until(holds: Callable[[], bool], limit: float = 15) -> float:
 
 
 def click(browser: WebDriver, by: str, what: str) -> None:
-    """As soon as it is there: the page may still be on its way."""
+    """Waits for the element, as the page may still be loading, and clicks it."""
 
     def clicked() -> bool:
         browser.find_element(by, what).click()
@@ -55,18 +55,18 @@ def set_scheme(browser: WebDriver, scheme: str) -> None:
 
 
 def fits(browser: WebDriver) -> bool:
-    """Nothing needs scrolling sideways."""
+    """Whether the page fits its window without scrolling sideways."""
     return bool(browser.execute_script("return document.documentElement.scrollWidth <= innerWidth"))
 
 
 def foreign_requests(browser: WebDriver, own: str) -> list[str]:
-    """Addresses outside of ours that the page has asked for."""
+    """Returns the URLs of other hosts that the page requested."""
     asked: list[str] = browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
     return [address for address in asked if not address.startswith((own, "data:"))]
 
 
 def faint_texts(browser: WebDriver) -> list[str]:
-    """Texts that stand out from what is behind them by less than 4.5 (WCAG 2.2, 1.4.3)."""
+    """Returns the texts with a contrast below 4.5 (WCAG 2.2, 1.4.3)."""
     found: list[list[str]] = browser.execute_script(
         """
         const behind = (element) => {
@@ -97,7 +97,7 @@ def luminance(colour: str) -> float:
 
 
 def nameless(browser: WebDriver) -> list[str]:
-    """What one can act on but a screen reader has no name for, as Chromium's own accessibility tree says."""
+    """Returns the controls without a name in the accessibility tree of Chromium."""
     tree = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
     wanted = {"button", "link", "textbox", "heading", "navigation"}
     return [
@@ -110,7 +110,7 @@ def nameless(browser: WebDriver) -> list[str]:
 
 
 def faults_of_structure(browser: WebDriver) -> list[str]:
-    """What a screen reader stumbles over: no language, not one main and one h1, labels that lead nowhere, ids twice."""
+    """Returns faults for screen readers: language, main, h1, labels without a field, repeated ids."""
     faults: list[str] = browser.execute_script(
         """
         const faults = [], all = (selector) => [...document.querySelectorAll(selector)];
@@ -135,7 +135,7 @@ def faults_of_structure(browser: WebDriver) -> list[str]:
 
 
 def small_targets(browser: WebDriver) -> list[str]:
-    """What is smaller than 24 pixels and hard to hit (WCAG 2.2, 2.5.8); links within a sentence are excepted there."""
+    """Returns controls below 24 pixels (WCAG 2.2, 2.5.8), which excepts links within a sentence."""
     found: list[str] = browser.execute_script(
         """
         return [...document.querySelectorAll("a, button, summary, input:not([type=hidden])")]

@@ -1,4 +1,4 @@
-"""The service as the page's tests drive it: by its commands and over HTTP."""
+"""Drives the service for the browser tests, by its commands and over HTTP."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ import requests
 
 @dataclass(frozen=True)
 class Identity:
-    """The service: its command line, its address, and a client that may do everything."""
+    """The running service, with a client of every scope."""
 
     directory: Path
     url: str
@@ -29,7 +29,7 @@ class Identity:
         return opened | {"page_url": self.url + opened["page_url"][opened["page_url"].index("/challenge/") :]}
 
     def open_from(self, return_url: str) -> dict[str, str]:
-        """As a web login opens one that has a way back."""
+        """Opens a challenge with a return URL."""
         answer = self.post("/api/v1/challenges", {"app": "Webmail", "return_url": return_url})
         assert answer.status_code == 201, answer.text
         opened: dict[str, str] = answer.json()
@@ -48,7 +48,7 @@ class Identity:
 
 @contextmanager
 def serving(directory: Path, fingerprint: str) -> Iterator[Identity]:
-    """A real `sshaft identity serve`, with a new client of every scope."""
+    """Runs `sshaft identity serve` with a new client of every scope."""
     scopes = ("--scope", "mfa:list", "--scope", "mfa:accept", "--scope", "challenges")
     added = command(directory, "client", "add", "test", "--json", "--return-url", "http://127.0.0.1", *scopes)
     secret = json.loads(added)["client_secret"]

@@ -1,5 +1,5 @@
-"""Sign-in, my keys and my activity in a real browser; and for every page of the service what people need who use it on
-a phone, in the dark, by keyboard, by ear or without scripts."""
+"""Tests sign-in, "My keys" and "My activity" in a real browser. Tests every page of the service on a phone, in dark
+colours, by keyboard, for screen readers and without scripts."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -44,7 +44,7 @@ def provider() -> Iterator[OpenIdProvider]:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory, provider: OpenIdProvider) -> Iterator[Identity]:
-    """A service that knows the provider."""
+    """Starts a service with an OpenID Provider."""
     directory = tmp_path_factory.mktemp("account") / "directory"
     command(directory, "init", "--listen", "127.0.0.1:0", "--ssh-host", "login.example.org")
     path = directory / "identity.json"
@@ -60,7 +60,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, provider: OpenIdProvider) 
 
 @pytest.fixture
 def site(service: Identity) -> Identity:
-    """The service, with two keys of Alice's and nobody wrong lately."""
+    """Returns the service with two keys of Alice and without counted wrong codes."""
     with open_store(service.directory, load(service.directory)) as store:
         for each in store.keys.all("alice"):
             store.keys.remove(each.key.fingerprint, datetime.now(UTC))
@@ -92,10 +92,10 @@ def press(browser: WebDriver, text: str) -> None:
     click(browser, By.XPATH, f"//*[self::a or self::button or self::summary][contains(., '{text}')]")
 
 
-# --- the ways in
+# --- the sign-in
 
 
-def test_ssh_signs_the_waiting_browser_in_by_itself(site: Identity, browser: WebDriver) -> None:
+def test_ssh_login_signs_the_waiting_browser_in(site: Identity, browser: WebDriver) -> None:
     sign_in(site, browser)
     assert [each.text for each in browser.find_elements(By.TAG_NAME, "h2")] == ["desk", "laptop"]
     assert "just now" in browser.find_element(By.CSS_SELECTOR, ".key .facts").text
@@ -103,14 +103,14 @@ def test_ssh_signs_the_waiting_browser_in_by_itself(site: Identity, browser: Web
     assert browser.execute_script("return document.cookie") == ""
 
 
-def test_the_organisations_provider_signs_in(site: Identity, browser: WebDriver) -> None:
+def test_provider_of_the_organisation_signs_the_person_in(site: Identity, browser: WebDriver) -> None:
     browser.get(site.url)
     press(browser, "Sign in with Example University")
     seconds_until(lambda: title(browser) == "My keys")
     assert "alice" in browser.find_element(By.CSS_SELECTOR, ".top .brand").text
 
 
-def test_a_sign_in_that_was_denied_or_cancelled_offers_another_try(site: Identity, browser: WebDriver) -> None:
+def test_denied_or_cancelled_sign_in_offers_another_try(site: Identity, browser: WebDriver) -> None:
     browser.get(site.url)
     press(browser, "Sign in with SSH")
     seconds_until(lambda: browser.find_element(By.ID, "copy").is_displayed())
@@ -121,7 +121,7 @@ def test_a_sign_in_that_was_denied_or_cancelled_offers_another_try(site: Identit
     seconds_until(lambda: title(browser) == "Confirm with SSH" and code_on(browser) != first)
 
 
-def test_without_scripts_everything_works(site: Identity, browse: Callable[..., WebDriver]) -> None:
+def test_all_pages_work_without_scripts(site: Identity, browse: Callable[..., WebDriver]) -> None:
     browser = browse(preferences=NO_SCRIPTS)
     sign_in(site, browser)
     press(browser, "Rename")
@@ -144,7 +144,7 @@ def test_without_scripts_everything_works(site: Identity, browse: Callable[..., 
     seconds_until(lambda: title(browser) == "Sign in")
 
 
-def test_from_my_keys_to_a_new_keys_page_and_back(site: Identity, browser: WebDriver) -> None:
+def test_my_keys_leads_to_the_enrolment_page_and_back(site: Identity, browser: WebDriver) -> None:
     sign_in(site, browser)
     press(browser, "Add a key")
     seconds_until(lambda: title(browser) == "Register an SSH key")
@@ -152,14 +152,14 @@ def test_from_my_keys_to_a_new_keys_page_and_back(site: Identity, browser: WebDr
     seconds_until(lambda: title(browser) == "My keys")
 
 
-def test_by_keyboard_alone_one_signs_in_and_out(site: Identity, browser: WebDriver) -> None:
+def test_person_signs_in_and_out_by_keyboard_alone(site: Identity, browser: WebDriver) -> None:
     browser.get(site.url)
     tab_to(browser, "Sign in with SSH").send_keys(Keys.ENTER)
     seconds_until(lambda: len(code_on(browser)) == 8)
     pass_it(site, code_on(browser))
     seconds_until(lambda: title(browser) == "My keys")
     skip = tab_to(browser, "Skip to the content")
-    assert skip.is_displayed(), "the way past the navigation shows when it has the focus"
+    assert skip.is_displayed(), "the link that skips the navigation is visible while it has the focus"
     tab_to(browser, "My activity").send_keys(Keys.ENTER)
     seconds_until(lambda: title(browser) == "My activity")
     tab_to(browser, "Sign out").send_keys(Keys.ENTER)
@@ -167,7 +167,7 @@ def test_by_keyboard_alone_one_signs_in_and_out(site: Identity, browser: WebDriv
 
 
 def tab_to(browser: WebDriver, text: str):  # type: ignore[no-untyped-def]  # noqa: ANN201 - selenium's element
-    """The element with this text, reached by the tab key; each on the way shows that it has the focus."""
+    """Returns the element with this text, reached by the tab key. Every element before it shows its focus."""
     browser.execute_script("document.activeElement.blur()")
     for _ in range(40):
         browser.switch_to.active_element.send_keys(Keys.TAB)
@@ -178,7 +178,7 @@ def tab_to(browser: WebDriver, text: str):  # type: ignore[no-untyped-def]  # no
     pytest.fail(f"no tab leads to {text}")
 
 
-# --- every page, every way of looking at it
+# --- accessibility of every page
 
 PAGES = ["sign-in", "sign-in by ssh", "challenge", "typed code", "wrong code", "passed", "denied", "expired", "unknown",
          "keys", "renaming", "removing", "last key", "activity", "error",
@@ -254,7 +254,7 @@ def show_enrolment(page: str, site: Identity, browser: WebDriver) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_page_is_good_for_everybody(site: Identity, used_browser: WebDriver, page: str) -> None:
+def test_page_is_accessible(site: Identity, used_browser: WebDriver, page: str) -> None:
     browser = used_browser
     show(page, site, browser)
     for scheme in ("light", "dark"):
@@ -267,6 +267,6 @@ def test_a_page_is_good_for_everybody(site: Identity, used_browser: WebDriver, p
     assert faults_of_structure(browser) == []
     assert nameless(browser) == []
     assert foreign_requests(browser, site.url) == []
-    # 4xx pages are errors to Chromium's console; a policy that stopped something would be one as well
+    # Chromium logs 4xx pages as errors, and everything that the policy blocked
     complaints = [each["message"] for each in browser.get_log("browser")]  # type: ignore[attr-defined]
     assert [each for each in complaints if "the server responded with a status of 40" not in each] == []

@@ -1,4 +1,4 @@
-"""The challenge page in a real browser, against the real service."""
+"""Tests the challenge page in a real browser with the real service."""
 
 from collections.abc import Callable
 
@@ -23,7 +23,7 @@ from web.looking import (
 from web.served import Identity
 
 
-def test_the_page_shows_the_command_with_the_code_and_what_is_asked(identity: Identity, browser: WebDriver) -> None:
+def test_page_shows_the_command_with_the_code_and_the_context(identity: Identity, browser: WebDriver) -> None:
     opened = identity.open("--app", "The <b>Wiki</b>")
     browser.get(opened["page_url"])
     assert browser.find_element(By.ID, "command").text == f"ssh -p 2222 mfa@login.example.org {opened['code']}"
@@ -32,21 +32,21 @@ def test_the_page_shows_the_command_with_the_code_and_what_is_asked(identity: Id
     seconds_until(lambda: browser.find_element(By.ID, "left").text.startswith("Waiting, 4:5"))
 
 
-def test_the_page_turns_to_passed_by_itself_without_being_loaded_anew(identity: Identity, browser: WebDriver) -> None:
+def test_page_turns_to_passed_without_a_reload(identity: Identity, browser: WebDriver) -> None:
     opened = identity.open()
     browser.get(opened["page_url"])
     wait_for_script(browser)
     browser.execute_script("window.untouched = true")
     assert identity.accept(opened).status_code == 200
-    seconds_until(lambda: title(browser) == "Passed")  # how fast: tests/e2e/test_page.py
+    seconds_until(lambda: title(browser) == "Passed")  # tests/e2e/test_page.py measures how fast
     assert browser.title == "Passed"
-    assert browser.execute_script("return window.untouched") is True, "the page was loaded anew"
+    assert browser.execute_script("return window.untouched") is True, "the page was reloaded"
     assert not browser.find_elements(By.ID, "command")
     region = browser.find_element(By.CSS_SELECTOR, "[role=status][aria-live=polite]")
     assert "go back to where you logged in" in region.text
 
 
-def test_a_wrong_code_shows_how_many_tries_are_left_and_the_last_one_ends_it(
+def test_page_shows_the_attempts_left_and_the_last_wrong_code_ends_the_login(
     identity: Identity, browser: WebDriver
 ) -> None:
     opened = identity.open()
@@ -61,7 +61,7 @@ def test_a_wrong_code_shows_how_many_tries_are_left_and_the_last_one_ends_it(
     assert "Too many wrong codes" in browser.find_element(By.ID, "sentence").text
 
 
-def test_a_deny_from_ssh_shows_as_denied(identity: Identity, browser: WebDriver) -> None:
+def test_deny_from_ssh_shows_as_denied(identity: Identity, browser: WebDriver) -> None:
     opened = identity.open()
     browser.get(opened["page_url"])
     wait_for_script(browser)
@@ -69,7 +69,7 @@ def test_a_deny_from_ssh_shows_as_denied(identity: Identity, browser: WebDriver)
     seconds_until(lambda: title(browser) == "Denied")
 
 
-def test_a_cancel_by_the_operators_command_reaches_the_page(identity: Identity, browser: WebDriver) -> None:
+def test_cancel_command_of_the_operator_reaches_the_page(identity: Identity, browser: WebDriver) -> None:
     opened = identity.open()
     browser.get(opened["page_url"])
     wait_for_script(browser)
@@ -77,7 +77,7 @@ def test_a_cancel_by_the_operators_command_reaches_the_page(identity: Identity, 
     seconds_until(lambda: title(browser) == "Cancelled")
 
 
-def test_without_javascript_the_page_shows_the_command_and_finds_the_news_by_reloading(
+def test_page_without_javascript_shows_the_command_and_reloads(
     identity: Identity, browse: Callable[..., WebDriver]
 ) -> None:
     browser = browse(preferences=NO_SCRIPTS)
@@ -89,7 +89,7 @@ def test_without_javascript_the_page_shows_the_command_and_finds_the_news_by_rel
     seconds_until(lambda: title(browser) == "Passed")
 
 
-def test_the_copy_button_works_by_keyboard(identity: Identity, browser: WebDriver) -> None:
+def test_copy_button_works_by_keyboard(identity: Identity, browser: WebDriver) -> None:
     opened = identity.open()
     browser.get(opened["page_url"])
     wait_for_script(browser)
@@ -101,7 +101,7 @@ def test_the_copy_button_works_by_keyboard(identity: Identity, browser: WebDrive
     seconds_until(lambda: browser.find_element(By.ID, "copy").text in ("Copied", "Selected"))
 
 
-def test_the_browser_finds_nothing_to_complain_about(identity: Identity, browser: WebDriver) -> None:
+def test_browser_console_has_no_errors(identity: Identity, browser: WebDriver) -> None:
     opened = identity.open()
     browser.get(opened["page_url"])
     wait_for_script(browser)
@@ -110,24 +110,24 @@ def test_the_browser_finds_nothing_to_complain_about(identity: Identity, browser
     assert browser.get_log("browser") == []  # type: ignore[attr-defined]
 
 
-def test_an_unknown_address_is_a_plain_page_of_its_own(identity: Identity, browser: WebDriver) -> None:
+def test_unknown_address_has_its_own_page(identity: Identity, browser: WebDriver) -> None:
     browser.get(f"{identity.url}/challenge/nosuchpage")
     assert title(browser) == "No such login"
     assert requests.get(f"{identity.url}/challenge/nosuchpage", timeout=5).status_code == 404
 
 
-# --- the way back
+# --- the return URL
 
 
 BACK = "http://127.0.0.1/healthz?from=here"
 
 
 def way_back(browser: WebDriver) -> str:
-    """The link's word, if it is shown."""
+    """Returns the label of the link if the link is visible."""
     return browser.find_element(By.ID, "return").text
 
 
-def test_when_it_has_passed_the_page_offers_to_continue_and_goes_nowhere_by_itself(
+def test_page_of_a_passed_login_offers_to_continue_and_does_not_redirect(
     identity: Identity, browser: WebDriver
 ) -> None:
     opened = identity.open_from(BACK)
@@ -142,7 +142,7 @@ def test_when_it_has_passed_the_page_offers_to_continue_and_goes_nowhere_by_itse
     assert not browser.find_elements(By.CSS_SELECTOR, "#return a[target]")
 
 
-def test_what_was_cancelled_may_be_tried_again_where_it_began(identity: Identity, browser: WebDriver) -> None:
+def test_cancelled_login_links_back_to_the_application(identity: Identity, browser: WebDriver) -> None:
     opened = identity.open_from(BACK)
     browser.get(opened["page_url"])
     wait_for_script(browser)
@@ -150,7 +150,7 @@ def test_what_was_cancelled_may_be_tried_again_where_it_began(identity: Identity
     seconds_until(lambda: way_back(browser) == "Try again")
 
 
-def test_without_javascript_there_is_a_way_back_too(identity: Identity, browse: Callable[..., WebDriver]) -> None:
+def test_page_without_javascript_links_to_the_return_url(identity: Identity, browse: Callable[..., WebDriver]) -> None:
     browser = browse(preferences=NO_SCRIPTS)
     opened = identity.open_from(BACK)
     browser.get(opened["page_url"])
@@ -162,7 +162,7 @@ def test_without_javascript_there_is_a_way_back_too(identity: Identity, browse: 
 
 @pytest.mark.parametrize("size", ["desktop", "phone", "narrow"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_way_back_can_be_read_and_hit(identity: Identity, used_browser: WebDriver, scheme: str, size: str) -> None:
+def test_return_link_is_readable_and_large(identity: Identity, used_browser: WebDriver, scheme: str, size: str) -> None:
     set_scheme(used_browser, scheme)
     set_size(used_browser, size)
     opened = identity.open_from(BACK)

@@ -1,4 +1,4 @@
-"""The enrolment page in a real browser: keys confirmed and refused by clicking, and what must not be loaded away."""
+"""Tests the enrolment page in a real browser: clicks confirm and refuse keys, and a reload deletes no input."""
 
 import re
 from collections.abc import Callable
@@ -24,7 +24,7 @@ def text_of(browser: WebDriver, identifier: str) -> str:
     return browser.find_element(By.ID, identifier).text
 
 
-def test_a_presented_key_shows_by_itself_and_is_confirmed_by_a_click(identity: Identity, browser: WebDriver) -> None:
+def test_presented_key_shows_by_itself_and_is_confirmed_by_a_click(identity: Identity, browser: WebDriver) -> None:
     someone = guest(identity)
     browser.get(someone.page)
     wait_for_script(browser)
@@ -43,7 +43,7 @@ def test_a_presented_key_shows_by_itself_and_is_confirmed_by_a_click(identity: I
     assert browser.get_log("browser") == []  # type: ignore[attr-defined]
 
 
-def test_not_my_key_ends_it_by_a_click(identity: Identity, browser: WebDriver) -> None:
+def test_click_on_not_my_key_ends_the_enrolment(identity: Identity, browser: WebDriver) -> None:
     someone = guest(identity)
     someone.present()
     browser.get(someone.page)
@@ -53,9 +53,7 @@ def test_not_my_key_ends_it_by_a_click(identity: Identity, browser: WebDriver) -
     assert not browser.find_elements(By.TAG_NAME, "button")
 
 
-def test_without_scripts_it_is_found_by_reloading_and_confirmed(
-    identity: Identity, browse: Callable[..., WebDriver]
-) -> None:
+def test_page_without_scripts_finds_the_key_by_reloading(identity: Identity, browse: Callable[..., WebDriver]) -> None:
     browser = browse(preferences=NO_SCRIPTS)
     someone = guest(identity)
     browser.get(someone.page)
@@ -67,7 +65,7 @@ def test_without_scripts_it_is_found_by_reloading_and_confirmed(
     assert registered(identity, someone) == [key.fingerprint]
 
 
-def test_a_signature_does_by_files_and_pasted(identity: Identity, browser: WebDriver, tmp_path: Path) -> None:
+def test_signature_may_be_sent_as_files_or_pasted(identity: Identity, browser: WebDriver, tmp_path: Path) -> None:
     for chooses in (True, False):
         someone = guest(identity)
         browser.get(someone.page)
@@ -85,7 +83,7 @@ def test_a_signature_does_by_files_and_pasted(identity: Identity, browser: WebDr
         assert "by a signature" in browser.find_element(By.CSS_SELECTOR, ".well").text
 
 
-def test_what_does_not_do_is_told_and_nothing_has_to_be_pasted_again(identity: Identity, browser: WebDriver) -> None:
+def test_form_with_a_fault_keeps_the_pasted_text(identity: Identity, browser: WebDriver) -> None:
     someone = guest(identity)
     browser.get(f"{someone.page}?by=signature")
     browser.find_element(By.ID, "public_key").send_keys(ed25519("pasted"))
@@ -95,7 +93,7 @@ def test_what_does_not_do_is_told_and_nothing_has_to_be_pasted_again(identity: I
     assert browser.find_element(By.ID, "public_key").get_attribute("value") == ed25519("pasted")
 
 
-def test_what_is_being_typed_is_not_loaded_away_but_the_news_is_told(identity: Identity, browser: WebDriver) -> None:
+def test_page_keeps_typed_text_and_announces_the_news(identity: Identity, browser: WebDriver) -> None:
     someone = guest(identity)
     browser.get(f"{someone.page}?by=signature")
     browser.find_element(By.ID, "signature").send_keys("half a signature")
@@ -108,14 +106,14 @@ def test_what_is_being_typed_is_not_loaded_away_but_the_news_is_told(identity: I
     assert text_of(browser, "fingerprint") == key.fingerprint
 
 
-def test_an_untouched_form_gives_way_to_the_news(identity: Identity, browser: WebDriver) -> None:
+def test_untouched_form_is_replaced_by_the_news(identity: Identity, browser: WebDriver) -> None:
     someone = guest(identity)
     browser.get(f"{someone.page}?by=signature")
     someone.present()
     seconds_until(lambda: title(browser) == "Is this your key?")
 
 
-def test_a_new_invitation_ends_the_page_of_the_old_one(identity: Identity, browser: WebDriver) -> None:
+def test_new_invitation_ends_the_page_of_the_old_one(identity: Identity, browser: WebDriver) -> None:
     someone = guest(identity)
     browser.get(someone.page)
     wait_for_script(browser)
@@ -123,7 +121,7 @@ def test_a_new_invitation_ends_the_page_of_the_old_one(identity: Identity, brows
     seconds_until(lambda: title(browser) == "Over")
 
 
-def test_by_keyboard_alone_a_key_is_confirmed(identity: Identity, browser: WebDriver) -> None:
+def test_key_can_be_confirmed_by_keyboard_alone(identity: Identity, browser: WebDriver) -> None:
     someone = guest(identity)
     key = someone.present()
     browser.get(someone.page)

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sshaft_identity.api.discovery import JWKS_SECONDS
+from sshaft_identity.api.discovery import CACHE_SECONDS
 from sshaft_identity.common.times import Clock
 from sshaft_identity.face_support.assurance import POSSESSION_ACRS
 from sshaft_identity.face_support.face import Face
@@ -69,7 +69,7 @@ async def jwks(request: Request) -> Response:
     state = state_of(request)
     published = await run_in_threadpool(state.store.signing_keys.jwks, state.clock())
     keys = [key for key in published["keys"] if key["alg"] == Algorithm.RS256]
-    return JSONResponse({"keys": keys}, headers={"Cache-Control": f"public, max-age={JWKS_SECONDS}"})
+    return JSONResponse({"keys": keys}, headers={"Cache-Control": f"public, max-age={CACHE_SECONDS}"})
 
 
 def _routes(clock: Clock) -> list[Route]:

@@ -105,7 +105,7 @@ async def authorize(hints: EntraHints, http_request: Request) -> Response:
         get_logger().warning("entra.unavailable", reason=str(error))
         unavailable = OAuthError("temporarily_unavailable", "the keys of Microsoft are not available now")
         work = partial(_refused, call, request, unavailable)
-    response = await state.writes(work)
+    response = await state.run_write(work)
     state.changes.notify(call.changed)
     return response
 

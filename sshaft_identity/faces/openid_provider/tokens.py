@@ -33,7 +33,7 @@ def authorization_code(call: Call, client: Client, form: Mapping[str, str]) -> d
         raise invalid_code
     if not requests.redeem_handle(request.id, now):
         # §4.1.2: the first use may have been a theft
-        state.store.clients.revoke_login(request.id)
+        state.store.access_tokens.revoke_login(request.id)
         raise OAuthError("invalid_grant", "the code was used before: its tokens are revoked")
     details = Details.model_validate(request.details)
     if request.handle_until is None or now >= request.handle_until:
@@ -64,7 +64,7 @@ def userinfo(call: Call) -> Response:
     kind, _, token = call.request.headers.get("authorization", "").partition(" ")
     found = None
     if kind.lower() == "bearer" and token:
-        found = call.state.store.clients.person_of_token(token.strip(), call.state.clock())
+        found = call.state.store.access_tokens.person_of(token.strip(), call.state.clock())
     if found is None:
         refused_requests.note(call, NAME, "invalid_token", "the access token belongs to no user")
         raise ProblemError("invalid_token", headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})

@@ -18,7 +18,7 @@ from sshaft_identity.settings import Settings
         (Settings(ssh_user="second", ssh_host="2001:db8::1"), "ssh second@2001:db8::1 482913"),
     ],
 )
-def test_the_ssh_command_names_the_port_only_where_it_must(settings: Settings, command: str) -> None:
+def test_ssh_command_names_only_an_unusual_port(settings: Settings, command: str) -> None:
     assert settings.ssh_command("482913") == command
 
 
@@ -32,7 +32,7 @@ def test_the_ssh_command_names_the_port_only_where_it_must(settings: Settings, c
         (Settings(public_url="https://example.org/id"), "https://example.org/id"),
     ],
 )
-def test_addresses_start_with_the_public_url_or_where_it_listens(settings: Settings, url: str) -> None:
+def test_addresses_start_with_the_public_url_or_the_listening_address(settings: Settings, url: str) -> None:
     assert settings.base_url == url
     assert settings.page_url("t") == f"{url}/challenge/t"
 
@@ -55,13 +55,13 @@ def test_addresses_start_with_the_public_url_or_where_it_listens(settings: Setti
         ("colour", "green"),
     ],
 )
-def test_what_cannot_be_right_is_refused_and_named(tmp_path: Path, member: str, value: object) -> None:
+def test_invalid_setting_is_refused_and_named(tmp_path: Path, member: str, value: object) -> None:
     (tmp_path / "identity.json").write_text(json.dumps({member: value}))
     with pytest.raises(ConfigurationError, match=f"identity.json: {member}: "):
         settings_of.load(tmp_path)
 
 
-def test_what_was_saved_is_loaded_again(tmp_path: Path) -> None:
+def test_saved_settings_are_loaded_again(tmp_path: Path) -> None:
     settings = Settings(port=9, public_url="https://id.example.org", database="postgresql://db/sshaft")
     settings_of.save(tmp_path, settings)
     assert settings_of.load(tmp_path) == settings
@@ -83,14 +83,14 @@ def test_settings_that_are_no_json_are_a_configuration_error(tmp_path: Path) -> 
         settings_of.load(tmp_path)
 
 
-def test_without_settings_the_error_names_init(tmp_path: Path) -> None:
+def test_error_without_settings_names_init(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="init"):
         settings_of.load(tmp_path)
     with pytest.raises(ConfigurationError, match="init"):
         settings_of.load_key(tmp_path)
 
 
-def test_the_key_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> None:
+def test_key_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> None:
     settings_of.make_key(tmp_path)
     key = settings_of.load_key(tmp_path)
     settings_of.make_key(tmp_path)
@@ -99,7 +99,7 @@ def test_the_key_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> Non
     assert stat.S_IMODE((tmp_path / "hmac.key").stat().st_mode) == 0o600
 
 
-def test_a_key_of_another_length_is_refused(tmp_path: Path) -> None:
+def test_key_of_another_length_is_refused(tmp_path: Path) -> None:
     (tmp_path / "hmac.key").write_bytes(b"short")
     with pytest.raises(ConfigurationError, match="exactly 32 bytes"):
         settings_of.load_key(tmp_path)

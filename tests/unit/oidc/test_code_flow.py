@@ -22,7 +22,7 @@ from sshaft.errors import ConfigurationError
 from sshaft_identity.database.tables import audit_events, sessions, users
 from sshaft_identity.service.app import create_app
 from sshaft_identity.settings import changed
-from sshaft_identity.web.throttle import MOST
+from sshaft_identity.web.throttle import MAX_SIGN_INS
 from sshaft_oidc.code_flow import derive
 from sshaft_oidc.settings import ProviderSettings
 
@@ -386,11 +386,11 @@ def test_provider_that_is_down_gives_a_calm_page(
 
 def test_answers_from_one_address_are_limited(service: Service, alice: Browser, provider: OpenIdProvider) -> None:
     attempt = f"{START}.once.{'a' * 43}"
-    for _ in range(MOST + 1):
+    for _ in range(MAX_SIGN_INS + 1):
         alice.cookies["__Host-sshaft-oidc"] = attempt
         answer = alice.get(f"{CALLBACK}?code=invented&state={derive(attempt, 'state')}&iss={provider.issuer}")
-    assert (answer.status_code, heading(answer)) == (429, "One at a time")
-    assert provider.calls.count("/token") == MOST
+    assert (answer.status_code, heading(answer)) == (429, "Too many sign-ins")
+    assert provider.calls.count("/token") == MAX_SIGN_INS
     service.clock.advance(300)
     assert come_back(alice, provider).status_code == 303
 

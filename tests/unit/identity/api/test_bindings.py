@@ -1,4 +1,4 @@
-"""How web login and SSH login are tied together: codes in both directions, none at all, nobody named."""
+"""Tests how a web login and an SSH login are tied together: the bindings, and challenges without a user."""
 
 import json
 from typing import Any
@@ -36,7 +36,7 @@ def audited(service: Service, event: str) -> list[dict[str, Any]]:
 # --- code_back
 
 
-def test_with_code_back_ssh_is_given_a_code_that_passes_in_the_browser(service: Service, alice: str) -> None:
+def test_code_back_gives_ssh_a_code_that_passes_in_the_browser(service: Service, alice: str) -> None:
     opened = service.open(binding="code_back", app="Wiki")
     assert "code" not in opened
     assert opened["ssh_command"] == "ssh mfa@login.example.org"
@@ -49,13 +49,13 @@ def test_with_code_back_ssh_is_given_a_code_that_passes_in_the_browser(service: 
     assert verify(service, opened, answer["code"])["error"] == "already_used"
 
 
-def test_the_code_that_ssh_gives_is_the_same_however_often_it_is_asked_for(service: Service, alice: str) -> None:
+def test_repeated_ssh_logins_get_the_same_code(service: Service, alice: str) -> None:
     opened = service.open(binding="code_back")
     codes = {service.accept(challenge=opened["id"], fingerprint=alice).json()["code"] for _ in range(3)}
     assert len(codes) == 1
 
 
-def test_before_ssh_was_there_no_code_passes_and_each_one_counts(service: Service, alice: str) -> None:
+def test_every_code_before_the_ssh_login_is_wrong_and_counts(service: Service, alice: str) -> None:
     opened = service.open(binding="code_back")
     code = service.store.codes.given_back(opened["id"])
     first = verify(service, opened, code)
@@ -64,7 +64,7 @@ def test_before_ssh_was_there_no_code_passes_and_each_one_counts(service: Servic
     assert verify(service, opened, code)["state"] == "accepted"
 
 
-def test_five_wrong_codes_in_the_browser_reject(service: Service, alice: str) -> None:
+def test_five_wrong_codes_in_the_browser_reject_the_challenge(service: Service, alice: str) -> None:
     opened = service.open(binding="code_back")
     code = service.accept(challenge=opened["id"], fingerprint=alice).json()["code"]
     left = [verify(service, opened, wrong(code, by))["attempts_left"] for by in range(1, 6)]
@@ -73,27 +73,27 @@ def test_five_wrong_codes_in_the_browser_reject(service: Service, alice: str) ->
     assert service.show(opened["id"])["state"] == "rejected"
 
 
-def test_the_same_verification_may_arrive_twice(service: Service, alice: str) -> None:
+def test_same_verification_may_arrive_twice(service: Service, alice: str) -> None:
     opened = service.open(binding="code_back")
     code = service.accept(challenge=opened["id"], fingerprint=alice).json()["code"]
     assert [verify(service, opened, wrong(code), "a")["attempts_left"] for _ in range(2)] == [4, 4]
     assert [verify(service, opened, code, "b")["state"] for _ in range(2)] == ["accepted", "accepted"]
 
 
-def test_a_code_in_challenge_can_not_be_passed_in_the_browser(service: Service, alice: str) -> None:
+def test_code_in_challenge_cannot_be_passed_in_the_browser(service: Service, alice: str) -> None:
     assert alice
     opened = service.open()
     assert verify(service, opened, opened["code"])["error"] == "no_challenge"
 
 
-def test_nobody_verifies_another_clients_challenge(service: Service, alice: str) -> None:
+def test_client_cannot_verify_the_challenge_of_another_client(service: Service, alice: str) -> None:
     opened = service.open(binding="code_back", by="wiki")
     code = service.accept(challenge=opened["id"], fingerprint=alice).json()["code"]
     assert verify(service, opened, code)["error"] == "no_challenge"
     assert service.show(opened["id"], by="wiki")["state"] == "pending"
 
 
-def test_with_both_kinds_waiting_a_code_goes_to_one_and_no_code_to_the_other(service: Service, alice: str) -> None:
+def test_attempt_with_a_code_and_attempt_without_one_go_to_different_challenges(service: Service, alice: str) -> None:
     shown, given = service.open(), service.open(binding="code_back", by="wiki")
     assert service.accept(fingerprint=alice).json()["challenge"] == given["id"]
     assert service.accept(fingerprint=alice, code=shown["code"]).json()["state"] == "accepted"
@@ -102,7 +102,7 @@ def test_with_both_kinds_waiting_a_code_goes_to_one_and_no_code_to_the_other(ser
 # --- none
 
 
-def test_without_a_binding_only_a_client_that_may_can_open(service: Service, alice: str) -> None:
+def test_only_a_permitted_client_can_open_without_a_binding(service: Service, alice: str) -> None:
     assert alice
     body = {"user": "alice", "binding": "none"}
     refused = service.call("POST", "/api/v1/challenges", Scope.CHALLENGES, json=body)
@@ -113,30 +113,30 @@ def test_without_a_binding_only_a_client_that_may_can_open(service: Service, ali
     assert (shown["state"], shown["acr"]) == ("accepted", None)
 
 
-def test_who_brings_a_code_means_another_login_than_one_without(service: Service, alice: str) -> None:
+def test_attempt_with_a_code_does_not_pass_a_challenge_without_a_binding(service: Service, alice: str) -> None:
     assert alice
     service.open(binding="none", by="old")
     assert service.accept(code="123456").json()["error"] == "no_challenge"
 
 
-def test_of_two_without_a_binding_none_passes(service: Service, alice: str) -> None:
+def test_two_challenges_without_a_binding_do_not_pass(service: Service, alice: str) -> None:
     assert alice
     for client in ("old", "older"):
         service.open(binding="none", by=client)
     assert service.accept().json()["error"] == "no_challenge"
 
 
-# --- nobody named
+# --- no user named
 
 
 @pytest.mark.parametrize("body", [{"binding": "code_back"}, {"binding": "none"}, {"verify_required": True}], ids=str)
-def test_where_nobody_is_named_the_code_is_all_there_is(service: Service, body: dict[str, Any]) -> None:
+def test_challenge_without_a_user_allows_only_code_in(service: Service, body: dict[str, Any]) -> None:
     headers = service.bearer(Scope.CHALLENGES, "may-do-all")
     refused = service.call("POST", "/api/v1/challenges", json=body, headers=headers)
     assert (refused.status_code, refused.json()["error"]) == (403, "binding_not_allowed")
 
 
-def test_the_owner_of_the_key_that_brings_the_code_is_the_subject(service: Service, alice: str) -> None:
+def test_owner_of_the_key_becomes_the_user_of_the_challenge(service: Service, alice: str) -> None:
     opened = service.open(user=None, app="My keys")
     assert (opened["user"], len(opened["code"])) == (None, 8)
     (entry,) = service.keys(alice)
@@ -148,7 +148,7 @@ def test_the_owner_of_the_key_that_brings_the_code_is_the_subject(service: Servi
     assert (shown["state"], shown["user"], shown["fingerprint"]) == ("accepted", "alice", alice)
 
 
-def test_a_challenge_without_a_user_is_passed_once(service: Service, alice: str) -> None:
+def test_challenge_without_a_user_is_passed_once(service: Service, alice: str) -> None:
     (bob,) = service.add_user("bob", ed25519("bob"))
     opened = service.open(user=None)
     for _ in range(2):
@@ -157,7 +157,7 @@ def test_a_challenge_without_a_user_is_passed_once(service: Service, alice: str)
     assert service.accept("bob", fingerprint=bob, code=opened["code"]).status_code == 404
 
 
-def test_a_key_that_has_a_challenge_of_its_own_is_listed_for_both(service: Service, alice: str) -> None:
+def test_key_with_its_own_challenge_is_listed_for_both_challenges(service: Service, alice: str) -> None:
     own, anybodys = service.open(), service.open(user=None, by="door")
     listed = service.keys(alice)
     assert [each.get("challenge") for each in listed] == [own["id"], None]
@@ -165,14 +165,14 @@ def test_a_key_that_has_a_challenge_of_its_own_is_listed_for_both(service: Servi
     assert service.accept(fingerprint=alice, code=own["code"]).json()["challenge"] == own["id"]
 
 
-def test_a_key_that_nobody_owns_is_not_listed_for_it(service: Service, alice: str) -> None:
+def test_unowned_key_is_not_listed_for_a_challenge_without_a_user(service: Service, alice: str) -> None:
     assert alice
     service.open(user=None)
     assert service.keys("SHA256:" + "A" * 43) == []
     assert service.keys() == []
 
 
-def test_guesses_of_long_codes_are_counted_though_no_challenge_is_hit(service: Service, alice: str) -> None:
+def test_wrong_long_codes_count_even_if_they_match_no_challenge(service: Service, alice: str) -> None:
     opened = service.open(user=None)
     for by in range(1, 11):
         code = f"{(int(opened['code']) + by) % 10**8:08}"
@@ -185,7 +185,7 @@ def test_guesses_of_long_codes_are_counted_though_no_challenge_is_hit(service: S
     service.clock.now += WINDOW
 
 
-def test_a_guess_beside_a_login_that_is_over_counts_as_well(service: Service, alice: str) -> None:
+def test_wrong_code_counts_even_after_the_login_is_over(service: Service, alice: str) -> None:
     own = service.open(expires_in=600)
     service.accept(code=own["code"], fingerprint=alice)
     opened = service.open(user=None)
@@ -197,7 +197,7 @@ def test_a_guess_beside_a_login_that_is_over_counts_as_well(service: Service, al
 # --- one pending for a user and client
 
 
-def test_a_new_challenge_takes_the_place_of_the_clients_last_one_for_the_user(service: Service, alice: str) -> None:
+def test_new_challenge_replaces_the_last_one_of_this_client_and_user(service: Service, alice: str) -> None:
     first, other, second = service.open(), service.open(by="wiki"), service.open()
     assert service.show(first["id"])["state"] == "cancelled"
     assert service.show(other["id"], by="wiki")["state"] == "pending"
@@ -206,7 +206,7 @@ def test_a_new_challenge_takes_the_place_of_the_clients_last_one_for_the_user(se
     assert audited(service, "challenge.cancelled")[0]["reason"] == "superseded"
 
 
-def test_those_who_wait_for_the_old_one_hear_of_it_at_once(service: Service, alice: str) -> None:
+def test_long_poll_for_the_replaced_challenge_ends_at_once(service: Service, alice: str) -> None:
     assert alice
     first = service.open()
     service.open()
@@ -216,7 +216,7 @@ def test_those_who_wait_for_the_old_one_hear_of_it_at_once(service: Service, ali
 # --- limits
 
 
-def test_a_new_challenge_does_not_reset_the_count_of_wrong_codes(service: Service, alice: str) -> None:
+def test_new_challenge_does_not_reset_the_count_of_wrong_codes(service: Service, alice: str) -> None:
     for _ in range(2):
         opened = service.open()
         for by in range(1, 6):
@@ -247,7 +247,7 @@ def test_wrong_codes_in_the_browser_count_like_those_at_ssh(service: Service, al
     assert verify(service, opened, service.store.codes.given_back(opened["id"]))["error"] == "too_many_attempts"
 
 
-def test_one_address_can_not_try_many_users(service: Service) -> None:
+def test_one_address_cannot_try_many_users(service: Service) -> None:
     for number in range(6):
         service.add_user(f"u{number}", ed25519(f"u{number}"))
         opened = service.open(f"u{number}")
@@ -259,10 +259,10 @@ def test_one_address_can_not_try_many_users(service: Service) -> None:
     assert service.accept(code=opened["code"], client_ip="192.0.2.1").status_code == 200
 
 
-# --- what the key must prove
+# --- verify_required
 
 
-def test_where_verification_is_asked_for_only_a_verified_line_passes(service: Service, alice: str) -> None:
+def test_challenge_with_verify_required_needs_a_verified_key_line(service: Service, alice: str) -> None:
     (hard,) = service.add_user("bob", sk_ed25519("bob"))
     assert alice
     opened = service.open("bob", verify_required=True)
@@ -275,7 +275,7 @@ def test_where_verification_is_asked_for_only_a_verified_line_passes(service: Se
     assert shown["acr"] == "urn:sshaft:acr:verified-code"
 
 
-def test_a_key_that_can_not_verify_is_listed_as_having_nothing_to_pass(service: Service, alice: str) -> None:
+def test_key_that_cannot_verify_is_listed_without_a_challenge(service: Service, alice: str) -> None:
     service.open(verify_required=True)
     assert service.keys() == []
     assert [entry["challenge"] for entry in service.keys(alice)] == [None]
@@ -304,7 +304,7 @@ def with_check(service: Service, check: str) -> None:
         ("require", "not an address", "not an address", False, "address_mismatch"),
     ],
 )
-def test_addresses_that_differ_are_what_the_operator_says(
+def test_setting_decides_about_different_addresses(
     service: Service, alice: str, check: str, browser: str | None, ssh: str, confirmed: bool, error: str | None
 ) -> None:
     with_check(service, check)
@@ -317,7 +317,7 @@ def test_addresses_that_differ_are_what_the_operator_says(
         assert service.show(opened["id"])["state"] == "pending"
 
 
-def test_a_wrong_code_is_a_wrong_code_before_anybody_is_asked(service: Service, alice: str) -> None:
+def test_wrong_code_is_refused_before_the_person_is_asked(service: Service, alice: str) -> None:
     opened = service.open(context={"ip": "192.0.2.7"})
     answer = service.accept(code=wrong(opened["code"]), fingerprint=alice, client_ip="198.51.100.1")
     assert answer.json()["error"] == "invalid_code"
@@ -326,7 +326,7 @@ def test_a_wrong_code_is_a_wrong_code_before_anybody_is_asked(service: Service, 
 # --- audit
 
 
-def test_each_step_is_in_the_audit_log_and_no_code_is(service: Service, alice: str) -> None:
+def test_audit_log_holds_each_step_and_no_code(service: Service, alice: str) -> None:
     opened = service.open(app="Wiki", context={"ip": "192.0.2.7"})
     facts = {"fingerprint": alice, "client_ip": "192.0.2.7"}
     service.accept(challenge=opened["id"], code=wrong(opened["code"]), **facts)

@@ -1,4 +1,4 @@
-"""The calls of the party that starts a login, and what holds for every request."""
+"""Tests the calls of the application that starts a login, and the rules for every request."""
 
 import json
 import threading
@@ -22,7 +22,7 @@ VARY = ("id", "code", "ssh_command", "page_url", "fingerprint")
 
 
 @pytest.mark.parametrize("example", CONTRACT["examples"], ids=lambda example: str(example["name"]))
-def test_every_example_of_the_contract_is_answered_so(service: Service, example: dict[str, Any]) -> None:
+def test_every_example_of_the_contract_gets_its_answer(service: Service, example: dict[str, Any]) -> None:
     now = datetime.fromisoformat(example["now"])
     challenge = prepare(service, example["given"], now)
     service.clock.now = now
@@ -48,7 +48,7 @@ def steady(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def prepare(service: Service, given: str | None, now: datetime) -> str:
-    """A challenge in the state that an example starts from; its id."""
+    """Makes a challenge in the first state of an example, and returns its id."""
     if given is None:
         return ""
     soft, hard = service.add_user("alice", ed25519("alice"), sk_ed25519("alice"))
@@ -69,7 +69,7 @@ def prepare(service: Service, given: str | None, now: datetime) -> str:
     return opened["id"]
 
 
-def test_the_service_never_builds_addresses_from_the_host_header(service: Service) -> None:
+def test_service_never_builds_addresses_from_the_host_header(service: Service) -> None:
     headers = {"Host": "evil.example"}
     made = service.call("POST", "/api/v1/challenges", Scope.CHALLENGES, json={"user": "alice"}, headers=headers)
     assert "evil.example" not in made.text + str(made.headers)
@@ -79,13 +79,13 @@ def test_the_service_never_builds_addresses_from_the_host_header(service: Servic
 
 
 @pytest.mark.parametrize("seconds", [60, 60.0])
-def test_a_whole_number_is_one_however_it_is_written(service: Service, seconds: float) -> None:
+def test_number_of_seconds_may_be_written_as_a_float(service: Service, seconds: float) -> None:
     opened = service.open(expires_in=seconds)
     assert (opened["created_at"], opened["expires_at"]) == ("2026-11-22T12:00:00Z", "2026-11-22T12:01:00Z")
 
 
 @pytest.mark.parametrize("seconds", ["60", 60.5, True, 29.0, 601.0, 1e300])
-def test_what_is_no_whole_number_of_seconds_in_range_is_refused(service: Service, seconds: object) -> None:
+def test_lifetime_that_is_no_whole_number_in_range_is_refused(service: Service, seconds: object) -> None:
     body = {"user": "alice", "expires_in": seconds}
     assert service.call("POST", "/api/v1/challenges", Scope.CHALLENGES, json=body).status_code == 400
 
@@ -98,10 +98,10 @@ def test_unknown_and_known_users_get_the_same_answer(service: Service) -> None:
     assert steady(shown[0]) | {"user": ""} == steady(shown[1]) | {"user": ""}
 
 
-def test_the_same_is_asked_of_the_database_for_unknown_and_known_users(service: Service) -> None:
-    """So that nobody can tell by the time that it takes."""
+def test_unknown_and_known_users_cause_the_same_database_statements(service: Service) -> None:
+    """Otherwise the time of the answer would reveal which users exist."""
     service.add_user("alice", ed25519("alice"))
-    service.show(service.open("somebody")["id"])  # there is a client with a token, and all is open
+    service.show(service.open("somebody")["id"])  # now the client has a token and every connection is open
     engine = service.store.database.engine
     asked: dict[str, list[str]] = {"alice": [], "nobody": []}
     for user, statements in asked.items():
@@ -110,7 +110,7 @@ def test_the_same_is_asked_of_the_database_for_unknown_and_known_users(service: 
             statements.append(str(about[2]))
 
         event.listen(engine, "before_cursor_execute", note)
-        for _ in range(2):  # the second takes the first one's place
+        for _ in range(2):  # the second challenge replaces the first
             opened = service.open(user, binding="code_back")
         service.show(opened["id"])
         page = opened["page_url"].removeprefix("https://id.example.org")
@@ -134,7 +134,7 @@ def test_the_same_is_asked_of_the_database_for_unknown_and_known_users(service: 
         ("x" * 900, "x" * 512),
     ],
 )
-def test_foreign_words_are_made_one_harmless_line(service: Service, app: str, shown: str) -> None:
+def test_foreign_text_becomes_one_harmless_line(service: Service, app: str, shown: str) -> None:
     assert service.open(app=app)["app"] == shown
 
 
@@ -151,13 +151,13 @@ def test_foreign_words_are_made_one_harmless_line(service: Service, app: str, sh
         {"user": "alice", "context": "x"},
     ],
 )
-def test_what_cannot_be_opened_is_an_invalid_request(service: Service, body: dict[str, Any]) -> None:
+def test_malformed_challenge_is_an_invalid_request(service: Service, body: dict[str, Any]) -> None:
     answer = service.call("POST", "/api/v1/challenges", Scope.CHALLENGES, json=body)
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
 
 
 @pytest.mark.parametrize("wait", ["-1", "31", "1.5", "x", "", "٣", "100"])
-def test_odd_waits_are_refused(service: Service, wait: str) -> None:
+def test_malformed_wait_is_refused(service: Service, wait: str) -> None:
     opened = service.open()
     answer = service.call("GET", f"/api/v1/challenges/{opened['id']}", Scope.CHALLENGES, params=f"wait={wait}")
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
@@ -167,7 +167,7 @@ def test_odd_waits_are_refused(service: Service, wait: str) -> None:
 
 
 class Waiting:
-    """A GET with `?wait=` in a thread of its own."""
+    """Sends a GET with `?wait=` in a thread of its own."""
 
     def __init__(self, service: Service, challenge: str, wait: int = 20) -> None:
         self.answer: dict[str, Any] = {}
@@ -180,15 +180,15 @@ class Waiting:
 
         self._thread = threading.Thread(target=wait_for_it)
         self._thread.start()
-        time.sleep(0.3)  # until it waits
+        time.sleep(0.3)  # by then the request waits
 
     def result(self, since: float) -> tuple[str, float]:
-        """The state in the answer, and how many seconds after `since` it came."""
+        """Returns the state in the answer, and the seconds from `since` to the answer."""
         self._thread.join(30)
         return self.answer["state"], self.ended - since
 
 
-def test_an_accept_ends_the_wait_at_once(service: Service) -> None:
+def test_accept_ends_the_wait_at_once(service: Service) -> None:
     service.add_user("alice", ed25519("alice"))
     opened = service.open()
     waiting = [Waiting(service, opened["id"]) for _ in range(3)]
@@ -200,7 +200,7 @@ def test_an_accept_ends_the_wait_at_once(service: Service) -> None:
         assert seconds < 3
 
 
-def test_a_wrong_code_does_not_end_the_wait(service: Service) -> None:
+def test_wrong_code_does_not_end_the_wait(service: Service) -> None:
     service.add_user("alice", ed25519("alice"))
     opened = service.open()
     waiting = Waiting(service, opened["id"], wait=2)
@@ -212,7 +212,7 @@ def test_a_wrong_code_does_not_end_the_wait(service: Service) -> None:
 
 
 @pytest.mark.usefixtures("hearing")
-def test_a_change_by_another_process_ends_the_wait_within_a_second(service: Service) -> None:
+def test_change_by_another_process_ends_the_wait_within_a_second(service: Service) -> None:
     opened = service.open()
     waiting = Waiting(service, opened["id"])
     url = service.store.database.engine.url.render_as_string(hide_password=False)
@@ -235,14 +235,14 @@ def test_expiry_ends_the_wait(service: Service) -> None:
     assert seconds < 4
 
 
-def test_without_news_the_wait_ends_after_its_time(service: Service) -> None:
+def test_wait_without_news_ends_after_its_time(service: Service) -> None:
     opened = service.open()
     start = time.monotonic()
     assert service.show(opened["id"], wait=1)["state"] == "pending"
     assert 0.9 < time.monotonic() - start < 8
 
 
-def test_many_wait_at_once_and_others_are_still_answered(service: Service) -> None:
+def test_service_answers_while_many_long_polls_wait(service: Service) -> None:
     service.add_user("alice", ed25519("alice"))
     opened = service.open()
     waiting = [Waiting(service, opened["id"]) for _ in range(3)]
@@ -257,7 +257,7 @@ def test_many_wait_at_once_and_others_are_still_answered(service: Service) -> No
 # --- every request
 
 
-def test_consume_succeeds_once_however_many_ask(service: Service) -> None:
+def test_only_one_of_many_consume_requests_succeeds(service: Service) -> None:
     service.add_user("alice", ed25519("alice"))
     opened = service.open()
     service.accept(code=opened["code"])
@@ -279,7 +279,7 @@ def test_consume_succeeds_once_however_many_ask(service: Service) -> None:
     ("sent", "kept"),
     [("0123456789abcdef", True), ("a.b_c-D1", True), ("short", False), ("x" * 65, False), ('quote"and space', False)],
 )
-def test_a_sound_request_id_is_taken_over_and_an_odd_one_replaced(service: Service, sent: str, kept: bool) -> None:
+def test_valid_request_id_is_kept_and_a_malformed_one_replaced(service: Service, sent: str, kept: bool) -> None:
     answer = service.call("GET", "/api/v1/mfa/ssh/keys", Scope.LIST, headers={"X-Request-ID": sent})
     request_id = answer.headers["X-Request-ID"]
     assert (request_id == sent) is kept
@@ -287,7 +287,7 @@ def test_a_sound_request_id_is_taken_over_and_an_odd_one_replaced(service: Servi
     assert service.events("keys.listed")[-1]["request_id"] == request_id
 
 
-def test_no_such_address_and_no_such_method_are_problems_too(service: Service) -> None:
+def test_unknown_path_and_unknown_method_are_problems(service: Service) -> None:
     answer = service.call("GET", "/nothing/here")
     assert (answer.status_code, answer.json()["error"]) == (404, "not_found")
     answer = service.call("PUT", "/api/v1/challenges")
@@ -295,7 +295,7 @@ def test_no_such_address_and_no_such_method_are_problems_too(service: Service) -
     assert answer.headers["Allow"] == "POST"
 
 
-def test_what_breaks_inside_stays_inside(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answer_reveals_nothing_about_an_internal_failure(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     def break_down(*_: object) -> None:
         raise RuntimeError("with a secret 4711")
 
@@ -306,7 +306,7 @@ def test_what_breaks_inside_stays_inside(service: Service, monkeypatch: pytest.M
     assert service.events("request.failed")[-1]["error"] == "RuntimeError"
 
 
-def test_a_database_that_is_away_is_a_503(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unavailable_database_is_a_503(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     def be_away(_: str) -> None:
         raise OperationalError("SELECT 1", {}, Exception("database is locked"))
 
@@ -316,11 +316,11 @@ def test_a_database_that_is_away_is_a_503(service: Service, monkeypatch: pytest.
     assert service.events("database.unavailable")[-1]["reason"] == "database is locked"
 
 
-def test_every_answer_carries_the_careful_headers(service: Service) -> None:
+def test_every_answer_has_the_security_headers(service: Service) -> None:
     for path in ("/healthz", "/nothing", "/challenge/nothing", "/api/v1/mfa/ssh/keys"):
         headers = service.call("GET", path).headers
         assert headers["Cache-Control"] == "no-store"
         assert headers["X-Content-Type-Options"] == "nosniff"
-        # a page's forms must say whence they come, which `no-referrer` would keep them from
+        # with `no-referrer`, the forms of a page would be sent without their origin
         assert headers["Referrer-Policy"] == ("same-origin" if path.startswith("/challenge") else "no-referrer")
         assert "Server" not in headers

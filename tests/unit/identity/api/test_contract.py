@@ -1,4 +1,4 @@
-"""Our service against the examples that the sshd side is tested with (tests/contract/*.json)."""
+"""Tests the service with the same examples as the sshd side (tests/contract/*.json)."""
 
 import json
 from collections.abc import Callable
@@ -81,7 +81,7 @@ PROVOKED: dict[str, Callable[[Service], requests.Response]] = {
 
 
 @pytest.mark.parametrize("problem", example("problems.json")["problems"], ids=lambda p: p["body"]["error"])
-def test_each_problem_of_the_contract_is_what_our_service_answers(service: Service, problem: dict[str, Any]) -> None:
+def test_service_answers_each_problem_of_the_contract(service: Service, problem: dict[str, Any]) -> None:
     with_alice(service)
     expected = problem["body"]
     answer = PROVOKED[expected["error"]](service)
@@ -97,7 +97,7 @@ def test_each_problem_of_the_contract_is_what_our_service_answers(service: Servi
     assert body.get("attempts_left") == expected.get("attempts_left")
 
 
-def test_accept_takes_the_agents_body_and_answers_as_the_example(service: Service) -> None:
+def test_accept_answers_the_example_of_the_agent(service: Service) -> None:
     fingerprint = with_alice(service)
     given = next(each for each in example("accept.json")["examples"] if each["name"] == "accepted")
     opened = service.open()
@@ -111,7 +111,7 @@ def test_accept_takes_the_agents_body_and_answers_as_the_example(service: Servic
     assert answer.json() == given["response"]["body"] | {"challenge": opened["id"]}
 
 
-def test_reject_takes_the_agents_body_and_answers_as_the_example(service: Service) -> None:
+def test_reject_answers_the_example_of_the_agent(service: Service) -> None:
     fingerprint = with_alice(service)
     given = example("reject.json")["examples"][0]
     body = given["request"]["body"] | {"challenge": service.open()["id"], "fingerprint": fingerprint}

@@ -1,4 +1,4 @@
-"""Enrolment over HTTP: what the sshd side, the party that invites, and a stranger get."""
+"""Tests enrolment over HTTP for the sshd side, for the client that invites, and for other clients."""
 
 import json
 import threading
@@ -32,7 +32,7 @@ def people(service: Service) -> None:
 
 
 def use(service: Service, listening: tuple[Socket, str], **settings: Any) -> None:
-    """The same service with other settings."""
+    """Restarts the application with other settings."""
     listening[0].app = create_app(service.store, changed(SETTINGS, settings), service.clock)
 
 
@@ -52,7 +52,7 @@ def wrong(code: str) -> str:
     return f"{(int(code.replace('-', '')) + 1) % 10**8:08}"
 
 
-def test_an_invitation_says_how_to_present_and_where_to_confirm(service: Service) -> None:
+def test_invitation_holds_the_ssh_command_and_the_page(service: Service) -> None:
     answer = service.call("POST", PATH, Scope.ENROLMENTS, json={"user": "bob", "expires_in": 120})
     invited = answer.json()
     assert (answer.status_code, answer.headers["Location"]) == (201, f"{PATH}/{invited['id']}")
@@ -64,12 +64,12 @@ def test_an_invitation_says_how_to_present_and_where_to_confirm(service: Service
 @pytest.mark.parametrize(
     "body", [{}, {"user": "-x"}, {"user": "bob", "expires_in": 901}, {"user": "bob", "expires_in": 5}]
 )
-def test_what_is_no_invitation_is_an_invalid_request(service: Service, body: dict[str, Any]) -> None:
+def test_malformed_invitation_is_an_invalid_request(service: Service, body: dict[str, Any]) -> None:
     answer = service.call("POST", PATH, Scope.ENROLMENTS, json=body)
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
 
 
-def test_an_unknown_user_is_not_invited(service: Service) -> None:
+def test_unknown_user_is_not_invited(service: Service) -> None:
     answer = service.call("POST", PATH, Scope.ENROLMENTS, json={"user": "mallory"})
     assert (answer.status_code, answer.json()["error"]) == (404, "unknown_user")
 
@@ -86,7 +86,7 @@ def test_presenting_needs_the_scope_of_the_sshd_side(service: Service) -> None:
     assert (answer.status_code, answer.json()["error"]) == (403, "insufficient_scope")
 
 
-def test_another_clients_enrolment_is_answered_as_none(service: Service) -> None:
+def test_enrolment_of_another_client_is_not_found(service: Service) -> None:
     identifier = invite(service)["id"]
     service.store.clients.add(Client("other", frozenset(list(Scope))), service.clock())
     header = {"Authorization": f"Bearer {service.token(Scope.ENROLMENTS, 'other')}"}
@@ -95,7 +95,7 @@ def test_another_clients_enrolment_is_answered_as_none(service: Service) -> None
         assert (answer.status_code, answer.json()["error"]) == (404, "no_enrolment")
 
 
-def test_an_enrolment_shows_what_becomes_of_it_and_never_its_code(service: Service) -> None:
+def test_enrolment_shows_its_state_and_never_its_code(service: Service) -> None:
     invited = invite(service)
     enrol(service, invited["code"])
     shown = service.call("GET", f"{PATH}/{invited['id']}", Scope.ENROLMENTS).json()
@@ -115,7 +115,7 @@ def test_an_enrolment_shows_what_becomes_of_it_and_never_its_code(service: Servi
 
 
 @pytest.mark.usefixtures("hearing")
-def test_a_wait_ends_when_a_key_is_presented(service: Service) -> None:
+def test_wait_ends_when_a_key_is_presented(service: Service) -> None:
     invited = invite(service)
     token = {"Authorization": f"Bearer {service.token(Scope.ENROLMENTS)}"}
     answers: list[Any] = []
@@ -125,7 +125,7 @@ def test_a_wait_ends_when_a_key_is_presented(service: Service) -> None:
 
     waiting = threading.Thread(target=wait)
     waiting.start()
-    time.sleep(0.3)  # until it waits
+    time.sleep(0.3)  # by then the request waits
     assert enrol(service, invited["code"]).status_code == 200
     waiting.join(40)
     assert answers[0]["state"] == "presented"
@@ -134,7 +134,7 @@ def test_a_wait_ends_when_a_key_is_presented(service: Service) -> None:
 # --- the list
 
 
-def test_a_key_that_nobody_owns_is_offered_enrolment_while_one_is_open(service: Service) -> None:
+def test_unowned_key_is_listed_while_an_enrolment_is_open(service: Service) -> None:
     assert service.keys(FINGERPRINT) == []
     invite(service)
     assert service.keys(FINGERPRINT) == CONTRACT["offers"][0]["answer"]
@@ -142,13 +142,13 @@ def test_a_key_that_nobody_owns_is_offered_enrolment_while_one_is_open(service: 
     assert service.keys(FINGERPRINT) == []
 
 
-def test_no_other_list_says_anything_of_enrolment(service: Service) -> None:
+def test_other_lists_hold_no_enrolment(service: Service) -> None:
     invite(service)
     assert service.keys() == []
     assert "enrolment" not in json.dumps(service.keys(parse(ed25519("alice")).fingerprint))
 
 
-def test_switched_off_nothing_is_offered_and_nothing_taken(service: Service, listening: tuple[Socket, str]) -> None:
+def test_switched_off_enrolment_lists_and_accepts_no_key(service: Service, listening: tuple[Socket, str]) -> None:
     code = invite(service)["code"]
     use(service, listening, enrolment_over_ssh=False)
     assert service.keys(FINGERPRINT) == []
@@ -194,7 +194,7 @@ PROVOKED: dict[str, Callable[[Service], requests.Response]] = {
 
 
 @pytest.mark.parametrize("example", CONTRACT["examples"], ids=lambda example: example["name"])
-def test_every_example_of_the_contract_is_answered_so(
+def test_every_example_of_the_contract_gets_its_answer(
     service: Service, listening: tuple[Socket, str], example: dict[str, Any]
 ) -> None:
     if example["outcome"]["reason"] is not None:
@@ -209,7 +209,7 @@ def test_every_example_of_the_contract_is_answered_so(
     "change",
     [{"code": "5821-7741"}, {"code": ""}, {"fingerprint": None}],
 )  # fmt: skip
-def test_what_is_no_presentation_is_an_invalid_request(service: Service, change: dict[str, Any]) -> None:
+def test_malformed_presentation_is_an_invalid_request(service: Service, change: dict[str, Any]) -> None:
     invite(service)
     body = CONTRACT["request"]["body"] | change
     answer = service.call("POST", "/api/v1/mfa/ssh/enrol", Scope.ACCEPT, json=body)
@@ -225,14 +225,14 @@ def test_what_is_no_presentation_is_an_invalid_request(service: Service, change:
         {"fingerprint": "SHA256:" + "A" * 43},
     ],
 )
-def test_what_is_no_key_or_another_one_is_refused(service: Service, change: dict[str, Any]) -> None:
+def test_malformed_or_different_key_is_refused(service: Service, change: dict[str, Any]) -> None:
     invite(service)
     body = CONTRACT["request"]["body"] | change
     answer = service.call("POST", "/api/v1/mfa/ssh/enrol", Scope.ACCEPT, json=body)
     assert (answer.status_code, answer.json()["error"]) == (403, "key_refused")
 
 
-def test_the_log_names_everything_but_codes(service: Service) -> None:
+def test_log_holds_every_fact_except_codes(service: Service) -> None:
     code = invite(service)["code"].replace("-", "")
     enrol(service, wrong(code))
     enrol(service, code)
@@ -244,5 +244,5 @@ def test_the_log_names_everything_but_codes(service: Service) -> None:
     assert wrong(code) not in service.log.getvalue()
 
 
-def test_settings_switch_it_on_by_default() -> None:
+def test_enrolment_over_ssh_is_on_by_default() -> None:
     assert Settings().enrolment_over_ssh

@@ -1,6 +1,4 @@
-"""The description of the API is right: every route is in it, requests made from it never break the service, and every
-answer is one that it names.
-"""
+"""Tests the description of the API: it names every route and answer, and requests made from it cause no failure."""
 
 from typing import Any
 
@@ -40,7 +38,7 @@ def test_every_route_of_the_api_is_described() -> None:
     assert found | beside == described()
 
 
-def test_the_service_hands_its_description_out(service: Service) -> None:
+def test_service_serves_its_description(service: Service) -> None:
     answer = service.call("GET", "/openapi.json")
     assert answer.status_code == 200
     assert answer.json() == DESCRIPTION
@@ -62,8 +60,8 @@ def operation(method: str, path: str) -> Any:
 def test_requests_made_from_the_description_are_answered_as_described(
     service: Service, method: str, path: str, mode: GenerationMode
 ) -> None:
-    """schemathesis: nothing breaks (5xx), every answer and status is described, what is wrong is refused, what is
-    right is not, and nothing is answered without its token.
+    """schemathesis looks for a 5xx, an undescribed answer or status, a wrong request that is accepted, a right request
+    that is refused, and an answer without a token.
     """
     target, scope = operation(method, path), SCOPES.get((method, path))
     service.store.signing_keys.ensure(service.clock())
@@ -75,7 +73,9 @@ def test_requests_made_from_the_description_are_answered_as_described(
     @settings(max_examples=EXAMPLES, derandomize=True)
     @given(case=target.as_strategy(mode))
     def check(case: schemathesis.Case) -> None:
-        service.clock.advance(MAX_LIFETIME.total_seconds())  # what was opened before is over: nobody waits for it
+        service.clock.advance(
+            MAX_LIFETIME.total_seconds()
+        )  # every earlier challenge is over, so no request waits for it
         case.call_and_validate(base_url=service.url, headers=headers, session=service.session)
 
     check()
@@ -87,7 +87,7 @@ def can_be_wrong(target: Any) -> bool:
 
 
 @pytest.mark.parametrize("credentials", ["form", "basic"])
-def test_tokens_are_given_as_described(service: Service, credentials: str) -> None:
+def test_token_endpoint_answers_as_described(service: Service, credentials: str) -> None:
     target = operation("POST", "/oauth2/token")
     own = {"client_id": "test", "client_secret": service.secret}
 
@@ -105,7 +105,7 @@ def test_tokens_are_given_as_described(service: Service, credentials: str) -> No
     check()
 
 
-def test_a_whole_login_is_answered_as_described(service: Service) -> None:
+def test_whole_login_is_answered_as_described(service: Service) -> None:
     service.store.signing_keys.ensure(service.clock())
     [fingerprint] = service.add_user("alice", ed25519("alice"))
     opened = service.call(
@@ -140,7 +140,7 @@ def test_a_whole_login_is_answered_as_described(service: Service) -> None:
 
 
 def valid(method: str, path: str, answer: requests.Response, status: int) -> None:
-    """The answer has the status that the test expects, and is one of those that the description names."""
+    """Checks that the answer has the expected status, and that the description names this status."""
     assert answer.status_code == status, answer.text
     target = operation(method, path)
     assert str(status) in target.definition.raw["responses"]

@@ -1,4 +1,4 @@
-"""List, accept and reject, as the sshd side calls them."""
+"""Tests list, accept and reject, which the sshd side calls."""
 
 import json
 from datetime import timedelta
@@ -17,34 +17,32 @@ ALICES, BOBS, ALICES_TOKEN = ed25519("alice"), ed25519("bob"), sk_ed25519("alice
 
 @pytest.fixture
 def alice(service: Service) -> list[str]:
-    """Her two fingerprints: of a software key and of a security key."""
+    """Returns the fingerprints of Alice's software key and of her security key."""
     return service.add_user("alice", ALICES, ALICES_TOKEN)
 
 
 def accepted(opened: dict[str, str]) -> dict[str, Any]:
-    """The whole answer to an accept of a challenge without a context."""
+    """Returns the whole answer to an accept of a challenge without a context."""
     return {"state": "accepted", "challenge": opened["id"], "context": {"started_at": opened["created_at"]}}
 
 
 # --- list
 
 
-def test_without_a_pending_challenge_nobody_is_listed(service: Service, alice: list[str]) -> None:
+def test_no_key_is_listed_without_a_pending_challenge(service: Service, alice: list[str]) -> None:
     assert alice
     assert service.keys() == []
 
 
-def test_a_registered_key_is_answered_by_fingerprint_even_when_nothing_is_pending(
-    service: Service, alice: list[str]
-) -> None:
+def test_registered_key_is_found_by_fingerprint_without_a_pending_challenge(service: Service, alice: list[str]) -> None:
     assert service.keys(alice[0]) == [{"user": "alice", "authorized_key": ALICES, "challenge": None}]
 
 
-def test_an_unknown_fingerprint_has_no_entries(service: Service) -> None:
+def test_unknown_fingerprint_has_no_entries(service: Service) -> None:
     assert service.keys("SHA256:" + "A" * 43) == []
 
 
-def test_several_fingerprints_are_one_question(service: Service, alice: list[str]) -> None:
+def test_one_request_may_name_several_fingerprints(service: Service, alice: list[str]) -> None:
     service.add_user("bob", BOBS)
     bobs = parse(BOBS).fingerprint
     unknown = "SHA256:" + "A" * 43
@@ -56,9 +54,7 @@ def test_several_fingerprints_are_one_question(service: Service, alice: list[str
         assert (refused.status_code, refused.json()["error"]) == (400, "invalid_request")
 
 
-def test_a_pending_challenge_lists_all_keys_of_its_user_and_says_what_is_approved(
-    service: Service, alice: list[str]
-) -> None:
+def test_pending_challenge_lists_all_keys_of_its_user_with_the_context(service: Service, alice: list[str]) -> None:
     service.add_user("bob", BOBS)
     opened = service.open(app="Wiki", context={"ip": "192.0.2.7", "user_agent": "Firefox"})
     service.clock.advance(10)
@@ -75,7 +71,7 @@ def test_a_pending_challenge_lists_all_keys_of_its_user_and_says_what_is_approve
     assert service.keys(alice[1]) == [expected | {"authorized_key": ALICES_TOKEN}]
 
 
-def test_several_pending_challenges_have_an_entry_each(service: Service, alice: list[str]) -> None:
+def test_each_pending_challenge_has_an_entry(service: Service, alice: list[str]) -> None:
     opened = {service.open(by=client)["id"] for client in ("wiki", "shop", "mail")}
     assert {entry["challenge"] for entry in service.keys(alice[0])} == opened
     assert len(service.keys()) == 6
@@ -88,7 +84,7 @@ def test_listing_changes_nothing_and_counts_nothing(service: Service, alice: lis
     assert service.accept(challenge=opened["id"], code=opened["code"]).status_code == 200
 
 
-def test_a_challenge_that_is_over_is_not_listed(service: Service, alice: list[str]) -> None:
+def test_finished_challenge_is_not_listed(service: Service, alice: list[str]) -> None:
     opened = service.open()
     service.open(by="wiki", expires_in=30)
     service.accept(challenge=opened["id"], code=opened["code"])
@@ -101,7 +97,7 @@ def test_a_challenge_that_is_over_is_not_listed(service: Service, alice: list[st
     "fingerprint",
     ["", "SHA256:", "MD5:" + "A" * 43, "SHA256:" + "A" * 42, "SHA256:" + "A" * 42 + "\n", "SHA256:" + "Ä" * 43],
 )
-def test_a_fingerprint_of_another_form_is_refused(service: Service, fingerprint: str) -> None:
+def test_malformed_fingerprint_is_refused(service: Service, fingerprint: str) -> None:
     answer = service.call("GET", "/api/v1/mfa/ssh/keys", Scope.LIST, params={"fingerprint": fingerprint})
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
 
@@ -109,13 +105,13 @@ def test_a_fingerprint_of_another_form_is_refused(service: Service, fingerprint:
 # --- accept
 
 
-def test_the_right_code_accepts_once_and_the_challenge_says_what_was_proven(service: Service, alice: list[str]) -> None:
+def test_right_code_accepts_once_and_the_challenge_shows_the_proof(service: Service, alice: list[str]) -> None:
     opened = service.open()
     answer = service.accept(
         challenge=opened["id"],
         code=opened["code"],
         fingerprint=alice[1],
-        key_type="ssh-ed25519",  # whatever the agent calls it, the registered key's type counts
+        key_type="ssh-ed25519",  # the type of the registered key counts, not the agent's
         client_ip="192.0.2.99",
     )
     assert (answer.status_code, answer.json()) == (200, accepted(opened))
@@ -129,7 +125,7 @@ def test_the_right_code_accepts_once_and_the_challenge_says_what_was_proven(serv
     assert (again.status_code, again.json()["error"]) == (409, "already_used")
 
 
-def test_without_a_code_nothing_is_counted(service: Service, alice: list[str]) -> None:
+def test_attempt_without_a_code_does_not_count(service: Service, alice: list[str]) -> None:
     opened = service.open()
     for _ in range(10):
         answer = service.accept(challenge=opened["id"], fingerprint=alice[0])
@@ -137,13 +133,13 @@ def test_without_a_code_nothing_is_counted(service: Service, alice: list[str]) -
     assert service.accept(code=opened["code"]).status_code == 200
 
 
-def test_the_original_body_of_a_user_alone_passes_no_challenge_of_ours(service: Service, alice: list[str]) -> None:
+def test_body_with_only_a_user_passes_no_challenge(service: Service, alice: list[str]) -> None:
     assert alice
     service.open()
     assert service.accept().json()["error"] == "code_required"
 
 
-def test_the_fifth_wrong_code_rejects_and_then_no_code_helps(service: Service, alice: list[str]) -> None:
+def test_fifth_wrong_code_rejects_the_challenge_for_every_later_code(service: Service, alice: list[str]) -> None:
     opened = service.open()
     left = []
     for by in range(1, 6):
@@ -157,7 +153,7 @@ def test_the_fifth_wrong_code_rejects_and_then_no_code_helps(service: Service, a
     assert service.show(opened["id"])["state"] == "rejected"
 
 
-def test_the_fifth_try_may_still_be_right(service: Service, alice: list[str]) -> None:
+def test_fifth_attempt_may_still_pass(service: Service, alice: list[str]) -> None:
     assert alice
     opened = service.open()
     for by in range(1, 5):
@@ -166,13 +162,13 @@ def test_the_fifth_try_may_still_be_right(service: Service, alice: list[str]) ->
 
 
 @pytest.mark.parametrize("code", ["1", "12345", "0123456789012345"])
-def test_a_code_of_another_length_is_a_wrong_one(service: Service, alice: list[str], code: str) -> None:
+def test_code_of_wrong_length_is_a_wrong_code(service: Service, alice: list[str], code: str) -> None:
     assert alice
     opened = service.open()
     assert service.accept(challenge=opened["id"], code=code).json()["error"] == "invalid_code"
 
 
-def test_the_same_attempt_is_answered_alike_and_counted_once(service: Service, alice: list[str]) -> None:
+def test_repeated_attempt_gets_the_same_answer_and_counts_once(service: Service, alice: list[str]) -> None:
     opened = service.open()
     body: dict[str, Any] = {"challenge": opened["id"], "code": wrong(opened["code"]), "fingerprint": alice[0]}
     answers = [service.accept(attempt="ticket-1", **body) for _ in range(3)]
@@ -180,7 +176,7 @@ def test_the_same_attempt_is_answered_alike_and_counted_once(service: Service, a
     assert answers[0].json()["attempts_left"] == 4
 
 
-def test_the_same_attempt_after_success_is_a_success_and_another_is_not(service: Service, alice: list[str]) -> None:
+def test_repeated_attempt_succeeds_again_and_a_new_attempt_does_not(service: Service, alice: list[str]) -> None:
     opened = service.open()
     body = {"challenge": opened["id"], "code": opened["code"], "fingerprint": alice[0]}
     for _ in range(3):
@@ -191,7 +187,7 @@ def test_the_same_attempt_after_success_is_a_success_and_another_is_not(service:
     assert service.accept(attempt="ticket-1", **body).status_code == 200
 
 
-def test_one_idempotency_key_with_changing_codes_still_counts_each(service: Service, alice: list[str]) -> None:
+def test_every_new_code_counts_under_one_idempotency_key(service: Service, alice: list[str]) -> None:
     assert alice
     opened = service.open()
     for by in range(1, 6):
@@ -200,7 +196,7 @@ def test_one_idempotency_key_with_changing_codes_still_counts_each(service: Serv
     assert answer.json()["error"] == "too_many_attempts"
 
 
-def test_the_same_fifth_wrong_attempt_is_answered_as_the_first_time(service: Service, alice: list[str]) -> None:
+def test_repeated_fifth_wrong_attempt_gets_the_same_answer(service: Service, alice: list[str]) -> None:
     assert alice
     opened = service.open()
     for by in range(1, 6):
@@ -210,7 +206,7 @@ def test_the_same_fifth_wrong_attempt_is_answered_as_the_first_time(service: Ser
     assert answer.json()["attempts_left"] == 0
 
 
-def test_without_a_named_challenge_the_code_chooses(service: Service, alice: list[str]) -> None:
+def test_code_chooses_among_the_challenges_of_the_user(service: Service, alice: list[str]) -> None:
     first, second = service.open(), service.open(by="wiki")
     answer = service.accept(code=second["code"], fingerprint=alice[0], attempt="ticket-1")
     assert answer.json() == accepted(second)
@@ -220,7 +216,7 @@ def test_without_a_named_challenge_the_code_chooses(service: Service, alice: lis
     assert service.accept(challenge=first["id"], code=first["code"]).status_code == 200
 
 
-def test_without_a_named_challenge_a_wrong_code_counts_against_each(service: Service, alice: list[str]) -> None:
+def test_wrong_code_counts_against_each_challenge_if_none_is_named(service: Service, alice: list[str]) -> None:
     assert alice
     opened = [service.open(), service.open(by="wiki")]
     code = next(f"{n:06}" for n in range(10) if f"{n:06}" not in {each["code"] for each in opened})
@@ -232,7 +228,7 @@ def test_without_a_named_challenge_a_wrong_code_counts_against_each(service: Ser
     ]
 
 
-def test_a_key_that_is_not_registered_for_the_user_is_refused_uncounted(service: Service, alice: list[str]) -> None:
+def test_unregistered_key_is_refused_and_does_not_count(service: Service, alice: list[str]) -> None:
     (bobs,) = service.add_user("bob", BOBS)
     opened = service.open()
     for fingerprint in (bobs, "SHA256:" + "A" * 43):
@@ -242,7 +238,7 @@ def test_a_key_that_is_not_registered_for_the_user_is_refused_uncounted(service:
     assert service.accept(challenge=opened["id"], code=opened["code"], fingerprint=alice[0]).status_code == 200
 
 
-def test_nobody_passes_another_users_challenge(service: Service, alice: list[str]) -> None:
+def test_user_cannot_pass_the_challenge_of_another_user(service: Service, alice: list[str]) -> None:
     assert alice
     (bobs,) = service.add_user("bob", BOBS)
     opened = service.open()
@@ -251,14 +247,14 @@ def test_nobody_passes_another_users_challenge(service: Service, alice: list[str
     assert service.accept("bob", code=opened["code"], fingerprint=bobs).json()["error"] == "no_challenge"
 
 
-def test_nobody_passes_the_challenge_of_a_user_that_does_not_exist(service: Service) -> None:
+def test_challenge_of_an_unknown_user_cannot_be_passed(service: Service) -> None:
     opened = service.open("nobody")
     for named in (opened["id"], None):
         answer = service.accept("nobody", challenge=named, code=opened["code"])
         assert (answer.status_code, answer.json()["error"]) == (404, "no_challenge")
 
 
-def test_a_removed_user_passes_nothing(service: Service, alice: list[str]) -> None:
+def test_removed_user_cannot_pass_a_challenge(service: Service, alice: list[str]) -> None:
     opened = service.open()
     service.store.users.remove("alice", service.clock())
     assert service.keys(alice[0]) == []
@@ -266,7 +262,7 @@ def test_a_removed_user_passes_nothing(service: Service, alice: list[str]) -> No
     assert answer.json()["error"] == "unknown_key"
 
 
-def test_where_nothing_is_pending_there_is_no_challenge(service: Service, alice: list[str]) -> None:
+def test_accept_without_a_pending_challenge_finds_none(service: Service, alice: list[str]) -> None:
     assert alice
     answer = service.accept(code="123456")
     assert (answer.status_code, answer.json()["error"]) == (404, "no_challenge")
@@ -274,7 +270,7 @@ def test_where_nothing_is_pending_there_is_no_challenge(service: Service, alice:
     assert (answer.status_code, answer.json()["error"]) == (404, "no_challenge")
 
 
-def test_at_the_end_of_its_time_a_challenge_has_expired(service: Service, alice: list[str]) -> None:
+def test_challenge_expires_at_the_end_of_its_lifetime(service: Service, alice: list[str]) -> None:
     assert alice
     opened = service.open()
     service.clock.advance(300)
@@ -283,7 +279,7 @@ def test_at_the_end_of_its_time_a_challenge_has_expired(service: Service, alice:
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_what_is_rejected_or_cancelled_is_gone(service: Service, alice: list[str], named: bool) -> None:
+def test_rejected_or_cancelled_challenge_cannot_be_accepted(service: Service, alice: list[str], named: bool) -> None:
     assert alice
     rejected = service.open()
     service.reject()
@@ -299,7 +295,7 @@ def test_what_is_rejected_or_cancelled_is_gone(service: Service, alice: list[str
 # --- reject
 
 
-def test_a_reject_ends_the_named_challenge_and_no_other(service: Service, alice: list[str]) -> None:
+def test_reject_ends_only_the_named_challenge(service: Service, alice: list[str]) -> None:
     first, second = service.open(), service.open(by="wiki")
     answer = service.reject(challenge=first["id"], fingerprint=alice[0], key_type="ssh-ed25519", client_ip="192.0.2.1")
     assert (answer.status_code, answer.json()) == (200, {"state": "rejected"})
@@ -308,12 +304,12 @@ def test_a_reject_ends_the_named_challenge_and_no_other(service: Service, alice:
     assert service.events("challenge.rejected")[-1]["client_ip"] == "192.0.2.1"
 
 
-def test_a_reject_of_a_named_challenge_may_arrive_twice(service: Service) -> None:
+def test_reject_of_a_named_challenge_may_arrive_twice(service: Service) -> None:
     opened = service.open()
     assert [service.reject(challenge=opened["id"]).status_code for _ in range(2)] == [200, 200]
 
 
-def test_a_reject_without_a_name_ends_all(service: Service) -> None:
+def test_reject_without_a_challenge_ends_all_of_the_user(service: Service) -> None:
     opened = [service.open(), service.open(by="wiki")]
     assert service.reject().status_code == 200
     assert service.show(opened[0]["id"])["state"] == "rejected"
@@ -322,7 +318,7 @@ def test_a_reject_without_a_name_ends_all(service: Service) -> None:
     assert (answer.status_code, answer.json()["error"]) == (404, "no_challenge")
 
 
-def test_what_is_accepted_is_not_rejected_any_more(service: Service, alice: list[str]) -> None:
+def test_accepted_challenge_cannot_be_rejected(service: Service, alice: list[str]) -> None:
     assert alice
     opened = service.open()
     service.accept(challenge=opened["id"], code=opened["code"])
@@ -360,13 +356,13 @@ def test_what_is_accepted_is_not_rejected_any_more(service: Service, alice: list
         "{'user': 'alice'}".encode("utf-16"),
     ],
 )
-def test_an_odd_body_is_an_invalid_request_and_its_detail_repeats_nothing(service: Service, body: bytes) -> None:
+def test_malformed_body_is_an_invalid_request_whose_detail_repeats_no_input(service: Service, body: bytes) -> None:
     answer = service.call("POST", "/api/v1/mfa/ssh/accept", Scope.ACCEPT, data=body)
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
     assert len(answer.json()["detail"]) < 200
 
 
-def test_members_that_are_not_known_are_ignored(service: Service, alice: list[str]) -> None:
+def test_unknown_members_are_ignored(service: Service, alice: list[str]) -> None:
     opened = service.open()
     answer = service.accept(code=opened["code"], fingerprint=alice[0], colour="green", deep={"er": [1]})
     assert answer.status_code == 200
@@ -376,13 +372,13 @@ def test_members_that_are_not_known_are_ignored(service: Service, alice: list[st
 @pytest.mark.parametrize(
     "path", ["/api/v1/mfa/ssh/accept", "/api/v1/mfa/ssh/reject", "/api/v1/challenges", "/oauth2/token"]
 )
-def test_more_than_64_kib_is_too_large(service: Service, path: str, size: int) -> None:
+def test_body_above_64_kib_is_too_large(service: Service, path: str, size: int) -> None:
     scope = {"/oauth2/token": None, "/api/v1/challenges": Scope.CHALLENGES}.get(path, Scope.ACCEPT)
     answer = service.call("POST", path, scope, data=b" " * size)
     assert (answer.status_code, answer.json()["error"]) == (413, "too_large")
 
 
-def test_a_body_of_exactly_64_kib_is_read(service: Service, alice: list[str]) -> None:
+def test_body_of_exactly_64_kib_is_read(service: Service, alice: list[str]) -> None:
     assert alice
     body = json.dumps({"user": "alice"}).encode().ljust(64 * 1024)
     assert service.call("POST", "/api/v1/mfa/ssh/accept", Scope.ACCEPT, data=body).json()["error"] == "no_challenge"
@@ -401,7 +397,7 @@ def test_codes_never_reach_the_log(service: Service, alice: list[str]) -> None:
         assert secret not in service.log.getvalue() or len(secret) == 6
 
 
-def test_an_expired_key_is_neither_listed_nor_accepted(service: Service) -> None:
+def test_expired_key_is_neither_listed_nor_accepted(service: Service) -> None:
     service.add_user("alice")
     ends = service.clock() + timedelta(seconds=10)
     key = parse(ed25519("a"))

@@ -34,7 +34,7 @@ def test_client_secret_basic_is_form_decoded(service: Service) -> None:
     assert service.call("POST", "/oauth2/token", data=FORM, headers=headers).status_code == 200
 
 
-def test_without_a_scope_the_token_has_all_of_the_clients(service: Service) -> None:
+def test_token_request_without_a_scope_gets_all_scopes_of_the_client(service: Service) -> None:
     body = ask(service, client_id="test", client_secret=service.secret).json()
     assert body["scope"].split() == sorted(Scope)
 
@@ -58,7 +58,7 @@ def test_without_a_scope_the_token_has_all_of_the_clients(service: Service) -> N
         ({f"x{number}": "1" for number in range(50)}, 400, "invalid_request"),
     ],
 )
-def test_refusals_are_those_of_the_rfc(service: Service, fields: Any, status: int, error: str) -> None:
+def test_token_endpoint_refuses_as_rfc_6749_says(service: Service, fields: Any, status: int, error: str) -> None:
     if isinstance(fields, dict):
         fields = {name: value.replace("SECRET", service.secret) for name, value in fields.items()}
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -68,30 +68,30 @@ def test_refusals_are_those_of_the_rfc(service: Service, fields: Any, status: in
     assert service.events("request.refused")[-1]["error"] == error
 
 
-def test_a_failed_basic_authentication_is_challenged_for_basic(service: Service) -> None:
+def test_failed_basic_authentication_is_answered_with_a_basic_challenge(service: Service) -> None:
     answer = service.call("POST", "/oauth2/token", data=FORM, auth=("test", "wrong"))
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"].startswith("Basic ")
 
 
 @pytest.mark.parametrize("header", ["Basic", "Basic !", "Basic " + base64.b64encode(b"\xff:\xff").decode(), "Bearer x"])
-def test_an_odd_authorization_header_is_an_unknown_client(service: Service, header: str) -> None:
+def test_malformed_authorization_header_is_an_invalid_client(service: Service, header: str) -> None:
     answer = service.call("POST", "/oauth2/token", data=FORM, headers={"Authorization": header})
     assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
 
 
-def test_two_ways_of_authentication_at_once_are_refused(service: Service) -> None:
+def test_two_client_authentications_in_one_request_are_refused(service: Service) -> None:
     fields = FORM | {"client_id": "test", "client_secret": service.secret}
     answer = service.call("POST", "/oauth2/token", data=fields, auth=("test", service.secret))
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
 
 
-def test_json_is_no_form(service: Service) -> None:
+def test_json_body_is_refused(service: Service) -> None:
     answer = service.call("POST", "/oauth2/token", json=FORM)
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
 
 
-def test_a_client_gets_its_own_scopes_only(service: Service) -> None:
+def test_client_gets_only_its_own_scopes(service: Service) -> None:
     secret = service.store.clients.add(Client("sshd", frozenset([Scope.LIST])), service.clock())
     assert ask(service, client_id="sshd", client_secret=secret, scope="mfa:list").status_code == 200
     assert ask(service, client_id="sshd", client_secret=secret, scope="mfa:list mfa:accept").status_code == 400
@@ -105,7 +105,7 @@ def test_neither_secret_nor_token_reaches_the_log(service: Service) -> None:
     assert token not in service.log.getvalue()
 
 
-# --- what the tokens are good for
+# --- access tokens
 
 
 def list_with(service: Service, authorization: str | None) -> requests.Response:
@@ -114,14 +114,14 @@ def list_with(service: Service, authorization: str | None) -> requests.Response:
 
 
 @pytest.mark.parametrize("authorization", [None, "", "Bearer", "Bearer ", "Bearer x", "Basic dGVzdDp4", "Bearer ä"])
-def test_without_a_valid_token_there_is_no_answer(service: Service, authorization: str | None) -> None:
+def test_request_without_a_valid_token_is_refused(service: Service, authorization: str | None) -> None:
     answer = list_with(service, authorization.encode("latin-1").decode("latin-1") if authorization else authorization)
     assert (answer.status_code, answer.json()["error"]) == (401, "invalid_token")
     assert answer.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
     assert answer.headers["Content-Type"] == "application/problem+json"
 
 
-def test_a_token_lives_for_five_minutes(service: Service) -> None:
+def test_token_lives_for_five_minutes(service: Service) -> None:
     token = ask(service, client_id="test", client_secret=service.secret).json()["access_token"]
     service.clock.advance(299)
     assert list_with(service, f"Bearer {token}").status_code == 200
@@ -129,10 +129,10 @@ def test_a_token_lives_for_five_minutes(service: Service) -> None:
     assert list_with(service, f"Bearer {token}").status_code == 401
 
 
-def test_a_revoked_token_is_invalid_at_once(service: Service) -> None:
+def test_revoked_token_is_invalid_at_once(service: Service) -> None:
     token = ask(service, client_id="test", client_secret=service.secret).json()["access_token"]
     assert list_with(service, f"bearer {token}").status_code == 200
-    service.store.clients.revoke_tokens("test", service.clock())
+    service.store.access_tokens.revoke_all("test", service.clock())
     assert list_with(service, f"Bearer {token}").status_code == 401
 
 

@@ -1,4 +1,4 @@
-"""The way back from the challenge page: only where the operator lets the client lead people, and never a script."""
+"""Tests return URLs: only registered prefixes are allowed, and a URL is never a script."""
 
 import re
 from html import unescape
@@ -30,7 +30,7 @@ def asked(service: Service, url: object) -> requests.Response:
 
 
 def way_back(service: Service, opened: dict[str, str]) -> tuple[str, str, bool] | None:
-    """Address and word of the link, and whether it is shown."""
+    """Returns the URL and the label of the link, and whether it is visible."""
     page = service.call("GET", opened["page_url"].removeprefix("https://id.example.org")).text
     found = re.search(
         r'<p class="actions" id="return"( hidden)?><a [^>]*href="([^"]*)" rel="noreferrer">(.*?)</a>', page
@@ -55,7 +55,7 @@ def way_back(service: Service, opened: dict[str, str]) -> tuple[str, str, bool] 
         f"{APP}/{'x' * 2048}",
     ],
 )  # fmt: skip
-def test_what_is_none_is_refused_plainly(service: Service, url: str) -> None:
+def test_malformed_return_url_is_refused(service: Service, url: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         checked(url)
     answer = asked(service, url)
@@ -69,7 +69,7 @@ def test_what_is_none_is_refused_plainly(service: Service, url: str) -> None:
      "https://app.example.org:8443/login", "https://app.example.org/", "https://app.example.org/loginx", "https://app.example.org/LOGIN",
      "https://sub.app.example.org/login", "http://127.0.0.1:8081/", "http://localhost:8080/", "http://[::1]:8080/"],
 )  # fmt: skip
-def test_what_is_below_no_registered_address_is_refused(service: Service, url: str) -> None:
+def test_return_url_below_no_registered_prefix_is_refused(service: Service, url: str) -> None:
     answer = asked(service, url)
     assert (answer.status_code, answer.json()["error"]) == (403, "return_url_not_allowed")
     assert service.events("challenge.created") == []
@@ -87,25 +87,25 @@ def test_what_is_below_no_registered_address_is_refused(service: Service, url: s
         "http://127.0.0.1:8080/x",
     ],
 )
-def test_what_is_at_or_below_a_registered_one_is_taken(service: Service, url: str) -> None:
+def test_return_url_at_or_below_a_registered_prefix_is_accepted(service: Service, url: str) -> None:
     answer = asked(service, url)
     assert answer.status_code == 201, answer.text
 
 
-def test_a_client_without_a_registered_address_may_lead_nowhere(service: Service) -> None:
+def test_client_without_a_registered_prefix_may_use_no_return_url(service: Service) -> None:
     headers = service.bearer(Scope.CHALLENGES, "other")
     answer = service.call("POST", "/api/v1/challenges", json={"user": "alice", "return_url": APP}, headers=headers)
     assert (answer.status_code, answer.json()["error"]) == (403, "return_url_not_allowed")
 
 
 @pytest.mark.parametrize("url", [f"{APP}?", f"{APP}?x=y", f"{APP}#", "javascript:alert(1)", "https://*.example.org/"])
-def test_what_can_not_be_registered(url: str) -> None:
+def test_malformed_prefix_cannot_be_registered(url: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         checked_prefix(url)
 
 
 @given(st.text(max_size=60))
-def test_whatever_is_added_to_an_address_stays_at_its_host(more: str) -> None:
+def test_accepted_url_has_the_host_of_its_prefix(more: str) -> None:
     try:
         url = checked("https://app.example.org" + more)
     except ValueError:
@@ -117,7 +117,7 @@ def test_whatever_is_added_to_an_address_stays_at_its_host(more: str) -> None:
 # --- the page
 
 
-def test_the_page_leads_back_when_the_challenge_is_over_and_not_before(service: Service) -> None:
+def test_page_links_to_the_return_url_only_after_the_end(service: Service) -> None:
     opened = asked(service, BACK).json()
     found = way_back(service, opened)
     assert found
@@ -127,7 +127,7 @@ def test_the_page_leads_back_when_the_challenge_is_over_and_not_before(service: 
 
 
 @pytest.mark.parametrize("end", ["expired", "cancelled", "denied", "tried out"])
-def test_what_did_not_pass_may_be_tried_again(service: Service, end: str) -> None:
+def test_page_of_a_failed_login_offers_another_try(service: Service, end: str) -> None:
     opened = asked(service, BACK).json()
     match end:
         case "expired":
@@ -142,7 +142,7 @@ def test_what_did_not_pass_may_be_tried_again(service: Service, end: str) -> Non
     assert way_back(service, opened) == (BACK, "Try again", True)
 
 
-def test_without_one_there_is_no_way_back(service: Service) -> None:
+def test_page_without_a_return_url_has_no_link(service: Service) -> None:
     opened = service.open()
     service.clock.advance(301)
     assert way_back(service, opened) is None

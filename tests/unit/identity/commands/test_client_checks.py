@@ -1,4 +1,4 @@
-"""`client test`: what can be reached, and what to do where it cannot."""
+"""Tests `client test`: its checks and its advice."""
 
 import json
 import socket
@@ -19,7 +19,7 @@ from sshaft_identity.settings import Settings
 
 @pytest.fixture
 def settings(service: Service) -> Settings:
-    """With the service's real address as its public one."""
+    """Returns settings with the real address of the service as `public_url`."""
     settings = Settings(public_url=service.url)
     service.replace(settings=settings)
     give_rsa_key(service)
@@ -34,14 +34,14 @@ def faults(findings: Iterator[Finding]) -> list[str]:
     return [f"{each.what}: {each.advice}" for each in findings if not each.ok]
 
 
-def test_a_relying_party_that_is_set_up(service: Service, settings: Settings) -> None:
+def test_relying_party_that_is_set_up_passes_all_checks(service: Service, settings: Settings) -> None:
     shop = client(openid={"redirect_uris": [f"{service.url}/cb"]})
     found = list(checks(shop, settings))
     assert faults(iter(found)) == []
     assert len(found) == 5
 
 
-def test_entra_that_is_set_up(service: Service, settings: Settings) -> None:
+def test_entra_that_is_set_up_passes_all_checks(service: Service, settings: Settings) -> None:
     with Entra(service.clock) as entra:
         assert faults(checks(client(entra=entra.options()), settings)) == []
         entra.broken = True
@@ -49,8 +49,8 @@ def test_entra_that_is_set_up(service: Service, settings: Settings) -> None:
     assert "Microsoft's keys" in fault
 
 
-def test_a_service_that_is_not_there() -> None:
-    with socket.socket() as taken:  # bound, and nobody listens
+def test_service_that_does_not_answer_is_a_fault() -> None:
+    with socket.socket() as taken:  # bound, but not listening
         taken.bind(("127.0.0.1", 0))
         settings = Settings(public_url=f"http://127.0.0.1:{taken.getsockname()[1]}")
         found = faults(checks(client(openid={"redirect_uris": [f"{settings.base_url}/cb"]}), settings))
@@ -59,7 +59,7 @@ def test_a_service_that_is_not_there() -> None:
     assert "the host of the redirect URI" in found[-1]
 
 
-def test_who_is_told_of_ends_of_logins_must_be_there(service: Service, settings: Settings) -> None:
+def test_notification_endpoint_that_does_not_answer_is_a_fault(service: Service, settings: Settings) -> None:
     for face in ("ciba", "keycloak_ciba"):
         there, gone = ({"notification_endpoint": f"{url}/x"} for url in (service.url, "http://127.0.0.1:1"))
         assert faults(checks(client(**{face: there}), settings)) == []
@@ -68,18 +68,18 @@ def test_who_is_told_of_ends_of_logins_must_be_there(service: Service, settings:
     assert faults(checks(client(ciba={}), settings)) == []
 
 
-def test_another_issuer_than_its_address(service: Service, settings: Settings) -> None:
+def test_issuer_that_differs_from_its_address_is_a_fault(service: Service, settings: Settings) -> None:
     service.replace(settings=settings.model_copy(update={"public_url": "https://other.example.org"}))
     found = faults(checks(client(openid={"redirect_uris": [f"{service.url}/cb"]}), settings))
     assert "the discovery document has the issuer" in found[0]
 
 
-def test_plain_http_elsewhere_is_a_fault() -> None:
+def test_http_to_another_host_than_loopback_is_a_fault() -> None:
     first = next(checks(client(), Settings(public_url="http://id.example.org")))
     assert (first.ok, first.advice) == (False, "browsers keep our cookies over https only: set https")
 
 
-def test_the_command_says_it_in_lines_or_json_and_by_its_status(service: Service, tmp_path: Path) -> None:
+def test_command_prints_lines_or_json_and_sets_its_exit_status(service: Service, tmp_path: Path) -> None:
     def run(*arguments: str) -> tuple[int, str]:
         done = CliRunner().invoke(identity, ["--directory", str(tmp_path / "id"), *arguments])
         return done.exit_code, done.stdout

@@ -1,4 +1,4 @@
-"""The operator's commands, in this process."""
+"""Tests the commands of the operator in this process."""
 
 import json
 import sqlite3
@@ -22,7 +22,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def bare(tmp_path: Path) -> Run:
-    """Runs a command on a directory that nobody has set up."""
+    """Runs a command on a directory that is not set up."""
 
     def run(*arguments: str, stdin: str | None = None) -> Result:
         return CliRunner().invoke(identity, ["--directory", str(tmp_path / "id"), *arguments], input=stdin)
@@ -37,14 +37,14 @@ def run(bare: Run) -> Run:
 
 
 def refused(result: Result, kind: type[SshaftError] = SshaftError) -> str:
-    """What `sshaft` would say: one line."""
+    """Returns the message that `sshaft` would print: one line."""
     assert isinstance(result.exception, kind), result.output
     message = str(result.exception)
     assert "\n" not in message
     return message
 
 
-def test_init_makes_a_private_directory_with_all_that_serve_needs(bare: Run, tmp_path: Path) -> None:
+def test_init_makes_a_private_directory_that_serve_can_use(bare: Run, tmp_path: Path) -> None:
     result = bare("init", "--listen", "127.0.0.1:8443", "--public-url", "https://id.example.org")
     assert result.exit_code == 0
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "id").iterdir()}
@@ -52,7 +52,7 @@ def test_init_makes_a_private_directory_with_all_that_serve_needs(bare: Run, tmp
     assert stat.S_IMODE((tmp_path / "id").stat().st_mode) == 0o700
 
 
-def test_init_again_keeps_everything_and_changes_only_what_is_said(run: Run, tmp_path: Path) -> None:
+def test_second_init_changes_only_the_given_options(run: Run, tmp_path: Path) -> None:
     run("user", "add", "alice")
     key = (tmp_path / "id" / "hmac.key").read_bytes()
     assert run("init", "--ssh-host", "login.example.org", "--ssh-port", "2222").exit_code == 0
@@ -67,34 +67,34 @@ def test_init_again_keeps_everything_and_changes_only_what_is_said(run: Run, tmp
     "options",
     [("--ssh-port", "0"), ("--ssh-host", "-x"), ("--public-url", "nowhere"), ("--database", "nosuch://x")],
 )
-def test_init_refuses_what_cannot_be_right(bare: Run, options: tuple[str, str]) -> None:
+def test_init_refuses_invalid_options(bare: Run, options: tuple[str, str]) -> None:
     refused(bare("init", *options), ConfigurationError)
 
 
-def test_a_database_that_cannot_be_used_is_not_written_down(run: Run, tmp_path: Path) -> None:
+def test_init_does_not_save_an_unusable_database(run: Run, tmp_path: Path) -> None:
     run("user", "add", "alice")
     for url in ("nosuch://x", "sqlite:////nowhere/x.db", f"sqlite:///{tmp_path}", "postgresql://me@db:port/x"):
         refused(run("init", "--database", url))
     assert run("user", "list").output == "alice\n"
 
 
-def test_a_database_url_with_a_password_is_in_no_error(bare: Run) -> None:
+def test_no_error_holds_the_password_of_the_database_url(bare: Run) -> None:
     assert "hunter2" not in refused(bare("init", "--database", "nosuch://me:hunter2@db/x"), ConfigurationError)
 
 
 @pytest.mark.parametrize("address", ["8080", ":8080", "host", "host:", "host:70000", "host:-1", "host:٣"])
-def test_an_address_needs_host_and_port(bare: Run, address: str) -> None:
+def test_address_needs_host_and_port(bare: Run, address: str) -> None:
     result = bare("init", "--listen", address)
     assert result.exit_code == 2
     assert "HOST:PORT" in result.output
 
 
-def test_every_command_but_init_says_so_where_nothing_is_set_up(bare: Run) -> None:
+def test_every_command_except_init_refuses_an_empty_directory(bare: Run) -> None:
     assert "init" in refused(bare("user", "list"), ConfigurationError)
     assert "init" in refused(bare("serve"), ConfigurationError)
 
 
-def test_an_outdated_database_is_an_error_that_names_init_and_init_mends_it(run: Run, tmp_path: Path) -> None:
+def test_error_of_an_old_database_names_init_and_init_migrates_it(run: Run, tmp_path: Path) -> None:
     database = sqlite3.connect(tmp_path / "id" / "identity.db")
     for table in ("alembic_version", *(each.name for each in reversed(metadata.sorted_tables))):
         database.execute(f"DROP TABLE {table}")
@@ -105,13 +105,13 @@ def test_an_outdated_database_is_an_error_that_names_init_and_init_mends_it(run:
     assert run("user", "list").exit_code == 0
 
 
-def test_a_database_that_is_none_is_one_line(run: Run, tmp_path: Path) -> None:
+def test_file_that_is_no_database_is_a_one_line_error(run: Run, tmp_path: Path) -> None:
     (tmp_path / "id" / "identity.db").write_bytes(b"no database" * 100)
     message = refused(run("user", "list"))
     assert "database" in message
 
 
-def test_users_come_and_go(run: Run) -> None:
+def test_users_are_added_listed_and_removed(run: Run) -> None:
     for name in ("bob", "alice", "a.b-c_d+e@example.org"):
         assert run("user", "add", name).exit_code == 0
     assert run("user", "list").output.split() == ["a.b-c_d+e@example.org", "alice", "bob"]
@@ -120,11 +120,11 @@ def test_users_come_and_go(run: Run) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a b", "-x", "a" * 65, "a\nb", "ä", "a\n"])
-def test_a_name_that_is_no_user_name_is_refused(run: Run, name: str) -> None:
+def test_malformed_user_name_is_refused(run: Run, name: str) -> None:
     assert "1 to 64" in refused(run("user", "add", "--", name))
 
 
-def test_a_user_is_there_once_and_can_be_removed_once(run: Run) -> None:
+def test_user_can_be_added_once_and_removed_once(run: Run) -> None:
     run("user", "add", "alice")
     assert "already" in refused(run("user", "add", "alice"))
     run("user", "remove", "alice")
@@ -145,12 +145,12 @@ def test_all_keys_of_a_file_are_registered_with_their_comments(run: Run, tmp_pat
     assert run("key", "add", "alice", "-", stdin=ed25519("a")).output == ""
 
 
-def test_a_byte_order_mark_of_an_editor_does_not_matter(run: Run) -> None:
+def test_byte_order_mark_is_ignored(run: Run) -> None:
     run("user", "add", "alice")
     assert run("key", "add", "alice", "-", stdin=f"\ufeff{ed25519()}\n").exit_code == 0
 
 
-def test_a_key_has_one_owner_and_nothing_of_the_file_is_taken(run: Run) -> None:
+def test_file_with_a_key_of_another_user_is_refused_completely(run: Run) -> None:
     run("user", "add", "alice")
     run("user", "add", "bob")
     run("key", "add", "alice", "-", stdin=ed25519("a"))
@@ -171,18 +171,18 @@ def test_a_key_has_one_owner_and_nothing_of_the_file_is_taken(run: Run) -> None:
         ("-----BEGIN OPENSSH PRIVATE KEY-----", "line 1"),
     ],
 )
-def test_a_file_with_anything_but_keys_is_refused_by_line(run: Run, text: str, reason: str) -> None:
+def test_error_names_the_line_that_is_no_key(run: Run, text: str, reason: str) -> None:
     run("user", "add", "alice")
     assert reason in refused(run("key", "add", "alice", "-", stdin=text))
     assert run("key", "list").output == ""
 
 
-def test_keys_of_nobody_are_refused(run: Run) -> None:
+def test_keys_of_an_unknown_user_are_refused(run: Run) -> None:
     assert "user add alice" in refused(run("key", "add", "alice", "-", stdin=ed25519("a")))
     assert "no user" in refused(run("key", "list", "alice"))
 
 
-def test_a_key_is_removed_by_its_fingerprint(run: Run) -> None:
+def test_key_is_removed_by_its_fingerprint(run: Run) -> None:
     run("user", "add", "alice")
     fingerprint = run("key", "add", "alice", "-", stdin=ed25519("a")).output.split()[0]
     assert run("key", "remove", fingerprint).exit_code == 0
@@ -190,7 +190,7 @@ def test_a_key_is_removed_by_its_fingerprint(run: Run) -> None:
     assert "no key" in refused(run("key", "remove", fingerprint))
 
 
-def test_a_clients_secret_is_printed_once_and_stored_hashed(run: Run, tmp_path: Path) -> None:
+def test_secret_of_a_client_is_printed_once_and_stored_hashed(run: Run, tmp_path: Path) -> None:
     made = json.loads(run("client", "add", "web", "--scope", "challenges", "--json").output)
     assert made["client_id"] == "web"
     assert len(made["client_secret"]) >= 43
@@ -199,7 +199,7 @@ def test_a_clients_secret_is_printed_once_and_stored_hashed(run: Run, tmp_path: 
     assert "already" in refused(run("client", "add", "web", "--scope", "challenges"))
 
 
-def test_where_a_clients_challenges_may_lead_back_to_can_be_changed(run: Run) -> None:
+def test_return_urls_of_a_client_can_be_changed(run: Run) -> None:
     app = "https://app.example.org/"
     run("client", "add", "web", "--scope", "challenges", "--allow-unbound", "--return-url", app)
     assert run("client", "list").output == f"web challenges allow-unbound return-url {app}\n"
@@ -214,11 +214,11 @@ def test_where_a_clients_challenges_may_lead_back_to_can_be_changed(run: Run) ->
     assert run("client", "list").output == "web challenges allow-unbound\n"
 
 
-def test_for_people_the_secret_comes_as_lines(run: Run) -> None:
+def test_secret_is_printed_as_lines_without_json(run: Run) -> None:
     assert "client_secret  " in run("client", "add", "web", "--scope", "challenges").output
 
 
-def test_a_ready_config_json_for_the_sshd_side_is_written_privately(run: Run, tmp_path: Path) -> None:
+def test_config_json_for_the_sshd_side_is_written_privately(run: Run, tmp_path: Path) -> None:
     run("init", "--public-url", "https://id.example.org")
     file = tmp_path / "config.json"
     scopes = ("--scope", "mfa:list", "--scope", "mfa:accept")
@@ -239,7 +239,7 @@ def test_a_ready_config_json_for_the_sshd_side_is_written_privately(run: Run, tm
     }
 
 
-def test_a_config_json_is_overwritten_only_by_force_and_a_refusal_makes_no_client(run: Run, tmp_path: Path) -> None:
+def test_config_json_is_overwritten_only_by_force_and_a_refusal_makes_no_client(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "config.json"
     file.write_text("mine")
     add = ("client", "add", "sshd", "--scope", "mfa:list", "--config-json", str(file))
@@ -249,18 +249,18 @@ def test_a_config_json_is_overwritten_only_by_force_and_a_refusal_makes_no_clien
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_a_config_json_that_cannot_be_written_leaves_no_client(run: Run, tmp_path: Path) -> None:
+def test_config_json_that_cannot_be_written_leaves_no_client(run: Run, tmp_path: Path) -> None:
     refused(run("client", "add", "sshd", "--scope", "mfa:list", "--config-json", str(tmp_path / "no" / "c.json")))
     assert run("client", "list").output == ""
 
 
-def test_an_empty_name_of_a_file_is_one_line(run: Run) -> None:
+def test_empty_file_name_is_a_one_line_error(run: Run) -> None:
     refused(run("client", "add", "factor", "--scope", "mfa:list", "--config-json", "", "--force"))
     assert run("client", "list").output == ""
     refused(run("backup", ""))
 
 
-def test_a_client_is_revoked_and_removed(run: Run) -> None:
+def test_client_is_revoked_and_removed(run: Run) -> None:
     run("client", "add", "web", "--scope", "challenges")
     assert run("client", "revoke", "web").output == "0 access tokens revoked\n"
     assert run("client", "remove", "web").exit_code == 0
@@ -274,7 +274,7 @@ def open_for_alice(run: Run, *options: str) -> dict[str, Any]:
     return opened
 
 
-def test_a_challenge_is_opened_shown_listed_and_cancelled(run: Run) -> None:
+def test_challenge_is_opened_shown_listed_and_cancelled(run: Run) -> None:
     opened = open_for_alice(run, "--app", "Wiki", "--expires-in", "60")
     assert opened["ssh_command"] == f"ssh mfa@localhost {opened['code']}"
     assert opened["page_url"].startswith("http://127.0.0.1:8080/challenge/")
@@ -286,32 +286,32 @@ def test_a_challenge_is_opened_shown_listed_and_cancelled(run: Run) -> None:
     assert "it is cancelled" in refused(run("challenge", "cancel", opened["id"]))
 
 
-def test_what_a_login_is_to_is_one_short_line(run: Run) -> None:
+def test_name_of_the_application_becomes_one_short_line(run: Run) -> None:
     run("user", "add", "alice")
     opened = json.loads(run("challenge", "open", "alice", "--json", "--app", "a\x1b[2J\nb" + "x" * 10_000).output)
     assert opened["app"].startswith("a [2J bxxx")
     assert len(opened["app"]) == 512
 
 
-def test_for_people_a_challenge_comes_as_lines(run: Run) -> None:
+def test_challenge_is_printed_as_lines_without_json(run: Run) -> None:
     run("user", "add", "alice")
     lines = [line.split(maxsplit=1) for line in run("challenge", "open", "alice").output.splitlines()]
     assert [line[0] for line in lines] == ["challenge", "code", "run", "page"]
     assert lines[2][1] == f"ssh mfa@localhost {lines[1][1]}"
 
 
-def test_there_are_no_challenges_of_unknown_users_or_ids_by_command(run: Run) -> None:
+def test_commands_refuse_unknown_users_and_challenge_ids(run: Run) -> None:
     assert "no user" in refused(run("challenge", "open", "nobody"))
     for command in ("show", "cancel"):
         assert "no such challenge" in refused(run("challenge", command, "0" * 32))
 
 
 @pytest.mark.parametrize("seconds", ["29", "601", "x"])
-def test_a_challenge_runs_thirty_seconds_to_ten_minutes(run: Run, seconds: str) -> None:
+def test_challenge_lifetime_is_thirty_seconds_to_ten_minutes(run: Run, seconds: str) -> None:
     assert run("challenge", "open", "alice", "--expires-in", seconds).exit_code == 2
 
 
-def test_neither_code_nor_page_token_stands_in_the_database(run: Run, tmp_path: Path) -> None:
+def test_database_holds_neither_code_nor_page_token(run: Run, tmp_path: Path) -> None:
     opened = open_for_alice(run)
     content = (tmp_path / "id" / "identity.db").read_bytes()
     assert opened["id"].encode() in content
@@ -330,7 +330,7 @@ def all_commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[s
 
 
 @pytest.mark.parametrize("path", all_commands(identity), ids=" ".join)
-def test_every_help_stands_for_itself(bare: Run, path: tuple[str, ...]) -> None:
+def test_every_command_has_a_help_text(bare: Run, path: tuple[str, ...]) -> None:
     result = bare(*path, "--help")
     assert result.exit_code == 0
     assert len(result.output.splitlines()) >= 4
@@ -338,13 +338,13 @@ def test_every_help_stands_for_itself(bare: Run, path: tuple[str, ...]) -> None:
         assert getattr(parameter, "help", "text")
 
 
-def test_the_directory_comes_from_the_environment_too(tmp_path: Path) -> None:
+def test_environment_variable_names_the_directory(tmp_path: Path) -> None:
     environment = {"SSHAFT_IDENTITY_DIRECTORY": str(tmp_path / "other")}
     assert CliRunner(env=environment).invoke(identity, ["init"]).exit_code == 0
     assert (tmp_path / "other" / "identity.json").exists()
 
 
-def test_a_challenge_whose_code_ssh_gives_is_printed_without_one(run: Run) -> None:
+def test_code_back_challenge_is_printed_without_a_code(run: Run) -> None:
     run("user", "add", "alice")
     shown = run("challenge", "open", "alice", "--binding", "code_back").output
     assert "code " not in shown
@@ -352,13 +352,13 @@ def test_a_challenge_whose_code_ssh_gives_is_printed_without_one(run: Run) -> No
     assert run("challenge", "open", "alice", "--binding", "none").exit_code == 2
 
 
-def test_a_client_that_needs_no_code_is_made_with_a_warning_only(run: Run) -> None:
+def test_client_without_codes_is_made_with_a_warning(run: Run) -> None:
     made = run("client", "add", "old", "--scope", "challenges", "--allow-unbound")
     assert "Warning: without a code" in made.output
     assert "Warning" not in run("client", "add", "new", "--scope", "challenges").output
 
 
-def test_a_client_is_made_with_the_addresses_it_may_lead_back_to(run: Run) -> None:
+def test_client_is_made_with_return_urls(run: Run) -> None:
     made = run("client", "add", "web", "--scope", "challenges", "--return-url", "https://app.example.org/login")
     assert made.exit_code == 0
     for address in ("javascript:alert(1)", "http://app.example.org/", "https://app.example.org/?next="):
@@ -367,6 +367,6 @@ def test_a_client_is_made_with_the_addresses_it_may_lead_back_to(run: Run) -> No
     assert "other" not in run("client", "list").output
 
 
-def test_only_who_was_wrong_can_be_unlocked(run: Run) -> None:
+def test_only_a_user_with_wrong_codes_can_be_unlocked(run: Run) -> None:
     run("user", "add", "alice")
     assert "alice has no wrong codes" in refused(run("user", "unlock", "alice"))

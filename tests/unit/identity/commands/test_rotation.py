@@ -1,4 +1,4 @@
-"""`client rotate-secret`: for the operator, and for an agent that runs meanwhile."""
+"""Tests `client rotate-secret` for the operator and for an agent that runs during the rotation."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def held(path: Path) -> dict[str, Any]:
     return content
 
 
-def test_a_rotation_prints_the_new_secret_and_when_the_old_one_ends(run: Run) -> None:
+def test_rotation_prints_the_new_secret_and_the_end_of_the_old_one(run: Run) -> None:
     rotated = run("client", "rotate-secret", "sshd")
     assert rotated.exit_code == 0
     assert "client_secret  " in rotated.stdout
@@ -50,7 +50,7 @@ def test_a_rotation_prints_the_new_secret_and_when_the_old_one_ends(run: Run) ->
     assert at_once["previous_secret_until"] is None
 
 
-def test_a_config_json_keeps_all_but_the_secret_and_who_may_read_it(run: Run, tmp_path: Path) -> None:
+def test_config_json_keeps_its_other_members_and_its_permissions(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "c.json"
     before = held(path) | {"list_seconds": 2}
     path.write_text(json.dumps(before))
@@ -64,7 +64,7 @@ def test_a_config_json_keeps_all_but_the_secret_and_who_may_read_it(run: Run, tm
     assert sorted(each.name for each in tmp_path.iterdir()) == ["c.json", "id"]
 
 
-def test_a_config_json_that_is_not_there_is_made(run: Run, tmp_path: Path) -> None:
+def test_missing_config_json_is_made(run: Run, tmp_path: Path) -> None:
     run("client", "rotate-secret", "sshd", "--write-config", str(tmp_path / "new.json"))
     old, new = held(tmp_path / "c.json"), held(tmp_path / "new.json")
     assert new.pop("client_secret") != old.pop("client_secret")
@@ -81,7 +81,7 @@ def test_a_config_json_that_is_not_there_is_made(run: Run, tmp_path: Path) -> No
         ('{"client_id": "sshd", "client_secret_file": "x"}', "no client_secret"),
     ],
 )
-def test_a_file_that_is_not_this_clients_stays_and_nothing_is_rotated(
+def test_file_of_another_client_stays_and_nothing_is_rotated(
     run: Run, tmp_path: Path, content: str, reason: str
 ) -> None:
     path = tmp_path / "other.json"
@@ -93,14 +93,14 @@ def test_a_file_that_is_not_this_clients_stays_and_nothing_is_rotated(
     assert "secret_rotated" not in run("audit", "export").stdout
 
 
-def test_a_file_that_cannot_be_written_rotates_nothing(run: Run, tmp_path: Path) -> None:
+def test_nothing_is_rotated_if_the_file_cannot_be_written(run: Run, tmp_path: Path) -> None:
     ended = run("client", "rotate-secret", "sshd", "--write-config", str(tmp_path / "no" / "c.json"))
     assert isinstance(ended.exception, ConfigurationError)
     assert "secret_rotated" not in run("audit", "export").stdout
 
 
 @pytest.mark.parametrize("more", [(), ("--write-config", "made.json")])
-def test_a_client_that_does_not_exist_has_no_secret(
+def test_secret_of_an_unknown_client_cannot_be_rotated(
     run: Run, tmp_path: Path, more: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -110,7 +110,7 @@ def test_a_client_that_does_not_exist_has_no_secret(
 
 
 @pytest.mark.parametrize("overlap", ["", "1", "-1h", "1w", "h"])
-def test_an_overlap_is_a_duration(run: Run, overlap: str) -> None:
+def test_overlap_is_a_duration(run: Run, overlap: str) -> None:
     assert run("client", "rotate-secret", "sshd", "--overlap", overlap).exit_code == 2
 
 
@@ -120,7 +120,7 @@ KEYS = [public_keys.ed25519(name) for name in "abcd"]
 
 
 def opens(agent: AgentProcess, key: str) -> bool:
-    """Whether the agent lists this key, which needs an access token the first time it is asked for it."""
+    """Whether the agent lists this key. Its first request for the key needs an access token."""
     kind, encoded = public_keys.of(key)
     question = {"type": kind, "key": encoded, "fingerprint": public_key.parse(key).fingerprint, "request_id": "0" * 32}
     return "--ticket" in agent.ask("keys", **question)[1].get("lines", "")
@@ -128,7 +128,7 @@ def opens(agent: AgentProcess, key: str) -> bool:
 
 @pytest.fixture
 def config(service: Service, tmp_path: Path) -> Path:
-    service.clock.now = datetime.now(UTC)  # the agent has a clock of its own
+    service.clock.now = datetime.now(UTC)  # the agent uses the real clock
     service.add_user("alice", *KEYS)
     service.open()
     api = f"{service.url}/api/v1/mfa/ssh"
@@ -149,14 +149,14 @@ def config(service: Service, tmp_path: Path) -> Path:
     return path
 
 
-def test_an_agent_gets_the_new_secret_by_sighup_and_the_old_one_ends_in_its_time(
+def test_agent_reads_the_new_secret_on_sighup_and_the_old_one_ends_later(
     service: Service, config: Path, clock: Clock, tmp_path: Path
 ) -> None:
     old, day = held(config)["client_secret"], timedelta(hours=24)
     with AgentProcess(config, tmp_path / "run") as agent:
         assert opens(agent, KEYS[0])
         new = service.store.clients.rotate_secret("sshd", clock(), day)
-        service.store.clients.revoke_tokens("sshd", clock())
+        service.store.access_tokens.revoke_all("sshd", clock())
         assert opens(agent, KEYS[1]), "the old secret gets a new token"
         config.write_text(json.dumps(held(config) | {"client_secret": new}))
         os.kill(agent.process.pid, signal.SIGHUP)
@@ -164,6 +164,6 @@ def test_an_agent_gets_the_new_secret_by_sighup_and_the_old_one_ends_in_its_time
         clock.advance(day.total_seconds())
         assert service.store.clients.authenticate("sshd", old, clock()) is None
         service.open(user="alice")
-        assert opens(agent, KEYS[2]), "the new secret does"
+        assert opens(agent, KEYS[2]), "the new secret gets a token as well"
         service.store.clients.rotate_secret("sshd", clock(), timedelta())
-        assert not opens(agent, KEYS[3]), "without an overlap the agent is out at once"
+        assert not opens(agent, KEYS[3]), "without an overlap the agent is refused at once"

@@ -376,7 +376,7 @@ def test_the_token_of_a_client_from_elsewhere_is_none(service: Service, plugin: 
     far = Plugin(service, "far", networks=["192.0.2.0/24"])
     client = service.store.clients.get("far")
     assert client
-    token = service.store.clients.issue_token(client, ["validate"], service.clock())
+    token = service.store.access_tokens.issue(client, ["validate"], service.clock())
     headers = FORM | {"Authorization": f"Bearer {token}"}
     transaction = plugin.trigger()["transaction_id"]
     body = {"user": "alice", "transaction_id": transaction}

@@ -1,4 +1,4 @@
-"""The page as HTML; `tests/web` looks at it with a browser."""
+"""Tests the HTML of the challenge page. `tests/web` tests it in a browser."""
 
 import json
 import re
@@ -37,7 +37,7 @@ def browser(service: Service) -> Browser:
 
 @pytest.fixture
 def back(service: Service) -> dict[str, str]:
-    """A challenge whose code ssh has printed."""
+    """Opens a challenge and lets ssh print its code."""
     service.add_user("alice", ed25519("alice"))
     opened = service.open(binding="code_back")
     assert service.accept().json()["state"] == "presented"
@@ -48,7 +48,7 @@ def printed(service: Service) -> str:
     return service.store.codes.given_back(service.store.challenges.recent()[0].id)
 
 
-def test_the_page_works_the_code_out_from_its_own_address(service: Service) -> None:
+def test_page_computes_the_code_from_its_address(service: Service) -> None:
     opened = service.open(app="Wiki")
     page = page_of(service, opened)
     assert page.status_code == 200
@@ -57,14 +57,14 @@ def test_the_page_works_the_code_out_from_its_own_address(service: Service) -> N
     assert '<noscript><meta http-equiv="refresh" content="2"></noscript>' in page.text
 
 
-def test_foreign_words_stay_words(service: Service) -> None:
+def test_foreign_text_is_escaped(service: Service) -> None:
     text = page_of(service, service.open(app="</title><script>alert(1)</script>{{7*7}}")).text
     assert "<script>alert" not in text
     assert "&lt;script&gt;alert(1)" in text
     assert "{{7*7}}" in text
 
 
-def test_the_policy_allows_only_what_carries_this_answers_nonce(service: Service) -> None:
+def test_policy_allows_only_elements_with_the_nonce_of_the_answer(service: Service) -> None:
     opened = service.open()
     nonces = set()
     for _ in range(2):
@@ -87,7 +87,7 @@ def test_the_policy_allows_only_what_carries_this_answers_nonce(service: Service
     assert len(nonces) == 2
 
 
-def test_each_end_has_its_words_and_shows_no_command(service: Service) -> None:
+def test_each_final_state_has_its_text_and_shows_no_command(service: Service) -> None:
     service.add_user("alice", ed25519("alice"))
     for user in "bcde":
         service.add_user(user, ed25519(user))
@@ -107,7 +107,7 @@ def test_each_end_has_its_words_and_shows_no_command(service: Service) -> None:
     assert "Too many wrong codes" in pages[3].text
 
 
-def test_a_consumed_challenge_has_passed(service: Service) -> None:
+def test_consumed_challenge_shows_as_passed(service: Service) -> None:
     service.add_user("alice", ed25519("alice"))
     opened = service.open()
     service.accept(code=opened["code"])
@@ -116,7 +116,7 @@ def test_a_consumed_challenge_has_passed(service: Service) -> None:
     assert state_of(service, opened)["state"] == "accepted"
 
 
-def test_wrong_tries_are_told_also_without_scripts(service: Service) -> None:
+def test_page_without_scripts_shows_wrong_attempts(service: Service) -> None:
     service.add_user("alice", ed25519("alice"))
     opened = service.open()
     assert " hidden>Wrong code, 5 tries left" in page_of(service, opened).text
@@ -125,34 +125,34 @@ def test_wrong_tries_are_told_also_without_scripts(service: Service) -> None:
     assert '"status">Wrong code, 1 try left' in page_of(service, opened).text
 
 
-def test_the_state_says_nothing_that_the_page_does_not(service: Service) -> None:
+def test_state_endpoint_reveals_no_more_than_the_page(service: Service) -> None:
     opened = service.open()
     service.clock.advance(0.5)
     assert state_of(service, opened) == {"state": "pending", "attempts_left": 5, "expires_in": 300}
 
 
-def test_the_state_answers_at_once_if_the_page_has_missed_a_wrong_code(service: Service) -> None:
+def test_state_endpoint_answers_at_once_if_the_page_missed_a_wrong_code(service: Service) -> None:
     service.add_user("alice", ed25519("alice"))
     opened = service.open()
     service.accept(challenge=opened["id"], code=wrong(opened["code"]))
     assert state_of(service, opened, wait=30, attempts_left=5)["attempts_left"] == 4
 
 
-def test_the_state_of_an_expired_challenge_is_answered_without_a_wait(service: Service) -> None:
+def test_state_of_an_expired_challenge_is_answered_at_once(service: Service) -> None:
     opened = service.open()
     service.clock.advance(300)
     assert state_of(service, opened, wait=30) == {"state": "expired", "attempts_left": 5, "expires_in": 0}
 
 
 @pytest.mark.parametrize("token", ["x", "0" * 22, "%00", "a%2fb", "é", "'", "A" * 5000])
-def test_an_unknown_address_is_a_plain_404(service: Service, token: str) -> None:
+def test_unknown_address_is_a_404_page(service: Service, token: str) -> None:
     page = service.call("GET", f"/challenge/{token}")
     assert page.status_code == 404
     state = service.call("GET", f"/challenge/{token}/state")
     assert (state.status_code, state.json()["error"]) == (404, "not_found")
 
 
-def test_a_printed_code_is_typed_into_the_page(service: Service, back: dict[str, str], browser: Browser) -> None:
+def test_page_accepts_the_printed_code(service: Service, back: dict[str, str], browser: Browser) -> None:
     page = browser.get(back["page_url"])
     assert ">ssh mfa@login.example.org</code>" in page.text
     assert 'inputmode="numeric" autocomplete="one-time-code"' in page.text
@@ -162,7 +162,7 @@ def test_a_printed_code_is_typed_into_the_page(service: Service, back: dict[str,
     assert service.show(back["id"])["state"] == "accepted"
 
 
-def test_a_wrong_printed_code_shows_how_many_tries_are_left(
+def test_page_shows_the_attempts_left_after_a_wrong_code(
     service: Service, back: dict[str, str], browser: Browser
 ) -> None:
     code = wrong(printed(service))
@@ -175,13 +175,13 @@ def test_a_wrong_printed_code_shows_how_many_tries_are_left(
     assert service.show(back["id"])["state"] == "rejected"
 
 
-def test_a_form_that_is_sent_twice_is_one_try(service: Service, back: dict[str, str], browser: Browser) -> None:
+def test_form_that_is_sent_twice_counts_once(service: Service, back: dict[str, str], browser: Browser) -> None:
     for _ in range(3):
         browser.post(back["page_url"], {"code": wrong(printed(service)), "attempt": "A" * 22})
     assert "Wrong code, 4 tries left" in browser.get(back["page_url"]).text
 
 
-def test_after_too_many_wrong_codes_of_a_person_nothing_is_tried(service: Service, browser: Browser) -> None:
+def test_page_refuses_all_codes_after_too_many_wrong_ones(service: Service, browser: Browser) -> None:
     service.add_user("alice", ed25519("alice"))
     for _ in range(2):
         opened = service.open(binding="code_back")
@@ -197,14 +197,14 @@ def test_after_too_many_wrong_codes_of_a_person_nothing_is_tried(service: Servic
 
 
 @pytest.mark.parametrize("code", ["", "abc", "12345678901234567", "١٢٣٤٥٦", "0x10", "-1"])
-def test_what_is_no_code_costs_no_try(service: Service, back: dict[str, str], browser: Browser, code: str) -> None:
+def test_malformed_code_does_not_count(service: Service, back: dict[str, str], browser: Browser, code: str) -> None:
     page = browser.post(back["page_url"], {"code": code})
     assert page.status_code == 400
     assert "six digits" in page.text
     assert service.store.challenges.recent()[0].tries == 0
 
 
-def test_a_code_typed_for_no_login_or_another_kind_of_login_passes_nothing(service: Service, browser: Browser) -> None:
+def test_code_for_an_unknown_login_or_another_binding_passes_nothing(service: Service, browser: Browser) -> None:
     service.add_user("alice", ed25519("alice"))
     opened = service.open()
     browser.post(opened["page_url"], {"code": opened["code"]})
@@ -212,11 +212,11 @@ def test_a_code_typed_for_no_login_or_another_kind_of_login_passes_nothing(servi
     assert browser.post("/challenge/nosuchpage", {"code": "123456"}).status_code == 404
 
 
-def test_what_is_being_typed_is_not_reloaded_away(back: dict[str, str], browser: Browser) -> None:
+def test_page_does_not_reload_while_a_code_is_typed(back: dict[str, str], browser: Browser) -> None:
     assert '<noscript><meta http-equiv="refresh" content="301"></noscript>' in browser.get(back["page_url"]).text
 
 
-def test_the_page_says_whose_login_it_is_and_from_where(service: Service, browser: Browser) -> None:
+def test_page_shows_the_user_and_the_source_of_the_login(service: Service, browser: Browser) -> None:
     agent = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
     opened = service.open(app="Wiki", context={"ip": "192.0.2.7", "user_agent": agent})
     service.clock.advance(120)
@@ -226,14 +226,14 @@ def test_the_page_says_whose_login_it_is_and_from_where(service: Service, browse
         assert text in page
     nobody = browser.get(service.open(None, app="Wiki")["page_url"]).text
     assert "whoever&#39;s key brings the code" in nobody or "whoever's key brings the code" in nobody
-    assert "deny" not in nobody, "who is named by nothing can't be found by deny"
+    assert "deny" not in nobody, "deny cannot find a challenge that names no user"
 
 
-def test_the_page_says_what_kind_of_key_is_wanted(service: Service, browser: Browser) -> None:
+def test_page_shows_the_required_kind_of_key(service: Service, browser: Browser) -> None:
     assert "asks for its PIN or your finger" in browser.get(service.open(verify_required=True)["page_url"]).text
 
 
-def test_the_first_look_at_the_page_is_audited_once(service: Service, browser: Browser) -> None:
+def test_first_view_of_the_page_is_audited_once(service: Service, browser: Browser) -> None:
     opened = service.open()
     for _ in range(3):
         browser.get(opened["page_url"])
@@ -242,7 +242,7 @@ def test_the_first_look_at_the_page_is_audited_once(service: Service, browser: B
     assert [json.loads(row.facts)["page_address"] for row in shown] == ["127.0.0.1"]
 
 
-def test_only_the_first_look_at_the_page_writes(service: Service, browser: Browser) -> None:
+def test_only_the_first_view_of_the_page_writes_to_the_database(service: Service, browser: Browser) -> None:
     opened = service.open()
     written: list[str] = []
     engine = service.store.database.engine
@@ -262,11 +262,11 @@ def test_only_the_first_look_at_the_page_writes(service: Service, browser: Brows
     assert looks[1] == []
 
 
-def test_the_id_of_a_challenge_opens_no_page(service: Service) -> None:
+def test_id_of_a_challenge_opens_no_page(service: Service) -> None:
     assert service.call("GET", f"/challenge/{service.open()['id']}").status_code == 404
 
 
-def test_the_pages_address_never_reaches_the_log(service: Service) -> None:
+def test_log_never_holds_the_address_of_the_page(service: Service) -> None:
     opened = service.open()
     page_of(service, opened)
     state_of(service, opened)

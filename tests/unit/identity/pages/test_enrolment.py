@@ -1,4 +1,4 @@
-"""The enrolment page: what it shows, what its forms do, and what they refuse. Without any script."""
+"""Tests the enrolment page without scripts: its texts, its forms, and the forms that it refuses."""
 
 import re
 from datetime import timedelta
@@ -83,7 +83,7 @@ def news(service: Service, invited: OpenedEnrolment) -> dict[str, Any]:
     return told
 
 
-def test_an_open_page_shows_the_command_and_looks_again_by_itself(service: Service, invited: OpenedEnrolment) -> None:
+def test_open_page_shows_the_command_and_reloads_by_itself(service: Service, invited: OpenedEnrolment) -> None:
     html = shown(service, invited)
     code = f"{invited.code[:4]}-{invited.code[4:]}"
     assert f"ssh mfa@login.example.org enrol {code}" in html
@@ -92,14 +92,14 @@ def test_an_open_page_shows_the_command_and_looks_again_by_itself(service: Servi
     assert "15:00 left" in html
 
 
-def test_the_form_is_not_refreshed_away(service: Service, invited: OpenedEnrolment) -> None:
+def test_page_with_the_form_does_not_reload(service: Service, invited: OpenedEnrolment) -> None:
     html = shown(service, invited, "?by=signature")
     assert state(html) == "signature"
     assert "refresh" not in html
     assert text_of(invited).decode().strip() in html
 
 
-def test_a_presented_key_is_shown_as_ssh_keygen_shows_it(service: Service, invited: OpenedEnrolment) -> None:
+def test_presented_key_is_shown_as_ssh_keygen_prints_it(service: Service, invited: OpenedEnrolment) -> None:
     present(service, invited)
     html = shown(service, invited)
     assert state(html) == "presented"
@@ -109,7 +109,7 @@ def test_a_presented_key_is_shown_as_ssh_keygen_shows_it(service: Service, invit
     assert invited.code not in html
 
 
-def test_confirming_registers_the_key_and_shows_the_page_anew(service: Service, invited: OpenedEnrolment) -> None:
+def test_confirming_registers_the_key_and_redirects_to_the_page(service: Service, invited: OpenedEnrolment) -> None:
     present(service, invited)
     answer = post(service, invited, action="confirm", fingerprint=FINGERPRINT)
     assert (answer.status_code, answer.headers["Location"]) == (303, f"/enrol/{invited.page_token}")
@@ -118,7 +118,7 @@ def test_confirming_registers_the_key_and_shows_the_page_anew(service: Service, 
     assert (key.key.fingerprint, key.name, key.source) == (FINGERPRINT, "laptop", "ssh")
 
 
-def test_another_key_than_the_page_showed_is_not_confirmed(service: Service, invited: OpenedEnrolment) -> None:
+def test_only_the_key_that_the_page_showed_is_confirmed(service: Service, invited: OpenedEnrolment) -> None:
     present(service, invited)
     other = parse(ed25519("other")).fingerprint
     assert "decided already" in fault(post(service, invited, action="confirm", fingerprint=other))
@@ -126,7 +126,7 @@ def test_another_key_than_the_page_showed_is_not_confirmed(service: Service, inv
     assert service.store.keys.all("bob") == []
 
 
-def test_refusing_ends_it_and_is_an_event_for_the_operator(service: Service, invited: OpenedEnrolment) -> None:
+def test_refusing_ends_the_enrolment_and_is_logged_for_the_operator(service: Service, invited: OpenedEnrolment) -> None:
     present(service, invited)
     assert post(service, invited, action="refuse", fingerprint=FINGERPRINT).status_code == 303
     assert state(shown(service, invited)) == "refused"
@@ -134,12 +134,12 @@ def test_refusing_ends_it_and_is_an_event_for_the_operator(service: Service, inv
     assert "decided already" in fault(post(service, invited, action="confirm", fingerprint=FINGERPRINT))
 
 
-def test_before_a_key_is_there_nothing_can_be_confirmed(service: Service, invited: OpenedEnrolment) -> None:
+def test_page_confirms_nothing_before_a_key_is_presented(service: Service, invited: OpenedEnrolment) -> None:
     for action in ("confirm", "refuse", "else", ""):
         assert "form" in fault(post(service, invited, action=action, fingerprint=FINGERPRINT))
 
 
-def test_after_its_end_the_page_says_so_and_confirms_nothing(service: Service, invited: OpenedEnrolment) -> None:
+def test_page_of_a_finished_enrolment_confirms_nothing(service: Service, invited: OpenedEnrolment) -> None:
     present(service, invited)
     service.clock.now += timedelta(minutes=15)
     assert state(shown(service, invited)) == "expired"
@@ -147,14 +147,14 @@ def test_after_its_end_the_page_says_so_and_confirms_nothing(service: Service, i
     assert service.store.keys.all("bob") == []
 
 
-def test_an_unknown_address_is_no_invitation(service: Service, invited: OpenedEnrolment) -> None:
+def test_unknown_address_shows_no_enrolment(service: Service, invited: OpenedEnrolment) -> None:
     for method in ("GET", "POST"):
         answer = service.call(method, "/enrol/nosuch")
         assert (answer.status_code, state(answer.text)) == (404, "unknown")
     assert invited
 
 
-def test_a_key_that_became_somebodys_meanwhile_is_refused_without_saying_whose(
+def test_key_that_was_registered_meanwhile_is_refused_without_its_owner(
     service: Service, invited: OpenedEnrolment
 ) -> None:
     present(service, invited)
@@ -164,7 +164,7 @@ def test_a_key_that_became_somebodys_meanwhile_is_refused_without_saying_whose(
     assert "alice" not in answer.text
 
 
-def test_the_state_says_nothing_that_the_page_does_not(service: Service, invited: OpenedEnrolment) -> None:
+def test_state_endpoint_reveals_no_more_than_the_page(service: Service, invited: OpenedEnrolment) -> None:
     assert news(service, invited) == {"state": "open", "expires_in": 900}
     present(service, invited)
     service.clock.advance(60)
@@ -174,7 +174,7 @@ def test_the_state_says_nothing_that_the_page_does_not(service: Service, invited
     assert service.call("GET", "/enrol/nosuch/state").status_code == 404
 
 
-def test_every_end_has_its_words_and_nothing_to_send(service: Service, invited: OpenedEnrolment) -> None:
+def test_each_final_state_has_its_text_and_no_form(service: Service, invited: OpenedEnrolment) -> None:
     present(service, invited)
     post(service, invited, action="confirm", fingerprint=FINGERPRINT)
     refused = service.store.enrolments.open("bob", service.clock())
@@ -193,9 +193,7 @@ def test_every_end_has_its_words_and_nothing_to_send(service: Service, invited: 
     assert FINGERPRINT in pages["confirmed"]
 
 
-def test_a_link_leads_back_to_my_keys_for_the_one_who_is_signed_in_only(
-    service: Service, invited: OpenedEnrolment
-) -> None:
+def test_only_a_signed_in_person_gets_a_link_to_my_keys(service: Service, invited: OpenedEnrolment) -> None:
     service.store.keys.add("bob", [(parse(ed25519("bob")), "")], service.clock())
     bob, alice = Browser(service), Browser(service)
     for browser, user in ((bob, "bob"), (alice, "alice")):
@@ -209,7 +207,7 @@ def test_a_link_leads_back_to_my_keys_for_the_one_who_is_signed_in_only(
 # --- by signature
 
 
-def test_a_signed_key_is_presented_pasted_or_as_files(service: Service, invited: OpenedEnrolment) -> None:
+def test_signed_key_may_be_pasted_or_sent_as_files(service: Service, invited: OpenedEnrolment) -> None:
     key = SecurityKey()
     signature = key.signature(text_of(invited))
     forms: list[dict[str, Any]] = [
@@ -224,14 +222,14 @@ def test_a_signed_key_is_presented_pasted_or_as_files(service: Service, invited:
     assert service.store.keys.all("bob")[0].source == "signature"
 
 
-def test_a_signature_for_another_invitation_or_person_is_refused(service: Service, invited: OpenedEnrolment) -> None:
+def test_signature_for_another_invitation_or_person_is_refused(service: Service, invited: OpenedEnrolment) -> None:
     key = SecurityKey()
     for text in (text_to_sign("alice", invited.enrolment.id), text_to_sign("bob", "0" * 32)):
         form = {"public_key": key.public, "signature": key.signature(text.encode())}
         assert "does not fit" in fault(post(service, invited, action="sign", **form))
 
 
-def test_a_signature_by_another_key_than_the_given_is_refused(service: Service, invited: OpenedEnrolment) -> None:
+def test_signature_by_a_different_key_is_refused(service: Service, invited: OpenedEnrolment) -> None:
     form = {"public_key": SecurityKey().public, "signature": SecurityKey().signature(text_of(invited))}
     assert "another key" in fault(post(service, invited, action="sign", **form))
 
@@ -247,7 +245,7 @@ def test_a_signature_by_another_key_than_the_given_is_refused(service: Service, 
         ({"public_key_file": b"\xff\xfe", "signature": "x"}, "not one public key"),
     ],
 )
-def test_what_is_no_signed_key_is_told_on_the_form(
+def test_form_shows_the_fault_of_a_malformed_key_or_signature(
     service: Service, invited: OpenedEnrolment, form: dict[str, Any], because: str
 ) -> None:
     answer = post(service, invited, action="sign", **form)
@@ -255,24 +253,24 @@ def test_what_is_no_signed_key_is_told_on_the_form(
     assert state(answer.text) == "signature"
 
 
-def test_what_was_pasted_stands_there_still_after_a_fault(service: Service, invited: OpenedEnrolment) -> None:
+def test_form_keeps_the_pasted_text_after_a_fault(service: Service, invited: OpenedEnrolment) -> None:
     pasted = f"{KEY}</textarea><b>\u202e"
     answer = post(service, invited, action="sign", public_key=pasted, signature="one\r\ntwo")
     assert fault(answer)
     assert f">{KEY}&lt;/textarea&gt;&lt;b&gt;\\u202e</textarea>" in answer.text
     assert ">one\ntwo</textarea>" in answer.text
-    assert "http-equiv" not in answer.text, "nothing of it is reloaded away"
+    assert "http-equiv" not in answer.text, "the page does not reload"
 
 
 @pytest.mark.parametrize("charset", ["undefined", "nosuch", "base64"])
-def test_a_form_in_an_odd_charset_is_answered_calmly(service: Service, invited: OpenedEnrolment, charset: str) -> None:
+def test_form_in_an_unknown_charset_is_refused(service: Service, invited: OpenedEnrolment, charset: str) -> None:
     headers = {"Content-Type": f"multipart/form-data; boundary=x; charset={charset}"}
     body = b'--x\r\nContent-Disposition: form-data; name="action"\r\n\r\nsign\r\n--x--\r\n'
     assert fault(service.call("POST", path(invited), data=body, headers=headers, allow_redirects=False))
 
 
-def test_a_form_that_is_too_large_or_broken_is_refused_calmly(service: Service, invited: OpenedEnrolment) -> None:
-    assert "did not arrive whole" in fault(post(service, invited, action="sign", public_key="x" * 70_000))
+def test_form_that_is_too_large_or_malformed_is_refused(service: Service, invited: OpenedEnrolment) -> None:
+    assert "did not arrive completely" in fault(post(service, invited, action="sign", public_key="x" * 70_000))
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
     answer = service.call("POST", path(invited), data=b"--y\r\nbroken", headers=headers, allow_redirects=False)
     assert fault(answer)
@@ -281,7 +279,7 @@ def test_a_form_that_is_too_large_or_broken_is_refused_calmly(service: Service, 
     assert fault(answer)
 
 
-def test_foreign_text_is_only_ever_shown_as_text(service: Service, invited: OpenedEnrolment) -> None:
+def test_foreign_text_is_escaped_on_the_page(service: Service, invited: OpenedEnrolment) -> None:
     key = SecurityKey()
     form = {"public_key": f"{key.public} <script>x</script>\u202e", "signature": key.signature(text_of(invited))}
     assert post(service, invited, action="sign", **form).status_code == 303
@@ -291,7 +289,7 @@ def test_foreign_text_is_only_ever_shown_as_text(service: Service, invited: Open
     assert "\u202e" not in raw
 
 
-def test_the_page_may_post_to_itself_only_and_stands_in_no_frame(service: Service, invited: OpenedEnrolment) -> None:
+def test_page_may_only_post_to_itself_and_not_be_framed(service: Service, invited: OpenedEnrolment) -> None:
     headers = service.call("GET", path(invited)).headers
     policy = headers["Content-Security-Policy"]
     assert "form-action 'self'" in policy
@@ -304,7 +302,7 @@ def test_the_page_may_post_to_itself_only_and_stands_in_no_frame(service: Servic
 # --- attestation
 
 
-def test_a_required_attestation_confirms_and_without_it_nothing_does(
+def test_key_is_confirmed_only_with_the_required_attestation(
     service: Service, invited: OpenedEnrolment, listening: tuple[Socket, str]
 ) -> None:
     trusting(service, listening, require_attestation=True)
@@ -322,7 +320,7 @@ def test_a_required_attestation_confirms_and_without_it_nothing_does(
     assert "Example Key 5" in (service.store.keys.all("bob")[0].attested or "")
 
 
-def test_switched_off_the_page_shows_the_signature_only(
+def test_page_shows_only_the_signature_if_enrolment_over_ssh_is_off(
     service: Service, invited: OpenedEnrolment, listening: tuple[Socket, str]
 ) -> None:
     settings = changed(SETTINGS, {"enrolment_over_ssh": False})

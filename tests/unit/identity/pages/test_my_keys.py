@@ -1,4 +1,4 @@
-"""My keys and my activity over HTTP: what a person may change, and what nobody else may."""
+"""Tests "My keys" and "My activity" over HTTP: each person may see and change only their own keys."""
 
 from urllib.parse import quote
 
@@ -17,13 +17,13 @@ HOSTILE = "</h2><script>alert(1)</script>{{7*7}}\u202e\x1b[31m"
 
 @pytest.fixture
 def keys(service: Service) -> list[str]:
-    """The fingerprints of Alice's two keys."""
+    """Returns the fingerprints of Alice's two keys."""
     return service.add_user("alice", ed25519("alice"), ed25519("alice's second"))
 
 
 @pytest.fixture
 def alice(service: Service, keys: list[str]) -> Browser:
-    """Her browser, signed in."""
+    """Returns a browser in which Alice is signed in."""
     browser = Browser(service)
     browser.sign_in("alice", keys[0])
     return browser
@@ -44,7 +44,7 @@ def form(browser: Browser, **fields: str) -> dict[str, str]:
 # --- the list
 
 
-def test_each_key_shows_what_its_owner_wants_to_know(service: Service, alice: Browser, keys: list[str]) -> None:
+def test_page_shows_the_facts_of_each_key(service: Service, alice: Browser, keys: list[str]) -> None:
     values = {"name": "YubiKey 5", "source": "ssh", "attested": "YubiKey 5 NFC", "last_used_from": "2001:db8::7"}
     with service.store.database.write() as connection:
         mine = update(ssh_keys).where(ssh_keys.c.fingerprint == keys[1])
@@ -56,24 +56,24 @@ def test_each_key_shows_what_its_owner_wants_to_know(service: Service, alice: Br
         assert text.replace("+", "&#43;") in page.replace("+", "&#43;"), text
 
 
-def test_only_the_persons_own_keys_are_shown(service: Service, alice: Browser) -> None:
+def test_page_shows_only_keys_of_the_person(service: Service, alice: Browser) -> None:
     (bobs,) = service.add_user("bob", ed25519("bob"))
     assert bobs not in alice.get("/account/keys").text
 
 
-def test_without_keys_the_page_says_so(service: Service, alice: Browser) -> None:
+def test_page_says_if_there_are_no_keys(service: Service, alice: Browser) -> None:
     for each in fingerprints(service):
         service.store.keys.remove(each, service.clock())
     assert "No key passes your logins yet" in alice.get("/account/keys").text
 
 
 @pytest.mark.parametrize("path", ["/account/keys", "/account/activity", "/account/keys/remove?fingerprint=x"])
-def test_nobody_sees_anything(service: Service, path: str) -> None:
+def test_person_who_is_not_signed_in_sees_nothing(service: Service, path: str) -> None:
     assert Browser(service).get(path).headers["Location"] == "/?note=nobody"
 
 
 @pytest.mark.parametrize("path", ["/", "/account/keys", "/account/activity", "/sign-in/oidc", "/account/keys/remove"])
-def test_every_page_has_the_careful_headers(alice: Browser, path: str) -> None:
+def test_every_page_has_the_security_headers(alice: Browser, path: str) -> None:
     page = alice.get(path + ("?note=again" if path == "/" else ""))
     assert page.headers["Cache-Control"] == "no-store"
     assert page.headers["Referrer-Policy"] == "same-origin"
@@ -89,7 +89,7 @@ def test_every_page_has_the_careful_headers(alice: Browser, path: str) -> None:
     assert "onclick" not in page.text
 
 
-def test_foreign_words_stay_words_everywhere(service: Service, alice: Browser, keys: list[str]) -> None:
+def test_foreign_text_is_escaped_on_every_page(service: Service, alice: Browser, keys: list[str]) -> None:
     alice.post("/account/keys/rename", form(alice, fingerprint=keys[0], name=HOSTILE))
     service.open("alice", app=HOSTILE, context={"ip": HOSTILE, "user_agent": HOSTILE})
     alice.get("/account/keys", headers={"User-Agent": "<script>alert(2)</script>"})
@@ -105,7 +105,7 @@ def test_foreign_words_stay_words_everywhere(service: Service, alice: Browser, k
 # --- changes
 
 
-def test_a_key_gets_another_name(alice: Browser, keys: list[str]) -> None:
+def test_key_can_be_renamed(alice: Browser, keys: list[str]) -> None:
     answer = alice.post("/account/keys/rename", form(alice, fingerprint=keys[0], name="My laptop"))
     assert answer.headers["Location"] == "/account/keys?done=renamed"
     page = alice.get("/account/keys?done=renamed").text
@@ -114,17 +114,17 @@ def test_a_key_gets_another_name(alice: Browser, keys: list[str]) -> None:
     assert "A key was renamed" in alice.get("/account/activity").text
 
 
-def test_a_key_is_removed_after_a_question(service: Service, alice: Browser, keys: list[str]) -> None:
+def test_key_is_removed_after_a_question(service: Service, alice: Browser, keys: list[str]) -> None:
     question = alice.get(remove_path(keys[1]))
     assert heading(question).startswith("Remove ")
     assert "last key" not in question.text
     alice.post("/account/keys/remove", form(alice, fingerprint=keys[1]))
     assert fingerprints(service) == [keys[0]]
     assert "A key was removed" in alice.get("/account/activity").text
-    assert service.store.challenges.listed(service.clock(), [keys[1]]) == [], "it opens nothing any more"
+    assert service.store.challenges.listed(service.clock(), [keys[1]]) == [], "the key passes no login"
 
 
-def test_the_last_key_is_removed_only_after_a_plain_word(service: Service, alice: Browser, keys: list[str]) -> None:
+def test_last_key_is_removed_only_after_a_warning(service: Service, alice: Browser, keys: list[str]) -> None:
     alice.post("/account/keys/remove", form(alice, fingerprint=keys[1]))
     assert "It is your last key" in alice.get(remove_path(keys[0])).text
     assert alice.post("/account/keys/remove", form(alice, fingerprint=keys[0])).status_code == 409
@@ -133,7 +133,7 @@ def test_the_last_key_is_removed_only_after_a_plain_word(service: Service, alice
     assert fingerprints(service) == []
 
 
-def test_removing_asks_for_a_fresh_sign_in(service: Service, alice: Browser, keys: list[str]) -> None:
+def test_removing_a_key_needs_a_fresh_sign_in(service: Service, alice: Browser, keys: list[str]) -> None:
     service.clock.advance(600)
     fields = form(alice, fingerprint=keys[1])
     assert alice.get(remove_path(keys[1])).headers["Location"] == "/?note=again"
@@ -146,7 +146,7 @@ def test_removing_asks_for_a_fresh_sign_in(service: Service, alice: Browser, key
 
 
 @pytest.mark.parametrize("action", ["rename", "remove"])
-def test_another_persons_key_is_no_key(service: Service, alice: Browser, action: str) -> None:
+def test_key_of_another_person_is_not_found(service: Service, alice: Browser, action: str) -> None:
     (bobs,) = service.add_user("bob", ed25519("bob"))
     answer = alice.post(f"/account/keys/{action}", form(alice, fingerprint=bobs, name="mine", last="yes"))
     assert (answer.status_code, heading(answer)) == (404, "No such key")
@@ -159,7 +159,7 @@ ACTIONS = ["keys/rename", "keys/remove", "keys/enrol", "sign-out", "sign-out-eve
 
 @pytest.mark.parametrize("action", ACTIONS)
 @pytest.mark.parametrize("token", [None, "", "0" * 64, "é"])
-def test_a_form_without_the_sessions_own_token_does_nothing(
+def test_form_without_the_token_of_the_session_is_refused(
     service: Service, alice: Browser, keys: list[str], action: str, token: str | None
 ) -> None:
     fields = {"fingerprint": keys[1], "name": "x"} | ({} if token is None else {"form_token": token})
@@ -169,7 +169,9 @@ def test_a_form_without_the_sessions_own_token_does_nothing(
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_the_token_of_another_session_is_none(service: Service, alice: Browser, keys: list[str], action: str) -> None:
+def test_form_with_another_sessions_token_is_refused(
+    service: Service, alice: Browser, keys: list[str], action: str
+) -> None:
     other = Browser(service)
     other.sign_in("alice", keys[0])
     assert alice.post(f"/account/{action}", form(other, fingerprint=keys[1])).status_code == 403
@@ -177,14 +179,14 @@ def test_the_token_of_another_session_is_none(service: Service, alice: Browser, 
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_a_form_of_nobody_leads_to_the_sign_in(service: Service, keys: list[str], action: str) -> None:
+def test_form_without_a_session_leads_to_the_sign_in(service: Service, keys: list[str], action: str) -> None:
     answer = Browser(service).post(f"/account/{action}", {"fingerprint": keys[0], "form_token": "0" * 64})
     assert answer.headers["Location"] == "/?note=nobody"
     assert len(fingerprints(service)) == 2
 
 
-def test_adding_a_key_is_offered_only_where_there_is_an_enrolment(service: Service, alice: Browser) -> None:
-    service.replace(enrol=None)
+def test_page_offers_to_add_a_key_only_if_enrolment_is_possible(service: Service, alice: Browser) -> None:
+    service.replace(open_enrolment=None)
     assert "Add a key" not in alice.get("/account/keys").text
     answer = alice.post("/account/keys/enrol", form(alice))
     assert (answer.status_code, heading(answer)) == (404, "Not here")
@@ -197,7 +199,7 @@ def test_adding_a_key_leads_to_the_page_of_an_enrolment(service: Service, alice:
         asked.append((user, now))
         return "https://id.example.org/enrol/x"
 
-    service.replace(enrol=enrol)
+    service.replace(open_enrolment=enrol)
     assert "Add a key" in alice.get("/account/keys").text
     assert alice.post("/account/keys/enrol", form(alice)).headers["Location"] == "https://id.example.org/enrol/x"
     assert asked == [("alice", service.clock())]
@@ -209,7 +211,7 @@ def test_adding_a_key_leads_to_the_page_of_an_enrolment(service: Service, alice:
 # --- my activity
 
 
-def test_my_activity_tells_in_plain_words_what_happened(service: Service, alice: Browser, keys: list[str]) -> None:
+def test_my_activity_describes_each_event_in_plain_words(service: Service, alice: Browser, keys: list[str]) -> None:
     opened = service.open("alice", app="Webmail", context={"ip": "192.0.2.7"})
     alice.get(opened["page_url"])
     service.accept("alice", code="000000", fingerprint=keys[0], client_ip="192.0.2.8", challenge=opened["id"])
@@ -220,17 +222,17 @@ def test_my_activity_tells_in_plain_words_what_happened(service: Service, alice:
                  "A login was denied: from ssh", "Signed in to my keys with ssh", "Webmail", "192.0.2.7", "192.0.2.8",
                  "22 Nov 2026, 12:00 UTC"):  # fmt: skip
         assert text in page, text
-    assert page.index("A login was passed") < page.index("A wrong code"), "the newest first"
+    assert page.index("A login was passed") < page.index("A wrong code"), "the newest event comes first"
     assert opened["code"] not in page
 
 
-def test_nobody_elses_activity_is_shown(service: Service, alice: Browser) -> None:
+def test_page_shows_only_activity_of_the_person(service: Service, alice: Browser) -> None:
     service.add_user("bob", ed25519("bob"))
     service.open("bob", app="Bob's own")
     assert "Bob" not in alice.get("/account/activity").text
 
 
-def test_long_activity_comes_in_pages(service: Service, alice: Browser, keys: list[str]) -> None:
+def test_long_activity_is_split_into_pages(service: Service, alice: Browser, keys: list[str]) -> None:
     for number in range(60):
         Keys(service.store.database).rename("alice", keys[0], f"name {number}", service.clock())
     seen: list[str] = []
@@ -244,17 +246,17 @@ def test_long_activity_comes_in_pages(service: Service, alice: Browser, keys: li
 
 
 @pytest.mark.parametrize("before", ["x", "-1", "9" * 30, "0", "%00", "1;drop"])
-def test_an_odd_place_in_the_activity_is_no_failure(alice: Browser, before: str) -> None:
+def test_malformed_place_in_the_activity_is_ignored(alice: Browser, before: str) -> None:
     assert alice.get(f"/account/activity?before={before}").status_code == 200
 
 
-def test_an_event_of_a_later_version_shows_its_own_name(service: Service, alice: Browser) -> None:
+def test_unknown_event_shows_its_name(service: Service, alice: Browser) -> None:
     with service.store.database.write() as connection:
         event = {"at": service.clock(), "event": "moon.landed", "user_name": "alice", "facts": "{}"}
         connection.execute(audit_events.insert().values(**event))
     assert "moon.landed" in alice.get("/account/activity").text
 
 
-def test_a_key_without_a_name_is_called_by_its_kind(alice: Browser) -> None:
+def test_key_without_a_name_shows_its_kind(alice: Browser) -> None:
     assert ">Ed25519</h2>" in alice.get("/account/keys").text
     assert parse(ed25519("alice")).fingerprint in alice.get("/account/keys").text

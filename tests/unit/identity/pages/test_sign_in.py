@@ -1,4 +1,4 @@
-"""Sign-in to "my keys" by SSH, and the session that follows: who gets in, and above all who does not."""
+"""Tests the sign-in to "My keys" by SSH and its session. Most tests try to get in without the right."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -12,12 +12,12 @@ from service.service import SETTINGS, Service
 from sshaft_identity.database.tables import audit_events, sessions
 from sshaft_identity.service.app import create_app
 from sshaft_identity.settings import Settings
-from sshaft_identity.web.throttle import MOST
+from sshaft_identity.web.throttle import MAX_SIGN_INS
 
 
 @pytest.fixture
 def alice(service: Service) -> str:
-    """The fingerprint of her key."""
+    """Returns the fingerprint of Alice's key."""
     return service.add_user("alice", ed25519("alice"))[0]
 
 
@@ -40,13 +40,13 @@ def audited(service: Service, event: str) -> list[Any]:
         return list(connection.execute(audit_events.select().where(audit_events.c.event == event)).all())
 
 
-# --- who gets in
+# --- the sign-in
 
 
-def test_whoevers_key_brings_the_code_is_signed_in(service: Service, browser: Browser, alice: str) -> None:
+def test_owner_of_the_key_is_signed_in(service: Service, browser: Browser, alice: str) -> None:
     code = browser.begin()
     assert len(code) == 8
-    assert browser.get("/sign-in/ssh").status_code == 200, "nobody is signed in before the ssh"
+    assert browser.get("/sign-in/ssh").status_code == 200, "there is no session before the SSH login"
     assert service.accept("alice", code=code, fingerprint=alice).status_code == 200
     assert browser.get("/sign-in/ssh").headers["Location"] == "/account/keys"
     assert "alice" in browser.get("/account/keys").text
@@ -54,12 +54,12 @@ def test_whoevers_key_brings_the_code_is_signed_in(service: Service, browser: Br
     assert [row.user_name for row in audited(service, "session.started")] == ["alice"]
 
 
-def test_who_is_in_already_is_led_to_the_keys(browser: Browser, alice: str) -> None:
+def test_signed_in_person_is_redirected_to_the_keys(browser: Browser, alice: str) -> None:
     browser.sign_in("alice", alice)
     assert browser.get("/").headers["Location"] == "/account/keys"
 
 
-def test_cookies_are_of_this_host_alone_and_out_of_reach_for_scripts(browser: Browser, alice: str) -> None:
+def test_cookies_are_bound_to_this_host_and_hidden_from_scripts(browser: Browser, alice: str) -> None:
     browser.post("/sign-in/ssh")
     (line,) = browser.set_cookies
     assert line.startswith("__Host-sshaft-ssh=")
@@ -79,7 +79,7 @@ def test_cookies_are_of_this_host_alone_and_out_of_reach_for_scripts(browser: Br
     [("http://127.0.0.1:8080", "sshaft-ssh"), ("http://localhost:8080", "sshaft-ssh"),
      ("http://id.example.org", "__Host-sshaft-ssh"), ("https://localhost", "__Host-sshaft-ssh")],
 )  # fmt: skip
-def test_only_http_to_loopback_does_without_the_prefix(service: Service, listening: Any, url: str, name: str) -> None:
+def test_cookies_over_http_to_loopback_have_no_prefix(service: Service, listening: Any, url: str, name: str) -> None:
     listening[0].app = create_app(service.store, Settings(public_url=url), service.clock)
     browser = Browser(service)
     browser.post("/sign-in/ssh", headers={"Origin": url})
@@ -89,7 +89,7 @@ def test_only_http_to_loopback_does_without_the_prefix(service: Service, listeni
 # --- who does not
 
 
-def test_the_result_counts_only_in_the_browser_that_began(service: Service, browser: Browser, alice: str) -> None:
+def test_sign_in_works_only_in_the_browser_that_began_it(service: Service, browser: Browser, alice: str) -> None:
     other = Browser(service)
     service.accept("alice", code=browser.begin(), fingerprint=alice)
     assert other.get("/sign-in/ssh").headers["Location"] == "/?note=no_cookie"
@@ -98,16 +98,14 @@ def test_the_result_counts_only_in_the_browser_that_began(service: Service, brow
     assert not is_signed_in(other)
 
 
-def test_the_token_of_a_sign_in_is_nowhere_but_in_its_cookie(browser: Browser) -> None:
+def test_token_of_a_sign_in_is_only_in_its_cookie(browser: Browser) -> None:
     browser.begin()
     (token,) = browser.cookies.values()
     page = browser.get("/sign-in/ssh")
     assert token not in page.text + str(page.headers)
 
 
-def test_a_clients_challenge_signs_nobody_in_whatever_the_cookie_says(
-    service: Service, browser: Browser, alice: str
-) -> None:
+def test_challenge_of_a_client_signs_nobody_in(service: Service, browser: Browser, alice: str) -> None:
     opened = service.open(None, app="My keys")
     browser.cookies["__Host-sshaft-ssh"] = opened["page_url"].rpartition("/")[2]
     service.accept("alice", code=opened["code"], fingerprint=alice)
@@ -115,7 +113,7 @@ def test_a_clients_challenge_signs_nobody_in_whatever_the_cookie_says(
     assert count_sessions(service) == 0
 
 
-def test_a_passed_sign_in_counts_once(service: Service, browser: Browser, alice: str) -> None:
+def test_sign_in_counts_once(service: Service, browser: Browser, alice: str) -> None:
     service.accept("alice", code=browser.begin(), fingerprint=alice)
     kept = dict(browser.cookies)
     assert browser.get("/sign-in/ssh").headers["Location"] == "/account/keys"
@@ -125,7 +123,7 @@ def test_a_passed_sign_in_counts_once(service: Service, browser: Browser, alice:
     assert count_sessions(service) == 1
 
 
-def test_of_many_requests_at_once_one_gets_the_session(service: Service, browser: Browser, alice: str) -> None:
+def test_only_one_of_many_requests_gets_the_session(service: Service, browser: Browser, alice: str) -> None:
     service.accept("alice", code=browser.begin(), fingerprint=alice)
     cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
     with ThreadPoolExecutor(8) as pool:
@@ -139,14 +137,14 @@ def test_of_many_requests_at_once_one_gets_the_session(service: Service, browser
     assert count_sessions(service) == 1
 
 
-def test_who_was_removed_after_the_ssh_is_not_signed_in(service: Service, browser: Browser, alice: str) -> None:
+def test_user_removed_after_the_ssh_login_is_not_signed_in(service: Service, browser: Browser, alice: str) -> None:
     service.accept("alice", code=browser.begin(), fingerprint=alice)
     service.store.users.remove("alice", service.clock())
     assert browser.get("/sign-in/ssh").status_code == 403
     assert count_sessions(service) == 0
 
 
-def test_a_sign_in_that_took_too_long_offers_another_try(service: Service, browser: Browser) -> None:
+def test_expired_sign_in_offers_a_new_one(service: Service, browser: Browser) -> None:
     browser.begin()
     service.clock.advance(300)
     page = browser.get("/sign-in/ssh")
@@ -155,9 +153,7 @@ def test_a_sign_in_that_took_too_long_offers_another_try(service: Service, brows
     assert "Try again" in page.text
 
 
-def test_what_ssh_has_passed_waits_for_its_browser_a_minute_longer_and_no_more(
-    service: Service, browser: Browser, alice: str
-) -> None:
+def test_passed_sign_in_waits_one_more_minute_for_its_browser(service: Service, browser: Browser, alice: str) -> None:
     service.accept("alice", code=browser.begin(), fingerprint=alice)
     service.clock.advance(360)
     assert browser.get("/sign-in/ssh").headers["Location"] == "/?note=no_cookie"
@@ -167,7 +163,7 @@ def test_what_ssh_has_passed_waits_for_its_browser_a_minute_longer_and_no_more(
     assert browser.get("/sign-in/ssh").headers["Location"] == "/account/keys"
 
 
-def test_how_fresh_a_sign_in_is_counts_from_the_ssh_on(service: Service, browser: Browser, alice: str) -> None:
+def test_sign_in_is_fresh_from_the_time_of_the_ssh_login(service: Service, browser: Browser, alice: str) -> None:
     service.accept("alice", code=browser.begin(), fingerprint=alice)
     service.clock.advance(300)
     browser.get("/sign-in/ssh")
@@ -178,24 +174,24 @@ def test_how_fresh_a_sign_in_is_counts_from_the_ssh_on(service: Service, browser
     assert browser.get(question).headers["Location"] == "/?note=again"
 
 
-def test_a_new_sign_in_cancels_the_one_before(service: Service, browser: Browser, alice: str) -> None:
+def test_new_sign_in_cancels_the_one_before(service: Service, browser: Browser, alice: str) -> None:
     first = browser.begin()
     second = browser.begin()
     assert service.accept("alice", code=first, fingerprint=alice).status_code != 200
     assert service.accept("alice", code=second, fingerprint=alice).status_code == 200
 
 
-def test_one_address_may_not_begin_without_end(service: Service, browser: Browser) -> None:
-    for _ in range(MOST):
+def test_one_address_may_begin_only_so_many_sign_ins(service: Service, browser: Browser) -> None:
+    for _ in range(MAX_SIGN_INS):
         assert browser.post("/sign-in/ssh").status_code == 303
     page = browser.post("/sign-in/ssh")
-    assert (page.status_code, heading(page)) == (429, "One at a time")
+    assert (page.status_code, heading(page)) == (429, "Too many sign-ins")
     service.clock.advance(300)
     assert browser.post("/sign-in/ssh").status_code == 303
 
 
-def test_a_clock_that_was_put_back_keeps_nobody_from_beginning(service: Service, browser: Browser) -> None:
-    for _ in range(MOST + 1):
+def test_clock_that_was_set_back_does_not_block_sign_ins(service: Service, browser: Browser) -> None:
+    for _ in range(MAX_SIGN_INS + 1):
         browser.post("/sign-in/ssh")
     service.clock.advance(-3600)
     assert browser.post("/sign-in/ssh").status_code == 303
@@ -220,7 +216,7 @@ def test_a_clock_that_was_put_back_keeps_nobody_from_beginning(service: Service,
 @pytest.mark.parametrize(
     "path", ["/sign-in/ssh", "/account/sign-out", "/account/keys/remove", "/account/keys/rename", "/challenge/x"]
 )
-def test_what_no_page_of_ours_has_sent_does_nothing(
+def test_form_from_another_site_is_refused(
     service: Service, browser: Browser, path: str, headers: dict[str, str]
 ) -> None:
     page = browser.post(path, headers=headers)
@@ -230,7 +226,7 @@ def test_what_no_page_of_ours_has_sent_does_nothing(
 
 
 @pytest.mark.parametrize("headers", [FROM_HERE, {"Origin": ORIGIN}, {"Sec-Fetch-Site": "same-origin"}])
-def test_either_word_of_the_browser_is_enough(browser: Browser, headers: dict[str, str]) -> None:
+def test_one_header_of_the_browser_is_enough(browser: Browser, headers: dict[str, str]) -> None:
     assert browser.post("/sign-in/ssh", headers=headers).status_code == 303
 
 
@@ -240,7 +236,7 @@ def test_either_word_of_the_browser_is_enough(browser: Browser, headers: dict[st
      ("application/x-www-form-urlencoded", "&".join(f"a{n}=b" for n in range(99))),
      ("application/x-www-form-urlencoded", b"\xff=%ff")],
 )  # fmt: skip
-def test_what_is_no_form_of_ours_is_a_calm_400(browser: Browser, kind: str, body: str) -> None:
+def test_malformed_form_is_a_400_page(browser: Browser, kind: str, body: str) -> None:
     answer = browser.service.call("POST", "/sign-in/ssh", headers=FROM_HERE | {"Content-Type": kind}, data=body)
     assert answer.status_code == 400
     assert "Traceback" not in answer.text
@@ -249,7 +245,7 @@ def test_what_is_no_form_of_ours_is_a_calm_400(browser: Browser, kind: str, body
 # --- the session
 
 
-def test_a_session_ends_when_it_is_not_used(service: Service, browser: Browser, alice: str) -> None:
+def test_unused_session_ends(service: Service, browser: Browser, alice: str) -> None:
     browser.sign_in("alice", alice)
     service.clock.advance(29 * 60)
     assert is_signed_in(browser)
@@ -259,7 +255,7 @@ def test_a_session_ends_when_it_is_not_used(service: Service, browser: Browser, 
     assert browser.get("/account/keys").headers["Location"] == "/?note=nobody"
 
 
-def test_a_session_ends_after_eight_hours_however_busy(service: Service, browser: Browser, alice: str) -> None:
+def test_session_ends_after_eight_hours_even_if_it_is_used(service: Service, browser: Browser, alice: str) -> None:
     browser.sign_in("alice", alice)
     for _ in range(8 * 3 - 1):
         service.clock.advance(20 * 60)
@@ -268,17 +264,17 @@ def test_a_session_ends_after_eight_hours_however_busy(service: Service, browser
     assert not is_signed_in(browser)
 
 
-def test_signing_out_ends_this_session_and_no_other(service: Service, browser: Browser, alice: str) -> None:
+def test_sign_out_ends_only_this_session(service: Service, browser: Browser, alice: str) -> None:
     other = Browser(service)
     browser.sign_in("alice", alice)
     other.sign_in("alice", alice)
     kept = dict(browser.cookies)
     assert browser.post("/account/sign-out", {"form_token": browser.form_token()}).status_code == 303
-    assert not is_signed_in(Browser(service, kept)), "the token itself is worth nothing any more"
+    assert not is_signed_in(Browser(service, kept)), "the token itself is no longer valid"
     assert is_signed_in(other)
 
 
-def test_signing_out_everywhere_ends_all_of_one_person(service: Service, browser: Browser, alice: str) -> None:
+def test_sign_out_everywhere_ends_all_sessions_of_the_person(service: Service, browser: Browser, alice: str) -> None:
     (bob,) = service.add_user("bob", ed25519("bob"))
     others = [Browser(service), Browser(service), Browser(service)]
     for each, user, key in zip(others, ("alice", "alice", "bob"), (alice, alice, bob), strict=True):
@@ -295,7 +291,7 @@ def test_sessions_end_with_their_user(service: Service, browser: Browser, alice:
     assert count_sessions(service) == 0
 
 
-def test_a_new_sign_in_replaces_the_session_and_its_token(service: Service, browser: Browser, alice: str) -> None:
+def test_new_sign_in_replaces_the_session_and_its_token(service: Service, browser: Browser, alice: str) -> None:
     (bob,) = service.add_user("bob", ed25519("bob"))
     browser.sign_in("alice", alice)
     kept = Browser(service, dict(browser.cookies))
@@ -305,7 +301,7 @@ def test_a_new_sign_in_replaces_the_session_and_its_token(service: Service, brow
 
 
 @pytest.mark.parametrize("value", ["", "x", "A" * 43, "A" * 5000, "é" * 43, "' OR 1=1 --aaaaaaaaaaaaa"])
-def test_an_invented_token_is_nobody(service: Service, value: str) -> None:
+def test_invented_token_has_no_session(service: Service, value: str) -> None:
     headers = {"Cookie": f"__Host-sshaft={value}".encode("latin-1")}
     answer = service.call("GET", "/account/keys", headers=headers, allow_redirects=False)  # type: ignore[arg-type]
     assert answer.headers["Location"] == "/?note=nobody"
@@ -323,7 +319,7 @@ def test_tokens_are_stored_hashed_and_never_logged(service: Service, browser: Br
     assert begun not in service.log.getvalue()
 
 
-def test_below_a_path_every_address_is_below_it(service: Service, listening: Any) -> None:
+def test_every_address_is_below_the_path_of_public_url(service: Service, listening: Any) -> None:
     settings = SETTINGS.model_copy(update={"public_url": f"{ORIGIN}/ssh"})
     listening[0].app = create_app(service.store, settings, service.clock)
     browser = Browser(service)

@@ -1,4 +1,4 @@
-"""Alive and ready are two things: without its database the service is not ready, and no start would help."""
+"""Tests `/healthz` and `/readyz`: a service without its database is alive, but not ready."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sshaft_identity.signing.signing_keys import Algorithm
 
 
-def test_a_service_that_is_set_up_is_alive_and_ready(service: Service) -> None:
+def test_service_that_is_set_up_is_alive_and_ready(service: Service) -> None:
     service.store.signing_keys.ensure(service.clock())
     for path, status in (("/healthz", "ok"), ("/readyz", "ready")):
         answer = service.call("GET", path)
@@ -25,24 +25,24 @@ def not_ready(service: Service) -> str:
     return detail
 
 
-def test_without_a_signing_key_it_is_not_ready(service: Service) -> None:
+def test_service_without_a_signing_key_is_not_ready(service: Service) -> None:
     assert not_ready(service) == "no signing key"
 
 
 @pytest.mark.parametrize("only", list(Algorithm))
-def test_with_a_signing_key_of_one_algorithm_it_is_not_ready(service: Service, only: Algorithm) -> None:
+def test_service_with_a_signing_key_of_one_algorithm_is_not_ready(service: Service, only: Algorithm) -> None:
     service.store.signing_keys.rotate(service.clock(), only)
     assert not_ready(service) == "no signing key"
 
 
-def test_with_tables_of_another_version_it_is_not_ready(service: Service) -> None:
+def test_service_with_tables_of_another_version_is_not_ready(service: Service) -> None:
     with service.store.database.write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     assert not_ready(service) == "the set-up is not complete"
     assert "9999" in service.events("identity.not_ready")[-1]["reason"]
 
 
-def test_with_a_database_that_is_away_it_is_not_ready(service: Service) -> None:
+def test_service_without_its_database_is_not_ready(service: Service) -> None:
     path = service.store.database.engine.url.database
     assert path
     service.store.close()
@@ -52,7 +52,7 @@ def test_with_a_database_that_is_away_it_is_not_ready(service: Service) -> None:
     assert not_ready(service) == "the database cannot be used"
 
 
-def test_with_another_hmac_key_it_is_not_ready(service: Service) -> None:
+def test_service_with_another_hmac_key_is_not_ready(service: Service) -> None:
     service.store.signing_keys.ensure(service.clock())
     with service.store.database.write() as connection:
         connection.execute(text("UPDATE signing_keys SET sealed_private = :other"), {"other": b"x" * 64})

@@ -1,4 +1,4 @@
-"""What Prometheus gets of the identity service: numbers, and no word of a person or a path."""
+"""Tests the metrics of the identity service. They never hold a user, a path or a token."""
 
 import threading
 import time
@@ -22,14 +22,14 @@ BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
 @pytest.fixture
 def metrics(service: Service, listening: tuple[Socket, str]) -> Metrics:
-    """The service answers /metrics on its own port."""
+    """Lets the service answer /metrics on its main port."""
     metrics = Metrics(service.store, service.clock)
     listening[0].app = create_app(service.store, SETTINGS, service.clock, metrics, TOKEN)
     return metrics
 
 
 def scrape(service: Service) -> dict[tuple[str, str], float]:
-    """Values by name and labels, these as they stand in the text."""
+    """Returns the values by name and labels. The labels are those of the text."""
     answer = service.call("GET", "/metrics", headers=BEARER)
     assert answer.status_code == 200
     return values(answer.text)
@@ -68,7 +68,7 @@ def test_requests_count_under_the_template_of_their_route(service: Service, metr
     del metrics
 
 
-def test_what_breaks_counts_as_5xx(service: Service, metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_internal_failure_counts_as_5xx(service: Service, metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
     def break_(*_: object) -> None:
         raise RuntimeError
 
@@ -95,7 +95,7 @@ def test_audit_events_are_counted_once_they_are_sealed(service: Service, metrics
     )
 
 
-def test_pending_challenges_are_those_that_still_run(service: Service, metrics: Metrics) -> None:
+def test_only_running_challenges_count_as_pending(service: Service, metrics: Metrics) -> None:
     del metrics
     for user in ("alice", "bob"):
         service.open(user)
@@ -104,7 +104,7 @@ def test_pending_challenges_are_those_that_still_run(service: Service, metrics: 
     assert scrape(service)["sshaft_identity_pending_challenges", ""] == 0
 
 
-def test_who_waits_is_in_progress(service: Service, metrics: Metrics) -> None:
+def test_waiting_request_counts_as_in_progress(service: Service, metrics: Metrics) -> None:
     del metrics
     opened = service.open()
     waiting = ("sshaft_identity_http_requests_in_progress", "route=/api/v1/challenges/{id}")
@@ -123,7 +123,7 @@ def test_who_waits_is_in_progress(service: Service, metrics: Metrics) -> None:
     assert scrape(service)[waiting] == 0
 
 
-def test_a_database_that_is_away_is_a_number_and_no_error(service: Service, metrics: Metrics) -> None:
+def test_unavailable_database_is_a_metric_and_no_error(service: Service, metrics: Metrics) -> None:
     del metrics
     assert scrape(service)["sshaft_identity_database_up", ""] == 1
     path = service.store.database.engine.url.database
@@ -138,17 +138,17 @@ def test_a_database_that_is_away_is_a_number_and_no_error(service: Service, metr
 
 
 @pytest.mark.parametrize("given", [None, "", "Bearer", f"Bearer {TOKEN}x", "Bearer scrape-", f"Basic {TOKEN}", TOKEN])
-def test_on_the_main_port_metrics_need_their_token(service: Service, metrics: Metrics, given: str | None) -> None:
+def test_metrics_on_the_main_port_need_their_token(service: Service, metrics: Metrics, given: str | None) -> None:
     del metrics
     answer = service.call("GET", "/metrics", headers={} if given is None else {"Authorization": given})
     assert (answer.status_code, answer.json()["error"]) == (401, "invalid_token")
     assert "sshaft_identity" not in answer.text
 
 
-def test_an_access_token_of_the_api_is_no_token_for_metrics(service: Service, metrics: Metrics) -> None:
+def test_access_token_of_the_api_does_not_open_the_metrics(service: Service, metrics: Metrics) -> None:
     del metrics
     assert service.call("GET", "/metrics", Scope.LIST).status_code == 401
 
 
-def test_by_default_there_are_no_metrics(service: Service) -> None:
+def test_service_has_no_metrics_by_default(service: Service) -> None:
     assert service.call("GET", "/metrics", headers=BEARER).status_code == 404

@@ -1,4 +1,4 @@
-"""Server-sent events of a challenge: what comes, when it ends, and what a waiting page costs."""
+"""Tests the event stream of a challenge: its events, its end, and its cost while it waits."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ from sshaft_identity.web import live
 
 @contextmanager
 def events(service: Service, page_url: str) -> Iterator[Iterator[str]]:
-    """The lines of the stream as they come, without empty ones."""
+    """Yields each line of the stream that is not empty."""
     url = service.url + page_url.removeprefix("https://id.example.org") + "/events"
     with requests.get(url, stream=True, timeout=40) as answer:
         assert answer.status_code == 200
@@ -42,7 +42,7 @@ def opened(service: Service) -> dict[str, str]:
     return service.open()
 
 
-def test_events_tell_the_state_at_once_each_change_and_the_end(service: Service, opened: dict[str, str]) -> None:
+def test_event_stream_sends_the_state_each_change_and_the_end(service: Service, opened: dict[str, str]) -> None:
     with events(service, opened["page_url"]) as lines:
         assert next(lines) == "retry: 2000"
         assert news(next(lines)) == {"state": "pending", "attempts_left": 5, "expires_in": 300}
@@ -53,13 +53,13 @@ def test_events_tell_the_state_at_once_each_change_and_the_end(service: Service,
         assert list(lines) == [], "the stream ends with the challenge"
 
 
-def test_a_challenge_that_is_over_is_one_event(service: Service, opened: dict[str, str]) -> None:
+def test_stream_of_a_finished_challenge_has_one_event(service: Service, opened: dict[str, str]) -> None:
     service.call("POST", f"/api/v1/challenges/{opened['id']}/cancel", Scope.CHALLENGES)
     with events(service, opened["page_url"]) as lines:
         assert [news(line)["state"] for line in list(lines)[1:]] == ["cancelled"]
 
 
-def test_while_nothing_happens_comments_keep_the_connection(
+def test_comments_keep_an_idle_stream_open(
     service: Service, opened: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live, "HEARTBEAT_SECONDS", 0.2)
@@ -70,7 +70,7 @@ def test_while_nothing_happens_comments_keep_the_connection(
 
 
 @pytest.mark.usefixtures("hearing")
-def test_between_its_events_a_stream_asks_nothing_of_the_database(
+def test_idle_stream_does_not_read_the_database(
     service: Service, opened: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live, "HEARTBEAT_SECONDS", 0.05)
@@ -89,17 +89,17 @@ def test_between_its_events_a_stream_asks_nothing_of_the_database(
     assert asked == []
 
 
-def test_the_stream_ends_when_the_service_does(service: Service, opened: dict[str, str]) -> None:
+def test_stream_ends_when_the_service_ends(service: Service, opened: dict[str, str]) -> None:
     assert service.app
     with events(service, opened["page_url"]) as lines:
         next(lines)
         next(lines)
         service.app.state.sshaft.changes.close()
-        service.accept(code=wrong(opened["code"]))  # whatever wakes it
+        service.accept(code=wrong(opened["code"]))  # any change wakes the stream
         assert len(list(lines)) <= 1
 
 
-def test_a_browser_that_has_gone_is_noticed(
+def test_stream_ends_when_the_browser_has_gone(
     service: Service, opened: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live, "HEARTBEAT_SECONDS", 0.2)
@@ -109,19 +109,19 @@ def test_a_browser_that_has_gone_is_noticed(
         next(lines)
         next(lines)
     for _ in range(200):
-        if not changes._waiters:  # noqa: SLF001 - nothing else tells who waits
+        if not changes._waiters:  # noqa: SLF001 - there is no public list of waiters
             return
         asyncio.run(asyncio.sleep(0.05))
     pytest.fail("it waits for nobody")
 
 
-def test_an_unknown_page_has_no_events(service: Service) -> None:
+def test_unknown_page_has_no_events(service: Service) -> None:
     assert service.call("GET", "/challenge/nosuchpage/events").status_code == 404
     assert service.call("GET", "/sign-in/ssh/events").status_code == 404
     assert service.call("GET", "/sign-in/ssh/state").status_code == 404
 
 
-def test_a_sign_in_has_its_news_by_its_cookie(service: Service) -> None:
+def test_cookie_of_a_sign_in_gives_access_to_its_news(service: Service) -> None:
     (key,) = service.add_user("alice", ed25519("alice"))
     browser = Browser(service)
     code = browser.begin()

@@ -13,7 +13,7 @@ from store.serving import another_host, command, serving, set_up, until
 from sshaft_identity.challenges.challenge import Challenge
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.clients.clients import Client
-from sshaft_identity.face_support.notifications import PAUSES, Notice, Pings
+from sshaft_identity.face_support.notifications import RETRY_PAUSES, Notification, Notifications
 from sshaft_identity.service import purge
 from sshaft_identity.store import Store
 
@@ -25,36 +25,38 @@ def opened(store: Store) -> Challenge:
     store.clients.add(Client("bank", frozenset([]), faces={"ciba": {"notification_endpoint": URL}}), START)
     challenge = store.challenges.open(Wish("alice", LONG, client="bank", code="482913"), START).challenge
     told = {"auth_req_id": "the handle"}
-    Pings(store).add(challenge, "bank", Notice("ciba", "the token", passed=told, failed=told))
+    Notifications(store).add(challenge, "bank", Notification("ciba", "the token", passed=told, failed=told))
     return challenge
 
 
 def test_a_notification_is_sent_until_the_client_received_it(store: Store) -> None:
     challenge = opened(store)
-    assert Pings(store).due(START) == []
+    assert Notifications(store).take_due(START) == []
     store.challenges.cancel(challenge.id, START)
-    (ping,) = Pings(store).due(START)
+    (ping,) = Notifications(store).take_due(START)
     assert (ping.url, ping.told, ping.token, ping.is_last) == (URL, {"auth_req_id": "the handle"}, "the token", False)
-    assert Pings(store).due(START) == [], "another caller sends it"
+    assert Notifications(store).take_due(START) == [], "another caller sends it"
     now = START
-    for pause in PAUSES:
+    for pause in RETRY_PAUSES:
         now += pause
-        (ping,) = Pings(store).due(now)
+        (ping,) = Notifications(store).take_due(now)
     assert ping.is_last
-    assert Pings(store).due(now + LONG) == []
+    assert Notifications(store).take_due(now + LONG) == []
 
 
 def test_an_expired_challenge_is_notified_before_the_purge_marks_it(store: Store) -> None:
     challenge = opened(store)
-    assert len(Pings(store).due(START + LONG)) == 1
-    Pings(store).forget(challenge.id)
-    assert Pings(store).due(START + 2 * LONG) == []
+    assert len(Notifications(store).take_due(START + LONG)) == 1
+    Notifications(store).delete(challenge.id)
+    assert Notifications(store).take_due(START + 2 * LONG) == []
 
 
 def test_one_of_many_parallel_notifiers_sends(store: Store) -> None:
     store.challenges.cancel(opened(store).id, START)
     found: list[int] = []
-    threads = [threading.Thread(target=lambda: found.append(len(Pings(store).due(START)))) for _ in range(6)]
+    threads = [
+        threading.Thread(target=lambda: found.append(len(Notifications(store).take_due(START)))) for _ in range(6)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -72,7 +74,7 @@ def test_a_removed_client_is_not_notified(store: Store) -> None:
     challenge = opened(store)
     store.clients.remove("bank", START)
     store.challenges.cancel(challenge.id, START)
-    assert Pings(store).due(START) == []
+    assert Notifications(store).take_due(START) == []
 
 
 def test_a_client_is_notified_by_another_process_if_the_first_one_ended(url: str, tmp_path: Path) -> None:

@@ -1,0 +1,62 @@
+"""Builds the `AppState` that all endpoints share, with the settings of the OpenID Provider for "my keys"."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from anyio import CapacityLimiter
+from cryptography import x509
+
+from sshaft.http_client import HttpClient
+from sshaft_identity.common.times import Clock
+from sshaft_identity.database.batches import Batches
+from sshaft_identity.database.changes import Changes
+from sshaft_identity.enrolment.enrolments import MAX_LIFETIME
+from sshaft_identity.pages.sign_in_oidc import CALLBACK
+from sshaft_identity.people.activity import Activity
+from sshaft_identity.people.linked_accounts import LinkedAccounts
+from sshaft_identity.people.sessions import Sessions
+from sshaft_identity.settings import Settings
+from sshaft_identity.store import Store
+from sshaft_identity.web.state import AppState, OpenId
+from sshaft_oidc.code_flow import RelyingParty
+from sshaft_oidc.remote_keys import MAX_ANSWER
+from sshaft_oidc.settings import ProviderSettings
+
+PROVIDER_THREADS = 8
+"""At most so many threads wait for the OpenID Provider at a time."""
+POSTGRESQL_THREADS = 8
+"""More threads would only compete for the interpreter's lock."""
+
+
+def make_state(store: Store, settings: Settings, clock: Clock, roots: Iterable[x509.Certificate]) -> AppState:
+    """Raises `ConfigurationError` if the secret or the key for the OpenID Provider cannot be used."""
+    if store.database.is_postgresql:
+        run_read = run_write = Batches(threads=POSTGRESQL_THREADS, most=1).run
+    else:
+        run_read, run_write = Batches(store.access_tokens.cached).run, Batches(store.together).run
+    return AppState(
+        store,
+        settings,
+        clock,
+        changes=Changes(clock),
+        sessions=Sessions(store.database, settings.sessions),
+        activity=Activity(store.database),
+        run_read=run_read,
+        run_write=run_write,
+        openid=_openid(store, settings, settings.oidc, clock) if settings.oidc else None,
+        open_enrolment=partial(_open_enrolment, store, settings),
+        attestation_roots=list(roots),
+    )
+
+
+def _open_enrolment(store: Store, settings: Settings, user: str, now: datetime) -> str:
+    return settings.enrolment_url(store.enrolments.open(user, now, MAX_LIFETIME, None).page_token)
+
+
+def _openid(store: Store, settings: Settings, provider: ProviderSettings, clock: Clock) -> OpenId:
+    ca_file = Path(provider.ca_file) if provider.ca_file else None
+    http = HttpClient(ca_file=ca_file, max_answer=MAX_ANSWER, peer="openid_provider")
+    party = RelyingParty(provider, settings.base_url + CALLBACK, provider.credentials(), http, clock)
+    return OpenId(party, LinkedAccounts(store.database), CapacityLimiter(PROVIDER_THREADS))
