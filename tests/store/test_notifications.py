@@ -24,8 +24,8 @@ LONG = timedelta(minutes=5)
 def opened(store: Store) -> Challenge:
     store.clients.add(Client("bank", frozenset([]), faces={"ciba": {"notification_endpoint": URL}}), START)
     challenge = store.challenges.open(Wish("alice", LONG, client="bank", code="482913"), START).challenge
-    told = {"auth_req_id": "the handle"}
-    Notifications(store).add(challenge, "bank", Notification("ciba", "the token", passed=told, failed=told))
+    body = {"auth_req_id": "the handle"}
+    Notifications(store).add(challenge, "bank", Notification("ciba", "the token", if_passed=body, if_failed=body))
     return challenge
 
 
@@ -34,7 +34,7 @@ def test_a_notification_is_sent_until_the_client_received_it(store: Store) -> No
     assert Notifications(store).take_due(START) == []
     store.challenges.cancel(challenge.id, START)
     (ping,) = Notifications(store).take_due(START)
-    assert (ping.url, ping.told, ping.token, ping.is_last) == (URL, {"auth_req_id": "the handle"}, "the token", False)
+    assert (ping.url, ping.body, ping.token, ping.is_last) == (URL, {"auth_req_id": "the handle"}, "the token", False)
     assert Notifications(store).take_due(START) == [], "another caller sends it"
     now = START
     for pause in RETRY_PAUSES:
