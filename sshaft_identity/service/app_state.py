@@ -18,7 +18,7 @@ from sshaft_identity.pages.sign_in_oidc import CALLBACK
 from sshaft_identity.people.activity import Activity
 from sshaft_identity.people.linked_accounts import OpenIdUsers
 from sshaft_identity.people.sessions import Sessions
-from sshaft_identity.settings import Settings
+from sshaft_identity.settings import Settings, read_secret
 from sshaft_identity.store import Store
 from sshaft_identity.web.state import AppState, OpenId
 from sshaft_oidc.code_flow import RelyingParty
@@ -58,17 +58,13 @@ def _open_enrolment(store: Store, settings: Settings, user: str, now: datetime) 
 
 def _openid(store: Store, settings: Settings, provider: ProviderSettings, clock: Clock) -> OpenId:
     http = HttpClient(ca_file=Path(provider.ca_file) if provider.ca_file else None, max_answer=MAX_ANSWER)
-    secret = None if provider.client_secret_file is None else _client_secret(Path(provider.client_secret_file))
+    secret = None if provider.client_secret_file is None else _client_secret(provider.client_secret_file)
     party = RelyingParty(provider, settings.base_url + CALLBACK, secret, http, clock)
     return OpenId(party, OpenIdUsers(store.database), CapacityLimiter(PROVIDER_THREADS))
 
 
-def _client_secret(path: Path) -> str:
-    try:
-        secret = path.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
-        raise ConfigurationError(f"oidc.client_secret_file {path} cannot be read: {reason}") from error
-    if not secret:
-        raise ConfigurationError(f"oidc.client_secret_file {path} is empty")
-    return secret
+def _client_secret(file: str) -> str:
+    name = f"oidc.client_secret_file {file}"
+    if secret := read_secret(Path(file), name):
+        return secret
+    raise ConfigurationError(f"{name} is empty")
