@@ -134,6 +134,14 @@ def save(directory: Path, settings: Settings) -> None:
     files.replace(directory / SETTINGS_FILE, content + b"\n", keep_owner=True)
 
 
+def read_secret(path: Path, name: str) -> str:
+    """Returns the text of a file that the settings name. Raises `ConfigurationError`, which begins with `name`."""
+    try:
+        return path.read_text().strip()
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{name} cannot be read: {getattr(error, 'strerror', None) or 'no text'}") from error
+
+
 def load_key(directory: Path) -> bytes:
     key = _read(directory, KEY_FILE)
     if len(key) != KEY_BYTES:

@@ -14,6 +14,7 @@ from sshaft_identity.common.times import rfc3339
 from sshaft_identity.enrolment import enrolment as enrolments
 from sshaft_identity.settings import Settings
 
+PassedState = Literal[Verdict.ACCEPTED, Verdict.PRESENTED]
 Time = Annotated[datetime, PlainSerializer(rfc3339)]
 Fingerprint = Annotated[str, Field(examples=["SHA256:FotcOXv9UQbnDPUyYt8z4WJ6YbnXzqdhHxx5LLnhK2c"])]
 Code = Annotated[str, Field(pattern=r"^[0-9]{6,8}$")]
@@ -126,15 +127,15 @@ class KeyList(JsonAnswer, RootModel[list[KeyEntry | OpenEnrolment]]):
 
 
 class AcceptAnswer(JsonAnswer):
-    state: Literal[Verdict.ACCEPTED, Verdict.PRESENTED]
+    state: PassedState
     challenge: str
     context: LoginContext
     code: Code | None = Field(default=None, description="with `presented`: the person types it in the browser")
 
     @classmethod
-    def of(cls, verdict: Literal[Verdict.ACCEPTED, Verdict.PRESENTED], challenge: Challenge, code: str | None) -> Self:
+    def of(cls, state: PassedState, challenge: Challenge, code: str | None) -> Self:
         more = {} if code is None else {"code": code}
-        return cls(state=verdict, challenge=challenge.id, context=LoginContext.of(challenge), **more)
+        return cls(state=state, challenge=challenge.id, context=LoginContext.of(challenge), **more)
 
 
 class RejectAnswer(JsonAnswer):

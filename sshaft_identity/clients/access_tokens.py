@@ -34,9 +34,7 @@ class AccessTokens:
 
     @contextmanager
     def cached(self) -> Iterator[None]:
-        """Reads each access token only once in this thread until the block ends.
-        The block may answer only requests that had all arrived before it began.
-        """
+        """Reads each access token once in this thread. The block may only answer requests that arrived before it."""
         self._local.found = {}
         try:
             yield
@@ -98,9 +96,7 @@ class AccessTokens:
             connection.execute(delete(access_tokens).where(access_tokens.c.login == login))
 
     def revoke_all(self, client_id: str, now: datetime) -> int:
-        """Revokes all access tokens of the client and returns their number. The client may get new ones.
-        Raises `RegistryError` if there is no such client.
-        """
+        """Revokes all access tokens of the client and returns their number. Raises `RegistryError`."""
         with self._database.write() as connection:
             if not is_registered(connection, client_id):
                 raise RegistryError(f"there is no client {client_id}")

@@ -23,9 +23,7 @@ def open_store(directory: Path, settings: Settings, *, patient: bool = False) ->
 
 @contextmanager
 def checked_store(directory: Path, *, patient: bool = False) -> Iterator[tuple[Store, Settings]]:
-    """Yields the store and the settings of a directory that `init` has set up. `patient`: see `Database`.
-    Raises `DatabaseError` if the database fails or is not of this version.
-    """
+    """Yields store and settings of a directory that `init` has set up. `patient`: see `Database`."""
     settings = settings_of.load(directory)
     with open_store(directory, settings, patient=patient) as store, database_failures():
         store.database.check()

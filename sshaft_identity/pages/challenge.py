@@ -1,7 +1,4 @@
-"""Serves the challenge page. It shows the ssh command with the code, or takes the code that ssh printed.
-
-After the SSH login, the page shows the outcome.
-"""
+"""Serves the challenge page: it shows the ssh command or takes the code that ssh printed, then shows the outcome."""
 
 import secrets
 from datetime import datetime
@@ -50,9 +47,7 @@ async def page(request: Request) -> Response:
 
 
 async def type_code(request: Request) -> Response:
-    """Checks the code that ssh printed (`code_back`). The secret path of the page authorizes the attempt.
-    The answer is a redirect to the page, so that a reload does not repeat the attempt.
-    """
+    """Checks the code that ssh printed (`code_back`). The answer is a redirect, so that a reload repeats nothing."""
     form = await form_of(request)
     challenge = await _challenge(request)
     if challenge is None:

@@ -1,5 +1,4 @@
 """Serves the enrolment page: shows how to present a key, then lets the person confirm or refuse the presented key.
-
 The secret path of the page authorizes all its forms. The page works without scripts; with scripts it updates itself.
 """
 
@@ -48,9 +47,8 @@ TEXTS: dict[str, tuple[str, str]] = {
 
 async def page(request: Request) -> Response:
     """Shows the page. `?by=signature` shows the form for a signature, which never reloads by itself."""
-    return await _render(
-        request, 200, await _enrolment_of(request), by_signature=request.query_params.get("by") == "signature"
-    )
+    by_signature = request.query_params.get("by") == "signature"
+    return await _render(request, 200, await _enrolment_of(request), by_signature=by_signature)
 
 
 async def page_state(request: Request) -> Response:

@@ -23,7 +23,7 @@ FAULTS: dict[str, str] = {
     "no_key": "Paste the public key, or choose its .pub file.",
     "no_signature": "Paste the signature that ssh-keygen printed, or choose its file.",
     "not_a_key": "This is not one public key of a kind that is taken here (ssh-ed25519 AAAA... as in the .pub file).",
-    "other_key": "The signature is by a different key than the public key that you gave.",
+    "other_key": "The signature is by another key than the public key that you gave.",
     "bad_form": "The form did not arrive completely. Try again.",
 }
 """The sentences for faults in the form. The policy, the signature and the attestation have their own sentences."""

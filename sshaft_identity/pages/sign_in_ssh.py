@@ -1,5 +1,4 @@
 """Lets people sign in to "My keys" by SSH: a challenge that names no user signs in the owner of the key.
-
 The challenge belongs to the browser that opened it: its page token is in no URL, only in a cookie of that browser.
 So nobody can send another person a link to a sign-in of their own (login CSRF), and no URL reveals a sign-in.
 """

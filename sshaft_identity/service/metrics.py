@@ -1,5 +1,4 @@
 """Counts requests and audit events for Prometheus, and reads the state of the database at each scrape.
-
 No path, user or token is ever a label.
 """
 

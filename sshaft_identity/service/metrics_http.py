@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sshaft import metrics as exposition
 from sshaft.errors import ConfigurationError
 from sshaft_identity.service.metrics import Metrics
+from sshaft_identity.settings import read_secret
 from sshaft_identity.web.problem import problem
 
 NO_ROUTE = "none"
@@ -69,10 +70,7 @@ def metrics_route(metrics: Metrics, token: str) -> Route:
 
 def read_token(path: Path) -> str:
     """Returns the token in the file. Raises `ConfigurationError` if it cannot be read or is too short."""
-    try:
-        token = path.read_text().strip()
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'no text'}") from error
+    token = read_secret(path, str(path))
     if len(token) < MIN_TOKEN_LENGTH or not (token.isascii() and token.isprintable()) or " " in token:
         raise ConfigurationError(
             f"{path} must hold one token of {MIN_TOKEN_LENGTH} characters or more: openssl rand -hex 16"

@@ -1,5 +1,4 @@
 """Background clean-up: marks expired challenges and deletes old rows, a few at a time.
-
 No decision depends on it: every reader compares the expiry with the clock.
 """
 

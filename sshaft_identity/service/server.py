@@ -49,9 +49,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(app: Starlette, listening: socket.socket, on_sealed: OnSealed | None = None) -> None:
-    """Serves until a signal stops it. Logs `identity.ready` with the real address once it answers requests.
-    `on_sealed` gets the number of sealed audit events of each kind, see `audit.chain`.
-    """
+    """Serves until a signal stops it. Logs `identity.ready` with the real address. `on_sealed`: see `audit.chain`."""
     quiet_uvicorn()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(Server(app, on_sealed).run_on(listening))

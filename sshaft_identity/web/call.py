@@ -56,9 +56,7 @@ def wait_of(request: Request) -> int:
 
 @dataclass(slots=True)
 class Call:
-    """A request whose body was read, in the thread that works on it.
-    When the work is done, the long polls and pages of the challenges in `changed` are woken.
-    """
+    """A request whose body was read. After its work, the pages and long polls of the `changed` challenges get news."""
 
     request: Request
     body: bytes = b""
@@ -104,9 +102,7 @@ Work = Callable[[Call], Response]
 
 
 def in_thread(work: Work, *, reads: bool = False) -> Callable[[Request], Awaitable[Response]]:
-    """Returns an endpoint that does all its work in one other thread. Each change of thread costs as much as a query.
-    `reads`: the work writes nothing to the database.
-    """
+    """Returns an endpoint that changes threads only once: a change costs as much as a query. `reads`: no writes."""
 
     async def answer(request: Request) -> Response:
         call = Call(request, await body_of(request))

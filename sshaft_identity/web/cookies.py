@@ -1,5 +1,4 @@
 """Reads, sets and deletes the cookies of the service.
-
 Over https each name has the prefix `__Host-` (RFC 6265bis §4.1.3.2): only this host can set the cookie, over TLS.
 Over http to loopback browsers would refuse that prefix, so the names have none.
 """

@@ -40,9 +40,7 @@ def render(
     form_action: str = "'self'",
     **values: Any,
 ) -> Response:
-    """Returns the page. Browsers without scripts load it again after `refresh` seconds.
-    `form_action`: the value of the policy's directive `form-action`.
-    """
+    """Returns the page. Without scripts it reloads after `refresh` seconds. `form_action`: for the policy."""
     nonce = secrets.token_urlsafe(16)
     html = templates.get_template(template).render(
         nonce=nonce, refresh=refresh, root=state_of(request).settings.base_path, **values

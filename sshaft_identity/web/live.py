@@ -1,5 +1,4 @@
 """Sends the news of one challenge to its page, by server-sent events (WHATWG HTML §9.2) or a long poll.
-
 Thousands of pages wait at a time. A waiting page is therefore one task, and uses no thread.
 """
 
@@ -88,9 +87,7 @@ def live_routes(path: str, find: Callable[[Request], Awaitable[Challenge | None]
 
 
 class EventStream(Response):
-    """Sends one event at once and one for each change, until the challenge is over or the service ends.
-    Comments between the events keep the connection open, and show whether the browser is still there.
-    """
+    """Sends an event at once and for each change until the end. Comments keep the connection open or find it closed."""
 
     def __init__(self, request: Request, challenge: Challenge) -> None:
         self.status_code = 200

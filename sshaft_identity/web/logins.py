@@ -1,5 +1,4 @@
 """Opens, verifies and consumes a login: the steps that the JSON API, the pages and every face share.
-
 Each step logs the same facts for every caller. `call.changed` names the challenges whose pages get news.
 """
 
@@ -26,9 +25,7 @@ def open_login(call: Call, wish: Wish) -> Opened:
 
 
 def consume(call: Call, challenge: str, client: str | None) -> Challenge | None:
-    """Consumes an accepted challenge and returns it. Each challenge can be consumed once.
-    Returns None if the challenge is not accepted, was consumed before, or belongs to another client.
-    """
+    """Consumes an accepted challenge of the client, once. Returns None if that is not possible."""
     after = call.state.store.challenges.consume(challenge, call.state.clock(), client)
     if after is not None:
         call.changed = [after]
@@ -37,9 +34,7 @@ def consume(call: Call, challenge: str, client: str | None) -> Challenge | None:
 
 
 def verify(call: Call, challenge: Challenge, code: str, attempt: str | None = None) -> Answer:
-    """Checks a code that a person typed in the browser or at a provider.
-    `attempt` names the attempt. A repeated attempt of the same name gets the same answer and counts once.
-    """
+    """Checks a code that a person typed. A repeated `attempt` of the same name gets the same answer and counts once."""
     answer = call.state.store.challenges.verify(challenge, code, attempt, call.state.clock())
     call.changed = answer.challenges
     get_logger().info(

@@ -1,5 +1,4 @@
 """Reads OAuth forms (RFC 6749 §3.2), authenticates clients (§2.3, RFC 7523 §2.2) and answers errors (§5.2).
-
 Every refusal is one event in the audit log.
 """
 
@@ -106,8 +105,7 @@ def client_of(call: Call, form: Mapping[str, str]) -> Client:
 def client_by_secret(call: Call, given: Credentials) -> Client:
     """Returns the client with this secret. Raises `OAuthError`."""
     client = call.state.store.clients.authenticate(given.client_id, given.client_secret, call.state.clock())
-    has_secret = client is not None and client.jwks is None
-    return admitted(call, client if has_secret else None)
+    return admitted(call, client if client and client.jwks is None else None)
 
 
 def admitted(call: Call, client: Client | None) -> Client:
@@ -151,9 +149,8 @@ class _Assertion(BaseModel):
 
 
 def _by_assertion(call: Call, form: Mapping[str, str]) -> Client:
-    """Authenticates a client by `private_key_jwt` (OpenID Connect Core 1.0 §9).
-    The assertion must be signed with a registered key of the client, be meant for this service, and be new.
-    Returns the client, or raises `OAuthError`.
+    """Authenticates a client by `private_key_jwt` (OpenID Connect Core 1.0 §9). Raises `OAuthError` unless a registered
+    key of the client signed the assertion, and the assertion is meant for this service and new.
     """
     state = call.state
     if form.get("client_assertion_type") != ASSERTION:

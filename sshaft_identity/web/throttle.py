@@ -1,5 +1,4 @@
 """Limits how many logins and sign-ins each source address may begin within `WINDOW`.
-
 No person is identified yet at that time, and each begin costs a database row or a call to the OpenID Provider.
 """
 

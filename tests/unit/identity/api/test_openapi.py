@@ -1,4 +1,4 @@
-"""Tests the description of the API: it names every route and answer, and requests made from it cause no failure."""
+"""Tests the description of the API: it names every route and every answer, and its requests cause no failure."""
 
 from typing import Any
 
@@ -60,8 +60,8 @@ def operation(method: str, path: str) -> Any:
 def test_requests_made_from_the_description_are_answered_as_described(
     service: Service, method: str, path: str, mode: GenerationMode
 ) -> None:
-    """schemathesis looks for a 5xx, an undescribed answer or status, a wrong request that is accepted, a right request
-    that is refused, and an answer without a token.
+    """schemathesis finds a 5xx, an answer that is not described, a wrong request that is accepted, a right request that
+    is refused, and an answer without a token.
     """
     target, scope = operation(method, path), SCOPES.get((method, path))
     service.store.signing_keys.ensure(service.clock())

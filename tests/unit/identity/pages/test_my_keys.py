@@ -139,7 +139,7 @@ def test_removing_a_key_needs_a_fresh_sign_in(service: Service, alice: Browser, 
     assert alice.get(remove_path(keys[1])).headers["Location"] == "/?note=again"
     assert alice.post("/account/keys/remove", fields).headers["Location"] == "/?note=again"
     assert len(fingerprints(service)) == 2
-    assert "sign in anew" in alice.get("/?note=again").text
+    assert "Sign in again" in alice.get("/?note=again").text
     alice.sign_in("alice", keys[0])
     alice.post("/account/keys/remove", form(alice, fingerprint=keys[1]))
     assert len(fingerprints(service)) == 1
