@@ -204,7 +204,7 @@ def test_a_hint_counts_once(service: Service, browser: Browser, entra: Entra) ->
     form = entra.form()
     begin(browser, form)
     assert posted(entra, send(browser, form))["error"] == "invalid_request"
-    assert [each["reason"] for each in refusals(service)] == ["the id_token_hint came before"]
+    assert [each["reason"] for each in refusals(service)] == ["the id_token_hint was used before"]
 
 
 def test_a_hint_is_old_after_ten_minutes(service: Service, browser: Browser, entra: Entra) -> None:
