@@ -25,7 +25,7 @@ SSHD = "/usr/sbin/sshd"
 CHECKOUT = Path(__file__).resolve().parent.parent
 NATIVE = CHECKOUT / "native" / "sshaft-keys-native"
 """`./dev` builds this file if there is a compiler."""
-PACKAGES = ("sshaft", "sshaft_agent", "sshaft_doctor", "sshaft_identity", "sshaft_keys", "sshaft_login")
+PACKAGES = ("sshaft", "sshaft_agent", "sshaft_doctor", "sshaft_identity", "sshaft_keys", "sshaft_login", "sshaft_oidc")
 AGENT, KEYS, LOGIN, IDENTITY = "sshaft", "_sshaft-keys", "mfa", "sshaft-identity"
 _FIRST_UID = 64801
 

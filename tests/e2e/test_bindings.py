@@ -25,7 +25,7 @@ def test_somebody_elses_key_is_given_no_code(site: Site, keys: Keys) -> None:
     site.identity.cancel(opened["id"])
 
 
-def test_who_brings_the_code_is_the_subject_where_nobody_is_named(site: Site, keys: Keys) -> None:
+def test_user_of_the_ssh_key_is_the_subject_without_a_hint(site: Site, keys: Keys) -> None:
     opened = site.identity.open_challenge(None)
     assert len(opened["code"]) == 8
     assert site.sshd.ssh(keys("bob"), opened["code"]).returncode == 0

@@ -78,13 +78,13 @@ def browser() -> Iterator[requests.Session]:
         yield browser
 
 
-def test_password_then_ssh_then_the_action_lets_pass(tenant: Tenant, keys: Keys, browser: requests.Session) -> None:
+def test_action_accepts_the_login_after_password_and_ssh(tenant: Tenant, keys: Keys, browser: requests.Session) -> None:
     answer = tenant.logged_in(browser, keys("alice"))
     assert answer["state"] == "the state of Auth0"
     assert tenant.run("onContinuePostLogin", **answer)["denied"] is None
 
 
-def test_what_was_denied_from_ssh_the_action_denies(tenant: Tenant, keys: Keys, browser: requests.Session) -> None:
+def test_action_denies_a_login_that_was_denied_from_ssh(tenant: Tenant, keys: Keys, browser: requests.Session) -> None:
     answer = tenant.logged_in(browser, keys("alice"), "deny")
     assert tenant.run("onContinuePostLogin", **answer)["denied"]
 
@@ -98,7 +98,7 @@ def test_an_answer_for_somebody_else_or_another_login_is_denied(
     assert tenant.run("onContinuePostLogin", **(answer | {"state": "another"}))["denied"]
 
 
-def test_the_actions_own_token_is_no_answer(tenant: Tenant) -> None:
+def test_session_token_of_the_action_is_refused_as_an_answer(tenant: Tenant) -> None:
     """Whoever has the password sees it in the address."""
     query = parse_qs(urlsplit(tenant.run("onExecutePostLogin")["sent_to"]).query)
     forged = {"state": query["state"][0], "body": {"answer": query["session_token"][0]}}

@@ -70,7 +70,7 @@ def claims_of(metadata: dict[str, Any], client: str, tokens: dict[str, Any], **m
     return claims
 
 
-def test_its_metadata_is_good(metadata: dict[str, Any]) -> None:
+def test_metadata_is_valid(metadata: dict[str, Any]) -> None:
     checked = OpenIDProviderMetadata(metadata)
     for name in OpenIDProviderMetadata.REGISTRY_KEYS:
         if name.endswith("_endpoint") or name == "issuer":
@@ -79,7 +79,7 @@ def test_its_metadata_is_good(metadata: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
-def test_code_flow_with_a_secret(site: Site, keys: Keys, metadata: dict[str, Any], method: str) -> None:
+def test_code_flow_passes_with_a_secret(site: Site, keys: Keys, metadata: dict[str, Any], method: str) -> None:
     client, secret = add(site)
     with OAuth2Session(
         client, secret, method, scope="openid profile", redirect_uri=BACK, code_challenge_method="S256"
@@ -91,7 +91,7 @@ def test_code_flow_with_a_secret(site: Site, keys: Keys, metadata: dict[str, Any
         assert (person["sub"], person["preferred_username"]) == ("alice", "alice")
 
 
-def test_code_flow_with_a_key(site: Site, keys: Keys, metadata: dict[str, Any]) -> None:
+def test_code_flow_passes_with_private_key_jwt(site: Site, keys: Keys, metadata: dict[str, Any]) -> None:
     key = ECKey.generate_key("P-256", {"kid": "one"})
     file = site.identity.directory / f"jwks-{secrets.token_hex(4)}.json"
     file.write_text(json.dumps({"keys": [key.as_dict(private=False)]}))

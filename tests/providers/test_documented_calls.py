@@ -29,7 +29,7 @@ def call(method: str, url: str, body: Any = None, **more: Any) -> requests.Respo
     return requests.request(method, url, json=body, timeout=30, **more)
 
 
-def test_a_login_as_cas_makes_it(site: Site, keys: Keys) -> None:
+def test_login_with_the_calls_of_cas_passes(site: Site, keys: Keys) -> None:
     told = site.identity.run("client", "add", f"cas-{secrets.token_hex(4)}", "--for", "cas", "--app", "Our CAS")
     settings = dict(re.findall(r"^  cas\.authn\.mfa\.simple\.token\.rest\.(\S+)= +(\S+)$", told, re.MULTILINE))
     auth = settings["basic-auth-username"], settings["basic-auth-password"]
@@ -45,7 +45,7 @@ def test_a_login_as_cas_makes_it(site: Site, keys: Keys) -> None:
     assert call("POST", f"{settings['url']}/{code}", principal, auth=auth).status_code == 403
 
 
-def test_a_login_as_ibm_verify_makes_it(site: Site, keys: Keys) -> None:
+def test_login_with_the_calls_of_ibm_verify_passes(site: Site, keys: Keys) -> None:
     told = site.identity.run("client", "add", f"ibm-{secrets.token_hex(4)}", "--for", "ibm-verify", "--app", "Verify")
     settings = dict(re.findall(r"^    (\S+(?: \S+)*) {2,}(\S+)$", told, re.MULTILINE))
     url, auth = settings["URL"], (settings["User name"], settings["Password"])
@@ -61,7 +61,7 @@ def test_a_login_as_ibm_verify_makes_it(site: Site, keys: Keys) -> None:
         assert call("POST", f"{url}/validate", brought, auth=auth).json()["status"] == status
 
 
-def test_a_login_as_keycloaks_ciba_makes_it(site: Site, keys: Keys) -> None:
+def test_login_with_the_calls_of_keycloaks_ciba_passes(site: Site, keys: Keys) -> None:
     claims = json.dumps({"exp": int(time.time()) + 120, "jti": secrets.token_hex(8)})
     bearer = f"e30.{base64.urlsafe_b64encode(claims.encode()).decode().rstrip('=')}.signature"
     asked = {"binding_message": "48291375", "login_hint": "alice", "is_consent_required": False, "scope": "openid"}

@@ -29,7 +29,7 @@ def code_of(site: Site, keys: Keys) -> str:
     return str(code)
 
 
-def test_the_code_that_ssh_printed_is_the_password_once(site: Site, keys: Keys, server: FreeRadius) -> None:
+def test_code_that_ssh_printed_passes_once(site: Site, keys: Keys, server: FreeRadius) -> None:
     assert not server.accepts(USER, "begin")
     code = code_of(site, keys)
     assert server.accepts(USER, code), server.log.read_text()

@@ -44,7 +44,7 @@ def server(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gle
         yield server
 
 
-def test_password_then_ssh_then_the_session(site: Site, keys: Keys, server: Glewlwyd) -> None:
+def test_session_opens_after_password_and_ssh(site: Site, keys: Keys, server: Glewlwyd) -> None:
     alice = Person(site, server, keys("alice"))
     session = Session(server)
     session.register(alice)
@@ -58,7 +58,7 @@ def test_somebody_elses_ssh_is_not_the_second_factor(site: Site, keys: Keys, ser
     assert not Session(server).second_factor(Person(site, server, keys("bob")), status=401)
 
 
-def test_an_answer_counts_once(site: Site, keys: Keys, server: Glewlwyd) -> None:
+def test_answer_passes_once(site: Site, keys: Keys, server: Glewlwyd) -> None:
     ends: list[str] = []
 
     def once(address: str) -> str:

@@ -86,7 +86,7 @@ def words_of(challenge: dict[str, Any]) -> str:
     return found[1]
 
 
-def test_the_login_goes_on_after_the_ssh_and_once(site: Site, keys: Keys, plugin: Plugin) -> None:
+def test_login_continues_once_after_the_ssh_login(site: Site, keys: Keys, plugin: Plugin) -> None:
     challenge = plugin.trigger()
     assert plugin.poll(challenge) == "pending"
     assert not plugin.finish(challenge), "nobody has passed it"
@@ -119,7 +119,7 @@ def test_a_person_without_a_key_waits_like_others(plugin: Plugin) -> None:
     assert not nobody.finish(challenge)
 
 
-def test_the_plugin_of_another_cannot_take_the_result(site: Site, keys: Keys, plugin: Plugin) -> None:
+def test_plugin_of_another_client_cannot_take_the_result(site: Site, keys: Keys, plugin: Plugin) -> None:
     printed = site.identity.run("client", "add", f"other-{USER}", "--for", "keycloak")
     other = Plugin(dict(re.findall(r"^  (\S.*?\S) {2,}(\S.*)$", printed, re.MULTILINE)))
     challenge = plugin.trigger()

@@ -46,7 +46,7 @@ def lab(site_with_user: Site, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield Lab(site, portal)
 
 
-def test_password_then_ssh_then_the_session(lab: Lab, keys: Keys) -> None:
+def test_session_opens_after_password_and_ssh(lab: Lab, keys: Keys) -> None:
     login = lab.portal.password(USER)
     assert login.outcome != RIGHT
     assert login.code(lab.printed(keys(USER))) == RIGHT, lab.portal.log.read_text()
@@ -58,11 +58,11 @@ def test_a_wrong_code_opens_no_session(lab: Lab, keys: Keys) -> None:
     assert login.code(f"{(int(code) + 1) % 10**6:06}") == WRONG_CODE
 
 
-def test_without_ssh_no_code_is_right(lab: Lab) -> None:
+def test_no_code_passes_without_an_ssh_login(lab: Lab) -> None:
     assert lab.portal.password(USER).code("123456") == WRONG_CODE
 
 
-def test_a_code_is_good_for_one_login(lab: Lab, keys: Keys) -> None:
+def test_code_passes_one_login(lab: Lab, keys: Keys) -> None:
     login = lab.portal.password(USER)
     code = lab.printed(keys(USER))
     assert login.code(code) == RIGHT
@@ -73,7 +73,7 @@ def test_somebody_without_a_key_gets_no_session(lab: Lab) -> None:
     assert lab.portal.password("rtyler").code("123456") == WRONG_CODE
 
 
-def test_while_the_service_is_down_nobody_gets_in(lab: Lab, keys: Keys) -> None:
+def test_login_fails_while_the_service_is_down(lab: Lab, keys: Keys) -> None:
     login = lab.portal.password(USER)
     code = lab.printed(keys(USER))
     lab.site.identity.place.stop(lab.site.identity.process)

@@ -52,18 +52,16 @@ def log_in(site: Site, server: Apache, page: str, key: Path | None, *options: st
     return answer.status_code, answer.text
 
 
-def test_whoever_has_passed_sees_the_page(site: Site, software: Path, server: Apache) -> None:
+def test_person_sees_the_page_after_a_passed_login(site: Site, software: Path, server: Apache) -> None:
     assert log_in(site, server, "plain", software) == (200, "the plain page"), server.log.read_text()
 
 
-def test_a_software_key_opens_what_asks_for_one_and_not_what_asks_for_hardware(
-    site: Site, software: Path, server: Apache
-) -> None:
+def test_software_key_opens_only_the_page_that_requires_software(site: Site, software: Path, server: Apache) -> None:
     assert log_in(site, server, "software", software) == (200, "the software page")
     assert log_in(site, server, "hardware", software)[0] == 401
 
 
-def test_a_security_key_opens_what_asks_for_hardware(
+def test_security_key_opens_the_page_that_requires_hardware(
     site: Site, server: Apache, hardware: SecurityKey, tmp_path: Path
 ) -> None:
     with SshAgent(tmp_path / "agent", hardware) as agent:
@@ -71,7 +69,7 @@ def test_a_security_key_opens_what_asks_for_hardware(
         assert log_in(site, server, "software", None, *agent.options)[0] == 401
 
 
-def test_step_up_takes_a_security_key_that_has_verified_its_user(
+def test_page_with_step_up_requires_a_verified_security_key(
     site: Site, server: Apache, hardware: SecurityKey, tmp_path: Path
 ) -> None:
     browser = Browser()

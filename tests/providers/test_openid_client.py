@@ -33,7 +33,7 @@ def came_back(site: Site, party: OpenIdClient, key: Path, *words: str) -> str:
     return urljoin(page.url, answer.headers["Location"])
 
 
-def test_it_accepts_what_comes_back(site: Site, keys: Keys, party: OpenIdClient) -> None:
+def test_openid_client_accepts_the_answer(site: Site, keys: Keys, party: OpenIdClient) -> None:
     party.told(came_back(site, party, keys("alice")))
     claims = party.said()
     assert (claims["sub"], claims["amr"]) == ("alice", ["swk", "pop"]), claims
@@ -42,7 +42,9 @@ def test_it_accepts_what_comes_back(site: Site, keys: Keys, party: OpenIdClient)
 
 
 @pytest.mark.parametrize(("part", "bent"), [("state=", "state=x"), ("iss=", "iss=x"), ("code=", "code=x")])
-def test_it_would_notice_a_bent_answer(site: Site, keys: Keys, party: OpenIdClient, part: str, bent: str) -> None:
+def test_openid_client_refuses_a_changed_answer(
+    site: Site, keys: Keys, party: OpenIdClient, part: str, bent: str
+) -> None:
     back = came_back(site, party, keys("bob"))
     assert part in back
     party.told(back.replace(part, bent))

@@ -40,7 +40,9 @@ def begin(site: Site, name: str, tmp_path: Path) -> Iterator[Begin]:
 
 
 @pytest.mark.parametrize("proof", ["post", "basic"])
-def test_a_login_by_the_code_that_the_client_chose(site: Site, keys: Keys, name: str, begin: Begin, proof: str) -> None:
+def test_login_passes_by_the_code_that_the_client_chose(
+    site: Site, keys: Keys, name: str, begin: Begin, proof: str
+) -> None:
     client = begin(CLIENT_AUTH=proof)
     started = client.said()
     assert (started["expires_in"], started["interval"]) == (300, 5)
@@ -56,7 +58,7 @@ def test_a_login_by_the_code_that_the_client_chose(site: Site, keys: Keys, name:
     assert client.ended() == 0
 
 
-def test_a_login_that_is_denied_from_ssh(site: Site, keys: Keys, begin: Begin) -> None:
+def test_login_denied_from_ssh_gives_access_denied(site: Site, keys: Keys, begin: Begin) -> None:
     client = begin(LOGIN_HINT="bob")
     client.said()
     site.sshd.ssh(keys("bob"), "deny")
@@ -64,13 +66,13 @@ def test_a_login_that_is_denied_from_ssh(site: Site, keys: Keys, begin: Begin) -
     assert client.ended() == 2
 
 
-def test_words_without_leave_to_be_unbound(begin: Begin) -> None:
+def test_words_are_refused_without_allow_unbound(begin: Begin) -> None:
     client = begin(BINDING_MESSAGE="Pay 10 to Bob")
     assert client.said() == {"error": "invalid_binding_message"}
     assert client.ended() == 2
 
 
-def test_a_client_that_is_told(site: Site, keys: Keys, name: str) -> None:
+def test_client_is_notified_of_its_ended_login(site: Site, keys: Keys, name: str) -> None:
     with Endpoint() as endpoint:
         told = site.identity.run("client", "add", name, "--for", "generic-ciba", "--notify", endpoint.url)
         proof = name, told.splitlines()[1].split()[1]

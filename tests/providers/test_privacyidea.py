@@ -42,7 +42,7 @@ def another(code: str) -> str:
     return f"{(int(code) + 1) % 10**6:06}"
 
 
-def test_the_code_that_ssh_printed_is_good_once(site: Site, keys: Keys, server: PrivacyIdea) -> None:
+def test_code_that_ssh_printed_passes_once(site: Site, keys: Keys, server: PrivacyIdea) -> None:
     assert not server.accepts("PLAIN", "begin")
     code = code_of(site, keys)
     assert not server.accepts("PLAIN", another(code))
@@ -63,7 +63,7 @@ def test_a_wrong_pin_begins_no_login(site: Site, keys: Keys, server: PrivacyIdea
     assert site.sshd.ssh(keys(USER)).returncode != 0
 
 
-def test_without_ssh_no_code_is_right(server: PrivacyIdea) -> None:
+def test_no_code_passes_without_an_ssh_login(server: PrivacyIdea) -> None:
     for code in ("123456", "654321", "", "password"):
         assert not server.accepts("PLAIN", code)
 

@@ -41,7 +41,7 @@ def client(run: Run, name: str) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("provider", sorted(all_providers()))
-def test_what_is_printed_names_us_and_the_client(run: Run, provider: str) -> None:
+def test_recipe_names_the_service_and_the_client(run: Run, provider: str) -> None:
     told = run("client", "add", "theirs", "--for", provider, *GIVEN[provider])
     assert told.exit_code == 0, told.output
     assert BASE.removeprefix("https://") in told.stdout
@@ -50,7 +50,7 @@ def test_what_is_printed_names_us_and_the_client(run: Run, provider: str) -> Non
 
 
 @pytest.mark.parametrize("provider", sorted(name for name, (_, provider) in all_providers().items() if provider.needs))
-def test_what_a_provider_needs_is_asked_for(run: Run, provider: str) -> None:
+def test_missing_option_of_a_provider_is_reported(run: Run, provider: str) -> None:
     refused = run("client", "add", "theirs", "--for", provider)
     assert isinstance(refused.exception, ConfigurationError)
     assert (
@@ -68,7 +68,7 @@ def test_odd_redirect_uris_are_refused(run: Run, uri: str) -> None:
     assert "redirect URI" in str(refused.exception)
 
 
-def test_names_and_networks_are_kept(run: Run) -> None:
+def test_names_and_networks_are_stored(run: Run) -> None:
     more = ("--app", "The portal", "--pairwise", "example.org", "--from", "192.0.2.0/24")
     assert run("client", "add", "theirs", "--for", "generic-oidc", *GIVEN["generic-oidc"], *more).exit_code == 0
     kept = client(run, "theirs")
@@ -80,7 +80,7 @@ def test_names_and_networks_are_kept(run: Run) -> None:
     assert run("client", "list").stdout == "theirs from 192.0.2.0/24 face openid\n"
 
 
-def test_a_ciba_client_is_told_at_an_address_that_the_operator_gives(run: Run) -> None:
+def test_ciba_client_is_notified_at_the_address_of_the_operator(run: Run) -> None:
     add = ("client", "add", "theirs", "--for", "generic-ciba", "--app", "The bank")
     for wrong in ("http://bank.example.org/ping", "file:///etc/passwd", "https://u:p@bank.example.org/", ""):
         assert isinstance(run(*add, "--notify", wrong).exception, ConfigurationError), wrong
@@ -91,7 +91,7 @@ def test_a_ciba_client_is_told_at_an_address_that_the_operator_gives(run: Run) -
     }
 
 
-def test_a_client_that_proves_itself_by_a_key(run: Run, tmp_path: Path) -> None:
+def test_client_with_a_key_needs_a_file_of_public_keys(run: Run, tmp_path: Path) -> None:
     file, key = tmp_path / "jwks.json", ECKey.generate_key("P-256")
     add = ("client", "add", "theirs", "--for", "generic-oidc", *GIVEN["generic-oidc"], "--jwks", str(file))
     for wrong in (
@@ -110,14 +110,14 @@ def test_a_client_that_proves_itself_by_a_key(run: Run, tmp_path: Path) -> None:
     assert f"private_key_jwt, with the key of {file}" in told.stdout
 
 
-def test_either_a_provider_or_scopes(run: Run) -> None:
+def test_command_needs_either_a_provider_or_scopes(run: Run) -> None:
     assert run("client", "add", "theirs").exit_code == 2
     both = run("client", "add", "theirs", "--for", "generic-oidc", *GIVEN["generic-oidc"], "--scope", "challenges")
     assert both.exit_code == 2
     assert run("client", "add", "theirs", "--scope", "challenges", "--from", "everywhere").exit_code == 2
 
 
-def test_a_face_is_changed_and_taken_away(run: Run, tmp_path: Path) -> None:
+def test_operator_changes_and_removes_a_face(run: Run, tmp_path: Path) -> None:
     run("client", "add", "theirs", "--for", "generic-oidc", *GIVEN["generic-oidc"])
     file = tmp_path / "options"
     change = ("client", "set-face", "theirs", "openid", str(file))

@@ -96,7 +96,7 @@ def passes(service: Service, fingerprint: str, code: str, user: str = "alice") -
     assert passed.json()["state"] == "accepted", passed.text
 
 
-def test_a_login_goes_back_signed(service: Service, tenant: Tenant, browser: Browser, alice: str) -> None:
+def test_answer_of_a_passed_login_is_signed(service: Service, tenant: Tenant, browser: Browser, alice: str) -> None:
     page, code = tenant.begin(browser)
     assert "The shop" in browser.get(page).text
     passes(service, alice, code)
@@ -112,9 +112,7 @@ def test_a_login_goes_back_signed(service: Service, tenant: Tenant, browser: Bro
     assert browser.get(f"{page}/finish").status_code == 410
 
 
-def test_what_did_not_pass_is_said_signed_as_well(
-    service: Service, tenant: Tenant, browser: Browser, alice: str
-) -> None:
+def test_answer_of_a_failed_login_is_signed(service: Service, tenant: Tenant, browser: Browser, alice: str) -> None:
     page, _ = tenant.begin(browser)
     service.reject(fingerprint=alice)
     claims = tenant.answer(browser.get(f"{page}/finish"))
@@ -123,7 +121,7 @@ def test_what_did_not_pass_is_said_signed_as_well(
     assert refusals(service) == ["access_denied"]
 
 
-def test_a_token_begins_one_login(service: Service, tenant: Tenant, browser: Browser) -> None:
+def test_session_token_begins_one_login(service: Service, tenant: Tenant, browser: Browser) -> None:
     token = tenant.token()
     tenant.begin(browser, token=token)
     again = tenant.send(Browser(service), token)
@@ -131,7 +129,7 @@ def test_a_token_begins_one_login(service: Service, tenant: Tenant, browser: Bro
     assert len(service.store.challenges.recent()) == 1
 
 
-def test_the_login_is_of_the_browser_that_began_it(
+def test_login_belongs_to_the_browser_that_began_it(
     service: Service, tenant: Tenant, browser: Browser, alice: str
 ) -> None:
     page, code = tenant.begin(browser)
@@ -141,7 +139,7 @@ def test_the_login_is_of_the_browser_that_began_it(
     assert tenant.answer(browser.get(f"{page}/finish"))["result"] == "passed"
 
 
-def test_an_answer_begins_nothing(service: Service, tenant: Tenant, browser: Browser, alice: str) -> None:
+def test_answer_begins_no_login(service: Service, tenant: Tenant, browser: Browser, alice: str) -> None:
     page, code = tenant.begin(browser)
     passes(service, alice, code)
     value = re.search(r'name="answer" value="([^"]*)"', browser.get(f"{page}/finish").text)
@@ -157,13 +155,15 @@ def test_an_answer_begins_nothing(service: Service, tenant: Tenant, browser: Bro
         {"exp": True}, {"exp": 0}, {"exp": -1}, {"exp": 10**12}, {"sub": "x" * 300},
     ],
 )  # fmt: skip
-def test_odd_claims(service: Service, tenant: Tenant, browser: Browser, more: dict[str, Any]) -> None:
+def test_odd_claims_are_refused(service: Service, tenant: Tenant, browser: Browser, more: dict[str, Any]) -> None:
     assert tenant.send(browser, tenant.token(**more)).status_code == 400
     assert service.store.challenges.recent() == []
     assert refusals(service) == ["invalid_request"]
 
 
-def test_tokens_that_the_action_has_not_signed(service: Service, tenant: Tenant, browser: Browser) -> None:
+def test_tokens_without_the_signature_of_the_action_are_refused(
+    service: Service, tenant: Tenant, browser: Browser
+) -> None:
     other = Tenant(service, "other", {"domain": DOMAIN, "salt": SALT})
     again = Tenant(service, "again", {"domain": DOMAIN, "salt": "another-salt-of-22-let"})
     header, claims, _ = tenant.token().split(".")
@@ -179,14 +179,14 @@ def test_tokens_that_the_action_has_not_signed(service: Service, tenant: Tenant,
     assert len(refusals(service)) == 13
 
 
-def test_a_token_that_is_over(service: Service, tenant: Tenant, browser: Browser) -> None:
+def test_expired_session_token_is_refused(service: Service, tenant: Tenant, browser: Browser) -> None:
     token = tenant.token()
     service.clock.advance(181)
     assert tenant.send(browser, token).status_code == 400
 
 
 @pytest.mark.parametrize("state", ["", "x" * 3000])
-def test_odd_states(service: Service, tenant: Tenant, browser: Browser, state: str) -> None:
+def test_odd_states_are_refused(service: Service, tenant: Tenant, browser: Browser, state: str) -> None:
     assert tenant.send(browser, state=state).status_code == 400
     assert service.store.challenges.recent() == []
 
@@ -203,21 +203,19 @@ def test_a_state_cannot_lead_elsewhere_or_become_markup(
     assert "X-Evil" not in finished.headers
 
 
-def test_parameters_that_come_twice(service: Service, tenant: Tenant, browser: Browser) -> None:
+def test_repeated_parameters_are_refused(service: Service, tenant: Tenant, browser: Browser) -> None:
     path = f"/auth0/auth0?session_token={tenant.token()}&state=a&state=b"
     assert browser.get(path).status_code == 400
     assert service.store.challenges.recent() == []
 
 
-def test_clients_that_have_not_this_face(browser: Browser) -> None:
+def test_clients_without_this_face_are_refused(browser: Browser) -> None:
     for name in ("nobody", "test", "..%2f", "%00"):
         assert browser.get(f"/auth0/{name}?session_token=x&state=y").status_code in (400, 404)
     assert browser.post("/auth0/test").status_code == 405
 
 
-def test_a_client_that_was_taken_off_gets_no_answer(
-    service: Service, tenant: Tenant, browser: Browser, alice: str
-) -> None:
+def test_removed_client_gets_no_answer(service: Service, tenant: Tenant, browser: Browser, alice: str) -> None:
     page, code = tenant.begin(browser)
     passes(service, alice, code)
     service.store.clients.set_face("auth0", "auth0", None, service.clock())
@@ -225,7 +223,7 @@ def test_a_client_that_was_taken_off_gets_no_answer(
     assert service.store.challenges.recent()[0].state == "accepted"
 
 
-def test_an_unknown_user_is_asked_alike(tenant: Tenant, browser: Browser, alice: str) -> None:
+def test_unknown_user_gets_the_same_page_as_a_known_user(tenant: Tenant, browser: Browser, alice: str) -> None:
     texts = []
     for user in ("alice", "nobody-here"):
         page, code = tenant.begin(browser, token=tenant.token(user=user))
@@ -233,7 +231,7 @@ def test_an_unknown_user_is_asked_alike(tenant: Tenant, browser: Browser, alice:
     assert texts[0] == texts[1], alice
 
 
-def test_the_key_is_nowhere_in_the_database_or_the_log(
+def test_shared_key_is_not_in_the_database_or_the_log(
     service: Service, tenant: Tenant, browser: Browser, alice: str
 ) -> None:
     token = tenant.token()

@@ -46,7 +46,7 @@ def cas(service: Service) -> Cas:
     return Cas(service, app="CAS")
 
 
-def test_a_login_as_cas_7_makes_it(service: Service, cas: Cas, alice: str) -> None:
+def test_login_with_the_calls_of_cas_7_passes(service: Service, cas: Cas, alice: str) -> None:
     """It fetches, once or twice, and then validates."""
     token = cas.new()
     assert token.status_code == 200
@@ -63,7 +63,7 @@ def test_a_login_as_cas_7_makes_it(service: Service, cas: Cas, alice: str) -> No
     assert (challenge.state, challenge.context.app) == ("consumed", "CAS")
 
 
-def test_a_login_as_cas_6_makes_it(service: Service, cas: Cas, alice: str) -> None:
+def test_login_with_the_calls_of_cas_6_passes(service: Service, cas: Cas, alice: str) -> None:
     """All by GET, with a body; it validates only."""
     assert cas.new(method="GET").status_code == 200
     code = printed(service, alice)
@@ -71,21 +71,21 @@ def test_a_login_as_cas_6_makes_it(service: Service, cas: Cas, alice: str) -> No
     assert cas.validate(code, method="GET").status_code == 403
 
 
-def test_what_cas_sends_about_as_a_token_is_good_for_nothing(service: Service, cas: Cas, alice: str) -> None:
+def test_token_that_cas_sends_by_mail_does_not_pass(service: Service, cas: Cas, alice: str) -> None:
     token = cas.new().text
     printed(service, alice)
     assert cas.fetch(token).status_code == 403
     assert cas.validate(token).status_code == 403
 
 
-def test_before_ssh_has_come_no_code_is_right(service: Service, cas: Cas, alice: str) -> None:
+def test_no_code_passes_before_the_ssh_login(service: Service, cas: Cas, alice: str) -> None:
     cas.new()
     code = service.store.codes.given_back(service.store.challenges.recent()[0].id)
     assert cas.fetch(code).status_code == 403, alice
     assert cas.validate(code).status_code == 403
 
 
-def test_a_code_is_of_its_user_and_its_client(service: Service, cas: Cas, alice: str) -> None:
+def test_code_passes_for_its_user_and_its_client_only(service: Service, cas: Cas, alice: str) -> None:
     service.add_user("bob", ed25519("bob"))
     other = Cas(service, "other")
     cas.new()
@@ -97,13 +97,13 @@ def test_a_code_is_of_its_user_and_its_client(service: Service, cas: Cas, alice:
     assert cas.validate(code).status_code == 200
 
 
-def test_codes_of_another_face_are_no_tokens(service: Service, cas: Cas, alice: str) -> None:
+def test_codes_of_another_face_are_refused(service: Service, cas: Cas, alice: str) -> None:
     portal = Provider(service, "code_back", "/code-back/", "portal")
     portal.call("init", {"user": "alice"})
     assert cas.fetch(printed(service, alice)).status_code == 403
 
 
-def test_two_people_with_one_code_are_not_taken_for_each_other(service: Service, cas: Cas, alice: str) -> None:
+def test_equal_codes_of_two_people_name_no_owner(service: Service, cas: Cas, alice: str) -> None:
     (bob,) = service.add_user("bob", ed25519("bob"))
     seen: dict[str, str] = {}
     for each in map(str, itertools.count()):
@@ -123,7 +123,7 @@ def test_two_people_with_one_code_are_not_taken_for_each_other(service: Service,
     assert cas.fetch(code).json()["id"] == "alice"
 
 
-def test_guesses_without_a_name_are_counted_for_the_client(service: Service, alice: str) -> None:
+def test_guesses_without_a_user_count_for_the_client(service: Service, alice: str) -> None:
     cas, other = Cas(service, wrong_codes=3), Cas(service, "other")
     cas.new()
     code = printed(service, alice)
@@ -137,7 +137,7 @@ def test_guesses_without_a_name_are_counted_for_the_client(service: Service, ali
     assert refusals(service) == ["invalid_code"] * 3 + ["too_many_attempts"]
 
 
-def test_wrong_codes_of_a_person_end_the_login(service: Service, cas: Cas, alice: str) -> None:
+def test_wrong_codes_of_a_user_end_the_login(service: Service, cas: Cas, alice: str) -> None:
     cas.new()
     code = printed(service, alice)
     assert [cas.validate(wrong(code)).status_code for _ in range(5)] == [403] * 5
@@ -146,7 +146,7 @@ def test_wrong_codes_of_a_person_end_the_login(service: Service, cas: Cas, alice
     assert audited(service).count(("challenge.wrong_code", None)) == 5
 
 
-def test_a_login_that_ran_out(service: Service, cas: Cas, alice: str) -> None:
+def test_expired_login_does_not_pass(service: Service, cas: Cas, alice: str) -> None:
     cas.new()
     code = printed(service, alice)
     service.clock.advance(301)
@@ -154,14 +154,14 @@ def test_a_login_that_ran_out(service: Service, cas: Cas, alice: str) -> None:
     assert cas.validate(code).status_code == 403
 
 
-def test_an_unknown_user_is_answered_like_a_known_one(cas: Cas, alice: str) -> None:
+def test_unknown_user_gets_the_same_answer_as_a_known_user(cas: Cas, alice: str) -> None:
     known, unknown = cas.new(), cas.new("nobody-here")
     assert (known.status_code, len(known.text)) == (unknown.status_code, len(unknown.text)), alice
     assert cas.validate("123456", "nobody-here").status_code == 403
 
 
 @pytest.mark.parametrize("user", ["", "-oProxyCommand=x", "a b", "\u202e", "x" * 65, None, 7, ["alice"]])
-def test_odd_users(service: Service, cas: Cas, user: Any) -> None:
+def test_odd_user_names_are_refused(service: Service, cas: Cas, user: Any) -> None:
     assert cas.new(user).status_code == 400
     assert cas.validate("123456", user).status_code == 400
     assert service.store.challenges.recent() == []
@@ -169,7 +169,7 @@ def test_odd_users(service: Service, cas: Cas, user: Any) -> None:
 
 
 @pytest.mark.parametrize("code", ["abc", "1" * 17, "%D9%A1%D9%A2%D9%A3", "12%0A34%00", "%FF", "..%2f..%2fetc", "%20"])
-def test_odd_codes_cost_the_person_no_try(service: Service, cas: Cas, alice: str, code: str) -> None:
+def test_odd_codes_do_not_count_as_tries(service: Service, cas: Cas, alice: str, code: str) -> None:
     cas.new()
     printed(service, alice)
     assert cas.fetch(code).status_code in (403, 404)
@@ -178,13 +178,13 @@ def test_odd_codes_cost_the_person_no_try(service: Service, cas: Cas, alice: str
 
 
 @pytest.mark.parametrize("body", ["[]", "x", "[" * 100_000, '"text"'])
-def test_odd_bodies(service: Service, cas: Cas, body: str) -> None:
+def test_odd_bodies_are_refused(service: Service, cas: Cas, body: str) -> None:
     for step in ("/new", "/123456"):
         answer = service.call("POST", f"/cas{step}", data=body, auth=(cas.name, cas.secret))
         assert answer.status_code in (400, 413)
 
 
-def test_who_has_not_proven_itself_is_refused(service: Service, cas: Cas) -> None:
+def test_unauthenticated_client_is_refused(service: Service, cas: Cas) -> None:
     portal = Provider(service, "code_back", "", "portal")
     far = Cas(service, "far", ("192.0.2.0/24",))
     calls = [("", "POST"), ("/new", "POST"), ("/123456", "GET"), ("/123456", "POST")]

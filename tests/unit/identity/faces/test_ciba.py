@@ -103,7 +103,7 @@ def refusals(service: Service) -> list[tuple[str, str]]:
 # --- a login
 
 
-def test_a_login_by_the_code_that_the_client_chose(service: Service, bank: Bank, alice: str) -> None:
+def test_login_passes_by_the_code_that_the_client_chose(service: Service, bank: Bank, alice: str) -> None:
     answer = bank.ask().json()
     assert (answer["expires_in"], answer["interval"]) == (300, 5)
     assert bank.error(answer["auth_req_id"]) == "authorization_pending"
@@ -121,13 +121,13 @@ def test_a_login_by_the_code_that_the_client_chose(service: Service, bank: Bank,
 
 
 @pytest.mark.parametrize("code", ["000000", "1234567", "12345678"])
-def test_codes_of_six_to_eight_digits(service: Service, bank: Bank, alice: str, code: str) -> None:
+def test_codes_of_six_to_eight_digits_pass(service: Service, bank: Bank, alice: str, code: str) -> None:
     handle = bank.begin(binding_message=code)
     assert service.accept("alice", code=code, fingerprint=alice).status_code == 200
     assert bank.poll(handle).status_code == 200
 
 
-def test_the_login_needs_its_code(service: Service, bank: Bank, alice: str) -> None:
+def test_login_without_its_code_does_not_pass(service: Service, bank: Bank, alice: str) -> None:
     handle = bank.begin()
     assert service.accept("alice", fingerprint=alice).json()["error"] == "code_required"
     for tries in range(4, -1, -1):
@@ -153,7 +153,7 @@ def test_the_result_is_given_once(service: Service, bank: Bank, alice: str) -> N
 
 
 @pytest.mark.usefixtures("alice")
-def test_denied_cancelled_and_expired(service: Service, bank: Bank) -> None:
+def test_denied_cancelled_and_expired_logins_give_their_errors(service: Service, bank: Bank) -> None:
     handle = bank.begin()
     service.reject()
     assert bank.error(handle) == "access_denied"
@@ -164,7 +164,7 @@ def test_denied_cancelled_and_expired(service: Service, bank: Bank) -> None:
     assert bank.error(newer) == "expired_token"
 
 
-def test_a_result_that_nobody_fetches_is_over(service: Service, bank: Bank, alice: str) -> None:
+def test_result_that_is_not_fetched_expires(service: Service, bank: Bank, alice: str) -> None:
     handles = [bank.begin(), Bank(service, "other").begin(binding_message="739201")]
     service.clock.advance(299)
     for code in (CODE, "739201"):
@@ -180,7 +180,7 @@ def test_a_result_that_nobody_fetches_is_over(service: Service, bank: Bank, alic
     assert other.error(handles[1]) == "expired_token"
 
 
-def test_who_polls_too_fast_is_told_to_slow_down(service: Service, bank: Bank, alice: str) -> None:
+def test_client_that_polls_too_fast_gets_slow_down(service: Service, bank: Bank, alice: str) -> None:
     handle = bank.begin()
     assert bank.error(handle) == "authorization_pending"
     service.clock.advance(2)
@@ -199,7 +199,7 @@ def test_who_polls_too_fast_is_told_to_slow_down(service: Service, bank: Bank, a
 @pytest.mark.parametrize(
     ("asked", "given"), [("30", 30), ("600", 600), ("1", 30), ("999999999", 600), ("60", 60), (None, 300)]
 )
-def test_requested_expiry_is_heeded_within_bounds(bank: Bank, asked: str | None, given: int) -> None:
+def test_requested_expiry_is_used_within_limits(bank: Bank, asked: str | None, given: int) -> None:
     assert bank.ask(requested_expiry=asked).json()["expires_in"] == given
 
 
@@ -231,14 +231,14 @@ def test_requested_expiry_is_heeded_within_bounds(bank: Bank, asked: str | None,
     ],
 )
 @pytest.mark.usefixtures("alice")
-def test_requests_that_are_refused(service: Service, bank: Bank, wishes: dict[str, str | None], error: str) -> None:
+def test_invalid_requests_are_refused(service: Service, bank: Bank, wishes: dict[str, str | None], error: str) -> None:
     answer = bank.ask(**wishes)
     assert (answer.status_code, answer.json()["error"]) == (400, error)
     assert refusals(service) == [("ciba", error)]
     assert service.store.challenges.recent() == []
 
 
-def test_a_parameter_that_comes_twice(service: Service, bank: Bank) -> None:
+def test_repeated_parameter_is_refused(service: Service, bank: Bank) -> None:
     body = f"scope=openid&binding_message={CODE}&login_hint=alice&login_hint=bob"
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     answer = service.call(
@@ -248,7 +248,7 @@ def test_a_parameter_that_comes_twice(service: Service, bank: Bank) -> None:
 
 
 @pytest.mark.usefixtures("alice")
-def test_nobody_learns_who_exists(service: Service, bank: Bank) -> None:
+def test_unknown_user_gets_the_same_answer_as_a_known_user(service: Service, bank: Bank) -> None:
     answers = [bank.ask(login_hint=name) for name in ("alice", "nobody-at-all")]
     assert [(each.status_code, sorted(each.json())) for each in answers] == [
         (200, ["auth_req_id", "expires_in", "interval"])
@@ -259,7 +259,7 @@ def test_nobody_learns_who_exists(service: Service, bank: Bank) -> None:
     assert {bank.error(each.json()["auth_req_id"]) for each in answers} == {"expired_token"}
 
 
-def test_a_client_proves_itself_and_is_registered(service: Service, bank: Bank) -> None:
+def test_unauthenticated_or_unregistered_clients_are_refused(service: Service, bank: Bank) -> None:
     form = {"scope": "openid", "login_hint": "alice", "binding_message": CODE}
     assert bank.post("/oauth2/bc-authorize", form, auth=None).status_code == 401
     assert bank.post("/oauth2/bc-authorize", form, auth=("bank", "guess")).status_code == 401
@@ -274,7 +274,7 @@ def test_a_client_proves_itself_and_is_registered(service: Service, bank: Bank) 
     ]
 
 
-def test_a_client_may_prove_itself_by_a_key_for_this_very_endpoint(service: Service, alice: str) -> None:
+def test_client_assertion_may_name_this_endpoint_as_audience(service: Service, alice: str) -> None:
     key = ECKey.generate_key("P-256")
     bank = Bank(service, jwks={"keys": [key.as_dict(private=False)]})
 
@@ -295,7 +295,7 @@ def test_a_client_may_prove_itself_by_a_key_for_this_very_endpoint(service: Serv
     assert bank.post("/oauth2/token", grant | proof("2"), auth=None).status_code == 200
 
 
-def test_the_result_of_another_client(service: Service, bank: Bank, alice: str) -> None:
+def test_result_of_another_client_is_refused(service: Service, bank: Bank, alice: str) -> None:
     handle, other = bank.begin(), Bank(service, "other")
     assert other.error(handle) == "invalid_grant"
     service.accept("alice", code=CODE, fingerprint=alice)
@@ -304,7 +304,7 @@ def test_the_result_of_another_client(service: Service, bank: Bank, alice: str) 
 
 
 @pytest.mark.parametrize("handle", ["", "x", "a" * 5000, "0\x00", None])
-def test_odd_handles(bank: Bank, handle: str | None) -> None:
+def test_odd_handles_are_refused(bank: Bank, handle: str | None) -> None:
     assert bank.error(handle) in ("invalid_grant", "invalid_request")
 
 
@@ -322,7 +322,7 @@ def test_the_code_of_another_login_cannot_be_chosen(service: Service, bank: Bank
 # --- by an ID token
 
 
-def test_an_id_token_names_the_person_to_the_client_that_got_it(service: Service, alice: str) -> None:
+def test_id_token_hint_names_the_user_for_its_own_client(service: Service, alice: str) -> None:
     bank, other = Bank(service, pairwise_sector="bank.example.org"), Bank(service, "other")
     handle = bank.begin()
     service.accept("alice", code=CODE, fingerprint=alice)
@@ -336,7 +336,7 @@ def test_an_id_token_names_the_person_to_the_client_that_got_it(service: Service
     assert stolen.json()["error"] == "invalid_request"
 
 
-def test_an_id_token_of_a_relying_party_is_no_hint_of_another(service: Service, bank: Bank, alice: str) -> None:
+def test_id_token_of_another_client_is_refused_as_a_hint(service: Service, bank: Bank, alice: str) -> None:
     shop = RelyingParty(service)
     came = shop.log_in(Browser(service), "alice", alice, login_hint="alice")
     hint = shop.redeem(came["code"]).json()["id_token"]
@@ -346,7 +346,7 @@ def test_an_id_token_of_a_relying_party_is_no_hint_of_another(service: Service, 
 # --- what was proven
 
 
-def test_step_up_and_microsofts_words(service: Service, bank: Bank, alice: str) -> None:
+def test_verified_code_and_possession_are_supported(service: Service, bank: Bank, alice: str) -> None:
     assert alice
     (hardware,) = service.add_user("bob", sk_ed25519("bob"))
     handle = bank.begin(login_hint="bob", acr_values="urn:sshaft:acr:verified-code")
@@ -359,7 +359,7 @@ def test_step_up_and_microsofts_words(service: Service, bank: Bank, alice: str) 
     assert bank.claims(handle)["acr"] == "possession"
 
 
-def test_words_to_confirm_bind_nothing_and_claim_nothing(service: Service, alice: str) -> None:
+def test_login_with_words_has_no_acr(service: Service, alice: str) -> None:
     bank = Bank(service, allows_unbound=True)
     handle = bank.begin(binding_message="Pay 10 to Bob", acr_values="possession")
     (entry,) = service.keys(alice)
@@ -373,7 +373,7 @@ def test_words_to_confirm_bind_nothing_and_claim_nothing(service: Service, alice
 
 
 @pytest.mark.parametrize("message", ["48291", "482-913", "Pay\x1b[2K 10", "Pay\n10", "\u202eyaP", "x" * 71, " Pay"])
-def test_words_that_are_not_shown(service: Service, message: str) -> None:
+def test_odd_words_are_refused(service: Service, message: str) -> None:
     bank = Bank(service, allows_unbound=True)
     assert bank.ask(binding_message=message).json()["error"] == "invalid_binding_message"
 
@@ -392,7 +392,7 @@ def pinged(service: Service, endpoint: Endpoint) -> Bank:
     return Bank(service, options={"notification_endpoint": endpoint.url})
 
 
-def test_a_client_is_told_when_its_login_has_ended(
+def test_client_is_notified_when_its_login_has_ended(
     service: Service, pinged: Bank, endpoint: Endpoint, alice: str
 ) -> None:
     handle = pinged.begin(client_notification_token=TOKEN)
@@ -405,7 +405,7 @@ def test_a_client_is_told_when_its_login_has_ended(
 
 
 @pytest.mark.usefixtures("alice")
-def test_it_is_told_of_every_end(service: Service, pinged: Bank, endpoint: Endpoint) -> None:
+def test_client_is_notified_of_every_end(service: Service, pinged: Bank, endpoint: Endpoint) -> None:
     handles = [pinged.begin(client_notification_token=TOKEN) for _ in range(2)]  # the first is cancelled by the second
     service.reject()
     handles.append(pinged.begin(client_notification_token=TOKEN))
@@ -414,7 +414,7 @@ def test_it_is_told_of_every_end(service: Service, pinged: Bank, endpoint: Endpo
     assert [heard[2]["auth_req_id"] for heard in endpoint.heard] == handles
 
 
-def test_a_client_that_does_not_answer_is_told_some_times_more(
+def test_notification_is_sent_again_to_a_client_that_does_not_answer(
     service: Service, pinged: Bank, endpoint: Endpoint, alice: str
 ) -> None:
     handle = pinged.begin(client_notification_token=TOKEN)
@@ -432,7 +432,7 @@ def test_a_client_that_does_not_answer_is_told_some_times_more(
     assert TOKEN not in service.log.getvalue()
 
 
-def test_of_many_processes_one_tells(service: Service, pinged: Bank, alice: str) -> None:
+def test_only_one_of_many_processes_sends_a_notification(service: Service, pinged: Bank, alice: str) -> None:
     pinged.begin(client_notification_token=TOKEN)
     service.accept("alice", code=CODE, fingerprint=alice)
     found: list[int] = []
@@ -447,14 +447,16 @@ def test_of_many_processes_one_tells(service: Service, pinged: Bank, alice: str)
     assert sum(found) == 1
 
 
-def test_who_has_fetched_its_result_is_not_told(service: Service, pinged: Bank, alice: str) -> None:
+def test_client_that_has_fetched_its_result_is_not_notified(service: Service, pinged: Bank, alice: str) -> None:
     handle = pinged.begin(client_notification_token=TOKEN)
     service.accept("alice", code=CODE, fingerprint=alice)
     assert pinged.poll(handle).status_code == 200
     assert (send_due(service), count_stored(service)) == (0, 0)
 
 
-def test_the_address_is_never_the_requests(service: Service, pinged: Bank, endpoint: Endpoint, alice: str) -> None:
+def test_request_cannot_choose_the_notification_address(
+    service: Service, pinged: Bank, endpoint: Endpoint, alice: str
+) -> None:
     theirs = {"client_notification_endpoint": "http://127.0.0.1:1/", "notification_endpoint": "http://127.0.0.1:1/"}
     pinged.begin(client_notification_token=TOKEN, **theirs)
     service.accept("alice", code=CODE, fingerprint=alice)
@@ -462,9 +464,7 @@ def test_the_address_is_never_the_requests(service: Service, pinged: Bank, endpo
     assert len(endpoint.heard) == 1
 
 
-def test_an_address_that_was_taken_off_hears_nothing(
-    service: Service, pinged: Bank, endpoint: Endpoint, alice: str
-) -> None:
+def test_removed_address_gets_no_notification(service: Service, pinged: Bank, endpoint: Endpoint, alice: str) -> None:
     pinged.begin(client_notification_token=TOKEN)
     service.accept("alice", code=CODE, fingerprint=alice)
     service.store.clients.set_face("bank", "ciba", None, service.clock())
@@ -473,7 +473,7 @@ def test_an_address_that_was_taken_off_hears_nothing(
 
 
 @pytest.mark.parametrize("token", [None, "x" * 1025, "a b", "a\r\nX-Evil: 1", "=", "ü"])
-def test_odd_notification_tokens(service: Service, pinged: Bank, token: str | None) -> None:
+def test_odd_notification_tokens_are_refused(service: Service, pinged: Bank, token: str | None) -> None:
     answer = pinged.ask(client_notification_token=token)
     assert answer.json()["error"] == "invalid_request"
     assert count_stored(service) == 0
@@ -487,7 +487,7 @@ def test_secrets_are_not_in_the_database(service: Service, pinged: Bank) -> None
         assert secret.upper() not in dump.upper()
 
 
-def test_who_polls_needs_no_token(service: Service, bank: Bank) -> None:
+def test_client_that_polls_needs_no_notification_token(service: Service, bank: Bank) -> None:
     bank.begin(client_notification_token=TOKEN)
     assert count_stored(service) == 0
 
@@ -495,7 +495,7 @@ def test_who_polls_needs_no_token(service: Service, bank: Bank) -> None:
 # --- what it says of itself
 
 
-def test_discovery_says_what_there_is(service: Service) -> None:
+def test_discovery_has_the_metadata_of_ciba(service: Service) -> None:
     told = service.call("GET", "/.well-known/openid-configuration").json()
     assert told["backchannel_authentication_endpoint"] == f"{ORIGIN}/oauth2/bc-authorize"
     assert told["backchannel_token_delivery_modes_supported"] == ["poll", "ping"]

@@ -36,7 +36,7 @@ def portal(service: Service) -> Portal:
     return Portal(service)
 
 
-def test_the_code_that_ssh_printed_passes_once(service: Service, portal: Portal, alice: str) -> None:
+def test_code_that_ssh_printed_passes_once(service: Service, portal: Portal, alice: str) -> None:
     assert portal.init() == {"result": True}
     code = printed(service, alice)
     assert portal.verify(f" {code[:3]} {code[3:]} ") == {"result": True}
@@ -56,13 +56,13 @@ def test_wrong_codes_are_counted_and_end_the_login(service: Service, portal: Por
     assert ("request.refused", None) not in events
 
 
-def test_before_ssh_has_come_no_code_is_right(service: Service, portal: Portal, alice: str) -> None:
+def test_no_code_passes_before_the_ssh_login(service: Service, portal: Portal, alice: str) -> None:
     portal.init()
     challenge = service.store.challenges.recent()[0]
     assert portal.verify(service.store.codes.given_back(challenge.id)) == {"result": False}, alice
 
 
-def test_a_code_is_of_its_user_and_its_client(service: Service, portal: Portal, alice: str) -> None:
+def test_code_passes_for_its_user_and_its_client_only(service: Service, portal: Portal, alice: str) -> None:
     (bob,) = service.add_user("bob", ed25519("bob"))
     other = Portal(service, "other")
     portal.init()
@@ -74,14 +74,14 @@ def test_a_code_is_of_its_user_and_its_client(service: Service, portal: Portal, 
     assert portal.verify(code) == {"result": True}
 
 
-def test_challenges_of_the_api_are_no_logins_of_this_face(service: Service, portal: Portal, alice: str) -> None:
+def test_code_of_a_challenge_of_the_api_is_refused(service: Service, portal: Portal, alice: str) -> None:
     opened = service.open(by="portal2", binding="code_back")
     code = printed(service, alice)
     assert portal.verify(code) == {"result": False}
     assert service.store.challenges.get(opened["id"])
 
 
-def test_a_login_that_ran_out(service: Service, portal: Portal, alice: str) -> None:
+def test_expired_login_does_not_pass(service: Service, portal: Portal, alice: str) -> None:
     portal.init()
     code = printed(service, alice)
     service.clock.advance(301)
@@ -97,13 +97,13 @@ def test_a_new_init_takes_the_place_of_the_one_before(service: Service, portal: 
     assert portal.verify(printed(service, alice)) == {"result": True}
 
 
-def test_an_unknown_user_is_answered_like_a_known_one(portal: Portal) -> None:
+def test_unknown_user_gets_the_same_answer_as_a_known_user(portal: Portal) -> None:
     assert portal.init("nobody-here") == {"result": True}
     assert portal.verify("123456", "nobody-here") == {"result": False}
 
 
 @pytest.mark.parametrize("user", ["", "-oProxyCommand=x", "a b", "\u202e", "x" * 65, None, 7, ["alice"]])
-def test_odd_users(service: Service, portal: Portal, user: Any) -> None:
+def test_odd_user_names_are_refused(service: Service, portal: Portal, user: Any) -> None:
     assert portal.call("init", {"user": user}).json() == {"result": False}
     assert portal.call("verify", {"user": user, "code": "1"}).json() == {"result": False}
     assert service.store.challenges.recent() == []
@@ -113,20 +113,20 @@ def test_odd_users(service: Service, portal: Portal, user: Any) -> None:
 
 
 @pytest.mark.parametrize("code", ["", "abc", "1" * 17, "\u0661\u0662\u0663", None, 123456, "12\n34\x00"])
-def test_odd_codes_cost_no_try(service: Service, portal: Portal, code: Any) -> None:
+def test_odd_codes_do_not_count_as_tries(service: Service, portal: Portal, code: Any) -> None:
     portal.init()
     assert portal.call("verify", {"user": "alice", "code": code}).json() == {"result": False}
     assert service.store.challenges.recent()[0].tries == 0
 
 
 @pytest.mark.parametrize("body", ["", "[]", "x", "[" * 100_000, '"text"', "\ud800".encode("utf-8", "surrogatepass")])
-def test_odd_bodies(service: Service, portal: Portal, body: Any) -> None:
+def test_odd_bodies_are_refused(service: Service, portal: Portal, body: Any) -> None:
     answer = service.call("POST", "/code-back/init", data=body, auth=(portal.name, portal.secret))
     assert answer.status_code in (400, 413)
     assert answer.headers["Content-Type"] == "application/problem+json"
 
 
-def test_who_has_not_proven_itself_is_refused(service: Service, portal: Portal) -> None:
+def test_unauthenticated_client_is_refused(service: Service, portal: Portal) -> None:
     api = service.store.clients.add(Client("api", frozenset([Scope.CHALLENGES])), service.clock())
     for auth, status in (
         (None, 401),
@@ -140,7 +140,7 @@ def test_who_has_not_proven_itself_is_refused(service: Service, portal: Portal) 
     assert len([each for each in audited(service) if each[0] == "request.refused"]) == 8
 
 
-def test_a_client_may_call_from_its_networks_only(service: Service) -> None:
+def test_client_may_call_from_its_networks_only(service: Service) -> None:
     assert Portal(service, "near", networks=("127.0.0.0/8",)).init() == {"result": True}
     far = Portal(service, "far", networks=("192.0.2.0/24",))
     assert far.call("init", {"user": "alice"}).status_code == 401
@@ -148,7 +148,7 @@ def test_a_client_may_call_from_its_networks_only(service: Service) -> None:
     assert forged.status_code == 401
 
 
-def test_members_may_be_called_otherwise(service: Service, alice: str) -> None:
+def test_options_rename_the_members(service: Service, alice: str) -> None:
     webhook = Portal(service, "webhook", user="attributes.username", code="attributes.passvalue", result="data.valid")
     told = {"capability": "x", "attributes": {"username": "alice", "passvalue": "1"}}
     assert webhook.call("init", told).json() == {"data": {"valid": True}}

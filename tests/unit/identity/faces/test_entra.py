@@ -98,7 +98,7 @@ def test_a_login_ends_with_an_id_token_that_entra_accepts(
 @pytest.mark.parametrize(
     ("amr", "told"), [(["hwk", "swk"], "hwk"), (["fido", "swk"], "fido"), (["pop"], "pop"), (["swk"], None)]
 )
-def test_a_security_key_is_told_as_what_is_asked_for(
+def test_security_key_gives_the_amr_that_entra_requests(
     service: Service, browser: Browser, entra: Entra, amr: list[str], told: str | None
 ) -> None:
     (key,) = service.add_user("alice", sk_ed25519("alice"))
@@ -111,9 +111,7 @@ def test_a_security_key_is_told_as_what_is_asked_for(
     assert posted(entra, browser.get(f"{page}/finish"))["error"] == "access_denied", "it is no software key"
 
 
-def test_the_account_stays_its_users_whatever_it_is_called(
-    service: Service, browser: Browser, entra: Entra, alice: str
-) -> None:
+def test_renamed_account_keeps_its_user(service: Service, browser: Browser, entra: Entra, alice: str) -> None:
     log_in(service, browser, entra, "alice", alice)
     renamed = entra.form(entra.hint(preferred_username="bob@contoso.com"))
     service.add_user("bob", ed25519("bob"))
@@ -124,29 +122,27 @@ def test_the_account_stays_its_users_whatever_it_is_called(
     assert answer["error"] == "access_denied", "the name is another account's"
 
 
-def test_the_answer_is_given_once(service: Service, browser: Browser, entra: Entra, alice: str) -> None:
+def test_answer_is_given_once(service: Service, browser: Browser, entra: Entra, alice: str) -> None:
     page, code = begin(browser, entra.form())
     service.accept("alice", code=code, fingerprint=alice, confirmed=True)
     assert "id_token" in posted(entra, browser.get(f"{page}/finish"))
     assert heading(browser.get(f"{page}/finish")) == "Login already finished"
 
 
-def test_the_result_belongs_to_the_browser_that_began(
-    service: Service, browser: Browser, entra: Entra, alice: str
-) -> None:
+def test_result_belongs_to_the_browser_that_began(service: Service, browser: Browser, entra: Entra, alice: str) -> None:
     page, code = begin(browser, entra.form())
     service.accept("alice", code=code, fingerprint=alice, confirmed=True)
     assert heading(Browser(service).get(f"{page}/finish")) == "No such login"
 
 
-def test_who_is_no_user_here_cannot_be_told_from_who_is(service: Service, browser: Browser, entra: Entra) -> None:
+def test_unknown_user_gets_the_same_page_as_a_known_user(service: Service, browser: Browser, entra: Entra) -> None:
     page, _ = begin(browser, entra.form(entra.hint(preferred_username="stranger@contoso.com")))
     assert "as stranger" in browser.get(page).text
     service.clock.advance(301)
     assert posted(entra, browser.get(f"{page}/finish"))["error"] == "access_denied"
 
 
-def test_a_denied_login_is_told_by_post(service: Service, browser: Browser, entra: Entra) -> None:
+def test_denied_login_returns_an_error_by_post(service: Service, browser: Browser, entra: Entra) -> None:
     service.add_user("alice", ed25519("alice"))
     page, _ = begin(browser, entra.form())
     service.reject()
@@ -155,7 +151,7 @@ def test_a_denied_login_is_told_by_post(service: Service, browser: Browser, entr
     assert [each["error"] for each in refusals(service)] == ["access_denied"]
 
 
-def test_without_a_state_none_is_sent_back(browser: Browser, entra: Entra) -> None:
+def test_answer_has_no_state_without_a_state_in_the_request(browser: Browser, entra: Entra) -> None:
     form = {name: value for name, value in entra.form(response_type="code").items() if name != "state"}
     assert "state" not in posted(entra, send(browser, form))
 
@@ -181,7 +177,7 @@ def test_without_a_state_none_is_sent_back(browser: Browser, entra: Entra) -> No
         {"preferred_username": "x" * 300},
     ],
 )
-def test_a_hint_must_fit_in_everything_but_its_end(
+def test_hint_with_a_wrong_claim_is_refused(
     service: Service, browser: Browser, entra: Entra, bent: dict[str, Any]
 ) -> None:
     answer = posted(entra, send(browser, entra.form(entra.hint(**bent))))
@@ -191,29 +187,27 @@ def test_a_hint_must_fit_in_everything_but_its_end(
     assert len(refusals(service)) == 1
 
 
-def test_a_tenant_that_names_itself_in_both_places_is_still_not_allowed(
-    service: Service, browser: Browser, entra: Entra
-) -> None:
+def test_hint_of_another_tenant_is_refused(service: Service, browser: Browser, entra: Entra) -> None:
     other = "00000000-0000-0000-0000-000000000000"
     hint = entra.hint(tid=other, iss=f"{entra.authority}/{other}/v2.0")
     assert posted(entra, send(browser, entra.form(hint)))["error"] == "invalid_request"
     assert service.store.challenges.recent() == []
 
 
-def test_a_hint_counts_once(service: Service, browser: Browser, entra: Entra) -> None:
+def test_hint_begins_one_login(service: Service, browser: Browser, entra: Entra) -> None:
     form = entra.form()
     begin(browser, form)
     assert posted(entra, send(browser, form))["error"] == "invalid_request"
-    assert [each["reason"] for each in refusals(service)] == ["the id_token_hint came before"]
+    assert [each["reason"] for each in refusals(service)] == ["the id_token_hint was used before"]
 
 
-def test_a_hint_is_old_after_ten_minutes(service: Service, browser: Browser, entra: Entra) -> None:
+def test_hint_is_refused_after_ten_minutes(service: Service, browser: Browser, entra: Entra) -> None:
     form = entra.form()
     service.clock.advance(600)
     assert posted(entra, send(browser, form))["error"] == "invalid_request"
 
 
-def test_hints_by_nobodys_key(service: Service, browser: Browser, entra: Entra) -> None:
+def test_hints_with_an_unknown_key_are_refused(service: Service, browser: Browser, entra: Entra) -> None:
     good = entra.hint()
     head, body, signature = good.split(".")
     claims = jwt.decode(good, RSAKey.import_key(_published(entra)), algorithms=["RS256"]).claims
@@ -244,22 +238,20 @@ def _published(entra: Entra) -> dict[str, Any]:
     return dict(answer.json()["keys"][0])
 
 
-def test_a_key_that_entra_has_begun_to_use_is_fetched(
-    service: Service, browser: Browser, entra: Entra, alice: str
-) -> None:
+def test_new_key_of_entra_is_fetched(service: Service, browser: Browser, entra: Entra, alice: str) -> None:
     begin(browser, entra.form())
     entra.published.append("second")
     service.clock.advance(60)
     log_in(service, browser, entra, "alice", alice, entra.form(entra.hint(by="second")))
 
 
-def test_strangers_hints_do_not_make_us_ask_again_and_again(browser: Browser, entra: Entra) -> None:
+def test_hints_with_unknown_keys_do_not_fetch_the_keys_each_time(browser: Browser, entra: Entra) -> None:
     for _ in range(10):
         send(browser, entra.form(entra.hint(header={"kid": "unknown"})))
     assert len(entra.asked) == 2
 
 
-def test_microsoft_being_away_is_told(service: Service, browser: Browser, entra: Entra) -> None:
+def test_login_fails_while_microsoft_does_not_answer(service: Service, browser: Browser, entra: Entra) -> None:
     entra.broken = True
     assert posted(entra, send(browser, entra.form()))["error"] == "temporarily_unavailable"
     assert len(refusals(service)) == 1
@@ -283,7 +275,7 @@ def test_microsoft_being_away_is_told(service: Service, browser: Browser, entra:
         ({"claims": '{"id_token":{"acr":{"values":["possession"]},"amr":{"values":["face"]}}}'}, "access_denied"),
     ],
 )
-def test_what_does_not_fit_is_told_by_post(
+def test_invalid_requests_return_an_error_by_post(
     service: Service, browser: Browser, entra: Entra, bent: dict[str, str], error: str
 ) -> None:
     assert posted(entra, send(browser, entra.form(**bent)))["error"] == error
@@ -299,7 +291,7 @@ def test_what_does_not_fit_is_told_by_post(
         {"redirect_uri": "https://login.microsoftonline.com/common/federation/externalauthprovider"},
     ],
 )
-def test_a_request_of_nobody_we_know_leads_nowhere(
+def test_request_of_an_unknown_client_leads_to_an_error_page(
     service: Service, browser: Browser, entra: Entra, bent: dict[str, str]
 ) -> None:
     answer = send(browser, entra.form(**bent))
@@ -308,7 +300,7 @@ def test_a_request_of_nobody_we_know_leads_nowhere(
     assert len(refusals(service)) == 1
 
 
-def test_it_comes_by_post_only(browser: Browser, entra: Entra) -> None:
+def test_authorization_request_must_come_by_post(browser: Browser, entra: Entra) -> None:
     answer = browser.get("/entra/authorize", params=entra.form())
     assert answer.status_code == 405
 
@@ -316,7 +308,7 @@ def test_it_comes_by_post_only(browser: Browser, entra: Entra) -> None:
 # --- what Entra reads
 
 
-def test_discovery_is_what_entra_wants(service: Service) -> None:
+def test_discovery_has_what_entra_needs(service: Service) -> None:
     give_rsa_key(service)
     answer = service.call("GET", "/entra/.well-known/openid-configuration")
     told = answer.json()
@@ -327,7 +319,7 @@ def test_discovery_is_what_entra_wants(service: Service) -> None:
     assert {each["kty"] for each in service.call("GET", "/entra/jwks.json").json()["keys"]} == {"RSA"}
 
 
-def test_the_client_of_another_application_is_another(service: Service, browser: Browser, entra: Entra) -> None:
+def test_client_of_another_application_is_refused(service: Service, browser: Browser, entra: Entra) -> None:
     options = entra.options(app_id="00000000-0000-0000-0000-000000000000")
     service.store.clients.add(Client("other", frozenset([]), faces={"entra": options}), service.clock())
     answer = posted(entra, send(browser, entra.form(client_id="other")))

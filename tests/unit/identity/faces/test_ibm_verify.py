@@ -36,7 +36,7 @@ def webhook(service: Service) -> Webhook:
     return Webhook(service, app="Verify")
 
 
-def test_the_code_that_ssh_printed_passes_once(service: Service, webhook: Webhook, alice: str) -> None:
+def test_code_that_ssh_printed_passes_once(service: Service, webhook: Webhook, alice: str) -> None:
     begun = webhook.initiate()
     assert begun["status"] == "PENDING"
     code = printed(service, alice)
@@ -49,20 +49,22 @@ def test_the_code_that_ssh_printed_passes_once(service: Service, webhook: Webhoo
     assert refusals(service) == ["no_challenge"]
 
 
-def test_everybody_has_the_factor(service: Service, alice: str) -> None:
+def test_every_person_has_the_factor(service: Service, alice: str) -> None:
     webhook = Webhook(service, capability="ssh_login")
     told = [webhook.call("enrollments", {"username": user}).json() for user in ("alice", "nobody-here")]
     attributes = {"authExecutionFlow": "init_then_validate", "deviceName": "SSH"}
     assert told == [[{"id": "ssh", "capability": "ssh_login", "attributes": attributes}]] * 2, alice
 
 
-def test_an_unknown_user_is_answered_like_a_known_one(webhook: Webhook, alice: str) -> None:
+def test_unknown_user_gets_the_same_answer_as_a_known_user(webhook: Webhook, alice: str) -> None:
     known, unknown = webhook.initiate(), webhook.initiate("nobody-here")
     assert known.keys() == unknown.keys(), alice
     assert webhook.validate(unknown["transactionId"], "123456", "nobody-here") == "FAILED"
 
 
-def test_a_transaction_is_of_its_login_its_user_and_its_client(service: Service, webhook: Webhook, alice: str) -> None:
+def test_transaction_belongs_to_its_login_its_user_and_its_client(
+    service: Service, webhook: Webhook, alice: str
+) -> None:
     service.add_user("bob", ed25519("bob"))
     other = Webhook(service, "other")
     old, bobs = webhook.initiate()["transactionId"], webhook.initiate("bob")["transactionId"]
@@ -79,7 +81,7 @@ def test_a_transaction_is_of_its_login_its_user_and_its_client(service: Service,
 
 
 @pytest.mark.parametrize("user", ["", "-oProxyCommand=x", "a b", "\u202e", "x" * 65, None, 7, ["alice"]])
-def test_odd_users(service: Service, webhook: Webhook, user: Any) -> None:
+def test_odd_user_names_are_refused(service: Service, webhook: Webhook, user: Any) -> None:
     assert webhook.initiate(user) == {"status": "FAILED", "attributes": {}}
     assert webhook.validate("x", "123456", user) == "FAILED"
     assert service.store.challenges.recent() == []
@@ -87,7 +89,7 @@ def test_odd_users(service: Service, webhook: Webhook, user: Any) -> None:
 
 
 @pytest.mark.parametrize("step", ["enrollments", "initiate", "validate"])
-def test_who_has_not_proven_itself_is_refused(service: Service, webhook: Webhook, step: str) -> None:
+def test_unauthenticated_client_is_refused(service: Service, webhook: Webhook, step: str) -> None:
     lemonldap = Provider(service, "code_back", "", "lemonldap")
     far = Webhook(service, "far", ("192.0.2.0/24",))
     for auth, status in (
@@ -105,7 +107,7 @@ def test_who_has_not_proven_itself_is_refused(service: Service, webhook: Webhook
 
 
 @pytest.mark.parametrize("body", ["", "[]", "x", "[" * 100_000, r'{"transactionId": "\ud800"}'])
-def test_odd_bodies(service: Service, webhook: Webhook, body: str) -> None:
+def test_odd_bodies_are_refused(service: Service, webhook: Webhook, body: str) -> None:
     for step in ("enrollments", "initiate", "validate"):
         answer = service.call("POST", f"/ibm-verify/{step}", data=body, auth=(webhook.name, webhook.secret))
         assert answer.status_code in (400, 413)

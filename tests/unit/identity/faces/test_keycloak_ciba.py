@@ -81,7 +81,9 @@ def test_keycloak_is_called_back_with_its_own_bearer(
     assert (send_due(service), count_stored(service), state_of_last(service)) == (0, 0, "consumed")
 
 
-def test_it_is_told_of_every_other_end(service: Service, keycloak: Keycloak, endpoint: Endpoint, alice: str) -> None:
+def test_keycloak_is_notified_of_every_other_end(
+    service: Service, keycloak: Keycloak, endpoint: Endpoint, alice: str
+) -> None:
     for name in ("superseded", "denied"):
         assert keycloak.ask(bearer(service.clock, name)).status_code == 201
     service.reject()
@@ -96,7 +98,7 @@ def test_it_is_told_of_every_other_end(service: Service, keycloak: Keycloak, end
     assert [heard[2] for heard in endpoint.heard] == [{"status": "UNAUTHORIZED"}] * 4
 
 
-def test_a_keycloak_that_does_not_answer_is_told_some_times_more(
+def test_keycloak_that_does_not_answer_is_notified_again(
     service: Service, keycloak: Keycloak, endpoint: Endpoint, alice: str
 ) -> None:
     token = bearer(service.clock)
@@ -112,7 +114,7 @@ def test_a_keycloak_that_does_not_answer_is_told_some_times_more(
     assert {json.dumps(heard[2]) for heard in endpoint.heard} == {'{"status": "SUCCEED"}'}
 
 
-def test_a_bearer_counts_once(service: Service, keycloak: Keycloak) -> None:
+def test_a_bearer_token_begins_one_login(service: Service, keycloak: Keycloak) -> None:
     token = bearer(service.clock)
     assert keycloak.ask(token).status_code == 201
     assert keycloak.ask(token).status_code == 400
@@ -121,14 +123,14 @@ def test_a_bearer_counts_once(service: Service, keycloak: Keycloak) -> None:
 
 
 @pytest.mark.parametrize(("good_for", "seconds"), [(120, 120), (600, 300), (10**9, 300), ("x", 300), (None, 300)])
-def test_a_login_is_over_when_the_bearer_is(service: Service, keycloak: Keycloak, good_for: Any, seconds: int) -> None:
+def test_login_expires_with_the_bearer_token(service: Service, keycloak: Keycloak, good_for: Any, seconds: int) -> None:
     assert keycloak.ask(bearer(service.clock, good_for=good_for)).status_code == 201
     challenge = service.store.challenges.recent()[0]
     assert (challenge.expires_at - challenge.created_at).total_seconds() == seconds
 
 
 @pytest.mark.parametrize("good_for", [20, -5, -(10**9), float("nan"), "-Infinity"])
-def test_a_bearer_that_is_over(service: Service, keycloak: Keycloak, good_for: Any) -> None:
+def test_an_expired_bearer_token_is_refused(service: Service, keycloak: Keycloak, good_for: Any) -> None:
     token = bearer(service.clock, good_for=good_for)
     if isinstance(good_for, str):
         middle = base64.urlsafe_b64encode(f'{{"exp": {good_for}}}'.encode()).decode().rstrip("=")
@@ -140,7 +142,7 @@ def test_a_bearer_that_is_over(service: Service, keycloak: Keycloak, good_for: A
 @pytest.mark.parametrize(
     "claims", ['{"exp": 1e999}', '{"exp": 1' + "0" * 400 + "}", "[]", "{", "[" * 2000, '{"exp": []}']
 )
-def test_odd_claims_do_no_harm(service: Service, keycloak: Keycloak, claims: str) -> None:
+def test_odd_claims_of_a_bearer_token_are_ignored(service: Service, keycloak: Keycloak, claims: str) -> None:
     middle = base64.urlsafe_b64encode(claims.encode()).decode().rstrip("=")
     assert keycloak.ask(f"a.{middle}.c").status_code == 201
     assert len(service.store.challenges.recent()) == 1
@@ -149,14 +151,14 @@ def test_odd_claims_do_no_harm(service: Service, keycloak: Keycloak, claims: str
 @pytest.mark.parametrize(
     "header", ["", "Bearer", "Bearer ", "Basic YTpi", "Bearer a b", "Bearer ü", "Bearer " + "x" * 9000]
 )
-def test_odd_bearers(service: Service, keycloak: Keycloak, header: str) -> None:
+def test_odd_bearer_tokens_are_refused(service: Service, keycloak: Keycloak, header: str) -> None:
     answer = keycloak.ask(headers={"Authorization": header.encode()})
     assert answer.status_code == 400
     assert refusals(service) == ["invalid_request"]
     assert count_stored(service) == 0
 
 
-def test_the_address_is_never_the_requests(
+def test_request_cannot_choose_the_notification_address(
     service: Service, keycloak: Keycloak, endpoint: Endpoint, alice: str
 ) -> None:
     elsewhere = "http://127.0.0.1:1/"
@@ -168,7 +170,7 @@ def test_the_address_is_never_the_requests(
     assert len(endpoint.heard) == 1
 
 
-def test_an_address_that_was_taken_off_hears_nothing(
+def test_removed_address_gets_no_notification(
     service: Service, keycloak: Keycloak, endpoint: Endpoint, alice: str
 ) -> None:
     keycloak.ask()
@@ -178,7 +180,7 @@ def test_an_address_that_was_taken_off_hears_nothing(
     assert endpoint.heard == []
 
 
-def test_who_has_not_proven_itself_is_refused(service: Service, keycloak: Keycloak, endpoint: Endpoint) -> None:
+def test_unauthenticated_client_is_refused(service: Service, keycloak: Keycloak, endpoint: Endpoint) -> None:
     portal = Provider(service, "code_back", "", "portal")
     far = Keycloak(service, endpoint.url, "far", ("192.0.2.0/24",))
     for auth, status in (
@@ -204,31 +206,31 @@ def test_who_has_not_proven_itself_is_refused(service: Service, keycloak: Keyclo
         {"binding_message": "482\u202e913"}, {"acr_values": 7},
     ],
 )  # fmt: skip
-def test_requests_that_are_refused(service: Service, keycloak: Keycloak, more: dict[str, Any]) -> None:
+def test_invalid_requests_are_refused(service: Service, keycloak: Keycloak, more: dict[str, Any]) -> None:
     assert keycloak.ask(**more).status_code == 400
     assert len(refusals(service)) == 1
     assert service.store.challenges.recent() == []
 
 
 @pytest.mark.parametrize("body", ["", "[]", "x", "[" * 100_000])
-def test_odd_bodies(service: Service, keycloak: Keycloak, body: str) -> None:
+def test_odd_bodies_are_refused(service: Service, keycloak: Keycloak, body: str) -> None:
     headers = {"Authorization": f"Bearer {bearer(service.clock)}"}
     path = f"/keycloak-ciba/kc/{keycloak.secret}"
     assert service.call("POST", path, data=body, headers=headers).status_code in (400, 413)
 
 
-def test_an_unknown_user_is_answered_like_a_known_one(service: Service, keycloak: Keycloak, alice: str) -> None:
+def test_unknown_user_gets_the_same_answer_as_a_known_user(service: Service, keycloak: Keycloak, alice: str) -> None:
     known = keycloak.ask(bearer(service.clock, "a"))
     unknown = keycloak.ask(bearer(service.clock, "b"), login_hint="nobody-here")
     assert (known.status_code, known.text) == (unknown.status_code, unknown.text), alice
 
 
-def test_step_up_is_enforced(service: Service, keycloak: Keycloak, alice: str) -> None:
+def test_requested_verified_code_is_enforced(service: Service, keycloak: Keycloak, alice: str) -> None:
     keycloak.ask(acr_values="urn:sshaft:acr:verified-code")
     assert service.accept("alice", code=CODE, fingerprint=alice).json()["error"] == "verification_required"
 
 
-def test_the_result_is_nobody_elses(service: Service, keycloak: Keycloak, alice: str) -> None:
+def test_result_is_refused_to_other_clients(service: Service, keycloak: Keycloak, alice: str) -> None:
     keycloak.ask()
     service.accept("alice", code=CODE, fingerprint=alice)
     challenge = service.store.challenges.recent()[0].id

@@ -44,7 +44,7 @@ def refusals(service: Service) -> list[dict[str, Any]]:
 # --- a login
 
 
-def test_a_login_from_the_request_to_the_userinfo(
+def test_code_flow_passes_from_the_request_to_the_userinfo(
     service: Service, browser: Browser, shop: RelyingParty, alice: str
 ) -> None:
     came = shop.log_in(browser, "alice", alice, login_hint="alice")
@@ -66,9 +66,7 @@ def test_a_login_from_the_request_to_the_userinfo(
     assert refusals(service) == []
 
 
-def test_without_a_hint_whoevers_key_brings_the_code_is_the_subject(
-    browser: Browser, shop: RelyingParty, alice: str
-) -> None:
+def test_user_of_the_ssh_key_is_the_subject_without_a_hint(browser: Browser, shop: RelyingParty, alice: str) -> None:
     page, code = shop.begin(browser)
     assert len(code) == 8
     assert "The shop" in browser.get(page).text
@@ -90,16 +88,14 @@ def test_every_request_is_a_fresh_challenge(browser: Browser, shop: RelyingParty
     assert browser.get(f"{page}/finish").headers["Location"] == page, "the login before counts for nothing"
 
 
-def test_two_tabs_of_one_browser_end_both_their_logins(
-    service: Service, browser: Browser, shop: RelyingParty, alice: str
-) -> None:
+def test_logins_in_two_tabs_both_end(service: Service, browser: Browser, shop: RelyingParty, alice: str) -> None:
     pages = [shop.begin(browser, state=state) for state in ("one", "two")]
     for (page, code), state in zip(pages, ("one", "two"), strict=True):
         assert service.accept("alice", code=code, fingerprint=alice, confirmed=True).status_code == 200
         assert back(browser.get(f"{page}/finish"))["state"] == state
 
 
-def test_form_post_sends_the_answer_by_a_page_that_may_send_it_there_only(
+def test_form_post_page_may_send_to_the_redirect_uri_only(
     service: Service, browser: Browser, shop: RelyingParty, alice: str
 ) -> None:
     page, code = shop.begin(browser, response_mode="form_post", state='"><script>')
@@ -113,14 +109,14 @@ def test_form_post_sends_the_answer_by_a_page_that_may_send_it_there_only(
     assert shop.redeem(found[1]).status_code == 200
 
 
-def test_a_client_without_profile_is_not_told_the_user_name_twice(
+def test_id_token_without_scope_profile_has_no_preferred_username(
     browser: Browser, shop: RelyingParty, alice: str
 ) -> None:
     came = shop.log_in(browser, "alice", alice, scope="openid")
     assert "preferred_username" not in shop.claims(shop.redeem(came["code"]).json()["id_token"])
 
 
-def test_pairwise_clients_know_a_person_by_a_name_of_their_own(service: Service, browser: Browser, alice: str) -> None:
+def test_pairwise_subject_depends_on_the_sector(service: Service, browser: Browser, alice: str) -> None:
     parties = [
         RelyingParty(service, name, pairwise_sector=sector)
         for name, sector in (("one", "a.example.org"), ("two", "a.example.org"), ("three", "b.example.org"))
@@ -152,7 +148,7 @@ def test_pairwise_clients_know_a_person_by_a_name_of_their_own(service: Service,
         ({"claims": '{"id_token":{"acr":null},"userinfo":{"x":1}}'}, "urn:sshaft:acr:code"),
     ],
 )
-def test_acr_is_the_first_that_was_asked_for_and_proven(
+def test_acr_is_the_first_requested_value_that_is_proven(
     browser: Browser, shop: RelyingParty, alice: str, wanted: dict[str, str], acr: str
 ) -> None:
     came = shop.log_in(browser, "alice", alice, **wanted)
@@ -183,7 +179,7 @@ def test_step_up_lets_only_verified_security_keys_pass(
     ],
 )
 @pytest.mark.usefixtures("alice")
-def test_what_is_essential_and_cannot_be_proven_is_refused_at_once(
+def test_essential_acr_that_cannot_be_proven_is_refused_at_once(
     service: Service, browser: Browser, shop: RelyingParty, acr: dict[str, Any]
 ) -> None:
     came = back(shop.ask(browser, claims=json.dumps({"id_token": {"acr": acr}})))
@@ -210,7 +206,7 @@ def test_what_is_essential_and_cannot_be_proven_is_refused_at_once(
         {"redirect_uri": "javascript:alert(1)"},
     ],
 )
-def test_nobody_is_led_to_an_address_that_is_not_registered(
+def test_unregistered_redirect_uri_leads_to_an_error_page(
     service: Service, browser: Browser, shop: RelyingParty, wishes: dict[str, str]
 ) -> None:
     answer = shop.ask(browser, **wishes)
@@ -221,7 +217,7 @@ def test_nobody_is_led_to_an_address_that_is_not_registered(
     assert len(refusals(service)) == 1
 
 
-def test_a_parameter_that_comes_twice_leads_nowhere(service: Service, browser: Browser, shop: RelyingParty) -> None:
+def test_repeated_parameter_leads_to_an_error_page(service: Service, browser: Browser, shop: RelyingParty) -> None:
     twice = urlencode([*shop.wishes().items(), ("redirect_uri", "https://evil.example/")])
     assert browser.get(f"/oauth2/authorize?{twice}").status_code == 400
     assert len(refusals(service)) == 1
@@ -258,7 +254,7 @@ def test_a_parameter_that_comes_twice_leads_nowhere(service: Service, browser: B
         ({"id_token_hint": "x.y.z"}, "invalid_request"),
     ],
 )
-def test_other_errors_are_told_to_the_client(
+def test_other_errors_go_to_the_redirect_uri(
     service: Service, browser: Browser, shop: RelyingParty, wishes: dict[str, str], error: str
 ) -> None:
     give_rsa_key(service)
@@ -269,7 +265,7 @@ def test_other_errors_are_told_to_the_client(
     assert service.store.challenges.recent() == []
 
 
-def test_a_header_cannot_be_written_by_the_state(browser: Browser, shop: RelyingParty) -> None:
+def test_state_cannot_write_a_header(browser: Browser, shop: RelyingParty) -> None:
     answer = shop.ask(browser, prompt="none", state="x\r\nSet-Cookie: evil=1")
     assert "evil" not in answer.headers.get("Set-Cookie", "")
     assert back(answer)["state"] == "x\r\nSet-Cookie: evil=1"
@@ -324,7 +320,7 @@ def test_only_the_browser_that_began_sees_the_login_or_ends_it(
     assert "code" in back(browser.get(f"{page}/finish")), other_page
 
 
-def test_the_cookie_is_the_browsers_own(browser: Browser, shop: RelyingParty) -> None:
+def test_page_token_is_in_a_protected_cookie_only(browser: Browser, shop: RelyingParty) -> None:
     answer = shop.ask(browser)
     (cookie,) = browser.set_cookies
     assert cookie.startswith("__Host-sshaft-login-")
@@ -338,7 +334,7 @@ def test_the_cookie_is_the_browsers_own(browser: Browser, shop: RelyingParty) ->
     assert page.headers["X-Frame-Options"] == "DENY"
 
 
-def test_the_result_is_taken_once(service: Service, browser: Browser, shop: RelyingParty, alice: str) -> None:
+def test_result_is_taken_once(service: Service, browser: Browser, shop: RelyingParty, alice: str) -> None:
     page, code = shop.begin(browser)
     service.accept("alice", code=code, fingerprint=alice, confirmed=True)
     assert "code" in back(browser.get(f"{page}/finish"))
@@ -359,7 +355,7 @@ def test_a_denied_login_leads_back_with_an_error(service: Service, browser: Brow
 
 
 @pytest.mark.usefixtures("alice")
-def test_a_login_that_ran_out_leads_back_with_an_error(service: Service, browser: Browser, shop: RelyingParty) -> None:
+def test_expired_login_leads_back_with_an_error(service: Service, browser: Browser, shop: RelyingParty) -> None:
     page, _ = shop.begin(browser)
     service.clock.advance(301)
     assert back(browser.get(f"{page}/finish"))["error"] == "access_denied"
@@ -368,7 +364,7 @@ def test_a_login_that_ran_out_leads_back_with_an_error(service: Service, browser
 
 
 @pytest.mark.usefixtures("alice")
-def test_an_unknown_user_is_asked_like_a_known_one(browser: Browser, shop: RelyingParty) -> None:
+def test_unknown_user_gets_the_same_page_as_a_known_user(browser: Browser, shop: RelyingParty) -> None:
     known, _ = shop.begin(browser, login_hint="alice")
     unknown, _ = shop.begin(browser, login_hint="nobody-here")
     pages = [browser.get(each).text for each in (known, unknown)]
@@ -379,7 +375,7 @@ def test_an_unknown_user_is_asked_like_a_known_one(browser: Browser, shop: Relyi
 # --- codes
 
 
-def test_a_code_counts_once_and_a_second_use_voids_what_it_gave(
+def test_second_use_of_a_code_revokes_its_access_token(
     service: Service, browser: Browser, shop: RelyingParty, alice: str
 ) -> None:
     code = shop.log_in(browser, "alice", alice)["code"]
@@ -391,13 +387,15 @@ def test_a_code_counts_once_and_a_second_use_voids_what_it_gave(
     assert len(refusals(service)) == 2
 
 
-def test_a_code_is_good_for_a_minute(service: Service, browser: Browser, shop: RelyingParty, alice: str) -> None:
+def test_code_expires_after_a_minute(service: Service, browser: Browser, shop: RelyingParty, alice: str) -> None:
     code = shop.log_in(browser, "alice", alice)["code"]
     service.clock.advance(60)
     assert shop.redeem(code).json()["error"] == "invalid_grant"
 
 
-def test_a_code_is_its_clients_own(service: Service, browser: Browser, shop: RelyingParty, alice: str) -> None:
+def test_code_is_refused_from_another_client(
+    service: Service, browser: Browser, shop: RelyingParty, alice: str
+) -> None:
     code = shop.log_in(browser, "alice", alice)["code"]
     thief = RelyingParty(service, "thief", verifier=shop.verifier)
     assert thief.redeem(code).json()["error"] == "invalid_grant"
@@ -415,7 +413,7 @@ def test_a_code_is_its_clients_own(service: Service, browser: Browser, shop: Rel
         {"code": "x"},
     ],
 )
-def test_what_does_not_fit_the_request_gets_nothing(
+def test_token_request_that_differs_from_the_request_is_refused(
     service: Service, browser: Browser, shop: RelyingParty, alice: str, form: dict[str, str | None]
 ) -> None:
     code = shop.log_in(browser, "alice", alice)["code"]
@@ -432,7 +430,7 @@ def test_a_legacy_client_may_go_without_pkce_but_not_halfway(service: Service, b
     assert old.redeem(old.log_in(browser, "alice", alice)["code"], code_verifier=None).status_code == 400
 
 
-def test_the_access_token_of_a_person_is_no_key_to_the_api(
+def test_access_token_of_a_user_does_not_open_the_api(
     service: Service, browser: Browser, shop: RelyingParty, alice: str
 ) -> None:
     token = shop.redeem(shop.log_in(browser, "alice", alice)["code"]).json()["access_token"]
@@ -468,14 +466,14 @@ def token_by(service: Service, assertion: dict[str, str], **more: str) -> tuple[
     return answer.status_code, answer.json().get("error")
 
 
-def test_a_key_proves_the_client_once_an_assertion(service: Service, assertion: Any) -> None:
+def test_client_assertion_authenticates_once(service: Service, assertion: Any) -> None:
     made = assertion()
     assert token_by(service, made) == (200, None)
     assert token_by(service, made) == (401, "invalid_client"), "the same again"
     assert token_by(service, assertion(jti="2", aud=[f"{ORIGIN}/oauth2/token"])) == (200, None)
 
 
-def test_who_has_a_key_has_no_secret(service: Service, shop: RelyingParty, assertion: Any) -> None:
+def test_client_with_a_key_has_no_secret(service: Service, shop: RelyingParty, assertion: Any) -> None:
     secret = {"client_id": "shop", "client_secret": shop.secret}
     assert token_by(service, {}, **secret) == (401, "invalid_client")
     assert token_by(service, assertion(), **secret) == (400, "invalid_request")
@@ -495,13 +493,13 @@ def test_who_has_a_key_has_no_secret(service: Service, shop: RelyingParty, asser
         {"by": ECKey.generate_key("P-256")},
     ],
 )
-def test_assertions_that_prove_nothing(service: Service, assertion: Any, bent: dict[str, Any]) -> None:
+def test_invalid_client_assertions_are_refused(service: Service, assertion: Any, bent: dict[str, Any]) -> None:
     assert token_by(service, assertion(**bent)) == (401, "invalid_client")
     assert len(refusals(service)) == 1
 
 
 @pytest.mark.parametrize("text", ["", "x", "a.b.c", "eyJhbGciOiJub25lIn0.eyJpc3MiOiJzaG9wIn0."])
-def test_odd_assertions(service: Service, assertion: Any, text: str) -> None:
+def test_odd_client_assertions_are_refused(service: Service, assertion: Any, text: str) -> None:
     made = assertion() | {"client_assertion": text}
     assert token_by(service, made)[1] in ("invalid_client", "invalid_request")
 
@@ -509,7 +507,7 @@ def test_odd_assertions(service: Service, assertion: Any, text: str) -> None:
 # --- what it says of itself
 
 
-def test_discovery_says_what_there_is(service: Service) -> None:
+def test_discovery_has_the_metadata_of_ciba(service: Service) -> None:
     answer = service.call("GET", "/.well-known/openid-configuration")
     told = answer.json()
     assert told["issuer"] == ORIGIN

@@ -117,7 +117,7 @@ def test_trigger_poll_and_finish_once(service: Service, plugin: Plugin, alice: s
     assert plugin.check(transaction) == (False, "REJECT"), "once"
 
 
-def test_the_token_tells_how_long_it_is_good(service: Service, plugin: Plugin) -> None:
+def test_token_contains_its_expiry(service: Service, plugin: Plugin) -> None:
     account = {"username": plugin.name, "password": plugin.secret}
     told = service.call("POST", "/auth", data=account, headers=FORM).json()
     token, role = (told["result"]["value"][name] for name in ("token", "role"))
@@ -130,7 +130,7 @@ def test_the_token_tells_how_long_it_is_good(service: Service, plugin: Plugin) -
     assert late.status_code == 401
 
 
-def test_what_the_token_says_of_itself_proves_nothing(service: Service, plugin: Plugin) -> None:
+def test_claims_in_the_token_prove_nothing(service: Service, plugin: Plugin) -> None:
     claims = token_of(plugin).rpartition(".")[0]
     for token in (f"{claims}.", claims, f"{claims}.{'A' * 43}", "..", "."):
         answer = service.call(
@@ -139,7 +139,7 @@ def test_what_the_token_says_of_itself_proves_nothing(service: Service, plugin: 
         assert answer.status_code == 401
 
 
-def test_ad_fs_sends_its_last_token_with_everything(service: Service, plugin: Plugin, alice: str) -> None:
+def test_ad_fs_may_send_its_old_token_with_every_call(service: Service, plugin: Plugin, alice: str) -> None:
     for _ in range(2):
         last = {"Authorization": token_of(plugin)}
         assert token_of(plugin, **last)
@@ -152,7 +152,7 @@ def test_ad_fs_sends_its_last_token_with_everything(service: Service, plugin: Pl
 
 
 @pytest.mark.parametrize("name", ["a", "ab", "abc"])
-def test_a_header_of_its_own_proves_the_client_beside_a_token(service: Service, name: str) -> None:
+def test_pi_authorization_header_authenticates_the_client(service: Service, name: str) -> None:
     """Keycloak's plugin adds it to every call but `/auth`, without the padding; Authorization is the token's."""
     plugin = Plugin(service, name)
     basic = base64.b64encode(f"{name}:{plugin.secret}".encode()).decode().rstrip("=")
@@ -165,7 +165,7 @@ def test_a_header_of_its_own_proves_the_client_beside_a_token(service: Service, 
     assert service.call("POST", "/validate/check", data={"user": "alice"}, headers=headers).status_code == 401
 
 
-def test_names_may_be_encoded_twice(service: Service, plugin: Plugin) -> None:
+def test_user_names_may_be_encoded_twice(service: Service, plugin: Plugin) -> None:
     service.add_user("al+ice@example.org", ed25519("alice"))
     for name in ("al+ice@example.org", quote("al+ice@example.org"), quote("al+ice@example.org", safe="")):
         plugin.trigger(name)
@@ -182,13 +182,15 @@ def test_names_may_be_encoded_twice(service: Service, plugin: Plugin) -> None:
         ({"client": "\x1b[2J"}, None),
     ],
 )
-def test_where_the_person_is(service: Service, plugin: Plugin, fields: dict[str, str], address: str | None) -> None:
+def test_address_of_the_person_is_stored(
+    service: Service, plugin: Plugin, fields: dict[str, str], address: str | None
+) -> None:
     plugin.post("/validate/triggerchallenge", user="alice", **fields)
     (challenge,) = service.store.challenges.recent()
     assert challenge.context.ip == address
 
 
-def test_forms_of_parts_are_what_php_sends(service: Service, plugin: Plugin, alice: str) -> None:
+def test_multipart_forms_of_php_are_accepted(service: Service, plugin: Plugin, alice: str) -> None:
     auth = (plugin.name, plugin.secret)
 
     def post(path: str, **fields: str) -> Any:
@@ -201,7 +203,7 @@ def test_forms_of_parts_are_what_php_sends(service: Service, plugin: Plugin, ali
     assert done["result"]["authentication"] == "ACCEPT"
 
 
-def test_json_bodies_are_taken_as_well(service: Service, plugin: Plugin) -> None:
+def test_json_bodies_are_accepted(service: Service, plugin: Plugin) -> None:
     answer = service.call(
         "POST", "/validate/check", json={"user": "alice", "pass": ""}, auth=(plugin.name, plugin.secret)
     )
@@ -221,7 +223,7 @@ def test_a_new_challenge_takes_the_place_of_the_one_before(plugin: Plugin) -> No
     assert plugin.poll(before) == (False, "declined")
 
 
-def test_a_transaction_that_nobody_knows(plugin: Plugin) -> None:
+def test_unknown_transaction_is_declined(plugin: Plugin) -> None:
     assert plugin.poll("x") == (False, "declined")
     assert plugin.poll("") == (False, "declined")
     assert plugin.check("x")[0] is None
@@ -239,7 +241,7 @@ def test_the_first_try_opens_the_login_and_the_code_of_ssh_ends_it(
     assert radius.check(code=code) == (False, "CHALLENGE"), "a code is good once: a new login begins"
 
 
-def test_radiuscheck_says_it_by_its_status(service: Service, radius: Plugin, alice: str) -> None:
+def test_radiuscheck_answers_by_its_status(service: Service, radius: Plugin, alice: str) -> None:
     assert radius.post("/validate/radiuscheck", user="alice", **{"pass": ""}).status_code == 400
     code = printed(service, alice)
     assert radius.post("/validate/radiuscheck", user="alice", **{"pass": code}).status_code == 204
@@ -267,7 +269,7 @@ def test_wrong_codes_end_the_login(service: Service, radius: Plugin, alice: str)
 # --- what nobody gets
 
 
-def test_a_transaction_is_of_its_client_and_its_user(service: Service, plugin: Plugin, alice: str) -> None:
+def test_transaction_belongs_to_its_client_and_its_user(service: Service, plugin: Plugin, alice: str) -> None:
     service.add_user("bob", ed25519("bob"))
     detail = plugin.trigger()
     passed(service, detail, alice)
@@ -278,27 +280,27 @@ def test_a_transaction_is_of_its_client_and_its_user(service: Service, plugin: P
     assert plugin.check(transaction) == (True, "ACCEPT")
 
 
-def test_the_code_of_the_page_is_no_password(service: Service, plugin: Plugin, alice: str) -> None:
+def test_code_of_the_page_is_not_accepted_as_pass(service: Service, plugin: Plugin, alice: str) -> None:
     detail = plugin.trigger()
     assert plugin.check(detail["transaction_id"], code_in(detail)) == (False, "REJECT"), alice
     assert service.store.challenges.recent()[0].tries == 0
 
 
-def test_a_pass_is_never_a_password(service: Service, plugin: Plugin, radius: Plugin) -> None:
+def test_parameter_pass_is_never_a_password(service: Service, plugin: Plugin, radius: Plugin) -> None:
     for password in ("password", "alice", "0", "000000", " ", "\x00", "null", "true"):
         assert plugin.check(code=password)[0] is False
         assert radius.check(code=password)[0] is False
     assert "accepted" not in {each.state for each in service.store.challenges.recent()}
 
 
-def test_an_unknown_user_is_answered_like_a_known_one(plugin: Plugin, alice: str) -> None:
+def test_unknown_user_gets_the_same_answer_as_a_known_user(plugin: Plugin, alice: str) -> None:
     known, unknown = plugin.trigger(), plugin.trigger("nobody-here")
     assert known.keys() == unknown.keys(), alice
     assert plugin.poll(unknown["transaction_id"]) == (False, "pending")
 
 
 @pytest.mark.parametrize("user", ["", "a b", "-x", "x" * 65, "\u202e", "a\nb"])
-def test_odd_users_get_an_error_of_this_api(service: Service, plugin: Plugin, user: str) -> None:
+def test_odd_user_names_get_an_error_of_this_api(service: Service, plugin: Plugin, user: str) -> None:
     for path in ("/validate/triggerchallenge", "/validate/check"):
         answer = plugin.post(path, user=user)
         assert (answer.status_code, answer.json()["result"]["status"]) == (400, False)
@@ -324,7 +326,7 @@ PART = b'--x\r\nContent-Disposition: form-data; name="user"%s\r\n\r\n%s\r\n'
         b"--x\r\n" * 5_000,
     ],
 )  # fmt: skip
-def test_odd_bodies(service: Service, plugin: Plugin, body: bytes) -> None:
+def test_odd_bodies_are_refused(service: Service, plugin: Plugin, body: bytes) -> None:
     parts = ("multipart/form-data", "multipart/form-data; boundary=x", "multipart/form-data; boundary=")
     for kind in ("application/json", "application/x-www-form-urlencoded", "text/plain", *parts):
         headers = {"Content-Type": kind}
@@ -335,7 +337,7 @@ def test_odd_bodies(service: Service, plugin: Plugin, body: bytes) -> None:
         assert answer.json()["result"]["status"] is False
 
 
-def test_who_has_not_proven_itself_gets_nothing(service: Service, plugin: Plugin) -> None:
+def test_unauthenticated_client_gets_nothing(service: Service, plugin: Plugin) -> None:
     api = service.store.clients.add(Client("api", frozenset([Scope.CHALLENGES])), service.clock())
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     bearers = [service.bearer(Scope.CHALLENGES), {"Authorization": "x"}, {"PI-Authorization": "x"}, {}]
@@ -351,19 +353,19 @@ def test_who_has_not_proven_itself_gets_nothing(service: Service, plugin: Plugin
     assert service.store.challenges.recent() == []
 
 
-def test_the_token_of_auth_is_no_key_to_the_api(service: Service, plugin: Plugin) -> None:
+def test_token_of_auth_does_not_open_the_api(service: Service, plugin: Plugin) -> None:
     token = token_of(plugin)
     bearer = {"Authorization": f"Bearer {token.rpartition('.')[2]}"}
     assert service.call("POST", "/api/v1/challenges", json={"user": "alice"}, headers=bearer).status_code == 403
 
 
-def test_a_client_may_call_from_its_networks_only(service: Service) -> None:
+def test_client_may_call_from_its_networks_only(service: Service) -> None:
     far = Plugin(service, "far", networks=["192.0.2.0/24"])
     assert far.post("/validate/triggerchallenge", user="alice").status_code == 401
     assert far.post("/auth", username=far.name, password=far.secret).status_code == 401
 
 
-def test_a_code_of_another_client_is_none(service: Service, radius: Plugin, alice: str) -> None:
+def test_code_is_refused_from_another_client(service: Service, radius: Plugin, alice: str) -> None:
     other = Plugin(service, "other", "interactive")
     radius.check(code="begin")
     code = printed(service, alice)
@@ -372,7 +374,7 @@ def test_a_code_of_another_client_is_none(service: Service, radius: Plugin, alic
     assert radius.check(code=code) == (True, "ACCEPT")
 
 
-def test_the_token_of_a_client_from_elsewhere_is_none(service: Service, plugin: Plugin) -> None:
+def test_token_of_a_client_outside_its_networks_is_refused(service: Service, plugin: Plugin) -> None:
     far = Plugin(service, "far", networks=["192.0.2.0/24"])
     client = service.store.clients.get("far")
     assert client
@@ -384,7 +386,7 @@ def test_the_token_of_a_client_from_elsewhere_is_none(service: Service, plugin: 
     assert refusals(service) == ["4031"], far.name
 
 
-def test_nobody_learns_from_the_poll_who_it_is_about(service: Service, plugin: Plugin) -> None:
+def test_poll_does_not_reveal_the_user(service: Service, plugin: Plugin) -> None:
     transactions = [plugin.trigger()["transaction_id"], plugin.trigger("nobody-here")["transaction_id"], "unknown"]
     told = [service.call("GET", "/validate/polltransaction", params={"transaction_id": each}) for each in transactions]
     assert [each.json()["detail"] for each in told] == [
@@ -394,14 +396,14 @@ def test_nobody_learns_from_the_poll_who_it_is_about(service: Service, plugin: P
     assert all(len(each) >= 22 for each in transactions[:2]), "128 bits"
 
 
-def test_time_runs_out(service: Service, plugin: Plugin, alice: str) -> None:
+def test_expired_login_does_not_pass(service: Service, plugin: Plugin, alice: str) -> None:
     detail = plugin.trigger()
     service.clock.advance(601)
     assert plugin.poll(detail["transaction_id"]) == (False, "declined"), alice
     assert plugin.check(detail["transaction_id"]) == (False, "REJECT")
 
 
-def test_of_many_that_end_a_login_at_once_one_does(
+def test_only_one_of_many_parallel_calls_takes_the_result(
     service: Service, plugin: Plugin, radius: Plugin, alice: str
 ) -> None:
     detail = plugin.trigger()

@@ -1,0 +1,64 @@
+"""Reads the parameters of a request: plugins send two kinds of forms, or a JSON object."""
+
+import re
+from collections.abc import Mapping
+from io import BytesIO
+from ipaddress import ip_address
+from urllib.parse import unquote
+
+from python_multipart import parse_form
+from python_multipart.exceptions import FormParserError
+
+from sshaft_identity.common.fields import USER_PATTERN
+from sshaft_identity.faces.privacyidea.answers import invalid_parameter
+from sshaft_identity.web.call import Call
+from sshaft_identity.web.oauth import FORM, MAX_FIELDS, OAuthError, fields_of
+
+MULTIPART = "multipart/form-data"
+Parameters = Mapping[str, str]
+
+
+def parameters_of(call: Call) -> Parameters:
+    """Returns the parameters by name. Raises `ApiError`."""
+    kind = call.request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == MULTIPART:
+        return _multipart(call)
+    if kind == FORM:
+        try:
+            return fields_of(call.body)
+        except OAuthError as error:
+            raise invalid_parameter(error.description) from None
+    body = call.json_object()
+    if body is None:
+        raise invalid_parameter("the body must be a form or a JSON object")
+    return {name: value for name, value in body.items() if isinstance(value, str)}
+
+
+def _multipart(call: Call) -> Parameters:
+    """Returns the fields of a form of PHP's curl (RFC 7578)."""
+    found: list[tuple[bytes | None, bytes | None]] = []
+    headers = {"Content-Type": call.request.headers["content-type"].encode()}
+    try:
+        parse_form(headers, BytesIO(call.body), lambda part: found.append((part.field_name, part.value)), None)
+        fields = {(name or b"").decode(): (value or b"").decode() for name, value in found}
+    except (FormParserError, ValueError):
+        fields = {}
+    if not fields or len(fields) != len(found) or len(found) > MAX_FIELDS:
+        raise invalid_parameter("the body is not a valid form")
+    return fields
+
+
+def user_of(parameters: Parameters) -> str:
+    """Returns the user name. Some plugins encode it twice, and no user name has a percent sign. Raises `ApiError`."""
+    user = unquote(parameters.get("user", ""))
+    if not re.fullmatch(USER_PATTERN, user):
+        raise invalid_parameter("user is missing, or is not a user name of this service")
+    return user
+
+
+def address_of(parameters: Parameters) -> str | None:
+    """Returns the address of the person. Returns None for other values, such as RADIUS has there."""
+    try:
+        return str(ip_address(unquote(parameters.get("client") or parameters.get("clientip", ""))))
+    except ValueError:
+        return None
