@@ -15,8 +15,8 @@ def line(
     """Returns `restrict,command="..."[,expiry-time="..."][,verify-required] TYPE BASE64`, without a line end.
 
     `command` is the absolute path of a program, and its arguments. Raises `ValueError` for a word that a shell or sshd
-    could read as syntax. Raises it also for `verify_required` on a key that is not a security key, because sshd would
-    let such a key pass unverified.
+    could read as syntax, and for `verify_required` on another key than a security key. sshd would let such a key pass
+    unverified.
     """
     if not command or not command[0].startswith("/") or not all(_SAFE_WORD.fullmatch(word) for word in command):
         raise ValueError("a word of the forced command is not plain")

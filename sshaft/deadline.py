@@ -12,7 +12,6 @@ class Deadline:
 
     @classmethod
     def after(cls, seconds: float) -> "Deadline":
-        """Returns the deadline that is `seconds` away from now."""
         return cls(time.monotonic() + seconds)
 
     def remaining(self) -> float:

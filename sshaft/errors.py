@@ -3,7 +3,6 @@
 from sshaft import exit_status
 
 IDENTITY = "identity"
-"""The peer of the identity API."""
 
 
 class SshaftError(Exception):

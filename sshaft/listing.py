@@ -44,7 +44,6 @@ class Context:
     started_at: datetime | None = None
 
     def shifted(self, by: timedelta) -> "Context":
-        """Returns the same by the clock of a host that is `by` ahead."""
         return self if self.started_at is None else replace(self, started_at=shifted(self.started_at, by))
 
 
@@ -103,7 +102,6 @@ class Entry:
     context: Context | None = None
 
     def shifted(self, by: timedelta) -> "Entry":
-        """Returns the same by the clock of a host that is `by` ahead."""
         ends, context = self.expires_at, self.context
         return replace(self, expires_at=ends and shifted(ends, by), context=context and context.shifted(by))
 
@@ -137,7 +135,6 @@ class Listing:
         return replace(self, entries=entries, offers=offers, ahead=by)
 
     def of(self, fingerprint: str) -> tuple[Entry, ...]:
-        """Returns the entries of one key."""
         return self.entries.get(fingerprint, ())
 
     def enrolment_until(self, fingerprint: str) -> datetime | None:
@@ -156,7 +153,6 @@ class Listing:
         return replace(self, entries=own, left_out={}, offers={fingerprint: until} if until else {})
 
     def all(self) -> Iterable[Entry]:
-        """Returns the entries of all keys."""
         return (entry for entries in self.entries.values() for entry in entries)
 
 

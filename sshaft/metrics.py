@@ -82,7 +82,6 @@ class MetricsServer:
 
     @property
     def address(self) -> str:
-        """Returns `HOST:PORT`."""
         host, port = self._server.socket.getsockname()[:2]
         return f"{f'[{host}]' if ':' in host else host}:{port}"
 

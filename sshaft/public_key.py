@@ -65,8 +65,8 @@ def fingerprint(blob: bytes) -> str:
 def parse(text: str, types: Collection[str] = DEFAULT_TYPES) -> PublicKey:
     """Returns the key in `TYPE BASE64 [COMMENT]`, without the comment.
 
-    Raises `InvalidKeyError` for other text (options, a second line, a certificate), for a type outside `types`, for RSA
-    below 2048 bits, and for a blob that does not have exactly the form of its type.
+    Raises `InvalidKeyError` for other text (options, a second line, a certificate) and for a type outside `types`. It
+    also refuses RSA below 2048 bits, and a blob that has not exactly the form of its type.
     """
     if len(text) > MAX_TEXT:
         raise InvalidKeyError("longer than 24 KiB")

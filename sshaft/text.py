@@ -13,9 +13,8 @@ names that differ only in these would look the same."""
 def printable(text: str, limit: int = 200) -> str:
     r"""Returns `text` as one line of printable ASCII and letters, at most `limit` characters long.
 
-    A character that could move a cursor, end a line, hide or reorder text (controls, separators, formats such as
-    U+202E, fillers, surrogates, unassigned) becomes an escape such as `\x1b` or `\u202e`. Text that was cut ends with
-    `...`.
+    A character that could move a cursor, end a line, hide or reorder text becomes an escape such as `\x1b`. These are
+    controls, separators, formats such as U+202E, fillers, surrogates and unassigned characters. A cut ends with `...`.
     """
     cut = text if len(text) <= limit else _cut(text, limit)
     if cut.isascii() and cut.isprintable() and "\\" not in cut:

@@ -62,7 +62,7 @@ def _verify(data: bytes, key: PublicKey, challenge_hash: bytes, roots: list[x509
     _check_certificate(certificate, credential.aaguid, roots, now)
     # OpenSSH does not write down whether the format is `packed` (WebAuthn §8.2) or `fido-u2f` (§8.6).
     packed = authenticator + challenge_hash
-    u2f = b"\0" + authenticator.rp_id_hash + challenge_hash + credential.credential_id + _point(key)
+    u2f = b"\0" + authenticator.rp_id_hash + challenge_hash + credential.credential_id + key.fields[-2]
     if not any(_is_signed(certificate, signature, covered) for covered in (packed, u2f)):
         raise AttestationError("The attestation was not made for the challenge of this page.")
     return f"{credential.aaguid.hex()} {printable(certificate.subject.rfc4514_string(), 160)}"
@@ -117,20 +117,16 @@ def _is_canonical(data: AuthenticatorData) -> bool:
 
 def _cose_key(key: PublicKey) -> dict[int, int | bytes]:
     """Returns the COSE key that an authenticator must write for `key` (RFC 9053 §7, WebAuthn §6.5.1.1)."""
-    point = _point(key)
+    point = key.fields[-2]
     if len(point) == 32:
         return {1: 1, 3: EdDSA.ALGORITHM, -1: 6, -2: point}
     return {1: 2, 3: ES256.ALGORITHM, -1: 1, -2: point[1:33], -3: point[33:]}
 
 
-def _point(key: PublicKey) -> bytes:
-    return key.fields[-2]
-
-
 def _check_certificate(
     certificate: x509.Certificate, aaguid: bytes, roots: list[x509.Certificate], now: datetime
 ) -> None:
-    """OpenSSH keeps the device's own certificate only, so it must be issued by one that the operator gave."""
+    """Checks a device's certificate. OpenSSH keeps no chain, so one of `roots` must have issued it directly."""
     for root in roots:
         try:
             certificate.verify_directly_issued_by(root)

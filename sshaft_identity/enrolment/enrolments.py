@@ -5,16 +5,16 @@
 Two things keep out a stranger's key:
 
 - The code has 8 digits. The code alone finds the enrolment, whoever presents it.
-- A key that came with the code counts only after the person has compared its fingerprint on the page and confirmed it.
+- A key that came with the code counts only after the person has confirmed its fingerprint on the page.
 
-Wrong codes are counted by guesser. A wrong code belongs to no enrolment, and if it counted against all of them, a
-stranger could end everybody's enrolment. The limits, each within 15 minutes, are 3 from one address (one /64 of IPv6),
-3 with one key, and 60 in all, because addresses and keys are cheap. Above a limit, no code is looked at until the
+Wrong codes are counted by guesser. A wrong code belongs to no enrolment: if it counted against all of them, a stranger
+could end everybody's enrolment. The limits within 15 minutes are 3 from one address (one /64 of IPv6) and 3 with one
+key. Addresses and keys are cheap, so the limit for all guessers is 60. Above a limit, no code is looked at until the
 window ends.
 
 An enrolment lives for 15 minutes, so it overlaps two windows and meets at most 120 guesses: 120 / 10^8, one in 830,000.
-With N enrolments open all the time, a guesser who never rests hits one of them with 240 * N / 10^8 an hour: for N = 1
-once in 47 years. A hit shows the guesser's key to a person who did not present it. "Not my key" ends it.
+If N enrolments are always open, a guesser who never rests hits one with 240 * N / 10^8 an hour. For N = 1 this is once
+in 47 years. A hit shows the guesser's key to a person who did not present it, and "Not my key" ends it.
 
 The right code with a key that is refused (another user's, or against the policy) counts against the enrolment. The
 third refusal cancels the enrolment, so nobody can use an enrolment to ask about many keys.
@@ -121,12 +121,10 @@ class Enrolments:
         return ends
 
     def get(self, identifier: str) -> Enrolment | None:
-        """Returns the enrolment with this id."""
         with self._database.read() as connection:
             return _one(connection, enrolments.c.id == identifier)
 
     def of_page(self, page_token: str) -> Enrolment | None:
-        """Returns the enrolment with this page."""
         with self._database.read() as connection:
             return _one(connection, enrolments.c.page_hash == digest(page_token))
 

@@ -8,30 +8,26 @@ class WireError(ValueError):
 
 
 class Reader:
-    """Reads one field after the other. Each method raises `WireError` if the data ends too early."""
+    """Reads one field after the other: bytes, a `uint32`, a `string`. `end` raises `WireError` if data is left."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._at = 0
 
     def take(self, count: int) -> bytes:
-        """Returns the next `count` bytes."""
         if count > len(self._data) - self._at:
             raise WireError("the data ends too early")
         self._at += count
         return self._data[self._at - count : self._at]
 
     def number(self) -> int:
-        """Returns the next `uint32`."""
         (value,) = struct.unpack(">I", self.take(4))
         return int(value)
 
     def string(self) -> bytes:
-        """Returns the content of the next `string`."""
         return self.take(self.number())
 
     def end(self) -> None:
-        """Raises `WireError` if data is left."""
         if self._at != len(self._data):
             raise WireError("there is more than there should be")
 

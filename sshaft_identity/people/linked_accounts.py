@@ -1,7 +1,7 @@
 """Links accounts of the OpenID Provider to users: the first account that signs in under a user's name gets the user.
 
-The link is by `sub`, because a provider gives a name to another person later, but never a `sub` (OpenID Connect Core
-1.0 §5.7).
+The link is by `sub`. A provider may give a name to another person later, but never a `sub` (OpenID Connect Core 1.0
+§5.7).
 """
 
 import re

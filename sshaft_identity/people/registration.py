@@ -32,7 +32,7 @@ is_usable = or_(ssh_keys.c.expires_at.is_(None), ssh_keys.c.expires_at > bindpar
 
 
 def lock_user(connection: Connection, name: str) -> bool:
-    """Whether there is such a user. Until the transaction ends, no other one gives the user a key or an enrolment."""
+    """Whether there is such a user. Until this transaction ends, no other one gives the user a key."""
     return connection.scalar(select(users.c.name).where(users.c.name == name).with_for_update()) is not None
 
 

@@ -111,8 +111,8 @@ class SigningKeys:
     ) -> list[SigningKey]:
         """Makes a new key of `algorithm`, or of each one, and lets the old keys end. Returns the new keys.
 
-        A new key signs after `wait`, but the first of its algorithm at once. If another new key is waiting, this raises
-        `RegistryError` and changes nothing; with a `wait` of zero, the waiting key is deleted instead.
+        A new key signs after `wait`, but the first of its algorithm at once. Raises `RegistryError` if another new key
+        is waiting. With a `wait` of zero, the waiting key is deleted instead.
         """
         made = [self._make(each, now) for each in (Algorithm if algorithm is None else [algorithm])]
         with self._database.write() as connection:
