@@ -32,7 +32,7 @@ from sshaft_identity.challenges.rows import (
     of_user,
     read,
     read_all,
-    waits_for_anybody,
+    waits_for_any_user,
 )
 from sshaft_identity.database.prepared import Prepared
 from sshaft_identity.database.tables import challenges, ssh_keys, users
@@ -216,7 +216,7 @@ class Judge:
         """Whether the code is long enough to find a challenge without a user."""
         return code is not None and len(code) == ANONYMOUS_DIGITS
 
-    _ANY_WAITS = Prepared(select(waits_for_anybody.label("waits")))
+    _ANY_WAITS = Prepared(select(waits_for_any_user.label("waits")))
 
     def _is_guess(self, attempt: Attempt, candidates: Collection[Challenge]) -> bool:
         """Whether the code may be a guess at a challenge without a user: some such challenge waits for its code."""

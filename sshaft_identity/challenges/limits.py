@@ -97,7 +97,7 @@ def _lock_failures(count: int) -> Prepared:
 
 
 def count(connection: Connection, counted: Iterable[Subject], now: datetime, window: timedelta = WINDOW) -> None:
-    """Counts one more failure of each subject. A window that is over begins anew."""
+    """Counts one more failure of each subject. A window that is over begins again."""
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     ends = literal(now + window, failures.c.ends_at.type)  # inside CASE, SQLAlchemy cannot infer the type
     for subject in counted:

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, not_, select
 
 from sshaft.public_key import PublicKey
 from sshaft_identity.challenges.challenge import Challenge
-from sshaft_identity.challenges.rows import challenge_of, is_running, is_unsettled, waits_for_anybody
+from sshaft_identity.challenges.rows import challenge_of, is_running, is_unsettled, waits_for_any_user
 from sshaft_identity.database.prepared import Prepared
 from sshaft_identity.database.tables import challenges, ssh_keys
 from sshaft_identity.people.registration import is_usable
@@ -42,7 +42,7 @@ _LIST_ALL = Prepared(
     .order_by(*_in_order)
 )
 _keys = (
-    select(*_owner, challenges, waits_for_anybody.label("anonymous"))
+    select(*_owner, challenges, waits_for_any_user.label("anonymous"))
     .select_from(ssh_keys.outerjoin(challenges, _is_of_owner))
     .where(is_usable)
     .order_by(*_in_order)

@@ -28,9 +28,9 @@ is_running = is_pending & (challenges.c.expires_at > bindparam("now")) & _has_be
 is_unsettled = is_pending & challenges.c.accepted_at.is_(None)
 """The same as `is_pending`, for queries over all users. A query needs exactly this condition to use the index."""
 # The order is that of the index. Otherwise PostgreSQL expects a match soon, and reads all challenges that are over.
-_of_nobody = select(challenges.c.id).where(is_running, challenges.c.user_name.is_(None))
-_of_nobody = _of_nobody.order_by(challenges.c.user_name, challenges.c.state, challenges.c.expires_at)
-waits_for_anybody = _of_nobody.limit(literal_column("1")).scalar_subquery().is_not(None)
+_without_user = select(challenges.c.id).where(is_running, challenges.c.user_name.is_(None))
+_without_user = _without_user.order_by(challenges.c.user_name, challenges.c.state, challenges.c.expires_at)
+waits_for_any_user = _without_user.limit(literal_column("1")).scalar_subquery().is_not(None)
 """Whether a challenge that names no user waits for its code."""
 
 named = select(challenges).where(challenges.c.id == bindparam("challenge"))

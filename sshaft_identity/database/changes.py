@@ -53,13 +53,13 @@ class Changes:
     def source_connected(self) -> None:
         """A source reports every change to `wake` from now on. All waiters read once, for changes before that."""
         self._has_source = True
-        self.wake_everybody()
+        self.wake_all()
 
-    def wake_everybody(self) -> None:
+    def wake_all(self) -> None:
         """Wakes all waiters, one after the other (READS_PER_SECOND)."""
         loop = asyncio.get_running_loop()
-        everybody = [waiter for waiters in self._waiters.values() for waiter in waiters]
-        for place, waiter in enumerate(everybody):
+        all_waiters = [waiter for waiters in self._waiters.values() for waiter in waiters]
+        for place, waiter in enumerate(all_waiters):
             loop.call_later(place / READS_PER_SECOND, waiter.woken.set)
 
     def source_lost(self) -> None:
@@ -134,7 +134,7 @@ async def watch_clock(changes: Changes, every: float = 0.5) -> None:
     while True:
         if seconds := watch.jumped():
             get_logger().error("clock.jumped", seconds=round(seconds))
-            changes.wake_everybody()
+            changes.wake_all()
         await asyncio.sleep(every)
 
 

@@ -47,7 +47,7 @@ async def _pass_on(connection: psycopg.AsyncConnection[Any], changes: Changes) -
             if notification.payload:
                 changes.wake(notification.payload)
             else:
-                changes.wake_everybody()
+                changes.wake_all()
         async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
             await connection.execute("SELECT 1")
 

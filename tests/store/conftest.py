@@ -11,7 +11,7 @@ from sshaft_identity.store import Store
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Of a database of its own for each test, on either kind."""
+    """Yields the URL of a new database of each kind."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'identity.db'}"
         return
@@ -48,7 +48,7 @@ def on_postgresql(postgresql_url: str) -> Iterator[Store]:
 
 @pytest.fixture
 def empty_url(postgresql: PostgreSQL) -> Iterator[str]:
-    """Of a PostgreSQL database without tables."""
+    """Yields the URL of a PostgreSQL database without tables."""
     url = postgresql.new_database("template0")
     yield url
     postgresql.drop(url)

@@ -1,4 +1,4 @@
-"""`sshaft identity serve` as processes of their own, several on one database."""
+"""Starts `sshaft identity serve` as processes, several on one database."""
 
 import json
 import shutil
@@ -64,7 +64,7 @@ def command(directory: Path, *arguments: str) -> str:
 
 
 def set_up(directory: Path, url: str) -> str:
-    """A directory on the database at `url`, with alice and a client of every scope, whose secret comes back."""
+    """Sets up a directory for the database at `url`, with alice and a client. Returns the secret of the client."""
     command(directory, "init", "--listen", "127.0.0.1:0", "--database", url)
     command(directory, "user", "add", "alice")
     scopes = ("--scope", "mfa:list", "--scope", "mfa:accept", "--scope", "challenges")
@@ -72,7 +72,7 @@ def set_up(directory: Path, url: str) -> str:
 
 
 def another_host(directory: Path, name: str) -> Path:
-    """As the documentation says: the same identity.json and hmac.key."""
+    """Returns the directory of a second host, as documented: with the same identity.json and hmac.key."""
     return Path(shutil.copytree(directory, directory.with_name(name), ignore=shutil.ignore_patterns("identity.db*")))
 
 

@@ -1,4 +1,4 @@
-"""The audit log in the database: append-only by triggers, sealed by one at a time, and any change of it is found."""
+"""Tests the audit log in the database: triggers keep it append-only, one process seals, and every change is found."""
 
 import contextlib
 import json
@@ -44,7 +44,7 @@ def sealed(store: Store, clock: Clock) -> Store:
 
 @pytest.fixture
 def unguarded(sealed: Store) -> Store:
-    """As somebody sees it who may do anything in the database."""
+    """Returns the store without its triggers: an attacker with full rights can drop them."""
     with sealed.database.write() as connection:
         if connection.dialect.name == "sqlite":
             for name in ("delete", "replace", "update"):
@@ -69,7 +69,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("statement", REFUSED, ids=str)
-def test_the_database_itself_refuses_to_change_a_sealed_event(sealed: Store, statement: Any) -> None:
+def test_the_database_refuses_to_change_a_sealed_event(sealed: Store, statement: Any) -> None:
     with pytest.raises(DBAPIError, match="append-only"), sealed.database.write() as connection:
         connection.execute(statement)
     assert head(sealed).seq == EVENTS
@@ -78,7 +78,7 @@ def test_the_database_itself_refuses_to_change_a_sealed_event(sealed: Store, sta
 @pytest.mark.parametrize(
     "values", [{"facts": "{}"}, {"seq": 1}, {"hash": "0" * 64}, {"seq": 1, "hash": "0" * 64, "event": "x"}], ids=str
 )
-def test_an_event_that_is_not_sealed_yet_may_only_be_sealed(store: Store, clock: Clock, values: dict[str, Any]) -> None:
+def test_an_unsealed_event_may_only_be_sealed(store: Store, clock: Clock, values: dict[str, Any]) -> None:
     note(store, clock, 1)
     with pytest.raises(DBAPIError, match="append-only"), store.database.write() as connection:
         connection.execute(update(audit_events).values(values))
@@ -88,7 +88,7 @@ def test_an_event_that_is_not_sealed_yet_may_only_be_sealed(store: Store, clock:
     assert head(store).seq == 1
 
 
-def test_no_event_is_replaced_or_emptied_in_one_go(sealed: Store) -> None:
+def test_no_event_is_replaced_or_truncated(sealed: Store) -> None:
     with sealed.database.read() as connection:
         row = dict(connection.execute(select(audit_events).limit(1)).mappings().one())
         sqlite = connection.dialect.name == "sqlite"
@@ -101,14 +101,14 @@ def test_no_event_is_replaced_or_emptied_in_one_go(sealed: Store) -> None:
 # --- sealing
 
 
-def test_an_event_is_recorded_with_its_transaction_or_not_at_all(store: Store, clock: Clock) -> None:
+def test_an_event_is_recorded_only_if_its_transaction_commits(store: Store, clock: Clock) -> None:
     with contextlib.suppress(ZeroDivisionError), store.database.write() as connection:
         record_event(connection, "challenge.opened", clock(), user="alice")
         _ = 1 // 0
     assert not chain.seal(store.database)
 
 
-def test_sealing_goes_on_where_it_was_and_takes_no_more_than_it_is_told(store: Store, clock: Clock) -> None:
+def test_sealing_continues_after_the_last_seal_and_keeps_its_limit(store: Store, clock: Clock) -> None:
     note(store, clock, 5)
     counts = [chain.seal(store.database, 2).total() for _ in range(4)]
     assert counts == [2, 2, 1, 0]
@@ -117,7 +117,7 @@ def test_sealing_goes_on_where_it_was_and_takes_no_more_than_it_is_told(store: S
     assert head(store).seq == 6
 
 
-def test_the_chain_does_not_depend_on_how_it_is_sealed_or_walked(store: Store, clock: Clock) -> None:
+def test_the_chain_does_not_depend_on_the_size_of_batches(store: Store, clock: Clock) -> None:
     note(store, clock, 7)
     while chain.seal(store.database, 3):
         pass
@@ -213,14 +213,14 @@ def test_any_change_deletion_swap_or_insertion_is_found(unguarded: Store, data: 
     assert head(unguarded, noted) == noted
 
 
-def test_the_first_broken_place_is_named(unguarded: Store) -> None:
+def test_the_first_changed_event_is_named(unguarded: Store) -> None:
     with unguarded.database.write() as connection:
         connection.execute(update(audit_events).where(audit_events.c.seq.in_([3, 6])).values(user_name="mallory"))
     with pytest.raises(ChainBrokenError, match=r"^event 3 \(2026-11-22T12:00:03\.000000Z\)"):
         head(unguarded)
 
 
-def test_without_a_noted_head_a_cut_off_end_looks_whole_and_with_one_it_is_found(unguarded: Store) -> None:
+def test_only_a_noted_head_reveals_that_the_end_is_cut_off(unguarded: Store) -> None:
     noted = head(unguarded)
     with unguarded.database.write() as connection:
         connection.execute(delete(audit_events).where(audit_events.c.seq > 5))
@@ -229,7 +229,7 @@ def test_without_a_noted_head_a_cut_off_end_looks_whole_and_with_one_it_is_found
         head(unguarded, noted)
 
 
-def test_a_chain_that_was_hashed_anew_is_found_by_a_noted_head(unguarded: Store) -> None:
+def test_a_noted_head_reveals_a_chain_with_new_hashes(unguarded: Store) -> None:
     noted = head(unguarded)
     with unguarded.database.write() as connection:
         connection.execute(update(audit_events).values(seq=None, hash=None))
@@ -240,21 +240,21 @@ def test_a_chain_that_was_hashed_anew_is_found_by_a_noted_head(unguarded: Store)
         head(unguarded, noted)
 
 
-def test_an_earlier_head_is_still_in_a_chain_that_went_on(sealed: Store, clock: Clock) -> None:
+def test_a_noted_head_stays_valid_when_the_chain_grows(sealed: Store, clock: Clock) -> None:
     noted = head(sealed)
     note(sealed, clock)
     chain.seal(sealed.database)
     assert head(sealed, noted).seq == 2 * EVENTS
 
 
-def test_a_hash_without_a_place_is_found(unguarded: Store) -> None:
+def test_an_event_with_a_hash_and_no_seq_is_found(unguarded: Store) -> None:
     with unguarded.database.write() as connection:
         connection.execute(update(audit_events).where(audit_events.c.seq == EVENTS).values(seq=None))
     with pytest.raises(ChainBrokenError, match="has a hash and no place"):
         head(unguarded)
 
 
-def test_an_export_is_read_from_either_database(store: Store, clock: Clock) -> None:
+def test_export_works_on_both_databases(store: Store, clock: Clock) -> None:
     store.users.add("alice", clock())
     (line,) = lines(store.database, None, None, "alice")
     assert json.loads(line)["event"] == "user.added"

@@ -1,4 +1,4 @@
-"""Backup and restore, over both kinds of database and from one to the other."""
+"""Tests backup and restore on both kinds of database, and from one kind to the other."""
 
 import gzip
 import hashlib
@@ -42,7 +42,7 @@ def quietly(_total: int) -> Iterator[object]:
 
 
 def fill(store: Store, clock: Clock) -> None:
-    """Rows in every table, with what is awkward in them."""
+    """Fills every table with rows, some with difficult values."""
     for name in ("alice", "bob"):
         store.users.add(name, clock())
     store.keys.add(
@@ -63,7 +63,7 @@ def fill(store: Store, clock: Clock) -> None:
 
 
 def some(column: Column[Any], clock: Clock) -> object:
-    """A value of the column's kind, for tables that have no story here."""
+    """Returns any value that fits the column."""
     if column.foreign_keys:
         return "web" if column.name == "client_id" else "alice"
     if isinstance(column.type, UtcTime):
@@ -81,7 +81,7 @@ def content(database: Database) -> dict[str, list[tuple[object, ...]]]:
 
 @pytest.fixture
 def file(store: Store, clock: Clock, tmp_path: Path) -> Path:
-    """A backup of a filled database."""
+    """Returns a backup of a filled database."""
     fill(store, clock)
     path = tmp_path / "backup.gz"
     backup.write(store.database, path, KEY, clock(), quietly)
@@ -92,7 +92,7 @@ def restore(database: Database, path: Path, *, replace: bool = False) -> None:
     backup.restore(database, backup.verified(path), quietly, replace=replace)
 
 
-def test_every_table_has_rows_in_these_tests(store: Store, clock: Clock) -> None:
+def test_the_filled_database_has_rows_in_every_table(store: Store, clock: Clock) -> None:
     fill(store, clock)
     assert all(content(store.database).values())
 
@@ -110,12 +110,12 @@ def test_a_backup_fills_a_database_of_either_kind(
     assert content(on_postgresql.database) == before
 
 
-def test_a_backup_is_for_its_owner_only_and_nothing_lies_beside_it(file: Path, tmp_path: Path) -> None:
+def test_a_backup_is_readable_only_by_its_owner_and_leaves_no_other_file(file: Path, tmp_path: Path) -> None:
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert not (tmp_path / "backup.gz.new").exists()
 
 
-def test_a_backup_shows_one_moment_while_others_write(store: Store, clock: Clock) -> None:
+def test_a_backup_holds_one_state_while_other_transactions_write(store: Store, clock: Clock) -> None:
     store.users.add("alice", clock())
     with store.database.snapshot() as connection:
         before = copying.counts(connection)
@@ -124,7 +124,7 @@ def test_a_backup_shows_one_moment_while_others_write(store: Store, clock: Clock
     assert store.users.all() == ["alice", "bob"]
 
 
-def test_a_database_with_rows_is_replaced_only_when_that_is_said(store: Store, file: Path, clock: Clock) -> None:
+def test_a_database_with_rows_is_replaced_only_with_the_option(store: Store, file: Path, clock: Clock) -> None:
     before = content(store.database)
     store.users.remove("alice", clock())
     after = content(store.database)
@@ -136,7 +136,7 @@ def test_a_database_with_rows_is_replaced_only_when_that_is_said(store: Store, f
     store.database.check()
 
 
-def test_a_file_cut_off_anywhere_is_refused(file: Path) -> None:
+def test_a_truncated_file_is_refused(file: Path) -> None:
     whole = file.read_bytes()
     for length in {0, 1, 9, 10, 11, 100, *range(12, len(whole), 997), len(whole) - 9, len(whole) - 1}:
         file.write_bytes(whole[:length])
@@ -144,7 +144,7 @@ def test_a_file_cut_off_anywhere_is_refused(file: Path) -> None:
             backup.verified(file)
 
 
-def test_a_file_that_misses_whole_lines_at_its_end_is_refused(file: Path) -> None:
+def test_a_file_without_its_last_lines_is_refused(file: Path) -> None:
     lines = gzip.decompress(file.read_bytes()).splitlines(keepends=True)
     for kept in (1, 2, len(lines) - 1):
         file.write_bytes(gzip.compress(b"".join(lines[:kept])))
@@ -181,7 +181,7 @@ def signed(lines: bytes) -> bytes:
         (b'["alice"', b'["\xff"'),
     ],
 )
-def test_a_file_that_somebody_wrote_anew_is_refused_whole(store: Store, file: Path, old: bytes, new: bytes) -> None:
+def test_a_forged_file_is_refused_and_changes_nothing(store: Store, file: Path, old: bytes, new: bytes) -> None:
     before = content(store.database)
     lines = gzip.decompress(file.read_bytes()).rpartition(b'{"sha256"')[0]
     assert old in lines
@@ -192,7 +192,7 @@ def test_a_file_that_somebody_wrote_anew_is_refused_whole(store: Store, file: Pa
 
 
 @pytest.mark.parametrize("lines", ["", "no json\n", "[]\n{}\n", '{"sshaft_identity_backup": 2}\n'])
-def test_what_is_no_backup_is_refused(tmp_path: Path, lines: str) -> None:
+def test_a_file_that_is_not_a_backup_is_refused(tmp_path: Path, lines: str) -> None:
     (tmp_path / "file").write_bytes(lines.encode())
     with pytest.raises(CopyError, match="backup"):
         backup.verified(tmp_path / "file")
@@ -201,14 +201,14 @@ def test_what_is_no_backup_is_refused(tmp_path: Path, lines: str) -> None:
         backup.verified(tmp_path / "file")
 
 
-def test_a_backup_of_another_revision_is_refused_and_says_which_version_takes_it(store: Store, file: Path) -> None:
+def test_a_backup_of_another_revision_is_refused_with_the_version_that_reads_it(store: Store, file: Path) -> None:
     with store.database.write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(CopyError, match="of revision 0001, the database of 9999: restore it with sshaft 0"):
         restore(store.database, file, replace=True)
 
 
-def test_a_restore_that_fails_in_its_middle_changes_nothing(store: Store, file: Path) -> None:
+def test_a_restore_that_fails_halfway_changes_nothing(store: Store, file: Path) -> None:
     whole = backup.verified(file)
     before = content(store.database)
     more = backup.Backup(whole.path, whole.revision, whole.version, whole.key, whole.rows | {"users": 1})
@@ -218,7 +218,7 @@ def test_a_restore_that_fails_in_its_middle_changes_nothing(store: Store, file: 
     store.database.check()
 
 
-def test_tables_that_only_take_new_rows_are_filled_and_replaced_all_the_same(store: Store, file: Path) -> None:
+def test_a_restore_also_fills_and_replaces_append_only_tables(store: Store, file: Path) -> None:
     before = content(store.database)
     with store.database.write() as connection:
         if store.database.is_postgresql:
@@ -241,7 +241,7 @@ def test_a_file_that_cannot_be_written_is_one_clear_error(store: Store, tmp_path
         backup.write(store.database, tmp_path / "no" / "file", KEY, clock(), quietly)
 
 
-def test_backup_and_restore_by_command_while_the_service_runs(url: str, tmp_path: Path) -> None:
+def test_the_commands_back_up_and_restore_while_the_service_runs(url: str, tmp_path: Path) -> None:
     secret = set_up(tmp_path / "a", url)
     file = tmp_path / "backup.gz"
     with serving(tmp_path / "a", secret) as service:
@@ -269,7 +269,7 @@ def run(tmp_path: Path) -> Callable[..., Result]:
     return run
 
 
-def test_replacing_asks_before_it_drops_anything(run: Callable[..., Result], tmp_path: Path) -> None:
+def test_restore_asks_before_it_replaces_rows(run: Callable[..., Result], tmp_path: Path) -> None:
     file = str(tmp_path / "file")
     run("backup", file)
     run("user", "add", "alice")
@@ -281,7 +281,7 @@ def test_replacing_asks_before_it_drops_anything(run: Callable[..., Result], tmp
     assert run("user", "list").output == ""
 
 
-def test_a_restore_beside_another_key_says_what_that_means(run: Callable[..., Result], tmp_path: Path) -> None:
+def test_a_restore_with_another_hmac_key_warns_the_operator(run: Callable[..., Result], tmp_path: Path) -> None:
     file = str(tmp_path / "file")
     run("backup", file)
     assert "hmac.key" not in run("restore", file).output
@@ -289,9 +289,7 @@ def test_a_restore_beside_another_key_says_what_that_means(run: Callable[..., Re
     assert "hmac.key is not that of the backup" in run("restore", file).output
 
 
-def test_progress_is_shown_where_there_is_a_terminal_and_counts_go_to_stdout(
-    run: Callable[..., Result], tmp_path: Path
-) -> None:
+def test_progress_goes_to_a_terminal_and_counts_go_to_stdout(run: Callable[..., Result], tmp_path: Path) -> None:
     run("user", "add", "alice")
     line = [sys.executable, "-m", "sshaft", "identity", "--directory", str(tmp_path / "id"), "backup", "file"]
     reader, terminal = pty.openpty()

@@ -1,4 +1,4 @@
-"""Many requests share a transaction on SQLite: each succeeds or fails alone, and none is answered before the commit."""
+"""Tests that requests share a transaction on SQLite, fail alone, and are answered after the commit."""
 
 import asyncio
 import threading
@@ -25,7 +25,7 @@ def open_for(store: Store, user: str, clock: Clock) -> Callable[[], Opened]:
 
 
 async def at_once(batches: Batches, works: Sequence[Callable[[], object]]) -> list[object]:
-    """The first keeps the thread busy until all others wait: they are one batch."""
+    """Runs all works as one batch: the first work keeps the thread busy until the others wait."""
     waiting = threading.Event()
     first = asyncio.gather(batches.run(waiting.wait), return_exceptions=True)
     await asyncio.sleep(0)
@@ -48,14 +48,14 @@ def commits(on_sqlite: Store) -> Iterator[list[str]]:
     event.remove(on_sqlite.database.engine, "commit", note)
 
 
-def test_what_waits_together_is_one_commit(on_sqlite: Store, clock: Clock, commits: list[str]) -> None:
+def test_requests_that_wait_together_share_one_commit(on_sqlite: Store, clock: Clock, commits: list[str]) -> None:
     batches = Batches(on_sqlite.database.together)
     asyncio.run(at_once(batches, [open_for(on_sqlite, f"user{number}", clock) for number in range(20)]))
     assert len(commits) == 1
     assert len(on_sqlite.challenges.recent()) == 20
 
 
-def test_who_has_waited_too_long_is_refused_and_nothing_is_done() -> None:
+def test_a_request_that_waited_too_long_is_refused_and_changes_nothing() -> None:
     now = [0.0]
     batches = Batches(most=1, clock=lambda: now[0])
     done: list[str] = []
@@ -77,7 +77,7 @@ def test_who_has_waited_too_long_is_refused_and_nothing_is_done() -> None:
     assert done == ["soon"]
 
 
-def test_what_fails_is_undone_alone(on_sqlite: Store, clock: Clock) -> None:
+def test_a_failed_request_is_undone_alone(on_sqlite: Store, clock: Clock) -> None:
     def fail() -> None:
         with on_sqlite.database.write() as connection:
             connection.execute(text("DELETE FROM challenges"))
@@ -92,7 +92,7 @@ def test_what_fails_is_undone_alone(on_sqlite: Store, clock: Clock) -> None:
     }
 
 
-def test_what_one_has_written_the_next_one_reads(on_sqlite: Store, clock: Clock) -> None:
+def test_a_request_reads_the_writes_of_the_request_before(on_sqlite: Store, clock: Clock) -> None:
     def count() -> int:
         return len(on_sqlite.challenges.recent())
 
@@ -100,7 +100,9 @@ def test_what_one_has_written_the_next_one_reads(on_sqlite: Store, clock: Clock)
     assert asyncio.run(at_once(batches, [count, open_for(on_sqlite, "alice", clock), count]))[::2] == [0, 1]
 
 
-def test_a_transaction_that_sqlite_undoes_fails_everybody_and_the_next_succeeds(on_sqlite: Store, clock: Clock) -> None:
+def test_a_transaction_that_sqlite_undoes_fails_all_its_requests_and_the_next_succeeds(
+    on_sqlite: Store, clock: Clock
+) -> None:
     def break_down() -> None:
         with on_sqlite.database.write() as connection:
             connection.exec_driver_sql("ROLLBACK")  # as SQLite does by itself after some errors of the disk
@@ -114,7 +116,7 @@ def test_a_transaction_that_sqlite_undoes_fails_everybody_and_the_next_succeeds(
     assert [each.id for each in on_sqlite.challenges.recent()] == [again.challenge.id]
 
 
-def test_a_commit_that_fails_fails_everybody() -> None:
+def test_a_failed_commit_fails_all_its_requests() -> None:
     @contextmanager
     def around() -> Iterator[None]:
         yield
@@ -124,7 +126,7 @@ def test_a_commit_that_fails_fails_everybody() -> None:
     assert [type(each) for each in results] == [OSError, OSError]
 
 
-def test_work_is_done_in_the_context_of_who_asked_for_it() -> None:
+def test_work_runs_in_the_context_of_its_caller() -> None:
     @contextmanager
     def around() -> Iterator[None]:
         yield
@@ -140,7 +142,7 @@ def test_work_is_done_in_the_context_of_who_asked_for_it() -> None:
     assert asyncio.run(main()) == ["a", "b", "c"]
 
 
-def test_whoever_goes_away_does_not_disturb_the_others() -> None:
+def test_a_cancelled_request_does_not_disturb_the_others() -> None:
     @contextmanager
     def around() -> Iterator[None]:
         yield

@@ -1,4 +1,4 @@
-"""Challenges in a real database, also where many act at once."""
+"""Tests challenges in a real database, also with many threads at the same time."""
 
 import threading
 from collections import Counter
@@ -36,7 +36,7 @@ def state_of(store: Store, opened: Opened) -> State:
 
 
 def at_once(count: int, act: Callable[[int], Answer]) -> list[Answer]:
-    """What `count` threads got that started together."""
+    """Returns the answers of `count` threads that start together."""
     start = threading.Barrier(count)
     answers: list[Answer] = []
 
@@ -57,7 +57,7 @@ def verdicts(answers: list[Answer]) -> Counter[Verdict]:
     return Counter(answer.verdict for answer in answers)
 
 
-def test_of_fifty_who_accept_at_once_exactly_one_succeeds(store: Store, opened: Opened, clock: Clock) -> None:
+def test_exactly_one_of_fifty_parallel_accepts_succeeds(store: Store, opened: Opened, clock: Clock) -> None:
     def accept(number: int) -> Answer:
         name = attempt_name(f"ticket-{number}", opened.code)
         attempt = Attempt("alice", opened.challenge.id, opened.code, KEY.fingerprint, "192.0.2.1", name)
@@ -66,9 +66,7 @@ def test_of_fifty_who_accept_at_once_exactly_one_succeeds(store: Store, opened: 
     assert verdicts(at_once(50, accept)) == {Verdict.ACCEPTED: 1, Verdict.ALREADY_USED: 49}
 
 
-def test_the_same_attempt_fifty_times_at_once_is_one_accept_and_always_a_success(
-    store: Store, opened: Opened, clock: Clock
-) -> None:
+def test_a_repeated_attempt_counts_once_and_always_succeeds(store: Store, opened: Opened, clock: Clock) -> None:
     name = attempt_name("ticket", opened.code)
     attempt = Attempt("alice", opened.challenge.id, opened.code, name=name)
     answers = at_once(50, lambda _: store.challenges.accept(attempt, clock()))
@@ -78,7 +76,7 @@ def test_the_same_attempt_fifty_times_at_once_is_one_accept_and_always_a_success
     assert challenge.tries == 1
 
 
-def test_of_twenty_wrong_codes_at_once_five_are_counted_and_answered(
+def test_five_of_twenty_parallel_wrong_codes_are_counted_and_answered(
     store: Store, opened: Opened, clock: Clock
 ) -> None:
     def guess(number: int) -> Answer:
@@ -92,7 +90,7 @@ def test_of_twenty_wrong_codes_at_once_five_are_counted_and_answered(
     assert state_of(store, opened) is State.REJECTED
 
 
-def test_the_same_wrong_attempt_at_once_is_counted_once(store: Store, opened: Opened, clock: Clock) -> None:
+def test_a_repeated_wrong_attempt_is_counted_once(store: Store, opened: Opened, clock: Clock) -> None:
     code = wrong(opened.code)
     attempt = Attempt("alice", opened.challenge.id, code, name=attempt_name("ticket", code))
     answers = at_once(20, lambda _: store.challenges.accept(attempt, clock()))
@@ -100,7 +98,7 @@ def test_the_same_wrong_attempt_at_once_is_counted_once(store: Store, opened: Op
     assert {each.attempts_left for each in answers} == {4}
 
 
-def test_between_accept_reject_and_cancel_at_once_one_wins(store: Store, opened: Opened, clock: Clock) -> None:
+def test_one_of_parallel_accepts_rejects_and_cancels_wins(store: Store, opened: Opened, clock: Clock) -> None:
     done: list[str] = []
 
     def act(number: int) -> Answer:
@@ -119,20 +117,20 @@ def test_between_accept_reject_and_cancel_at_once_one_wins(store: Store, opened:
     assert done == [state_of(store, opened)]
 
 
-def test_consuming_succeeds_once(store: Store, opened: Opened, clock: Clock) -> None:
+def test_a_challenge_is_consumed_once(store: Store, opened: Opened, clock: Clock) -> None:
     assert not store.challenges.consume(opened.challenge.id, clock())
     store.challenges.accept(Attempt("alice", opened.challenge.id, opened.code), clock())
     taken = [store.challenges.consume(opened.challenge.id, clock()) for _ in range(2)]
     assert [each and each.state for each in taken] == [State.CONSUMED, None]
 
 
-def test_only_who_opened_it_consumes_it(store: Store, opened: Opened, clock: Clock) -> None:
+def test_only_the_client_that_opened_a_challenge_consumes_it(store: Store, opened: Opened, clock: Clock) -> None:
     store.challenges.accept(Attempt("alice", opened.challenge.id, opened.code), clock())
     assert store.challenges.consume(opened.challenge.id, clock(), "somebody-else") is None
     assert state_of(store, opened) == State.ACCEPTED
 
 
-def test_an_accept_writes_down_what_was_proven(store: Store, opened: Opened, clock: Clock) -> None:
+def test_an_accept_stores_the_proof(store: Store, opened: Opened, clock: Clock) -> None:
     clock.advance(7)
     attempt = Attempt("alice", opened.challenge.id, opened.code, KEY.fingerprint, "192.0.2.1")
     (challenge,) = store.challenges.accept(attempt, clock()).challenges
@@ -159,7 +157,7 @@ def test_wrong_codes_from_one_ipv6_network_of_64_bits_count_as_one_source(store:
 
 
 @pytest.mark.parametrize(("seconds", "verdict"), [(299.999999, Verdict.ACCEPTED), (300, Verdict.EXPIRED)])
-def test_time_is_kept_to_the_microsecond(
+def test_a_challenge_expires_to_the_microsecond(
     store: Store, opened: Opened, clock: Clock, seconds: float, verdict: Verdict
 ) -> None:
     clock.advance(seconds)
@@ -181,7 +179,7 @@ def test_a_page_is_found_by_its_token_only(store: Store, opened: Opened) -> None
 
 
 @pytest.mark.usefixtures("opened")
-def test_several_keys_at_once_are_listed_as_each_of_them_is(store: Store, clock: Clock) -> None:
+def test_a_list_for_several_keys_equals_the_lists_for_each_key(store: Store, clock: Clock) -> None:
     bobs = parse(ed25519("bob"))
     store.users.add("bob", clock())
     store.keys.add("bob", [(bobs, "")], clock())

@@ -1,4 +1,4 @@
-"""Whatever another process does to a challenge or an enrolment, who waits for it here is woken, on either database."""
+"""Tests that every change by another process wakes the waiters here, on both databases."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -31,7 +31,7 @@ KEY = parse(ed25519("new"))
 
 @dataclass
 class Other:
-    """Another process."""
+    """Acts as another process."""
 
     store: Store
     clock: Clock
@@ -106,7 +106,7 @@ def here(store: Store, clock: Clock) -> AppState:
 def is_woken(
     here: AppState, url: str, subject: Any, read: Callable[[str], Any], step: Callable[[Other], object]
 ) -> bool:
-    """Whether who waits for `subject` sees it change after a `step` of another process, having been told of it."""
+    """Whether a waiter for `subject` sees a change after a `step` of another process."""
 
     async def main() -> bool:
         hearing = asyncio.create_task(background.follow_changes(here.store.database, here.changes))
@@ -115,7 +115,7 @@ def is_woken(
                 if here.changes.has_source:
                     return await wait()
                 await asyncio.sleep(0.02)
-            pytest.fail("nobody tells")
+            pytest.fail("no source reports changes")
         finally:
             hearing.cancel()
             await asyncio.wait([hearing])
@@ -138,15 +138,15 @@ def is_woken(
 
 
 @pytest.mark.parametrize("step", CHALLENGE_STEPS.values(), ids=CHALLENGE_STEPS)
-def test_who_waits_for_a_challenge_hears_of_it(
+def test_a_waiter_for_a_challenge_is_woken(
     here: AppState, url: str, clock: Clock, step: Callable[[Other, Opened], object]
 ) -> None:
     opened = here.store.challenges.open(Wish("alice", MINUTES), clock())
     assert is_woken(here, url, opened.challenge, here.store.challenges.get, lambda other: step(other, opened))
 
 
-def test_who_waits_hears_of_a_restore(here: AppState, url: str, clock: Clock, tmp_path: Path) -> None:
-    """The challenge has a try less then."""
+def test_a_waiter_is_woken_by_a_restore(here: AppState, url: str, clock: Clock, tmp_path: Path) -> None:
+    """After the restore the challenge has one try less."""
     opened = here.store.challenges.open(Wish("alice", MINUTES), clock())
     file = tmp_path / "backup.gz"
     backup.write(here.store.database, file, b"k" * 32, clock(), quietly)
@@ -165,7 +165,7 @@ def quietly(_total: int) -> Iterator[Callable[[int], None]]:
 
 
 @pytest.mark.parametrize("step", ENROLMENT_STEPS.values(), ids=ENROLMENT_STEPS)
-def test_who_waits_for_an_enrolment_hears_of_it(
+def test_a_waiter_for_an_enrolment_is_woken(
     here: AppState, url: str, clock: Clock, step: Callable[[Other, OpenedEnrolment], object]
 ) -> None:
     invited = here.store.enrolments.open("alice", clock())
@@ -173,7 +173,7 @@ def test_who_waits_for_an_enrolment_hears_of_it(
 
 
 @pytest.mark.parametrize("step", PRESENTED_STEPS.values(), ids=PRESENTED_STEPS)
-def test_who_waits_for_a_presented_key_hears_what_becomes_of_it(
+def test_a_waiter_for_a_presented_key_is_woken(
     here: AppState, url: str, clock: Clock, step: Callable[[Other, OpenedEnrolment], object]
 ) -> None:
     invited = here.store.enrolments.open("alice", clock())

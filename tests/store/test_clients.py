@@ -17,7 +17,7 @@ def web(store: Store, clock: Clock) -> Client:
     return store.clients.all()[0]
 
 
-def test_a_client_is_known_by_its_own_secret_only(store: Store, clock: Clock) -> None:
+def test_a_client_authenticates_only_with_its_own_secret(store: Store, clock: Clock) -> None:
     one, other = (store.clients.add(name, [Scope.LIST], clock()) for name in ("one", "other"))
     assert store.clients.authenticate("one", one, clock()) == Client("one", frozenset({"mfa:list"}))
     for name, secret in (("one", other), ("nobody", one), ("one", ""), ("", one), ("one", one + " ")):
@@ -38,7 +38,7 @@ def test_neither_secrets_nor_tokens_are_stored(store: Store, web: Client, clock:
     assert token not in stored
 
 
-def test_a_token_is_good_for_what_it_was_given_for(store: Store, clock: Clock) -> None:
+def test_a_token_has_the_scopes_that_it_was_issued_with(store: Store, clock: Clock) -> None:
     store.clients.add("both", [Scope.LIST, Scope.ACCEPT], clock())
     client = store.clients.all()[0]
     token = store.clients.issue_token(client, [Scope.LIST], clock())
@@ -55,13 +55,13 @@ def test_tokens_end_with_their_client_or_when_revoked(store: Store, web: Client,
     assert store.clients.of_token(token, clock()) is None
 
 
-def test_a_removed_client_gets_no_token_any_more(store: Store, web: Client, clock: Clock) -> None:
+def test_a_removed_client_gets_no_token(store: Store, web: Client, clock: Clock) -> None:
     store.clients.remove("web", clock())
     assert store.clients.issue_token(web, web.scopes, clock()) is None
 
 
 @pytest.mark.parametrize("name", ["", "-x", "a b", "a:b", "a" * 65, "ä"])
-def test_a_clients_name_is_plain(store: Store, clock: Clock, name: str) -> None:
+def test_a_client_name_with_special_characters_is_refused(store: Store, clock: Clock, name: str) -> None:
     with pytest.raises(RegistryError, match="1 to 64"):
         store.clients.add(name, [Scope.LIST], clock())
 
@@ -69,7 +69,7 @@ def test_a_clients_name_is_plain(store: Store, clock: Clock, name: str) -> None:
 # --- rotation
 
 
-def test_the_old_secret_stays_good_for_the_overlap_and_not_a_moment_longer(store: Store, clock: Clock) -> None:
+def test_the_old_secret_is_valid_until_the_overlap_ends(store: Store, clock: Clock) -> None:
     old = store.clients.add("web", [Scope.CHALLENGES], clock())
     new = store.clients.rotate_secret("web", clock(), timedelta(hours=24))
     assert old != new
@@ -86,7 +86,7 @@ def test_a_second_rotation_within_the_overlap_ends_the_oldest_secret(store: Stor
     assert known == [False, True, True]
 
 
-def test_without_an_overlap_the_old_secret_and_the_access_tokens_are_void(store: Store, clock: Clock) -> None:
+def test_a_rotation_without_overlap_ends_the_old_secret_and_the_access_tokens(store: Store, clock: Clock) -> None:
     old = store.clients.add("web", [Scope.CHALLENGES], clock())
     store.clients.rotate_secret("web", clock(), timedelta(hours=1))
     client = store.clients.all()[0]
@@ -98,7 +98,7 @@ def test_without_an_overlap_the_old_secret_and_the_access_tokens_are_void(store:
     assert store.clients.of_token(token, clock()) is None
 
 
-def test_a_rotation_with_overlap_leaves_the_access_tokens(store: Store, web: Client, clock: Clock) -> None:
+def test_a_rotation_with_overlap_keeps_the_access_tokens(store: Store, web: Client, clock: Clock) -> None:
     token = store.clients.issue_token(web, web.scopes, clock())
     assert token
     store.clients.rotate_secret("web", clock(), timedelta(hours=1))
@@ -117,14 +117,14 @@ def test_a_secret_that_cannot_be_delivered_is_not_rotated(store: Store, clock: C
 
 
 @pytest.mark.parametrize("secret", ["", "nobody"])
-def test_nobody_gets_in_where_there_was_no_secret_before(store: Store, clock: Clock, secret: str) -> None:
+def test_no_previous_secret_authenticates_before_a_rotation(store: Store, clock: Clock, secret: str) -> None:
     store.clients.add("web", [Scope.CHALLENGES], clock())
     store.clients.rotate_secret("web", clock(), timedelta())
     for name in ("web", "nobody", ""):
         assert store.clients.authenticate(name, secret, clock()) is None
 
 
-def test_what_the_operator_does_to_a_client_is_in_the_audit_log(store: Store, clock: Clock) -> None:
+def test_changes_of_a_client_are_in_the_audit_log(store: Store, clock: Clock) -> None:
     secret = store.clients.add("web", [Scope.CHALLENGES], clock())
     new = store.clients.rotate_secret("web", clock(), timedelta(hours=1))
     store.clients.revoke_tokens("web", clock())
@@ -136,9 +136,7 @@ def test_what_the_operator_does_to_a_client_is_in_the_audit_log(store: Store, cl
     assert not any(each in row.facts for row in rows for each in (secret, new))
 
 
-def test_a_token_is_looked_up_once_for_all_requests_of_a_batch_and_again_for_the_next(
-    store: Store, web: Client, clock: Clock
-) -> None:
+def test_a_token_is_looked_up_once_a_batch(store: Store, web: Client, clock: Clock) -> None:
     token = store.clients.issue_token(web, web.scopes, clock())
     assert token
     asked: list[str] = []

@@ -1,4 +1,4 @@
-"""The clock is put an hour back (or was ahead before): nothing lives longer by it, nobody is locked out for long."""
+"""Tests a clock that is set back by an hour: nothing lives longer, and no lock-out lasts longer."""
 
 import asyncio
 import io
@@ -51,7 +51,7 @@ def alice(store: Store, clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("user", ["alice", None])
-def test_code_of_before_is_expired_and_stays_so(store: Store, clock: Clock, user: str | None) -> None:
+def test_an_earlier_code_is_expired_and_stays_expired(store: Store, clock: Clock, user: str | None) -> None:
     opened = open_for(store, clock, user)
     clock.advance(-HOUR)
     assert store.challenges.accept(attempt(opened), clock()).verdict is Verdict.EXPIRED
@@ -64,7 +64,7 @@ def test_code_of_before_is_expired_and_stays_so(store: Store, clock: Clock, user
     assert store.challenges.accept(attempt(opened), clock()).verdict in (Verdict.EXPIRED, Verdict.NO_CHALLENGE)
 
 
-def test_code_that_had_expired_does_not_come_to_life_again(store: Store, clock: Clock) -> None:
+def test_an_expired_code_stays_expired(store: Store, clock: Clock) -> None:
     opened = open_for(store, clock)
     clock.advance(301)
     assert store.challenges.accept(attempt(opened), clock()).verdict is Verdict.NO_CHALLENGE
@@ -72,7 +72,7 @@ def test_code_that_had_expired_does_not_come_to_life_again(store: Store, clock: 
     assert store.challenges.accept(attempt(opened), clock()).verdict is Verdict.EXPIRED
 
 
-def test_new_challenge_beside_an_old_one_passes(store: Store, clock: Clock) -> None:
+def test_a_new_challenge_passes_beside_an_earlier_one(store: Store, clock: Clock) -> None:
     before = open_for(store, clock, None)
     clock.advance(-HOUR)
     now = open_for(store, clock)
@@ -80,13 +80,13 @@ def test_new_challenge_beside_an_old_one_passes(store: Store, clock: Clock) -> N
     assert store.challenges.accept(attempt(now), clock()).verdict is Verdict.ACCEPTED
 
 
-def test_hosts_whose_clocks_differ_by_less_than_a_minute_share_their_challenges(store: Store, clock: Clock) -> None:
+def test_hosts_with_clocks_less_than_a_minute_apart_share_challenges(store: Store, clock: Clock) -> None:
     opened = open_for(store, clock)
     clock.advance(-CLOCK_TOLERANCE.total_seconds())
     assert store.challenges.accept(attempt(opened), clock()).verdict is Verdict.ACCEPTED
 
 
-def test_accepted_is_consumed_once_and_a_repeated_accept_is_answered_alike(store: Store, clock: Clock) -> None:
+def test_an_accepted_challenge_is_consumed_once_and_a_repeated_accept_succeeds(store: Store, clock: Clock) -> None:
     opened = open_for(store, clock)
     assert store.challenges.accept(attempt(opened, "first"), clock()).verdict is Verdict.ACCEPTED
     clock.advance(-HOUR)
@@ -96,7 +96,7 @@ def test_accepted_is_consumed_once_and_a_repeated_accept_is_answered_alike(store
     assert not store.challenges.consume(opened.challenge.id, clock())
 
 
-def test_access_token_of_before_is_refused_and_a_new_one_is_good(store: Store, clock: Clock) -> None:
+def test_an_earlier_access_token_is_refused_and_a_new_one_is_valid(store: Store, clock: Clock) -> None:
     store.clients.add("web", [Scope.CHALLENGES], clock())
     (client,) = store.clients.all()
     before = store.clients.issue_token(client, client.scopes, clock())
@@ -109,7 +109,7 @@ def test_access_token_of_before_is_refused_and_a_new_one_is_good(store: Store, c
 
 
 @pytest.mark.parametrize("times", [SessionTimes(), SessionTimes(idle=8 * HOUR, longest=HOUR)])
-def test_session_of_before_is_over_and_its_freshness_with_it(store: Store, clock: Clock, times: SessionTimes) -> None:
+def test_an_earlier_session_is_over(store: Store, clock: Clock, times: SessionTimes) -> None:
     sessions = Sessions(store.database, times)
     before = sessions.start("alice", Method.SSH, clock(), authenticated_at=clock())
     assert before
@@ -120,7 +120,7 @@ def test_session_of_before_is_over_and_its_freshness_with_it(store: Store, clock
     assert sessions.of_token(now.token, clock())
 
 
-def test_session_that_ended_unused_does_not_come_to_life_again(store: Store, clock: Clock) -> None:
+def test_an_unused_session_that_ended_stays_over(store: Store, clock: Clock) -> None:
     sessions = Sessions(store.database, SessionTimes())
     clock.advance(-2 * HOUR)
     session = sessions.start("alice", Method.SSH, clock(), authenticated_at=clock())
@@ -134,7 +134,7 @@ def test_session_that_ended_unused_does_not_come_to_life_again(store: Store, clo
     assert sessions.of_token(session.token, clock()) is None
 
 
-def test_enrolment_of_before_is_expired(store: Store, clock: Clock) -> None:
+def test_an_earlier_enrolment_is_expired(store: Store, clock: Clock) -> None:
     invited = store.enrolments.open("alice", clock())
     clock.advance(-HOUR)
     found = store.enrolments.of_page(invited.page_token)
@@ -148,7 +148,7 @@ def test_enrolment_of_before_is_expired(store: Store, clock: Clock) -> None:
     assert store.enrolments.present(again.code, Presentation(KEY), clock(), KeyPolicy()).verdict is Enrolled.PRESENTED
 
 
-def test_presented_key_of_before_can_not_be_confirmed(store: Store, clock: Clock) -> None:
+def test_a_key_presented_earlier_cannot_be_confirmed(store: Store, clock: Clock) -> None:
     invited = store.enrolments.open("alice", clock())
     store.enrolments.present(invited.code, Presentation(KEY), clock(), KeyPolicy())
     clock.advance(-HOUR)
@@ -157,29 +157,29 @@ def test_presented_key_of_before_can_not_be_confirmed(store: Store, clock: Clock
     assert store.keys.all("alice") == []
 
 
-def test_nobody_is_locked_out_for_longer_than_a_window(store: Store, clock: Clock) -> None:
-    those, limits = [Subject(Counted.USER, "alice")], Limits(user=1)
+def test_a_user_is_locked_out_for_at_most_one_window(store: Store, clock: Clock) -> None:
+    counted, limits = [Subject(Counted.USER, "alice")], Limits(user=1)
     clock.advance(365 * 86400)  # a clock that was a year ahead counted
     with store.database.write() as connection:
-        count(connection, those, clock())
+        count(connection, counted, clock())
     clock.advance(-365 * 86400)
     for _ in batches(store.database, clock()):
         pass
     with store.database.write() as connection:
-        assert locked_until(connection, those, limits, clock()) == clock() + WINDOW
+        assert locked_until(connection, counted, limits, clock()) == clock() + WINDOW
     clock.now += WINDOW
     with store.database.write() as connection:
-        assert locked_until(connection, those, limits, clock()) is None
+        assert locked_until(connection, counted, limits, clock()) is None
 
 
-def test_key_that_was_made_before_signs_on(store: Store, clock: Clock) -> None:
+def test_an_earlier_signing_key_continues_to_sign(store: Store, clock: Clock) -> None:
     store.signing_keys.ensure(clock())
     clock.advance(-HOUR)
     assert store.signing_keys.check(clock())
     assert store.signing_keys.sign({"sub": "alice"}, clock(), "x+jwt", Algorithm.RS256)
 
 
-def test_a_signing_key_from_before_goes_on_until_the_next_one_is_known(store: Store, clock: Clock) -> None:
+def test_an_earlier_signing_key_signs_until_verifiers_know_the_next_one(store: Store, clock: Clock) -> None:
     [first] = store.signing_keys.rotate(clock(), Algorithm.ES256)
     clock.advance(-HOUR)
     [second] = store.signing_keys.rotate(clock(), Algorithm.ES256)
@@ -191,7 +191,7 @@ def test_a_signing_key_from_before_goes_on_until_the_next_one_is_known(store: St
     assert [key.kid for key in store.signing_keys.published(clock())] == [second.kid, first.kid]
 
 
-def test_audit_chain_stays_whole_when_times_go_backwards(store: Store, clock: Clock) -> None:
+def test_the_audit_chain_stays_valid_when_times_go_backwards(store: Store, clock: Clock) -> None:
     for seconds in (0, -HOUR, 2 * HOUR, -HOUR):
         clock.advance(seconds)
         open_for(store, clock)
@@ -202,7 +202,9 @@ def test_audit_chain_stays_whole_when_times_go_backwards(store: Store, clock: Cl
     assert [head.seq for head in verify(store.database)] == [len(times)]
 
 
-def test_a_jump_is_told_and_what_it_ended_written_down(store: Store, clock: Clock, events: io.StringIO) -> None:
+def test_a_clock_jump_is_logged_and_expired_challenges_are_recorded(
+    store: Store, clock: Clock, events: io.StringIO
+) -> None:
     opened = open_for(store, clock)
 
     async def steps() -> None:

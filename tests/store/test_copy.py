@@ -1,4 +1,4 @@
-"""The move from SQLite to PostgreSQL, as docs/identity-service.md tells it."""
+"""Tests the move from SQLite to PostgreSQL, as docs/identity-service.md describes it."""
 
 import json
 import sqlite3
@@ -18,7 +18,7 @@ from sshaft_identity.database.tables import metadata, users
 from sshaft_identity.store import Store
 
 
-def test_the_move_from_sqlite_to_postgresql(tmp_path: Path, empty_url: str) -> None:
+def test_the_commands_move_sqlite_to_postgresql(tmp_path: Path, empty_url: str) -> None:
     directory = tmp_path / "id"
     secret = set_up(directory, f"sqlite:///{directory / 'identity.db'}")
     with serving(directory, secret) as service:
@@ -39,7 +39,7 @@ def test_the_move_from_sqlite_to_postgresql(tmp_path: Path, empty_url: str) -> N
 
 
 @pytest.mark.parametrize("target_kind", ["sqlite", "postgresql"])
-def test_all_rows_arrive_as_they_were(
+def test_all_rows_are_copied_unchanged(
     store: Store, clock: Clock, tmp_path: Path, target_kind: str, request: pytest.FixtureRequest
 ) -> None:
     fill(store, clock)
@@ -52,7 +52,7 @@ def test_all_rows_arrive_as_they_were(
         assert copied["users"] == copying.BATCH + 3
 
 
-def test_a_target_with_rows_is_left_as_it_is(store: Store, clock: Clock, tmp_path: Path) -> None:
+def test_a_target_with_rows_is_not_changed(store: Store, clock: Clock, tmp_path: Path) -> None:
     fill(store, clock)
     with migrated(f"sqlite:///{tmp_path / 'target.db'}") as target:
         target.users.add("zoe", clock())
@@ -61,7 +61,7 @@ def test_a_target_with_rows_is_left_as_it_is(store: Store, clock: Clock, tmp_pat
         assert target.users.all() == ["zoe"]
 
 
-def test_a_source_that_is_not_there_is_said_and_not_made(tmp_path: Path) -> None:
+def test_a_missing_source_is_reported_and_not_created(tmp_path: Path) -> None:
     source, target = (f"sqlite:///{tmp_path / name}.db" for name in ("nosuch", "target"))
     line = [sys.executable, "-m", "sshaft", "identity", "copy", "--from", source, "--to", target]
     ended = subprocess.run(line, check=False, capture_output=True, text=True, timeout=60)
@@ -69,7 +69,7 @@ def test_a_source_that_is_not_there_is_said_and_not_made(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_while_a_database_is_filled_nobody_else_writes_to_it(on_postgresql: Store) -> None:
+def test_other_writers_wait_while_a_database_is_filled(on_postgresql: Store) -> None:
     with on_postgresql.database.write(alone="migration") as connection:
         copying.require_empty(connection)
         assert on_postgresql.users.all() == []  # reading goes on
@@ -79,7 +79,7 @@ def test_while_a_database_is_filled_nobody_else_writes_to_it(on_postgresql: Stor
                 other.execute(text("DELETE FROM users"))
 
 
-def test_numbers_that_postgresql_gives_go_on_behind_those_that_were_copied(on_postgresql: Store) -> None:
+def test_postgresql_sequences_continue_after_the_copied_ids(on_postgresql: Store) -> None:
     table = Table("numbered", MetaData(), Column("id", Integer, primary_key=True), Column("what", Text))
     with on_postgresql.database.write() as connection:
         table.create(connection)
@@ -89,7 +89,7 @@ def test_numbers_that_postgresql_gives_go_on_behind_those_that_were_copied(on_po
         assert list(connection.scalars(select(table.c.id).order_by(table.c.id))) == [7, 8]
 
 
-def test_a_url_that_is_none_is_one_line_that_does_not_repeat_it(tmp_path: Path) -> None:
+def test_the_error_for_an_invalid_url_does_not_repeat_it(tmp_path: Path) -> None:
     directory = tmp_path / "id"
     command(directory, "init")
     for url in ("mysql://me:hunter2@db/x", "postgresql+psycopg2://me:hunter2@db/x", "hunter2"):
@@ -101,7 +101,7 @@ def test_a_url_that_is_none_is_one_line_that_does_not_repeat_it(tmp_path: Path) 
         assert "hunter2" not in ended.stderr
 
 
-def test_rows_are_read_a_few_at_a_time(store: Store, clock: Clock) -> None:
+def test_rows_are_read_in_batches(store: Store, clock: Clock) -> None:
     fill(store, clock)
     with store.database.snapshot() as connection:
         sizes = [len(rows) for rows in copying.rows_of(connection, users)]

@@ -1,4 +1,4 @@
-"""The tables themselves: made by migrations, indexed, and careful about writers."""
+"""Tests the tables, their migrations and indexes, and transactions."""
 
 import sqlite3
 import threading
@@ -44,7 +44,7 @@ def test_an_empty_database_is_not_up_to_date(tmp_path: Path) -> None:
         store.database.check()
 
 
-def test_a_database_of_a_later_version_is_not_ours(store: Store) -> None:
+def test_a_database_of_a_later_version_is_refused(store: Store) -> None:
     with store.database.write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(ConfigurationError, match="9999"):
@@ -76,7 +76,7 @@ def test_a_writer_waits_for_another_process_and_a_reader_does_not(on_sqlite: Sto
     assert on_sqlite.users.all() == ["alice"]
 
 
-def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
+def test_a_failed_transaction_changes_nothing(store: Store) -> None:
     store.users.add("alice", Clock()())
     store.users.add("bob", Clock()())
     store.keys.add("alice", [(parse(ed25519("a")), "")], Clock()())
@@ -127,7 +127,7 @@ def use_challenges(store: Store, clock: Clock) -> None:
     store.challenges.cancel(opened.challenge.id, clock())
 
 
-def test_two_stores_on_one_database_see_each_others_work(store: Store, url: str) -> None:
+def test_two_stores_on_one_database_see_the_changes_of_each_other(store: Store, url: str) -> None:
     with migrated(url) as other:
         other.users.add("alice", Clock()())
     assert store.users.all() == ["alice"]

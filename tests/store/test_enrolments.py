@@ -1,4 +1,4 @@
-"""Enrolments in the database: who may present, who may confirm, and what guessing is worth. Attacks first."""
+"""Tests enrolments in the database, attacks first: guessing, presenting and confirming."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +28,7 @@ def key(seed: str) -> PublicKey:
 
 
 class Place:
-    """What a test says most."""
+    """Short forms of the calls that the tests use most."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self.store = store
@@ -72,7 +72,7 @@ def wrong(code: str, by: int = 1) -> str:
 # --- guessing
 
 
-def test_the_fourth_code_of_one_address_is_not_looked_at_whatever_its_key(place: Place) -> None:
+def test_the_fourth_code_from_one_address_is_not_checked(place: Place) -> None:
     invited = place.open()
     for number in range(3):
         assert place.present(wrong(invited.code, number + 1), f"key-{number}").verdict is Verdict.INVALID_CODE
@@ -82,14 +82,14 @@ def test_the_fourth_code_of_one_address_is_not_looked_at_whatever_its_key(place:
     assert place.state(invited) is State.OPEN
 
 
-def test_the_fourth_code_of_one_key_is_not_looked_at_whatever_its_address(place: Place) -> None:
+def test_the_fourth_code_with_one_key_is_not_checked(place: Place) -> None:
     invited = place.open()
     for number in range(3):
         assert place.present(wrong(invited.code), "one", f"192.0.2.{number}").verdict is Verdict.INVALID_CODE
     assert place.present(invited.code, "one", "198.51.100.1").verdict is Verdict.TOO_MANY
 
 
-def test_many_keys_from_many_addresses_meet_the_ceiling_of_all(place: Place) -> None:
+def test_many_keys_from_many_addresses_reach_the_limit_for_all(place: Place) -> None:
     invited = place.open()
     for number in range(60):
         code = wrong(invited.code, number + 1)
@@ -108,7 +108,7 @@ def test_an_unknown_address_is_counted_by_key_and_by_all(place: Place) -> None:
     assert place.present(invited.code, "two", None).verdict is Verdict.PRESENTED
 
 
-def test_wrong_codes_end_nobodys_invitation_and_a_new_one_resets_nothing(place: Place) -> None:
+def test_wrong_codes_end_no_invitation_and_a_new_invitation_resets_no_count(place: Place) -> None:
     invited = place.open("bob")
     for number in range(3):
         place.present(wrong(invited.code), f"key-{number}")
@@ -127,7 +127,7 @@ def test_after_its_window_a_source_may_try_again(place: Place) -> None:
     assert place.present(place.open().code).verdict is Verdict.PRESENTED
 
 
-def test_a_second_window_counts_anew_and_ends_too(place: Place) -> None:
+def test_a_second_window_begins_with_a_new_count_and_ends_too(place: Place) -> None:
     for _ in range(3):
         for number in range(3):
             assert place.present(wrong(place.open().code), f"key-{number}").verdict is Verdict.INVALID_CODE
@@ -136,7 +136,7 @@ def test_a_second_window_counts_anew_and_ends_too(place: Place) -> None:
         place.clock.advance(15 * 60)
 
 
-def test_of_many_wrong_codes_at_once_no_more_are_looked_at_than_allowed(place: Place) -> None:
+def test_parallel_wrong_codes_are_checked_only_up_to_the_limit(place: Place) -> None:
     invited = place.open()
     with ThreadPoolExecutor(12) as workers:
         tries = [workers.submit(place.present, wrong(invited.code, n + 1), f"key-{n}") for n in range(24)]
@@ -160,14 +160,14 @@ def test_an_ipv6_network_counts_as_one_source(address: str, counted: str) -> Non
     assert source_of(address) == counted
 
 
-def test_a_guesser_is_told_nothing_of_keys(place: Place) -> None:
-    """With a wrong code a registered key is answered as any other."""
+def test_a_wrong_code_reveals_nothing_about_keys(place: Place) -> None:
+    """A wrong code gets the same answer with a registered key as with any other key."""
     place.store.keys.add("bob", [(key("bobs"), "")], place.clock())
     invited = place.open()
     assert place.present(wrong(invited.code), "bobs").verdict is Verdict.INVALID_CODE
 
 
-def test_without_anything_open_no_code_is_right_and_none_is_counted(place: Place) -> None:
+def test_no_code_is_right_or_counted_while_no_enrolment_is_open(place: Place) -> None:
     for _ in range(5):
         assert place.present("00000000").verdict is Verdict.NONE
     assert place.present(place.open().code).verdict is Verdict.PRESENTED
@@ -176,7 +176,7 @@ def test_without_anything_open_no_code_is_right_and_none_is_counted(place: Place
 # --- one key, one person
 
 
-def test_a_key_of_somebody_else_is_refused_and_the_third_such_ends_the_invitation(place: Place) -> None:
+def test_another_users_key_is_refused_and_the_third_one_ends_the_invitation(place: Place) -> None:
     place.store.keys.add("bob", [(key("bobs"), "")], place.clock())
     invited = place.open()
     for _ in range(3):
@@ -186,7 +186,7 @@ def test_a_key_of_somebody_else_is_refused_and_the_third_such_ends_the_invitatio
     assert place.owners() == {key("bobs").fingerprint: "bob"}
 
 
-def test_an_expired_key_stays_its_owners_who_alone_may_renew_it(place: Place) -> None:
+def test_only_the_owner_renews_an_expired_key(place: Place) -> None:
     ends = place.clock() + timedelta(days=1)
     place.store.keys.add("bob", [NewKey(key("bobs"), expires_at=ends)], place.clock())
     place.open()
@@ -201,7 +201,7 @@ def test_an_expired_key_stays_its_owners_who_alone_may_renew_it(place: Place) ->
     assert (renewed.expires_at, renewed.source) == (None, "ssh")
 
 
-def test_a_key_that_two_people_present_is_the_firsts_who_confirms(place: Place) -> None:
+def test_a_key_presented_by_two_users_belongs_to_the_first_who_confirms(place: Place) -> None:
     mine, theirs = place.open("alice"), place.open("bob")
     assert place.present(mine.code).verdict is Verdict.PRESENTED
     assert place.present(theirs.code).verdict is Verdict.PRESENTED
@@ -212,7 +212,7 @@ def test_a_key_that_two_people_present_is_the_firsts_who_confirms(place: Place) 
     assert place.state(mine) is State.PRESENTED
 
 
-def test_of_two_people_who_confirm_the_same_key_at_once_one_gets_it(place: Place) -> None:
+def test_one_of_two_parallel_confirmations_gets_the_key(place: Place) -> None:
     both = [place.open("alice"), place.open("bob")]
     for each in both:
         place.present(each.code)
@@ -222,7 +222,7 @@ def test_of_two_people_who_confirm_the_same_key_at_once_one_gets_it(place: Place
     assert len(place.owners()) == 1
 
 
-def test_of_many_keys_presented_at_once_for_one_invitation_one_is_shown(place: Place) -> None:
+def test_one_of_many_keys_presented_in_parallel_is_shown(place: Place) -> None:
     invited = place.open()
     with ThreadPoolExecutor(8) as workers:
         tries = [workers.submit(place.present, invited.code, f"key-{n}", f"192.0.2.{n}") for n in range(8)]
@@ -234,7 +234,7 @@ def test_of_many_keys_presented_at_once_for_one_invitation_one_is_shown(place: P
 # --- the page decides
 
 
-def test_only_the_shown_key_is_confirmed_and_only_once(place: Place) -> None:
+def test_only_the_shown_key_is_confirmed_once(place: Place) -> None:
     invited = place.open()
     place.present(invited.code)
     assert place.confirm(invited, "another").verdict is Verdict.NONE
@@ -244,7 +244,7 @@ def test_only_the_shown_key_is_confirmed_and_only_once(place: Place) -> None:
     assert (mine.key, mine.source) == (key("new"), "ssh")
 
 
-def test_what_was_refused_is_never_confirmed(place: Place) -> None:
+def test_a_refused_key_is_never_confirmed(place: Place) -> None:
     invited = place.open()
     assert not place.invitations.refuse(invited.page_token, place.clock())
     place.present(invited.code)
@@ -255,7 +255,7 @@ def test_what_was_refused_is_never_confirmed(place: Place) -> None:
 
 
 @pytest.mark.parametrize("presented", [False, True])
-def test_after_its_end_nothing_is_presented_or_confirmed(place: Place, presented: bool) -> None:
+def test_an_ended_invitation_takes_and_confirms_no_key(place: Place, presented: bool) -> None:
     invited = place.open()
     place.clock.advance(LONGEST.total_seconds() - 1)
     if presented:
@@ -271,7 +271,7 @@ def test_no_invitation_lives_longer_than_fifteen_minutes(place: Place) -> None:
     assert invited.enrolment.expires_at == place.clock() + timedelta(minutes=15)
 
 
-def test_a_new_invitation_takes_the_place_of_the_persons_last(place: Place) -> None:
+def test_a_new_invitation_replaces_the_users_last_one(place: Place) -> None:
     first, others = place.open(), place.open("bob")
     second = place.open()
     assert place.state(first) is State.CANCELLED
@@ -295,12 +295,12 @@ def test_an_invitation_that_is_over_cannot_be_cancelled(place: Place) -> None:
     assert not place.invitations.cancel("alice", place.clock())
 
 
-def test_nobody_is_invited_who_is_no_user(place: Place) -> None:
+def test_an_unknown_user_cannot_be_invited(place: Place) -> None:
     with pytest.raises(RegistryError, match="there is no user mallory"):
         place.open("mallory")
 
 
-def test_a_removed_user_takes_their_invitation_along(place: Place) -> None:
+def test_a_removed_users_invitation_is_removed(place: Place) -> None:
     invited = place.open()
     place.store.users.remove("alice", place.clock())
     assert place.invitations.of_page(invited.page_token) is None
@@ -310,7 +310,7 @@ def test_a_removed_user_takes_their_invitation_along(place: Place) -> None:
 # --- the policy
 
 
-def test_the_policy_is_asked_when_presenting_and_again_when_confirming(place: Place) -> None:
+def test_the_policy_is_checked_at_presenting_and_at_confirming(place: Place) -> None:
     invited = place.open()
     strict = KeyPolicy(security_keys_only=True)
     outcome = place.present(invited.code, policy=strict)
@@ -321,7 +321,7 @@ def test_the_policy_is_asked_when_presenting_and_again_when_confirming(place: Pl
     assert place.owners() == {}
 
 
-def test_the_number_of_keys_is_counted_without_those_that_expired(place: Place) -> None:
+def test_expired_keys_do_not_count_towards_the_limit_of_keys(place: Place) -> None:
     one = KeyPolicy(most_per_user=1)
     ends = place.clock() + timedelta(days=1)
     place.store.keys.add("alice", [NewKey(key("old"), expires_at=ends)], place.clock())
@@ -330,7 +330,7 @@ def test_the_number_of_keys_is_counted_without_those_that_expired(place: Place) 
     assert place.present(place.open().code, policy=one).verdict is Verdict.PRESENTED
 
 
-def test_a_required_attestation_is_for_the_confirmation(place: Place) -> None:
+def test_a_required_attestation_is_checked_at_confirming(place: Place) -> None:
     policy = KeyPolicy(require_attestation=True, attestation_roots="roots.pem")
     hardware = parse(public_keys.sk_ed25519("hard"))
     invited = place.open()
@@ -342,7 +342,7 @@ def test_a_required_attestation_is_for_the_confirmation(place: Place) -> None:
     assert place.store.keys.all("alice")[0].attested == "a device"
 
 
-def test_a_policys_lifetime_is_the_keys(place: Place) -> None:
+def test_a_key_expires_after_the_lifetime_of_the_policy(place: Place) -> None:
     invited = place.open()
     place.present(invited.code)
     place.confirm(invited, policy=KeyPolicy(lifetime_days=30))
@@ -352,7 +352,7 @@ def test_a_policys_lifetime_is_the_keys(place: Place) -> None:
 # --- what the list is told, and what is written down
 
 
-def test_open_until_is_the_last_open_ones_end(place: Place) -> None:
+def test_open_until_is_the_latest_end_of_open_enrolments(place: Place) -> None:
     until = place.invitations.open_until
     assert until(place.clock()) is None
     place.open("alice", lifetime=timedelta(seconds=60))
@@ -364,13 +364,13 @@ def test_open_until_is_the_last_open_ones_end(place: Place) -> None:
     assert until(place.clock()) is None
 
 
-def test_the_same_key_presented_again_is_answered_alike(place: Place) -> None:
+def test_a_key_presented_again_gets_the_same_answer(place: Place) -> None:
     invited = place.open()
     assert [place.present(invited.code).verdict for _ in range(3)] == [Verdict.PRESENTED] * 3
     assert len(place.audited("enrolment.presented")) == 1
 
 
-def test_every_step_is_in_the_audit_log_and_no_code_is(place: Place) -> None:
+def test_every_step_is_in_the_audit_log_without_a_code(place: Place) -> None:
     invited = place.open(invited_by="helpdesk")
     place.present(wrong(invited.code))
     place.present(invited.code)
@@ -396,7 +396,7 @@ def test_every_step_is_in_the_audit_log_and_no_code_is(place: Place) -> None:
     assert invited.page_token not in everything
 
 
-def test_the_end_of_an_enrolment_that_was_not_used_is_in_the_audit_log(place: Place) -> None:
+def test_the_end_of_an_unused_enrolment_is_in_the_audit_log(place: Place) -> None:
     first, second = place.open(), place.open()
     assert place.invitations.cancel("alice", place.clock())
     assert not place.invitations.cancel("alice", place.clock())
@@ -406,7 +406,7 @@ def test_the_end_of_an_enrolment_that_was_not_used_is_in_the_audit_log(place: Pl
     ]
 
 
-def test_what_is_old_is_forgotten(place: Place) -> None:
+def test_an_old_enrolment_is_deleted(place: Place) -> None:
     invited = place.open()
     place.clock.now += KEPT
     place.open("bob")
@@ -421,7 +421,7 @@ def test_neither_code_nor_page_is_in_the_database(place: Place) -> None:
     assert invited.page_token not in dump
 
 
-def test_an_operators_key_that_the_policy_refuses_is_refused_with_why(place: Place) -> None:
+def test_the_operator_learns_why_the_policy_refuses_a_key(place: Place) -> None:
     with pytest.raises(RegistryError, match="Only security keys"):
         place.store.keys.add("alice", [(key("new"), "")], place.clock(), KeyPolicy(security_keys_only=True))
     assert place.owners() == {}

@@ -1,4 +1,4 @@
-"""A database that is locked, full or away: the service says so calmly, loses nothing and recovers by itself."""
+"""Tests a database that is locked, full or away: the service reports it, loses nothing and recovers by itself."""
 
 import resource
 import sqlite3
@@ -26,7 +26,7 @@ def directory(tmp_path: Path) -> Path:
 
 @contextmanager
 def locked(file: Path) -> Iterator[None]:
-    """As by a program that forgot its transaction."""
+    """Locks the database, like a program that does not end its transaction."""
     other = sqlite3.connect(file, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     yield
@@ -71,7 +71,7 @@ def test_a_full_disk_is_503_and_the_service_recovers_when_there_is_room(director
         assert service.open(token)["state"] == "pending"
 
 
-def test_a_full_database_keeps_what_it_has(on_sqlite: Store, clock: Clock) -> None:
+def test_a_full_database_keeps_its_rows(on_sqlite: Store, clock: Clock) -> None:
     on_sqlite.users.add("alice", clock())
     with on_sqlite.database.write() as connection:
         connection.execute(text("PRAGMA max_page_count = 1"))  # of this connection, the only one that writes
@@ -100,9 +100,7 @@ def test_a_command_on_a_locked_database_ends_with_one_line(directory: Path) -> N
     command(directory, "user", "add", "alice")
 
 
-def test_a_lock_that_is_held_too_long_on_postgresql_is_told_and_nothing_is_lost(
-    on_postgresql: Store, clock: Clock
-) -> None:
+def test_a_lock_held_too_long_on_postgresql_is_reported_and_nothing_is_lost(on_postgresql: Store, clock: Clock) -> None:
     on_postgresql.users.add("alice", clock())
     with on_postgresql.database.write() as connection:
         connection.execute(text("DELETE FROM users"))
@@ -122,7 +120,7 @@ def test_a_lock_that_is_held_too_long_on_postgresql_is_told_and_nothing_is_lost(
     assert on_postgresql.users.all() == ["alice"]
 
 
-def test_a_pool_that_is_used_up_is_unavailable_too(on_postgresql: Store) -> None:
+def test_an_exhausted_pool_is_reported_as_unavailable(on_postgresql: Store) -> None:
     pool = on_postgresql.database.engine.pool
     assert isinstance(pool, QueuePool)
     held = [pool.connect() for _ in range(pool.size() - pool.checkedout())]

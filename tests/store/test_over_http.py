@@ -1,4 +1,4 @@
-"""The API's own tests once more, on PostgreSQL."""
+"""Runs the tests of the API on PostgreSQL."""
 
 import pytest
 from unit.identity.api.test_challenges import *  # noqa: F403 - every test of it

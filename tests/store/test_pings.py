@@ -1,4 +1,4 @@
-"""Clients of CIBA that are to be told: on both databases, by whichever process."""
+"""Tests notifications of CIBA clients, on both databases and by several processes."""
 
 import json
 import threading
@@ -28,13 +28,13 @@ def opened(store: Store) -> Challenge:
     return challenge
 
 
-def test_what_has_ended_is_told_until_it_was_heard(store: Store) -> None:
+def test_a_notification_is_sent_until_the_client_received_it(store: Store) -> None:
     challenge = opened(store)
     assert Pings(store).due(START) == []
     store.challenges.cancel(challenge.id, START)
     (ping,) = Pings(store).due(START)
     assert (ping.url, ping.told, ping.token, ping.is_last) == (URL, {"auth_req_id": "the handle"}, "the token", False)
-    assert Pings(store).due(START) == [], "somebody has it"
+    assert Pings(store).due(START) == [], "another caller sends it"
     now = START
     for pause in PAUSES:
         now += pause
@@ -43,14 +43,14 @@ def test_what_has_ended_is_told_until_it_was_heard(store: Store) -> None:
     assert Pings(store).due(now + LONG) == []
 
 
-def test_what_nobody_came_for_is_told_before_anybody_has_written_it_down(store: Store) -> None:
+def test_an_expired_challenge_is_notified_before_the_purge_marks_it(store: Store) -> None:
     challenge = opened(store)
     assert len(Pings(store).due(START + LONG)) == 1
     Pings(store).forget(challenge.id)
     assert Pings(store).due(START + 2 * LONG) == []
 
 
-def test_of_many_who_look_at_once_one_tells(store: Store) -> None:
+def test_one_of_many_parallel_notifiers_sends(store: Store) -> None:
     store.challenges.cancel(opened(store).id, START)
     found: list[int] = []
     threads = [threading.Thread(target=lambda: found.append(len(Pings(store).due(START)))) for _ in range(6)]
@@ -61,20 +61,20 @@ def test_of_many_who_look_at_once_one_tells(store: Store) -> None:
     assert sum(found) == 1
 
 
-def test_what_is_never_told_is_forgotten(store: Store) -> None:
+def test_a_notification_that_is_never_sent_is_deleted(store: Store) -> None:
     opened(store)
     done = {step.rule: step.rows for step in purge.batches(store.database, START + timedelta(hours=2))}
     assert done["pings_forgotten"] == 1
 
 
-def test_a_client_that_is_removed_is_not_told(store: Store) -> None:
+def test_a_removed_client_is_not_notified(store: Store) -> None:
     challenge = opened(store)
     store.clients.remove("bank", START)
     store.challenges.cancel(challenge.id, START)
     assert Pings(store).due(START) == []
 
 
-def test_a_client_is_told_also_when_the_process_that_it_asked_is_no_more(url: str, tmp_path: Path) -> None:
+def test_a_client_is_notified_by_another_process_if_the_first_one_ended(url: str, tmp_path: Path) -> None:
     secret = set_up(tmp_path / "a", url)
     other_host = another_host(tmp_path / "a", "b")
     with Endpoint() as endpoint, serving(other_host, secret) as b:

@@ -1,4 +1,4 @@
-"""How the databases find what a login asks for, with many rows: by what names few of them, whatever is executed."""
+"""Tests the query plans of a login with many rows: every search of a large table uses a selective column."""
 
 import json
 import re
@@ -23,7 +23,7 @@ LARGE = ("challenges", "ssh_keys", "users", "audit_events")
 NAMES_FEW = ("id", "page_hash", "user_name", "code_index", "fingerprint", "name")
 
 Said = dict[str, Any]
-"""Statements that were executed, and with what."""
+"""Executed statements and their parameters."""
 
 
 def row(number: int, name: str | None, state: State, expires_at: datetime) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def fill_pending(connection: Connection) -> None:
 
 
 def fill_past(connection: Connection) -> None:
-    """Of everybody one, and as many of alice."""
+    """Adds one old challenge for every user, and as many for alice."""
     lately, numbers = START - timedelta(hours=1), range(MANY)
     everybody = [{"name": name, "created_at": START} for name in ("alice", *(f"user{n}" for n in numbers))]
     connection.execute(insert(users), everybody)
@@ -67,7 +67,7 @@ def said() -> Said:
 
 @pytest.fixture
 def store(url: str, said: Said, request: pytest.FixtureRequest) -> Iterator[Store]:
-    """`request.param`: what PostgreSQL's statistics are of."""
+    """Yields a filled store. `request.param`: the age of PostgreSQL's statistics."""
     with Store(url, Codes(b"k" * 32)) as store:
         event.listen(store.database.engine, "before_cursor_execute", lambda *about: said.update({about[2]: about[3]}))
         store.database.migrate()
@@ -83,7 +83,7 @@ def store(url: str, said: Said, request: pytest.FixtureRequest) -> Iterator[Stor
 
 
 def logins(service: Service) -> None:
-    """Every way through a login, and the ways out of it."""
+    """Does logins in every way, and ends them in every way."""
     key = parse(ed25519("alice"))
     service.store.keys.add("alice", [(key, "")], service.clock())
     fingerprint = key.fingerprint
@@ -119,7 +119,7 @@ def logins(service: Service) -> None:
 
 
 def plan_on_sqlite(connection: Connection, statement: str, values: Any) -> Iterator[tuple[str, str, str]]:
-    """Table, index and condition of every step."""
+    """Yields table, index and condition of every step."""
     for step in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values):
         found = re.match(r"(?:SCAN|SEARCH) (\w+)(?: USING (?:COVERING )?INDEX (\w+))?(?: \((.*)\))?", step.detail)
         if found:
@@ -127,7 +127,7 @@ def plan_on_sqlite(connection: Connection, statement: str, values: Any) -> Itera
 
 
 def plan_on_postgresql(connection: Connection, statement: str, values: Any) -> Iterator[tuple[str, str, str]]:
-    """As above: once as it is planned for these values, once as it is after a few times, for all values."""
+    """Yields the same for two plans: the plan for these values, and the later plan for all values."""
     explain = "EXPLAIN (FORMAT JSON)"
     yield from _steps(connection.exec_driver_sql(f"{explain} {statement}", values).scalar_one()[0]["Plan"])
     names: dict[str, int] = {}
@@ -149,13 +149,16 @@ def _steps(node: dict[str, Any], table: str = "") -> Iterator[tuple[str, str, st
 
 
 def names_few(condition: str) -> bool:
-    """SQLite: `user_name=? AND state=?`; PostgreSQL: `((user_name)::text = $1) AND ...`."""
+    """Whether the condition has a selective column.
+
+    SQLite writes `user_name=? AND state=?`, PostgreSQL writes `((user_name)::text = $1) AND ...`.
+    """
     return bool(re.search(rf"\b({'|'.join(NAMES_FEW)})\b\)?(::text)? ?(= ?|IS NULL)", condition))
 
 
 # SQLite keeps no statistics here; what is old or new are those of PostgreSQL.
 @pytest.mark.parametrize("store", ["new", "old"], indirect=True)
-def test_nothing_that_a_login_asks_is_searched_for(service: Service, store: Store, said: Said, clock: Clock) -> None:
+def test_no_query_of_a_login_scans_a_large_table(service: Service, store: Store, said: Said, clock: Clock) -> None:
     del clock
     logins(service)
     assert any(each.startswith("UPDATE challenges") for each in said)

@@ -1,4 +1,4 @@
-"""What is PostgreSQL's own: how it is named and reached, who may do what at the same time, and who is told."""
+"""Tests behaviour of PostgreSQL alone: URLs, connections, parallel changes and notifications."""
 
 import asyncio
 import threading
@@ -34,7 +34,7 @@ LISTENING = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()
 
 
 def at_once(acts: list[Callable[[], object]]) -> list[object]:
-    """What came back, or what was raised, from threads that started together."""
+    """Returns the results or errors of threads that start together."""
     start = threading.Barrier(len(acts))
     results: list[object] = []
 
@@ -57,7 +57,7 @@ def at_once(acts: list[Callable[[], object]]) -> list[object]:
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg"])
-def test_both_ways_to_name_it_mean_psycopg_3(postgresql_url: str, scheme: str) -> None:
+def test_both_url_schemes_use_psycopg_3(postgresql_url: str, scheme: str) -> None:
     database = Database(postgresql_url.replace("postgresql", scheme, 1))
     assert database.engine.dialect.driver == "psycopg"
     database.ping()
@@ -65,13 +65,13 @@ def test_both_ways_to_name_it_mean_psycopg_3(postgresql_url: str, scheme: str) -
 
 
 @pytest.mark.parametrize("url", ["mysql://me:hunter2@db/x", "postgresql+psycopg2://me:hunter2@db/x", "hunter2", ""])
-def test_any_other_url_is_one_line_without_its_password(url: str) -> None:
+def test_the_error_for_another_url_does_not_show_its_password(url: str) -> None:
     with pytest.raises(ConfigurationError, match="postgresql://USER@HOST/NAME") as caught:
         Database(url)
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_server_that_is_not_there_is_one_line_that_says_what_to_look_at(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_server_says_what_to_check(tmp_path: Path) -> None:
     for url in (f"postgresql://me:hunter2@/x?host={tmp_path}", "postgresql://me:hunter2@127.0.0.1:1/x"):
         database = Database(url)
         for step in (database.check, database.migrate):
@@ -81,12 +81,12 @@ def test_a_server_that_is_not_there_is_one_line_that_says_what_to_look_at(tmp_pa
             assert "\n" not in str(caught.value)
 
 
-def test_a_database_that_is_not_there_is_named(postgresql: PostgreSQL) -> None:
+def test_the_error_for_a_missing_database_names_it(postgresql: PostgreSQL) -> None:
     with pytest.raises(DatabaseError, match='database "nosuch" does not exist'):
         Database(postgresql.url("nosuch")).check()
 
 
-def test_the_password_may_stand_in_a_file(postgresql: PostgreSQL, on_postgresql: Store, tmp_path: Path) -> None:
+def test_the_password_may_come_from_a_file(postgresql: PostgreSQL, on_postgresql: Store, tmp_path: Path) -> None:
     postgresql.execute("DO $$ BEGIN CREATE ROLE locked LOGIN SUPERUSER PASSWORD 'hunter2'; "
                        "EXCEPTION WHEN duplicate_object THEN NULL; END $$")  # fmt: skip
     name = on_postgresql.database.engine.url.database
@@ -103,7 +103,7 @@ def test_the_password_may_stand_in_a_file(postgresql: PostgreSQL, on_postgresql:
         database.close()
 
 
-def test_a_wrong_password_in_the_url_is_in_no_error(postgresql: PostgreSQL, tmp_path: Path) -> None:
+def test_no_error_shows_the_password_of_the_url(postgresql: PostgreSQL, tmp_path: Path) -> None:
     postgresql.execute("DO $$ BEGIN CREATE ROLE locked LOGIN SUPERUSER PASSWORD 'hunter2'; "
                        "EXCEPTION WHEN duplicate_object THEN NULL; END $$")  # fmt: skip
     url = postgresql.url("postgres", "locked:swordfish")
@@ -122,7 +122,7 @@ def test_a_database_of_another_encoding_is_refused(postgresql: PostgreSQL) -> No
     postgresql.execute("DROP DATABASE latin")
 
 
-def test_a_statement_that_takes_too_long_is_ended(on_postgresql: Store) -> None:
+def test_a_slow_statement_is_ended(on_postgresql: Store) -> None:
     with on_postgresql.database.read() as connection:
         limits = [connection.scalar(text(f"SHOW {name}")) for name in ("statement_timeout", "lock_timeout")]
         assert limits == ["10s", "5s"]
@@ -132,14 +132,14 @@ def test_a_statement_that_takes_too_long_is_ended(on_postgresql: Store) -> None:
         assert reason(caught.value) == "canceling statement due to statement timeout"
 
 
-def test_a_patient_connection_has_no_such_limits(postgresql_url: str) -> None:
+def test_a_patient_connection_has_no_time_limits(postgresql_url: str) -> None:
     database = Database(postgresql_url, patient=True)
     with database.read() as connection:
         assert connection.scalar(text("SHOW statement_timeout")) == "0"
     database.close()
 
 
-def test_the_urls_own_options_come_last(postgresql_url: str) -> None:
+def test_options_of_the_url_override_ours(postgresql_url: str) -> None:
     database = Database(postgresql_url + "&options=-c%20statement_timeout%3D3s&application_name=mine")
     with database.read() as connection:
         values = [
@@ -159,7 +159,7 @@ def test_the_first_request_after_a_lost_connection_does_not_fail(
     assert on_postgresql.users.all() == ["alice"]
 
 
-def test_a_connection_that_is_used_while_the_store_closes_is_closed_when_it_comes_back(postgresql_url: str) -> None:
+def test_a_connection_in_use_while_the_store_closes_is_closed_on_return(postgresql_url: str) -> None:
     database = Database(postgresql_url)
     with database.read() as connection:
         driver_connection = connection.connection.driver_connection
@@ -181,7 +181,7 @@ def test_init_may_run_on_several_hosts_at_once(empty_url: str) -> None:
         database.close()
 
 
-def test_a_key_that_two_people_register_at_once_is_one_persons(on_postgresql: Store, clock: Clock) -> None:
+def test_a_key_registered_for_two_users_in_parallel_gets_one_owner(on_postgresql: Store, clock: Clock) -> None:
     for user in ("alice", "bob"):
         on_postgresql.users.add(user, clock())
     for number in range(5):
@@ -198,7 +198,9 @@ def test_a_key_that_two_people_register_at_once_is_one_persons(on_postgresql: St
 
 
 @pytest.mark.parametrize("what", ["user", "client"])
-def test_a_name_that_several_take_at_once_is_taken_once(on_postgresql: Store, clock: Clock, what: str) -> None:
+def test_a_name_registered_several_times_in_parallel_is_taken_once(
+    on_postgresql: Store, clock: Clock, what: str
+) -> None:
     def add() -> None:
         if what == "user":
             on_postgresql.users.add("alice", clock())
@@ -222,8 +224,8 @@ def test_tokens_are_issued_or_refused_while_their_client_is_removed(on_postgresq
         assert issue() is None
 
 
-def test_challenges_of_one_user_are_opened_one_after_the_other(on_postgresql: Store, clock: Clock) -> None:
-    """Two that look at the same moment could give the person the same code twice."""
+def test_challenges_of_one_user_are_opened_one_by_one(on_postgresql: Store, clock: Clock) -> None:
+    """Two transactions that read at the same time could give one person the same code twice."""
     with on_postgresql.database.write(alone="codes of alice"):
         on_postgresql.challenges.open(Wish("bob", MINUTES), clock())
         blocked = threading.Thread(target=on_postgresql.challenges.open, args=(Wish("alice", MINUTES), clock()))
@@ -235,7 +237,7 @@ def test_challenges_of_one_user_are_opened_one_after_the_other(on_postgresql: St
     assert {each.user for each in on_postgresql.challenges.recent()} == {"alice", "bob"}
 
 
-def test_a_text_that_postgresql_cannot_hold_is_an_invalid_request(service: Service) -> None:
+def test_a_text_that_postgresql_cannot_store_is_an_invalid_request(service: Service) -> None:
     service.add_user("alice")
     answers = [
         service.call("GET", "/api/v1/challenges/%00", Scope.CHALLENGES),
@@ -247,11 +249,11 @@ def test_a_text_that_postgresql_cannot_hold_is_an_invalid_request(service: Servi
     assert all(answer.json()["error"] for answer in answers)
 
 
-# --- who is told
+# --- notifications
 
 
 class Told:
-    """A process that listens. Who waits there looks by himself only at the beginning: he can only have been told."""
+    """A process that listens. Its waiters read only at the beginning, so a later change comes by a notification."""
 
     def __init__(self, store: Store, url: str, clock: Clock) -> None:
         self.store, self.url, self.clock = store, url, clock
@@ -264,7 +266,7 @@ class Told:
         return await self.changes.wait(challenge, read, lambda each: each.state is not State.PENDING, 60)
 
     async def accepted(self, act: Callable[["Told"], None]) -> Challenge:
-        """A challenge that somebody waits for, after `act` and after its acceptance by another process."""
+        """Returns the challenge that a waiter sees after `act` and an accept by another process."""
         listening = asyncio.create_task(changes_postgresql.listen(self.store.database.engine, self.changes))
         await self.listener()
         opened = await asyncio.to_thread(self.store.challenges.open, Wish("alice", MINUTES), self.clock())
@@ -279,7 +281,7 @@ class Told:
         return challenge
 
     async def listener(self, but: int = 0) -> int:
-        """The server's process that serves who listens."""
+        """Returns the process id of the server process for the listening connection."""
         while True:
             with self.store.database.read() as connection:
                 pid = connection.scalar(text(LISTENING))
@@ -288,15 +290,13 @@ class Told:
             await asyncio.sleep(0.02)
 
 
-def test_an_accept_in_another_process_wakes_who_waits_here(
-    on_postgresql: Store, postgresql_url: str, clock: Clock
-) -> None:
+def test_an_accept_in_another_process_wakes_a_waiter(on_postgresql: Store, postgresql_url: str, clock: Clock) -> None:
     on_postgresql.users.add("alice", clock())
     told = Told(on_postgresql, postgresql_url, clock)
     assert asyncio.run(told.accepted(lambda _: None)).state is State.ACCEPTED
 
 
-def test_a_lost_connection_is_made_again_and_what_went_by_is_found(
+def test_a_lost_connection_is_made_again_and_misses_no_change(
     on_postgresql: Store, postgresql_url: str, clock: Clock
 ) -> None:
     on_postgresql.users.add("alice", clock())
@@ -308,7 +308,7 @@ def test_a_lost_connection_is_made_again_and_what_went_by_is_found(
     assert asyncio.run(Told(on_postgresql, postgresql_url, clock).accepted(cut)).state is State.ACCEPTED
 
 
-def test_nothing_but_the_challenges_id_is_told(on_postgresql: Store, clock: Clock) -> None:
+def test_a_notification_holds_only_the_id_of_the_challenge(on_postgresql: Store, clock: Clock) -> None:
     url = on_postgresql.database.engine.url
     with psycopg.connect(dbname=url.database, user=url.username, host=url.query["host"], autocommit=True) as connection:  # type: ignore[arg-type]
         connection.execute("LISTEN sshaft_changes")

@@ -1,4 +1,4 @@
-"""Statements that go to the driver without SQLAlchemy do there what they do with it."""
+"""Tests that a prepared statement has the same effect as the statement in SQLAlchemy."""
 
 from datetime import timedelta
 
@@ -21,7 +21,7 @@ def web(store: Store, clock: Clock) -> None:
     store.clients.rotate_secret("web", clock(), timedelta(hours=1))
 
 
-def test_rows_are_what_sqlalchemy_makes_of_them(store: Store) -> None:
+def test_rows_equal_those_of_sqlalchemy(store: Store) -> None:
     with store.database.read() as connection:
         (row,) = Prepared(NAMED).all(connection, {"name": "web"})
         assert row._asdict() == connection.execute(NAMED, {"name": "web"}).one()._asdict()
@@ -30,7 +30,7 @@ def test_rows_are_what_sqlalchemy_makes_of_them(store: Store) -> None:
         assert Prepared(NAMED).first(connection, {"name": "nobody"}) is None
 
 
-def test_values_within_a_statement_and_beside_it_are_bound(store: Store, clock: Clock) -> None:
+def test_fixed_and_given_values_are_both_bound(store: Store, clock: Clock) -> None:
     later = clock() + timedelta(days=1)
     change = update(clients).where(clients.c.client_id == bindparam("name"), clients.c.allows_unbound.is_(True))
     change = change.values(created_at=bindparam("at"), allows_unbound=False).returning(clients)
@@ -39,7 +39,7 @@ def test_values_within_a_statement_and_beside_it_are_bound(store: Store, clock: 
     assert (row.created_at, row.allows_unbound) == (later, False)
 
 
-def test_what_a_text_holds_is_never_read_as_sql(store: Store, clock: Clock) -> None:
+def test_a_text_is_never_executed_as_sql(store: Store, clock: Clock) -> None:
     name = "a' OR '1'='1 %s ? :name %(name)s"
     with store.database.write() as connection:
         INSERT.all(connection, {"name": name, "created_at": clock()})
@@ -48,7 +48,7 @@ def test_what_a_text_holds_is_never_read_as_sql(store: Store, clock: Clock) -> N
         assert Prepared(NAMED).all(connection, {"name": name}) == []
 
 
-def test_errors_are_sqlalchemys_and_undo_the_transaction(store: Store, clock: Clock) -> None:
+def test_an_error_has_the_type_of_sqlalchemy_and_undoes_the_transaction(store: Store, clock: Clock) -> None:
     def twice() -> None:
         with store.database.write() as connection:
             for _ in range(2):
@@ -59,12 +59,12 @@ def test_errors_are_sqlalchemys_and_undo_the_transaction(store: Store, clock: Cl
     assert store.users.all() == []
 
 
-def test_a_value_that_is_missing_is_a_fault_of_ours(store: Store) -> None:
+def test_a_missing_value_raises_key_error(store: Store) -> None:
     with store.database.read() as connection, pytest.raises(KeyError):
         Prepared(NAMED).all(connection, {})
 
 
-def test_who_listens_to_sqlalchemys_statements_hears_of_these(store: Store) -> None:
+def test_listeners_of_sqlalchemy_see_these_statements(store: Store) -> None:
     heard: list[str] = []
     with store.database.read() as connection:
         event.listen(connection, "before_cursor_execute", lambda *about: heard.append(str(about[2])))
@@ -72,7 +72,7 @@ def test_who_listens_to_sqlalchemys_statements_hears_of_these(store: Store) -> N
     assert any("FROM clients" in each for each in heard)
 
 
-def test_an_error_does_not_hold_the_values(store: Store) -> None:
+def test_an_error_does_not_show_the_values(store: Store) -> None:
     with store.database.write() as connection:
         connection.execute(text("ALTER TABLE clients RENAME TO gone"))
     with store.database.read() as connection, pytest.raises(SQLAlchemyError) as told:

@@ -1,4 +1,4 @@
-"""Several services on one database, and a database that goes away and comes back."""
+"""Tests several services on one database, and a database that goes away and comes back."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ from sshaft_identity.common.times import utc_now
 
 @pytest.fixture
 def own_postgresql() -> Iterator[PostgreSQL]:
-    """One that a test may stop."""
+    """Yields a server that the test may stop."""
     where = programs()
     if where is None:
         pytest.skip("needs PostgreSQL: apt-get install postgresql")
@@ -30,7 +30,7 @@ def own_postgresql() -> Iterator[PostgreSQL]:
 
 
 class Waiting:
-    """Somebody in front of a page."""
+    """A browser that waits on a page."""
 
     def __init__(self, service: Serving, opened: dict[str, str]) -> None:
         self.state = ""
@@ -48,7 +48,7 @@ class Waiting:
         return self.state
 
 
-def test_a_page_of_one_process_hears_of_a_login_that_another_accepts(url: str, tmp_path: Path) -> None:
+def test_a_page_of_one_process_is_woken_by_an_accept_in_another(url: str, tmp_path: Path) -> None:
     secret = set_up(tmp_path / "a", url)
     other_host = another_host(tmp_path / "a", "b")
     with serving(tmp_path / "a", secret) as a, serving(other_host, secret) as b:
@@ -64,7 +64,7 @@ def test_a_page_of_one_process_hears_of_a_login_that_another_accepts(url: str, t
         assert b.post(f"/api/v1/challenges/{opened['id']}/consume", {}, token).status_code == 409
 
 
-def test_of_many_who_accept_at_two_processes_one_succeeds(url: str, tmp_path: Path) -> None:
+def test_one_of_many_parallel_accepts_at_two_processes_succeeds(url: str, tmp_path: Path) -> None:
     secret = set_up(tmp_path / "a", url)
     other_host = another_host(tmp_path / "a", "b")
     with serving(tmp_path / "a", secret) as a, serving(other_host, secret) as b:
@@ -82,7 +82,7 @@ def test_of_many_who_accept_at_two_processes_one_succeeds(url: str, tmp_path: Pa
     assert sorted(statuses) == [200] + [409] * 15
 
 
-def test_the_service_outlives_a_restart_of_postgresql(own_postgresql: PostgreSQL, tmp_path: Path) -> None:
+def test_the_service_survives_a_restart_of_postgresql(own_postgresql: PostgreSQL, tmp_path: Path) -> None:
     secret = set_up(tmp_path / "a", own_postgresql.url("identity"))
     with serving(tmp_path / "a", secret) as service:
         token = service.token()
@@ -103,7 +103,7 @@ def test_the_service_outlives_a_restart_of_postgresql(own_postgresql: PostgreSQL
         until(lambda: len(service.events("changes.listening")) == 2)
 
 
-def test_a_postgresql_that_hangs_does_not_hang_the_service(own_postgresql: PostgreSQL, tmp_path: Path) -> None:
+def test_a_stopped_postgresql_does_not_block_the_service(own_postgresql: PostgreSQL, tmp_path: Path) -> None:
     secret = set_up(tmp_path / "a", own_postgresql.url("identity"))
     with serving(tmp_path / "a", secret) as service:
         token = service.token()
@@ -122,7 +122,7 @@ def test_a_postgresql_that_hangs_does_not_hang_the_service(own_postgresql: Postg
         assert service.accept(opened, token).status_code == 200
 
 
-def test_a_service_purges_as_it_starts(url: str, tmp_path: Path) -> None:
+def test_a_service_purges_at_its_start(url: str, tmp_path: Path) -> None:
     secret = set_up(tmp_path / "a", url)
     with migrated(url) as store:
         opened = store.challenges.open(Wish("alice", timedelta(minutes=5)), utc_now() - timedelta(minutes=9))
@@ -134,7 +134,7 @@ def test_a_service_purges_as_it_starts(url: str, tmp_path: Path) -> None:
     assert challenge.state is State.EXPIRED
 
 
-def test_sigterm_ends_a_service_that_listens(own_postgresql: PostgreSQL, tmp_path: Path) -> None:
+def test_sigterm_ends_a_service_that_listens_for_changes(own_postgresql: PostgreSQL, tmp_path: Path) -> None:
     secret = set_up(tmp_path / "a", own_postgresql.url("identity"))
     with serving(tmp_path / "a", secret) as service:
         until(lambda: service.events("changes.listening"))

@@ -1,4 +1,4 @@
-"""What is forgotten in the background, and when."""
+"""Tests which rows the background work deletes, and when."""
 
 from collections import Counter
 from datetime import timedelta
@@ -18,7 +18,7 @@ MINUTES = timedelta(minutes=5)
 
 
 def purge(store: Store, clock: Clock) -> dict[str, int]:
-    """Rows by rule, where there were any."""
+    """Purges, and returns the number of rows by rule, without zeros."""
     done: Counter[str] = Counter()
     for batch in batches(store.database, clock()):
         done.update({batch.rule: batch.rows})
@@ -30,7 +30,7 @@ def state_of(challenges: Challenges, opened: Opened) -> State | None:
     return challenge.state if challenge else None
 
 
-def test_a_challenge_is_expired_in_time_and_forgotten_after_a_week(store: Store, clock: Clock) -> None:
+def test_a_challenge_expires_in_time_and_is_deleted_after_a_week(store: Store, clock: Clock) -> None:
     opened = store.challenges.open(Wish("alice", MINUTES), clock())
     clock.advance(299.999)
     assert purge(store, clock) == {}
@@ -44,7 +44,7 @@ def test_a_challenge_is_expired_in_time_and_forgotten_after_a_week(store: Store,
     assert state_of(store.challenges, opened) is None
 
 
-def test_what_is_over_for_another_reason_stays_as_it_is(store: Store, clock: Clock) -> None:
+def test_a_cancelled_challenge_does_not_expire(store: Store, clock: Clock) -> None:
     opened = store.challenges.open(Wish("alice", MINUTES), clock())
     store.challenges.cancel(opened.challenge.id, clock())
     clock.advance(3600)
@@ -52,7 +52,7 @@ def test_what_is_over_for_another_reason_stays_as_it_is(store: Store, clock: Clo
     assert state_of(store.challenges, opened) is State.CANCELLED
 
 
-def test_access_tokens_are_forgotten_when_they_have_expired(store: Store, clock: Clock) -> None:
+def test_expired_access_tokens_are_deleted(store: Store, clock: Clock) -> None:
     store.clients.add("web", [Scope.CHALLENGES], clock())
     client = store.clients.all()[0]
     for _ in range(3):
@@ -61,7 +61,7 @@ def test_access_tokens_are_forgotten_when_they_have_expired(store: Store, clock:
     assert purge(store, clock) == {"access_tokens_forgotten": 2}
 
 
-def test_many_rows_go_a_few_at_a_time_until_none_is_left(store: Store, clock: Clock) -> None:
+def test_many_rows_are_deleted_in_batches(store: Store, clock: Clock) -> None:
     store.clients.add("web", [Scope.CHALLENGES], clock())
     rows = [
         {"token_hash": f"{number:064}", "client_id": "web", "scope": "", "expires_at": clock()}
@@ -76,7 +76,7 @@ def test_many_rows_go_a_few_at_a_time_until_none_is_left(store: Store, clock: Cl
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
-def test_no_rule_scans_a_table(on_sqlite: Store, clock: Clock, rule: Rule) -> None:
+def test_no_purge_rule_scans_a_table(on_sqlite: Store, clock: Clock, rule: Rule) -> None:
     query = select(*rule.table.primary_key.columns).where(rule.is_over(clock())).limit(BATCH)
     with on_sqlite.database.read() as connection:
         compiled = query.compile(connection, compile_kwargs={"literal_binds": True})
@@ -84,7 +84,7 @@ def test_no_rule_scans_a_table(on_sqlite: Store, clock: Clock, rule: Rule) -> No
     assert not [detail for detail in plan if detail.startswith(tuple(f"SCAN {name}" for name in metadata.tables))], plan
 
 
-def test_of_two_processes_one_purges(on_postgresql: Store, clock: Clock) -> None:
+def test_one_of_two_processes_purges(on_postgresql: Store, clock: Clock) -> None:
     on_postgresql.challenges.open(Wish("alice", MINUTES), clock())
     clock.advance(300)
     with on_postgresql.database.write(alone="purge"):
@@ -92,7 +92,7 @@ def test_of_two_processes_one_purges(on_postgresql: Store, clock: Clock) -> None
     assert purge(on_postgresql, clock) == {"challenges_expired": 1}
 
 
-def test_a_row_that_somebody_changes_now_is_left_for_the_next_time(on_postgresql: Store, clock: Clock) -> None:
+def test_a_locked_row_is_left_for_the_next_purge(on_postgresql: Store, clock: Clock) -> None:
     opened = on_postgresql.challenges.open(Wish("alice", MINUTES), clock())
     clock.advance(300)
     with on_postgresql.database.write() as connection:

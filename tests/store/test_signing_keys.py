@@ -1,4 +1,4 @@
-"""Signing keys: which one signs when, how long each is published, and that the database alone opens none."""
+"""Tests signing keys: which key signs, how long a key is published, and that the database alone opens none."""
 
 from base64 import b64decode, urlsafe_b64encode
 from datetime import timedelta
@@ -30,7 +30,7 @@ def first(store: Store, clock: Clock) -> SigningKey:
 
 
 def signer(store: Store, clock: Clock, algorithm: Algorithm = ES256) -> str:
-    """The kid of what is signed now; that the published set verifies it is checked by the way."""
+    """Returns the kid of the key that signs now. Also checks its signature with the published keys."""
     token = store.signing_keys.sign({"sub": "alice"}, clock(), "x+jwt", algorithm)
     assert token
     verified = jwt.decode(token, keys(store, clock), algorithms=[algorithm])
@@ -58,7 +58,7 @@ def test_the_first_key_signs_at_once_and_is_made_once(store: Store, clock: Clock
     assert sorted(kids(store, clock)) == sorted(signer(store, clock, each) for each in Algorithm)
 
 
-def test_an_installation_with_one_key_gets_the_other_which_signs_at_once(
+def test_an_installation_with_one_key_gets_a_second_key_that_signs_at_once(
     store: Store, clock: Clock, first: SigningKey
 ) -> None:
     assert not store.signing_keys.check(clock())
@@ -79,7 +79,7 @@ def test_a_rotation_of_one_algorithm_leaves_the_other(store: Store, clock: Clock
     assert set(kids(store, clock)) == set(after.values())
 
 
-def test_all_are_rotated_or_none(store: Store, clock: Clock) -> None:
+def test_all_signing_keys_are_rotated_or_none(store: Store, clock: Clock) -> None:
     store.signing_keys.ensure(clock())
     [waiting] = store.signing_keys.rotate(clock(), ES256)
     before = kids(store, clock)
@@ -107,9 +107,7 @@ def test_an_rsa_key_has_a_certificate_of_its_own(store: Store, clock: Clock) -> 
     )
 
 
-def test_a_new_key_is_published_first_and_signs_when_verifiers_know_it(
-    store: Store, clock: Clock, first: SigningKey
-) -> None:
+def test_a_new_key_is_published_before_it_signs(store: Store, clock: Clock, first: SigningKey) -> None:
     [second] = store.signing_keys.rotate(clock(), ES256)
     assert kids(store, clock) == [second.kid, first.kid]
     clock.advance(WAIT.total_seconds() - 1)
@@ -126,7 +124,7 @@ def test_a_new_key_is_published_first_and_signs_when_verifiers_know_it(
         jwt.decode(last, keys(store, clock), algorithms=["ES256"])
 
 
-def test_one_key_at_a_time_waits_unless_there_is_an_emergency(store: Store, clock: Clock, first: SigningKey) -> None:
+def test_only_an_emergency_rotation_replaces_a_waiting_key(store: Store, clock: Clock, first: SigningKey) -> None:
     [waiting] = store.signing_keys.rotate(clock(), ES256)
     with pytest.raises(RegistryError, match=waiting.kid):
         store.signing_keys.rotate(clock(), ES256)
@@ -137,7 +135,7 @@ def test_one_key_at_a_time_waits_unless_there_is_an_emergency(store: Store, cloc
     assert kids(store, clock) == [at_once.kid]
 
 
-def test_rotating_again_and_again_leaves_no_rows_behind(store: Store, clock: Clock, first: SigningKey) -> None:
+def test_repeated_rotations_leave_no_old_rows(store: Store, clock: Clock, first: SigningKey) -> None:
     for _ in range(4):
         store.signing_keys.rotate(clock(), ES256)
         clock.advance((WAIT + KEPT).total_seconds())
@@ -148,7 +146,7 @@ def test_rotating_again_and_again_leaves_no_rows_behind(store: Store, clock: Clo
     assert len(kids(store, clock)) == 1
 
 
-def test_the_key_that_signs_is_not_retired_and_another_is_gone_at_once(
+def test_a_retired_key_is_gone_at_once_and_the_signing_key_cannot_be_retired(
     store: Store, clock: Clock, first: SigningKey
 ) -> None:
     with pytest.raises(RegistryError, match="signs now"):
@@ -165,7 +163,7 @@ def test_the_key_that_signs_is_not_retired_and_another_is_gone_at_once(
 
 
 @pytest.mark.parametrize("algorithm", list(Algorithm))
-def test_what_is_published_is_public(store: Store, clock: Clock, algorithm: Algorithm) -> None:
+def test_only_the_public_part_is_published(store: Store, clock: Clock, algorithm: Algorithm) -> None:
     store.signing_keys.rotate(clock(), algorithm)
     [jwk] = store.signing_keys.jwks(clock())["keys"]
     common = {"kty", "kid", "alg", "use"}
@@ -180,7 +178,7 @@ def test_another_process_signs_with_the_same_key(store: Store, clock: Clock, fir
     assert jwt.decode(token, keys(store, clock), algorithms=["ES256"]).header["kid"] == first.kid
 
 
-def test_without_hmac_key_the_database_signs_nothing(store: Store, clock: Clock, first: SigningKey) -> None:
+def test_the_database_signs_nothing_without_hmac_key(store: Store, clock: Clock, first: SigningKey) -> None:
     stranger = SigningKeys(store.database, b"x" * 32)
     with pytest.raises(ConfigurationError, match=f"{first.kid} cannot be opened: hmac.key"):
         stranger.sign({}, clock(), "x+jwt", ES256)
@@ -195,7 +193,7 @@ def test_a_private_key_under_another_name_is_not_opened(store: Store, clock: Clo
         SigningKeys(store.database, b"k" * 32).sign({}, clock(), "x+jwt", ES256)
 
 
-def test_after_hmac_key_is_lost_a_rotation_helps(store: Store, clock: Clock, first: SigningKey) -> None:
+def test_a_rotation_replaces_keys_whose_hmac_key_is_lost(store: Store, clock: Clock, first: SigningKey) -> None:
     store.signing_keys.ensure(clock())
     anew = SigningKeys(store.database, b"x" * 32)
     with pytest.raises(ConfigurationError):

@@ -1,4 +1,4 @@
-"""Run by Alembic with the connection that `sshaft_identity.database.database` hands over, inside its transaction."""
+"""Runs the migrations for Alembic, in the transaction of the connection that `database.database` gives."""
 
 from alembic import context
 

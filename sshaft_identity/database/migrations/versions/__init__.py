@@ -1,1 +1,1 @@
-"""One file a step, in the order that `down_revision` gives."""
+"""Holds one file for each migration. `down_revision` gives their order."""

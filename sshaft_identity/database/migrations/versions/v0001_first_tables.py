@@ -1,4 +1,4 @@
-"""The first tables. `tables` says what they are for."""
+"""Makes the first tables, which `database.tables` describes."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,8 +8,8 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-# The audit log is append-only by the database itself: only the place in the chain may be filled in, once.
-# SQLite: REPLACE deletes without the trigger for it, so it is stopped where it inserts.
+# These triggers make the audit log append-only: only the place in the chain may be filled in, once.
+# On SQLite, REPLACE deletes without the trigger for deletes, so the trigger for inserts stops it.
 APPEND_ONLY = {
     "sqlite": (
         """

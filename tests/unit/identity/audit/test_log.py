@@ -1,4 +1,4 @@
-"""The audit log as the operator and a SIEM see it: `audit verify`, `audit export`, and the format of docs/audit.md."""
+"""Tests `audit verify`, `audit export` and the format of docs/audit.md."""
 
 import asyncio
 import json
@@ -41,7 +41,7 @@ def run(tmp_path: Path) -> Run:
 
 @pytest.fixture
 def database(run: Run, tmp_path: Path) -> Database:
-    """Five sealed events, a day apart, and one that waits; `init` has written none of its own."""
+    """Writes five sealed events, a day apart, and one unsealed event. `init` itself writes none."""
     del run
     database = Database(f"sqlite:///{tmp_path / 'id' / 'identity.db'}")
     for day in range(5):
@@ -57,7 +57,7 @@ def note(database: Database, event: str, at: datetime, **facts: Any) -> None:
 
 
 def of_chain(output: str) -> list[dict[str, Any]]:
-    """What was exported, but for what the set-up itself has left."""
+    """Returns the exported events, without those of the set-up."""
     return [line for line in map(json.loads, output.splitlines()) if line["event"].startswith("challenge.")]
 
 
@@ -71,7 +71,7 @@ def test_verify_counts_and_prints_the_head_that_verify_takes(run: Run, database:
     assert run("audit", "verify", "--head", "3").exit_code == 2
 
 
-def test_verify_of_an_empty_log_is_fine(run: Run, tmp_path: Path) -> None:
+def test_verify_accepts_an_empty_log(run: Run, tmp_path: Path) -> None:
     empty = Database(f"sqlite:///{tmp_path / 'empty.db'}")
     empty.migrate()
     assert [str(head) for head in chain.verify(empty)] == ["0:" + "0" * 64]
@@ -79,7 +79,7 @@ def test_verify_of_an_empty_log_is_fine(run: Run, tmp_path: Path) -> None:
     assert run("audit", "verify").exit_code == 0
 
 
-def test_verify_says_where_the_chain_breaks_in_one_line_and_status_65(run: Run, database: Database) -> None:
+def test_verify_names_the_broken_event_in_one_line_and_ends_with_status_65(run: Run, database: Database) -> None:
     with database.write() as connection:
         connection.execute(text("DROP TRIGGER audit_events_no_update"))
         connection.execute(text("UPDATE audit_events SET user_name = 'mallory' WHERE event = 'challenge.opened'"))
@@ -89,7 +89,7 @@ def test_verify_says_where_the_chain_breaks_in_one_line_and_status_65(run: Run, 
     assert "the audit log is broken: event " in str(ended.exception)
 
 
-def test_export_is_a_line_an_event_and_nothing_in_it_moves_a_cursor(run: Run, database: Database) -> None:
+def test_export_writes_one_line_per_event_without_control_characters(run: Run, database: Database) -> None:
     del database
     output = run("audit", "export").stdout
     assert all(" " <= character <= "~" for character in output.replace("\n", ""))
@@ -101,7 +101,7 @@ def test_export_is_a_line_an_event_and_nothing_in_it_moves_a_cursor(run: Run, da
 
 
 def of_the_manual() -> str:
-    """The commands of docs/audit.md that check an export."""
+    """Returns the commands of docs/audit.md that check an export."""
     manual = (Path(__file__).resolve().parents[4] / "docs" / "audit.md").read_text()
     found = re.search(r"^    (sshaft identity audit export \| python3 -c '\n.*?')$", manual, re.MULTILINE | re.DOTALL)
     assert found
@@ -109,9 +109,7 @@ def of_the_manual() -> str:
 
 
 @pytest.mark.parametrize("changed", [None, 1, 3, 5])
-def test_a_siem_can_check_the_chain_by_itself_as_the_manual_says(
-    database: Database, tmp_path: Path, changed: int | None
-) -> None:
+def test_the_commands_of_the_manual_check_the_chain(database: Database, tmp_path: Path, changed: int | None) -> None:
     if changed is not None:
         with database.write() as connection:
             connection.execute(text("DROP TRIGGER audit_events_no_update"))
@@ -135,13 +133,15 @@ def test_a_siem_can_check_the_chain_by_itself_as_the_manual_says(
         (("--user", "alice' OR 1=1"), []),
     ],
 )
-def test_export_can_be_cut_by_time_and_user(run: Run, database: Database, options: tuple[str], days: list[int]) -> None:
+def test_export_selects_events_by_time_and_user(
+    run: Run, database: Database, options: tuple[str], days: list[int]
+) -> None:
     del database
     lines = of_chain(run("audit", "export", *options).stdout)
     assert [(datetime.fromisoformat(line["at"]) - START).days for line in lines] == days
 
 
-def test_export_since_a_duration_is_counted_from_now(run: Run, database: Database) -> None:
+def test_export_counts_a_duration_back_from_now(run: Run, database: Database) -> None:
     now = datetime.now(UTC)
     note(database, "challenge.expired", now - timedelta(hours=3), user="carol")
     note(database, "challenge.expired", now - timedelta(minutes=30), user="dave")
@@ -150,11 +150,11 @@ def test_export_since_a_duration_is_counted_from_now(run: Run, database: Databas
 
 
 @pytest.mark.parametrize("time", ["yesterday", "1w", "-1h", "2026-13-01", "", "99999999999d"])
-def test_a_time_that_is_none_is_an_error(run: Run, time: str) -> None:
+def test_an_invalid_time_is_an_error(run: Run, time: str) -> None:
     assert run("audit", "export", "--since", time).exit_code == 2
 
 
-def test_export_into_a_pipe_that_closes_early_is_calm(database: Database, tmp_path: Path) -> None:
+def test_export_into_a_pipe_that_closes_early_prints_no_error(database: Database, tmp_path: Path) -> None:
     with database.write() as connection:
         for number in range(3000):
             record_event(connection, "challenge.opened", START, user="alice", app="x" * 100, number=number)
@@ -168,7 +168,7 @@ def test_export_into_a_pipe_that_closes_early_is_calm(database: Database, tmp_pa
         assert process.wait(30) == 0
 
 
-def test_what_is_called_a_secret_is_never_written(run: Run, database: Database) -> None:
+def test_a_fact_with_a_secret_name_is_never_written(run: Run, database: Database) -> None:
     note(database, "x", START, user=None, code="482913", client_secret="hunter2", key_type="ssh-ed25519")
     output = run("audit", "export").stdout
     assert "482913" not in output
@@ -179,11 +179,11 @@ def test_what_is_called_a_secret_is_never_written(run: Run, database: Database) 
 # --- in the running service
 
 
-def test_the_service_goes_on_sealing_after_the_database_was_away(service: Service) -> None:
+def test_the_service_seals_again_after_the_database_was_away(service: Service) -> None:
     heard: list[str] = []
 
     class Away:
-        """The database, but that reading fails until somebody counts to three."""
+        """Opens the database, but its first readings fail."""
 
         left = 3
 
@@ -217,7 +217,7 @@ def test_the_service_goes_on_sealing_after_the_database_was_away(service: Servic
     assert [event["reason"] for event in service.events("audit.sealing_failed")] == ["away"]
 
 
-def test_a_service_that_is_told_to_stop_seals_what_is_left(run: Run, tmp_path: Path) -> None:
+def test_a_stopping_service_seals_all_events(run: Run, tmp_path: Path) -> None:
     directory = str(tmp_path / "id")
     command = [sys.executable, "-m", "sshaft", "identity", "--directory", directory, "serve", "--listen", "127.0.0.1:0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:

@@ -1,4 +1,4 @@
-"""The pure state machine."""
+"""Tests the states and verdicts of a challenge."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -35,7 +35,7 @@ def test_only_the_documented_steps_are_possible() -> None:
 
 
 @pytest.mark.parametrize("state", ENDED)
-def test_nothing_comes_after_an_end(state: State) -> None:
+def test_no_state_follows_an_end_state(state: State) -> None:
     assert not TRANSITIONS[state]
 
 
@@ -68,19 +68,19 @@ def test_time_changes_no_other_state(state: State) -> None:
         (State.CANCELLED, 0, False, Verdict.CANCELLED),
     ],
 )
-def test_where_a_challenge_stands_before_the_code_is_looked_at(
+def test_the_state_gives_a_verdict_before_the_code_is_checked(
     state: State, tries: int, same: bool, verdict: Verdict | None
 ) -> None:
     challenge = replace(PENDING, state=state, tries=tries, attempt="mine" if same else "another")
     assert verdict_before_code(challenge, "mine", START) == verdict
 
 
-def test_an_attempt_without_a_name_is_never_one_that_came_before() -> None:
+def test_an_attempt_without_a_name_is_never_a_repeated_one() -> None:
     assert verdict_before_code(replace(PENDING, state=State.ACCEPTED), None, START) == Verdict.ALREADY_USED
     assert verdict_before_code(PENDING, None, START) is None
 
 
-def test_a_pending_challenge_past_its_time_is_expired_for_every_attempt() -> None:
+def test_a_pending_challenge_after_its_time_is_expired_for_every_attempt() -> None:
     assert verdict_before_code(replace(PENDING, attempt="mine"), "mine", PENDING.expires_at) == Verdict.EXPIRED
 
 
@@ -95,5 +95,5 @@ def test_a_pending_challenge_past_its_time_is_expired_for_every_attempt() -> Non
         ("sk-ecdsa-sha2-nistp256@openssh.com", ["hwk", "pop", "user"]),
     ],
 )
-def test_amr_says_what_the_key_type_proves_and_never_mfa(key_type: str | None, proven: list[str]) -> None:
+def test_amr_depends_on_the_key_type_and_is_never_mfa(key_type: str | None, proven: list[str]) -> None:
     assert amr(key_type) == proven

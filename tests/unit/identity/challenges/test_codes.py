@@ -34,22 +34,22 @@ def test_page_tokens_hold_128_bits_and_never_repeat() -> None:
 
 
 @given(texts, texts)
-def test_a_sealed_code_matches_itself_only(one: str, other: str) -> None:
+def test_the_hmac_of_a_code_matches_only_that_code(one: str, other: str) -> None:
     code_hmac = CODES.code_hmac("challenge", one)
     assert CODES.matches("challenge", one, code_hmac)
     assert CODES.matches("challenge", other, code_hmac) == (one == other)
 
 
-def test_a_sealed_code_is_bound_to_its_challenge_and_to_the_key() -> None:
+def test_the_hmac_of_a_code_depends_on_the_challenge_and_the_key() -> None:
     assert not CODES.matches("other", "482913", CODES.code_hmac("challenge", "482913"))
     assert not Codes(b"2" * 32).matches("challenge", "482913", CODES.code_hmac("challenge", "482913"))
 
 
-def test_the_key_shows_in_no_representation() -> None:
+def test_repr_does_not_show_the_key() -> None:
     assert "1111" not in repr(CODES)
 
 
-def test_an_attempt_is_named_by_its_key_and_its_code() -> None:
+def test_the_name_of_an_attempt_depends_on_its_key_and_code() -> None:
     assert attempt_name(None, "482913") is None
     assert attempt_name("key", "482913") == attempt_name("key", "482913")
     names = {attempt_name("key", "482913"), attempt_name("key", "482914"), attempt_name("other", "482913")}

@@ -37,29 +37,29 @@ PROXIES = ("10.0.0.0/8", "2001:db8:1::/48")
         (None, ["198.51.100.1"], None),
     ],
 )
-def test_the_walk_ends_at_the_first_address_that_is_no_proxy_of_ours(
+def test_the_walk_ends_at_the_first_address_that_is_not_a_trusted_proxy(
     peer: str | None, forwarded: list[str], found: str | None
 ) -> None:
     assert believed(peer, forwarded, PROXIES) == found
 
 
-def test_nobody_is_trusted_by_default() -> None:
+def test_no_proxy_is_trusted_by_default() -> None:
     assert believed("127.0.0.1", ["198.51.100.1"], Settings().trusted_proxies) == "127.0.0.1"
 
 
 @given(st.lists(st.text()))
-def test_whatever_stands_there_an_address_comes_out(forwarded: list[str]) -> None:
+def test_any_header_gives_an_address(forwarded: list[str]) -> None:
     found = believed("10.0.0.1", forwarded, ["10.0.0.1"])
     assert found is not None
     assert all(c in "0123456789abcdef.:" for c in found)
 
 
-def test_a_proxy_that_is_no_network_is_refused_when_the_settings_are_read() -> None:
+def test_settings_refuse_a_proxy_that_is_not_a_network() -> None:
     with pytest.raises(ValidationError):
         Settings(trusted_proxies=("proxy.example.org",))
 
 
-def test_the_address_before_the_trusted_proxy_is_what_the_audit_log_has(service: Service, listening: object) -> None:
+def test_the_audit_log_has_the_address_before_the_trusted_proxy(service: Service, listening: object) -> None:
     settings = SETTINGS.model_copy(update={"trusted_proxies": ("127.0.0.1",)})
     listening[0].app = create_app(service.store, settings, service.clock)  # type: ignore[index]
     headers = {"Origin": "https://id.example.org", "X-Forwarded-For": "203.0.113.9, 198.51.100.1"}
@@ -83,5 +83,5 @@ def test_the_address_before_the_trusted_proxy_is_what_the_audit_log_has(service:
         (None, None),
     ],
 )  # fmt: skip
-def test_a_browser_is_called_as_people_call_it(agent: str | None, name: str | None) -> None:
+def test_a_browser_has_its_common_name(agent: str | None, name: str | None) -> None:
     assert browser_name(agent) == name

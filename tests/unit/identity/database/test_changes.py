@@ -1,4 +1,4 @@
-"""Waiting, without a server: one challenge in memory stands for the database."""
+"""Tests waiting for changes. One challenge in memory takes the place of the database."""
 
 import asyncio
 import time
@@ -18,7 +18,7 @@ ACCEPTED = replace(PENDING, state=State.ACCEPTED)
 
 
 class Database:
-    """One challenge, and how often it was read."""
+    """One challenge, and the number of its readings."""
 
     def __init__(self) -> None:
         self.now = PENDING
@@ -34,7 +34,7 @@ def is_over(challenge: Challenge) -> bool:
 
 
 def wait_and(step: Callable[[Changes, Database], Awaitable[None]], database: Database, waiters: int) -> float:
-    """Seconds until `waiters` have heard of what `step` does after they began to wait."""
+    """Returns the seconds until a `step` has ended the waiting of all `waiters`."""
 
     async def main() -> float:
         changes = Changes(Clock())
@@ -54,7 +54,7 @@ async def accept(changes: Changes, database: Database) -> None:
     changes.notify([database.now])
 
 
-async def accept_unheard(changes: Changes, database: Database) -> None:
+async def accept_without_source(changes: Changes, database: Database) -> None:
     changes.source_lost()
     database.now = ACCEPTED
     changes.source_connected()
@@ -64,30 +64,30 @@ async def close(changes: Changes, _database: Database) -> None:
     changes.close()
 
 
-def test_a_change_in_this_process_wakes_all_at_once() -> None:
+def test_a_change_in_this_process_wakes_all_waiters_at_once() -> None:
     database = Database()
     assert wait_and(accept, database, waiters=50) < 1
-    assert database.reads == 100, "each as it began to wait, and when it was woken"
+    assert database.reads == 100, "each waiter reads at its beginning and when it is woken"
 
 
-def test_what_went_by_unheard_is_looked_for_once_somebody_tells_again() -> None:
+def test_waiters_read_again_when_the_source_is_back() -> None:
     database = Database()
-    assert wait_and(accept_unheard, database, waiters=50) < 1
+    assert wait_and(accept_without_source, database, waiters=50) < 1
     assert database.reads == 100
 
 
-def test_where_everybody_has_to_look_they_do_it_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiters_that_all_have_to_read_do_it_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "READS_PER_SECOND", 50)
-    assert wait_and(accept_unheard, Database(), waiters=50) > 0.5
+    assert wait_and(accept_without_source, Database(), waiters=50) > 0.5
 
 
-def test_the_end_of_the_service_answers_everybody_without_a_look() -> None:
+def test_the_end_of_the_service_ends_all_waiting_without_a_reading() -> None:
     database = Database()
     assert wait_and(close, database, waiters=3) < 1
     assert database.reads == 3
 
 
-def test_after_the_end_of_the_service_nobody_waits() -> None:
+def test_no_waiter_waits_after_the_end_of_the_service() -> None:
     async def main() -> float:
         database = Database()
         changes = Changes(Clock())
@@ -99,7 +99,7 @@ def test_after_the_end_of_the_service_nobody_waits() -> None:
     assert asyncio.run(main()) < 1
 
 
-def test_who_waits_on_and_is_not_woken_reads_nothing() -> None:
+def test_a_waiter_that_is_not_woken_reads_nothing() -> None:
     async def main() -> int:
         database, changes = Database(), Changes(Clock())
         changes.source_connected()
@@ -111,7 +111,7 @@ def test_who_waits_on_and_is_not_woken_reads_nothing() -> None:
     assert asyncio.run(main()) == 1
 
 
-def test_while_nobody_tells_who_waits_on_looks_again_and_again() -> None:
+def test_a_waiter_without_a_source_reads_again_and_again() -> None:
     async def main() -> tuple[int, Challenge]:
         database, changes = Database(), Changes(Clock())
         with changes.waiting(PENDING, database.read) as waiter:
@@ -123,14 +123,14 @@ def test_while_nobody_tells_who_waits_on_looks_again_and_again() -> None:
     assert asyncio.run(main()) == (20, ACCEPTED)
 
 
-def test_what_changes_while_it_is_read_is_read_again() -> None:
+def test_a_subject_that_changes_while_it_is_read_is_read_again() -> None:
     async def main() -> Challenge:
         database, changes = Database(), Changes(Clock())
         changes.source_connected()
 
         async def read() -> Challenge:
             found = await database.read()
-            if database.reads == 1:  # accepted, and told, between the query and its answer
+            if database.reads == 1:  # the accept comes between the query and its answer
                 await accept(changes, database)
             return found
 
@@ -139,7 +139,7 @@ def test_what_changes_while_it_is_read_is_read_again() -> None:
     assert asyncio.run(main()) == ACCEPTED
 
 
-def test_what_has_changed_since_the_caller_read_it_is_seen_at_once() -> None:
+def test_a_change_after_the_callers_reading_is_seen_at_once() -> None:
     async def main() -> Challenge:
         database, changes = Database(), Changes(Clock())
         changes.source_connected()
@@ -149,7 +149,7 @@ def test_what_has_changed_since_the_caller_read_it_is_seen_at_once() -> None:
     assert asyncio.run(main()) == ACCEPTED
 
 
-def test_time_ends_a_wait_without_a_look() -> None:
+def test_an_expiry_ends_a_wait_without_a_reading() -> None:
     async def main() -> int:
         database, changes, clock = Database(), Changes(Clock()), Clock()
         changes.clock = clock
@@ -165,7 +165,7 @@ def test_time_ends_a_wait_without_a_look() -> None:
     assert asyncio.run(main()) == 1
 
 
-def test_a_failed_look_is_the_waiters_own_and_nobody_waits_afterwards() -> None:
+def test_a_failed_reading_raises_in_its_waiter_and_ends_it() -> None:
     async def main() -> None:
         changes = Changes(Clock())
 
@@ -174,6 +174,6 @@ def test_a_failed_look_is_the_waiters_own_and_nobody_waits_afterwards() -> None:
 
         with pytest.raises(OSError):  # noqa: PT011 - the bare one from above
             await changes.wait(PENDING, fail, is_over, 10)
-        assert not changes._waiters  # noqa: SLF001 - nothing else tells who waits
+        assert not changes._waiters  # noqa: SLF001 - no method lists the waiters
 
     asyncio.run(main())

@@ -1,4 +1,4 @@
-"""News by the audit log: what one look asks of a real SQLite file, and whom it wakes."""
+"""Tests looks into the audit log of a real SQLite file, and which waiters they wake."""
 
 import asyncio
 import io
@@ -29,7 +29,7 @@ KEY = b"k" * 32
 
 @dataclass
 class Place:
-    """Many who wait in one process; the test is another."""
+    """Many waiters in one process. The test acts as another process."""
 
     store: Store
     clock: Clock
@@ -39,7 +39,7 @@ class Place:
     waiters: list[Waiter[Challenge]] = field(default_factory=list)
 
     def woken(self) -> list[int]:
-        """Who was woken since the last time, by number."""
+        """Returns the numbers of the waiters that were woken since the last call."""
         numbers = [number for number, waiter in enumerate(self.waiters) if waiter.woken.is_set()]
         for waiter in self.waiters:
             waiter.woken.clear()
@@ -49,7 +49,7 @@ class Place:
         assert self.store.challenges.cancel(self.challenges[number].id, self.clock())
 
     async def all_were_woken(self) -> bool:
-        """They are one after the other."""
+        """Whether all waiters are woken, one after the other."""
         for _ in range(300):
             if all(waiter.woken.is_set() for waiter in self.waiters):
                 return True
@@ -58,7 +58,7 @@ class Place:
 
 
 async def never() -> Challenge | None:
-    pytest.fail("nobody reads here")
+    pytest.fail("no waiter reads here")
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def run(store: Store, act: Callable[[Place], Awaitable[None]], waiters: int = 3) -> None:
-    """`act` among so many who wait, and have had their first look. Three wait for something that there is."""
+    """Runs `act` with so many waiters after their first reading. The first three wait for real challenges."""
 
     async def main() -> None:
         clock = Clock()
@@ -87,7 +87,7 @@ def run(store: Store, act: Callable[[Place], Awaitable[None]], waiters: int = 3)
 
 @contextmanager
 def statements(store: Store) -> Iterator[list[tuple[str, tuple[object, ...]]]]:
-    """What is asked of the database."""
+    """Yields the list of executed statements."""
     asked: list[tuple[str, tuple[object, ...]]] = []
 
     def note(_c: object, _cursor: object, statement: str, parameters: tuple[object, ...], *_: object) -> None:
@@ -99,7 +99,7 @@ def statements(store: Store) -> Iterator[list[tuple[str, tuple[object, ...]]]]:
     event.remove(store.database.engine, "before_cursor_execute", note)
 
 
-def test_with_a_thousand_who_wait_and_no_change_a_look_is_one_query_for_one_row(store: Store) -> None:
+def test_a_look_without_changes_reads_one_row_for_a_thousand_waiters(store: Store) -> None:
     async def act(place: Place) -> None:
         with statements(store) as asked:
             assert not await place.follower.look()
@@ -114,7 +114,7 @@ def test_with_a_thousand_who_wait_and_no_change_a_look_is_one_query_for_one_row(
     run(store, act, WAITERS)
 
 
-def test_a_change_wakes_who_waits_for_it_and_nobody_else(store: Store) -> None:
+def test_a_change_wakes_only_its_own_waiters(store: Store) -> None:
     async def act(place: Place) -> None:
         place.cancel(1)
         with statements(store) as asked:
@@ -127,7 +127,7 @@ def test_a_change_wakes_who_waits_for_it_and_nobody_else(store: Store) -> None:
     run(store, act, WAITERS)
 
 
-def test_steps_of_which_nobody_sees_anything_wake_nobody(store: Store) -> None:
+def test_a_step_that_waiters_cannot_see_wakes_no_waiter(store: Store) -> None:
     async def act(place: Place) -> None:
         store.challenges.show(place.challenges[0], place.clock(), None)
         assert not await place.follower.look()
@@ -136,7 +136,7 @@ def test_steps_of_which_nobody_sees_anything_wake_nobody(store: Store) -> None:
     run(store, act)
 
 
-def test_from_the_first_look_on_changes_are_told_and_who_waited_before_looks_for_himself(store: Store) -> None:
+def test_earlier_waiters_are_woken_by_the_first_look(store: Store) -> None:
     async def act(place: Place) -> None:
         assert place.changes.has_source
         late = Follower(store.database, place.changes)
@@ -147,7 +147,7 @@ def test_from_the_first_look_on_changes_are_told_and_who_waited_before_looks_for
     run(store, act)
 
 
-def test_a_look_reads_no_more_than_so_many_events_and_the_next_goes_on(store: Store) -> None:
+def test_a_look_reads_a_limited_number_of_events_and_the_next_look_continues(store: Store) -> None:
     async def act(place: Place) -> None:
         place.cancel(0)
         with store.database.write() as connection:
@@ -160,7 +160,7 @@ def test_a_look_reads_no_more_than_so_many_events_and_the_next_goes_on(store: St
     run(store, act)
 
 
-def test_sealing_is_no_news_and_hides_none(store: Store) -> None:
+def test_sealing_wakes_no_waiter_and_hides_no_change(store: Store) -> None:
     async def act(place: Place) -> None:
         place.cancel(1)
         chain.seal_all(store.database)
@@ -179,9 +179,7 @@ def last_event(store: Store) -> int:
 
 
 @pytest.mark.parametrize("events", [1, 50], ids=["with lower ids", "with higher ids"])
-def test_another_database_in_the_place_of_the_one_before_makes_everybody_look(
-    store: Store, tmp_path: Path, events: int
-) -> None:
+def test_a_restored_database_wakes_all_waiters(store: Store, tmp_path: Path, events: int) -> None:
     (tmp_path / "other").mkdir()
     file = tmp_path / "backup.gz"
     with migrated(f"sqlite:///{tmp_path / 'other' / 'identity.db'}") as other:
@@ -202,7 +200,7 @@ def test_another_database_in_the_place_of_the_one_before_makes_everybody_look(
             waiter.woken.clear()
             store.challenges.cancel(opened.challenge.id, place.clock())
             assert not await place.follower.look()
-            assert waiter.woken.is_set(), "and it goes on from there"
+            assert waiter.woken.is_set(), "the next look continues from there"
 
     run(store, act)
 
@@ -212,7 +210,7 @@ def quietly(_total: int) -> Iterator[Callable[[int], None]]:
     yield lambda _done: None
 
 
-def test_a_look_that_fails_is_said_once_and_misses_nothing(store: Store, events: io.StringIO) -> None:
+def test_a_failed_look_is_logged_once_and_misses_no_change(store: Store, events: io.StringIO) -> None:
     def rename(before: str, after: str) -> None:
         with store.database.write() as connection:
             connection.execute(text(f"ALTER TABLE {before} RENAME TO {after}"))
@@ -235,7 +233,7 @@ def test_a_look_that_fails_is_said_once_and_misses_nothing(store: Store, events:
     assert events.getvalue().count("changes.look_failed") == 1
 
 
-def test_facts_that_somebody_has_spoilt_wake_nobody_and_stop_nothing(store: Store) -> None:
+def test_malformed_facts_wake_no_waiter_and_stop_no_look(store: Store) -> None:
     async def act(place: Place) -> None:
         with store.database.write() as connection:
             connection.execute(text("INSERT INTO audit_events (at, event, facts) VALUES (1, 'odd', '{\"challenge\":')"))
