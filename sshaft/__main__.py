@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -108,10 +109,17 @@ def _told_of_python(error: Exception) -> tuple[str, int]:
         case OSError(filename=str() as name, strerror=str() as reason):
             return f"{name}: {reason}", exit_status.UNAVAILABLE
         case OSError(errno=errno.ENOSPC):
+            _discard_output()
             return "the output cannot be written: no space left on device", exit_status.UNAVAILABLE
     at = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{Path(at.filename).name}:{at.lineno}"
     return f"a fault of this program, at {where}: {type(error).__name__}: {error}", exit_status.SOFTWARE
+
+
+def _discard_output() -> None:
+    """Sends what Python still holds for standard output nowhere: its last flush would fail, with status 120."""
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

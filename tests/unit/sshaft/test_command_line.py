@@ -65,7 +65,9 @@ def test_bytes_that_are_no_utf_8_are_one_line(tmp_path: Path) -> None:
     assert main([*directory, "user", "list"]) == 0
 
 
-def test_output_that_finds_no_room_is_one_line() -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_that_finds_no_room_is_one_line(unbuffered: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     with Path("/dev/full").open("wb") as full:
         done = run_as_program(["--help"], stdout=full)
     assert (done.returncode, done.stderr) == (69, b"sshaft: the output cannot be written: no space left on device\n")
