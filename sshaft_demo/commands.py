@@ -1,5 +1,6 @@
 """`sshaft demo`: one login for real on this machine, each step shown with its time."""
 
+import os
 import signal
 import sys
 import threading
@@ -39,6 +40,7 @@ def demo(*, once: bool, port: int, identity_port: int) -> None:
     """
     for number in STOP:
         signal.signal(number, _interrupted)
+    os.umask(0o022)  # each account reads what is made for it
     step = Steps()
     try:
         with Place() as place:
