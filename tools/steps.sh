@@ -29,21 +29,29 @@ timed() { # timed TEXT COMMAND...: one line for people; all output goes to $log,
     kill "$ticker" 2>/dev/null || true
     wait "$ticker" 2>/dev/null || true
     ticker=
-    result="$(($(date +%s) - begin)) s"
+    seconds=$(($(date +%s) - begin))
+    result="$seconds s"
     [ "$status" -eq 0 ] || result="failed after $result"
-    if [ -t 1 ]; then printf '\r%-79s\n' "$text ... $result"; else say "$result"; fi
+    if [ -t 1 ]; then
+        result=$(printf '\r%-79s' "$text ... $result")
+    elif [ "$seconds" -ge 10 ]; then
+        printf '\n    '
+    fi
+    say "$result"
     [ "$status" -eq 0 ] || cat -- "$log"
     return "$status"
 }
 
 show_progress() { # seconds and the newest line of $log: on a terminal each second in place, else every ten seconds
+    ticks=0
     while sleep 1 && kill -0 "$$"; do
+        ticks=$((ticks + 1))
         seconds=$(($(date +%s) - begin))
         newest=$(tail -n 1 -- "$log")
         if [ -t 1 ]; then
             printf '\r%-79.79s' "$text ... $seconds s  $newest"
-        elif [ "$((seconds % 10))" -eq 0 ]; then
-            printf '\n    %s s  %.66s\n    ' "$seconds" "$newest"
+        elif [ "$((ticks % 10))" -eq 0 ]; then
+            printf '\n    %s s  %.66s' "$seconds" "$newest"
         fi
     done
 }
