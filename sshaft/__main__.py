@@ -80,6 +80,7 @@ def main(arguments: list[str] | None = None) -> Any:
         status = cli.main(arguments, prog_name="sshaft", standalone_mode=False)
     except Exception as error:  # noqa: BLE001 - the last handler: no stack trace
         message, status = _told(error)
+        _discard_unwritten_output()
         click.echo(f"sshaft: {printable(message, 2000)}" if message else str(error), err=True)
     return status if isinstance(status, int) else exit_status.OK
 
@@ -109,17 +110,19 @@ def _told_of_python(error: Exception) -> tuple[str, int]:
         case OSError(filename=str() as name, strerror=str() as reason):
             return f"{name}: {reason}", exit_status.UNAVAILABLE
         case OSError(errno=errno.ENOSPC):
-            _discard_output()
             return "the output cannot be written: no space left on device", exit_status.UNAVAILABLE
     at = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{Path(at.filename).name}:{at.lineno}"
     return f"a fault of this program, at {where}: {type(error).__name__}: {error}", exit_status.SOFTWARE
 
 
-def _discard_output() -> None:
-    """Sends what Python still holds for standard output nowhere: its last flush would fail, with status 120."""
-    with Path(os.devnull).open("wb") as nowhere:
-        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+def _discard_unwritten_output() -> None:
+    """Drops what standard output does not take: Python would try again at its end, and end with status 120."""
+    try:
+        click.echo(nl=False)  # flushes
+    except OSError:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 if __name__ == "__main__":
