@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -79,6 +80,7 @@ def main(arguments: list[str] | None = None) -> Any:
         status = cli.main(arguments, prog_name="sshaft", standalone_mode=False)
     except Exception as error:  # noqa: BLE001 - the last handler: no stack trace
         message, status = _message_and_status(error)
+        _discard_unwritten_output()
         click.echo(f"sshaft: {printable(message, 2000)}" if message else str(error), err=True)
     return status if isinstance(status, int) else exit_status.OK
 
@@ -112,6 +114,15 @@ def _message_of_python(error: Exception) -> tuple[str, int]:
     at = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{Path(at.filename).name}:{at.lineno}"
     return f"a fault of this program, at {where}: {type(error).__name__}: {error}", exit_status.SOFTWARE
+
+
+def _discard_unwritten_output() -> None:
+    """Drops what standard output does not take: Python would try again at its end, and end with status 120."""
+    try:
+        click.echo(nl=False)  # flushes
+    except OSError:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

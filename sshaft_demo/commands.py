@@ -1,5 +1,6 @@
 """`sshaft demo` runs a real login on this machine, and shows each step with its time."""
 
+import os
 import signal
 import sys
 import threading
@@ -41,6 +42,7 @@ def demo(*, once: bool, port: int, identity_port: int) -> None:
     """
     for number in STOP:
         signal.signal(number, _interrupted)
+    os.umask(0o022)  # each account reads what is made for it
     step = Steps()
     try:
         with Place() as place:

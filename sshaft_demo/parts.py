@@ -198,7 +198,7 @@ class Sshd:
             text=True,
             timeout=timeout,
             check=False,
-            env={"PATH": os.environ["PATH"], **(environment or {})},
+            env={"PATH": os.environ.get("PATH", os.defpath), **(environment or {})},
         )
 
 

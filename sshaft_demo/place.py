@@ -11,10 +11,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
@@ -92,6 +94,7 @@ class Place:
         launchers.install(self.libexec, packages=self.packages if self.accounts.separate else None)
         if NATIVE.exists():
             shutil.copy(NATIVE, self.libexec)
+            (self.libexec / NATIVE.name).chmod(0o755)
         self.empty_home = self.directory / "home"
         self.empty_home.mkdir(mode=0o755)
         self._write_accounts()
@@ -192,6 +195,7 @@ class Place:
         more: Mapping[str, str] | None = None,
     ) -> "subprocess.Popen[bytes]":
         """Starts a process that runs until `stop`. Its output goes to `NAME.log`; `more` adds to the environment."""
+        command = ["setpriv", "--pdeathsig", "TERM", "--", *command]  # the kernel stops it when we are killed
         with self.log_path(name).open("ab") as log:
             process = self.popen(command, account=account, more=more, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self._processes.append(process)
@@ -237,7 +241,9 @@ def _copy_packages(target: Path) -> None:
     for package in PACKAGES:
         shutil.copytree(CHECKOUT / package, target / package)
     subprocess.run([sys.executable, "-m", "compileall", "-q", str(target)], check=True)
-    wanted, copied = [_name(r) for r in metadata.requires("sshaft") or []], {"sshaft"}
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    required = chain(project["dependencies"], *project["optional-dependencies"].values())
+    wanted, copied = [_name(r) for r in required], set()
     while wanted:
         name = wanted.pop()
         if name in copied:

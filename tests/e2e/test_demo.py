@@ -1,6 +1,7 @@
 """`sshaft demo`, as a new user meets it."""
 
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -37,6 +38,17 @@ def running_demo(*options: str) -> Iterator["subprocess.Popen[str]"]:
         demo.communicate(timeout=60)
 
 
+def read_until_it_stays(demo: "subprocess.Popen[str]") -> str:
+    """Returns what `demo` printed until it waits for a person."""
+    assert demo.stdout is not None
+    output = ""
+    while "Ctrl-C" not in output:
+        line = demo.stdout.readline()
+        assert line, output
+        output += line
+    return output
+
+
 def words(output: str) -> list[str]:
     """Without times, numbers and what differs between root and an ordinary user."""
     plain = re.sub(r"/\S+/sshaft-demo-\w+", "DIR", output)
@@ -54,15 +66,17 @@ def test_demo_once_passes_as_the_readme_shows_and_leaves_nothing() -> None:
     assert running_in(folder) == []
 
 
+def test_demo_passes_under_a_strict_umask_and_an_empty_environment() -> None:
+    done = subprocess.run(
+        [*COMMAND, "--once"], capture_output=True, text=True, timeout=120, check=False, umask=0o077, env={}
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_demo_that_is_interrupted_leaves_nothing(how: signal.Signals) -> None:
     with running_demo() as demo:
-        assert demo.stdout is not None
-        output = ""
-        while "Ctrl-C" not in output:
-            line = demo.stdout.readline()
-            assert line, output
-            output += line
+        output = read_until_it_stays(demo)
         folder = folder_of(output)
         assert len(running_in(folder)) >= 3
         demo.send_signal(how)
@@ -71,6 +85,19 @@ def test_demo_that_is_interrupted_leaves_nothing(how: signal.Signals) -> None:
     assert output.endswith("nothing is left running\n")
     assert not folder.exists()
     assert running_in(folder) == []
+
+
+def test_demo_that_is_killed_leaves_no_process() -> None:
+    with running_demo() as demo:
+        folder = folder_of(read_until_it_stays(demo))
+        assert len(running_in(folder)) >= 3
+        demo.kill()
+        demo.communicate(timeout=60)
+    end = time.monotonic() + 20
+    while running := running_in(folder):
+        assert time.monotonic() < end, running
+        time.sleep(0.1)
+    shutil.rmtree(folder)
 
 
 def test_demo_that_is_interrupted_while_it_starts_leaves_nothing() -> None:

@@ -65,7 +65,9 @@ def test_argument_that_is_not_utf_8_is_one_line_of_error(tmp_path: Path) -> None
     assert main([*directory, "user", "list"]) == 0
 
 
-def test_full_disk_is_one_line_of_error() -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_full_disk_is_one_line_of_error(unbuffered: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     with Path("/dev/full").open("wb") as full:
         done = run_as_program(["--help"], stdout=full)
     assert (done.returncode, done.stderr) == (69, b"sshaft: the output cannot be written: no space left on device\n")

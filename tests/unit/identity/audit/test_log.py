@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ def run(tmp_path: Path) -> Run:
 
 
 @pytest.fixture
-def database(run: Run, tmp_path: Path) -> Database:
+def database(run: Run, tmp_path: Path) -> Iterator[Database]:
     """Writes five sealed events, a day apart, and one unsealed event. `init` itself writes none."""
     del run
     database = Database(f"sqlite:///{tmp_path / 'id' / 'identity.db'}")
@@ -48,7 +48,8 @@ def database(run: Run, tmp_path: Path) -> Database:
         note(database, "challenge.opened", START + timedelta(days=day), user="alice" if day % 2 else "bob", app=FOREIGN)
     chain.seal_all(database)
     note(database, "challenge.accepted", START + timedelta(days=5), user="alice", fingerprint=None, tries=3)
-    return database
+    yield database
+    database.close()
 
 
 def note(database: Database, event: str, at: datetime, **facts: Any) -> None:

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def policy(tmp_path: Path, **members: Any) -> None:
 
 
 def audited(tmp_path: Path) -> list[str]:
-    with sqlite3.connect(tmp_path / "id" / "identity.db") as database:
+    with closing(sqlite3.connect(tmp_path / "id" / "identity.db")) as database:
         return [event for (event,) in database.execute("SELECT event FROM audit_events ORDER BY id")]
 
 
