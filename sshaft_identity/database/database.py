@@ -18,7 +18,6 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sshaft.errors import ConfigurationError
 from sshaft_identity.common.errors import DatabaseError
 from sshaft_identity.database import sqlite
-from sshaft_identity.database.connections import ConnectionCache, IsStale
 from sshaft_identity.database.prepared import Prepared
 from sshaft_identity.database.sqlite import SharedTransaction, WriteLock
 from sshaft_identity.database.tables import metadata
@@ -36,13 +35,13 @@ class Database:
 
     def __init__(self, url: str, *, patient: bool = False) -> None:
         """`patient`: waits for PostgreSQL without a limit, see `postgresql.new_engine`."""
-        self.engine, is_stale = _engine(url, patient=patient)
+        self.engine = _engine(url, patient=patient)
         self.is_postgresql = self.engine.dialect.name == "postgresql"
         # On PostgreSQL a statement sees the latest commit with or without a transaction. Without one it is one round
         # trip instead of three.
         options = {"isolation_level": "AUTOCOMMIT"} if self.is_postgresql else {}
-        self._reader = ConnectionCache(self.engine, is_stale, **options)
-        self._writer = ConnectionCache(self.engine, is_stale, writes=True)
+        self._reader = self.engine.execution_options(**options)
+        self._writer = self.engine.execution_options(writes=True)
         self._local = threading.local()
         # SQLite has no queue for its write lock: a writer that finds it taken sleeps and tries again, perhaps for
         # seconds. The threads of this process queue here.
@@ -78,7 +77,7 @@ class Database:
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        with self._write_lock, self._writer.connect() as connection, connection.begin():
+        with self._write_lock, self._writer.begin() as connection:
             yield connection
 
     @contextmanager
@@ -155,8 +154,6 @@ class Database:
     def close(self) -> None:
         """Closes all connections. A connection in use is closed when its thread gives it back."""
         event.listen(self.engine.pool, "checkin", _close)
-        for each in (self._reader, self._writer):
-            each.dispose()
         self.engine.dispose()
 
     def _advice(self, error: SQLAlchemyError) -> str:
@@ -174,20 +171,20 @@ def reason(error: SQLAlchemyError) -> str:
     return " ".join(str(primary or cause).split())
 
 
-def _engine(url: str, *, patient: bool) -> tuple[Engine, IsStale]:
+def _engine(url: str, *, patient: bool) -> Engine:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError) as error:  # the URL may hold a password, so the message does not repeat it
         raise ConfigurationError("the database URL is none: postgresql://USER@HOST/NAME or sqlite:////FILE") from error
     match parsed.drivername:
         case "sqlite" | "sqlite+pysqlite":
-            return sqlite.new_engine(parsed), sqlite.is_stale
+            return sqlite.new_engine(parsed)
         case "postgresql" | "postgresql+psycopg":
             try:
                 from sshaft_identity.database import postgresql  # noqa: PLC0415 - an extra of its own
             except ImportError as error:
                 raise ConfigurationError("PostgreSQL needs psycopg: pip install 'sshaft[postgresql]'") from error
-            return postgresql.new_engine(parsed, patient=patient), postgresql.is_stale
+            return postgresql.new_engine(parsed, patient=patient)
     raise ConfigurationError("the database is neither postgresql://USER@HOST/NAME nor sqlite:////FILE")
 
 

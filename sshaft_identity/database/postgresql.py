@@ -11,7 +11,7 @@ from sqlalchemy.exc import DisconnectionError
 
 DRIVER = "postgresql+psycopg"
 POOL_SIZE = 40
-"""Two for each thread that answers requests (`service.app`): one reads, and one writes."""
+"""Two for each thread that answers API requests (`service.app`), and more for the pages."""
 POOL_TIMEOUT_SECONDS = 5
 
 CONNECT_TIMEOUT_SECONDS = 5
@@ -73,18 +73,13 @@ def _connect_bounded(_dialect: Any, _record: Any, arguments: list[Any], options:
 
 
 def _refuse_stale(connection: psycopg.Connection[Any], _record: Any, _proxy: Any) -> None:
-    """Makes the pool open a new connection instead of a stale one."""
-    if is_stale(connection):
-        raise DisconnectionError
-
-
-def is_stale(connection: psycopg.Connection[Any]) -> bool:
-    """Whether the server has ended the idle connection: only then does its socket have something to read.
+    """Makes the pool open a new connection if the server has ended the idle one: only then is there something to read.
 
     This check needs no round trip. It keeps the first request after a restart of PostgreSQL from failing.
     """
     if connection.closed:
-        return True
+        raise DisconnectionError
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
-    return bool(poll.poll(0))
+    if poll.poll(0):
+        raise DisconnectionError

@@ -9,15 +9,26 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import QueuePool
 
 from sshaft_identity.common.errors import DatabaseError
 
 LOCK_WAIT_SECONDS = 5
+POOL_SIZE = 40
+"""One for each thread that answers requests."""
+POOL_TIMEOUT_SECONDS = 5
 
 
 def new_engine(url: URL) -> Engine:
     """Returns an engine. Makes a missing file, for its owner only. Raises `DatabaseError`."""
-    engine = create_engine(url, hide_parameters=True)
+    engine = create_engine(
+        url,
+        hide_parameters=True,
+        poolclass=QueuePool,
+        pool_size=POOL_SIZE,
+        max_overflow=0,
+        pool_timeout=POOL_TIMEOUT_SECONDS,
+    )
     if url.database:
         _create_private(Path(url.database))
     event.listen(engine, "connect", _on_connect)
@@ -48,11 +59,6 @@ def _on_begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     elif options.get("snapshot", False):
         connection.exec_driver_sql("BEGIN")
-
-
-def is_stale(_connection: object) -> bool:
-    """SQLite connections never go stale."""
-    return False
 
 
 class WriteLock:
