@@ -11,7 +11,7 @@ from sqlalchemy.exc import DisconnectionError
 
 DRIVER = "postgresql+psycopg"
 POOL_SIZE = 40
-"""Two for each thread that answers requests (`service.app`): one reads, and one writes."""
+"""Two for each thread that answers API requests (`service.app`), and more for the pages."""
 POOL_TIMEOUT_SECONDS = 5
 
 CONNECT_TIMEOUT_SECONDS = 5
