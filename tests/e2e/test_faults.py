@@ -1,4 +1,4 @@
-"""Tests an identity service that is down, slow, wrong or hostile: no login passes or hangs. A short fault does no harm."""
+"""Tests an identity service that is down, slow, wrong or hostile. No login passes or hangs. One retry helps."""
 
 import json
 import time

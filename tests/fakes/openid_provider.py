@@ -1,7 +1,6 @@
-"""Serves a small strict OpenID Provider on loopback: code flow, PKCE S256, client_secret_basic and one-time codes.
-
-It asks for no password: `user` is already signed in. A test can change its answers.
-"""
+"""A small OpenID Provider on loopback, strict about what it is asked: code flow, PKCE S256, client_secret_basic, exact
+redirect URI, codes that count once. It asks nobody for a password: `user` is who is signed in there. A test bends what
+it answers."""
 
 import base64
 import functools
@@ -34,7 +33,7 @@ def encode(part: object) -> str:
 
 @dataclass
 class OpenIdProvider:
-    """An OpenID Provider. The functions `bend_*` change an answer before it is sent."""
+    """`bend_*` change what is answered, just before it is sent."""
 
     clock: Callable[[], datetime]
     redirect_uri: str
@@ -50,7 +49,7 @@ class OpenIdProvider:
     """None: there is no userinfo endpoint."""
     make_token: Callable[[dict[str, Any], dict[str, Any]], str] | None = None
     status: dict[str, int] = field(default_factory=dict)
-    """The status of each path that has an unusual status."""
+    """By path: another status than the usual one."""
     calls: list[str] = field(default_factory=list)
     forms: list[dict[str, str]] = field(default_factory=list)
 
@@ -95,7 +94,7 @@ class OpenIdProvider:
         self.close()
 
     def answer(self, address: str) -> str:
-        """Returns the redirect that answers the authorization request at `address`."""
+        """What the browser is sent back with for the authorization request at `address`."""
         asked = dict(parse_qsl(urlsplit(address).query))
         expected = {"client_id": CLIENT_ID, "redirect_uri": self.redirect_uri, "response_type": "code",
                     "code_challenge_method": "S256"}  # fmt: skip

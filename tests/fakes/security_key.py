@@ -1,6 +1,6 @@
-"""Simulates a security key: signs like a FIDO device, and has a maker with a root certificate.
+"""A security key made of software: signs as a FIDO device does, and has a maker with a root certificate.
 
-It uses no device. The formats are in PROTOCOL.u2f of OpenSSH and in W3C WebAuthn §6.5.
+Nothing here talks to a device; what it writes is what OpenSSH's PROTOCOL.u2f and W3C WebAuthn §6.5 describe.
 """
 
 import base64
@@ -100,7 +100,7 @@ class SecurityKey:
         self.public = text(self.blob)
 
     def signature(self, message: bytes, namespace: str = "sshaft-enrol", flags: int = 1, counter: int = 7) -> str:
-        """Returns an armored signature like `ssh-keygen -Y sign`."""
+        """Armored, as `ssh-keygen -Y sign` writes it."""
         head = string(namespace.encode()) + string(b"") + string(b"sha512")
         signed = b"SSHSIG" + head + string(sha512(message).digest())
         inner = self.signed(signed, flags, counter)
@@ -134,7 +134,7 @@ class SecurityKey:
         data: bytes | None = None,
         device_certificate: x509.Certificate | None = None,
     ) -> bytes:
-        """Returns the file that `ssh-keygen -O write-attestation=` writes."""
+        """What `ssh-keygen -O write-attestation=` leaves."""
         data = self.authenticator_data() if data is None else data
         covered = data + sha256(challenge).digest()
         if u2f:
