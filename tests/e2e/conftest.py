@@ -1,4 +1,4 @@
-"""A real sshd with the project's sshd_config, a real ssh, the real programs. As root every part has its own account."""
+"""Provides a real sshd with our sshd_config, a real ssh and our real programs. As root, each has its own account."""
 
 import itertools
 import json
@@ -25,7 +25,7 @@ def place() -> Iterator[Place]:
 
 @dataclass
 class Keys:
-    """Throwaway key pairs by name, made when first asked for."""
+    """Makes temporary key pairs by name, at their first use."""
 
     place: Place
     made: dict[str, Path] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class Site:
     sshd: Sshd
 
     def accepts(self) -> int:
-        """How many accepts the identity service has granted."""
+        """Returns the number of accepts that the identity service has granted."""
         log = self.identity.place.log("identity")
         return sum('"challenge.accepted"' in line for line in log.splitlines())
 
@@ -86,7 +86,7 @@ class FakeSite:
 
 
 def give(place: Place, path: Path, owner: str, mode: int = 0o400, group: str | None = None) -> Path:
-    """Make `path` the file of an account, where accounts are separate."""
+    """Makes the account the owner of `path` if accounts are separate."""
     if place.accounts.separate:
         os.chown(path, place.accounts.uids[owner], place.accounts.uids[group or owner])
     path.chmod(mode)

@@ -1,4 +1,4 @@
-"""People who log in while something goes wrong, and what must hold afterwards whatever it was."""
+"""Lets many people log in while a test breaks something, and checks the results afterwards."""
 
 import json
 import threading
@@ -57,7 +57,7 @@ class Crowd:
                 thread.join()
 
     def check(self) -> None:
-        """Nobody got in who should not, and who was told "passed" was accepted, once."""
+        """Checks that only permitted people passed, and that each "passed" was accepted once."""
         assert self.wrongly == []
         states = {challenge: self.site.identity.challenge(challenge)["state"] for challenge in self.passed}
         assert set(states.values()) <= {"accepted"}, states

@@ -1,4 +1,4 @@
-"""Sign-in to "my keys" with the product's own factor: a real browser, a real sshd, a real ssh."""
+"""Tests the sign-in to "my keys" by SSH, with a real browser, a real sshd and a real ssh."""
 
 import shlex
 from collections.abc import Callable
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.web
 
 
 def begin(site: Site, browser: WebDriver) -> str:
-    """Begin a sign-in; the code of the command that the page shows."""
+    """Begins a sign-in, and returns the code of the command on the page."""
     browser.get(site.identity.url)
     browser.find_element(By.TAG_NAME, "button").click()
     seconds_until(lambda: title(browser) == "Confirm with SSH")

@@ -1,4 +1,4 @@
-"""Codes in both directions, nobody named, and the question to the person: through the real sshd and ssh."""
+"""Tests codes in both directions, logins without a user and confirmations, with a real sshd and a real ssh."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Clocks are put an hour forward or back while people log in: the service's, the host's (agent and sshd), or both."""
+"""Tests logins while clocks change by an hour: the clock of the service, of the host (agent and sshd), or both."""
 
 import json
 import random
@@ -29,7 +29,7 @@ OVER = ("Your login has expired. Start it again in the browser.\n",
 
 @dataclass
 class Clocked:
-    """A site of its own, whose clocks the test sets."""
+    """A separate site whose clocks the test sets."""
 
     site: Site
     keys: Keys
@@ -62,7 +62,7 @@ class Clocked:
         return str(self.site.identity.challenge(challenge["id"])["state"])
 
     def passes(self, name: str = "ann") -> dict[str, str]:
-        """A login from its beginning to its end."""
+        """Logs in from the beginning to the end."""
         challenge = self.site.identity.open_challenge(name)
         status, said = self.ssh(challenge["code"], name)
         assert (status, self.state(challenge)) == (0, "accepted"), said
@@ -134,7 +134,7 @@ def test_pages_and_long_polls_that_wait_are_told(clocked: Clocked, service: int,
 
 
 @pytest.mark.parametrize(("service", "host"), JUMPS)
-def test_what_was_settled_before_the_jump_stays_settled(clocked: Clocked, service: int, host: int) -> None:
+def test_decided_logins_stay_decided_after_the_jump(clocked: Clocked, service: int, host: int) -> None:
     identity = clocked.site.identity
     accepted, consumed = clocked.passes("ann"), clocked.passes("ben")
     identity.consume(consumed["id"])
@@ -169,7 +169,7 @@ def test_agent_tells_of_a_clock_that_was_set_and_is_not_the_services(clocked: Cl
         time.sleep(0.2)
 
 
-def test_nobody_gets_in_by_a_jump_and_nobody_was_told_passed_in_vain(clocked: Clocked) -> None:
+def test_only_permitted_people_pass_during_a_jump(clocked: Clocked) -> None:
     crowd = Crowd(clocked.site, clocked.keys)
     dice = random.Random(20261123)
 

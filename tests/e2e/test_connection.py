@@ -1,4 +1,4 @@
-"""What a person's ssh client may ask for beyond a login: all of it refused or harmless."""
+"""Tests that requests of an ssh client beyond the login are refused or harmless."""
 
 import os
 import pwd

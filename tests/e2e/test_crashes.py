@@ -1,4 +1,4 @@
-"""Programs are killed (SIGKILL) at random while people log in. A supervisor starts them anew, as systemd would."""
+"""Kills programs (SIGKILL) at random while people log in. The test restarts them, as systemd would."""
 
 import random
 import time
@@ -20,14 +20,14 @@ KILLS = 10
 
 @dataclass
 class Crashing:
-    """A site of its own: what is killed here is nobody else's."""
+    """A separate site, whose processes the tests may kill."""
 
     site: Site
     keys: Keys
     database: PostgreSQL | None
 
     def kill(self, victim: Identity | Agent | PostgreSQL) -> None:
-        """SIGKILL, and a new one as a supervisor would start it."""
+        """Kills the process, and starts a new process like a supervisor."""
         if isinstance(victim, PostgreSQL):
             victim.crash()
             return
@@ -64,7 +64,7 @@ def crashing(request: pytest.FixtureRequest) -> Iterator[Crashing]:
         yield Crashing(Site(identity, agent, Sshd(place, agent.runtime, port)), keys, database)
 
 
-def test_nobody_gets_in_who_should_not_and_nobody_was_told_passed_in_vain(crashing: Crashing) -> None:
+def test_only_permitted_people_pass_and_each_passed_is_accepted(crashing: Crashing) -> None:
     site, keys = crashing.site, crashing.keys
     crowd = Crowd(site, keys)
     dice = random.Random(20261122)

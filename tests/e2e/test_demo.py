@@ -1,4 +1,4 @@
-"""`sshaft demo`, as a new user meets it."""
+"""Tests `sshaft demo` from the view of a new user."""
 
 import re
 import shutil
@@ -50,7 +50,7 @@ def read_until_it_stays(demo: "subprocess.Popen[str]") -> str:
 
 
 def words(output: str) -> list[str]:
-    """Without times, numbers and what differs between root and an ordinary user."""
+    """Removes times, numbers and the words that differ between root and an ordinary user."""
     plain = re.sub(r"/\S+/sshaft-demo-\w+", "DIR", output)
     plain = re.sub(r"each part with its own account|all parts as you \(not root\)", "WHO", plain)
     return re.sub(r"\d+", "0", plain).replace("second ago", "seconds ago").split()

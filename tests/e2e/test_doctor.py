@@ -1,4 +1,4 @@
-"""`sshaft doctor` on a real site: nothing to say where all is well, and one thing for each thing that is broken."""
+"""Tests `sshaft doctor` on a real site: no finding on a healthy site, and one finding for each fault."""
 
 import json
 import os
@@ -111,7 +111,7 @@ def test_output_is_the_one_that_the_manual_shows(patient: Patient) -> None:
 
 
 def shown() -> tuple[str, str]:
-    """The two outputs in the manual."""
+    """Returns the two outputs in the manual."""
     blocks = re.findall(r"(?s)```\n(sshd's settings\n.*?)```", DOCS.read_text())
     return blocks[0], blocks[1]
 
@@ -287,7 +287,7 @@ def test_sockets_folder_that_is_open_is_told(patient: Patient) -> None:
 
 @pytest.fixture
 def own(place: Place, fake_site: MakeFakeSite) -> tuple[FakeSite, Patient]:
-    """A site of this test alone, whose agent and identity service may be broken."""
+    """Makes a separate site whose agent and identity service the test may break."""
     site = fake_site()
     return site, Patient(place, site.agent, site.agent.config)
 
@@ -354,7 +354,7 @@ def test_another_user_is_told_what_needs_root(patient: Patient) -> None:
 
 
 def test_ordinary_user_learns_what_is_not_roots(place: Place, site: Site, patient: Patient) -> None:
-    """Without separate accounts everything belongs to one user: the doctor must not call that well."""
+    """Without separate accounts, one user owns everything. The doctor must report that."""
     if place.accounts.separate:
         patient.path.chmod(0o666)
         try:

@@ -1,4 +1,4 @@
-"""A person registers a key over ssh: real sshd, real ssh, agent and identity service. Attacks first."""
+"""Tests that a person registers a key over ssh, with a real sshd and a real ssh. The attacks come first."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from sshaft_demo.place import Place
 
 @dataclass
 class Enrolling:
-    """An identity service of its own, so that its wrong codes count for nobody else. Alice has a key, carol none."""
+    """A separate identity service, so that its wrong codes count here only. Alice has a key, carol has none."""
 
     identity: Identity
     agent: Agent
@@ -36,7 +36,7 @@ class Enrolling:
         return requests.post(invited["page_url"], data=form, timeout=10, allow_redirects=False)
 
     def set(self, **settings: Any) -> None:
-        """Other settings from the service's next start on, which is now."""
+        """Changes the settings and restarts the service."""
         path = self.identity.directory / "identity.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | settings))
         self.identity.place.stop(self.identity.process)
@@ -70,7 +70,7 @@ def keys(parts: tuple[Place, Keys]) -> Keys:
 
 @pytest.fixture(autouse=True)
 def afterwards(enrolling: Enrolling) -> Iterator[None]:
-    """No invitation and no count of wrong codes outlives its test."""
+    """Removes all invitations and counts of wrong codes after each test."""
     yield
     database = enrolling.identity.directory / "identity.db"
     program = f"""
@@ -97,7 +97,7 @@ def picture(keys: Keys, name: str) -> str:
 # --- what a stranger gets
 
 
-def test_without_an_invitation_an_unknown_key_is_refused_by_sshd(enrolling: Enrolling, keys: Keys) -> None:
+def test_unknown_key_is_refused_by_sshd_without_an_invitation(enrolling: Enrolling, keys: Keys) -> None:
     done = enrolling.sshd.ssh(keys("stranger"), "enrol 5821-7741")
     assert done.returncode == 255
     assert "Permission denied (publickey)" in done.stderr
@@ -162,7 +162,7 @@ def test_a_local_forward_of_a_stranger_reaches_nothing(enrolling: Enrolling, key
             ssh.terminate()
 
 
-def test_three_wrong_codes_end_the_guessing_also_with_a_fresh_key(enrolling: Enrolling, keys: Keys) -> None:
+def test_three_wrong_codes_end_the_guessing_even_with_a_new_key(enrolling: Enrolling, keys: Keys) -> None:
     invited = enrolling.invite()
     right = invited["code"].replace("-", "")
     for number in range(3):
@@ -177,7 +177,7 @@ def test_three_wrong_codes_end_the_guessing_also_with_a_fresh_key(enrolling: Enr
 
 
 def test_a_ticket_is_good_for_one_code(enrolling: Enrolling, keys: Keys) -> None:
-    """Several sessions on one connection: one ticket, one try."""
+    """Several sessions of one connection share one ticket and one try."""
     invited = enrolling.invite()
     socket = enrolling.sshd.place.directory / "control"
     master = enrolling.sshd.command(
@@ -222,7 +222,7 @@ def test_the_page_confirms_only_the_key_it_showed(enrolling: Enrolling, keys: Ke
     assert enrolling.keys_of("carol") == ""
 
 
-def test_not_my_key_refuses_it_for_good(enrolling: Enrolling, keys: Keys) -> None:
+def test_key_marked_as_not_mine_stays_refused(enrolling: Enrolling, keys: Keys) -> None:
     invited = enrolling.invite()
     mine = fingerprint(keys, "foreign")
     assert enrolling.sshd.ssh(keys("foreign"), f"enrol {invited['code']}").returncode == 0
@@ -260,14 +260,14 @@ def test_the_code_may_be_written_in_groups(enrolling: Enrolling, keys: Keys, for
     assert enrolling.sshd.ssh(keys("grouped"), form.format(code[:4], code[5:])).returncode == 0
 
 
-def test_enrol_alone_asks_for_the_code(enrolling: Enrolling, keys: Keys) -> None:
+def test_command_enrol_alone_asks_for_the_code(enrolling: Enrolling, keys: Keys) -> None:
     code = enrolling.invite()["code"]
     done = enrolling.sshd.ssh(keys("asked"), "enrol", stdin=f"{code}\n")
     assert (done.returncode, done.stderr) == (0, "Code: ")
     assert done.stdout.startswith("Presented.")
 
 
-def test_the_same_key_presented_again_is_the_same(enrolling: Enrolling, keys: Keys) -> None:
+def test_same_key_may_be_presented_again(enrolling: Enrolling, keys: Keys) -> None:
     code = enrolling.invite()["code"]
     enrolling.invite("alice")
     for _ in range(2):
@@ -283,7 +283,7 @@ def test_a_key_of_somebody_else_is_refused_without_saying_whose(enrolling: Enrol
     assert 'data-state="open"' in enrolling.page(invited)
 
 
-def test_an_own_key_is_said_to_be_registered_already(enrolling: Enrolling, keys: Keys) -> None:
+def test_own_key_is_reported_as_registered_already(enrolling: Enrolling, keys: Keys) -> None:
     done = enrolling.sshd.ssh(keys("alice"), f"enrol {enrolling.invite('alice')['code']}")
     assert (done.returncode, done.stderr) == (77, "This key is registered for you already. Nothing was changed.\n")
 
@@ -309,7 +309,7 @@ def test_the_key_policy_refuses_in_ssh_with_its_reason(enrolling: Enrolling, key
     )
 
 
-def test_switched_off_an_unknown_key_is_refused_by_sshd_also_while_invited(enrolling: Enrolling, keys: Keys) -> None:
+def test_unknown_key_is_refused_by_sshd_while_enrolment_is_off(enrolling: Enrolling, keys: Keys) -> None:
     enrolling.set(enrolment_over_ssh=False)
     try:
         invited = enrolling.invite()
@@ -321,7 +321,7 @@ def test_switched_off_an_unknown_key_is_refused_by_sshd_also_while_invited(enrol
     assert "Permission denied (publickey)" in done.stderr
 
 
-def test_a_signature_does_instead_of_ssh(enrolling: Enrolling, keys: Keys) -> None:
+def test_signature_replaces_the_ssh_login(enrolling: Enrolling, keys: Keys) -> None:
     invited = enrolling.invite()
     form = requests.get(f"{invited['page_url']}?by=signature", timeout=10).text
     command = re.search(r'id="sign-command">([^<]*)<', form)

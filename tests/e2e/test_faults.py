@@ -1,4 +1,4 @@
-"""The identity service is down, slow, wrong or hostile: nobody gets in, nobody hangs, and a hiccup is survived."""
+"""Tests an identity service that is down, slow, wrong or hostile. No login passes or hangs. One retry helps."""
 
 import json
 import time
@@ -156,7 +156,7 @@ def test_refusal_becomes_one_calm_sentence(
 
 
 def hostile_entries(keys: Keys, marker: str) -> list[object]:
-    """Whatever a broken or bought identity service might say, with a key of the attacker in most of it."""
+    """Returns hostile answers of an identity service. Most of them contain a key of the attacker."""
     evil, good = keys.text("stranger"), keys.text("alice")
     plain = " ".join(good.split()[:2])
     texts = [

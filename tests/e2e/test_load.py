@@ -1,4 +1,4 @@
-"""A hundred people at once, through one sshd and one agent."""
+"""Tests a hundred parallel logins through one sshd and one agent."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""People log in: what passes, what is refused, and what they read. Against our own identity service."""
+"""Tests logins with our own identity service: passed logins, refused logins, and the text that people read."""
 
 import subprocess
 import time
@@ -68,7 +68,7 @@ def test_somebody_elses_code_does_not_pass(site: Site, keys: Keys) -> None:
     site.identity.cancel(mine["id"])
 
 
-def test_nothing_pending_is_said_calmly(site: Site, keys: Keys) -> None:
+def test_person_without_a_pending_login_gets_one_calm_sentence(site: Site, keys: Keys) -> None:
     done = site.sshd.ssh(keys("carol"), "123456")
     assert (done.returncode, done.stderr) == (2, "No login is waiting for you. Start it in the browser first.\n")
 
@@ -89,7 +89,7 @@ def test_wrong_code_says_how_many_tries_are_left_and_the_fifth_ends_it(site: Sit
     assert site.sshd.ssh(keys("alice"), challenge["code"]).returncode in (2, 4)
 
 
-def test_no_code_at_all_is_refused_and_counts_nothing(site: Site, keys: Keys) -> None:
+def test_missing_code_is_refused_and_not_counted(site: Site, keys: Keys) -> None:
     code = site.identity.open_challenge("alice")["code"]
     done = site.sshd.ssh(keys("alice"))
     assert done.returncode == 64
@@ -104,7 +104,7 @@ def test_code_is_asked_for_on_plain_standard_input(site: Site, keys: Keys) -> No
 
 
 @pytest.mark.parametrize("command", ["help", "482913; id", "$(id)", "`id`", "deny now", "--help", "-482913", "48291x"])
-def test_anything_else_gets_one_line_of_usage(site: Site, keys: Keys, command: str) -> None:
+def test_unknown_command_gets_one_line_of_usage(site: Site, keys: Keys, command: str) -> None:
     challenge = site.identity.open_challenge("alice")
     done = site.sshd.ssh(keys("alice"), "--", command)
     assert (done.returncode, done.stdout) == (64, "")
@@ -145,7 +145,7 @@ def test_right_key_may_be_the_last_of_six_in_an_ssh_agent(site: Site, keys: Keys
 
 
 def key_line(site: Site, keys: Keys, name: str) -> str:
-    """What sshd gets for this key, asked for as sshd would ask."""
+    """Calls the keys command like sshd, and returns its output for this key."""
     kind, blob = keys.text(name).split()[:2]
     listing = subprocess.run(["ssh-keygen", "-lf", keys(name)], capture_output=True, text=True, check=True)
     place = site.sshd.place
@@ -158,7 +158,7 @@ def key_line(site: Site, keys: Keys, name: str) -> str:
 
 
 def seconds_to_ask(site: Site, keys: Keys) -> float:
-    """How long sshaft-keys takes to say that there is no agent."""
+    """Returns the time that sshaft-keys needs to report a missing agent."""
     kind, blob = keys.text("alice").split()[:2]
     socket = site.agent.runtime / "keys" / "agent.sock"
     command = [site.sshd.place.libexec / "sshaft-keys", "--agent", socket, "--fingerprint", "x", "--type", kind]
@@ -169,7 +169,7 @@ def seconds_to_ask(site: Site, keys: Keys) -> float:
 
 
 def login_with(site: Site, keys: Keys, ticket: str, code: str, key: str = "alice", auth: str = "") -> tuple[int, str]:
-    """sshaft-login as sshd would start it, with a ticket and a key of the test's choice."""
+    """Starts sshaft-login like sshd, with the ticket and the key of the test."""
     place = site.sshd.place
     file = place.directory / f"auth-{time.monotonic_ns()}"
     file.write_text(auth or f"publickey {' '.join(keys.text(key).split()[:2])}\n")

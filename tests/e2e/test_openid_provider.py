@@ -1,4 +1,4 @@
-"""Logins by a browser that somebody else has sent: the code flow, and Entra's profile against its simulator."""
+"""Tests logins of a browser that comes from a relying party or from a simulated Entra ID."""
 
 import base64
 import hashlib
@@ -30,7 +30,7 @@ Browse = Callable[..., WebDriver]
 
 @pytest.fixture
 def application() -> Iterator[tuple[str, list[dict[str, str]]]]:
-    """A relying party's redirect URI, and what browsers have brought there."""
+    """Serves the redirect URI of a relying party, and keeps what browsers bring there."""
     came: list[dict[str, str]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -57,14 +57,14 @@ def application() -> Iterator[tuple[str, list[dict[str, str]]]]:
 
 
 def command_on(browser: WebDriver) -> str:
-    """The words of the ssh command that the page shows."""
+    """Returns the words of the ssh command that the page shows."""
     seconds_until(lambda: browser.find_element(By.ID, "pending").is_displayed())
     lines = browser.find_element(By.TAG_NAME, "body").text.splitlines()
     return shlex.split(next(line for line in lines if line.startswith("ssh ")))[-1]
 
 
 @pytest.mark.parametrize("scripts", [True, False])
-def test_code_flow_by_browser_and_ssh(
+def test_code_flow_passes_by_browser_and_ssh(
     site: Site,
     keys: Keys,
     browse: Browse,  # noqa: F811
@@ -98,7 +98,7 @@ def test_code_flow_by_browser_and_ssh(
     assert (answer["state"], answer["iss"]) == ("s", where["issuer"])
 
 
-def test_denied_from_ssh_leads_back_with_an_error(
+def test_login_denied_from_ssh_leads_back_with_an_error(
     site: Site,
     keys: Keys,
     browse: Browse,  # noqa: F811
@@ -118,7 +118,7 @@ def test_denied_from_ssh_leads_back_with_an_error(
     assert (came[0]["error"], came[0]["state"]) == ("access_denied", "s")
 
 
-def test_entra_by_browser_and_ssh(site: Site, keys: Keys, browse: Browse) -> None:  # noqa: F811
+def test_login_of_entra_passes_by_browser_and_ssh(site: Site, keys: Keys, browse: Browse) -> None:  # noqa: F811
     with Entra(lambda: datetime.now(UTC), client_id=f"entra-{secrets.token_hex(4)}") as entra:
         site.identity.run("client", "add", entra.client_id, "--for", "entra", "--app-id", APP_ID, "--tenant", TENANT)
         options = json.dumps(entra.options())

@@ -1,4 +1,4 @@
-"""The original's contract: a server that knows form token requests, bearer lists, bearer accepts, and nothing more."""
+"""Tests a server with the original contract only: form token requests, bearer lists and bearer accepts."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from sshaft_demo.parts import Sshd
 Standalone = Callable[..., Sshd]
 
 
-def test_with_the_agent_a_login_passes_without_a_code(fake_site: MakeFakeSite, keys: Keys) -> None:
+def test_login_with_the_agent_passes_without_a_code(fake_site: MakeFakeSite, keys: Keys) -> None:
     site = fake_site()
     site.server.entries = [{"user": "alice", "authorized_key": keys.text("alice")}]
     done = site.sshd.ssh(keys("alice"))
@@ -49,7 +49,7 @@ def server() -> "IdentityServer":
     return IdentityServer()
 
 
-def test_stand_alone_a_login_passes(server: IdentityServer, standalone: Standalone, keys: Keys) -> None:
+def test_login_passes_stand_alone(server: IdentityServer, standalone: Standalone, keys: Keys) -> None:
     with server:
         server.entries = [{"user": "alice", "authorized_key": keys.text("alice")}]
         sshd = standalone(server)

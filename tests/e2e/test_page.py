@@ -1,4 +1,4 @@
-"""The page and the ssh together: a person reads the command in the browser and runs it."""
+"""Tests page and ssh together: a person reads the command in the browser and runs it."""
 
 import shlex
 import time

@@ -1,4 +1,4 @@
-"""Stand-alone commands with our own identity service: codes and all, without an agent."""
+"""Tests the stand-alone commands, which use no agent, with our own identity service."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""A real `sshaft agent` as a process of its own, with a real service manager's socket to tell when it is ready."""
+"""Runs a real `sshaft agent` as a process, with a real socket of a service manager for its notifications."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ PROGRAM = [sys.executable, "-I", "-m", "sshaft"]
 
 
 class AgentProcess:
-    """The agent in `directory`, which it makes itself. `events` is what it logged, `notified` what it told systemd."""
+    """Runs the agent in a new `directory`. `events` has its log events, `notified` its messages to systemd."""
 
     def __init__(self, config: Path, directory: Path, *options: str, notify: Path | None = None, **popen: Any) -> None:
         self.directory = directory
@@ -65,7 +65,7 @@ class AgentProcess:
         self._manager.close()
 
     def notified(self) -> str:
-        """The next thing that it tells its service manager; empty if it ends instead."""
+        """Returns the next message of the agent to its service manager, or "" if the agent has ended."""
         end = time.monotonic() + 10
         self._manager.settimeout(0.05)
         while time.monotonic() < end:
@@ -80,7 +80,7 @@ class AgentProcess:
         return agent_socket.ask(str(at or where), kind, fields)
 
     def ticket(self, question: dict[str, str]) -> str:
-        """The ticket in the line of a key."""
+        """Returns the ticket in a key line."""
         kind, answer = self.ask("keys", **question)
         found = re.search(r"--ticket ([\w-]+)", answer["lines"])
         assert kind == "keys"
@@ -105,7 +105,7 @@ class AgentProcess:
         return [json.loads(line) for line in self._lines if line.startswith("{")]
 
     def event(self, name: str, seconds: float = 5) -> dict[str, Any]:
-        """The last event of that name, as soon as there is one."""
+        """Waits for an event of that name, and returns the last of them."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             for event in reversed(self.events):

@@ -1,5 +1,6 @@
-"""A clock that a test sets: the processes that are started with its environment go by it (libfaketime). Their monotonic
-clock is the real one, as with a clock that somebody sets.
+"""Sets the clock of processes (libfaketime). A process follows the clock if it starts with its environment.
+
+The monotonic clock stays real, as it does when somebody sets the system clock.
 """
 
 import glob
@@ -14,7 +15,7 @@ def library() -> str | None:
 
 @dataclass
 class FakeClock:
-    """Its time is the real one and what `file` says."""
+    """A clock whose time is the real time plus the offset in `file`."""
 
     file: Path
 
@@ -22,7 +23,7 @@ class FakeClock:
         self.put(0)
 
     def put(self, seconds: int) -> None:
-        """So far ahead of the real time, from now on."""
+        """Sets the clock this far ahead of the real time."""
         new = self.file.with_suffix(".new")
         new.write_text(f"{seconds:+}\n")
         new.chmod(0o644)

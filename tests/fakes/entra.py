@@ -1,5 +1,6 @@
-"""Microsoft's side of Entra ID's external MFA, on loopback, written from its documentation: metadata, signing keys, the
-hint, the form that the browser brings, and the check of what comes back. It is not the real one.
+"""Simulates Microsoft's part of the external MFA of Entra ID on loopback, written from its documentation.
+
+The simulator has the metadata, the signing keys, the hint and the form, and checks the answer.
 """
 
 import functools
@@ -38,7 +39,7 @@ class Entra:
     broken: bool = False
     asked: list[str] = field(default_factory=list)
     answers: list[dict[str, str]] = field(default_factory=list)
-    """What browsers have brought to the redirect_uri."""
+    """The forms that browsers have posted to the redirect_uri."""
     page: str = ""
     authority: str = field(init=False)
 
@@ -95,11 +96,11 @@ class Entra:
         return f"{self.authority}/common/federation/externalauthprovider"
 
     def options(self, **more: Any) -> dict[str, Any]:
-        """What the client is registered with at our side."""
+        """Returns the options with which the client is registered here."""
         return {"app_id": APP_ID, "tenants": [TENANT], "authority": self.authority, "domain": "contoso.com"} | more
 
     def hint(self, *, by: str = "first", header: dict[str, Any] | None = None, **bent: Any) -> str:
-        """Past its own end, as the real ones are."""
+        """Returns a hint that has expired, like the hints of Entra."""
         now = int(self.clock().timestamp())
         claims = {
             "ver": "2.0",
@@ -132,7 +133,7 @@ class Entra:
         } | more
 
     def sends(self, endpoint: str, form: dict[str, str]) -> str:
-        """The address of a page that sends a browser on with the form, as Entra's does after the password."""
+        """Returns the address of a page that posts the form to us, like the page of Entra after the password."""
         fields = "".join(f'<input type="hidden" name="{name}" value="{escape(value)}">' for name, value in form.items())
         script = "<script>document.forms[0].submit()</script>"
         self.page = f'<form method="post" action="{escape(endpoint)}">{fields}</form>{script}'
@@ -141,7 +142,7 @@ class Entra:
     def accepts(
         self, issuer: str, jwks: dict[str, Any], form: dict[str, str], answer: dict[str, str]
     ) -> dict[str, Any]:
-        """The claims of the ID token, held against what was asked, as the documentation says that Entra does."""
+        """Checks the ID token against the request as the documentation of Entra says. Returns its claims."""
         assert answer["state"] == form["state"]
         assert all(each["x5c"] for each in jwks["keys"])
         token = jwt.decode(answer["id_token"], KeySet.import_key_set(jwks), algorithms=["RS256"])  # type: ignore[arg-type]

@@ -1,5 +1,7 @@
-"""A small identity service on loopback whose answers a test chooses. By default it is the original's server: form token
-request, bearer list, bearer JSON accept, and strict about all three."""
+"""Serves a small identity service on loopback whose answers a test chooses.
+
+Its default is the server of the original: form token request, bearer list, and bearer accept in JSON, all strict.
+"""
 
 import base64
 import hashlib
@@ -20,7 +22,7 @@ CLIENT_ID, CLIENT_SECRET = "factor", "s3cret+/&"
 
 @dataclass
 class Call:
-    """One request as it came."""
+    """A received request."""
 
     method: str
     path: str
@@ -28,9 +30,9 @@ class Call:
     headers: dict[str, str]
     body: bytes
     peer: tuple[str, int] = ("", 0)
-    """Address and port of the client: another port, another connection."""
+    """The address and port of the client. Each connection has its own port."""
     certificate: Any = None
-    """What the client showed in the TLS handshake, as `ssl.SSLSocket.getpeercert` gives it."""
+    """The certificate of the client in the TLS handshake (`ssl.SSLSocket.getpeercert`)."""
 
     @property
     def form(self) -> dict[str, str]:
@@ -116,7 +118,7 @@ class IdentityServer:
         self.close()
 
     def config(self, **more: Any) -> dict[str, Any]:
-        """A config.json for this server."""
+        """Writes a config.json for this server."""
         return {
             "token_endpoint": f"{self.url}/token",
             "client_id": CLIENT_ID,
@@ -234,7 +236,7 @@ def hang(seconds: float = 30) -> Reply:
 
 
 def drip(seconds: float = 30, *, headers: bool = True) -> Reply:
-    """A byte every 0.1 s: never late for one read, never done."""
+    """Sends a byte every 0.1 s, so that no single read times out and the answer never ends."""
 
     def write(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: " if headers else b"HTTP/1.1 200 OK\r\n\r\n[")
@@ -267,7 +269,7 @@ def redirect(to: str) -> Reply:
 
 @contextmanager
 def black_hole() -> Iterator[int]:
-    """A port that takes connections and never answers, not even a TLS handshake."""
+    """Opens a port that accepts connections and never answers, not even a TLS handshake."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen(256)

@@ -1,4 +1,4 @@
-"""Where a client of CIBA hears that a login has ended."""
+"""Serves the notification endpoint of a client on loopback."""
 
 import json
 import threading
@@ -9,7 +9,7 @@ from typing import Any, Self
 
 @dataclass
 class Endpoint:
-    """`status` and `headers` are its answer, `heard` is path, Authorization and body of what came."""
+    """Answers with `status` and `headers`. `heard` has path, Authorization and body of each call."""
 
     status: int = 204
     headers: dict[str, str] = field(default_factory=dict)

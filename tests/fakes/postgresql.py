@@ -1,5 +1,6 @@
-"""Debian's PostgreSQL in a temporary folder, on a unix socket only. As root it runs as an account without rights, for
-it refuses to be root.
+"""Runs Debian's PostgreSQL in a temporary folder, on a unix socket only.
+
+PostgreSQL refuses to run as root, so a test as root runs it as an account without rights.
 """
 
 import os
@@ -27,7 +28,7 @@ CRASH_SAFE = ("fsync=off", "synchronous_commit=on", "listen_addresses=", "max_co
 
 
 def programs() -> Path | None:
-    """Where `initdb` and `postgres` are; the newest version's."""
+    """Returns the folder of the newest `initdb` and `postgres`."""
     versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     found = versions[-1] if versions else shutil.which("initdb")
     return Path(found).parent if found else None
@@ -75,14 +76,14 @@ class PostgreSQL:
         raise AssertionError((self.directory / "log").read_text())
 
     def stop(self) -> None:
-        """At once; whoever is connected is told so and sent away."""
+        """Stops the server at once. Each connected client gets a message and is disconnected."""
         if self.process is not None:
             self.process.send_signal(signal.SIGINT)
             self.process.wait(60)
             self.process = None
 
     def crash(self) -> None:
-        """SIGKILL, and started anew once its children have noticed."""
+        """Kills the server, waits for its children to end, and starts it again."""
         assert self.process is not None
         self.process.kill()
         self.process.wait(60)

@@ -1,4 +1,4 @@
-"""Public keys for tests, put together by hand: ssh-keygen makes no sk- keys without a token at hand."""
+"""Makes public keys for tests without ssh-keygen, which makes no sk- keys without a device."""
 
 import base64
 import functools
@@ -13,7 +13,7 @@ SSH_KEYGEN = shutil.which("ssh-keygen") or "/usr/bin/ssh-keygen"
 
 
 def string(data: bytes) -> bytes:
-    """A string of RFC 4251 §5."""
+    """Encodes a string of RFC 4251 §5."""
     return struct.pack(">I", len(data)) + data
 
 
@@ -22,19 +22,19 @@ def blob(key_type: str, *fields: bytes) -> bytes:
 
 
 def text(data: bytes, key_type: str | None = None) -> str:
-    """`TYPE BASE64`; the type is that of the blob."""
+    """Returns `TYPE BASE64` with the type of the blob."""
     length = int.from_bytes(data[:4])
     return f"{key_type or data[4 : 4 + length].decode()} {base64.b64encode(data).decode()}"
 
 
 def of(public: str) -> tuple[str, str]:
-    """Type and base64, as sshd gives them (%t, %k)."""
+    """Returns type and base64 as sshd passes them (%t, %k)."""
     key_type, encoded = public.split(" ")[:2]
     return key_type, encoded
 
 
 def ed25519(seed: str = "a") -> str:
-    """A key that nobody has; different seeds, different keys."""
+    """Returns a public key without private key. Different seeds give different keys."""
     return text(blob("ssh-ed25519", seed.encode().ljust(32, b"\x01")[:32]))
 
 
@@ -73,7 +73,7 @@ def one_of_each() -> dict[str, str]:
 
 
 def openssh_fingerprints(lines: list[str]) -> list[str]:
-    """What `ssh-keygen -l` says of an authorized_keys file with these lines; lines it can't read are left out."""
+    """Returns the output of `ssh-keygen -l` for an authorized_keys file with these lines, without unreadable lines."""
     if not lines:
         return []
     done = subprocess.run(

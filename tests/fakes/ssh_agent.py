@@ -1,5 +1,6 @@
-"""An ssh-agent that holds one security key made of software, so that a real ssh logs in with an `sk-` key where there
-is no device (draft-ietf-sshm-ssh-agent).
+"""Runs an ssh-agent with one simulated security key, so that a real ssh logs in with an `sk-` key without a device.
+
+The protocol is draft-ietf-sshm-ssh-agent.
 """
 
 import contextlib

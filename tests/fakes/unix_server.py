@@ -1,5 +1,4 @@
-"""A small real UNIX socket server in the place of the agent: it answers every connection with the given bytes, or as a
-function of the connection does."""
+"""Serves a UNIX socket in place of the agent. It answers each connection with given bytes or by a function."""
 
 import contextlib
 import socket
@@ -15,7 +14,7 @@ Answer = bytes | Callable[[socket.socket], None]
 
 
 class UnixServer:
-    """`answers` are given in turn, the last one again and again. `asked` is what came, whole messages only."""
+    """Gives `answers` in turn and repeats the last answer. `asked` has the complete messages that came."""
 
     def __init__(self, path: Path, *answers: Answer) -> None:
         self.path = str(path)
@@ -68,13 +67,13 @@ def read_question(connection: socket.socket) -> tuple[str, dict[str, str]]:
 
 
 def hang(connection: socket.socket) -> None:
-    """Take the question and say nothing."""
+    """Reads the question and does not answer."""
     read_question(connection)
     time.sleep(30)
 
 
 def drip(data: bytes, seconds: float) -> Callable[[socket.socket], None]:
-    """A byte at a time."""
+    """Sends the answer byte by byte."""
 
     def write(connection: socket.socket) -> None:
         read_question(connection)

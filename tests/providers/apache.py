@@ -1,4 +1,4 @@
-"""Apache as Debian has it, with mod_auth_openidc as a relying party: pages that ask for what the ID token says."""
+"""Starts the real Apache of Debian, with mod_auth_openidc as a relying party. Its pages require claims."""
 
 import os
 import pwd
@@ -40,7 +40,7 @@ class Apache:
 
 @dataclass
 class Browser:
-    """Keeps cookies and follows redirects, as far as our page."""
+    """A browser that keeps cookies and follows redirects to our page."""
 
     session: requests.Session = field(default_factory=requests.Session)
 
@@ -52,7 +52,7 @@ class Browser:
 
 
 def command_words(page: requests.Response) -> str:
-    """The code of the ssh command that the page shows."""
+    """Returns the code of the ssh command that the page shows."""
     found = re.search(r">ssh [^<]* (\d{6,8})</code>", page.text)
     assert found, page.text
     return found[1]
@@ -60,7 +60,7 @@ def command_words(page: requests.Response) -> str:
 
 @contextmanager
 def running(directory: Path, port: int, provider: str, client: str, secret: str) -> Iterator[Apache]:
-    """Needs the client with the redirect URI of `port`."""
+    """Starts Apache. The client must have the redirect URI of `port`."""
     if (
         not shutil.which("apache2", path=f"{os.environ['PATH']}:/usr/sbin")
         or not (MODULES / "mod_auth_openidc.so").exists()

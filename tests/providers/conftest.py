@@ -1,3 +1,3 @@
-"""A real sshd, a real ssh and the real programs, as in `e2e`; beside them the identity providers that use us."""
+"""Provides a real sshd, a real ssh and our real programs, as in `e2e`, for the tests of identity providers."""
 
 from e2e.conftest import keys, place, site  # noqa: F401 - fixtures

@@ -1,4 +1,4 @@
-"""FreeRADIUS as Debian has it, with nothing but rlm_rest; `radclient` is the person's VPN."""
+"""Starts the real FreeRADIUS of Debian, with rlm_rest only. `radclient` plays the VPN of the person."""
 
 import os
 import re
@@ -24,7 +24,7 @@ class FreeRadius:
     log: Path
 
     def accepts(self, user: str, password: str) -> bool:
-        """What it says to a VPN that asks with this password."""
+        """Whether FreeRADIUS accepts this password from a VPN."""
         question = f"User-Name = {user}, User-Password = {password}, Calling-Station-Id = 127.0.0.1\n"
         done = subprocess.run(
             ["radclient", "-D", "/usr/share/freeradius", "-t", "20", "-r", "1", f"127.0.0.1:{self.port}", "auth",
@@ -43,7 +43,7 @@ def free_udp_port() -> int:
 
 @contextmanager
 def running(directory: Path, printed: str) -> Iterator[FreeRadius]:
-    """Set up by what `client add --for freeradius` has `printed`: the module and what its site calls."""
+    """Starts FreeRADIUS with the module and the site of the recipe `printed`."""
     program = shutil.which("freeradius", path=f"{os.environ['PATH']}:/usr/sbin")
     if program is None or not shutil.which("radclient") or not (MODULES / "rlm_rest.so").exists():
         pytest.skip("needs FreeRADIUS: apt-get install freeradius freeradius-rest freeradius-utils")
@@ -74,7 +74,7 @@ def running(directory: Path, printed: str) -> Iterator[FreeRadius]:
 
 
 def _block(text: str, begin: str) -> str:
-    """From there to the brace that closes it at the same depth."""
+    """Returns the block from `begin` to its closing brace."""
     start = text.index(begin)
     depth = 0
     for found in re.finditer(r"[{}]", text[start:]):

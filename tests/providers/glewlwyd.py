@@ -1,4 +1,4 @@
-"""Glewlwyd as Debian has it: its administrator as the person, and an OAuth2 scheme as the second factor of a scope."""
+"""Starts the real Glewlwyd of Debian. Its administrator is the person, and an OAuth2 scheme the second factor."""
 
 import shutil
 import sqlite3
@@ -19,7 +19,7 @@ from sshaft_demo.parts import connects, free_port
 SCHEMA = Path("/usr/share/dbconfig-common/data/glewlwyd/install/sqlite3")
 USER, PASSWORD, SCHEME, SCOPE = "admin", "password", "sshaft", "app"
 Browse = Callable[[str], str]
-"""Takes the person from the provider's address to where the browser ends."""
+"""Follows the address at our provider, and returns the last address of the browser."""
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Glewlwyd:
         return f"{self.url}/callback.html"
 
     def set_up(self, provider: str, client: str, secret: str) -> None:
-        """The scheme, and a scope of the person that requires it."""
+        """Adds the scheme, and a scope of the person that requires the scheme."""
         admin = Session(self)
         listed = {
             "name": SCHEME, "provider_type": "oidc", "response_type": "code", "userid_property": "sub",
@@ -54,7 +54,7 @@ class Glewlwyd:
 
 @dataclass
 class Session:
-    """A browser that has given the password."""
+    """A browser that is logged in by password."""
 
     server: Glewlwyd
     http: requests.Session = field(default_factory=requests.Session)
@@ -69,13 +69,13 @@ class Session:
         return answer.json() if answer.text.strip() else None
 
     def register(self, browse: Browse) -> None:
-        """Tie the person to the subject that the provider tells."""
+        """Registers the `sub` of the provider for the person."""
         path, callback = "/profile/scheme/register/", self.server.redirect_uri
         end = browse(self.call("POST", path, _step(action="new", complete_url=callback))["redirect_to"])
         self.call("POST", path, _step(action="callback", state=_state(end), redirect_to=end))
 
     def second_factor(self, browse: Browse, status: int = 200) -> bool:
-        """Whether the scope's second factor is passed afterwards; `status` is what Glewlwyd says to what came back."""
+        """Whether the second factor of the scope has passed. `status` is Glewlwyd's status for our answer."""
         begun = self.call("POST", "/auth/scheme/trigger/", _step(callback_url=self.server.redirect_uri))
         end = browse(begun["redirect_to"])
         self.call("POST", "/auth/", _step(state=_state(end), redirect_to=end), status)

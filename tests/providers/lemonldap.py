@@ -1,4 +1,4 @@
-"""LemonLDAP::NG as Debian has it, without Apache and manager: demonstration users and a REST second factor."""
+"""Starts the real LemonLDAP::NG of Debian, with demonstration users and a REST second factor."""
 
 import json
 import re
@@ -16,7 +16,7 @@ import requests
 from sshaft_demo.parts import connects, free_port
 
 RIGHT, WRONG_CODE, NO_SERVICE = "session", "96", "24"
-"""What a login comes to: the portal's session, or the number of its message."""
+"""The outcome of a login: a session, or the number of the portal's message."""
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Portal:
     log: Path
 
     def password(self, user: str) -> "Login":
-        """The first step; every user's password is the user's name."""
+        """Makes the first step. The password of every user is the user name."""
         login = Login(self.url)
         token = _hidden(login.page("/"))
         login.text = login.page("/", user=user, password=user, token=token)
@@ -34,7 +34,7 @@ class Portal:
 
 @dataclass
 class Login:
-    """One browser, at the portal."""
+    """A browser at the portal."""
 
     url: str
     session: requests.Session = field(default_factory=requests.Session)
@@ -48,7 +48,7 @@ class Login:
         return found[1] if found else ""
 
     def code(self, code: str) -> str:
-        """The second step; what it comes to."""
+        """Makes the second step, and returns the outcome."""
         action = re.search(r'<form[^>]*action="([^"]*2fcheck[^"]*)"', self.text)
         assert action, self.text
         self.text = self.page(action[1], token=_hidden(self.text), code=code)
@@ -71,7 +71,7 @@ def _hidden(text: str) -> str:
 
 @contextmanager
 def running(directory: Path, settings: dict[str, object]) -> Iterator[Portal]:
-    """The portal with these settings of the second factor."""
+    """Starts the portal with these settings of the second factor."""
     if not shutil.which("plackup") or not Path("/usr/share/lemonldap-ng/portal").is_dir():
         pytest.skip("needs LemonLDAP::NG: apt-get install liblemonldap-ng-portal-perl")
     port = free_port()

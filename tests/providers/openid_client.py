@@ -1,4 +1,4 @@
-"""npm's openid-client, as a client of CIBA and as a relying party. Its packages are kept in the project's cache."""
+"""Runs the real openid-client of npm, as a client of CIBA and as a relying party."""
 
 import hashlib
 import json
@@ -17,12 +17,12 @@ OLDEST_NODE = 20
 
 
 def cache() -> Path:
-    """For what takes long to install: kept from one checkout to the next."""
+    """Returns the folder for packages that take long to install. Checkouts share it."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sshaft"
 
 
 def installed() -> Path:
-    """The folder of its packages, with the versions and hashes of package-lock.json. Skips the test without them."""
+    """Installs the versions of package-lock.json, and returns their folder. Skips the test on failure."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         pytest.skip("needs Node with npm")
@@ -48,13 +48,13 @@ def installed() -> Path:
 
 @dataclass
 class OpenIdClient:
-    """One login."""
+    """A running program that logs in once."""
 
     process: "subprocess.Popen[str]"
 
     @classmethod
     def begin(cls, directory: Path, settings: Mapping[str, str], name: str = "ciba") -> "OpenIdClient":
-        """`name`: which of our programs for it."""
+        """Starts the program `name` of the folder openid-client."""
         program = directory / f"{name}.mjs"
         if not program.exists():
             shutil.copy(SOURCES / program.name, program)
@@ -63,19 +63,19 @@ class OpenIdClient:
         pipe = subprocess.PIPE
         return cls(subprocess.Popen(["node", str(program)], env=environment, stdin=pipe, stdout=pipe, text=True))
 
-    def told(self, line: str) -> None:
-        """Give it a line, the last one."""
+    def send_line(self, line: str) -> None:
+        """Sends the last line to the program."""
         assert self.process.stdin
         self.process.stdin.write(f"{line}\n")
         self.process.stdin.close()
 
-    def said(self) -> dict[str, Any]:
-        """Its next line."""
+    def read_line(self) -> dict[str, Any]:
+        """Returns the next line of the program."""
         assert self.process.stdout
         line: dict[str, Any] = json.loads(self.process.stdout.readline())
         return line
 
-    def ended(self) -> int:
+    def close(self) -> int:
         assert self.process.stdin
         assert self.process.stdout
         self.process.stdin.close()

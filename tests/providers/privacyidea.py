@@ -1,4 +1,4 @@
-"""privacyIDEA from the Python package index, in an environment of its own that is kept in the project's cache."""
+"""Starts the real privacyIDEA from the Python package index, in an environment in the project's cache."""
 
 import hashlib
 import os
@@ -24,7 +24,7 @@ ADMINISTRATOR = "admin"
 
 @dataclass
 class PrivacyIdea:
-    """With `set_up`, tokens that ask us: each person has one."""
+    """A privacyIDEA server. After `set_up`, each person can have a remote token that asks our service."""
 
     url: str
     password: str
@@ -32,7 +32,7 @@ class PrivacyIdea:
     server: str = ""
 
     def set_up(self, url: str) -> None:
-        """We, as a server that its remote tokens may name."""
+        """Adds our service as a server for remote tokens."""
         self._administrate("/privacyideaserver/sshaft", url=url, tls="0", description="sshaft")
         self.server = str(self._administrate("/privacyideaserver/", "GET")["sshaft"]["id"])
 
@@ -45,7 +45,7 @@ class PrivacyIdea:
         )  # fmt: skip
 
     def accepts(self, serial: str, password: str) -> bool:
-        """What it says to a program that asks with what a person has typed."""
+        """Whether privacyIDEA accepts what a person has typed."""
         answer = self._call("POST", "/validate/check", data={"serial": serial, "pass": password})
         assert answer["status"] is True, (answer, self.log.read_text()[-3000:])
         return answer["value"] is True
@@ -65,7 +65,7 @@ class PrivacyIdea:
 
 
 def installed() -> Path:
-    """The programs' folder, with the versions and hashes of the lock. Skips the test where they cannot be had."""
+    """Installs the versions of the lock file, and returns the folder of the programs. Skips the test on failure."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     environment = cache() / f"privacyidea-{version}-{hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]}"
     if not (environment / "complete").exists():

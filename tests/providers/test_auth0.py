@@ -1,5 +1,6 @@
-"""The Action that `client add --for auth0` prints, run by Node with Auth0's side written from its documentation; a real
-sshd and a real ssh in the middle. Auth0 itself was not reached.
+"""Tests the Action that `client add --for auth0` prints: Node runs it, with a real sshd and a real ssh.
+
+Auth0 is simulated from its documentation; no test uses the real Auth0.
 """
 
 import json
@@ -30,7 +31,7 @@ class Tenant:
     key: str
 
     def run(self, step: str, user: dict[str, str] | None = None, **continued: Any) -> dict[str, Any]:
-        """What the Action does."""
+        """Runs a step of the Action, and returns what the Action does."""
         question = {"step": step, "user": user or USER, "secret": self.key, "continued": continued}
         command = ["node", str(Path(__file__).parent / "auth0.cjs"), str(self.action)]
         done = subprocess.run(
@@ -41,7 +42,7 @@ class Tenant:
         return outcome
 
     def logged_in(self, browser: requests.Session, key: Path, *words: str) -> dict[str, Any]:
-        """State and form that the browser is to post to Auth0, after the ssh."""
+        """Logs in by ssh. Returns the state and the form that the browser posts to Auth0."""
         sent_to = self.run("onExecutePostLogin")["sent_to"]
         page = browser.get(sent_to, timeout=30)
         self.site.sshd.ssh(key, *(words or (command_words(page),)))
@@ -57,13 +58,13 @@ class Tenant:
 
 @pytest.fixture(scope="module")
 def tenant(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Tenant:
-    """Set up by what was printed, and nothing else."""
+    """Sets the tenant up with the recipe only."""
     if shutil.which("node") is None:
         pytest.skip("needs Node: apt-get install nodejs")
     name = f"auth0-{secrets.token_hex(4)}"
-    told = site.identity.run("client", "add", name, "--for", "auth0", "--domain", DOMAIN, "--app", "The shop")
-    code = re.search(r"^const SSHAFT.*?^(?=Deploy it)", told, re.MULTILINE | re.DOTALL)
-    key = re.search(r"SSHAFT_KEY +(\S+)", told)
+    printed = site.identity.run("client", "add", name, "--for", "auth0", "--domain", DOMAIN, "--app", "The shop")
+    code = re.search(r"^const SSHAFT.*?^(?=Deploy it)", printed, re.MULTILINE | re.DOTALL)
+    key = re.search(r"SSHAFT_KEY +(\S+)", printed)
     assert code
     assert key
     action = tmp_path_factory.mktemp("auth0") / "action.js"
@@ -99,7 +100,7 @@ def test_an_answer_for_somebody_else_or_another_login_is_denied(
 
 
 def test_session_token_of_the_action_is_refused_as_an_answer(tenant: Tenant) -> None:
-    """Whoever has the password sees it in the address."""
+    """A thief of the password sees the session token in the address."""
     query = parse_qs(urlsplit(tenant.run("onExecutePostLogin")["sent_to"]).query)
     forged = {"state": query["state"][0], "body": {"answer": query["session_token"][0]}}
     assert tenant.run("onContinuePostLogin", **forged)["denied"]

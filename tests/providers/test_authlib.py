@@ -1,4 +1,4 @@
-"""Authlib as a strict relying party: discovery, code flow with PKCE, each way to prove the client, the ID token."""
+"""Tests our OpenID Provider with the real Authlib: discovery, PKCE, client authentication and ID token."""
 
 import json
 import secrets
@@ -26,19 +26,19 @@ MakeClient = Callable[..., OAuth2Session]
 def metadata(site: Site, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setenv("AUTHLIB_INSECURE_TRANSPORT", "1")  # loopback
     answer = requests.get(f"{site.identity.url}/.well-known/openid-configuration", timeout=10)
-    told: dict[str, Any] = answer.json()
-    return told
+    document: dict[str, Any] = answer.json()
+    return document
 
 
 def add(site: Site, *more: str) -> tuple[str, str]:
-    """A new client and its secret."""
+    """Returns the name and the secret of a new client."""
     name = f"authlib-{secrets.token_hex(4)}"
-    told = site.identity.run("client", "add", name, "--for", "generic-oidc", "--redirect-uri", BACK, *more)
-    return name, told.splitlines()[1].split()[1]
+    printed = site.identity.run("client", "add", name, "--for", "generic-oidc", "--redirect-uri", BACK, *more)
+    return name, printed.splitlines()[1].split()[1]
 
 
 def log_in(site: Site, key: Path, session: OAuth2Session, metadata: dict[str, Any], **more: str) -> dict[str, Any]:
-    """The tokens, by way of a browser that keeps cookies and of ssh."""
+    """Logs in with a browser and ssh. Returns the tokens."""
     verifier, nonce = secrets.token_urlsafe(48), secrets.token_urlsafe(16)
     address, state = session.create_authorization_url(
         metadata["authorization_endpoint"], code_verifier=verifier, nonce=nonce, **more

@@ -1,5 +1,6 @@
-"""CAS, IBM Verify and Keycloak's CIBA, which were not at hand: their calls, made as their own sources and documents
-say, set up by what `client add --for` prints; a real sshd and a real ssh in the middle.
+"""Tests the calls of CAS, IBM Verify and Keycloak's CIBA, with the recipes, a real sshd and a real ssh.
+
+No test uses the real providers: the calls come from their source code or documentation.
 """
 
 import base64
@@ -17,7 +18,7 @@ from web.looking import seconds_until
 
 
 def code_of(site: Site, key: Path, app: str) -> str:
-    """What ssh prints."""
+    """Returns the code that ssh prints."""
     done = site.sshd.ssh(key)
     assert done.returncode == 0, done.stderr
     assert app in done.stdout
@@ -30,8 +31,8 @@ def call(method: str, url: str, body: Any = None, **more: Any) -> requests.Respo
 
 
 def test_login_with_the_calls_of_cas_passes(site: Site, keys: Keys) -> None:
-    told = site.identity.run("client", "add", f"cas-{secrets.token_hex(4)}", "--for", "cas", "--app", "Our CAS")
-    settings = dict(re.findall(r"^  cas\.authn\.mfa\.simple\.token\.rest\.(\S+)= +(\S+)$", told, re.MULTILINE))
+    printed = site.identity.run("client", "add", f"cas-{secrets.token_hex(4)}", "--for", "cas", "--app", "Our CAS")
+    settings = dict(re.findall(r"^  cas\.authn\.mfa\.simple\.token\.rest\.(\S+)= +(\S+)$", printed, re.MULTILINE))
     auth = settings["basic-auth-username"], settings["basic-auth-password"]
     principal = {"@class": "org.apereo.cas.authentication.principal.SimplePrincipal", "id": "alice"}
     token = call("POST", f"{settings['url']}/new?service=https%3A%2F%2Fapp.example.org", principal, auth=auth)
@@ -46,8 +47,10 @@ def test_login_with_the_calls_of_cas_passes(site: Site, keys: Keys) -> None:
 
 
 def test_login_with_the_calls_of_ibm_verify_passes(site: Site, keys: Keys) -> None:
-    told = site.identity.run("client", "add", f"ibm-{secrets.token_hex(4)}", "--for", "ibm-verify", "--app", "Verify")
-    settings = dict(re.findall(r"^    (\S+(?: \S+)*) {2,}(\S+)$", told, re.MULTILINE))
+    printed = site.identity.run(
+        "client", "add", f"ibm-{secrets.token_hex(4)}", "--for", "ibm-verify", "--app", "Verify"
+    )
+    settings = dict(re.findall(r"^    (\S+(?: \S+)*) {2,}(\S+)$", printed, re.MULTILINE))
     url, auth = settings["URL"], (settings["User name"], settings["Password"])
     (factor,) = call("POST", f"{url}/enrollments", {"username": "alice"}, auth=auth).json()
     assert factor["attributes"]["authExecutionFlow"] == "init_then_validate"
@@ -67,10 +70,10 @@ def test_login_with_the_calls_of_keycloaks_ciba_passes(site: Site, keys: Keys) -
     asked = {"binding_message": "48291375", "login_hint": "alice", "is_consent_required": False, "scope": "openid"}
     with Endpoint(status=200) as realm:
         name = f"kc-{secrets.token_hex(4)}"
-        told = site.identity.run(
+        printed = site.identity.run(
             "client", "add", name, "--for", "keycloak-ciba", "--notify", realm.url, "--app", "The bank"
         )
-        channel = re.search(r"^  spi-ciba-auth-channel--\S+?uri=(\S+)$", told, re.MULTILINE)
+        channel = re.search(r"^  spi-ciba-auth-channel--\S+?uri=(\S+)$", printed, re.MULTILINE)
         assert channel
         headers = {"Authorization": f"Bearer {bearer}"}
         assert call("POST", channel[1], asked, headers=headers).status_code == 201

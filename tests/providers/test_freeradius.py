@@ -1,4 +1,4 @@
-"""The real FreeRADIUS with rlm_rest: the password of a VPN is the code that ssh printed."""
+"""Tests the real FreeRADIUS with rlm_rest: the password of a VPN is the code that ssh printed."""
 
 import re
 import secrets
@@ -21,7 +21,7 @@ def server(site: Site, keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def code_of(site: Site, keys: Keys) -> str:
-    """What ssh prints."""
+    """Returns the code that ssh prints."""
     done = site.sshd.ssh(keys(USER))
     assert done.returncode == 0, (done.stderr, site.identity.place.log("identity")[-2000:])
     assert "the VPN" in done.stdout

@@ -1,4 +1,4 @@
-"""The real Glewlwyd: password, then our OpenID Provider as its second factor, then its session."""
+"""Tests the real Glewlwyd with our OpenID Provider as its second factor."""
 
 import secrets
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from providers.glewlwyd import Glewlwyd, Session
 
 @dataclass
 class Person:
-    """Goes where the provider sends the browser, and passes there by ssh with a key."""
+    """Follows the provider to our page, and passes the login by ssh with a key."""
 
     site: Site
     server: Glewlwyd
@@ -35,7 +35,7 @@ class Person:
 
 @pytest.fixture(scope="module")
 def server(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Glewlwyd]:
-    """Set up as `client add --for glewlwyd` says; the person is registered as alice."""
+    """Sets Glewlwyd up with the recipe, and registers its person as alice."""
     with glewlwyd.running(tmp_path_factory.mktemp("glewlwyd")) as server:
         wanted = ("--for", "glewlwyd", "--redirect-uri", server.redirect_uri)
         name = f"glewlwyd-{secrets.token_hex(4)}"

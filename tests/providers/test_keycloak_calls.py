@@ -1,5 +1,6 @@
-"""What Keycloak's privacyIDEA provider sends, in its order and with its headers, and what it reads of the answers.
-Keycloak itself is not there: the sequence is written down from the published sources of the provider and its client.
+"""Tests the calls of the privacyIDEA provider for Keycloak: their order, headers and the members that it reads.
+
+No test uses the real Keycloak: the calls come from the published source code of the provider and its client.
 """
 
 import base64
@@ -18,7 +19,7 @@ USER = f"kca{secrets.token_hex(2)}"  # another one where the tests are run again
 
 @dataclass
 class Plugin:
-    """With the settings that were printed for it."""
+    """The plugin with the settings of the recipe."""
 
     settings: dict[str, str]
     user: str = USER
@@ -30,17 +31,17 @@ class Plugin:
 
     def token(self) -> str:
         account = {"username": self.settings["Service Account"], "password": self.settings["Service Account Password"]}
-        told = self._send("POST", "/auth", account)
-        token = told["result"]["value"]["token"]
+        answer = self._send("POST", "/auth", account)
+        token = answer["result"]["value"]["token"]
         middle = token.split(".")[1]
         claims = json.loads(base64.b64decode(middle + "=" * (-len(middle) % 4), validate=True))
-        assert claims["exp"] - int(told["time"]) > 60, "it asks for a new one a minute before the end"
+        assert claims["exp"] - int(answer["time"]) > 60, "it asks for a new one a minute before the end"
         return str(token)
 
     def trigger(self) -> dict[str, Any]:
-        told = self._send("POST", "/validate/triggerchallenge", self._named(), self._headers(self.token()))
-        assert told["result"]["authentication"] == "CHALLENGE"
-        detail: dict[str, Any] = told["detail"]
+        answer = self._send("POST", "/validate/triggerchallenge", self._named(), self._headers(self.token()))
+        assert answer["result"]["authentication"] == "CHALLENGE"
+        detail: dict[str, Any] = answer["detail"]
         assert detail["preferred_client_mode"] == "poll", "or it would show a field for a code first"
         (challenge,) = detail["multi_challenge"]
         assert (challenge["type"], challenge["client_mode"], challenge["image"]) == ("push", "poll", "")
@@ -80,7 +81,7 @@ def plugin(site: Site, keys: Keys) -> Plugin:
 
 
 def words_of(challenge: dict[str, Any]) -> str:
-    """The code of the ssh command that the plugin shows."""
+    """Returns the code of the ssh command that the plugin shows."""
     found = re.fullmatch(r"Run: ssh .* (\d{6})", challenge["message"])
     assert found, challenge
     return found[1]

@@ -1,4 +1,4 @@
-"""The real LemonLDAP::NG: password, then the code that ssh printed, then its session."""
+"""Tests the real LemonLDAP::NG: the code that ssh printed is its second factor."""
 
 import json
 import re
@@ -21,7 +21,7 @@ class Lab:
     portal: Portal
 
     def printed(self, key: Path) -> str:
-        """The code that ssh prints."""
+        """Returns the code that ssh prints."""
         done = self.site.sshd.ssh(key)
         assert done.returncode == 0, done.stderr
         (code,) = re.findall(r"\b\d{6}\b", done.stdout)
@@ -36,10 +36,10 @@ def site_with_user(site: Site, keys: Keys) -> Site:
 
 @pytest.fixture(scope="module")
 def lab(site_with_user: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """Set up by what `client add --for lemonldap` printed, and nothing else."""
+    """Sets the portal up with the recipe of `client add --for lemonldap` only."""
     site, name = site_with_user, f"lemonldap-{secrets.token_hex(4)}"
-    told = site.identity.run("client", "add", name, "--for", "lemonldap", "--app", "LemonLDAP")
-    settings = dict(re.findall(r"^  (rest2f\w+) +(\S.*)$", told, re.MULTILINE))
+    recipe = site.identity.run("client", "add", name, "--for", "lemonldap", "--app", "LemonLDAP")
+    settings = dict(re.findall(r"^  (rest2f\w+) +(\S.*)$", recipe, re.MULTILINE))
     values = {name: json.loads(value) if value.startswith("{") else value for name, value in settings.items()}
     assert {"rest2fActivation", "rest2fInitUrl", "rest2fVerifyUrl", "rest2fInitArgs"} == set(values)
     with lemonldap.running(tmp_path_factory.mktemp("lemonldap"), values) as portal:

@@ -1,4 +1,4 @@
-"""The real mod_auth_openidc in Apache: what a page requires of the ID token, an ssh with the right key gives."""
+"""Tests the real mod_auth_openidc in Apache: an ssh login gives the claims that a page requires."""
 
 import secrets
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ SOFTWARE, HARDWARE = "software", "hardware"
 
 @pytest.fixture(scope="session")
 def hardware(site: Site) -> SecurityKey:
-    """The key of the user `hardware`."""
+    """Returns the key of the user `hardware`."""
     key = SecurityKey()
     site.identity.run("user", "add", HARDWARE)
     site.identity.run("key", "add", HARDWARE, "-", stdin=key.public)
@@ -25,7 +25,7 @@ def hardware(site: Site) -> SecurityKey:
 
 @pytest.fixture(scope="session")
 def software(site: Site, keys: Keys) -> Path:
-    """The key of the user `software`."""
+    """Returns the key of the user `software`."""
     key = keys(SOFTWARE)
     site.identity.add_user(SOFTWARE, key.with_suffix(".pub"))
     return key
@@ -43,7 +43,7 @@ def server(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Apa
 
 
 def log_in(site: Site, server: Apache, page: str, key: Path | None, *options: str) -> tuple[int, str]:
-    """The status and the text of the page after the login."""
+    """Returns the status and the text of the page after the login."""
     browser = Browser()
     waiting = browser.get(f"{server.url}/{page}/")
     done = site.sshd.ssh(key, command_words(waiting), options=options)

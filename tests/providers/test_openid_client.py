@@ -1,4 +1,4 @@
-"""npm's openid-client as a relying party: it checks state, nonce, iss, PKCE, max_age and the ID token by itself."""
+"""Tests the real openid-client of npm as a relying party. It checks state, nonce, iss, max_age and the ID token."""
 
 import secrets
 from pathlib import Path
@@ -17,28 +17,28 @@ BACK = "https://app.example.org/cb"
 def party(site: Site, tmp_path: Path) -> OpenIdClient:
     installed()
     name = f"npm-{secrets.token_hex(4)}"
-    told = site.identity.run("client", "add", name, "--for", "generic-oidc", "--redirect-uri", BACK)
-    secret = told.splitlines()[1].split()[1]
+    printed = site.identity.run("client", "add", name, "--for", "generic-oidc", "--redirect-uri", BACK)
+    secret = printed.splitlines()[1].split()[1]
     settings = {"ISSUER": site.identity.url, "CLIENT_ID": name, "CLIENT_SECRET": secret, "REDIRECT_URI": BACK}
     return OpenIdClient.begin(tmp_path, settings, "code-flow")
 
 
 def came_back(site: Site, party: OpenIdClient, key: Path, *words: str) -> str:
-    """Where the browser ends, after an ssh with these words, or with the code on the page."""
+    """Passes the login by ssh, with these words or the code on the page. Returns the last address of the browser."""
     browser = requests.Session()
     browser.trust_env = False
-    page = browser.get(party.said()["url"], timeout=10)
+    page = browser.get(party.read_line()["url"], timeout=10)
     site.sshd.ssh(key, *(words or (command_words(page),)))
     answer = browser.get(f"{page.url}/finish", allow_redirects=False, timeout=10)
     return urljoin(page.url, answer.headers["Location"])
 
 
 def test_openid_client_accepts_the_answer(site: Site, keys: Keys, party: OpenIdClient) -> None:
-    party.told(came_back(site, party, keys("alice")))
-    claims = party.said()
+    party.send_line(came_back(site, party, keys("alice")))
+    claims = party.read_line()
     assert (claims["sub"], claims["amr"]) == ("alice", ["swk", "pop"]), claims
-    assert party.said()["preferred_username"] == "alice"
-    assert party.ended() == 0
+    assert party.read_line()["preferred_username"] == "alice"
+    assert party.close() == 0
 
 
 @pytest.mark.parametrize(("part", "bent"), [("state=", "state=x"), ("iss=", "iss=x"), ("code=", "code=x")])
@@ -47,6 +47,6 @@ def test_openid_client_refuses_a_changed_answer(
 ) -> None:
     back = came_back(site, party, keys("bob"))
     assert part in back
-    party.told(back.replace(part, bent))
-    assert "error" in party.said()
-    assert party.ended() == 2
+    party.send_line(back.replace(part, bent))
+    assert "error" in party.read_line()
+    assert party.close() == 2

@@ -1,4 +1,4 @@
-"""CIBA with the real openid-client of npm, a real sshd and a real ssh."""
+"""Tests CIBA with the real openid-client of npm, a real sshd and a real ssh."""
 
 import secrets
 from collections.abc import Callable, Iterator
@@ -23,8 +23,8 @@ def name() -> str:
 @pytest.fixture
 def begin(site: Site, name: str, tmp_path: Path) -> Iterator[Begin]:
     installed()
-    told = site.identity.run("client", "add", name, "--for", "generic-ciba", "--app", "The bank")
-    values = {"ISSUER": site.identity.url, "CLIENT_ID": name, "CLIENT_SECRET": told.splitlines()[1].split()[1]}
+    printed = site.identity.run("client", "add", name, "--for", "generic-ciba", "--app", "The bank")
+    values = {"ISSUER": site.identity.url, "CLIENT_ID": name, "CLIENT_SECRET": printed.splitlines()[1].split()[1]}
     begun: list[OpenIdClient] = []
 
     def begin(**more: str) -> OpenIdClient:
@@ -36,7 +36,7 @@ def begin(site: Site, name: str, tmp_path: Path) -> Iterator[Begin]:
     for each in begun:
         if each.process.poll() is None:
             each.process.kill()
-            each.ended()
+            each.close()
 
 
 @pytest.mark.parametrize("proof", ["post", "basic"])
@@ -44,38 +44,38 @@ def test_login_passes_by_the_code_that_the_client_chose(
     site: Site, keys: Keys, name: str, begin: Begin, proof: str
 ) -> None:
     client = begin(CLIENT_AUTH=proof)
-    started = client.said()
+    started = client.read_line()
     assert (started["expires_in"], started["interval"]) == (300, 5)
     other = site.sshd.ssh(keys("alice"), "482914")
     assert "That is not the code" in other.stderr
     done = site.sshd.ssh(keys("alice"), CODE)
     assert done.returncode == 0, done.stderr
     assert "Login to The bank" in done.stderr + done.stdout
-    claims = client.said()
+    claims = client.read_line()
     assert (claims["iss"], claims["aud"], claims["sub"]) == (site.identity.url, name, "alice")
     assert (claims["acr"], claims["amr"]) == ("urn:sshaft:acr:code", ["swk", "pop"])
-    assert client.said() == {"sub": "alice", "preferred_username": "alice"}
-    assert client.ended() == 0
+    assert client.read_line() == {"sub": "alice", "preferred_username": "alice"}
+    assert client.close() == 0
 
 
 def test_login_denied_from_ssh_gives_access_denied(site: Site, keys: Keys, begin: Begin) -> None:
     client = begin(LOGIN_HINT="bob")
-    client.said()
+    client.read_line()
     site.sshd.ssh(keys("bob"), "deny")
-    assert client.said() == {"error": "access_denied"}
-    assert client.ended() == 2
+    assert client.read_line() == {"error": "access_denied"}
+    assert client.close() == 2
 
 
 def test_words_are_refused_without_allow_unbound(begin: Begin) -> None:
     client = begin(BINDING_MESSAGE="Pay 10 to Bob")
-    assert client.said() == {"error": "invalid_binding_message"}
-    assert client.ended() == 2
+    assert client.read_line() == {"error": "invalid_binding_message"}
+    assert client.close() == 2
 
 
 def test_client_is_notified_of_its_ended_login(site: Site, keys: Keys, name: str) -> None:
     with Endpoint() as endpoint:
-        told = site.identity.run("client", "add", name, "--for", "generic-ciba", "--notify", endpoint.url)
-        proof = name, told.splitlines()[1].split()[1]
+        printed = site.identity.run("client", "add", name, "--for", "generic-ciba", "--notify", endpoint.url)
+        proof = name, printed.splitlines()[1].split()[1]
         where = requests.get(f"{site.identity.url}/.well-known/openid-configuration", timeout=10).json()
         form = {
             "scope": "openid",

@@ -1,4 +1,4 @@
-"""The real privacyIDEA: its remote tokens ask us whether what the person typed is what ssh printed."""
+"""Tests the real privacyIDEA: its remote tokens ask our service whether ssh has printed a code."""
 
 import re
 import secrets
@@ -16,7 +16,7 @@ PIN = "geheim"
 
 @pytest.fixture(scope="module")
 def server(site: Site, keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivacyIdea]:
-    """Set up as `client add --for privacyidea` says."""
+    """Sets privacyIDEA up with the recipe."""
     site.identity.add_user(USER, keys(USER).with_suffix(".pub"))
     wanted = ("--for", "privacyidea", "--from", "127.0.0.1", "--app", "the intranet")
     printed = site.identity.run("client", "add", f"pi-{USER}", *wanted)
@@ -30,7 +30,7 @@ def server(site: Site, keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def code_of(site: Site, keys: Keys) -> str:
-    """What ssh prints."""
+    """Returns the code that ssh prints."""
     done = site.sshd.ssh(keys(USER))
     assert done.returncode == 0, (done.stderr, site.identity.place.log("identity")[-2000:])
     assert "the intranet" in done.stdout

@@ -1,4 +1,4 @@
-"""A browser as the service sees one: keeps cookies, says where its forms come from, follows nothing by itself."""
+"""Simulates a browser: keeps cookies and sends the origin of its forms, but does not follow redirects."""
 
 import re
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ class Browser:
     service: Service
     cookies: dict[str, str] = field(default_factory=dict)
     set_cookies: list[str] = field(default_factory=list)
-    """The last answer's, as they came."""
+    """The Set-Cookie headers of the last answer."""
 
     def get(self, path: str, **more: Any) -> requests.Response:
         return self._send("GET", path, more.pop("headers", {}), **more)
@@ -42,7 +42,7 @@ class Browser:
         return answer
 
     def begin(self) -> str:
-        """Begin a sign-in by ssh; the code that the page shows."""
+        """Begins a sign-in by ssh, and returns the code on the page."""
         assert self.post("/sign-in/ssh").headers["Location"] == "/sign-in/ssh"
         return code_on(self.get("/sign-in/ssh"))
 

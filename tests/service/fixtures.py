@@ -1,4 +1,4 @@
-"""The service as a fixture, on the `store` that the folder's conftest gives."""
+"""Defines the fixtures of the service, on the `store` of the folder's conftest."""
 
 import io
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def service(listening: tuple[Socket, str], store: Store, clock: Clock, events: i
 
 @pytest.fixture
 def hearing(service: Service, listening: tuple[Socket, str]) -> Iterator[None]:
-    """The service is told of what others change. Not for everybody: it reads the database all the time."""
+    """Lets the service follow the changes of others. Few tests use this, because it polls the database."""
     assert service.app
     with listening[0].hearing(service.app):
         yield

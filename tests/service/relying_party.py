@@ -1,4 +1,4 @@
-"""A relying party, as the OpenID Provider sees one: asks, sends the browser, redeems the code, reads the ID token."""
+"""Simulates a relying party: sends the browser to the OpenID Provider, redeems the code, reads the ID token."""
 
 import base64
 import hashlib
@@ -22,7 +22,7 @@ _rows: list[dict[str, Any]] = []
 
 
 def give_rsa_key(service: Service) -> None:
-    """One for a whole test run: making RSA keys takes longer than most tests."""
+    """Adds one RSA key, which a whole test run shares: making a key takes longer than most tests."""
     database = service.store.database
     if not _rows:
         SigningKeys(database, service.store.codes.key).ensure(service.clock())
@@ -74,7 +74,7 @@ class RelyingParty:
         return browser.get(f"/oauth2/authorize?{urlencode(self.wishes(**more))}")
 
     def begin(self, browser: Browser, **more: str | None) -> tuple[str, str]:
-        """The page of the login and the code on it."""
+        """Begins a login. Returns its page and the code on the page."""
         answer = self.ask(browser, **more)
         assert answer.status_code == 303, answer.text
         page = answer.headers["Location"]
@@ -82,7 +82,7 @@ class RelyingParty:
         return page, code_on(browser.get(page))
 
     def log_in(self, browser: Browser, user: str, fingerprint: str, **more: str | None) -> dict[str, str]:
-        """What comes back to the redirect_uri."""
+        """Logs in by ssh. Returns the values that come back to the redirect_uri."""
         page, code = self.begin(browser, **more)
         passed = self.service.accept(user, code=code, fingerprint=fingerprint, confirmed=True)
         assert passed.status_code == 200, passed.text
@@ -101,7 +101,7 @@ class RelyingParty:
 
 
 def back(answer: requests.Response) -> dict[str, str]:
-    """The values that the browser brings to the client."""
+    """Returns the values that the browser brings to the client."""
     assert answer.status_code == 303, answer.text
     url = urlsplit(answer.headers["Location"])
     assert f"{url.scheme}://{url.netloc}{url.path}" == BACK

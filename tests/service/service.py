@@ -1,4 +1,4 @@
-"""The identity service inside the test: on a real SQLite file and a real socket, with a clock that the test moves."""
+"""Runs the identity service inside the test, on a real database and a real socket, with a clock of the test."""
 
 import asyncio
 import dataclasses
@@ -46,7 +46,7 @@ class Clock:
 
 
 def new_store(directory: Path) -> Store:
-    """On a real SQLite file."""
+    """Returns a store on a new SQLite file."""
     return migrated(f"sqlite:///{directory / 'identity.db'}")
 
 
@@ -58,7 +58,7 @@ def migrated(url: str) -> Store:
 
 @dataclass
 class Service:
-    """A client with every scope, and what a test says to the service most."""
+    """Calls the service as a client with every scope, and has the calls that tests need most."""
 
     url: str
     store: Store
@@ -70,19 +70,19 @@ class Service:
     app: Starlette | None = None
 
     def replace(self, **parts: Any) -> None:
-        """Other parts in the place of the application's own."""
+        """Replaces parts of the application's state."""
         assert self.app
         self.app.state.sshaft = dataclasses.replace(self.app.state.sshaft, **parts)
 
     def token(self, scope: str, client_id: str = "test") -> str:
-        """A new token: like every other it is good for some minutes of the test's clock."""
+        """Returns a new access token. It expires by the clock of the test."""
         client = next(each for each in self.store.clients.all() if each.client_id == client_id)
         token = self.store.access_tokens.issue(client, [scope], self.clock())
         assert token
         return token
 
     def bearer(self, scope: str, client_id: str = "test") -> dict[str, str]:
-        """The header with a token of the client, which is made if there is none of that name."""
+        """Returns the header with an access token of the client. The client is added if it is missing."""
         if client_id not in {each.client_id for each in self.store.clients.all()}:
             self.store.clients.add(Client(client_id, frozenset([Scope.CHALLENGES]), allows_unbound=True), self.clock())
         token, issued_at = self.tokens.get((scope, client_id), ("", self.clock()))
@@ -127,7 +127,7 @@ class Service:
         return shown
 
     def add_user(self, name: str, *keys: str) -> list[str]:
-        """Their fingerprints."""
+        """Adds a user with keys, and returns the fingerprints of the keys."""
         self.store.users.add(name, self.clock())
         parsed = [parse(key) for key in keys]
         self.store.keys.add(name, [(key, "") for key in parsed], self.clock())
@@ -139,7 +139,7 @@ class Service:
 
 
 def wrong(code: str, by: int = 1) -> str:
-    """Another code."""
+    """Returns another code."""
     return f"{(int(code) + by) % 10**6:06}"
 
 
@@ -155,7 +155,7 @@ class Socket:
 
     @contextmanager
     def listening(self) -> Iterator[str]:
-        """Its address."""
+        """Starts the server, and yields its address."""
         quiet_uvicorn()
         config = uvicorn.Config(
             self, log_config=None, access_log=False, server_header=False, proxy_headers=False, lifespan="off", ws="none"
@@ -177,7 +177,7 @@ class Socket:
 
     @contextmanager
     def hearing(self, app: Starlette) -> Iterator[None]:
-        """The service hears of the changes that others make, as in `serve`."""
+        """Lets the service follow the changes of other processes, as in `serve`."""
         over, state = asyncio.Event(), app.state.sshaft
 
         async def hear() -> None:

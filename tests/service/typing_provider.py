@@ -1,4 +1,4 @@
-"""A client whose people type what ssh has printed, as the service sees it."""
+"""Simulates a provider at which people type the code that ssh has printed."""
 
 import json
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from sshaft_identity.database.tables import audit_events
 
 @dataclass
 class Provider:
-    """`path`: below which it calls."""
+    """A provider. All its calls are below `path`."""
 
     service: Service
     face: str
@@ -35,14 +35,14 @@ class Provider:
 
 
 def printed(service: Service, fingerprint: str, user: str = "alice") -> str:
-    """The code that ssh prints."""
+    """Returns the code that ssh prints."""
     answer = service.accept(user, fingerprint=fingerprint, confirmed=True)
     assert answer.json()["state"] == "presented", answer.text
     return str(answer.json()["code"])
 
 
 def audited(service: Service) -> list[tuple[str, str | None]]:
-    """Events, with what was wrong."""
+    """Returns the events of the audit log, each with its error."""
     with service.store.database.read() as connection:
         rows = connection.execute(audit_events.select().order_by(audit_events.c.id)).all()
     return [(row.event, json.loads(row.facts).get("error")) for row in rows if not row.event.startswith("client.")]

@@ -1,4 +1,4 @@
-"""`client add --for`: the client that a provider needs, and what is printed for the other side."""
+"""Tests `client add --for`: the client that a provider needs, and the recipe that is printed."""
 
 import json
 from collections.abc import Callable

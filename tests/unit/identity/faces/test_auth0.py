@@ -1,4 +1,4 @@
-"""Auth0's redirect Action: what it signs begins a login of this browser, and what goes back is signed, once."""
+"""Tests the face `auth0`: a signed token begins a login, and a signed answer goes back once."""
 
 import re
 from dataclasses import dataclass, field
@@ -56,14 +56,14 @@ class Tenant:
         return browser.get(f"/auth0/{self.client_id}?{(query.url or '').partition('?')[2]}")
 
     def begin(self, browser: Browser, **more: Any) -> tuple[str, str]:
-        """The page of the login, and its code."""
+        """Returns the page of the login and its code."""
         answer = self.send(browser, **more)
         assert answer.status_code == 303, answer.text
         page = answer.headers["Location"]
         return page, code_on(browser.get(page))
 
     def answer(self, page: requests.Response, state: str = "the state") -> dict[str, Any]:
-        """What the browser posts back to the tenant, as `validateToken` checks it."""
+        """Checks like `validateToken` what the browser posts to the tenant, and returns the claims."""
         assert page.status_code == 200, page.text
         action = re.search(r'<form[^>]*action="([^"]*)"', page.text)
         value = re.search(r'name="answer" value="([^"]*)"', page.text)

@@ -1,4 +1,4 @@
-"""Apereo CAS' REST tokens, called as its own source calls them (CAS 6.6 to 7.3)."""
+"""Tests the REST tokens of Apereo CAS, with the calls of its source code (CAS 6.6 to 7.3)."""
 
 import itertools
 from typing import Any
@@ -47,7 +47,7 @@ def cas(service: Service) -> Cas:
 
 
 def test_login_with_the_calls_of_cas_7_passes(service: Service, cas: Cas, alice: str) -> None:
-    """It fetches, once or twice, and then validates."""
+    """CAS 7 fetches the token, once or twice, and then validates it."""
     token = cas.new()
     assert token.status_code == 200
     assert token.headers["Content-Type"].startswith("text/plain")
@@ -64,7 +64,7 @@ def test_login_with_the_calls_of_cas_7_passes(service: Service, cas: Cas, alice:
 
 
 def test_login_with_the_calls_of_cas_6_passes(service: Service, cas: Cas, alice: str) -> None:
-    """All by GET, with a body; it validates only."""
+    """CAS 6 uses GET with a body for all calls, and only validates."""
     assert cas.new(method="GET").status_code == 200
     code = printed(service, alice)
     assert cas.validate(code, method="GET").json() == principal("alice")

@@ -1,4 +1,4 @@
-"""CIBA: what a program gets that logs people in without a browser, and what nobody gets."""
+"""Tests the face `ciba`: a program logs people in without a browser."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""The code-back adapter: a provider asks whether a code is right, and what nobody gets by it."""
+"""Tests the face `code_back`: a provider asks whether a code is right."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Entra ID's external MFA, against a simulator of Microsoft's side: what passes, and what does not."""
+"""Tests the external MFA of Entra ID against a simulator of Microsoft."""
 
 import base64
 import hmac
@@ -56,7 +56,7 @@ def send(browser: Browser, form: dict[str, str]) -> requests.Response:
 
 
 def posted(entra: Entra, answer: requests.Response) -> dict[str, str]:
-    """What the page sends to Entra by itself."""
+    """Returns the fields that the page posts to Entra by itself."""
     assert answer.status_code == 200, answer.text
     assert f'action="{entra.redirect_uri}"' in answer.text
     assert f"form-action {entra.authority}" in answer.headers["Content-Security-Policy"]

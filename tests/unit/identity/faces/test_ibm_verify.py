@@ -1,4 +1,4 @@
-"""IBM Verify's webhook, by its documented contract: enrolled factors, a login that begins, a code that is checked."""
+"""Tests the webhook of IBM Verify by its documented contract: enrollments, initiate and validate."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Keycloak's CIBA channel, called as Keycloak's own source calls it, and the call back that it waits for."""
+"""Tests the face `keycloak_ciba`, with the calls of Keycloak's source code and its call-back."""
 
 import base64
 import json
@@ -31,7 +31,7 @@ def endpoint() -> Iterator[Endpoint]:
 
 
 def bearer(clock: Clock, name: str = "one", good_for: Any = 120) -> str:
-    """Like a JWT of Keycloak's; the signature is Keycloak's own business."""
+    """Returns a token like a JWT of Keycloak. We do not check its signature."""
     end = int(clock().timestamp()) + good_for if isinstance(good_for, int) else good_for
     claims = json.dumps({"jti": name, "exp": end, "iss": "https://kc.example.org/realms/one"})
     return ".".join(

@@ -1,4 +1,4 @@
-"""The OpenID Provider: what a relying party gets, and what nobody gets."""
+"""Tests the face `openid`: our OpenID Provider."""
 
 import base64
 import hmac

@@ -1,4 +1,4 @@
-"""The API of privacyIDEA's plugins: their call sequences, and what nobody gets by them."""
+"""Tests the face `validate` with the call sequences of privacyIDEA's plugins."""
 
 import base64
 import json
@@ -153,7 +153,7 @@ def test_ad_fs_may_send_its_old_token_with_every_call(service: Service, plugin: 
 
 @pytest.mark.parametrize("name", ["a", "ab", "abc"])
 def test_pi_authorization_header_authenticates_the_client(service: Service, name: str) -> None:
-    """Keycloak's plugin adds it to every call but `/auth`, without the padding; Authorization is the token's."""
+    """Keycloak's plugin sends this header with every call but `/auth`, without padding, beside Authorization."""
     plugin = Plugin(service, name)
     basic = base64.b64encode(f"{name}:{plugin.secret}".encode()).decode().rstrip("=")
     headers = FORM | {"PI-Authorization": f"Basic {basic}"}

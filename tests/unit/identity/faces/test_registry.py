@@ -1,4 +1,4 @@
-"""A face registers itself: one module in the folder is all that a new identity provider needs."""
+"""Tests that a face registers itself: a new identity provider needs only one module in the folder."""
 
 import sys
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ FACE = Face(
 
 @pytest.fixture
 def toy(tmp_path: Path) -> Iterator[None]:
-    """A module `toy` in the folder of the faces, as far as Python can see."""
+    """Lets Python find a module `toy` in the folder of the faces."""
     (tmp_path / "toy.py").write_text(TOY)
     faces.__path__.append(str(tmp_path))
     all_faces.cache_clear()
