@@ -9,7 +9,7 @@ from typing import TypeGuard
 from sshaft.deadline import Deadline
 from sshaft.errors import ReachError
 
-DEFAULT_LIFETIME = 60.0
+_DEFAULT_LIFETIME = 60.0
 """Seconds, if the server leaves out `expires_in` (RFC 6749 §5.1 only recommends it)."""
 
 
@@ -23,7 +23,7 @@ class AccessToken:
 
 def usable_until(now: float, expires_in: float | None) -> float:
     """Returns when to stop using a token with a lifetime of `expires_in` seconds: a tenth earlier, 30 s at most."""
-    lifetime = DEFAULT_LIFETIME if expires_in is None else expires_in
+    lifetime = _DEFAULT_LIFETIME if expires_in is None else expires_in
     return now + lifetime - min(30.0, lifetime / 10)
 
 

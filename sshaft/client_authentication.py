@@ -11,8 +11,8 @@ from urllib.parse import quote_plus
 
 from sshaft.errors import ConfigurationError
 
-ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-ASSERTION_SECONDS = 60
+_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+_ASSERTION_SECONDS = 60
 
 Algorithm = Literal["ES256", "ES384", "PS256", "RS256", "Ed25519", "EdDSA"]
 
@@ -47,7 +47,7 @@ class ClientCredentials:
                 form |= {"client_id": self.client_id, "client_secret": self.secret}
             case "private_key_jwt":
                 assertion = self._assertion(token_endpoint, time.time() if now is None else now)
-                form |= {"client_assertion_type": ASSERTION_TYPE, "client_assertion": assertion}
+                form |= {"client_assertion_type": _ASSERTION_TYPE, "client_assertion": assertion}
                 form["client_id"] = self.client_id
             case "none" | "tls_client_auth":
                 form["client_id"] = self.client_id
@@ -77,7 +77,7 @@ class ClientCredentials:
             "aud": audience,
             "jti": secrets.token_urlsafe(16),
             "iat": int(now),
-            "exp": int(now) + ASSERTION_SECONDS,
+            "exp": int(now) + _ASSERTION_SECONDS,
         }
         assert self.private_key_file is not None  # noqa: S101 - the settings made sure
         try:

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
-MIN_JUMP = 10.0
+_MIN_JUMP = 10.0
 """Seconds. NTP's usual corrections are smaller."""
-CORRECTION_STEP = 10.0
+_CORRECTION_STEP = 10.0
 """Seconds. A correction is in whole steps, because `Date` has no fractions and an answer takes time: the same
 difference must give the same correction with every answer."""
-MAX_CORRECTION = timedelta(days=1)
+_MAX_CORRECTION = timedelta(days=1)
 
 
 def ahead_of(date: str | None, now: datetime) -> timedelta | None:
@@ -28,12 +28,12 @@ def ahead_of(date: str | None, now: datetime) -> timedelta | None:
 def correction(date: str | None, now: datetime) -> timedelta:
     """Returns what to add to the times in an answer with this `Date`, to get times of this host's clock.
 
-    Returns zero if the header is missing, cannot be read, or differs by more than `MAX_CORRECTION`.
+    Returns zero if the header is missing, cannot be read, or differs by more than `_MAX_CORRECTION`.
     """
     ahead = ahead_of(date, now)
-    if ahead is None or abs(ahead) > MAX_CORRECTION:
+    if ahead is None or abs(ahead) > _MAX_CORRECTION:
         return timedelta()
-    return timedelta(seconds=CORRECTION_STEP * round(ahead.total_seconds() / CORRECTION_STEP))
+    return timedelta(seconds=_CORRECTION_STEP * round(ahead.total_seconds() / _CORRECTION_STEP))
 
 
 def shifted(time: datetime, by: timedelta) -> datetime:
@@ -56,4 +56,4 @@ class ClockWatch:
         """Returns by how many seconds the clock was set since the last call: negative for back, 0.0 for no jump."""
         before, self._offset = self._offset, self._wall() - self._steady()
         seconds = self._offset - before
-        return seconds if abs(seconds) >= MIN_JUMP else 0.0
+        return seconds if abs(seconds) >= _MIN_JUMP else 0.0

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-MAX_PORT = 65535
+_MAX_PORT = 65535
 
 
 class HostPort(click.ParamType[tuple[str, int]]):
@@ -16,7 +16,7 @@ class HostPort(click.ParamType[tuple[str, int]]):
         if isinstance(value, tuple):
             return value
         host, colon, port = str(value).rpartition(":")
-        if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > MAX_PORT:
+        if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > _MAX_PORT:
             self.fail("must be HOST:PORT, as in 127.0.0.1:8080 or [::1]:8080", param, ctx)
         return host.removeprefix("[").removesuffix("]"), int(port)
 

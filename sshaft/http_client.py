@@ -26,7 +26,7 @@ from sshaft.deadline import Deadline
 from sshaft.errors import ReachError, RemoteServiceError
 
 MAX_ANSWER = 8 * 1024 * 1024
-CONNECT_SECONDS = 2.0
+_CONNECT_SECONDS = 2.0
 
 _thread = threading.local()
 
@@ -115,7 +115,7 @@ class HttpClient:
 
     def _exchange(self, method: str, url: str, left: float, request: dict[str, Any]) -> Answer:
         response = self._session.request(
-            method, url, stream=True, allow_redirects=False, timeout=(min(CONNECT_SECONDS, left), left), **request
+            method, url, stream=True, allow_redirects=False, timeout=(min(_CONNECT_SECONDS, left), left), **request
         )
         with response:
             body = b""

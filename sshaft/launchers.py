@@ -13,7 +13,7 @@ from sshaft import files
 from sshaft.authorized_keys import is_safe_word
 from sshaft.errors import ConfigurationError
 
-COMMANDS = {"sshaft-keys": "sshaft_keys", "sshaft-login": "sshaft_login"}
+_COMMANDS = {"sshaft-keys": "sshaft_keys", "sshaft-login": "sshaft_login"}
 MAX_INTERPRETER_LINE = 127  # execve(2): longer lines are cut
 
 _LAUNCHER = """\
@@ -41,7 +41,7 @@ def install(directory: Path, packages: Path | None = None) -> list[Path]:
     written = []
     try:
         directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-        for name, package in COMMANDS.items():
+        for name, package in _COMMANDS.items():
             text = _LAUNCHER.format(interpreter=interpreter, paths=paths, package=package)
             files.replace(directory / name, text.encode(), 0o755)
             written.append(directory / name)

@@ -22,8 +22,8 @@ from sshaft.clocks import shifted
 from sshaft.errors import IdentityServiceError, InvalidKeyError
 from sshaft.public_key import PublicKey
 
-MAX_ENTRIES = 50_000
-KNOWN_BINDINGS = ("code_in", "code_back", "none")
+_MAX_ENTRIES = 50_000
+_KNOWN_BINDINGS = ("code_in", "code_back", "none")
 
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
@@ -164,8 +164,8 @@ def parse(body: bytes, types: Collection[str]) -> Listing:
     items = _items(body)
     if not isinstance(items, list):
         raise IdentityServiceError("the list is not a JSON array")
-    if len(items) > MAX_ENTRIES:
-        raise IdentityServiceError(f"the list has more than {MAX_ENTRIES} entries")
+    if len(items) > _MAX_ENTRIES:
+        raise IdentityServiceError(f"the list has more than {_MAX_ENTRIES} entries")
     found: dict[str, list[Entry]] = {}
     left_out: dict[str, int] = {}
     offers: dict[str, datetime] = {}
@@ -212,7 +212,7 @@ def _entry(item: Any, types: Collection[str]) -> Entry | str:
         return f"authorized_key: {error}"
     if not data.user.isprintable():
         return "user: control characters"
-    if data.binding not in KNOWN_BINDINGS:
+    if data.binding not in _KNOWN_BINDINGS:
         return "binding: unknown to this version"
     if data.verify_required and not key.is_security_key:
         return "verify_required: the key is no security key"

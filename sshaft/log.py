@@ -14,7 +14,7 @@ from sshaft.text import printable
 HIDDEN = ("secret", "token", "password", "authorization", "assertion", "ticket", "code", "cookie", "body")
 """If a key is one of these words, or ends with one (`client_secret`), its value is never written."""
 
-MAX_VALUE = 512
+_MAX_VALUE = 512
 _JSON = json.JSONEncoder()
 
 
@@ -63,9 +63,9 @@ def _safe(key: str, value: Any) -> Any:
     if key != "event" and key.rpartition("_")[2] in HIDDEN:
         return "[hidden]"
     if isinstance(value, dict):
-        return {printable(str(name), MAX_VALUE): _safe(str(name), inner) for name, inner in value.items()}
+        return {printable(str(name), _MAX_VALUE): _safe(str(name), inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_safe(key, inner) for inner in value]
     if isinstance(value, int | float | None):
         return value
-    return printable(str(value), MAX_VALUE)
+    return printable(str(value), _MAX_VALUE)

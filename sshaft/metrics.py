@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
 PATH = "/metrics"
-REQUEST_TIMEOUT = 5.0
+_REQUEST_TIMEOUT = 5.0
 """Seconds for a client to send its request."""
 
 
@@ -53,7 +53,7 @@ class MetricsServer:
 
     def __init__(self, listening: socket.socket, registry: "CollectorRegistry") -> None:
         class Handler(BaseHTTPRequestHandler):
-            timeout = REQUEST_TIMEOUT
+            timeout = _REQUEST_TIMEOUT
             server_version, sys_version = "sshaft", ""
 
             def do_GET(self) -> None:

@@ -17,7 +17,7 @@ import requests
 
 from sshaft_demo.place import AGENT, CHECKOUT, IDENTITY, KEYS, LOGIN, SSHD, Place, StartError
 
-SSHD_CONFIG = CHECKOUT / "sshd_config"
+_SSHD_CONFIG = CHECKOUT / "sshd_config"
 
 
 @dataclass
@@ -221,7 +221,7 @@ def sshd_config(place: Place, runtime: Path, port: int, changes: dict[str, str] 
         **({"PerSourcePenalties": "no"} if openssh_version() >= (9, 8) else {}),
         **(changes or {}),
     }
-    text = SSHD_CONFIG.read_text()
+    text = _SSHD_CONFIG.read_text()
     for keyword, value in replaced.items():
         text, count = re.subn(rf"(?m)^{keyword} .*$", lambda _, k=keyword, v=value: f"{k} {v}", text)  # type: ignore[misc]
         if not count:

@@ -12,7 +12,7 @@ from sshaft_doctor import keys_command
 from sshaft_doctor.effective import Effective
 from sshaft_doctor.findings import Finding, error, needs_root, note, warning
 
-NO_SHELLS = ("nologin", "false", "true", "sync")
+_NO_SHELLS = ("nologin", "false", "true", "sync")
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def judge_login(login: Account) -> list[Finding]:
         found.append(error("account.login", f"{login.name} is root", "/etc/passwd", "take an account of its own"))
     shell, remedy = login.shell or "/bin/sh", f"usermod --shell /bin/sh {login.name}"
     where = f"/etc/passwd, {login.name}"
-    if posixpath.basename(shell) in NO_SHELLS:
+    if posixpath.basename(shell) in _NO_SHELLS:
         what = f"the shell is {shell}: keys are accepted, and then sshaft-login is not run"
         found.append(error("account.shell", what, where, remedy))
     elif not os.access(shell, os.X_OK) or not Path(shell).is_file():

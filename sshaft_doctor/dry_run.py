@@ -20,10 +20,10 @@ from sshaft_doctor import keys_command
 from sshaft_doctor.accounts import Account
 from sshaft_doctor.findings import Finding, error, needs_root, ok, warning
 
-STANDARD_PATH = "/usr/bin:/bin:/usr/sbin:/sbin"  # _PATH_STDPATH
+_STANDARD_PATH = "/usr/bin:/bin:/usr/sbin:/sbin"  # _PATH_STDPATH
 DEADLINE = 10.0
 SLOW = 2.0
-MAX_OUTPUT = 64 * 1024
+_MAX_OUTPUT = 64 * 1024
 
 _MEANINGS = {
     64: "it does not take these arguments",
@@ -86,7 +86,7 @@ def examine(words: list[str], login: Account | None, keys_user: Account) -> list
 def run(command: list[str], account: Account, as_user: dict[str, Any], deadline: float = DEADLINE) -> Run:
     """Runs the command to its end, or for `deadline` seconds. Starts and ends a process group, as sshd does."""
     began = time.monotonic()
-    environment = {"PATH": STANDARD_PATH, "USER": account.name, "LOGNAME": account.name, "HOME": account.home}
+    environment = {"PATH": _STANDARD_PATH, "USER": account.name, "LOGNAME": account.name, "HOME": account.home}
     try:
         process = subprocess.Popen(  # noqa: S603 - the command and the account of sshd
             command,
@@ -145,4 +145,4 @@ def _first_line(said: str) -> str:
 
 
 def _text(data: bytes) -> str:
-    return data[:MAX_OUTPUT].decode(errors="replace")
+    return data[:_MAX_OUTPUT].decode(errors="replace")

@@ -10,7 +10,7 @@ from sshaft.errors import ConfigurationError, SshaftError
 from sshaft_doctor.sources import Line
 
 # A client from outside (RFC 5737): the settings of a Match Address for the office must not be examined instead.
-PERSON = "host=client.example,addr=192.0.2.1"
+_PERSON = "host=client.example,addr=192.0.2.1"
 
 
 class RefusedError(SshaftError):
@@ -97,7 +97,7 @@ def _make_key(path: Path) -> Path:
 
 
 def _run(sshd: Path, config: Path, login_user: str, how: tuple[str, ...]) -> "subprocess.CompletedProcess[str]":
-    command = [str(sshd), *how, "-f", str(config), "-C", f"user={login_user},{PERSON}"]
+    command = [str(sshd), *how, "-f", str(config), "-C", f"user={login_user},{_PERSON}"]
     try:
         return subprocess.run(  # noqa: S603 - the operator's sshd
             command,

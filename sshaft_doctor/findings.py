@@ -58,7 +58,7 @@ def needs_root(check: str, what: str, where: str = "") -> Finding:
     return note(check, f"not checked: {what} is closed to this root", where, "run sshaft doctor as its owner, too")
 
 
-GROUPS = {
+_GROUPS = {
     "sshd": "sshd's settings",
     "keys": "the keys command",
     "account": "accounts",
@@ -74,7 +74,7 @@ def report(findings: Iterable[Finding]) -> str:
     """Returns the text for people: findings by group, each with its remedy, and a summary. Escapes outside text."""
     findings = list(findings)
     lines = []
-    for group, title in GROUPS.items():
+    for group, title in _GROUPS.items():
         own = [finding for finding in findings if finding.group == group]
         if own:
             lines.append(title)

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from sshaft_doctor.findings import Finding, error, warning
 from sshaft_doctor.openssh_version import Version
 
-TOKENS = frozenset("%fhktUu")
-LATER_TOKENS = {"C": Version(9, 4), "D": Version(9, 4)}
+_TOKENS = frozenset("%fhktUu")
+_LATER_TOKENS = {"C": Version(9, 4), "D": Version(9, 4)}
 WANTED = {"fingerprint": "%f", "type": "%t", "key": "%k"}
 NATIVE = "sshaft-keys-native"
-NAMES = ("sshaft-keys", NATIVE, "keys")  # /sshaft/keys is the container's
+_NAMES = ("sshaft-keys", NATIVE, "keys")  # /sshaft/keys is the container's
 RIGHT = "AuthorizedKeysCommand {} --fingerprint %f --type %t --key %k"
 
 
@@ -66,7 +66,7 @@ def options(words: list[str]) -> dict[str, str]:
 def is_ours(command: str) -> bool:
     """Whether this command runs `sshaft-keys`, directly or by an interpreter."""
     words = split(command)
-    named = any(posixpath.basename(word) in NAMES for word in words if not word.startswith("-"))
+    named = any(posixpath.basename(word) in _NAMES for word in words if not word.startswith("-"))
     return named and not {"agent", "config"}.isdisjoint(options(words))
 
 
@@ -99,12 +99,12 @@ def check(command: str, version: Version | None, where: str) -> list[Finding]:
 
 
 def _bad(letter: str, version: Version | None) -> bool:
-    if letter in LATER_TOKENS:
-        return version is not None and version < LATER_TOKENS[letter]
-    return letter not in TOKENS or not letter
+    if letter in _LATER_TOKENS:
+        return version is not None and version < _LATER_TOKENS[letter]
+    return letter not in _TOKENS or not letter
 
 
 def _unknown(letter: str, version: Version | None, where: str) -> Finding:
-    since = f" (only from {LATER_TOKENS[letter]} on)" if letter in LATER_TOKENS else ""
+    since = f" (only from {_LATER_TOKENS[letter]} on)" if letter in _LATER_TOKENS else ""
     what = f"OpenSSH {version or ''} does not know %{letter}{since}: it drops every connection, and sshd -t is silent"
     return error("sshd.token", what.replace("  ", " "), where, f"take %{letter} out of AuthorizedKeysCommand")

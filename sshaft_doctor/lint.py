@@ -12,10 +12,10 @@ from sshaft_doctor.openssh_version import Version
 from sshaft_doctor.rules import name
 from sshaft_doctor.sources import Line
 
-KEYS_SECONDS = 3.0
+_KEYS_SECONDS = 3.0
 """The longest run of `sshaft-keys`, each time that sshd starts it."""
 
-GLOBAL = frozenset(
+_GLOBAL = frozenset(
     f"sshd.{keyword}"
     for keyword in ("usepam", "logingracetime", "usedns", "fingerprinthash", "permituserenvironment", "penalties")
 )
@@ -49,7 +49,9 @@ def _own_line(settings: Effective) -> Line | None:
 def _below(match: str, found: list[Finding]) -> list[Finding]:
     """Adapts the findings to an sshd that serves others too: remedies go below its Match block, and PAM may stay on."""
     return [
-        each if each.check in GLOBAL or not each.remedy else replace(each, remedy=f"below Match {match}: {each.remedy}")
+        each
+        if each.check in _GLOBAL or not each.remedy
+        else replace(each, remedy=f"below Match {match}: {each.remedy}")
         for each in found
         if each.check != "sshd.usepam"
     ]
@@ -137,7 +139,7 @@ def _idle(settings: Effective) -> list[Finding]:
 def _time(settings: Effective) -> list[Finding]:
     tries, grace = _number(settings.get("MaxAuthTries", "6")), _number(settings.get("LoginGraceTime", "120"))
     found = []
-    needed = (tries + 2) * KEYS_SECONDS
+    needed = (tries + 2) * _KEYS_SECONDS
     where = settings.where("LoginGraceTime")
     right = f"LoginGraceTime {max(45, int(needed + 9))}"
     if grace == 0:
@@ -145,7 +147,7 @@ def _time(settings: Effective) -> list[Finding]:
         found.append(warning("sshd.logingracetime", what, where, right))
     elif grace < needed:
         what = (
-            f"LoginGraceTime is {grace:g} s: MaxAuthTries {tries:g} keys at {KEYS_SECONDS:g} s each, when the "
+            f"LoginGraceTime is {grace:g} s: MaxAuthTries {tries:g} keys at {_KEYS_SECONDS:g} s each, when the "
             f"identity service is slow, may take {needed:g} s"
         )
         found.append(warning("sshd.logingracetime", what, where, right))

@@ -13,7 +13,7 @@ from pathlib import Path
 from sshaft_doctor.accounts import Account
 from sshaft_doctor.findings import Finding, error, needs_root
 
-MAX_LINKS = 40
+_MAX_LINKS = 40
 ROOT = frozenset({0})
 
 
@@ -69,7 +69,7 @@ def walk(path: Path) -> list[Part]:
         found = part(here / name)
         if stat.S_ISLNK(found.mode):
             links += 1
-            if links > MAX_LINKS:
+            if links > _MAX_LINKS:
                 raise OSError(40, "Too many levels of symbolic links")
             target = Path(os.readlink(found.path))  # noqa: PTH115 - as text: `..` in it counts from here
             here = Path("/") if target.is_absolute() else here

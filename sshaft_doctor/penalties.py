@@ -11,7 +11,7 @@ from sshaft_doctor.openssh_version import Version
 
 SINCE = Version(9, 8)
 LINE = "PerSourcePenalties authfail:1s noauth:1s grace-exceeded:10s max:300s"
-DEFAULT_AUTHFAIL = 5.0
+_DEFAULT_AUTHFAIL = 5.0
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -36,4 +36,4 @@ def check(settings: Effective, version: Version | None) -> list[Finding]:
 def authfail(value: str) -> float:
     """Returns the seconds that a failed login costs. sshd -T prints them as `5`, `5.000000` or `5s`."""
     found = re.search(r"(?:^|\s)authfail:(\d+(?:\.\d+)?)([smhdw]?)(?=\s|$)", value)
-    return float(found[1]) * _UNITS[found[2]] if found else DEFAULT_AUTHFAIL
+    return float(found[1]) * _UNITS[found[2]] if found else _DEFAULT_AUTHFAIL

@@ -42,7 +42,7 @@ RULES = (
 )  # fmt: skip
 
 # The first versions whose DisableForwarding covers a forwarding. 10.0 added agent and X11, 10.4 added tunnels.
-FORWARDING = {
+_FORWARDING = {
     "AllowTcpForwarding": Version(0, 0),
     "AllowStreamLocalForwarding": Version(0, 0),
     "AllowAgentForwarding": Version(10, 0),
@@ -69,7 +69,7 @@ def name(keyword: str) -> str:
 def forwarding(settings: Effective, version: Version | None) -> list[Finding]:
     disabled = settings.get("DisableForwarding", "no").lower() == "yes"
     found = []
-    for keyword, covered_since in FORWARDING.items():
+    for keyword, covered_since in _FORWARDING.items():
         value = settings.get(keyword, _FORWARDING_DEFAULTS.get(keyword, "yes"))
         covered = disabled and (covered_since == (0, 0) or (version is not None and version >= covered_since))
         if value.lower() == "no" or covered:

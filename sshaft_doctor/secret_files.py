@@ -14,7 +14,7 @@ from sshaft_doctor.accounts import Account
 from sshaft_doctor.findings import Finding, error, needs_root, note
 
 PLACES = (Path("/etc/sshaft/config.json"), Path("/sshaft/config.json"))
-SECRETS = ("client_secret_file", "private_key_file", "client_certificate_key_file")
+_SECRETS = ("client_secret_file", "private_key_file", "client_certificate_key_file")
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def _named(path: Path) -> list[Path]:
         return []
     if not isinstance(data, dict):
         return []
-    return [Path(data[name]) for name in SECRETS if isinstance(data.get(name), str)]
+    return [Path(data[name]) for name in _SECRETS if isinstance(data.get(name), str)]
 
 
 def _readers(file: Path, readers: Readers) -> list[Finding]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from sshaft_doctor.findings import Finding, note, warning
 from sshaft_doctor.openssh_version import Version
 
-SPLIT = Version(9, 8)
+_SPLIT = Version(9, 8)
 """The first version with sshd-session as its own program, which policies run as sshd_session_t."""
 
 
@@ -22,7 +22,7 @@ def examine(version: Version | None, root: Path = Path("/"), *, with_agent: bool
     mode = enforcing(root)
     if mode is None:
         return []
-    domains = "sshd_t" if version is not None and version < SPLIT else "sshd_t and sshd_session_t"
+    domains = "sshd_t" if version is not None and version < _SPLIT else "sshd_t and sshd_session_t"
     needed = (
         "connect to the agent's sockets (connectto, and write on the sock_file)"
         if with_agent

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sshaft.errors import ConfigurationError
 
-MAX_DEPTH = 16  # servconf.c
+_MAX_DEPTH = 16  # servconf.c
 MAX_FILE = 1024 * 1024
 
 
@@ -31,7 +31,7 @@ class Line:
 
 def read(path: Path) -> list[Line]:
     """Returns all settings of a file and its includes. Raises `ConfigurationError` for an unreadable file."""
-    return list(_read(path, "", MAX_DEPTH))
+    return list(_read(path, "", _MAX_DEPTH))
 
 
 def files(path: Path, lines: list[Line]) -> list[Path]:

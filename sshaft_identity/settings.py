@@ -20,9 +20,9 @@ from sshaft_identity.people.sessions import SessionTimes
 from sshaft_oidc.settings import ProviderSettings
 
 SETTINGS_FILE = "identity.json"
-DATABASE_FILE = "identity.db"
-KEY_FILE = "hmac.key"
-KEY_BYTES = 32
+_DATABASE_FILE = "identity.db"
+_KEY_FILE = "hmac.key"
+_KEY_BYTES = 32
 
 
 class Settings(BaseModel):
@@ -143,25 +143,25 @@ def read_secret(path: Path, name: str) -> str:
 
 
 def load_key(directory: Path) -> bytes:
-    key = _read(directory, KEY_FILE)
-    if len(key) != KEY_BYTES:
-        raise ConfigurationError(f"{directory / KEY_FILE} must hold exactly {KEY_BYTES} bytes")
+    key = _read(directory, _KEY_FILE)
+    if len(key) != _KEY_BYTES:
+        raise ConfigurationError(f"{directory / _KEY_FILE} must hold exactly {_KEY_BYTES} bytes")
     return key
 
 
 def make_key(directory: Path) -> None:
     """Makes a key if there is none. It never replaces a key: the open challenges depend on it."""
     try:
-        handle = os.open(directory / KEY_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        handle = os.open(directory / _KEY_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(secrets.token_bytes(KEY_BYTES))
+            file.write(secrets.token_bytes(_KEY_BYTES))
     except OSError:  # such as a full disk: an incomplete key would never be replaced
-        (directory / KEY_FILE).unlink()
+        (directory / _KEY_FILE).unlink()
         raise
 
 
 def database_url(directory: Path, settings: Settings) -> str:
-    return settings.database or f"sqlite:///{(directory / DATABASE_FILE).absolute()}"
+    return settings.database or f"sqlite:///{(directory / _DATABASE_FILE).absolute()}"

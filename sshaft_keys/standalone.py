@@ -17,7 +17,7 @@ from sshaft.identity_client import IdentityClient
 from sshaft.listing import Grant
 
 PROGRAM = "sshaft-keys"
-SAFE_USER = re.compile(r"(?!-)[A-Za-z0-9._@+-]{1,64}")
+_SAFE_USER = re.compile(r"(?!-)[A-Za-z0-9._@+-]{1,64}")
 """sshd and a shell read the user's name, because it stands in the key line here."""
 
 
@@ -78,7 +78,7 @@ def _lines(options: dict[str, str], request_id: str) -> str:
 
 def _reason_against(grant: Grant) -> str | None:
     """Returns the reason why stand-alone mode writes no line for this grant, or None."""
-    if not SAFE_USER.fullmatch(grant.user):
+    if not _SAFE_USER.fullmatch(grant.user):
         return "user: not safe in a key line"
     if grant.verify_required:  # sshaft-login could not know whether the line required it
         return "verify_required: needs the agent"

@@ -12,8 +12,8 @@ from sshaft_login.sentences import describe_login, message_for, sentence
 from sshaft_login.terminal import ENROL, StopError, ask_code, confirm, read_wish, set_deadline, write
 
 PROGRAM = "sshaft-login"
-ANSWER_SECONDS = 20.0
-MAX_AUTH_INFO = 64 * 1024
+_ANSWER_SECONDS = 20.0
+_MAX_AUTH_INFO = 64 * 1024
 
 HELP = """\
 Usage: sshaft-login --agent SOCKET --ticket T
@@ -98,7 +98,7 @@ def _talk_to_agent(agent: str, fields: dict[str, str], wish: str) -> tuple[int, 
 
 
 def _ask(agent: str, kind: str, fields: dict[str, str]) -> dict[str, str]:
-    set_deadline(ANSWER_SECONDS, exit_status.TEMPORARY, sentence("unavailable")[1])
+    set_deadline(_ANSWER_SECONDS, exit_status.TEMPORARY, sentence("unavailable")[1])
     try:
         answered, answer = agent_socket.ask(agent, kind, fields)
     except agent_socket.AgentUnavailableError as error:
@@ -116,7 +116,7 @@ def _key_used(path: str) -> tuple[str, str] | None:
     except OSError:
         return None
     try:
-        data = posix.read(file, MAX_AUTH_INFO)
+        data = posix.read(file, _MAX_AUTH_INFO)
     finally:
         posix.close(file)
     for line in data.decode("ascii", "replace").split("\n"):

@@ -7,9 +7,9 @@ from sshaft import exit_status
 from sshaft.text import printable
 from sshaft_login.sentences import USAGE, sentence
 
-TYPING_SECONDS = 90.0
+_TYPING_SECONDS = 90.0
 """Less than the two minutes of a ticket."""
-MAX_CODE = 12
+_MAX_CODE = 12
 ENROL = "enrol"
 
 
@@ -38,13 +38,13 @@ def read_wish(command: str) -> str:
 def read_code(text: str) -> str:
     """Returns `482 913` and `48-29-13` as `482913`, and an empty string for other text."""
     digits = text.strip(" \t\r\n").replace(" ", "").replace("-", "")
-    plain = all(c in "0123456789" for c in digits) and len(digits) <= MAX_CODE and not text.startswith("-")
+    plain = all(c in "0123456789" for c in digits) and len(digits) <= _MAX_CODE and not text.startswith("-")
     return digits if plain else ""
 
 
 def ask_code() -> str:
     """Returns the code that the person types. Raises `StopError` with advice if no code comes."""
-    set_deadline(TYPING_SECONDS, exit_status.USAGE, "\nNo code came. Run the ssh command again with the code.")
+    set_deadline(_TYPING_SECONDS, exit_status.USAGE, "\nNo code came. Run the ssh command again with the code.")
     line = _ask("Code: ")
     if line:
         return read_code(line) or _stop(exit_status.USAGE, USAGE)
@@ -54,7 +54,7 @@ def ask_code() -> str:
 def confirm(description: str, client_ip: str) -> None:
     """Asks whether the login is the person's own. Raises `StopError` for any answer but yes."""
     no = sentence("not_confirmed")
-    set_deadline(TYPING_SECONDS, no[0], "\n" + no[1])
+    set_deadline(_TYPING_SECONDS, no[0], "\n" + no[1])
     here = f"This ssh comes from {printable(client_ip, 64)}.\n" if client_ip else ""
     if _ask(f"{description}{here}Is this login yours? [y/N] ").lower() not in ("y", "yes"):
         raise StopError(*no)

@@ -30,8 +30,8 @@ ALGORITHMS = ("RS256", "PS256", "ES256", "ES384", "Ed25519", "EdDSA")
 """Signatures by a key that only the provider has. Never `none`; never HS256, whose verifier can sign as well."""
 SIGN_IN_LIFETIME = timedelta(minutes=10)
 """The time between the two requests of one sign-in, at most."""
-CLOCK_LEEWAY = timedelta(seconds=60)
-TIMEOUT = 10.0
+_CLOCK_LEEWAY = timedelta(seconds=60)
+_TIMEOUT = 10.0
 """Seconds for all requests to the provider in one call."""
 
 
@@ -93,7 +93,7 @@ def derive(attempt: str, purpose: str) -> str:
 
 
 class RelyingParty:
-    """One client of one OpenID Provider. Safe for several threads; the methods block for `TIMEOUT` at most.
+    """One client of one OpenID Provider. Safe for several threads; the methods block for `_TIMEOUT` at most.
 
     Each method raises `OpenIdError` for an answer that proves nothing, and `RemoteServiceError` for a provider that
     gives no answer.
@@ -126,7 +126,7 @@ class RelyingParty:
         }
         if _is_again(attempt):
             request["max_age"] = "0"
-        endpoint = self._metadata(Deadline.after(TIMEOUT)).authorization_endpoint
+        endpoint = self._metadata(Deadline.after(_TIMEOUT)).authorization_endpoint
         return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(request)}"
 
     def identify(self, attempt: str | None, query: dict[str, str]) -> Person:
@@ -139,7 +139,7 @@ class RelyingParty:
             raise OpenIdError("this browser has not begun a sign-in, or too long ago", code="no_attempt")
         if not hmac.compare_digest(query.get("state", "").encode(), derive(attempt, "state").encode()):
             raise OpenIdError("state is not that of this browser", code="foreign_state")
-        deadline = Deadline.after(TIMEOUT)
+        deadline = Deadline.after(_TIMEOUT)
         metadata = self._metadata(deadline)
         self._check_issuer(query.get("iss"), metadata)
         if "error" in query:
@@ -190,7 +190,7 @@ class RelyingParty:
             "aud": client not in audience,
             "azp": claims.azp != client if claims.azp is not None else len(audience) > 1,
             "exp": now.timestamp() >= claims.exp,
-            "iat": abs(now.timestamp() - claims.iat) > (SIGN_IN_LIFETIME + CLOCK_LEEWAY).total_seconds(),
+            "iat": abs(now.timestamp() - claims.iat) > (SIGN_IN_LIFETIME + _CLOCK_LEEWAY).total_seconds(),
             "nonce": not hmac.compare_digest(claims.nonce.encode(), derive(attempt, "nonce").encode()),
         }
         if wrong := [name for name, is_wrong in faults.items() if is_wrong]:
@@ -243,7 +243,7 @@ def _authenticated_at(claims: _Claims, attempt: str, now: datetime) -> datetime 
     """
     at = None if claims.auth_time is None else min(now, datetime.fromtimestamp(claims.auth_time, UTC))
     began = datetime.fromtimestamp(int(attempt.partition(".")[0]), UTC)
-    if _is_again(attempt) and (at is None or at < began - CLOCK_LEEWAY):
+    if _is_again(attempt) and (at is None or at < began - _CLOCK_LEEWAY):
         raise OpenIdError("the provider did not ask the person to sign in anew", code="not_anew")
     return at
 

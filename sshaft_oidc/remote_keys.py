@@ -21,7 +21,7 @@ from sshaft.validation import first_fault
 
 KEYS_LIFETIME = timedelta(hours=1)
 """How long keys and metadata are used before they are fetched again."""
-MIN_FETCH_INTERVAL = timedelta(seconds=30)
+_MIN_FETCH_INTERVAL = timedelta(seconds=30)
 MAX_ANSWER = 256 * 1024
 """Bytes: the `max_answer` of a client that speaks to a provider."""
 
@@ -64,11 +64,11 @@ class RemoteKeys:
             return _decoded(token, self._key_set(jwks_uri, deadline, anew=True), algorithms)
 
     def _key_set(self, jwks_uri: str, deadline: Deadline, *, anew: bool = False) -> KeySet:
-        """Returns the key set. `anew` is heeded every `MIN_FETCH_INTERVAL`: a stranger's tokens must cause no flood."""
+        """Returns the key set. `anew` counts once in `_MIN_FETCH_INTERVAL`: tokens of strangers must cause no flood."""
         with self._lock:
             now = self._clock()
             age = KEYS_LIFETIME if self._keys is None else abs(now - self._keys[0])  # abs: the clock may be set back
-            if age >= KEYS_LIFETIME or (anew and age >= MIN_FETCH_INTERVAL):
+            if age >= KEYS_LIFETIME or (anew and age >= _MIN_FETCH_INTERVAL):
                 self._keys = now, _keys(json_object(self._http.send("GET", jwks_uri, deadline), "the JWKS"))
             assert self._keys is not None  # noqa: S101 - just read
             return self._keys[1]

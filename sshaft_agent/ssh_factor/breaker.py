@@ -2,7 +2,7 @@
 
 THRESHOLD = 3
 """The number of failures in a row that open the breaker."""
-FIRST_PAUSE = 1.0
+_FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 10.0
 
 
@@ -17,7 +17,7 @@ class Breaker:
 
     def _reset(self) -> None:
         self._failures = 0
-        self._pause = FIRST_PAUSE
+        self._pause = _FIRST_PAUSE
         self._trial_at = 0.0
         self._on_trial = False
 

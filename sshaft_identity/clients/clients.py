@@ -19,7 +19,7 @@ from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import access_tokens, clients
 
-CLIENT_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+_CLIENT_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _NO_CLIENT = digest("nobody")
 
 
@@ -61,7 +61,7 @@ class Clients:
         """Registers a client and returns its secret. The service stores only a digest of the secret.
         Raises `RegistryError` if the name is not a client name or is taken.
         """
-        if not re.fullmatch(CLIENT_PATTERN, client.client_id):
+        if not re.fullmatch(_CLIENT_PATTERN, client.client_id):
             raise RegistryError("a client's name is 1 to 64 of A-Z a-z 0-9 . _ - and starts with a letter or digit")
         secret = secrets.token_urlsafe(32)
         scope = " ".join(sorted(client.scopes))

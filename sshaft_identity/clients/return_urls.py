@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field
 
 from sshaft_identity.common.addresses import origin_of
 
-LONGEST = 2048
+_LONGEST = 2048
 # RFC 3986 §2, and nothing else: no blanks, no control characters, no backslash, which a browser takes for a slash
 _ADDRESS = r"^https?://[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+$"
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?|[0-9a-f:.]+")
@@ -23,8 +23,8 @@ _DOTS = re.compile(r"(\.|%2e){1,2}", re.IGNORECASE)
 
 def checked(url: str) -> str:
     """The address itself. Raises `ValueError`, which says what it must be."""
-    if len(url) > LONGEST or not re.fullmatch(_ADDRESS, url):
-        raise ValueError(f"must be an https address of at most {LONGEST} plain characters")
+    if len(url) > _LONGEST or not re.fullmatch(_ADDRESS, url):
+        raise ValueError(f"must be an https address of at most {_LONGEST} plain characters")
     parts = urlsplit(url)  # raises ValueError for an odd host
     if not _HOST.fullmatch(parts.hostname or "") or parts.port == 0:
         raise ValueError("names no host")
@@ -44,7 +44,7 @@ def checked_prefix(url: str) -> str:
     return url
 
 
-ReturnUrl = Annotated[str, Field(max_length=LONGEST, pattern=_ADDRESS), AfterValidator(checked)]
+ReturnUrl = Annotated[str, Field(max_length=_LONGEST, pattern=_ADDRESS), AfterValidator(checked)]
 
 
 def allows(registered: Collection[str], url: str) -> bool:

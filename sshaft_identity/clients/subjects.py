@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from sshaft_identity.clients.clients import Client
 
-LONGEST_USER = 64
+_LONGEST_USER = 64
 
 
 class Subjects:
@@ -25,7 +25,7 @@ class Subjects:
         if sector is None:
             return user
         # §8.1: of one user and one sector always the same; we alone can read it. Filled up, so that no length tells.
-        return _base64url(self._cipher.encrypt(user.encode().ljust(LONGEST_USER, b"\0"), [sector.encode()]))
+        return _base64url(self._cipher.encrypt(user.encode().ljust(_LONGEST_USER, b"\0"), [sector.encode()]))
 
     def user_of(self, client: Client, subject: str) -> str | None:
         """The user whom the client knows by that name; None if it is no name that we gave."""

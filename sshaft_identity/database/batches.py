@@ -19,7 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 Result = TypeVar("Result")
 
-MAX_BATCH = 64
+_MAX_BATCH = 64
 """The most pieces of work in one transaction: the first piece waits for the last one."""
 MAX_WAIT_SECONDS = 10.0
 """A piece of work that waited longer fails: no agent waits longer for its answer (`accept_seconds`).
@@ -64,7 +64,7 @@ class Batches:
         around: Callable[[], AbstractContextManager[None]] = nullcontext,
         *,
         threads: int = 1,
-        most: int = MAX_BATCH,
+        most: int = _MAX_BATCH,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`around` is entered for each batch of at most `most` pieces. If it raises at its end, all pieces fail."""

@@ -12,9 +12,9 @@ from sqlalchemy import Engine
 from sshaft.log import get_logger
 from sshaft_identity.database.changes import CHANNEL, Changes
 
-SILENCE_SECONDS = 10
+_SILENCE_SECONDS = 10
 """After so much silence the connection is checked: a dead connection is silent, too."""
-CHECK_TIMEOUT_SECONDS = 5
+_CHECK_TIMEOUT_SECONDS = 5
 FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.2, 5.0
 
 
@@ -43,12 +43,12 @@ async def listen(engine: Engine, changes: Changes) -> None:
 async def _pass_on(connection: psycopg.AsyncConnection[Any], changes: Changes) -> None:
     """Passes notifications on until the connection fails."""
     while True:
-        async for notification in connection.notifies(timeout=SILENCE_SECONDS):
+        async for notification in connection.notifies(timeout=_SILENCE_SECONDS):
             if notification.payload:
                 changes.wake(notification.payload)
             else:
                 changes.wake_all()
-        async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
+        async with asyncio.timeout(_CHECK_TIMEOUT_SECONDS):
             await connection.execute("SELECT 1")
 
 

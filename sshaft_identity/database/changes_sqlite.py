@@ -18,7 +18,7 @@ from sshaft_identity.database.tables import audit_events
 MAX_EVENTS = 500
 """The most events that one query reads."""
 
-UNSEEN = frozenset({"challenge.created", "challenge.shown", "challenge.presented", "enrolment.opened"})
+_UNSEEN = frozenset({"challenge.created", "challenge.shown", "challenge.presented", "enrolment.opened"})
 """Events that change nothing that a waiter sees."""
 _SUBJECT = re.compile(r'"(?:challenge|enrolment)":"([0-9a-f]+)"')
 """Matches facts as `audit.log.canonical` writes them."""
@@ -34,7 +34,7 @@ class Event:
     @property
     def subjects(self) -> list[str]:
         """Returns the ids whose waiters must read again."""
-        return [] if self.name in UNSEEN else _SUBJECT.findall(self.facts)
+        return [] if self.name in _UNSEEN else _SUBJECT.findall(self.facts)
 
     def is_same(self, other: "Event") -> bool:
         return (self.id, self.at) == (other.id, other.at)

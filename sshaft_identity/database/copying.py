@@ -53,13 +53,13 @@ def rows_of(connection: Connection, table: Table) -> Iterator[list[Row]]:
         yield [dict(row) for row in rows]
 
 
-FIRST_ROWS = ("audit_events", "signing_keys")
+_FIRST_ROWS = ("audit_events", "signing_keys")
 """The tables that `init` fills. A database with other rows is in use."""
 
 
 def is_unused(connection: Connection) -> bool:
     """Whether the database has only the rows of `init`."""
-    return not [name for name, rows in counts(connection).items() if rows and name not in FIRST_ROWS]
+    return not [name for name, rows in counts(connection).items() if rows and name not in _FIRST_ROWS]
 
 
 def require_empty(connection: Connection) -> None:

@@ -9,15 +9,15 @@ from psycopg.pq import TransactionStatus
 from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.exc import DisconnectionError
 
-DRIVER = "postgresql+psycopg"
+_DRIVER = "postgresql+psycopg"
 POOL_SIZE = 40
 """Two for each thread that answers API requests (`service.app`), and more for the pages."""
 POOL_TIMEOUT_SECONDS = 5
 
-CONNECT_TIMEOUT_SECONDS = 5
-LOCK_TIMEOUT_SECONDS = 5
-STATEMENT_TIMEOUT_SECONDS = 10
-ANSWER_TIMEOUT_SECONDS = 15
+_CONNECT_TIMEOUT_SECONDS = 5
+_LOCK_TIMEOUT_SECONDS = 5
+_STATEMENT_TIMEOUT_SECONDS = 10
+_ANSWER_TIMEOUT_SECONDS = 15
 """A server that is silent for longer is given up: it would at least report that a statement took too long."""
 
 Value = TypeVar("Value")
@@ -28,7 +28,7 @@ class _BoundedConnection(psycopg.Connection[Any]):
 
     def wait(self, gen: PQGen[Value], interval: float = 0.1, timeout: float | None = None) -> Value:
         try:
-            return super().wait(gen, interval, ANSWER_TIMEOUT_SECONDS if timeout is None else timeout)
+            return super().wait(gen, interval, _ANSWER_TIMEOUT_SECONDS if timeout is None else timeout)
         except psycopg.OperationalError:
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 self.pgconn.finish()
@@ -55,17 +55,17 @@ def _complete(url: URL, *, patient: bool) -> URL:
     """Adds the options that the URL does not set (https://www.postgresql.org/docs/current/libpq-connect.html)."""
     ours = {
         "application_name": "sshaft-identity",
-        "connect_timeout": str(CONNECT_TIMEOUT_SECONDS),
+        "connect_timeout": str(_CONNECT_TIMEOUT_SECONDS),
         "keepalives_idle": "10",
         "keepalives_interval": "5",
         "keepalives_count": "3",
-        "tcp_user_timeout": str(ANSWER_TIMEOUT_SECONDS * 1000),
+        "tcp_user_timeout": str(_ANSWER_TIMEOUT_SECONDS * 1000),
     }
     if not patient:
-        limits = f"-c lock_timeout={LOCK_TIMEOUT_SECONDS}s -c statement_timeout={STATEMENT_TIMEOUT_SECONDS}s"
+        limits = f"-c lock_timeout={_LOCK_TIMEOUT_SECONDS}s -c statement_timeout={_STATEMENT_TIMEOUT_SECONDS}s"
         ours["options"] = f"{limits} {url.query.get('options', '')}".rstrip()
     theirs = {name: value for name, value in url.query.items() if name != "options" or patient}
-    return url.set(drivername=DRIVER, query={**ours, **theirs})
+    return url.set(drivername=_DRIVER, query={**ours, **theirs})
 
 
 def _connect_bounded(_dialect: Any, _record: Any, arguments: list[Any], options: dict[str, Any]) -> Any:

@@ -43,8 +43,8 @@ from sshaft_identity.people.key_policy import KeyPolicy, KeyRefusal
 from sshaft_identity.people.registration import NewKey, lock_user, refusal_of, register
 
 MIN_LIFETIME, MAX_LIFETIME = timedelta(seconds=60), timedelta(minutes=15)
-ATTEMPTS_WINDOW = timedelta(minutes=15)
-MAX_REFUSALS = 3
+_ATTEMPTS_WINDOW = timedelta(minutes=15)
+_MAX_REFUSALS = 3
 RETENTION = timedelta(days=7)
 """An enrolment is deleted this long after its opening."""
 
@@ -140,7 +140,7 @@ class Enrolments:
                 return Outcome(Verdict.TOO_MANY, retry_at=retry_at)
             found = _one(connection, _is_alive, _is_in_time(now), enrolments.c.code_index == self._index(code))
             if found is None:
-                limits.count(connection, subjects, now, ATTEMPTS_WINDOW)
+                limits.count(connection, subjects, now, _ATTEMPTS_WINDOW)
                 self._record_wrong_code(connection, subjects, presentation, now)
                 return Outcome(Verdict.INVALID_CODE)
             return _present(connection, found, presentation, now, policy)
@@ -232,7 +232,7 @@ def _present(
     refusal = refusal_of(connection, found.user, key, policy, now, attested=True)
     mine = enrolments.c.id == found.id, enrolments.c.state == State.OPEN
     if refusal is not None:
-        state = case((enrolments.c.tries + 1 >= MAX_REFUSALS, State.CANCELLED), else_=enrolments.c.state)
+        state = case((enrolments.c.tries + 1 >= _MAX_REFUSALS, State.CANCELLED), else_=enrolments.c.state)
         connection.execute(update(enrolments).where(*mine).values(tries=enrolments.c.tries + 1, state=state))
         _record(connection, "enrolment.refused", found, presentation, now, reason=refusal)
         return Outcome(_verdict(refusal), found, refusal)

@@ -19,8 +19,8 @@ from sshaft.public_key import PublicKey
 from sshaft_identity.enrolment.ssh_wire import Reader, WireError, positive, string
 
 NAMESPACE = "sshaft-enrol"
-MAX_ARMORED = 32 * 1024
-USER_PRESENT = 0x01
+_MAX_ARMORED = 32 * 1024
+_USER_PRESENT = 0x01
 
 _MAGIC = b"SSHSIG"
 _BEGIN, _END = "-----BEGIN SSH SIGNATURE-----", "-----END SSH SIGNATURE-----"
@@ -55,7 +55,7 @@ def verify(armored: str, message: bytes, namespace: str = NAMESPACE) -> PublicKe
 
 
 def _unarmor(armored: str) -> bytes:
-    if len(armored) > MAX_ARMORED:
+    if len(armored) > _MAX_ARMORED:
         raise WireError("too long")
     lines = [line.strip() for line in armored.strip().splitlines()]
     if len(lines) < 3 or lines[0] != _BEGIN or lines[-1] != _END:
@@ -113,7 +113,7 @@ def _check(key: PublicKey, signature: bytes, signed: bytes) -> None:
 def _signed_by_device(key: PublicKey, read: Reader, signed: bytes) -> bytes:
     """Returns the data that the device signs: hashes, its flags and its counter (PROTOCOL.u2f, SSH U2F Signatures)."""
     flags, counter = read.take(1), read.take(4)
-    if not flags[0] & USER_PRESENT:
+    if not flags[0] & _USER_PRESENT:
         raise SignatureError("The security key was not touched: sign without -O no-touch-required.")
     return sha256(key.fields[-1]).digest() + flags + counter + sha256(signed).digest()
 

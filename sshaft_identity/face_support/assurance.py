@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from sshaft_identity.challenges.challenge import Challenge
 
-ACR_CODE = "urn:sshaft:acr:code"
-ACR_VERIFIED_CODE = "urn:sshaft:acr:verified-code"
+_ACR_CODE = "urn:sshaft:acr:code"
+_ACR_VERIFIED_CODE = "urn:sshaft:acr:verified-code"
 POSSESSION_ACRS = ("possession", "possessionorinherence", "knowledgeorpossession", "knowledgeorpossessionorinherence")
 """Values of Microsoft that every passed challenge fulfils: the person has the key."""
-SUPPORTED_ACRS = (ACR_CODE, ACR_VERIFIED_CODE, *POSSESSION_ACRS)
+SUPPORTED_ACRS = (_ACR_CODE, _ACR_VERIFIED_CODE, *POSSESSION_ACRS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class AcrRequest:
     def verify_required(self) -> bool:
         """Whether sshd must enforce a security key that asks for its PIN or a finger, because no other value helps."""
         known = [value for value in self.values if value in SUPPORTED_ACRS]
-        return bool(known) and all(value == ACR_VERIFIED_CODE for value in known)
+        return bool(known) and all(value == _ACR_VERIFIED_CODE for value in known)
 
     @property
     def is_satisfiable(self) -> bool:
@@ -38,6 +38,6 @@ def acr_of(requested: AcrRequest, challenge: Challenge) -> str | None:
     """Returns the acr of a passed challenge, or None if an essential value is not reached or nothing is proven."""
     if challenge.acr is None:
         return None
-    proven: Collection[str] = {challenge.acr, ACR_CODE, *POSSESSION_ACRS}
+    proven: Collection[str] = {challenge.acr, _ACR_CODE, *POSSESSION_ACRS}
     found = next((value for value in requested.values if value in proven), None)
     return found if found is not None or (requested.essential and requested.values) else challenge.acr

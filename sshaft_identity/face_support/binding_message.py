@@ -11,7 +11,7 @@ from sshaft_identity.web import logins
 from sshaft_identity.web.call import Call
 from sshaft_identity.web.oauth import OAuthError
 
-MAX_APP_LENGTH = 80
+_MAX_APP_LENGTH = 80
 """The most characters that ssh shows of the name of an application."""
 
 
@@ -50,8 +50,8 @@ def _app_with_words(client: Client, app: str, message: str) -> str:
         raise OAuthError("invalid_binding_message", "binding_message must be a code of 6 to 8 digits")
     text = f"{app}: {message}" if message else app
     has_letters = any(each.isalpha() for each in message)
-    if (message and not has_letters) or message != one_line(message) or len(text) > MAX_APP_LENGTH:
-        most = MAX_APP_LENGTH - len(app) - 2
+    if (message and not has_letters) or message != one_line(message) or len(text) > _MAX_APP_LENGTH:
+        most = _MAX_APP_LENGTH - len(app) - 2
         reason = f"binding_message must be a code of 6 to 8 digits, or words on one line of at most {most} characters"
         raise OAuthError("invalid_binding_message", reason)
     return text

@@ -25,9 +25,9 @@ from sshaft_identity.web.html import PageError, redirect, render
 from sshaft_identity.web.live import live_routes
 from sshaft_identity.web.state import state_of
 
-FINISH_GRACE = timedelta(minutes=1)
+_FINISH_GRACE = timedelta(minutes=1)
 """A browser may finish its login this long after the login expired, for a login that passed at the last moment."""
-RETURN_WORDS = {state: "Continue" if state == State.ACCEPTED else "Go back" for state in RETURN_LABELS}
+_RETURN_WORDS = {state: "Continue" if state == State.ACCEPTED else "Go back" for state in RETURN_LABELS}
 
 Finish = Callable[[Call, Challenge], Response]
 """Leads the browser back to the provider with the result of the challenge. Runs in a thread."""
@@ -45,7 +45,7 @@ def begin_login(call: Call, face: str, wish: Wish, details: Mapping[str, Any]) -
     challenge = opened.challenge
     FaceRequests(state.store.database, face).add(challenge.id, wish.client, details, now)
     response = redirect(call.request, f"/login/{challenge.id}")
-    seconds = int((wish.lifetime + FINISH_GRACE).total_seconds())
+    seconds = int((wish.lifetime + _FINISH_GRACE).total_seconds())
     cookies.write(call.request, response, _cookie_name(challenge.id), opened.page_token, seconds, "lax")
     return response
 
@@ -60,7 +60,7 @@ async def page(request: Request) -> Response:
     here = f"/login/{challenge.id}"
     back = f"{state_of(request).settings.base_path}{here}/finish"
     return await challenge_page(
-        request, challenge, token, base=here, passed=f"{here}/finish", return_url=back, return_words=RETURN_WORDS
+        request, challenge, token, base=here, passed=f"{here}/finish", return_url=back, return_words=_RETURN_WORDS
     )
 
 
@@ -165,12 +165,12 @@ def _no_such_login() -> PageError:
 
 async def _login_of_browser(request: Request) -> tuple[str, Challenge | None]:
     """Returns the page token and the login at this address. The login is None if another browser began it, or if
-    `FINISH_GRACE` is over.
+    `_FINISH_GRACE` is over.
     """
     identifier, state = request.path_params["id"], state_of(request)
     token = cookies.read(request, _cookie_name(identifier)) or ""
     found = await run_in_threadpool(state.store.challenges.of_page, token) if token else None
-    if found is None or found.id != identifier or state.clock() >= found.expires_at + FINISH_GRACE:
+    if found is None or found.id != identifier or state.clock() >= found.expires_at + _FINISH_GRACE:
         return token, None
     return token, found
 

@@ -19,7 +19,7 @@ from sshaft_identity.web.call import Call
 from sshaft_identity.web.oauth import OAuthError, issue_token
 from sshaft_identity.web.state import AppState
 
-ID_TOKEN_LIFETIME = timedelta(minutes=5)
+_ID_TOKEN_LIFETIME = timedelta(minutes=5)
 SCOPES = ("openid", "profile")
 
 
@@ -35,7 +35,7 @@ def sign_id_token(state: AppState, now: datetime, claims: dict[str, Any]) -> str
     usual = {
         "iss": state.settings.base_url,
         "iat": int(now.timestamp()),
-        "exp": int((now + ID_TOKEN_LIFETIME).timestamp()),
+        "exp": int((now + _ID_TOKEN_LIFETIME).timestamp()),
     }
     token = state.store.signing_keys.sign(usual | claims, now, "JWT", Algorithm.RS256)
     if token is None:

@@ -40,8 +40,8 @@ from sshaft_identity.web.oauth import OAuthError, fields_of
 
 NAME = "auth0"
 ALGORITHMS = ["HS256"]
-ANSWER_LIFETIME = timedelta(minutes=2)
-MAX_TOKEN_LIFETIME = timedelta(hours=1)
+_ANSWER_LIFETIME = timedelta(minutes=2)
+_MAX_TOKEN_LIFETIME = timedelta(hours=1)
 LEEWAY = timedelta(minutes=1)
 
 
@@ -114,7 +114,7 @@ def _decode_session_token(call: Call, client: Client, options: Auth0Client, text
         raise OAuthError("invalid_request", "the session_token has no valid signature of the Action") from None
     if token.aud != call.state.settings.base_url:
         raise OAuthError("invalid_request", "the session_token is not for this service")
-    if not now - LEEWAY < from_numeric_date(token.exp) <= now + MAX_TOKEN_LIFETIME:
+    if not now - LEEWAY < from_numeric_date(token.exp) <= now + _MAX_TOKEN_LIFETIME:
         raise OAuthError("invalid_request", "the session_token has expired")
     return token
 
@@ -140,7 +140,7 @@ def finish(call: Call, challenge: Challenge) -> Response:
         "sub": details.sub,
         "state": details.state,
         "iat": int(now.timestamp()),
-        "exp": int((now + ANSWER_LIFETIME).timestamp()),
+        "exp": int((now + _ANSWER_LIFETIME).timestamp()),
     }
     options = Auth0Client.model_validate(client.faces[NAME])
     key = OctKey.import_key(shared_key(state.store.codes, client.client_id, options))

@@ -45,13 +45,13 @@ from sshaft_identity.web.call import Call, in_thread
 from sshaft_identity.web.oauth import OAuthError, answers_errors, client_of, form_of
 
 NAME = "ciba"
-GRANT_TYPE = "urn:openid:params:grant-type:ciba"
-POLL_INTERVAL = timedelta(seconds=5)
-POLL_TOLERANCE = timedelta(seconds=1)
+_GRANT_TYPE = "urn:openid:params:grant-type:ciba"
+_POLL_INTERVAL = timedelta(seconds=5)
+_POLL_TOLERANCE = timedelta(seconds=1)
 """A poll may come this much too early, because requests travel at different speeds."""
-FETCH_GRACE = timedelta(minutes=1)
+_FETCH_GRACE = timedelta(minutes=1)
 """A client may fetch a result this long after the login expired, for a login that passed at the last moment."""
-MAX_ACR_LENGTH = 4096
+_MAX_ACR_LENGTH = 4096
 _HINTS = ("login_hint", "id_token_hint", "login_hint_token")
 _BEARER = re.compile(r"[A-Za-z0-9._~+/-]{1,1024}=*")
 _SECONDS = re.compile(r"[0-9]{1,9}")
@@ -94,7 +94,7 @@ def _authorize(call: Call) -> Response:
     now = state.clock()
     challenge, requests = open_bound_login(call, wish), FaceRequests(state.store.database, NAME)
     requests.add(challenge.id, client.client_id, details.model_dump(), now)
-    auth_req_id = requests.issue_handle(challenge.id, challenge.expires_at + FETCH_GRACE)
+    auth_req_id = requests.issue_handle(challenge.id, challenge.expires_at + _FETCH_GRACE)
     if auth_req_id is None:
         raise ValueError("the new challenge has a handle already")
     if token is not None:
@@ -106,7 +106,7 @@ def _authorize(call: Call) -> Response:
         {
             "auth_req_id": auth_req_id,
             "expires_in": int(wish.lifetime.total_seconds()),
-            "interval": int(POLL_INTERVAL.total_seconds()),
+            "interval": int(_POLL_INTERVAL.total_seconds()),
         },
         headers={"Pragma": "no-cache"},
     )
@@ -140,8 +140,8 @@ def _parse_request(call: Call, client: Client, options: CibaClient, form: Mappin
     if "openid" not in scope:
         raise OAuthError("invalid_scope", "scope must contain openid")
     acr = form.get("acr_values", "")
-    if len(acr) > MAX_ACR_LENGTH:
-        raise OAuthError("invalid_request", f"acr_values has at most {MAX_ACR_LENGTH} characters")
+    if len(acr) > _MAX_ACR_LENGTH:
+        raise OAuthError("invalid_request", f"acr_values has at most {_MAX_ACR_LENGTH} characters")
     acr_request = AcrRequest(tuple(acr.split()))
     binding_message = parse_binding_message(client, options.app or client.client_id, form.get("binding_message", ""))
     wish = Wish(
@@ -194,9 +194,9 @@ def tokens(call: Call, client: Client, form: Mapping[str, str]) -> dict[str, Any
     if request is None or challenge is None or request.client_id != client.client_id:
         raise OAuthError("invalid_grant", "there is no such auth_req_id of this client")
     if challenge.state_at(now) is State.PENDING and not requests.record_poll(
-        request.id, now, POLL_INTERVAL - POLL_TOLERANCE
+        request.id, now, _POLL_INTERVAL - _POLL_TOLERANCE
     ):
-        raise OAuthError("slow_down", f"wait {int(POLL_INTERVAL.total_seconds())} seconds between two polls")
+        raise OAuthError("slow_down", f"wait {int(_POLL_INTERVAL.total_seconds())} seconds between two polls")
     _raise_unless_passed(challenge.state_at(now))
     if request.handle_until is None or now >= request.handle_until:
         raise OAuthError("expired_token", "the result was not fetched in time")
@@ -238,7 +238,7 @@ FACE = Face(
     name=NAME,
     options=CibaClient,
     routes=lambda _clock: [Route("/oauth2/bc-authorize", in_thread(bc_authorize), methods=["POST"])],
-    grants={GRANT_TYPE: tokens},
+    grants={_GRANT_TYPE: tokens},
     metadata=metadata,
     providers={"generic-ciba": Provider(_register, (APP, PAIRWISE, JWKS, NOTIFY))},
     checks=_checks,

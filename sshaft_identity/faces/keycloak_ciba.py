@@ -40,7 +40,7 @@ from sshaft_identity.web.oauth import Credentials, OAuthError, client_by_secret
 from sshaft_identity.web.problem import ProblemError
 
 NAME = "keycloak_ciba"
-TOKEN_MEMORY = timedelta(hours=1)
+_TOKEN_MEMORY = timedelta(hours=1)
 """A bearer token that comes again within this time is refused."""
 _BEARER = re.compile(r"[A-Za-z0-9._~+/-]{1,8192}=*")
 
@@ -85,7 +85,7 @@ def _begin_login(call: Call) -> None:
         verify_required=AcrRequest(tuple((request.acr_values or "").split())).verify_required,
         code=binding_message.code,
     )
-    if not first_use(state.store.database, NAME, token, now + TOKEN_MEMORY):
+    if not first_use(state.store.database, NAME, token, now + _TOKEN_MEMORY):
         raise OAuthError("invalid_request", "this bearer token was used before")
     challenge = open_bound_login(call, wish)
     notification = Notification(

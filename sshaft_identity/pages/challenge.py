@@ -34,7 +34,7 @@ RETURN_LABELS = {
 }
 """The label of the link to the return URL, in each state."""
 
-TYPE_CODE = "Run this command in a terminal, with a key that you have registered, and type the code that it prints."
+_TYPE_CODE = "Run this command in a terminal, with a key that you have registered, and type the code that it prints."
 REFRESH_SECONDS = 2
 
 
@@ -98,7 +98,7 @@ async def challenge_page(
         refresh=refresh if page_state == State.PENDING else None,
         page_state=page_state,
         title=title,
-        sentence=TYPE_CODE if types_back and page_state == State.PENDING else sentence,
+        sentence=_TYPE_CODE if types_back and page_state == State.PENDING else sentence,
         texts=TEXTS,
         app=context.app,
         user=challenge.user,

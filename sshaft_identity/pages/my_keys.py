@@ -19,8 +19,8 @@ from sshaft_identity.web import cookies
 from sshaft_identity.web.html import PageError, redirect, render
 from sshaft_identity.web.state import state_of
 
-SIGN_IN_AGAIN = f"{SIGN_IN}?note=again"
-DONE_SENTENCES = {
+_SIGN_IN_AGAIN = f"{SIGN_IN}?note=again"
+_DONE_SENTENCES = {
     "renamed": "The key has its new name.",
     "removed": "The key is removed. It no longer passes any login.",
 }
@@ -35,7 +35,7 @@ async def keys(request: Request) -> Response:
         "keys.html",
         keys=[_key_values(key, now) for key in own_keys],
         can_enrol=state.open_enrolment is not None,
-        done=DONE_SENTENCES.get(request.query_params.get("done", "")),
+        done=_DONE_SENTENCES.get(request.query_params.get("done", "")),
         **_account_values(session, "keys"),
     )
 
@@ -58,7 +58,7 @@ async def ask_to_remove(request: Request) -> Response:
     if key is None:
         raise _no_such_key()
     if not session.is_fresh(state.clock()):
-        return redirect(request, SIGN_IN_AGAIN)
+        return redirect(request, _SIGN_IN_AGAIN)
     values: dict[str, Any] = {"key": _key_values(key, state.clock()), "is_last": len(own_keys) == 1}
     return render(request, "remove_key.html", **values, **_account_values(session, "keys"))
 
@@ -67,7 +67,7 @@ async def remove(request: Request) -> Response:
     session, form = await session_and_form(request)
     state, fingerprint = state_of(request), form.get("fingerprint", "")
     if not session.is_fresh(state.clock()):
-        return redirect(request, SIGN_IN_AGAIN)
+        return redirect(request, _SIGN_IN_AGAIN)
     own_keys = await run_in_threadpool(state.store.keys.of, session.user)
     if [each.key.fingerprint for each in own_keys] == [fingerprint] and form.get("last") != "yes":
         raise PageError(409, "Your last key", "This key is now your last one. Go back and remove it there.")
@@ -85,7 +85,7 @@ async def enrol(request: Request) -> Response:
     if state.open_enrolment is None:
         raise PageError(404, "Not here", "New keys are registered by your administrator.")
     if not session.is_fresh(state.clock()):
-        return redirect(request, SIGN_IN_AGAIN)
+        return redirect(request, _SIGN_IN_AGAIN)
     return RedirectResponse(await run_in_threadpool(state.open_enrolment, session.user, state.clock()), 303)
 
 

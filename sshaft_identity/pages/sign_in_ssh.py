@@ -24,10 +24,10 @@ from sshaft_identity.web.live import live_routes
 from sshaft_identity.web.state import state_of
 
 APP = "My keys"
-BY_SSH = "/sign-in/ssh"
-GRACE_PERIOD = timedelta(minutes=1)
+_BY_SSH = "/sign-in/ssh"
+_GRACE_PERIOD = timedelta(minutes=1)
 """After the challenge has expired, the browser may ask for the outcome for this time."""
-NOTES = {
+_NOTES = {
     "again": "Sign in again: adding or removing a key needs a fresh sign-in.",
     "nobody": "You are not signed in, or no longer.",
     "signed_out": "You are signed out.",
@@ -38,7 +38,7 @@ NOTES = {
 
 async def sign_in(request: Request) -> Response:
     """Shows the ways to sign in, or redirects a signed-in person to their keys. `?note=` names a note to show."""
-    note = NOTES.get(request.query_params.get("note", ""))
+    note = _NOTES.get(request.query_params.get("note", ""))
     again = request.query_params.get("note") == "again"
     if not again and await session_of(request) is not None:
         return redirect(request, KEYS)
@@ -57,7 +57,7 @@ async def begin(request: Request) -> Response:
         state.changes.notify([before])
     wish = Wish(None, timedelta(seconds=state.settings.lifetime), context=Context(APP, address, user_agent(request)))
     opened = await run_in_threadpool(logins.open_login, Call(request), wish)
-    response, seconds = redirect(request, BY_SSH), state.settings.lifetime + int(GRACE_PERIOD.total_seconds())
+    response, seconds = redirect(request, _BY_SSH), state.settings.lifetime + int(_GRACE_PERIOD.total_seconds())
     cookies.write(request, response, cookies.SSH_SIGN_IN, opened.page_token, seconds, "strict")
     return response
 
@@ -78,7 +78,7 @@ async def page(request: Request) -> Response:
         return await _finish(request, challenge)
     if challenge.state is State.CONSUMED:
         return redirect(request, SIGN_IN)
-    return await challenge_page(request, challenge, token, base=BY_SSH, again=BY_SSH, passed=BY_SSH)
+    return await challenge_page(request, challenge, token, base=_BY_SSH, again=_BY_SSH, passed=_BY_SSH)
 
 
 async def _finish(request: Request, challenge: Challenge) -> Response:
@@ -109,13 +109,13 @@ async def _sign_in_of_browser(request: Request) -> Challenge | None:
     found = await run_in_threadpool(state.store.challenges.of_page, token)
     if found is None or found.client is not None or not found.is_anonymous or found.context.app != APP:
         return None
-    return found if state.clock() < found.expires_at + GRACE_PERIOD else None
+    return found if state.clock() < found.expires_at + _GRACE_PERIOD else None
 
 
 ROUTES = [
     Route("/", sign_in, methods=["GET"]),
     Route("/account", sign_in, methods=["GET"]),
-    Route(BY_SSH, page, methods=["GET"]),
-    Route(BY_SSH, begin, methods=["POST"]),
-    *live_routes(BY_SSH, _sign_in_of_browser),
+    Route(_BY_SSH, page, methods=["GET"]),
+    Route(_BY_SSH, begin, methods=["POST"]),
+    *live_routes(_BY_SSH, _sign_in_of_browser),
 ]

@@ -11,7 +11,7 @@ from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import audit_events
 from sshaft_identity.people.key_policy import KeyRefusal
 
-PAGE_SIZE = 25
+_PAGE_SIZE = 25
 
 SENTENCES = {
     "challenge.created": "A login began",
@@ -60,7 +60,7 @@ REASONS = {
 GOOD = frozenset({"challenge.accepted", "key.enrolled"})
 BAD = frozenset({"challenge.wrong_code", "challenge.rejected", "enrolment.refused", "session.refused"})
 
-FACTS = (
+_FACTS = (
     ("app", "App"),
     ("ssh_address", "ssh from"),
     ("client_ip", "ssh from"),
@@ -101,9 +101,9 @@ class Activity:
         if before is not None:
             query = query.where(audit_events.c.id < before)
         with self._database.read() as connection:
-            rows = connection.execute(query.limit(PAGE_SIZE + 1)).all()
-        events = [_describe(row.id, row.at, row.event, json.loads(row.facts)) for row in rows[:PAGE_SIZE]]
-        return ActivityPage(events, events[-1].id if len(rows) > PAGE_SIZE else None)
+            rows = connection.execute(query.limit(_PAGE_SIZE + 1)).all()
+        events = [_describe(row.id, row.at, row.event, json.loads(row.facts)) for row in rows[:_PAGE_SIZE]]
+        return ActivityPage(events, events[-1].id if len(rows) > _PAGE_SIZE else None)
 
 
 def _describe(identifier: int, at: datetime, event: str, facts: dict[str, Any]) -> ActivityEvent:
@@ -113,5 +113,5 @@ def _describe(identifier: int, at: datetime, event: str, facts: dict[str, Any]) 
     if reason := REASONS.get(str(facts.get("reason"))):
         sentence += f": {reason}"
     tone = "good" if event in GOOD else "bad" if event in BAD else "plain"
-    labelled = tuple((label, str(facts[name])) for name, label in FACTS if name in facts)
+    labelled = tuple((label, str(facts[name])) for name, label in _FACTS if name in facts)
     return ActivityEvent(identifier, at, sentence, tone, labelled)

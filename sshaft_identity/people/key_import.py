@@ -26,8 +26,8 @@ from sshaft_identity.people.users import make_user
 
 MAX_FILE = 1024 * 1024
 MAX_NAME = 200
-MAX_FAULTS_SHOWN = 20
-FETCH_TIMEOUT = 10.0
+_MAX_FAULTS_SHOWN = 20
+_FETCH_TIMEOUT = 10.0
 
 
 class _Line(BaseModel):
@@ -80,7 +80,7 @@ def fetch(url: str) -> str:
         raise RegistryError(f"the address {printable(url)} {reason}") from None
     client = HttpClient(max_answer=MAX_FILE)
     try:
-        answer = client.send("GET", url, Deadline.after(FETCH_TIMEOUT), headers={"Accept": "text/plain"})
+        answer = client.send("GET", url, Deadline.after(_FETCH_TIMEOUT), headers={"Accept": "text/plain"})
     finally:
         client.close()
     if answer.status != 200:
@@ -173,5 +173,5 @@ def import_keys(
 
 def _refuse_if_any(faults: list[str]) -> None:
     if faults:
-        more = f"; and {len(faults) - MAX_FAULTS_SHOWN} more" if len(faults) > MAX_FAULTS_SHOWN else ""
-        raise RegistryError(f"nothing was imported: {'; '.join(faults[:MAX_FAULTS_SHOWN])}{more}")
+        more = f"; and {len(faults) - _MAX_FAULTS_SHOWN} more" if len(faults) > _MAX_FAULTS_SHOWN else ""
+        raise RegistryError(f"nothing was imported: {'; '.join(faults[:_MAX_FAULTS_SHOWN])}{more}")

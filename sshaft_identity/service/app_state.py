@@ -24,16 +24,16 @@ from sshaft_oidc.code_flow import RelyingParty
 from sshaft_oidc.remote_keys import MAX_ANSWER
 from sshaft_oidc.settings import ProviderSettings
 
-PROVIDER_THREADS = 8
+_PROVIDER_THREADS = 8
 """At most so many threads wait for the OpenID Provider at a time."""
-POSTGRESQL_THREADS = 8
+_POSTGRESQL_THREADS = 8
 """More threads would only compete for the interpreter's lock."""
 
 
 def make_state(store: Store, settings: Settings, clock: Clock, roots: Iterable[x509.Certificate]) -> AppState:
     """Raises `ConfigurationError` if the secret or the key for the OpenID Provider cannot be used."""
     if store.database.is_postgresql:
-        run_read = run_write = Batches(threads=POSTGRESQL_THREADS, most=1).run
+        run_read = run_write = Batches(threads=_POSTGRESQL_THREADS, most=1).run
     else:
         run_read, run_write = Batches(store.access_tokens.cached).run, Batches(store.together).run
     return AppState(
@@ -59,4 +59,4 @@ def _openid(store: Store, settings: Settings, provider: ProviderSettings, clock:
     ca_file = Path(provider.ca_file) if provider.ca_file else None
     http = HttpClient(ca_file=ca_file, max_answer=MAX_ANSWER, peer="openid_provider")
     party = RelyingParty(provider, settings.base_url + CALLBACK, provider.credentials(), http, clock)
-    return OpenId(party, LinkedAccounts(store.database), CapacityLimiter(PROVIDER_THREADS))
+    return OpenId(party, LinkedAccounts(store.database), CapacityLimiter(_PROVIDER_THREADS))

@@ -18,9 +18,9 @@ from sshaft_identity.service import purge
 from sshaft_identity.web.state import AppState
 
 PURGE_SECONDS = 60
-SEAL_SECONDS = 1.0
-FOLLOW_SECONDS = 0.5
-NOTIFY_SECONDS = 1.0
+_SEAL_SECONDS = 1.0
+_FOLLOW_SECONDS = 0.5
+_NOTIFY_SECONDS = 1.0
 
 
 def start(state: AppState) -> list[asyncio.Task[None]]:
@@ -55,7 +55,7 @@ async def repeat(event: str, every: float, step: Callable[[], Awaitable[None]]) 
         await asyncio.sleep(every)
 
 
-async def follow_changes(database: Database, changes: Changes, every: float = FOLLOW_SECONDS) -> None:
+async def follow_changes(database: Database, changes: Changes, every: float = _FOLLOW_SECONDS) -> None:
     """Wakes long polls and live pages for the changes that other processes make, until cancelled."""
     if database.is_postgresql:
         from sshaft_identity.database import changes_postgresql  # noqa: PLC0415 - psycopg, an extra of its own
@@ -68,7 +68,7 @@ async def follow_changes(database: Database, changes: Changes, every: float = FO
         changes.source_lost()
 
 
-async def send_notifications(state: AppState, every: float = NOTIFY_SECONDS) -> None:
+async def send_notifications(state: AppState, every: float = _NOTIFY_SECONDS) -> None:
     """Tells clients that a login has ended, until cancelled."""
     notifier = Notifier(state.store, state.clock)
     try:
@@ -78,7 +78,7 @@ async def send_notifications(state: AppState, every: float = NOTIFY_SECONDS) -> 
 
 
 async def keep_sealing(
-    database: Database, on_sealed: chain.OnSealed | None = None, every: float = SEAL_SECONDS
+    database: Database, on_sealed: chain.OnSealed | None = None, every: float = _SEAL_SECONDS
 ) -> None:
     """Seals the events of the audit log, until cancelled. `on_sealed` gets the number of sealed events of each kind."""
     step = partial(run_in_threadpool, chain.seal_all, database, on_sealed)

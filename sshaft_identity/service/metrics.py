@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from prometheus_client.core import Metric
 
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 """Seconds. A long poll takes up to 30 seconds, so compare the routes, not their sum."""
 
 
@@ -44,7 +44,7 @@ class Metrics:
             "How long answers took.",
             ["route"],
             registry=self.registry,
-            buckets=BUCKETS,
+            buckets=_BUCKETS,
         )
         self._open = prometheus.Gauge(
             "sshaft_identity_http_requests_in_progress",
@@ -64,7 +64,7 @@ class Metrics:
 
     def request_ended(self, route: str, method: str, status: int, seconds: float) -> None:
         self._open.labels(route).dec()
-        known = method if method in METHODS else "other"
+        known = method if method in _METHODS else "other"
         self._requests.labels(route, known, f"{status // 100}xx").inc()
         self._seconds.labels(route).observe(seconds)
 

@@ -16,8 +16,8 @@ from sshaft_identity.service.metrics import Metrics
 from sshaft_identity.settings import read_secret
 from sshaft_identity.web.problem import problem
 
-NO_ROUTE = "none"
-MIN_TOKEN_LENGTH = 16
+_NO_ROUTE = "none"
+_MIN_TOKEN_LENGTH = 16
 
 
 class MeasureRequests:
@@ -49,8 +49,8 @@ class MeasureRequests:
     def _path_template(self, scope: Scope) -> str:
         for route in self._routes:
             if route.matches(scope)[0] is not Match.NONE:
-                return str(getattr(route, "path", NO_ROUTE))
-        return NO_ROUTE
+                return str(getattr(route, "path", _NO_ROUTE))
+        return _NO_ROUTE
 
 
 def metrics_route(metrics: Metrics, token: str) -> Route:
@@ -71,8 +71,8 @@ def metrics_route(metrics: Metrics, token: str) -> Route:
 def read_token(path: Path) -> str:
     """Returns the token in the file. Raises `ConfigurationError` if it cannot be read or is too short."""
     token = read_secret(path, str(path))
-    if len(token) < MIN_TOKEN_LENGTH or not (token.isascii() and token.isprintable()) or " " in token:
+    if len(token) < _MIN_TOKEN_LENGTH or not (token.isascii() and token.isprintable()) or " " in token:
         raise ConfigurationError(
-            f"{path} must hold one token of {MIN_TOKEN_LENGTH} characters or more: openssl rand -hex 16"
+            f"{path} must hold one token of {_MIN_TOKEN_LENGTH} characters or more: openssl rand -hex 16"
         )
     return token

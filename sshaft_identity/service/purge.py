@@ -31,7 +31,7 @@ from sshaft_identity.database.tables import (
 )
 
 BATCH = 50
-PAUSE_SECONDS = 0.02
+_PAUSE_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ async def run(database: Database, clock: Callable[[], datetime]) -> None:
     steps = batches(database, clock())
     while step := await run_in_threadpool(next, steps, None):
         done.update({step.rule: step.rows})
-        await asyncio.sleep(PAUSE_SECONDS)  # SQLite has no queue for its lock: other writers retry now and then
+        await asyncio.sleep(_PAUSE_SECONDS)  # SQLite has no queue for its lock: other writers retry now and then
     if done.total():
         get_logger().info("purge.done", **+done)
 

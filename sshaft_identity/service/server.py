@@ -25,10 +25,10 @@ from sshaft_identity.common.errors import ListenError
 from sshaft_identity.service import background
 from sshaft_identity.web.state import AppState
 
-SHUTDOWN_SECONDS = 2
-THREADS = 20
+_SHUTDOWN_SECONDS = 2
+_THREADS = 20
 """More threads would only compete for the interpreter's lock."""
-MAX_HEAD_BYTES = 64 * 1024
+_MAX_HEAD_BYTES = 64 * 1024
 """The limit for a request line with its headers. Some more bytes may be read before they are counted."""
 
 
@@ -64,7 +64,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._pending += len(data)
         super().data_received(data)
-        if self._pending > MAX_HEAD_BYTES and not self.transport.is_closing():
+        if self._pending > _MAX_HEAD_BYTES and not self.transport.is_closing():
             self.logger.warning("The headers of a request are too long.")
             self.send_400_response("The headers are too long.")
 
@@ -94,7 +94,7 @@ class Server(uvicorn.Server):
             proxy_headers=False,
             lifespan="off",
             ws="none",
-            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+            timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
         )
         super().__init__(config)
         self._on_sealed = on_sealed
@@ -103,7 +103,7 @@ class Server(uvicorn.Server):
 
     async def run_on(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        current_default_thread_limiter().total_tokens = THREADS
+        current_default_thread_limiter().total_tokens = _THREADS
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         database = self._state.store.database

@@ -16,8 +16,8 @@ from sshaft_identity.clients.clients import Client, Scope
 from sshaft_identity.web.problem import ProblemError
 from sshaft_identity.web.state import AppState, state_of
 
-MAX_BODY = 64 * 1024
-MAX_DRAINED = 1024 * 1024
+_MAX_BODY = 64 * 1024
+_MAX_DRAINED = 1024 * 1024
 MAX_WAIT_SECONDS = 30
 
 
@@ -31,17 +31,17 @@ SomeMessage = TypeVar("SomeMessage", bound=Message)
 
 
 async def body_of(request: Request) -> bytes:
-    """Returns the whole body. Raises `ProblemError` if it is larger than `MAX_BODY`.
-    Up to `MAX_DRAINED` bytes of a body that is too large are read: a peer that still sends would not read the answer.
+    """Returns the whole body. Raises `ProblemError` if it is larger than `_MAX_BODY`.
+    Up to `_MAX_DRAINED` bytes of a body that is too large are read: a peer that still sends would not read the answer.
     """
     kept, total = bytearray(), 0
     async for chunk in request.stream():
         total += len(chunk)
-        if total <= MAX_BODY:
+        if total <= _MAX_BODY:
             kept += chunk
-        elif total > MAX_DRAINED:
+        elif total > _MAX_DRAINED:
             break
-    if total > MAX_BODY:
+    if total > _MAX_BODY:
         raise ProblemError("too_large")
     return bytes(kept)
 

@@ -18,7 +18,7 @@ templates = Environment(
     lstrip_blocks=True,
 )
 
-PERMISSIONS = "camera=(), geolocation=(), microphone=(), payment=(), usb=(), interest-cohort=()"
+_PERMISSIONS = "camera=(), geolocation=(), microphone=(), payment=(), usb=(), interest-cohort=()"
 
 
 class PageError(Exception):
@@ -52,7 +52,7 @@ def render(
     headers = {
         "Content-Security-Policy": policy,
         "Cross-Origin-Opener-Policy": "same-origin",
-        "Permissions-Policy": PERMISSIONS,
+        "Permissions-Policy": _PERMISSIONS,
         # With `no-referrer`, browsers send `Origin: null` with our own forms. This value tells other sites nothing.
         "Referrer-Policy": "same-origin",
         "X-Frame-Options": "DENY",

@@ -20,7 +20,7 @@ from sshaft_identity.web.problem import problem
 from sshaft_identity.web.state import AppState, state_of
 
 HEARTBEAT_SECONDS = 15
-RETRY_MS = 2000
+_RETRY_MS = 2000
 _HEARTBEAT = b":\n\n"
 
 
@@ -115,7 +115,7 @@ class EventStream(Response):
         def has_news(challenge: Challenge) -> bool:
             return is_over(challenge, state) or challenge.attempts_left != seen
 
-        yield f"retry: {RETRY_MS}\n\n".encode()
+        yield f"retry: {_RETRY_MS}\n\n".encode()
         with state.changes.waiting(self._challenge, reader(state, self._challenge)) as waiter:
             while not state.changes.closed or has_news(waiter.subject):
                 if has_news(waiter.subject):

@@ -27,9 +27,9 @@ from sshaft_identity.web.call import Call, Work
 
 FORM = "application/x-www-form-urlencoded"
 MAX_FIELDS = 32
-ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+_ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_ALGORITHMS = ("RS256", "PS256", "ES256", "ES384", "Ed25519", "EdDSA")
-MAX_ASSERTION_LIFETIME = timedelta(hours=1)
+_MAX_ASSERTION_LIFETIME = timedelta(hours=1)
 LEEWAY = timedelta(seconds=60)
 Grant = Callable[[Call, Client, Mapping[str, str]], dict[str, Any]]
 """Returns the answer for an authenticated client and its form. Raises `OAuthError`."""
@@ -153,8 +153,8 @@ def _by_assertion(call: Call, form: Mapping[str, str]) -> Client:
     key of the client signed the assertion, and the assertion is meant for this service and new.
     """
     state = call.state
-    if form.get("client_assertion_type") != ASSERTION:
-        raise OAuthError("invalid_request", f"client_assertion_type must be {ASSERTION}")
+    if form.get("client_assertion_type") != _ASSERTION:
+        raise OAuthError("invalid_request", f"client_assertion_type must be {_ASSERTION}")
     if "client_secret" in form or "authorization" in call.request.headers:
         raise OAuthError("invalid_request", "the client authenticated itself in two ways")
     text, now = form.get("client_assertion", ""), state.clock()
@@ -172,7 +172,7 @@ def _by_assertion(call: Call, form: Mapping[str, str]) -> Client:
     base = state.settings.base_url
     our_names = {base, f"{base}/oauth2/token", f"{base}/oauth2/bc-authorize"}
     ends = datetime.fromtimestamp(max(0, min(claimed.exp, 2**33)), UTC)
-    in_time = now - LEEWAY < ends <= now + MAX_ASSERTION_LIFETIME + LEEWAY
+    in_time = now - LEEWAY < ends <= now + _MAX_ASSERTION_LIFETIME + LEEWAY
     if claimed.sub != client.client_id or not audience & our_names or not in_time:
         raise wrong
     if form.get("client_id", client.client_id) != client.client_id:

@@ -6,7 +6,7 @@ from sshaft_identity.common.fields import one_line
 from sshaft_identity.web.browsers import client_address
 from sshaft_identity.web.call import Call
 
-MAX_ADDRESS_LENGTH = 64
+_MAX_ADDRESS_LENGTH = 64
 
 
 def note(call: Call, face: str, error: str, reason: str) -> None:
@@ -18,7 +18,7 @@ def note(call: Call, face: str, error: str, reason: str) -> None:
         "error": error,
         "reason": reason,
         "client": call.caller,
-        "client_ip": one_line(address or "")[:MAX_ADDRESS_LENGTH] or None,
+        "client_ip": one_line(address or "")[:_MAX_ADDRESS_LENGTH] or None,
     }
     with call.state.store.database.write() as connection:
         record_event(connection, "request.refused", call.state.clock(), user=None, **facts)

@@ -11,7 +11,7 @@ MAX_SIGN_INS = 60
 MAX_LOGINS = 1000
 """Higher than `MAX_SIGN_INS`: a whole company may log in from one address."""
 WINDOW = timedelta(minutes=5)
-MAX_SOURCES = 10_000
+_MAX_SOURCES = 10_000
 
 
 class Throttle:
@@ -28,6 +28,6 @@ class Throttle:
         if not began <= now < began + WINDOW:  # the window is over, or the clock was set back
             began, count = now, 0
         self._counts[source] = began, count + 1
-        if len(self._counts) > MAX_SOURCES:
+        if len(self._counts) > _MAX_SOURCES:
             self._counts.popitem(last=False)
         return count < self._most

@@ -11,8 +11,8 @@ from sshaft_identity.web import refused_requests
 from sshaft_identity.web.call import Call, Work
 from sshaft_identity.web.oauth import OAuthError
 
-UNAUTHENTICATED = 4031
-INVALID_PARAMETER = 905
+_UNAUTHENTICATED = 4031
+_INVALID_PARAMETER = 905
 
 
 class ApiError(Exception):
@@ -26,7 +26,7 @@ class ApiError(Exception):
 
 
 def invalid_parameter(message: str) -> ApiError:
-    return ApiError(400, INVALID_PARAMETER, message)
+    return ApiError(400, _INVALID_PARAMETER, message)
 
 
 def answers_errors(work: Work) -> Work:
@@ -39,7 +39,7 @@ def answers_errors(work: Work) -> Work:
         except ApiError as refusal:
             error = refusal
         except OAuthError as refusal:
-            error = ApiError(401, UNAUTHENTICATED, refusal.description)
+            error = ApiError(401, _UNAUTHENTICATED, refusal.description)
         refused_requests.note(call, NAME, str(error.code), error.message)
         result = {"status": False, "error": {"code": error.code, "message": error.message}}
         return api_answer(call, result, status=error.status)

@@ -22,7 +22,7 @@ from sshaft_identity.faces.privacyidea.parameters import Parameters, address_of,
 from sshaft_identity.web import logins, refused_requests
 from sshaft_identity.web.call import Call
 
-SERIAL = "SSHA0001"
+_SERIAL = "SSHA0001"
 _POLL_STATUS = {State.ACCEPTED: "accept", State.CONSUMED: "accept", State.PENDING: "pending"}
 
 
@@ -43,7 +43,7 @@ def check(call: Call) -> Response:
         return _begin_login(call, client, parameters)
     if _has_passed(call, challenge, parameters.get("pass", "")):
         if logins.consume(call, challenge.id, client.client_id) is not None:
-            return authentication_answer(call, "ACCEPT", {"message": "passed by ssh", "serial": SERIAL})
+            return authentication_answer(call, "ACCEPT", {"message": "passed by ssh", "serial": _SERIAL})
         refused_requests.note(call, NAME, "not_accepted", "the result was taken before")
     return authentication_answer(call, "REJECT", {"message": "wrong code, or not passed by ssh"})
 
@@ -84,7 +84,7 @@ def _begin_login(call: Call, client: Client, parameters: Parameters) -> Response
     command = state.settings.ssh_command(opened.code if binding is Binding.CODE_IN else None)
     message = f"Run: {command}" if options.mode == "poll" else f"Run: {command} and type the code that it prints"
     one = {
-        "client_mode": options.mode, "message": message, "serial": SERIAL, "transaction_id": transaction,
+        "client_mode": options.mode, "message": message, "serial": _SERIAL, "transaction_id": transaction,
         "type": "push" if options.mode == "poll" else "hotp", "attributes": None, "image": "",
     }  # fmt: skip
     detail = one | {

@@ -14,14 +14,14 @@ from sshaft_identity.faces.privacyidea.answers import invalid_parameter
 from sshaft_identity.web.call import Call
 from sshaft_identity.web.oauth import FORM, MAX_FIELDS, OAuthError, fields_of
 
-MULTIPART = "multipart/form-data"
+_MULTIPART = "multipart/form-data"
 Parameters = Mapping[str, str]
 
 
 def parameters_of(call: Call) -> Parameters:
     """Returns the parameters by name. Raises `ApiError`."""
     kind = call.request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == MULTIPART:
+    if kind == _MULTIPART:
         return _multipart(call)
     if kind == FORM:
         try:
