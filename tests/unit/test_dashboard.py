@@ -40,8 +40,8 @@ def samples(tmp_path: Path, identity: IdentityServer) -> Iterator[dict[str, set[
         service = Metrics(store, clock)
         store.clients.add(Client("web", frozenset([Scope.CHALLENGES])), clock())
         chain.seal_all(store.database, service.count_events)
-        service.began("/healthz")
-        service.ended("/healthz", "GET", 200, 0.1)
+        service.request_began("/healthz")
+        service.request_ended("/healthz", "GET", 200, 0.1)
         found: dict[str, set[str]] = {}
         for registry in (agent, service.registry):
             for family in parse(metrics.scrape(registry, "")[0].decode()):
