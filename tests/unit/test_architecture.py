@@ -11,6 +11,7 @@ PROJECT = tomllib.loads((TOP / "pyproject.toml").read_text())
 PACKAGES = {path.parent.name for path in TOP.glob("sshaft*/__init__.py")}
 LIBRARIES = {"sshaft", "sshaft_oidc"}
 CONTRACTS = {each["name"]: each for each in PROJECT["tool"]["importlinter"]["contracts"]}
+FOLDERS = ("", "sshaft_identity", "sshaft_agent", "sshaft_agent/ssh_factor")
 PAGE = (TOP / "docs/architecture.md").read_text()
 
 
@@ -34,9 +35,16 @@ def test_architecture_page_names_every_layer_of_the_identity_service() -> None:
 
 @pytest.mark.parametrize("page", ["docs/architecture.md", "CONTRIBUTING.md"])
 def test_pages_for_developers_name_files_that_exist(page: str) -> None:
-    folders = ("", "sshaft_identity", "sshaft_agent", "sshaft_agent/ssh_factor")
     for name in re.findall(r"`([\w/]+\.py)`", (TOP / page).read_text()):
-        assert "test_X" in name or any((TOP / folder / name).exists() for folder in folders), name
+        assert "test_X" in name or any((TOP / folder / name).exists() for folder in FOLDERS), name
+
+
+def test_architecture_page_names_functions_that_exist() -> None:
+    rows = re.findall(r"`([\w/]+\.py)` `(\w+)`", PAGE)
+    assert len(rows) > 8
+    for name, function in rows:
+        path = next(path for folder in FOLDERS if (path := TOP / folder / name).exists())
+        assert re.search(rf"^ *(async )?def {function}\(", path.read_text(), re.MULTILINE), (name, function)
 
 
 def test_no_folder_holds_more_than_25_modules() -> None:
