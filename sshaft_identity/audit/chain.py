@@ -75,10 +75,7 @@ def hash_of(previous: str, line: Mapping[str, object]) -> str:
 
 
 def seal(database: Database, limit: int = BATCH) -> Counter[str]:
-    """Seals up to `limit` events, the oldest first. Returns the number of events by name.
-
-    Seals nothing while another process seals.
-    """
+    """Seals up to `limit` events, oldest first. Returns their number by name; none while another process seals."""
     with database.read() as connection:  # look first, and take the write lock only if needed
         if connection.scalar(_unsealed().limit(1)) is None:
             return Counter()

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, String, bindparam, case, literal_column, or_, select, update
 
-from sshaft_identity.challenges import limits
+from sshaft_identity.challenges import limits, rows
 from sshaft_identity.challenges.challenge import (
     MAX_TRIES,
     AddressCheck,
@@ -25,15 +25,6 @@ from sshaft_identity.challenges.challenge import (
 from sshaft_identity.challenges.codes import ANONYMOUS_DIGITS, Codes
 from sshaft_identity.challenges.events import record_challenge
 from sshaft_identity.challenges.limits import Limits, Subject, subjects
-from sshaft_identity.challenges.rows import (
-    RUNNING_OF_USER,
-    is_running,
-    of_code,
-    of_user,
-    read,
-    read_all,
-    waits_for_any_user,
-)
 from sshaft_identity.database.prepared import Prepared
 from sshaft_identity.database.tables import challenges, ssh_keys, users
 from sshaft_identity.people.registration import is_usable
@@ -45,7 +36,7 @@ _in_any_state = challenges.c.state.in_([literal_column(f"'{state}'") for state i
 
 # Each UPDATE below lets one of many attempts through: afterwards its condition is false. An accept takes a try, too:
 # after five wrong codes the right code finds no row.
-_is_open = (challenges.c.id == bindparam("challenge")) & is_running & (challenges.c.tries < MAX_TRIES)
+_is_open = (challenges.c.id == bindparam("challenge")) & rows.is_running & (challenges.c.tries < MAX_TRIES)
 _update_open = update(challenges).where(_is_open).returning(challenges)
 _proof: dict[str, Any] = {
     name: bindparam(f"the_{name}") for name in ("user_name", "fingerprint", "key_type", "client_ip", "verified")
@@ -158,11 +149,8 @@ class Judge:
     _VERIFY = Prepared(_update_open.values(_acceptance))
 
     def verify(self, identifier: str, code: str, name: str | None) -> Answer:
-        """Judges a `code_back` code that the person typed into the web login.
-
-        Until ssh has shown the code, every code counts as wrong.
-        """
-        challenge = read(self.connection, identifier)
+        """Judges a `code_back` code from the web login. Until ssh has shown the code, every code is wrong."""
+        challenge = rows.read(self.connection, identifier)
         if challenge is None or challenge.binding is not Binding.CODE_BACK:
             return Answer(Verdict.NO_CHALLENGE)
         if verdict_before_code(challenge, name, self.now) is not None:
@@ -180,11 +168,11 @@ class Judge:
         return Answer(Verdict.ACCEPTED, tuple(after))
 
     _is_not_over = challenges.c.expires_at > bindparam("now")
-    _FIND_NAMED = Prepared(of_user.where(challenges.c.id == bindparam("challenge")))
-    _FIND_JUDGED = Prepared(of_user.where(challenges.c.attempt == bindparam("name")))
-    _FIND_BY_CODE = Prepared(of_code.where(_is_not_over))
+    _FIND_NAMED = Prepared(rows.of_user.where(challenges.c.id == bindparam("challenge")))
+    _FIND_JUDGED = Prepared(rows.of_user.where(challenges.c.attempt == bindparam("name")))
+    _FIND_BY_CODE = Prepared(rows.of_code.where(_is_not_over))
     _FIND_LAST = Prepared(
-        of_user.where(_in_any_state, _is_not_over)
+        rows.of_user.where(_in_any_state, _is_not_over)
         .order_by(None)
         .order_by(challenges.c.expires_at.desc())
         .limit(literal_column("1"))
@@ -199,24 +187,24 @@ class Judge:
         """
         user, now = attempt.user, self.now
         if attempt.challenge is not None:
-            return read_all(self.connection, self._FIND_NAMED, user=user, challenge=attempt.challenge)
+            return rows.read_all(self.connection, self._FIND_NAMED, user=user, challenge=attempt.challenge)
         if attempt.name is not None:
-            judged = read_all(self.connection, self._FIND_JUDGED, user=user, name=attempt.name)
+            judged = rows.read_all(self.connection, self._FIND_JUDGED, user=user, name=attempt.name)
             if judged:
                 return judged
         if self._is_long(attempt.code):
             index = self.codes.index(attempt.code or "")
-            if found := read_all(self.connection, self._FIND_BY_CODE, index=index, now=now):
+            if found := rows.read_all(self.connection, self._FIND_BY_CODE, index=index, now=now):
                 return found
-        running = read_all(self.connection, RUNNING_OF_USER, user=user, now=now)
-        return running or read_all(self.connection, self._FIND_LAST, user=user, now=now)
+        running = rows.read_all(self.connection, rows.RUNNING_OF_USER, user=user, now=now)
+        return running or rows.read_all(self.connection, self._FIND_LAST, user=user, now=now)
 
     @staticmethod
     def _is_long(code: str | None) -> bool:
         """Whether the code is long enough to find a challenge without a user."""
         return code is not None and len(code) == ANONYMOUS_DIGITS
 
-    _ANY_WAITS = Prepared(select(waits_for_any_user.label("waits")))
+    _ANY_WAITS = Prepared(select(rows.waits_for_any_user.label("waits")))
 
     def _is_guess(self, attempt: Attempt, candidates: Collection[Challenge]) -> bool:
         """Whether the code may be a guess at a challenge without a user: some such challenge waits for its code."""
@@ -255,7 +243,7 @@ class Judge:
     def _change(self, statement: Prepared, challenge: Challenge, name: str | None, **proof: object) -> list[Challenge]:
         """Returns the changed challenge, or nothing if another attempt was faster."""
         values = {"challenge": challenge.id, "now": self.now, "name": name}
-        return read_all(self.connection, statement, **values | proof)
+        return rows.read_all(self.connection, statement, **values | proof)
 
     _name = bindparam("name", type_=String)
     _is_new = or_(_name.is_(None), challenges.c.attempt.is_(None), challenges.c.attempt != _name)
@@ -263,14 +251,11 @@ class Judge:
     _TAKE_TRY = Prepared(_update_open.where(_is_new).values(_one_try | {"state": _tried_out}))
 
     def _take_try(self, challenge: Challenge, name: str | None) -> bool:
-        """Takes a try; the fifth one rejects the challenge. Returns whether this attempt took a try.
-
-        Only an attempt that took a try learns that its code is wrong: five answers, and no more.
-        """
+        """Takes a try; the fifth rejects the challenge. Returns whether a try was left: only five are answered."""
         return bool(self._change(self._TAKE_TRY, challenge, name))
 
     def _read_again(self, concerned: Collection[Challenge]) -> list[Challenge]:
-        return [found for each in concerned if (found := read(self.connection, each.id)) is not None]
+        return [found for each in concerned if (found := rows.read(self.connection, each.id)) is not None]
 
     _FIND_USER = Prepared(select(users.c.name).where(users.c.name == bindparam("user")))
 

@@ -69,10 +69,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Describes the web login. The client wrote these texts, so they are not trusted.
-
-    `return_url` is the checked address that the page leads back to.
-    """
+    """Describes the web login in the client's own, untrusted words. Only `return_url` is checked."""
 
     app: str | None = None
     ip: str | None = None
@@ -174,7 +171,7 @@ def verdict_before_code(challenge: Challenge, attempt: str | None, now: datetime
 
 
 def amr(key_type: str | None, *, verified: bool = False) -> list[str]:
-    """Returns the methods (RFC 8176) that a key of this type proves, if sshd asks for a touch, as it does by default.
+    """Returns the methods (RFC 8176) that a key of this type proves. sshd asks for a touch by default.
 
     sshd cannot distinguish a smartcard from a key in a file, so both are `swk`. `mfa` needs `verify-required`:
     only then did sshd check both the key and the PIN or finger.
@@ -200,10 +197,7 @@ class AddressCheck(StrEnum):
 
 
 def address_verdict(check: AddressCheck, browser: str | None, ssh: str | None, *, confirmed: bool) -> Verdict | None:
-    """Returns the verdict that addresses of different sources give; None: no objection.
-
-    An unknown address is different only for `require`.
-    """
+    """Returns the verdict for different sources, or None. Only `require` refuses an unknown address."""
     match check:
         case AddressCheck.REQUIRE if not is_same_source(browser, ssh):
             return Verdict.ADDRESS_MISMATCH

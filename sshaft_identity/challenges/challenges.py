@@ -8,25 +8,12 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, bindparam, case, insert, select, update
 
-from sshaft_identity.challenges import limits, listing
+from sshaft_identity.challenges import limits, listing, rows
 from sshaft_identity.challenges.attempts import Answer, Attempt, Judge, Rules
 from sshaft_identity.challenges.challenge import Binding, Challenge, Context, State, Verdict
 from sshaft_identity.challenges.codes import ANONYMOUS_DIGITS, DIGITS, Codes, is_code
 from sshaft_identity.challenges.events import record_challenge
 from sshaft_identity.challenges.listing import ListedKey
-from sshaft_identity.challenges.rows import (
-    RUNNING_OF_USER,
-    columns,
-    end,
-    is_pending,
-    is_running,
-    is_unsettled,
-    named,
-    of_code,
-    of_user,
-    read,
-    read_all,
-)
 from sshaft_identity.common.digests import digest, new_page_token
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.prepared import Prepared
@@ -35,7 +22,7 @@ from sshaft_identity.database.tables import challenges
 RETENTION = timedelta(days=7)
 """A challenge is deleted this long after its opening."""
 
-_PENDING_OF_USER = Prepared(of_user.where(is_pending))
+_PENDING_OF_USER = Prepared(rows.of_user.where(rows.is_pending))
 _is_named = challenges.c.id == bindparam("challenge")
 _is_opened_by = challenges.c.client_id.is_not_distinct_from(bindparam("client"))
 _update = update(challenges).returning(challenges)
@@ -63,10 +50,7 @@ class CodeTakenError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A new challenge with its code and its page's token, which the database does not hold.
-
-    `superseded`: the challenges that ended because of it.
-    """
+    """A new challenge, its code and page token, which are not stored, and the challenges that it replaced."""
 
     challenge: Challenge
     code: str
@@ -96,7 +80,7 @@ class Challenges:
     _INSERT = Prepared(insert(challenges))
 
     def _open(self, connection: Connection, wish: Wish, now: datetime) -> Opened:
-        pending = [] if wish.user is None else read_all(connection, _PENDING_OF_USER, user=wish.user)
+        pending = [] if wish.user is None else rows.read_all(connection, _PENDING_OF_USER, user=wish.user)
         others = [each for each in pending if each.client != wish.client and each.expires_at > now]
         superseded = self._supersede(connection, wish, now) if len(pending) > len(others) else []
         page_token, code = self._fresh_code(connection, wish, others)
@@ -113,18 +97,18 @@ class Challenges:
             code_hmac=self._codes.code_hmac(identifier, code),
             code_index=self._codes.index(code) if wish.user is None else None,
         )
-        self._INSERT.all(connection, columns(challenge) | {"page_hash": digest(page_token)})
+        self._INSERT.all(connection, rows.columns(challenge) | {"page_hash": digest(page_token)})
         record_challenge(connection, "challenge.created", challenge, now, binding=wish.binding)
         return Opened(challenge, code, page_token, tuple(superseded))
 
     _ended = case((challenges.c.expires_at <= bindparam("now"), State.EXPIRED), else_=State.CANCELLED)
     _SUPERSEDE = Prepared(
-        _update.where(is_pending, challenges.c.user_name == bindparam("user"), _is_opened_by).values(state=_ended)
+        _update.where(rows.is_pending, challenges.c.user_name == bindparam("user"), _is_opened_by).values(state=_ended)
     )
 
     def _supersede(self, connection: Connection, wish: Wish, now: datetime) -> list[Challenge]:
         """Ends the pending challenge of this user and client: a person has one page open, with one valid code."""
-        done = read_all(connection, self._SUPERSEDE, user=wish.user, client=wish.client, now=now)
+        done = rows.read_all(connection, self._SUPERSEDE, user=wish.user, client=wish.client, now=now)
         for each in done:
             if each.state is State.CANCELLED:
                 record_challenge(connection, "challenge.cancelled", each, now, reason="superseded")
@@ -146,11 +130,12 @@ class Challenges:
             if not self._is_taken(connection, code, others):
                 return page_token, code
 
-    _FIND_BY_CODE = Prepared(of_code)
+    _FIND_BY_CODE = Prepared(rows.of_code)
 
     def _is_taken(self, connection: Connection, code: str, others: Sequence[Challenge]) -> bool:
         """Whether one of `others` has the code. A long code may also be that of a challenge without a user."""
-        if len(code) == ANONYMOUS_DIGITS and read_all(connection, self._FIND_BY_CODE, index=self._codes.index(code)):
+        is_long = len(code) == ANONYMOUS_DIGITS
+        if is_long and rows.read_all(connection, self._FIND_BY_CODE, index=self._codes.index(code)):
             return True
         return any(self._codes.matches(other.id, code, other.code_hmac) for other in others)
 
@@ -162,25 +147,25 @@ class Challenges:
 
     def get(self, identifier: str) -> Challenge | None:
         with self._database.read() as connection:
-            return read(connection, identifier)
+            return rows.read(connection, identifier)
 
     _FIND_BY_PAGE = Prepared(select(challenges).where(challenges.c.page_hash == bindparam("page")))
 
     def of_page(self, page_token: str) -> Challenge | None:
         with self._database.read() as connection:
-            return next(iter(read_all(connection, self._FIND_BY_PAGE, page=digest(page_token))), None)
+            return next(iter(rows.read_all(connection, self._FIND_BY_PAGE, page=digest(page_token))), None)
 
     def pending(self, user: str, client: str) -> list[Challenge]:
         """Returns the pending challenges of this client for this user. Their time may be over."""
         with self._database.read() as connection:
-            return [each for each in read_all(connection, _PENDING_OF_USER, user=user) if each.client == client]
+            return [each for each in rows.read_all(connection, _PENDING_OF_USER, user=user) if each.client == client]
 
     _FIND_ALL = Prepared(select(challenges).order_by(challenges.c.created_at.desc()))
 
     def recent(self) -> list[Challenge]:
         """Returns all challenges that are kept (`RETENTION`), the newest first."""
         with self._database.read() as connection:
-            return read_all(connection, self._FIND_ALL)
+            return rows.read_all(connection, self._FIND_ALL)
 
     def listed(self, now: datetime, fingerprints: Sequence[str] = ()) -> list[ListedKey]:
         """Lists keys for sshd, see `listing.listed`."""
@@ -199,8 +184,8 @@ class Challenges:
 
     _FIND_PRESENTED = Prepared(
         select(challenges).where(
-            is_unsettled,
-            is_running,
+            rows.is_unsettled,
+            rows.is_running,
             challenges.c.client_id == bindparam("client"),
             challenges.c.presented_at.is_not(None),
         )
@@ -215,7 +200,7 @@ class Challenges:
         with self._database.write(alone=f"codes of the client {client}") as connection:
             if until := limits.locked_until(connection, counted, limits.Limits(client=most), now):
                 return Answer(Verdict.TOO_MANY_ATTEMPTS, retry_at=until)
-            printed = read_all(connection, self._FIND_PRESENTED, client=client, now=now)
+            printed = rows.read_all(connection, self._FIND_PRESENTED, client=client, now=now)
             found = [each for each in printed if self._codes.matches_given_back(each.id, code)]
             if len(found) == 1:  # two people may have the same code, and neither may pass as the other
                 return Answer(Verdict.PRESENTED, tuple(found))
@@ -230,7 +215,7 @@ class Challenges:
         return self._database.write(alone=f"attempts of {user}")
 
     _FIND_REJECTED = Prepared(
-        named.where(challenges.c.user_name == bindparam("user"), challenges.c.state == State.REJECTED)
+        rows.named.where(challenges.c.user_name == bindparam("user"), challenges.c.state == State.REJECTED)
     )
 
     def reject(self, attempt: Attempt, now: datetime) -> Answer:
@@ -238,21 +223,21 @@ class Challenges:
         with self._database.write() as connection:
             pending = [
                 each
-                for each in read_all(connection, RUNNING_OF_USER, user=attempt.user, now=now)
+                for each in rows.read_all(connection, rows.RUNNING_OF_USER, user=attempt.user, now=now)
                 if attempt.challenge in (None, each.id)
             ]
-            done = [rejected for each in pending for rejected in end(connection, each.id, State.REJECTED, now)]
+            done = [rejected for each in pending for rejected in rows.end(connection, each.id, State.REJECTED, now)]
             facts = {"fingerprint": attempt.fingerprint, "ssh_address": attempt.client_ip, "reason": "denied"}
             for each in done:
                 record_challenge(connection, "challenge.rejected", each, now, **facts)
             if attempt.challenge is not None and not done:
-                done = read_all(connection, self._FIND_REJECTED, challenge=attempt.challenge, user=attempt.user)
+                done = rows.read_all(connection, self._FIND_REJECTED, challenge=attempt.challenge, user=attempt.user)
             return Answer(Verdict.REJECTED if done else Verdict.NO_CHALLENGE, tuple(done))
 
     def cancel(self, identifier: str, now: datetime) -> Challenge | None:
         """Cancels a running challenge. Returns it, or None if it was not running."""
         with self._database.write() as connection:
-            done = end(connection, identifier, State.CANCELLED, now)
+            done = rows.end(connection, identifier, State.CANCELLED, now)
             for each in done:
                 record_challenge(connection, "challenge.cancelled", each, now)
         return next(iter(done), None)
@@ -264,7 +249,7 @@ class Challenges:
     def consume(self, identifier: str, now: datetime, client: str | None = None) -> Challenge | None:
         """Consumes an accepted challenge, once, for the client that opened it. Returns it, or None."""
         with self._database.write() as connection:
-            done = read_all(connection, self._CONSUME, challenge=identifier, client=client)
+            done = rows.read_all(connection, self._CONSUME, challenge=identifier, client=client)
             for each in done:
                 record_challenge(connection, "challenge.consumed", each, now)
         return next(iter(done), None)
@@ -274,5 +259,5 @@ class Challenges:
     def show(self, challenge: Challenge, now: datetime, address: str | None) -> None:
         """Records when and from where the page of the challenge was first shown."""
         with self._database.write() as connection:
-            for each in read_all(connection, self._MARK_SHOWN, challenge=challenge.id, now=now):
+            for each in rows.read_all(connection, self._MARK_SHOWN, challenge=challenge.id, now=now):
                 record_challenge(connection, "challenge.shown", each, now, page_address=address)

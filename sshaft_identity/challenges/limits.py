@@ -30,10 +30,7 @@ class Scope(StrEnum):
 
 
 class Limits(BaseModel):
-    """The most wrong codes in a window, which begins with the first one.
-
-    At the limit every code is refused unchecked until the window ends.
-    """
+    """The most wrong codes in a window, which begins with the first one. Then no code is checked until it ends."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -62,10 +59,7 @@ class Subject:
 
 
 def subjects(user: str | None = None, source: str | None = None, clients: Iterable[str | None] = ()) -> list[Subject]:
-    """Returns the counted subjects, in the order in which every transaction locks them: that prevents deadlocks.
-
-    `source` is the address of ssh.
-    """
+    """Returns the subjects in the order in which every transaction locks them: that prevents deadlocks."""
     named = {
         (Scope.USER, user),
         (Scope.SOURCE, source and source_of(source)),

@@ -26,7 +26,7 @@ def latest_begin(now: datetime) -> datetime:
 
 
 def rfc3339(time: datetime) -> str:
-    """Returns the time in UTC with `Z`, rounded down to the second, so that an expiry is never promised too late."""
+    """Returns the time in UTC with `Z`, rounded down to the second: an expiry must not be promised too late."""
     return time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 

@@ -50,10 +50,7 @@ def key_name(key: bytes) -> str:
 
 
 def write(database: Database, path: Path, key: bytes, now: datetime, progress: Progress) -> dict[str, int]:
-    """Writes the file while the database is in use, readable only by its owner. Returns the number of rows by table.
-
-    The file is complete or is not written. Raises `CopyError`.
-    """
+    """Writes the whole file or none, for its owner only. Returns the number of rows by table. Raises `CopyError`."""
     try:
         with files.replacing(path) as file, database.snapshot() as connection:
             header = _header(database.revision(connection), key, now)

@@ -51,7 +51,7 @@ class Changes:
             waiter.woken.set()
 
     def source_connected(self) -> None:
-        """A source reports every change to `wake` from now on. All waiters read once, for changes before that."""
+        """Notes that a source reports every change to `wake` from now on. All waiters read earlier changes once."""
         self._has_source = True
         self.wake_all()
 
@@ -63,7 +63,7 @@ class Changes:
             loop.call_later(place / READS_PER_SECOND, waiter.woken.set)
 
     def source_lost(self) -> None:
-        """No source reports changes any more: a waiter reads at each call of `Waiter.until`."""
+        """Notes that no source reports changes any more: a waiter reads at each call of `Waiter.until`."""
         self._has_source = False
 
     @property

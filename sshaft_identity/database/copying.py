@@ -19,10 +19,7 @@ Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 
 
 def copy(source: Database, target: Database, progress: Progress) -> dict[str, int]:
-    """Fills the tables of `target`, all or none. Returns the number of rows by table.
-
-    Raises `CopyError` if `target` has rows, or the databases have different revisions.
-    """
+    """Fills the tables of `target`, all or none. Returns the number of rows by table. Raises `CopyError`."""
     with source.snapshot() as reading, target.write(alone="migration") as writing:
         if source.revision(reading) != target.revision(writing):
             raise CopyError("the two databases are of different revisions: run `sshaft identity init` for both")

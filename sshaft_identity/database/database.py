@@ -119,19 +119,13 @@ class Database:
             raise DatabaseError(f"the database cannot be set up: {reason(error)}{self._advice(error)}") from error
 
     def renew(self, connection: Connection) -> None:
-        """Drops all tables and makes them again, in the transaction of `connection`.
-
-        This also deletes the rows that triggers protect.
-        """
+        """Drops all tables, also with rows that triggers protect, and makes them again in this transaction."""
         metadata.drop_all(connection)
         connection.execute(text("DROP TABLE alembic_version"))
         command.upgrade(_alembic(connection), "head")
 
     def check(self) -> None:
-        """Raises `ConfigurationError` if the tables are not those of this version.
-
-        Raises `DatabaseError` if the database cannot be used.
-        """
+        """Raises `ConfigurationError` for tables of another version, `DatabaseError` for a database that is away."""
         try:
             with self.read() as connection:
                 current = MigrationContext.configure(connection).get_current_revision()
@@ -177,7 +171,7 @@ def _engine(url: str, *, patient: bool) -> Engine:
     except (ArgumentError, ValueError) as error:  # the URL may hold a password, so the message does not repeat it
         raise ConfigurationError("the database URL is none: postgresql://USER@HOST/NAME or sqlite:////FILE") from error
     match parsed.drivername:
-        case "sqlite" | "sqlite+pysqlite":
+        case "sqlite" | "sqlite+pysqlite" if parsed.database:
             return sqlite.new_engine(parsed)
         case "postgresql" | "postgresql+psycopg":
             try:

@@ -73,13 +73,10 @@ def _connect_bounded(_dialect: Any, _record: Any, arguments: list[Any], options:
 
 
 def _refuse_stale(connection: psycopg.Connection[Any], _record: Any, _proxy: Any) -> None:
-    """Makes the pool open a new connection if the server has ended the idle one: only then is there something to read.
-
-    This check needs no round trip. It keeps the first request after a restart of PostgreSQL from failing.
-    """
+    """Makes the pool replace a connection that the server has ended: only that one has something to read."""
     if connection.closed:
         raise DisconnectionError
-    poll = select.poll()
+    poll = select.poll()  # the socket answers without a round trip
     poll.register(connection.fileno(), select.POLLIN)
     if poll.poll(0):
         raise DisconnectionError

@@ -9,28 +9,17 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.pool import QueuePool
 
 from sshaft_identity.common.errors import DatabaseError
 
 LOCK_WAIT_SECONDS = 5
-POOL_SIZE = 40
-"""One for each thread that answers requests."""
-POOL_TIMEOUT_SECONDS = 5
+POOL_SIZE, POOL_TIMEOUT_SECONDS = 20, 5
 
 
 def new_engine(url: URL) -> Engine:
     """Returns an engine. Makes a missing file, for its owner only. Raises `DatabaseError`."""
-    engine = create_engine(
-        url,
-        hide_parameters=True,
-        poolclass=QueuePool,
-        pool_size=POOL_SIZE,
-        max_overflow=0,
-        pool_timeout=POOL_TIMEOUT_SECONDS,
-    )
-    if url.database:
-        _create_private(Path(url.database))
+    engine = create_engine(url, hide_parameters=True, pool_size=POOL_SIZE, pool_timeout=POOL_TIMEOUT_SECONDS)
+    _create_private(Path(url.database or ""))
     event.listen(engine, "connect", _on_connect)
     event.listen(engine, "begin", _on_begin)
     return engine

@@ -151,7 +151,7 @@ def test_events_of_many_writers_are_sealed_once_each_by_many_sealers(store: Stor
         assert chain.count_unsealed(connection) == 0
 
 
-# --- what is found
+# --- changes that are found
 
 
 def rows(connection: Connection) -> list[dict[str, Any]]:

@@ -146,7 +146,7 @@ def test_a_waiter_for_a_challenge_is_woken(
 
 
 def test_a_waiter_is_woken_by_a_restore(here: AppState, url: str, clock: Clock, tmp_path: Path) -> None:
-    """After the restore the challenge has one try less."""
+    """Restores a backup in which the challenge has one try less."""
     opened = here.store.challenges.open(Wish("alice", MINUTES), clock())
     file = tmp_path / "backup.gz"
     backup.write(here.store.database, file, b"k" * 32, clock(), quietly)

@@ -60,7 +60,7 @@ def test_an_earlier_code_is_expired_and_stays_expired(store: Store, clock: Clock
     assert (found.state, found.state_at(clock())) == (State.PENDING, State.EXPIRED)
     done = {batch.rule: batch.rows for batch in batches(store.database, clock())}
     assert done["challenges_ahead"] == 1
-    clock.advance(HOUR)  # the clock is right again: what has been told stands
+    clock.advance(HOUR)  # the clock is right again, and the challenge stays expired
     assert store.challenges.accept(attempt(opened), clock()).verdict in (Verdict.EXPIRED, Verdict.NO_CHALLENGE)
 
 

@@ -156,7 +156,7 @@ def names_few(condition: str) -> bool:
     return bool(re.search(rf"\b({'|'.join(NAMES_FEW)})\b\)?(::text)? ?(= ?|IS NULL)", condition))
 
 
-# SQLite keeps no statistics here; what is old or new are those of PostgreSQL.
+# The parameter is the age of PostgreSQL's statistics. SQLite has none here.
 @pytest.mark.parametrize("store", ["new", "old"], indirect=True)
 def test_no_query_of_a_login_scans_a_large_table(service: Service, store: Store, said: Said, clock: Clock) -> None:
     del clock

@@ -64,7 +64,9 @@ def test_both_url_schemes_use_psycopg_3(postgresql_url: str, scheme: str) -> Non
     database.close()
 
 
-@pytest.mark.parametrize("url", ["mysql://me:hunter2@db/x", "postgresql+psycopg2://me:hunter2@db/x", "hunter2", ""])
+@pytest.mark.parametrize(
+    "url", ["mysql://me:hunter2@db/x", "postgresql+psycopg2://me:hunter2@db/x", "hunter2", "sqlite://", ""]
+)
 def test_the_error_for_another_url_does_not_show_its_password(url: str) -> None:
     with pytest.raises(ConfigurationError, match="postgresql://USER@HOST/NAME") as caught:
         Database(url)
