@@ -117,7 +117,7 @@ def _message_of_python(error: Exception) -> tuple[str, int]:
 
 
 def _discard_unwritten_output() -> None:
-    """Drops what standard output does not take: Python would try again at its end, and end with status 120."""
+    """Drops what standard output refuses. Python would try to write it again at its end and return status 120."""
     try:
         click.echo(nl=False)  # flushes
     except OSError:

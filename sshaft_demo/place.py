@@ -195,7 +195,7 @@ class Place:
         more: Mapping[str, str] | None = None,
     ) -> "subprocess.Popen[bytes]":
         """Starts a process that runs until `stop`. Its output goes to `NAME.log`; `more` adds to the environment."""
-        command = ["setpriv", "--pdeathsig", "TERM", "--", *command]  # the kernel stops it when we are killed
+        command = ["setpriv", "--pdeathsig", "TERM", "--", *command]  # the kernel ends it if the demo is killed
         with self.log_path(name).open("ab") as log:
             process = self.popen(command, account=account, more=more, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self._processes.append(process)

@@ -1,4 +1,4 @@
-# Sourced by ./dev: starts it again with an environment that does not depend on the caller's.
+# Sourced by ./dev: starts ./dev again with a clean environment. Only the variables in `kept` come from the caller.
 # shellcheck shell=sh
 
 # The way to the network: proxies, certificates, package index.

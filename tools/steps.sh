@@ -1,4 +1,4 @@
-# Sourced by ./dev: runs long steps so that a person sees what happens, and as root where that is needed.
+# Sourced by ./dev: runs long steps with visible progress, and single commands as root.
 # shellcheck shell=sh
 
 EX_USAGE=64 EX_NOPERM=77 # sysexits.h
@@ -19,7 +19,7 @@ stop() { # stop STATUS LINE...
     exit "$status"
 }
 
-timed() { # timed TEXT COMMAND...: one line for people; all output goes to $log, and is shown when the command fails
+timed() { # timed TEXT COMMAND...: prints one line with the time; all output goes to $log and is shown when the command fails
     text=$1 begin=$(date +%s) status=0
     shift
     printf '%s ... ' "$text"
@@ -42,7 +42,7 @@ timed() { # timed TEXT COMMAND...: one line for people; all output goes to $log,
     return "$status"
 }
 
-show_progress() { # seconds and the newest line of $log: on a terminal each second in place, else every ten seconds
+show_progress() { # prints the newest line of $log: on a terminal in place each second, else a line every ten seconds
     ticks=0
     while sleep 1 && kill -0 "$$"; do
         ticks=$((ticks + 1))
@@ -62,7 +62,7 @@ may_sudo() {
     sudo -n true 2>/dev/null || { [ -t 0 ] && sudo -v; }
 }
 
-as_root() { # as_root COMMAND...: root's own home, but the way to the network that the user has
+as_root() { # as_root COMMAND...: with root's home, but with the user's proxies, certificates and package index
     if [ "$(id -u)" = 0 ]; then
         "$@"
     else
