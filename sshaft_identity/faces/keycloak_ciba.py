@@ -6,7 +6,7 @@ asks here for an SSH login, and we call it back when the login has ended.
 
 The Authorization header of the request has a bearer token that the call-back returns. So the secret of the client is in
 the address. The call-back address is an option of the client. The application chooses the code and shows it.
-https://www.keycloak.org/docs/latest/server_admin/#_client_initiated_backchannel_authentication_grant
+https://www.keycloak.org/docs/latest/server_admin/
 """
 
 import base64

@@ -6,7 +6,7 @@ import base64
 import binascii
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import wraps
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus
@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, Response
 from sshaft.log import get_logger
 from sshaft_identity.clients.access_tokens import TOKEN_LIFETIME
 from sshaft_identity.clients.clients import Client
+from sshaft_identity.common.times import from_numeric_date
 from sshaft_identity.database.used_values import first_use
 from sshaft_identity.web import refused_requests
 from sshaft_identity.web.browsers import client_address
@@ -171,7 +172,7 @@ def _by_assertion(call: Call, form: Mapping[str, str]) -> Client:
     audience = {claimed.aud} if isinstance(claimed.aud, str) else set(claimed.aud)
     base = state.settings.base_url
     our_names = {base, f"{base}/oauth2/token", f"{base}/oauth2/bc-authorize"}
-    ends = datetime.fromtimestamp(max(0, min(claimed.exp, 2**33)), UTC)
+    ends = from_numeric_date(claimed.exp)
     in_time = now - LEEWAY < ends <= now + _MAX_ASSERTION_LIFETIME + LEEWAY
     if claimed.sub != client.client_id or not audience & our_names or not in_time:
         raise wrong
