@@ -54,7 +54,7 @@ def expand(text: str, values: Mapping[str, str]) -> str:
 
 
 def options(words: list[str]) -> dict[str, str]:
-    """`--name value` and `--name=value`."""
+    """Reads the options `--name value` and `--name=value` of a command line."""
     found: dict[str, str] = {}
     for i, word in enumerate(words):
         name, equals, value = word.partition("=")

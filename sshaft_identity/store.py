@@ -25,7 +25,7 @@ class Store:
     """The parts of one database. Use it as a context manager, or `close` it."""
 
     def __init__(self, url: str, codes: Codes, rules: Rules | None = None, *, patient: bool = False) -> None:
-        """`patient`: see `Database`."""
+        """Opens the database of the URL. `patient`: see `Database`."""
         self.database = Database(url, patient=patient)
         self.codes = codes
         self.users = Users(self.database)
@@ -39,7 +39,7 @@ class Store:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """For requests that are worked on as one, see `Database.together` and `AccessTokens.cached`."""
+        """Shares one transaction and the token look-ups between requests, see `Database.together`, `AccessTokens.cached`."""
         with self.access_tokens.cached(), self.database.together():
             yield
 

@@ -1,7 +1,6 @@
-"""Where the challenge page may send people back to: addresses that the operator has registered for the client.
+"""Checks where the challenge page may lead people back to: addresses that the operator has registered for the client.
 
-A client that is not what it seems must not make our page lead people elsewhere, and no address of a page may be a
-script.
+A hostile client must not make our page lead people elsewhere, and no such address may be a script.
 """
 
 import re
@@ -13,8 +12,8 @@ from pydantic import AfterValidator, Field
 
 from sshaft_identity.common.addresses import origin_of
 
-_LONGEST = 2048
-# RFC 3986 §2, and nothing else: no blanks, no control characters, no backslash, which a browser takes for a slash
+_MAX_LENGTH = 2048
+# RFC 3986 §2, and nothing else: no blanks, no control characters, and no backslash, which browsers read as a slash
 _ADDRESS = r"^https?://[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+$"
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?|[0-9a-f:.]+")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -22,9 +21,9 @@ _DOTS = re.compile(r"(\.|%2e){1,2}", re.IGNORECASE)
 
 
 def checked(url: str) -> str:
-    """The address itself. Raises `ValueError`, which says what it must be."""
-    if len(url) > _LONGEST or not re.fullmatch(_ADDRESS, url):
-        raise ValueError(f"must be an https address of at most {_LONGEST} plain characters")
+    """Returns the address. Raises `ValueError` with a sentence that says what the address must be."""
+    if len(url) > _MAX_LENGTH or not re.fullmatch(_ADDRESS, url):
+        raise ValueError(f"must be an https address of at most {_MAX_LENGTH} plain characters")
     parts = urlsplit(url)  # raises ValueError for an odd host
     if not _HOST.fullmatch(parts.hostname or "") or parts.port == 0:
         raise ValueError("names no host")
@@ -33,18 +32,18 @@ def checked(url: str) -> str:
     if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
         raise ValueError("must be https; http only to loopback")
     if any(_DOTS.fullmatch(segment) for segment in parts.path.split("/")):
-        raise ValueError("must not go up in its path")  # a browser would: to what is not registered
+        raise ValueError("must not go up in its path")  # a browser would go to an address that is not registered
     return url
 
 
 def checked_prefix(url: str) -> str:
-    """The same for what is registered: host and the beginning of the path."""
+    """Returns the prefix: a host and the beginning of a path. Raises `ValueError` as `checked` does."""
     if "?" in checked(url) or "#" in url:
         raise ValueError("must end with its path")
     return url
 
 
-ReturnUrl = Annotated[str, Field(max_length=_LONGEST, pattern=_ADDRESS), AfterValidator(checked)]
+ReturnUrl = Annotated[str, Field(max_length=_MAX_LENGTH, pattern=_ADDRESS), AfterValidator(checked)]
 
 
 def allows(registered: Collection[str], url: str) -> bool:
@@ -53,6 +52,6 @@ def allows(registered: Collection[str], url: str) -> bool:
 
 
 def _is_below(prefix: str, url: str) -> bool:
-    """By whole path segments: `/app` covers `/app/login`, not `/apples`."""
+    """Whether the prefix covers the address, by whole path segments: `/app` covers `/app/login`, not `/apples`."""
     path, beginning = urlsplit(url).path or "/", urlsplit(prefix).path.rstrip("/")
     return origin_of(prefix) == origin_of(url) and (path == beginning or path.startswith(beginning + "/"))

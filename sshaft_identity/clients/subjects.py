@@ -12,23 +12,24 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from sshaft_identity.clients.clients import Client
 
-_LONGEST_USER = 64
+_MAX_USER_LENGTH = 64
 
 
 class Subjects:
     def __init__(self, key: bytes) -> None:
-        """`key` is the service's own (hmac.key): while it stays, so does what a client knows somebody by."""
+        """`key` is the content of hmac.key. Another key would give every person other pairwise names."""
         self._cipher = AESSIV(HKDF(SHA256(), 64, None, b"sshaft-identity subjects").derive(key))
 
     def of(self, client: Client, user: str) -> str:
+        """Returns the `sub` of a user for a client: the user name, or the pairwise name of the client's sector."""
         sector = client.pairwise_sector
         if sector is None:
             return user
-        # §8.1: of one user and one sector always the same; we alone can read it. Filled up, so that no length tells.
-        return _base64url(self._cipher.encrypt(user.encode().ljust(_LONGEST_USER, b"\0"), [sector.encode()]))
+        # §8.1: the same for one user and one sector. Only we can read it. The padding hides the length of the name.
+        return _base64url(self._cipher.encrypt(user.encode().ljust(_MAX_USER_LENGTH, b"\0"), [sector.encode()]))
 
     def user_of(self, client: Client, subject: str) -> str | None:
-        """The user whom the client knows by that name; None if it is no name that we gave."""
+        """Returns the user whom the client knows by this subject. Returns None for a subject that is not ours."""
         sector = client.pairwise_sector
         if sector is None:
             return subject
