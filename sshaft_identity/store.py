@@ -39,7 +39,7 @@ class Store:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Shares one transaction and the token look-ups between requests, see `Database.together`, `AccessTokens.cached`."""
+        """Shares one transaction and the token look-ups between requests."""
         with self.access_tokens.cached(), self.database.together():
             yield
 

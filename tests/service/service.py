@@ -23,6 +23,7 @@ from starlette.types import Scope as Scope_
 from sshaft.public_key import parse
 from sshaft_identity.challenges.codes import Codes
 from sshaft_identity.clients.clients import Client, Scope
+from sshaft_identity.database.tables import audit_events
 from sshaft_identity.service import background
 from sshaft_identity.service.app import create_app
 from sshaft_identity.service.server import listen, quiet_uvicorn
@@ -133,6 +134,12 @@ class Service:
         self.store.keys.add(name, [(key, "") for key in parsed], self.clock())
         return [key.fingerprint for key in parsed]
 
+    def audited(self, event: str) -> list[dict[str, Any]]:
+        """Returns the facts of each such event in the audit log, with its user."""
+        query = audit_events.select().where(audit_events.c.event == event).order_by(audit_events.c.id)
+        with self.store.database.read() as connection:
+            return [json.loads(row.facts) | {"user": row.user_name} for row in connection.execute(query)]
+
     def events(self, name: str) -> list[dict[str, Any]]:
         lines = [json.loads(line) for line in self.log.getvalue().splitlines()]
         return [event for event in lines if event["event"] == name]
@@ -140,7 +147,8 @@ class Service:
 
 def wrong(code: str, by: int = 1) -> str:
     """Returns another code."""
-    return f"{(int(code) + by) % 10**6:06}"
+    digits = code.replace("-", "")
+    return f"{(int(digits) + by) % 10 ** len(digits):0{len(digits)}}"
 
 
 class Socket:

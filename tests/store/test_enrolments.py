@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from fakes import public_keys
-from service.service import Clock
+from service.service import Clock, wrong
 from sqlalchemy import select
 
 from sshaft.public_key import PublicKey, parse
@@ -63,10 +63,6 @@ class Place:
 @pytest.fixture
 def place(store: Store, clock: Clock) -> Place:
     return Place(store, clock)
-
-
-def wrong(code: str, by: int = 1) -> str:
-    return f"{(int(code) + by) % 10**8:08}"
 
 
 # --- guessing

@@ -1,7 +1,6 @@
 """Tests the sign-in by an OpenID Provider: the requests to it, and the answers that must sign nobody in."""
 
 import hmac
-import json
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ from service.service import SETTINGS, Clock, Service
 from sqlalchemy import select
 
 from sshaft.errors import ConfigurationError
-from sshaft_identity.database.tables import audit_events, sessions, users
+from sshaft_identity.database.tables import sessions, users
 from sshaft_identity.service.app import create_app
 from sshaft_identity.settings import changed
 from sshaft_identity.web.throttle import MAX_SIGN_INS
@@ -73,12 +72,6 @@ def refused(service: Service, answer: Any) -> bool:
     return bool(answer.status_code == 403)
 
 
-def audited(service: Service, event: str) -> list[dict[str, Any]]:
-    with service.store.database.read() as connection:
-        rows = connection.execute(select(audit_events).where(audit_events.c.event == event)).all()
-    return [{"user": row.user_name} | json.loads(row.facts) for row in rows]
-
-
 # --- there and back
 
 
@@ -88,8 +81,8 @@ def test_person_who_signs_in_at_the_provider_is_signed_in_here(
     answer = come_back(alice, provider)
     assert answer.headers["Location"] == "/account/keys"
     assert "alice" in alice.get("/account/keys").text
-    assert audited(service, "session.started")[0]["method"] == "oidc"
-    assert audited(service, "user.bound") == [{"user": "alice", "issuer": provider.issuer, "subject": "subject-1"}]
+    assert service.audited("session.started")[0]["method"] == "oidc"
+    assert service.audited("user.bound") == [{"user": "alice", "issuer": provider.issuer, "subject": "subject-1"}]
 
 
 def test_request_carries_pkce_state_and_nonce_and_nothing_else(alice: Browser, provider: OpenIdProvider) -> None:
@@ -407,7 +400,7 @@ def test_second_account_with_the_name_of_a_user_is_refused_and_audited(
     answer = come_back(alice, provider)
     assert refused(service, answer)
     assert heading(answer) == "Not your name"
-    (event,) = audited(service, "session.refused")
+    (event,) = service.audited("session.refused")
     assert (event["user"], event["reason"], event["subject"]) == ("alice", "other_subject", "subject-2")
 
 
@@ -417,7 +410,7 @@ def test_account_of_the_provider_is_never_two_users(service: Service, alice: Bro
     alice.post("/account/sign-out", {"form_token": alice.form_token()})
     provider.user = {"sub": "subject-1", "preferred_username": "bob"}
     assert refused(service, come_back(alice, provider))
-    assert audited(service, "session.refused")[0]["reason"] == "other_name"
+    assert service.audited("session.refused")[0]["reason"] == "other_name"
 
 
 @pytest.mark.parametrize("name", ["nobody", "-rf", "a b", "x" * 65, "<script>", "root\n"])
@@ -442,7 +435,7 @@ def test_user_is_made_only_if_the_settings_say_so(
     with service.store.database.read() as connection:
         row = connection.execute(select(users).where(users.c.name == "carol")).one()
     assert (row.oidc_issuer, row.oidc_subject) == (provider.issuer, "subject-9")
-    assert audited(service, "user.added")[-1] == {"user": "carol", "by": "oidc"}
+    assert service.audited("user.added")[-1] == {"user": "carol", "by": "oidc"}
 
 
 def test_settings_choose_the_claim_that_names_the_user(

@@ -1,6 +1,5 @@
 """Tests how a web login and an SSH login are tied together: the bindings, and challenges without a user."""
 
-import json
 from typing import Any
 
 import pytest
@@ -25,12 +24,6 @@ def verify(service: Service, opened: dict[str, str], code: str, attempt: str | N
     path = f"/api/v1/challenges/{opened['id']}/verify"
     answer = service.call("POST", path, Scope.CHALLENGES, json={"code": code}, headers=headers)
     return answer.json() | {"status": answer.status_code}
-
-
-def audited(service: Service, event: str) -> list[dict[str, Any]]:
-    with service.store.database.read() as connection:
-        rows = connection.execute(select(audit_events).where(audit_events.c.event == event)).all()
-    return [json.loads(row.facts) | {"user": row.user_name} for row in rows]
 
 
 # --- code_back
@@ -203,7 +196,7 @@ def test_new_challenge_replaces_the_last_one_of_this_client_and_user(service: Se
     assert service.show(other["id"], by="wiki")["state"] == "pending"
     assert service.accept(challenge=first["id"], code=first["code"]).json()["error"] == "cancelled"
     assert service.accept(fingerprint=alice, code=second["code"]).status_code == 200
-    assert audited(service, "challenge.cancelled")[0]["reason"] == "superseded"
+    assert service.audited("challenge.cancelled")[0]["reason"] == "superseded"
 
 
 def test_long_poll_for_the_replaced_challenge_ends_at_once(service: Service, alice: str) -> None:
@@ -335,9 +328,9 @@ def test_audit_log_holds_each_step_and_no_code(service: Service, alice: str) -> 
     second = service.open()
     service.reject(challenge=second["id"], **facts)
     for event in ("created", "wrong_code", "accepted", "consumed", "rejected"):
-        (first, *_) = audited(service, f"challenge.{event}")
+        (first, *_) = service.audited(f"challenge.{event}")
         assert (first["user"], first["client"]) == ("alice", "test")
-    (accepted,) = audited(service, "challenge.accepted")
+    (accepted,) = service.audited("challenge.accepted")
     expected = {"fingerprint": alice, "key_type": "ssh-ed25519", "ssh_address": "192.0.2.7", "app": "Wiki"}
     assert accepted.items() >= (expected | {"browser_address": "192.0.2.7"}).items()
     with service.store.database.read() as connection:

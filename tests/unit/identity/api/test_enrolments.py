@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import requests
 from fakes.public_keys import ed25519
-from service.service import SETTINGS, Service, Socket
+from service.service import SETTINGS, Service, Socket, wrong
 
 from sshaft.public_key import parse
 from sshaft_identity.clients.clients import Client, Scope
@@ -46,10 +46,6 @@ def enrol(service: Service, code: str, key: str = KEY, **more: Any) -> requests.
     body = {"code": code.replace("-", ""), "authorized_key": key, "fingerprint": parse(key).fingerprint}
     body |= {"client_ip": "192.0.2.7"} | more
     return service.call("POST", "/api/v1/mfa/ssh/enrol", Scope.ACCEPT, json=body)
-
-
-def wrong(code: str) -> str:
-    return f"{(int(code.replace('-', '')) + 1) % 10**8:08}"
 
 
 def test_invitation_holds_the_ssh_command_and_the_page(service: Service) -> None:

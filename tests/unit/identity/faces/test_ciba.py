@@ -1,6 +1,5 @@
 """Tests the face `ciba`: a program logs people in without a browser."""
 
-import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,7 +18,6 @@ from service.relying_party import RelyingParty, give_rsa_key
 from service.service import Service, wrong
 
 from sshaft_identity.clients.clients import Client
-from sshaft_identity.database.tables import audit_events
 from sshaft_identity.face_support.notifications import RETRY_PAUSES, Notifications
 
 CODE = "482913"
@@ -95,9 +93,7 @@ def bank(service: Service) -> Bank:
 
 
 def refusals(service: Service) -> list[tuple[str, str]]:
-    with service.store.database.read() as connection:
-        rows = connection.execute(audit_events.select().where(audit_events.c.event == "request.refused")).all()
-    return [(facts["face"], facts["error"]) for row in rows if (facts := json.loads(row.facts))]
+    return [(each["face"], each["error"]) for each in service.audited("request.refused")]
 
 
 # --- a login

@@ -3,7 +3,6 @@
 import base64
 import hmac
 import html
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -19,7 +18,6 @@ from service.relying_party import give_rsa_key
 from service.service import Service
 
 from sshaft_identity.clients.clients import Client, Scope
-from sshaft_identity.database.tables import audit_events
 
 ELSEWHERE = {"Origin": "https://login.microsoftonline.com", "Sec-Fetch-Site": "cross-site"}
 
@@ -43,12 +41,6 @@ def alice(service: Service) -> str:
 @pytest.fixture
 def browser(service: Service) -> Browser:
     return Browser(service)
-
-
-def refusals(service: Service) -> list[dict[str, Any]]:
-    with service.store.database.read() as connection:
-        rows = connection.execute(audit_events.select().where(audit_events.c.event == "request.refused")).all()
-    return [json.loads(row.facts) for row in rows]
 
 
 def send(browser: Browser, form: dict[str, str]) -> requests.Response:
@@ -92,7 +84,7 @@ def test_a_login_ends_with_an_id_token_that_entra_accepts(
 ) -> None:
     claims = log_in(service, browser, entra, "alice", alice)
     assert (claims["acr"], claims["amr"]) == ("possessionorinherence", ["swk"])
-    assert refusals(service) == []
+    assert service.audited("request.refused") == []
 
 
 @pytest.mark.parametrize(
@@ -148,7 +140,7 @@ def test_denied_login_returns_an_error_by_post(service: Service, browser: Browse
     service.reject()
     answer = posted(entra, browser.get(f"{page}/finish"))
     assert (answer["error"], answer["state"]) == ("access_denied", "the state of Entra")
-    assert [each["error"] for each in refusals(service)] == ["access_denied"]
+    assert [each["error"] for each in service.audited("request.refused")] == ["access_denied"]
 
 
 def test_answer_has_no_state_without_a_state_in_the_request(browser: Browser, entra: Entra) -> None:
@@ -184,7 +176,7 @@ def test_hint_with_a_wrong_claim_is_refused(
     assert answer["error"] in ("invalid_request", "access_denied")
     assert answer["state"] == "the state of Entra"
     assert service.store.challenges.recent() == []
-    assert len(refusals(service)) == 1
+    assert len(service.audited("request.refused")) == 1
 
 
 def test_hint_of_another_tenant_is_refused(service: Service, browser: Browser, entra: Entra) -> None:
@@ -198,7 +190,7 @@ def test_hint_begins_one_login(service: Service, browser: Browser, entra: Entra)
     form = entra.form()
     begin(browser, form)
     assert posted(entra, send(browser, form))["error"] == "invalid_request"
-    assert [each["reason"] for each in refusals(service)] == ["the id_token_hint was used before"]
+    assert [each["reason"] for each in service.audited("request.refused")] == ["the id_token_hint was used before"]
 
 
 def test_hint_is_refused_after_ten_minutes(service: Service, browser: Browser, entra: Entra) -> None:
@@ -254,7 +246,7 @@ def test_hints_with_unknown_keys_do_not_fetch_the_keys_each_time(browser: Browse
 def test_login_fails_while_microsoft_does_not_answer(service: Service, browser: Browser, entra: Entra) -> None:
     entra.broken = True
     assert posted(entra, send(browser, entra.form()))["error"] == "temporarily_unavailable"
-    assert len(refusals(service)) == 1
+    assert len(service.audited("request.refused")) == 1
 
 
 # --- requests that are refused
@@ -279,7 +271,7 @@ def test_invalid_requests_return_an_error_by_post(
     service: Service, browser: Browser, entra: Entra, bent: dict[str, str], error: str
 ) -> None:
     assert posted(entra, send(browser, entra.form(**bent)))["error"] == error
-    assert [each["error"] for each in refusals(service)] == [error]
+    assert [each["error"] for each in service.audited("request.refused")] == [error]
 
 
 @pytest.mark.parametrize(
@@ -297,7 +289,7 @@ def test_request_of_an_unknown_client_leads_to_an_error_page(
     answer = send(browser, entra.form(**bent))
     assert (answer.status_code, heading(answer)) == (400, "This login cannot begin")
     assert "evil.example" not in answer.text
-    assert len(refusals(service)) == 1
+    assert len(service.audited("request.refused")) == 1
 
 
 def test_authorization_request_must_come_by_post(browser: Browser, entra: Entra) -> None:

@@ -15,8 +15,6 @@ from service.browser import ORIGIN, Browser, heading
 from service.relying_party import BACK, RelyingParty, back, give_rsa_key
 from service.service import Service
 
-from sshaft_identity.database.tables import audit_events
-
 
 @pytest.fixture
 def alice(service: Service) -> str:
@@ -33,12 +31,6 @@ def browser(service: Service) -> Browser:
 @pytest.fixture
 def shop(service: Service) -> RelyingParty:
     return RelyingParty(service)
-
-
-def refusals(service: Service) -> list[dict[str, Any]]:
-    with service.store.database.read() as connection:
-        rows = connection.execute(audit_events.select().where(audit_events.c.event == "request.refused")).all()
-    return [json.loads(row.facts) for row in rows]
 
 
 # --- a login
@@ -63,7 +55,7 @@ def test_code_flow_passes_from_the_request_to_the_userinfo(
     assert service.call("GET", "/oauth2/userinfo", headers=bearer).json() == {
         "sub": "alice", "preferred_username": "alice",
     }  # fmt: skip
-    assert refusals(service) == []
+    assert service.audited("request.refused") == []
 
 
 def test_user_of_the_ssh_key_is_the_subject_without_a_hint(browser: Browser, shop: RelyingParty, alice: str) -> None:
@@ -184,7 +176,7 @@ def test_essential_acr_that_cannot_be_proven_is_refused_at_once(
 ) -> None:
     came = back(shop.ask(browser, claims=json.dumps({"id_token": {"acr": acr}})))
     assert (came["error"], came["state"]) == ("unmet_authentication_requirements", "the state")
-    assert [each["error"] for each in refusals(service)] == ["unmet_authentication_requirements"]
+    assert [each["error"] for each in service.audited("request.refused")] == ["unmet_authentication_requirements"]
 
 
 # --- requests that are refused
@@ -214,13 +206,13 @@ def test_unregistered_redirect_uri_leads_to_an_error_page(
     assert "Location" not in answer.headers
     assert heading(answer) == "This login cannot begin"
     assert "evil" not in answer.text
-    assert len(refusals(service)) == 1
+    assert len(service.audited("request.refused")) == 1
 
 
 def test_repeated_parameter_leads_to_an_error_page(service: Service, browser: Browser, shop: RelyingParty) -> None:
     twice = urlencode([*shop.wishes().items(), ("redirect_uri", "https://evil.example/")])
     assert browser.get(f"/oauth2/authorize?{twice}").status_code == 400
-    assert len(refusals(service)) == 1
+    assert len(service.audited("request.refused")) == 1
 
 
 @pytest.mark.parametrize(
@@ -261,7 +253,7 @@ def test_other_errors_go_to_the_redirect_uri(
     came = back(shop.ask(browser, **wishes))
     assert (came["error"], came["iss"]) == (error, ORIGIN)
     assert came.get("state") == shop.wishes(**wishes).get("state")
-    assert [(each["face"], each["error"]) for each in refusals(service)] == [("openid", error)]
+    assert [(each["face"], each["error"]) for each in service.audited("request.refused")] == [("openid", error)]
     assert service.store.challenges.recent() == []
 
 
@@ -351,7 +343,7 @@ def test_a_denied_login_leads_back_with_an_error(service: Service, browser: Brow
     assert f'href="{page}/finish"' in text
     came = back(browser.get(f"{page}/finish"))
     assert (came["error"], came["state"]) == ("access_denied", "the state")
-    assert [each["error"] for each in refusals(service)] == ["access_denied"]
+    assert [each["error"] for each in service.audited("request.refused")] == ["access_denied"]
 
 
 @pytest.mark.usefixtures("alice")
@@ -384,7 +376,7 @@ def test_second_use_of_a_code_revokes_its_access_token(
     again = shop.redeem(code)
     assert (again.status_code, again.json()["error"]) == (400, "invalid_grant")
     assert service.call("GET", "/oauth2/userinfo", headers=bearer).status_code == 401
-    assert len(refusals(service)) == 2
+    assert len(service.audited("request.refused")) == 2
 
 
 def test_code_expires_after_a_minute(service: Service, browser: Browser, shop: RelyingParty, alice: str) -> None:
@@ -419,7 +411,7 @@ def test_token_request_that_differs_from_the_request_is_refused(
     code = shop.log_in(browser, "alice", alice)["code"]
     answer = shop.redeem(**({"code": code} | form))  # type: ignore[arg-type]
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
-    assert len(refusals(service)) == 1
+    assert len(service.audited("request.refused")) == 1
 
 
 def test_a_legacy_client_may_go_without_pkce_but_not_halfway(service: Service, browser: Browser, alice: str) -> None:
@@ -495,7 +487,7 @@ def test_client_with_a_key_has_no_secret(service: Service, shop: RelyingParty, a
 )
 def test_invalid_client_assertions_are_refused(service: Service, assertion: Any, bent: dict[str, Any]) -> None:
     assert token_by(service, assertion(**bent)) == (401, "invalid_client")
-    assert len(refusals(service)) == 1
+    assert len(service.audited("request.refused")) == 1
 
 
 @pytest.mark.parametrize("text", ["", "x", "a.b.c", "eyJhbGciOiJub25lIn0.eyJpc3MiOiJzaG9wIn0."])

@@ -13,7 +13,6 @@ from fakes.public_keys import ed25519
 from service.service import Service
 
 from sshaft_identity.clients.clients import Client, Scope
-from sshaft_identity.database.tables import audit_events
 
 
 @pytest.fixture
@@ -89,9 +88,7 @@ def token_of(plugin: Plugin, **headers: str) -> str:
 
 
 def refusals(service: Service) -> list[str]:
-    with service.store.database.read() as connection:
-        rows = connection.execute(audit_events.select().where(audit_events.c.event == "request.refused")).all()
-    return [json.loads(row.facts)["error"] for row in rows]
+    return [each["error"] for each in service.audited("request.refused")]
 
 
 # --- the sequence of Keycloak's plugin: token, trigger, poll, finish
