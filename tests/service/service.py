@@ -5,12 +5,14 @@ import dataclasses
 import io
 import json
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +49,20 @@ class Clock:
 
 
 def new_store(directory: Path) -> Store:
-    """Returns a store on a new SQLite file."""
-    return migrated(f"sqlite:///{directory / 'identity.db'}")
+    """Opens a store on a real SQLite file. The migrations run once, because they take longer than most tests."""
+    path = directory / "identity.db"
+    if not path.exists():
+        path.write_bytes(_empty_database())
+    return Store(f"sqlite:///{path}", Codes(b"k" * 32))
+
+
+@cache
+def _empty_database() -> bytes:
+    """Returns the content of a file with all tables and no rows."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "identity.db"
+        migrated(f"sqlite:///{path}").close()
+        return path.read_bytes()
 
 
 def migrated(url: str) -> Store:
