@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, RootModel
-from starlette.responses import Response
 
 from sshaft_identity.challenges.challenge import Binding, Challenge, State, Verdict
 from sshaft_identity.challenges.challenges import Opened
@@ -13,6 +12,9 @@ from sshaft_identity.challenges.listing import ListedKey
 from sshaft_identity.common.times import rfc3339
 from sshaft_identity.enrolment import enrolment as enrolments
 from sshaft_identity.settings import Settings
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
 
 PassedState = Literal[Verdict.ACCEPTED, Verdict.PRESENTED]
 Time = Annotated[datetime, PlainSerializer(rfc3339)]
@@ -27,7 +29,9 @@ class JsonAnswer(BaseModel):
         """Returns the answer as JSON values."""
         return self.model_dump(mode="json", exclude_unset=True)
 
-    def response(self, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    def response(self, status: int = 200, headers: Mapping[str, str] | None = None) -> "Response":
+        from starlette.responses import Response  # noqa: PLC0415 - the commands use these types without the web stack
+
         body = self.model_dump_json(exclude_unset=True)
         return Response(body, status, headers, media_type="application/json")
 

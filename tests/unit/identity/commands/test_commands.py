@@ -3,6 +3,8 @@
 import json
 import sqlite3
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -370,3 +372,9 @@ def test_client_is_made_with_return_urls(run: Run) -> None:
 def test_only_a_user_with_wrong_codes_can_be_unlocked(run: Run) -> None:
     run("user", "add", "alice")
     assert "alice has no wrong codes" in refused(run("user", "unlock", "alice"))
+
+
+def test_commands_of_the_operator_load_no_web_stack() -> None:
+    code = "import sys, sshaft_identity.commands.identity; print({'starlette', 'jinja2', 'uvicorn'} & set(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert loaded.stdout == "set()\n"
