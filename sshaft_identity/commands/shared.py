@@ -1,4 +1,4 @@
-"""Opens the store, reads addresses and prints JSON for all commands of the operator."""
+"""Opens the store and prints JSON for all commands of the operator."""
 
 import json
 from collections.abc import Iterator
