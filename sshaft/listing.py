@@ -110,6 +110,11 @@ class Entry:
         return self.binding == "code_in"
 
     @property
+    def is_anonymous(self) -> bool:
+        """Whether the entry stands for the challenges that name no user: a code chooses one of them."""
+        return self.needs_code and self.challenge is None
+
+    @property
     def knows_challenges(self) -> bool:
         """Whether the server accepts more than the original's `{"user": ...}`."""
         return self.challenge is not None or self.needs_code
@@ -237,13 +242,14 @@ class Grant:
     key: PublicKey
     pending: bool
     challenge: str | None
-    """None: no challenge is pending, several are pending and the code chooses, or the server has no challenges."""
+    """The one challenge that the key may pass. None: there is none, the code chooses one of several, or the server has
+    no challenges."""
     needs_code: bool
     expires_at: datetime | None
     verify_required: bool
     knows_challenges: bool
     context: Context | None = None
-    """The context of the one pending challenge."""
+    """The context of the one pending challenge that names the user."""
 
 
 AMBIGUOUS = "ambiguous"
@@ -265,9 +271,11 @@ def decide(entries: tuple[Entry, ...], now: datetime) -> Grant | str | None:
     if pending and not current:
         return EXPIRED
     chosen = current or entries
+    # A challenge that names no user may be a stranger's, so it must not change what happens to a challenge of the user.
+    named = [entry for entry in current if not entry.is_anonymous]
     # the same challenge may be listed twice, harmlessly
-    challenges = {entry.challenge for entry in current}
-    if len(challenges) > 1 and any(entry.binding == "none" for entry in current):
+    challenges = {entry.challenge for entry in named}
+    if len(challenges) > 1 and any(entry.binding == "none" for entry in named):
         return CODELESS
     one = len(challenges) == 1
     ends = [entry.expires_at for entry in current if entry.expires_at is not None]
@@ -276,11 +284,11 @@ def decide(entries: tuple[Entry, ...], now: datetime) -> Grant | str | None:
         user=first.user,
         key=first.key,
         pending=bool(current),
-        challenge=current[0].challenge if one else None,
+        challenge=named[0].challenge if one and named == current else None,
         # no code is needed at first if one of them gives its code here
         needs_code=bool(current) and all(entry.needs_code for entry in current),
         expires_at=max(ends, default=None),
-        verify_required=any(entry.verify_required for entry in current),
+        verify_required=bool(named) and all(entry.verify_required for entry in named),
         knows_challenges=any(entry.knows_challenges for entry in chosen) or not current,
-        context=current[0].context if one else None,
+        context=named[0].context if one else None,
     )

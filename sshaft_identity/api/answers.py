@@ -46,6 +46,7 @@ class Problem(BaseModel):
     detail: str = ""
     attempts_left: int = Field(default=0, description="with `invalid_code`, if their number is known")
     retry_after: int = Field(default=0, description="seconds, with `too_many_attempts`")
+    choices: list["Choice"] = Field(default=[], description="the newest first, with `choice_required`")
 
 
 class TokenRequest(BaseModel):
@@ -87,6 +88,13 @@ class LoginContext(JsonAnswer):
         members = {"app": context.app, "ip": context.ip, "user_agent": context.user_agent}
         known: dict[str, Any] = {name: value for name, value in members.items() if value is not None}
         return cls(started_at=challenge.created_at, **known)
+
+
+class Choice(JsonAnswer):
+    """A login that waits for ssh to print its code."""
+
+    challenge: str
+    context: LoginContext
 
 
 class OpenEnrolment(JsonAnswer):

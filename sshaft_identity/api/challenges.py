@@ -105,7 +105,7 @@ def verify(call: Call) -> Response:
     challenge = _challenge_of(call)
     wanted = call.message(VerifyRequest)
     name = attempt_name(call.request.headers.get("idempotency-key"), wanted.code)
-    answer = logins.verify(call, challenge, wanted.code, name)
+    answer = logins.verify(call, [challenge], wanted.code, name)
     if answer.verdict is not Verdict.ACCEPTED:
         return refusal_response(answer, call.state.clock())
     (after,) = answer.challenges

@@ -10,6 +10,9 @@ from sshaft_identity.challenges.attempts import Answer
 from sshaft_identity.challenges.challenge import Verdict
 from sshaft_identity.web.problem import problem
 
+MAX_CHOICES = 9
+"""The most logins that ssh offers to choose from."""
+
 
 def refusal_response(answer: Answer, now: datetime) -> Response:
     match answer.verdict:
@@ -19,6 +22,12 @@ def refusal_response(answer: Answer, now: datetime) -> Response:
             return too_many_attempts(answer.retry_at, now)
         case Verdict.CONFIRM_REQUIRED:
             return problem(answer.verdict, context=LoginContext.of(answer.challenges[0]).members())
+        case Verdict.CHOICE_REQUIRED:
+            choices = [
+                {"challenge": each.id, "context": LoginContext.of(each).members()}
+                for each in answer.challenges[:MAX_CHOICES]
+            ]
+            return problem(answer.verdict, choices=choices)
         case verdict:
             return problem(verdict)
 

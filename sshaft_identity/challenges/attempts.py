@@ -6,11 +6,12 @@ succeeds, on SQLite and on PostgreSQL.
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, String, bindparam, case, literal_column, or_, select, update
 
+from sshaft_identity.audit.log import record_event
 from sshaft_identity.challenges import limits, rows
 from sshaft_identity.challenges.challenge import (
     MAX_TRIES,
@@ -24,12 +25,17 @@ from sshaft_identity.challenges.challenge import (
 )
 from sshaft_identity.challenges.codes import ANONYMOUS_DIGITS, Codes
 from sshaft_identity.challenges.events import record_challenge
-from sshaft_identity.challenges.limits import Limits, Subject, subjects
+from sshaft_identity.challenges.limits import Limits, Scope, Subject, subjects
+from sshaft_identity.common.times import rfc3339
 from sshaft_identity.database.prepared import Prepared
 from sshaft_identity.database.tables import challenges, ssh_keys, users
 from sshaft_identity.people.registration import is_usable
 
 Facts = dict[str, str | None]
+
+_RECENT = timedelta(minutes=15)
+_MAX_RECENT = 10
+"""A code is compared with so many of the user's last challenges, to tell a late code from a wrong code."""
 
 # The index on challenges begins with user and state, so a query for any state lists them all.
 _in_any_state = challenges.c.state.in_([literal_column(f"'{state}'") for state in State])
@@ -99,32 +105,62 @@ class Judge:
     def accept(self, attempt: Attempt) -> Answer:
         """Judges an SSH login.
 
-        A wrong code counts against every challenge that it may be meant for, the user, the clients and the source.
+        A wrong code counts against every challenge that it may be meant for, the user, the clients and the source. A
+        code that fits a challenge is never wrong: if that challenge cannot pass, the verdict says why, and nothing
+        counts.
         """
         key_type = self._key_type(attempt)
         if key_type is None and (attempt.fingerprint is not None or not self._is_user(attempt.user)):
             return Answer(Verdict.UNKNOWN_KEY if attempt.fingerprint else Verdict.NO_CHALLENGE)
-        candidates = self._candidates(attempt)
-        undecided = [each for each in candidates if verdict_before_code(each, attempt.name, self.now) is None]
-        if not undecided and not self._is_guess(attempt, candidates):
-            return self._answer_decided(candidates, attempt.name)
-        counted = subjects(attempt.user, attempt.client_ip, (each.client for each in undecided))
-        if locked := self._locked(counted, undecided):
+        if judged := self._judged(attempt):
+            return self._answer_decided(judged, attempt.name)
+        running = rows.read_all(self.connection, rows.RUNNING_OF_USER, user=attempt.user, now=self.now)
+        meant = [each for each in running if attempt.challenge in (None, each.id)]
+        if attempt.code is not None:
+            return self._accept_code(attempt.code, attempt, key_type, running, meant)
+        counted = _subjects(attempt, meant)
+        return (meant and self._locked(counted, meant)) or self._accept_without_code(attempt, key_type, meant)
+
+    def _accept_code(
+        self, code: str, attempt: Attempt, key_type: str | None, running: list[Challenge], meant: list[Challenge]
+    ) -> Answer:
+        """Judges a login with a code. `running`: all challenges of the user. `meant`: those that the attempt names."""
+        fitting, counted = self._with_code(code, running), _subjects(attempt, meant)
+        tried = [each for each in meant if each.binding is Binding.CODE_IN]
+        is_guess = bool(tried) or self._is_guess(code)
+        if (fitting or is_guess) and (locked := self._locked(counted, meant)):
             return locked
-        chosen = _choose(self.codes, attempt.code, undecided)
-        if chosen is Verdict.INVALID_CODE:
-            meant = [each for each in undecided if each.binding is Binding.CODE_IN]
-            return self._count_wrong_code(meant, attempt.name, counted, _facts(attempt, key_type))
-        if isinstance(chosen, Verdict):
-            return Answer(chosen, tuple(undecided))
-        return self._pass(chosen, attempt, key_type)
+        if len(fitting) > 1:  # a client chose the code of another login
+            return Answer(Verdict.CANCELLED, tuple(self._cancel(fitting)))
+        if fitting:
+            return self._pass(fitting[0], attempt, key_type)
+        if ended := self._answer_ended(code, attempt):
+            return ended
+        if not is_guess:
+            return self._answer_late(attempt, meant)
+        return self._count_wrong_code(tried, attempt.name, counted, _facts(attempt, key_type), user=attempt.user)
+
+    def _accept_without_code(self, attempt: Attempt, key_type: str | None, meant: list[Challenge]) -> Answer:
+        of = {binding: [each for each in meant if each.binding is binding] for binding in Binding}
+        code_in, code_back, unbound = of[Binding.CODE_IN], of[Binding.CODE_BACK], of[Binding.NONE]
+        if len(code_back) == 1 and not code_in:
+            return self._pass(code_back[0], attempt, key_type)
+        if code_back:
+            return Answer(Verdict.CHOICE_REQUIRED, tuple(reversed(code_back)))
+        if code_in:
+            return Answer(Verdict.CODE_REQUIRED, tuple(meant))
+        if len(unbound) == 1:  # nothing tells several of them apart
+            return self._pass(unbound[0], attempt, key_type)
+        return Answer(Verdict.NO_CHALLENGE, tuple(meant)) if meant else self._answer_late(attempt, meant)
 
     _PRESENT = Prepared(_update_open.values(_proof | {"presented_at": bindparam("now")}))
     _ACCEPT = Prepared(_update_open.values(_acceptance | _proof))
 
     def _pass(self, chosen: Challenge, attempt: Attempt, key_type: str | None) -> Answer:
+        if chosen.user is None and chosen.hint not in (None, attempt.user):
+            return Answer(Verdict.OTHER_USER)
         if chosen.verify_required and not attempt.verified:
-            return Answer(Verdict.VERIFICATION_REQUIRED, (chosen,))
+            return Answer(Verdict.VERIFICATION_REQUIRED, (self._claimed(chosen, attempt, key_type),))
         check = self.rules.address_check
         if verdict := address_verdict(check, chosen.context.ip, attempt.client_ip, confirmed=attempt.confirmed):
             return Answer(verdict, (chosen,))
@@ -146,72 +182,128 @@ class Judge:
         self._record("challenge.accepted", after)
         return Answer(Verdict.ACCEPTED, tuple(after))
 
+    _CLAIM = Prepared(_update_open.where(challenges.c.user_name.is_(None)).values(user_name=bindparam("the_user_name")))
+
+    def _claimed(self, chosen: Challenge, attempt: Attempt, key_type: str | None) -> Challenge:
+        """Names the user of a hinted challenge, once a security key of that user has brought its code.
+
+        From then on sshd lists the challenge for the user, and the line of the key has `verify-required`. A stranger
+        cannot achieve this, so a stranger cannot make another person's key line require more.
+        """
+        if chosen.user is not None or key_type is None or not key_type.startswith("sk-"):
+            return chosen
+        after = self._change(self._CLAIM, chosen, None, the_user_name=attempt.user)
+        return after[0] if after else chosen
+
     _VERIFY = Prepared(_update_open.values(_acceptance))
 
-    def verify(self, identifier: str, code: str, name: str | None) -> Answer:
-        """Judges a `code_back` code from the web login. Until ssh has shown the code, every code is wrong."""
-        challenge = rows.read(self.connection, identifier)
-        if challenge is None or challenge.binding is not Binding.CODE_BACK:
-            return Answer(Verdict.NO_CHALLENGE)
-        if verdict_before_code(challenge, name, self.now) is not None:
-            return self._answer_decided([challenge], name)
-        counted = subjects(challenge.user, None, [challenge.client])
-        if locked := self._locked(counted, [challenge]):
-            return locked
-        right = self.codes.matches_given_back(challenge.id, code)
-        if not right or challenge.presented_at is None:
-            return self._count_wrong_code([challenge], name, counted, {})
-        after = self._change(self._VERIFY, challenge, name)
+    def verify(self, identifiers: Collection[str], code: str, name: str | None) -> Answer:
+        """Judges a code from the web login, for the `code_back` challenges that it may be meant for.
+
+        Only challenges whose code ssh has shown are compared. A stranger who knows no more than a name can type codes
+        too, so before that a code takes no try, and it never counts against the user.
+        """
+        named = [
+            each
+            for identifier in identifiers
+            if (each := rows.read(self.connection, identifier)) is not None and each.binding is Binding.CODE_BACK
+        ]
+        waiting = [each for each in named if verdict_before_code(each, name, self.now) is None]
+        if not waiting:
+            return self._answer_decided(named, name)
+        presented = [each for each in waiting if each.presented_at is not None]
+        if not presented:
+            return Answer(Verdict.NOT_PRESENTED, tuple(waiting))
+        right = [each for each in presented if self.codes.matches_given_back(each.id, code)]
+        if not right:
+            return self._count_wrong_code(presented, name, (), {})
+        after = self._change(self._VERIFY, right[0], name)
         if not after:
-            return self._answer_decided(self._read_again([challenge]), name)
+            return self._answer_decided(self._read_again(right[:1]), name)
         self._record("challenge.accepted", after)
         return Answer(Verdict.ACCEPTED, tuple(after))
 
-    _is_not_over = challenges.c.expires_at > bindparam("now")
-    _FIND_NAMED = Prepared(rows.of_user.where(challenges.c.id == bindparam("challenge")))
     _FIND_JUDGED = Prepared(rows.of_user.where(challenges.c.attempt == bindparam("name")))
-    _FIND_BY_CODE = Prepared(rows.of_code.where(_is_not_over))
+
+    def _judged(self, attempt: Attempt) -> list[Challenge]:
+        """Returns the challenges for which the same attempt was judged before."""
+        if attempt.name is None:
+            return []
+        return rows.read_all(self.connection, self._FIND_JUDGED, user=attempt.user, name=attempt.name)
+
+    _FIND_BY_CODE = Prepared(rows.of_code.where(challenges.c.expires_at > bindparam("now")))
+
+    def _with_code(self, code: str, running: Collection[Challenge]) -> list[Challenge]:
+        """Returns the running challenges of the user, and of no user, that have this code."""
+        of_user = [
+            each
+            for each in running
+            if each.binding is Binding.CODE_IN and self.codes.matches(each.id, code, each.code_hmac)
+        ]
+        if not _is_long(code):
+            return of_user
+        found = rows.read_all(self.connection, self._FIND_BY_CODE, index=self.codes.index(code), now=self.now)
+        return of_user + [each for each in found if each.user is None]
+
+    def _cancel(self, fitting: Collection[Challenge]) -> list[Challenge]:
+        done = [after for each in fitting for after in rows.end(self.connection, each.id, State.CANCELLED, self.now)]
+        self._record("challenge.cancelled", done, {"reason": "same_code"})
+        return done
+
+    _is_recent = challenges.c.expires_at > bindparam("since")
+    _FIND_RECENT = Prepared(
+        rows.of_user.where(_in_any_state, _is_recent)
+        .order_by(None)
+        .order_by(challenges.c.expires_at.desc())
+        .limit(literal_column(str(_MAX_RECENT)))
+    )
+    _FIND_RECENT_BY_CODE = Prepared(
+        select(challenges).where(challenges.c.code_index == bindparam("index"), _is_recent).limit(literal_column("1"))
+    )
+
+    def _answer_ended(self, code: str, attempt: Attempt) -> Answer | None:
+        """Answers a code that fits a login that is over, or that another person has passed. Returns None for others."""
+        since = self.now - _RECENT
+        recent = rows.read_all(self.connection, self._FIND_RECENT, user=attempt.user, since=since)
+        fitting = [each for each in recent if self.codes.matches(each.id, code, each.code_hmac)]
+        if not fitting and _is_long(code):
+            index = self.codes.index(code)
+            fitting = rows.read_all(self.connection, self._FIND_RECENT_BY_CODE, index=index, since=since)
+        if not fitting:
+            return None
+        ended = fitting[0]
+        if {ended.user, ended.hint} - {None, attempt.user}:
+            return Answer(Verdict.OTHER_USER)
+        verdict = verdict_before_code(ended, attempt.name, self.now)
+        return None if verdict is None else Answer(verdict, (ended,))
+
+    _FIND_NAMED = Prepared(rows.of_user.where(challenges.c.id == bindparam("challenge")))
     _FIND_LAST = Prepared(
-        rows.of_user.where(_in_any_state, _is_not_over)
+        rows.of_user.where(_in_any_state, challenges.c.expires_at > bindparam("now"))
         .order_by(None)
         .order_by(challenges.c.expires_at.desc())
         .limit(literal_column("1"))
     )
 
-    def _candidates(self, attempt: Attempt) -> list[Challenge]:
-        """Returns the challenges that the attempt may be meant for. If it names a challenge, no other is returned.
+    def _answer_late(self, attempt: Attempt, meant: Collection[Challenge]) -> Answer:
+        """Answers an attempt that no challenge can pass, with the state of the challenge that it names, or of the last.
 
-        Otherwise the first of these that exist: the challenges that the same attempt was judged for; the challenge
-        without a user that has this code; the running challenges of the user; the user's last challenge whose time is
-        not over. The state of that last one says why the attempt is too late.
+        A code is not one of the challenges in `meant`: those ask for no code.
         """
         user, now = attempt.user, self.now
+        if meant:
+            return Answer(Verdict.INVALID_CODE)
         if attempt.challenge is not None:
-            return rows.read_all(self.connection, self._FIND_NAMED, user=user, challenge=attempt.challenge)
-        if attempt.name is not None:
-            judged = rows.read_all(self.connection, self._FIND_JUDGED, user=user, name=attempt.name)
-            if judged:
-                return judged
-        if self._is_long(attempt.code):
-            index = self.codes.index(attempt.code or "")
-            if found := rows.read_all(self.connection, self._FIND_BY_CODE, index=index, now=now):
-                return found
-        running = rows.read_all(self.connection, rows.RUNNING_OF_USER, user=user, now=now)
-        return running or rows.read_all(self.connection, self._FIND_LAST, user=user, now=now)
-
-    @staticmethod
-    def _is_long(code: str | None) -> bool:
-        """Whether the code is long enough to find a challenge without a user."""
-        return code is not None and len(code) == ANONYMOUS_DIGITS
+            last = rows.read_all(self.connection, self._FIND_NAMED, user=user, challenge=attempt.challenge)
+        else:
+            last = rows.read_all(self.connection, self._FIND_LAST, user=user, now=now)
+        return self._answer_decided(last, attempt.name)
 
     _ANY_WAITS = Prepared(select(rows.waits_for_any_user.label("waits")))
 
-    def _is_guess(self, attempt: Attempt, candidates: Collection[Challenge]) -> bool:
+    def _is_guess(self, code: str) -> bool:
         """Whether the code may be a guess at a challenge without a user: some such challenge waits for its code."""
-        again = attempt.name is not None and attempt.name in [each.attempt for each in candidates]
-        if again or attempt.challenge is not None or not self._is_long(attempt.code):
-            return False
-        return bool(self._ANY_WAITS.all(self.connection, {"now": self.now})[0].waits)
+        return _is_long(code) and bool(self._ANY_WAITS.all(self.connection, {"now": self.now})[0].waits)
 
     def _locked(self, counted: Collection[Subject], concerned: Collection[Challenge]) -> Answer | None:
         until = limits.locked_until(self.connection, counted, self.rules.limits, self.now)
@@ -228,17 +320,35 @@ class Judge:
         return Answer(verdicts[0][0], tuple(candidates))
 
     def _count_wrong_code(
-        self, concerned: list[Challenge], name: str | None, counted: Collection[Subject], facts: Facts
+        self,
+        concerned: list[Challenge],
+        name: str | None,
+        counted: Collection[Subject],
+        facts: Facts,
+        *,
+        user: str | None = None,
     ) -> Answer:
+        """Takes a try of each challenge and counts the wrong code. `user` tried it, if no challenge is concerned."""
         took = [self._take_try(challenge, name) for challenge in concerned]
         after = self._read_again(concerned)
         if not all(took):
             return self._answer_decided(after, name)
-        limits.count(self.connection, counted, self.now)
         self._record("challenge.wrong_code", after, facts)
+        if not concerned:
+            record_event(self.connection, "challenge.wrong_code", self.now, user=user, **facts)
+        self._record_limits(limits.count(self.connection, counted, self.now))
         tried_out = [each for each in after if each.state is State.REJECTED]
         self._record("challenge.rejected", tried_out, facts | {"reason": "tried_out"})
         return Answer(Verdict.INVALID_CODE, tuple(after))
+
+    def _record_limits(self, counts: Collection[limits.Count]) -> None:
+        """Records an event for each count that has just reached its limit: from now on no code is checked."""
+        for each in counts:
+            subject = each.subject
+            if each.times == self.rules.limits.of(subject.scope):
+                user = subject.name if subject.scope is Scope.USER else None
+                facts: Facts = {"scope": subject.scope, "subject": subject.name, "until": rfc3339(each.ends_at)}
+                record_event(self.connection, "limit.reached", self.now, user=user, **facts)
 
     def _change(self, statement: Prepared, challenge: Challenge, name: str | None, **proof: object) -> list[Challenge]:
         """Returns the changed challenge, or nothing if another attempt was faster."""
@@ -291,16 +401,11 @@ def _facts(attempt: Attempt, key_type: str | None) -> Facts:
     return {"fingerprint": attempt.fingerprint, "key_type": key_type, "ssh_address": attempt.client_ip}
 
 
-def _choose(codes: Codes, code: str | None, undecided: Collection[Challenge]) -> Challenge | Verdict:
-    """Returns the challenge that the attempt is meant for, or a verdict. `undecided` is in the order of opening."""
-    of = {binding: [each for each in undecided if each.binding is binding] for binding in Binding}
-    if code is not None and (of[Binding.CODE_IN] or not undecided):
-        right = [each for each in of[Binding.CODE_IN] if codes.matches(each.id, code, each.code_hmac)]
-        return right[0] if right else Verdict.INVALID_CODE
-    if of[Binding.CODE_BACK]:  # the challenge opened last; ssh tells the person what it approves
-        return of[Binding.CODE_BACK][-1]
-    if of[Binding.CODE_IN]:
-        return Verdict.CODE_REQUIRED
-    # Nothing tells several unbound challenges apart, and a code means a login that is not among them.
-    unbound = of[Binding.NONE]
-    return unbound[0] if len(unbound) == 1 and code is None else Verdict.NO_CHALLENGE
+def _subjects(attempt: Attempt, meant: Collection[Challenge]) -> list[Subject]:
+    """Returns the subjects that a wrong code of the attempt counts for."""
+    return subjects(attempt.user, attempt.client_ip, (each.client for each in meant))
+
+
+def _is_long(code: str) -> bool:
+    """Whether the code is long enough to find a challenge without a user."""
+    return len(code) == ANONYMOUS_DIGITS

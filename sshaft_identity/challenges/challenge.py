@@ -16,6 +16,8 @@ from sshaft_identity.common.times import latest_begin
 MAX_TRIES = 5
 MIN_LIFETIME = timedelta(seconds=30)
 MAX_LIFETIME = timedelta(minutes=10)  # NIST SP 800-63B-4 §3.1.3
+RESULT_GRACE = timedelta(minutes=1)
+"""The result of a login can be taken this long after the login expired, for a login that passed at the last moment."""
 
 
 class Binding(StrEnum):
@@ -64,6 +66,12 @@ class Verdict(StrEnum):
     EXPIRED = "expired"
     REJECTED = "rejected"
     CANCELLED = "cancelled"
+    OTHER_USER = "other_user"
+    """The code is right, but it belongs to the login of another person."""
+    NOT_PRESENTED = "not_presented"
+    """ssh has not shown the code of this login yet, so no typed code can be right."""
+    CHOICE_REQUIRED = "choice_required"
+    """Several logins wait for ssh to show their code: the person must choose one."""
     TOO_MANY_ATTEMPTS = "too_many_attempts"
 
 
@@ -100,6 +108,7 @@ class Challenge:
     """One row of the table.
 
     `user` is None while the challenge names no user: then it becomes the owner of the key that brings the code.
+    `hint` is the user that an unauthenticated request named: no other user may pass, but nothing else depends on it.
     `client` opened the challenge; None: the operator or the service did. `attempt` names the last try.
     """
 
@@ -111,6 +120,7 @@ class Challenge:
     expires_at: datetime
     binding: Binding = Binding.CODE_IN
     verify_required: bool = False
+    hint: str | None = None
     state: State = State.PENDING
     tries: int = 0
     attempt: str | None = field(default=None, repr=False)
@@ -121,8 +131,10 @@ class Challenge:
     approval: Approval | None = None
 
     def state_at(self, now: datetime) -> State:
-        """Returns the state at `now`. A pending challenge expires before the database says so."""
+        """Returns the state at `now`. A challenge or its result expires before the database says so."""
         if self.state is State.PENDING and is_over(self.created_at, self.expires_at, now):
+            return State.EXPIRED
+        if self.state is State.ACCEPTED and is_over(self.created_at, self.expires_at + RESULT_GRACE, now):
             return State.EXPIRED
         return self.state
 

@@ -10,10 +10,11 @@ from sqlalchemy import Connection, bindparam, case, insert, select, update
 
 from sshaft_identity.challenges import limits, listing, rows
 from sshaft_identity.challenges.attempts import Answer, Attempt, Judge, Rules
-from sshaft_identity.challenges.challenge import Binding, Challenge, Context, State, Verdict
+from sshaft_identity.challenges.challenge import RESULT_GRACE, Binding, Challenge, Context, State, Verdict
 from sshaft_identity.challenges.codes import ANONYMOUS_DIGITS, DIGITS, Codes, is_code
 from sshaft_identity.challenges.events import record_challenge
 from sshaft_identity.challenges.listing import ListedKey
+from sshaft_identity.common.addresses import source_of
 from sshaft_identity.common.digests import digest, new_page_token
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.prepared import Prepared
@@ -22,7 +23,14 @@ from sshaft_identity.database.tables import challenges
 RETENTION = timedelta(days=7)
 """A challenge is deleted this long after its opening."""
 
+_MAX_ALIKE = {Binding.CODE_IN: 1, Binding.CODE_BACK: 5, Binding.NONE: 1}
+"""The most pending challenges for the same user, client and address of the browser. Where a person types a code, a
+provider may begin logins for strangers too, and not name their addresses. So several must be able to wait."""
+_MAX_OF_CLIENT = 20
+"""The most pending challenges for the same user and client, whatever their addresses are."""
+
 _PENDING_OF_USER = Prepared(rows.of_user.where(rows.is_pending))
+_is_hinted = (challenges.c.hint == bindparam("user")) & challenges.c.user_name.is_(None)
 _is_named = challenges.c.id == bindparam("challenge")
 _is_opened_by = challenges.c.client_id.is_not_distinct_from(bindparam("client"))
 _update = update(challenges).returning(challenges)
@@ -32,20 +40,19 @@ _update = update(challenges).returning(challenges)
 class Wish:
     """The wanted properties of a new challenge. Without a user the binding is `code_in`: any user may bring the code.
 
+    `user` needs a client that has authenticated. An unauthenticated request names its user as `hint`: only this user
+    may bring the code, but the challenge is not listed for that user and ends no other challenge.
     `code`: a code that the client chose and shows itself, see `codes.is_code`.
     """
 
     user: str | None
     lifetime: timedelta
+    hint: str | None = None
     client: str | None = None
     context: Context = field(default_factory=Context)
     binding: Binding = Binding.CODE_IN
     verify_required: bool = False
     code: str | None = field(default=None, repr=False)
-
-
-class CodeTakenError(Exception):
-    """The client chose the code of another pending challenge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +77,9 @@ class Challenges:
             return limits.forget(connection, limits.Scope.USER, user)
 
     def open(self, wish: Wish, now: datetime) -> Opened:
-        """Opens a challenge, also for an unknown user. Raises `CodeTakenError`.
+        """Opens a challenge, also for an unknown user.
 
-        A pending challenge of the same client for the same user is cancelled.
+        A login that is begun again takes the place of the older one: see `_superseded`.
         """
         with self._database.write(alone=f"codes of {wish.user}") as connection:
             return self._open(connection, wish, now)
@@ -81,13 +88,14 @@ class Challenges:
 
     def _open(self, connection: Connection, wish: Wish, now: datetime) -> Opened:
         pending = [] if wish.user is None else rows.read_all(connection, _PENDING_OF_USER, user=wish.user)
-        others = [each for each in pending if each.client != wish.client and each.expires_at > now]
-        superseded = self._supersede(connection, wish, now) if len(pending) > len(others) else []
-        page_token, code = self._fresh_code(connection, wish, others)
+        old = _superseded(wish, pending, now)
+        superseded = [ended for each in old for ended in self._supersede(connection, each, now)]
+        page_token, code = self._fresh_code(connection, wish, [each for each in pending if each not in old])
         identifier = secrets.token_hex(16)
         challenge = Challenge(
             id=identifier,
             user=wish.user,
+            hint=wish.hint,
             client=wish.client,
             context=wish.context,
             created_at=now,
@@ -102,13 +110,11 @@ class Challenges:
         return Opened(challenge, code, page_token, tuple(superseded))
 
     _ended = case((challenges.c.expires_at <= bindparam("now"), State.EXPIRED), else_=State.CANCELLED)
-    _SUPERSEDE = Prepared(
-        _update.where(rows.is_pending, challenges.c.user_name == bindparam("user"), _is_opened_by).values(state=_ended)
-    )
+    _SUPERSEDE = Prepared(_update.where(_is_named, rows.is_pending).values(state=_ended))
 
-    def _supersede(self, connection: Connection, wish: Wish, now: datetime) -> list[Challenge]:
-        """Ends the pending challenge of this user and client: a person has one page open, with one valid code."""
-        done = rows.read_all(connection, self._SUPERSEDE, user=wish.user, client=wish.client, now=now)
+    def _supersede(self, connection: Connection, old: Challenge, now: datetime) -> list[Challenge]:
+        """Ends a pending challenge. Returns it, or nothing if it is no longer pending."""
+        done = rows.read_all(connection, self._SUPERSEDE, challenge=old.id, now=now)
         for each in done:
             if each.state is State.CANCELLED:
                 record_challenge(connection, "challenge.cancelled", each, now, reason="superseded")
@@ -117,12 +123,14 @@ class Challenges:
         return done
 
     def _fresh_code(self, connection: Connection, wish: Wish, others: Sequence[Challenge]) -> tuple[str, str]:
-        """Returns a page token and a code that no other pending challenge of this user has."""
+        """Returns a page token and a code. A code of the service is new; one that the client chose may be taken.
+
+        A client does not learn whether its chosen code is taken: that would tell it the code of another client. A code
+        that belongs to two logins passes none of them.
+        """
         if wish.code is not None:
             if wish.user is None or not is_code(wish.code):
                 raise ValueError("only a well-formed code can be chosen, and only with a user")
-            if self._is_taken(connection, wish.code, others):
-                raise CodeTakenError
             return new_page_token(), wish.code
         while True:
             page_token = new_page_token()
@@ -130,14 +138,14 @@ class Challenges:
             if not self._is_taken(connection, code, others):
                 return page_token, code
 
-    _FIND_BY_CODE = Prepared(rows.of_code)
-
     def _is_taken(self, connection: Connection, code: str, others: Sequence[Challenge]) -> bool:
-        """Whether one of `others` has the code. A long code may also be that of a challenge without a user."""
+        """Whether one of `others`, or a pending challenge without a user, has the code."""
         is_long = len(code) == ANONYMOUS_DIGITS
         if is_long and rows.read_all(connection, self._FIND_BY_CODE, index=self._codes.index(code)):
             return True
         return any(self._codes.matches(other.id, code, other.code_hmac) for other in others)
+
+    _FIND_BY_CODE = Prepared(rows.of_code)
 
     def code_of(self, challenge: Challenge, page_token: str) -> str | None:
         """Returns the code that the page of the challenge shows, or None."""
@@ -177,10 +185,10 @@ class Challenges:
         with self._attempts_of(attempt.user) as connection:
             return Judge(connection, self._codes, self.rules, now).accept(attempt)
 
-    def verify(self, challenge: Challenge, code: str, name: str | None, now: datetime) -> Answer:
-        """Judges the code of a `code_back` challenge, see `Judge.verify`."""
-        with self._attempts_of(challenge.user) as connection:
-            return Judge(connection, self._codes, self.rules, now).verify(challenge.id, code, name)
+    def verify(self, meant: Sequence[Challenge], code: str, name: str | None, now: datetime) -> Answer:
+        """Judges a code for `code_back` challenges of one user, see `Judge.verify`."""
+        with self._attempts_of(next((each.user for each in meant), None)) as connection:
+            return Judge(connection, self._codes, self.rules, now).verify([each.id for each in meant], code, name)
 
     _FIND_PRESENTED = Prepared(
         select(challenges).where(
@@ -218,14 +226,17 @@ class Challenges:
         rows.named.where(challenges.c.user_name == bindparam("user"), challenges.c.state == State.REJECTED)
     )
 
+    _FIND_HINTED = Prepared(select(challenges).where(rows.is_running, challenges.c.code_index.is_not(None), _is_hinted))
+
     def reject(self, attempt: Attempt, now: datetime) -> Answer:
-        """Rejects the challenge that the attempt names, or all of the user. To reject a challenge again succeeds."""
+        """Rejects the challenge that the attempt names, or all of the user and all with the user as hint.
+
+        To reject a challenge again succeeds.
+        """
         with self._database.write() as connection:
-            pending = [
-                each
-                for each in rows.read_all(connection, rows.RUNNING_OF_USER, user=attempt.user, now=now)
-                if attempt.challenge in (None, each.id)
-            ]
+            of_user = rows.read_all(connection, rows.RUNNING_OF_USER, user=attempt.user, now=now)
+            hinted = rows.read_all(connection, self._FIND_HINTED, user=attempt.user, now=now)
+            pending = [each for each in of_user + hinted if attempt.challenge in (None, each.id)]
             done = [rejected for each in pending for rejected in rows.end(connection, each.id, State.REJECTED, now)]
             facts = {"fingerprint": attempt.fingerprint, "ssh_address": attempt.client_ip, "reason": "denied"}
             for each in done:
@@ -242,14 +253,18 @@ class Challenges:
                 record_challenge(connection, "challenge.cancelled", each, now)
         return next(iter(done), None)
 
-    _CONSUME = Prepared(
-        _update.where(_is_named, challenges.c.state == State.ACCEPTED, _is_opened_by).values(state=State.CONSUMED)
-    )
+    _is_in_time = challenges.c.expires_at > bindparam("expires_after")
+    _is_accepted = (challenges.c.state == State.ACCEPTED) & _is_in_time
+    _CONSUME = Prepared(_update.where(_is_named, _is_opened_by, _is_accepted).values(state=State.CONSUMED))
 
     def consume(self, identifier: str, now: datetime, client: str | None = None) -> Challenge | None:
-        """Consumes an accepted challenge, once, for the client that opened it. Returns it, or None."""
+        """Consumes an accepted challenge, once, for the client that opened it. Returns it, or None.
+
+        The result ends with the login, or `RESULT_GRACE` later.
+        """
+        values = {"challenge": identifier, "client": client, "expires_after": now - RESULT_GRACE}
         with self._database.write() as connection:
-            done = rows.read_all(connection, self._CONSUME, challenge=identifier, client=client)
+            done = rows.read_all(connection, self._CONSUME, **values)
             for each in done:
                 record_challenge(connection, "challenge.consumed", each, now)
         return next(iter(done), None)
@@ -261,3 +276,23 @@ class Challenges:
         with self._database.write() as connection:
             for each in rows.read_all(connection, self._MARK_SHOWN, challenge=challenge.id, now=now):
                 record_challenge(connection, "challenge.shown", each, now, page_address=address)
+
+
+def _superseded(wish: Wish, pending: Sequence[Challenge], now: datetime) -> list[Challenge]:
+    """Returns the challenges that a new one ends, of those that are pending for its user.
+
+    These are the ones of the client whose time is over, the oldest ones from the same address if there would be more
+    than `_MAX_ALIKE`, and the oldest ones from anywhere if there would be more than `_MAX_OF_CLIENT`. So a stranger at
+    another address does not end the login of a person.
+    """
+    of_client = [each for each in pending if each.client == wish.client]
+    over = [each for each in of_client if each.state_at(now) is not State.PENDING]
+    waiting = [each for each in of_client if each not in over]
+    alike = [each for each in waiting if _source(each.context) == _source(wish.context)]
+    oldest_alike = alike[: max(0, len(alike) + 1 - _MAX_ALIKE[wish.binding])]
+    others = [each for each in waiting if each not in oldest_alike]
+    return over + oldest_alike + others[: max(0, len(others) + 1 - _MAX_OF_CLIENT)]
+
+
+def _source(context: Context) -> str:
+    return source_of(context.ip or "")

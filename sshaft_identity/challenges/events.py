@@ -14,6 +14,7 @@ def record_challenge(connection: Connection, event: str, challenge: Challenge, n
         "challenge": challenge.id,
         "client": challenge.client,
         "app": challenge.context.app,
+        "hint": challenge.hint,
         "browser_address": challenge.context.ip,
     }
     approval = challenge.approval

@@ -69,7 +69,11 @@ def subjects(user: str | None = None, source: str | None = None, clients: Iterab
 
 
 def locked_until(connection: Connection, counted: Iterable[Subject], limits: Limits, now: datetime) -> datetime | None:
-    """Returns when all subjects may try again; None: now. Locks their rows until the transaction ends."""
+    """Returns when all subjects may try again; None: now. Locks their rows until the transaction ends.
+
+    The failures of other people at the same address or client do not stop a user who has no failures: where a user is
+    named, the other limits hold only for users who have failed too.
+    """
     counted = list(counted)
     if not counted:
         return None
@@ -77,6 +81,9 @@ def locked_until(connection: Connection, counted: Iterable[Subject], limits: Lim
     for number, subject in enumerate(counted):
         values |= {f"scope{number}": subject.scope, f"subject{number}": subject.key["subject"]}
     rows = _lock_failures(len(counted)).all(connection, values)
+    is_of_user = any(subject.scope is Scope.USER for subject in counted)
+    if is_of_user and not any(row.scope == Scope.USER for row in rows):
+        return None
     return max((row.ends_at for row in rows if row.times >= limits.of(Scope(row.scope))), default=None)
 
 
@@ -90,22 +97,33 @@ def _lock_failures(count: int) -> Prepared:
     return Prepared(query.order_by(failures.c.scope, failures.c.subject).with_for_update())
 
 
-def count(connection: Connection, counted: Iterable[Subject], now: datetime, window: timedelta = WINDOW) -> None:
-    """Counts one more failure of each subject. A window that is over begins again."""
+@dataclass(frozen=True, slots=True)
+class Count:
+    """The failures of a subject in the window that ends at `ends_at`."""
+
+    subject: Subject
+    times: int
+    ends_at: datetime
+
+
+def count(connection: Connection, counted: Iterable[Subject], now: datetime, window: timedelta = WINDOW) -> list[Count]:
+    """Counts one more failure of each subject, and returns the new counts. A window that is over begins again."""
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     ends = literal(now + window, failures.c.ends_at.type)  # inside CASE, SQLAlchemy cannot infer the type
+    counts = []
     for subject in counted:
         is_over = failures.c.ends_at <= now
         new = insert(failures).values(**subject.key, times=1, ends_at=ends)
-        connection.execute(
-            new.on_conflict_do_update(
-                index_elements=[failures.c.scope, failures.c.subject],
-                set_={
-                    "times": case((is_over, 1), else_=failures.c.times + 1),
-                    "ends_at": case((is_over, new.excluded.ends_at), else_=failures.c.ends_at),
-                },
-            )
+        written = new.on_conflict_do_update(
+            index_elements=[failures.c.scope, failures.c.subject],
+            set_={
+                "times": case((is_over, 1), else_=failures.c.times + 1),
+                "ends_at": case((is_over, new.excluded.ends_at), else_=failures.c.ends_at),
+            },
         )
+        row = connection.execute(written.returning(failures.c.times, failures.c.ends_at)).one()
+        counts.append(Count(subject, row.times, row.ends_at))
+    return counts
 
 
 def forget(connection: Connection, scope: Scope, name: str) -> bool:

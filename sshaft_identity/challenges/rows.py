@@ -58,6 +58,7 @@ def columns(challenge: Challenge) -> dict[str, Any]:
     return {
         "id": challenge.id,
         "user_name": challenge.user,
+        "hint": challenge.hint,
         "client_id": challenge.client,
         "binding": challenge.binding,
         "verify_required": challenge.verify_required,
@@ -82,6 +83,7 @@ def challenge_of(row: Any) -> Challenge:
     return Challenge(
         id=row.id,
         user=row.user_name,
+        hint=row.hint,
         client=row.client_id,
         binding=Binding(row.binding),
         verify_required=row.verify_required,

@@ -143,6 +143,7 @@ challenges = Table(
     Column("id", String(32), primary_key=True),
     # Not a foreign key: an unknown user gets the same answer as a known one. Null until accepted if none was named.
     Column("user_name", String(64)),
+    Column("hint", String(64)),  # the user that a stranger named: only this user may pass it
     Column("client_id", String(64)),  # not a foreign key: the challenges of a removed client stay
     Column("binding", String(16), nullable=False),
     Column("verify_required", Boolean, nullable=False),
@@ -150,7 +151,7 @@ challenges = Table(
     Column("tries", Integer, nullable=False),
     Column("attempt", String(64)),
     Column("code_hmac", String(64), nullable=False),
-    Column("code_index", String(64)),  # finds a challenge by its code alone; only if no user was named
+    Column("code_index", String(64), index=True),  # finds a challenge by its code alone; only if no user was named
     Column("page_hash", String(64), nullable=False, unique=True),
     Column("app", Text),
     Column("ip", Text),
@@ -173,17 +174,13 @@ _pending = challenges.c.state == "pending"
 # indexes. A query for one user must not use them: with old statistics PostgreSQL expects few pending challenges, and
 # then reads them all.
 _unsettled = and_(_pending, challenges.c.accepted_at.is_(None))
-_of_user = and_(_unsettled, challenges.c.user_name.is_not(None))
 _anonymous = and_(_pending, challenges.c.code_index.is_not(None))
 _tried = challenges.c.attempt.is_not(None)
-# There is one pending challenge for a user and client, also if many processes open one. Null is equal to nothing.
 Index(
-    "uq_challenges_pending",
-    challenges.c.user_name,
-    challenges.c.client_id,
-    unique=True,
-    sqlite_where=_of_user,
-    postgresql_where=_of_user,
+    "ix_challenges_hint",
+    challenges.c.hint,
+    sqlite_where=_anonymous,
+    postgresql_where=_anonymous,
 )
 Index(
     "uq_challenges_code_index",

@@ -2,13 +2,10 @@
 
 from dataclasses import dataclass, field
 
-from sshaft_identity.challenges.challenge import Binding, Challenge
-from sshaft_identity.challenges.challenges import CodeTakenError, Wish
+from sshaft_identity.challenges.challenge import Binding
 from sshaft_identity.challenges.codes import is_code
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.common.fields import one_line
-from sshaft_identity.web import logins
-from sshaft_identity.web.call import Call
 from sshaft_identity.web.oauth import OAuthError
 
 _MAX_APP_LENGTH = 80
@@ -32,14 +29,6 @@ def parse_binding_message(client: Client, app: str, message: str) -> BindingMess
     if is_code(message):
         return BindingMessage(Binding.CODE_IN, app, message)
     return BindingMessage(Binding.NONE, _app_with_words(client, app, message))
-
-
-def open_bound_login(call: Call, wish: Wish) -> Challenge:
-    """Opens the challenge of a login. Raises `OAuthError` if another login has its code."""
-    try:
-        return logins.open_login(call, wish).challenge
-    except CodeTakenError:
-        raise OAuthError("invalid_binding_message", "another login has this code: choose another") from None
 
 
 def _app_with_words(client: Client, app: str, message: str) -> str:

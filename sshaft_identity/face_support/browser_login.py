@@ -5,7 +5,7 @@ in an address. So a link to a login is useless to other people, and nobody can b
 """
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sshaft_identity.challenges.challenge import Challenge, State
+from sshaft_identity.challenges.challenge import RESULT_GRACE, Challenge, State
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.common.addresses import origin_of
 from sshaft_identity.face_support.face_requests import FaceRequest, FaceRequests, face_of
@@ -25,8 +25,6 @@ from sshaft_identity.web.html import PageError, redirect, render
 from sshaft_identity.web.live import live_routes
 from sshaft_identity.web.state import state_of
 
-_FINISH_GRACE = timedelta(minutes=1)
-"""A browser may finish its login this long after the login expired, for a login that passed at the last moment."""
 _RETURN_WORDS = {state: "Continue" if state == State.ACCEPTED else "Go back" for state in RETURN_LABELS}
 
 Finish = Callable[[Call, Challenge], Response]
@@ -45,7 +43,7 @@ def begin_login(call: Call, face: str, wish: Wish, details: Mapping[str, Any]) -
     challenge = opened.challenge
     FaceRequests(state.store.database, face).add(challenge.id, wish.client, details, now)
     response = redirect(call.request, f"/login/{challenge.id}")
-    seconds = int((wish.lifetime + _FINISH_GRACE).total_seconds())
+    seconds = int((wish.lifetime + RESULT_GRACE).total_seconds())
     cookies.write(call.request, response, _cookie_name(challenge.id), opened.page_token, seconds, "lax")
     return response
 
@@ -165,12 +163,12 @@ def _no_such_login() -> PageError:
 
 async def _login_of_browser(request: Request) -> tuple[str, Challenge | None]:
     """Returns the page token and the login at this address. The login is None if another browser began it, or if
-    `_FINISH_GRACE` is over.
+    `RESULT_GRACE` is over.
     """
     identifier, state = request.path_params["id"], state_of(request)
     token = cookies.read(request, _cookie_name(identifier)) or ""
     found = await run_in_threadpool(state.store.challenges.of_page, token) if token else None
-    if found is None or found.id != identifier or state.clock() >= found.expires_at + _FINISH_GRACE:
+    if found is None or found.id != identifier or state.clock() >= found.expires_at + RESULT_GRACE:
         return token, None
     return token, found
 

@@ -1,7 +1,7 @@
 """Serves the providers at which people type the code that ssh has printed. Each face translates its provider's calls.
 
-Only the client and the user link the calls of such a provider. So a call refers to the pending challenge of the client
-and the user; there is at most one.
+Only the client and the user link the calls of many such providers. So a code is compared with each pending challenge
+of the client and the user for which ssh has printed a code.
 """
 
 import re
@@ -18,6 +18,7 @@ from sshaft_identity.web.oauth import OAuthError, client_of
 from sshaft_identity.web.problem import ProblemError
 
 _CODE = re.compile(r"[0-9]{1,16}")
+_WORDS = {Verdict.NOT_PRESENTED: "ssh has not printed a code for this login yet"}
 
 
 def client_of_basic(call: Call, face: str) -> Client:
@@ -71,36 +72,34 @@ def begin_login(call: Call, client: Client, user: str, app: str | None, ip: str 
     return logins.open_login(call, wish).challenge
 
 
-def pending_challenge(call: Call, client: Client, user: str) -> Challenge | None:
-    """Returns the pending challenge of the user that this client has opened."""
+def pending_challenges(call: Call, client: Client, user: str) -> list[Challenge]:
+    """Returns the pending challenges of the user that this client has opened: one, or more if strangers began some."""
     now = call.state.clock()
     running = call.state.store.challenges.pending(user, client.client_id)
-    usable = (each for each in running if each.binding is Binding.CODE_BACK and each.state_at(now) is State.PENDING)
-    return next(usable, None)
+    return [each for each in running if each.binding is Binding.CODE_BACK and each.state_at(now) is State.PENDING]
 
 
-def redeem_code(call: Call, face: str, client: Client, user: str, code: str) -> bool:
-    """Whether ssh has printed this code for the pending login. The right code passes the login and takes its result."""
-    challenge = pending_challenge(call, client, user)
-    if challenge is None:
-        refused_requests.note(call, face, "no_challenge", "this user has no pending login")
+def redeem_code(call: Call, face: str, client: Client, meant: list[Challenge], code: str) -> bool:
+    """Whether ssh has printed this code for a login in `meant`. The right code passes it and takes its result."""
+    passed = verify_code(call, face, meant, code)
+    if passed is None:
         return False
-    if not verify_code(call, face, challenge, code):
-        return False
-    after = logins.consume(call, challenge.id, client.client_id)
-    if after is None or after.user != user:
+    after = logins.consume(call, passed.id, client.client_id)
+    if after is None:
         refused_requests.note(call, face, "not_accepted", "the result was taken before")
-        return False
-    return True
+    return after is not None
 
 
-def verify_code(call: Call, face: str, challenge: Challenge, code: str) -> bool:
-    """Whether the code that the person typed passes this challenge."""
+def verify_code(call: Call, face: str, meant: list[Challenge], code: str) -> Challenge | None:
+    """Returns the challenge in `meant` that the typed code passes, or None."""
     code = "".join(code.split())
+    if not meant:
+        refused_requests.note(call, face, "no_challenge", "this user has no such pending login")
+        return None
     if not _CODE.fullmatch(code):
         refused_requests.note(call, face, "invalid_request", "the code is not a number")
-        return False
-    answer = logins.verify(call, challenge, code)
+        return None
+    answer = logins.verify(call, meant, code)
     if answer.verdict not in (Verdict.ACCEPTED, Verdict.INVALID_CODE):  # the audit log has the wrong code already
-        refused_requests.note(call, face, answer.verdict, "the login can no longer pass")
-    return answer.verdict is Verdict.ACCEPTED
+        refused_requests.note(call, face, answer.verdict, _WORDS.get(answer.verdict, "the login can no longer pass"))
+    return answer.challenges[0] if answer.verdict is Verdict.ACCEPTED else None

@@ -62,7 +62,7 @@ def check(call: Call) -> Response:
     user = typed_codes.text_member(typed_codes.json_members(call, NAME), "id")
     if not typed_codes.check_user_name(call, NAME, user):
         return problem("invalid_request", detail="the id of the principal is not a user name of this service")
-    if not typed_codes.redeem_code(call, NAME, client, user, code):
+    if not typed_codes.redeem_code(call, NAME, client, typed_codes.pending_challenges(call, client, user), code):
         return problem("invalid_code")
     return _principal(user)
 

@@ -16,13 +16,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sshaft.config import Url
-from sshaft_identity.challenges.challenge import MAX_LIFETIME, MIN_LIFETIME, Context, State
+from sshaft_identity.challenges.challenge import MAX_LIFETIME, MIN_LIFETIME, RESULT_GRACE, Context, State
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.common.fields import USER_PATTERN
 from sshaft_identity.face_support import id_tokens
 from sshaft_identity.face_support.assurance import AcrRequest
-from sshaft_identity.face_support.binding_message import open_bound_login, parse_binding_message
+from sshaft_identity.face_support.binding_message import parse_binding_message
 from sshaft_identity.face_support.face import Face
 from sshaft_identity.face_support.face_requests import FaceRequests
 from sshaft_identity.face_support.notifications import Notification, Notifications
@@ -49,8 +49,6 @@ _GRANT_TYPE = "urn:openid:params:grant-type:ciba"
 _POLL_INTERVAL = timedelta(seconds=5)
 _POLL_TOLERANCE = timedelta(seconds=1)
 """A poll may come this much too early, because requests travel at different speeds."""
-_FETCH_GRACE = timedelta(minutes=1)
-"""A client may fetch a result this long after the login expired, for a login that passed at the last moment."""
 _MAX_ACR_LENGTH = 4096
 _HINTS = ("login_hint", "id_token_hint", "login_hint_token")
 _BEARER = re.compile(r"[A-Za-z0-9._~+/-]{1,1024}=*")
@@ -92,9 +90,9 @@ def _authorize(call: Call) -> Response:
     token = _notification_token(options, form)
     wish, details = _parse_request(call, client, options, form)
     now = state.clock()
-    challenge, requests = open_bound_login(call, wish), FaceRequests(state.store.database, NAME)
+    challenge, requests = logins.open_login(call, wish).challenge, FaceRequests(state.store.database, NAME)
     requests.add(challenge.id, client.client_id, details.model_dump(), now)
-    auth_req_id = requests.issue_handle(challenge.id, challenge.expires_at + _FETCH_GRACE)
+    auth_req_id = requests.issue_handle(challenge.id, challenge.expires_at + RESULT_GRACE)
     if auth_req_id is None:
         raise ValueError("the new challenge has a handle already")
     if token is not None:

@@ -60,7 +60,8 @@ def init(call: Call, client: Client, options: CodeBackClient, fields: dict[str, 
 @_endpoint
 def verify(call: Call, client: Client, _options: CodeBackClient, fields: dict[str, str]) -> bool:
     """`POST /code-back/verify`: whether ssh has printed this code."""
-    return typed_codes.redeem_code(call, NAME, client, fields["user"], fields["code"])
+    meant = typed_codes.pending_challenges(call, client, fields["user"])
+    return typed_codes.redeem_code(call, NAME, client, meant, fields["code"])
 
 
 def _answer(options: CodeBackClient, *, result: bool) -> Response:

@@ -18,7 +18,6 @@ from sshaft_identity.face_support.face import Face
 from sshaft_identity.face_support.face_requests import FaceRequests
 from sshaft_identity.face_support.options import AppOptions, MemberName
 from sshaft_identity.face_support.setup import Provider, register_with_app
-from sshaft_identity.web import refused_requests
 from sshaft_identity.web.call import Call, in_thread
 
 NAME = "ibm_verify"
@@ -59,12 +58,10 @@ def validate(call: Call) -> Response:
     if not typed_codes.check_user_name(call, NAME, user):
         return _answer("FAILED")
     request = FaceRequests(call.state.store.database, NAME).of_handle(typed_codes.text_member(body, "transactionId"))
-    challenge = typed_codes.pending_challenge(call, client, user)
-    if request is None or challenge is None or request.id != challenge.id:
-        refused_requests.note(call, NAME, "no_challenge", "this user has no pending login with this transaction")
-        return _answer("FAILED")
+    pending = typed_codes.pending_challenges(call, client, user)
+    meant = [each for each in pending if request is not None and each.id == request.id]
     code = typed_codes.text_member(body, "attributes.passvalue")
-    return _answer("SUCCESS" if typed_codes.redeem_code(call, NAME, client, user, code) else "FAILED")
+    return _answer("SUCCESS" if typed_codes.redeem_code(call, NAME, client, meant, code) else "FAILED")
 
 
 def _options(client: Client) -> IbmVerifyClient:

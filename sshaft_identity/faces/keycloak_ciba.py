@@ -28,13 +28,13 @@ from sshaft_identity.common.fields import UserName
 from sshaft_identity.common.times import from_numeric_date
 from sshaft_identity.database.used_values import first_use
 from sshaft_identity.face_support.assurance import AcrRequest
-from sshaft_identity.face_support.binding_message import open_bound_login, parse_binding_message
+from sshaft_identity.face_support.binding_message import parse_binding_message
 from sshaft_identity.face_support.face import Face
 from sshaft_identity.face_support.notifications import Notification, Notifications
 from sshaft_identity.face_support.options import AppOptions
 from sshaft_identity.face_support.reach import Finding, Reach
 from sshaft_identity.face_support.setup import APP, NOTIFY, GivenOptions, Provider, Registration, app_option
-from sshaft_identity.web import refused_requests
+from sshaft_identity.web import logins, refused_requests
 from sshaft_identity.web.call import Call, Message, in_thread
 from sshaft_identity.web.oauth import Credentials, OAuthError, client_by_secret
 from sshaft_identity.web.problem import ProblemError
@@ -87,7 +87,7 @@ def _begin_login(call: Call) -> None:
     )
     if not first_use(state.store.database, NAME, token, now + _TOKEN_MEMORY):
         raise OAuthError("invalid_request", "this bearer token was used before")
-    challenge = open_bound_login(call, wish)
+    challenge = logins.open_login(call, wish).challenge
     notification = Notification(
         NAME, token, if_passed={"status": "SUCCEED"}, if_failed={"status": "UNAUTHORIZED"}, is_result=True
     )

@@ -1,7 +1,6 @@
 """Serves the challenge page: it shows the ssh command or takes the code that ssh printed, then shows the outcome."""
 
 import secrets
-from datetime import datetime
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -11,7 +10,7 @@ from starlette.routing import Route
 
 from sshaft_identity.challenges.challenge import MAX_TRIES, Binding, Challenge, State, Verdict
 from sshaft_identity.challenges.codes import attempt_name
-from sshaft_identity.pages.words import ago, clock, moment
+from sshaft_identity.pages.words import ago, clock
 from sshaft_identity.web import logins
 from sshaft_identity.web.browsers import browser_name, client_address, form_of
 from sshaft_identity.web.call import Call
@@ -57,16 +56,12 @@ async def type_code(request: Request) -> Response:
         return await challenge_page(request, challenge, request.path_params["page_token"], 400,
                                     fault="The code is the six digits that ssh printed.")  # fmt: skip
     call = Call(request)
-    answer = await run_in_threadpool(logins.verify, call, challenge, code, attempt_name(form.get("attempt"), code))
+    answer = await run_in_threadpool(logins.verify, call, [challenge], code, attempt_name(form.get("attempt"), code))
     call.state.changes.notify(call.changed)
-    if answer.verdict is Verdict.TOO_MANY_ATTEMPTS and answer.retry_at is not None:
-        raise _too_many_codes(answer.retry_at)
+    if answer.verdict is Verdict.NOT_PRESENTED:
+        fault = "ssh has not printed a code for this login yet. Run the command first."
+        return await challenge_page(request, challenge, request.path_params["page_token"], 409, fault=fault)
     return redirect(request, request.url.path)
-
-
-def _too_many_codes(until: datetime) -> PageError:
-    sentence = f"No code is accepted before {moment(until)}. Start the login again after that."
-    return PageError(429, "Too many wrong codes", sentence)
 
 
 async def challenge_page(
@@ -101,7 +96,7 @@ async def challenge_page(
         sentence=_TYPE_CODE if types_back and page_state == State.PENDING else sentence,
         texts=TEXTS,
         app=context.app,
-        user=challenge.user,
+        user=challenge.user or challenge.hint,
         address=context.ip,
         browser=browser_name(context.user_agent),
         began=ago(challenge.created_at, state.clock()),

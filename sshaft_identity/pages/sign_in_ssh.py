@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sshaft.log import get_logger
-from sshaft_identity.challenges.challenge import Challenge, Context, State
+from sshaft_identity.challenges.challenge import RESULT_GRACE, Challenge, Context, State
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.pages.challenge import challenge_page
 from sshaft_identity.pages.signed_in import KEYS, SIGN_IN, begin_session, session_of
@@ -25,8 +25,6 @@ from sshaft_identity.web.state import state_of
 
 APP = "My keys"
 _BY_SSH = "/sign-in/ssh"
-_GRACE_PERIOD = timedelta(minutes=1)
-"""After the challenge has expired, the browser may ask for the outcome for this time."""
 _NOTES = {
     "again": "Sign in again: adding or removing a key needs a fresh sign-in.",
     "nobody": "You are not signed in, or no longer.",
@@ -57,7 +55,7 @@ async def begin(request: Request) -> Response:
         state.changes.notify([before])
     wish = Wish(None, timedelta(seconds=state.settings.lifetime), context=Context(APP, address, user_agent(request)))
     opened = await run_in_threadpool(logins.open_login, Call(request), wish)
-    response, seconds = redirect(request, _BY_SSH), state.settings.lifetime + int(_GRACE_PERIOD.total_seconds())
+    response, seconds = redirect(request, _BY_SSH), state.settings.lifetime + int(RESULT_GRACE.total_seconds())
     cookies.write(request, response, cookies.SSH_SIGN_IN, opened.page_token, seconds, "strict")
     return response
 
@@ -109,7 +107,7 @@ async def _sign_in_of_browser(request: Request) -> Challenge | None:
     found = await run_in_threadpool(state.store.challenges.of_page, token)
     if found is None or found.client is not None or not found.is_anonymous or found.context.app != APP:
         return None
-    return found if state.clock() < found.expires_at + _GRACE_PERIOD else None
+    return found if state.clock() < found.expires_at + RESULT_GRACE else None
 
 
 ROUTES = [

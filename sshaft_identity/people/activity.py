@@ -20,6 +20,7 @@ SENTENCES = {
     "challenge.accepted": "A login was passed with ssh",
     "challenge.consumed": "The passed login was completed",
     "challenge.wrong_code": "A wrong code was tried",
+    "limit.reached": "No code of yours is checked for a while",
     "challenge.rejected": "A login was denied",
     "challenge.expired": "A login ran out of time",
     "challenge.cancelled": "A login was cancelled",
@@ -43,6 +44,7 @@ SENTENCES = {
 REASONS = {
     "denied": "from ssh",
     "tried_out": "too many wrong codes",
+    "same_code": "two logins had the same code",
     "superseded": "a newer login took its place",
     "other_subject": "somebody else signs in under this name at the OpenID Provider",
     "other_name": "this account of the OpenID Provider is tied to another user name",

@@ -2,6 +2,8 @@
 Each step logs the same facts for every caller. `call.changed` names the challenges whose pages get news.
 """
 
+from collections.abc import Sequence
+
 from sshaft.log import get_logger
 from sshaft_identity.challenges.attempts import Answer
 from sshaft_identity.challenges.challenge import Challenge
@@ -10,7 +12,7 @@ from sshaft_identity.web.call import Call
 
 
 def open_login(call: Call, wish: Wish) -> Opened:
-    """Opens the challenge of a login. Raises `CodeTakenError`."""
+    """Opens the challenge of a login."""
     opened = call.state.store.challenges.open(wish, call.state.clock())
     call.changed = opened.superseded
     get_logger().info(
@@ -33,15 +35,18 @@ def consume(call: Call, challenge: str, client: str | None) -> Challenge | None:
     return after
 
 
-def verify(call: Call, challenge: Challenge, code: str, attempt: str | None = None) -> Answer:
-    """Checks a code that a person typed. A repeated `attempt` of the same name gets the same answer and counts once."""
-    answer = call.state.store.challenges.verify(challenge, code, attempt, call.state.clock())
+def verify(call: Call, meant: Sequence[Challenge], code: str, attempt: str | None = None) -> Answer:
+    """Checks a code that a person typed for one of the challenges in `meant`, which are of one user.
+
+    A repeated `attempt` of the same name gets the same answer and counts once.
+    """
+    answer = call.state.store.challenges.verify(meant, code, attempt, call.state.clock())
     call.changed = answer.challenges
     get_logger().info(
         "challenge.verified",
         verdict=answer.verdict,
-        challenge=challenge.id,
-        user=challenge.user,
-        client=challenge.client,
+        challenges=[each.id for each in meant],
+        user=meant[0].user if meant else None,
+        client=meant[0].client if meant else None,
     )
     return answer

@@ -35,8 +35,11 @@ class Provider:
 
 
 def printed(service: Service, fingerprint: str, user: str = "alice") -> str:
-    """Returns the code that ssh prints."""
+    """Returns the code that ssh prints. Of several logins the person chooses the newest."""
     answer = service.accept(user, fingerprint=fingerprint, confirmed=True)
+    if answer.json().get("error") == "choice_required":
+        newest = answer.json()["choices"][0]["challenge"]
+        answer = service.accept(user, fingerprint=fingerprint, confirmed=True, challenge=newest)
     assert answer.json()["state"] == "presented", answer.text
     return str(answer.json()["code"])
 

@@ -148,16 +148,17 @@ def _parse_request(call: Call, request: _ClientRequest) -> tuple[Wish, Details]:
     _check_parameters(given)
     _check_pkce(request.options, given)
     acr_request, subject = _requested_claims(given)
-    user = _requested_user(call, request.client, given, subject)
-    if not acr_request.is_satisfiable or (acr_request.verify_required and acr_request.essential and user is None):
+    hint = _requested_user(call, request.client, given, subject)
+    if not acr_request.is_satisfiable or (acr_request.verify_required and acr_request.essential and hint is None):
         raise OAuthError("unmet_authentication_requirements", "the requested acr cannot be proven here")
     wish = Wish(
-        user=user,
+        user=None,  # anybody can send this request: the user that it names is a hint
+        hint=hint,
         lifetime=timedelta(seconds=state.settings.lifetime),
         client=request.client.client_id,
         context=Context(request.options.app or request.client.client_id, client_address(call.request),
                         user_agent(call.request)),
-        verify_required=acr_request.verify_required and user is not None,
+        verify_required=acr_request.verify_required and hint is not None,
     )  # fmt: skip
     details = Details(
         redirect_uri=request.redirect_uri,

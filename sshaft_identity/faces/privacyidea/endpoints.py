@@ -38,11 +38,11 @@ def check(call: Call) -> Response:
     """`POST /validate/check`: finishes the login of the transaction or of the code, or else begins a login."""
     client = client_of(call)
     parameters = parameters_of(call)
-    challenge = _challenge_to_finish(call, client, parameters)
-    if challenge is None:
+    meant = _challenges_to_finish(call, client, parameters)
+    if not meant:
         return _begin_login(call, client, parameters)
-    if _has_passed(call, challenge, parameters.get("pass", "")):
-        if logins.consume(call, challenge.id, client.client_id) is not None:
+    if passed := _passed(call, meant, parameters.get("pass", "")):
+        if logins.consume(call, passed.id, client.client_id) is not None:
             return authentication_answer(call, "ACCEPT", {"message": "passed by ssh", "serial": _SERIAL})
         refused_requests.note(call, NAME, "not_accepted", "the result was taken before")
     return authentication_answer(call, "REJECT", {"message": "wrong code, or not passed by ssh"})
@@ -94,8 +94,8 @@ def _begin_login(call: Call, client: Client, parameters: Parameters) -> Response
     return authentication_answer(call, "CHALLENGE", detail)
 
 
-def _challenge_to_finish(call: Call, client: Client, parameters: Parameters) -> Challenge | None:
-    """Returns the challenge of the transaction or of the code. Returns None if the plugin begins a login."""
+def _challenges_to_finish(call: Call, client: Client, parameters: Parameters) -> list[Challenge]:
+    """Returns the challenges that the transaction or the code may be meant for; none: the plugin begins a login."""
     user, state = user_of(parameters), call.state
     if transaction := parameters.get("transaction_id"):
         request = FaceRequests(state.store.database, NAME).of_handle(transaction)
@@ -104,17 +104,17 @@ def _challenge_to_finish(call: Call, client: Client, parameters: Parameters) -> 
         challenge = state.store.challenges.get(request.id)
         if challenge is None or challenge.user != user:
             raise invalid_parameter("there is no such transaction")
-        return challenge
+        return [challenge]
     if not parameters.get("pass"):
-        return None
-    return typed_codes.pending_challenge(call, client, user)
+        return []
+    return typed_codes.pending_challenges(call, client, user)
 
 
-def _has_passed(call: Call, challenge: Challenge, code: str) -> bool:
-    """Whether the login has passed by ssh, or passes by the code that the person typed."""
-    if challenge.binding is Binding.CODE_IN:
-        if not code and challenge.state is State.ACCEPTED:
-            return True
+def _passed(call: Call, meant: list[Challenge], code: str) -> Challenge | None:
+    """Returns the login that has passed by ssh, or that passes by the code that the person typed; or None."""
+    if meant[0].binding is Binding.CODE_IN:
+        if not code and meant[0].state_at(call.state.clock()) is State.ACCEPTED:
+            return meant[0]
         refused_requests.note(call, NAME, "not_accepted", "the login has not passed, or its result was taken before")
-        return False
-    return typed_codes.verify_code(call, NAME, challenge, code)
+        return None
+    return typed_codes.verify_code(call, NAME, meant, code)

@@ -296,6 +296,8 @@ def base(user: str = "alice") -> Entry:
     return Entry(user, public_key.parse(KEY))
 
 
+ANY_LOGIN = Entry("alice", public_key.parse(KEY), binding="code_in")
+"""Some login that names no user waits for its code."""
 LATER = NOW + timedelta(minutes=6)
 PAST = NOW - timedelta(seconds=1)
 
@@ -341,11 +343,15 @@ def test_key_opens_nothing(entries: tuple[Entry, ...], decision: str | None) -> 
         ((ALICE, entry(challenge="c2", expires_at=PAST)), {"challenge": "c1", "expires_at": ALICE.expires_at}),
         ((ALICE, entry(challenge="c2", expires_at=PAST, binding="none")), {"challenge": "c1", "needs_code": True}),
         ((entry(expires_at=None),), {"challenge": "c1", "expires_at": None}),
-        ((ALICE, entry(challenge="c2", verify_required=True)), {"verify_required": True, "challenge": None}),
+        ((ALICE, entry(challenge="c2", verify_required=True)), {"verify_required": False, "challenge": None}),
+        ((entry(verify_required=True), ANY_LOGIN), {"verify_required": True, "challenge": None}),
+        ((ALICE, ANY_LOGIN), {"challenge": None, "needs_code": True, "context": ALICE.context}),
+        ((entry(binding="none"), ANY_LOGIN), {"challenge": None, "needs_code": False, "pending": True}),
         ((ALICE,), {"verify_required": False}),
     ],
 )
 def test_key_may_present_itself_for_its_user(entries: tuple[Entry, ...], expected: dict[str, Any]) -> None:
+    """Findings S3 and S5: what a stranger can begin, `ANY_LOGIN`, changes nothing for the logins of the user."""
     for order in (entries, tuple(reversed(entries))):
         grant = decide(order, NOW)
         assert isinstance(grant, Grant)
@@ -377,7 +383,8 @@ def test_grant_is_always_for_the_only_user_with_a_pending_challenge(entries: lis
     assert {each.user for each in waiting} == {grant.user}
     assert grant.expires_at is None or grant.expires_at > NOW
     assert grant.needs_code is all(each.needs_code for each in current)
-    assert grant.verify_required is any(each.verify_required for each in current)
+    named = [each for each in current if not each.is_anonymous]
+    assert grant.verify_required is (bool(named) and all(each.verify_required for each in named))
     if grant.challenge is None and len({each.challenge for each in current}) > 1:
         assert all(each.binding != "none" for each in current)  # otherwise no code would choose one of them
 

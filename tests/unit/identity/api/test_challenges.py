@@ -117,7 +117,7 @@ def test_unknown_and_known_users_cause_the_same_database_statements(service: Ser
         for path in (page, f"{page}/state"):
             assert service.call("GET", path).status_code == 200
         verify = f"/api/v1/challenges/{opened['id']}/verify"
-        assert service.call("POST", verify, Scope.CHALLENGES, json={"code": "000000"}).status_code == 403
+        assert service.call("POST", verify, Scope.CHALLENGES, json={"code": "000000"}).status_code == 409
         assert service.call("POST", f"/api/v1/challenges/{opened['id']}/cancel", Scope.CHALLENGES, json={}).ok
         event.remove(engine, "before_cursor_execute", note)
     assert len(asked["alice"]) > 20

@@ -121,7 +121,7 @@ def test_pairwise_subject_depends_on_the_sector(service: Service, browser: Brows
         assert "preferred_username" not in claims
         subjects.append(claims["sub"])
         page, code = party.begin(browser, id_token_hint=token)  # the hint names the person still
-        assert len(code) == 6, page
+        assert len(code) == 8, page
     assert subjects[0] == subjects[1] != subjects[2]
     assert "alice" not in "".join(subjects)
 
@@ -155,8 +155,9 @@ def test_step_up_lets_only_verified_security_keys_pass(
     _, code = shop.begin(browser, login_hint="alice", **wish)
     assert service.accept("alice", code=code, fingerprint=alice, confirmed=True).status_code == 403
     page, code = shop.begin(browser, login_hint="bob", **wish)
-    assert service.keys(hardware)[0]["verify_required"] is True
+    assert "verify_required" not in service.keys(hardware)[0], "anybody can ask in bob's name"
     assert service.accept("bob", code=code, fingerprint=hardware, confirmed=True).status_code == 403
+    assert service.keys(hardware)[0]["verify_required"] is True, "bob's key has brought the code"
     assert service.accept("bob", code=code, fingerprint=hardware, confirmed=True, verified=True).status_code == 200
     claims = shop.claims(shop.redeem(back(browser.get(f"{page}/finish"))["code"]).json()["id_token"])
     assert (claims["acr"], claims["amr"]) == ("urn:sshaft:acr:verified-code", ["hwk", "pop", "user", "mfa"])
@@ -267,7 +268,7 @@ def test_hints_that_are_not_ours_are_refused(
     service: Service, browser: Browser, shop: RelyingParty, alice: str
 ) -> None:
     token = shop.redeem(shop.log_in(browser, "alice", alice)["code"]).json()["id_token"]
-    assert len(shop.begin(browser, id_token_hint=token)[1]) == 6
+    assert len(shop.begin(browser, id_token_hint=token)[1]) == 8
     other = RelyingParty(service, "other")
     assert back(other.ask(browser, id_token_hint=token))["error"] == "invalid_request", "another client's"
     claims = shop.claims(token)
@@ -360,7 +361,7 @@ def test_unknown_user_gets_the_same_page_as_a_known_user(browser: Browser, shop:
     known, _ = shop.begin(browser, login_hint="alice")
     unknown, _ = shop.begin(browser, login_hint="nobody-here")
     pages = [browser.get(each).text for each in (known, unknown)]
-    same = [re.sub(r"[0-9a-f]{32}|nonce(-|=\")[\w-]+|\d{6}|alice|nobody-here", "", page) for page in pages]
+    same = [re.sub(r"[0-9a-f]{32}|nonce(-|=\")[\w-]+|\d{8}|alice|nobody-here", "", page) for page in pages]
     assert re.sub(r'value="[^"]*"', "", same[0]) == re.sub(r'value="[^"]*"', "", same[1])
 
 
