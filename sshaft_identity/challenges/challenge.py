@@ -134,7 +134,7 @@ class Challenge:
         """Returns the state at `now`. A challenge or its result expires before the database says so."""
         if self.state is State.PENDING and is_over(self.created_at, self.expires_at, now):
             return State.EXPIRED
-        if self.state is State.ACCEPTED and is_over(self.created_at, self.expires_at + RESULT_GRACE, now):
+        if self.state is State.ACCEPTED and now >= self.expires_at + RESULT_GRACE:
             return State.EXPIRED
         return self.state
 

@@ -226,7 +226,7 @@ class Challenges:
         rows.named.where(challenges.c.user_name == bindparam("user"), challenges.c.state == State.REJECTED)
     )
 
-    _FIND_HINTED = Prepared(select(challenges).where(rows.is_running, challenges.c.code_index.is_not(None), _is_hinted))
+    _FIND_HINTED = Prepared(select(challenges).where(rows.is_running, _is_hinted))
 
     def reject(self, attempt: Attempt, now: datetime) -> Answer:
         """Rejects the challenge that the attempt names, or all of the user and all with the user as hint.

@@ -151,7 +151,7 @@ challenges = Table(
     Column("tries", Integer, nullable=False),
     Column("attempt", String(64)),
     Column("code_hmac", String(64), nullable=False),
-    Column("code_index", String(64), index=True),  # finds a challenge by its code alone; only if no user was named
+    Column("code_index", String(64)),  # finds a challenge by its code alone; only if no user was named
     Column("page_hash", String(64), nullable=False, unique=True),
     Column("app", Text),
     Column("ip", Text),
@@ -175,13 +175,11 @@ _pending = challenges.c.state == "pending"
 # then reads them all.
 _unsettled = and_(_pending, challenges.c.accepted_at.is_(None))
 _anonymous = and_(_pending, challenges.c.code_index.is_not(None))
+_hinted = and_(_pending, challenges.c.hint.is_not(None))
 _tried = challenges.c.attempt.is_not(None)
-Index(
-    "ix_challenges_hint",
-    challenges.c.hint,
-    sqlite_where=_anonymous,
-    postgresql_where=_anonymous,
-)
+_has_code = challenges.c.code_index.is_not(None)
+Index("ix_challenges_code_index", challenges.c.code_index, sqlite_where=_has_code, postgresql_where=_has_code)
+Index("ix_challenges_hint", challenges.c.hint, sqlite_where=_hinted, postgresql_where=_hinted)
 Index(
     "uq_challenges_code_index",
     challenges.c.code_index,

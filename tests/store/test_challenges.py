@@ -1,21 +1,26 @@
 """Tests challenges in a real database, also with many threads at the same time."""
 
+import json
+import secrets
 import threading
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from fakes.public_keys import ed25519
+from fakes.public_keys import ed25519, sk_ed25519
 from service.service import Clock, wrong
+from sqlalchemy import func, select
 
 from sshaft.public_key import parse
 from sshaft_identity.challenges.attempts import Answer, Attempt, Rules
-from sshaft_identity.challenges.challenge import MAX_TRIES, State, Verdict
+from sshaft_identity.challenges.challenge import MAX_TRIES, Binding, Context, State, Verdict
 from sshaft_identity.challenges.challenges import Opened, Wish
 from sshaft_identity.challenges.codes import attempt_name
 from sshaft_identity.challenges.limits import Limits
 from sshaft_identity.challenges.listing import MAX_LISTED_KEYS, ListedKey
+from sshaft_identity.database.tables import audit_events, failures
 from sshaft_identity.store import Store
 
 MINUTES = timedelta(minutes=5)
@@ -144,16 +149,17 @@ def test_an_accept_stores_the_proof(store: Store, opened: Opened, clock: Clock) 
 def test_wrong_codes_from_one_ipv6_network_of_64_bits_count_as_one_source(store: Store, clock: Clock) -> None:
     store.challenges.rules = Rules(limits=Limits(source=3))
 
+    store.users.add("alice", clock())
+
     def guess(user: str, address: str) -> Verdict:
-        store.users.add(user, clock())
         opened = store.challenges.open(Wish(user, MINUTES), clock())
         attempt = Attempt(user, opened.challenge.id, wrong(opened.code), client_ip=address)
         return store.challenges.accept(attempt, clock()).verdict
 
     for number in range(3):
-        assert guess(f"user{number}", f"2001:db8::{number}:1") is Verdict.INVALID_CODE
+        assert guess("alice", f"2001:db8::{number}:1") is Verdict.INVALID_CODE
     assert guess("alice", "2001:db8::ffff") is Verdict.TOO_MANY_ATTEMPTS
-    assert guess("bob", "2001:db8:0:1::1") is Verdict.INVALID_CODE
+    assert guess("alice", "2001:db8:0:1::1") is Verdict.INVALID_CODE
 
 
 @pytest.mark.parametrize(("seconds", "verdict"), [(299.999999, Verdict.ACCEPTED), (300, Verdict.EXPIRED)])
@@ -199,3 +205,158 @@ def test_a_listing_writes_nothing(store: Store, opened: Opened, clock: Clock) ->
     before = store.challenges.get(opened.challenge.id)
     assert [each.challenge for each in store.challenges.listed(clock(), [KEY.fingerprint])] == [before]
     assert store.challenges.get(opened.challenge.id) == before
+
+
+# --- strangers, and codes that come too late
+
+
+def at_address(address: str | None, **more: Any) -> Wish:
+    """Returns the wish of a client for alice's login in a browser at this address."""
+    return Wish("alice", MINUTES, client="mail", context=Context(ip=address), **more)
+
+
+def accept(store: Store, clock: Clock, code: str | None, user: str = "alice", **more: Any) -> Answer:
+    return store.challenges.accept(Attempt(user, code=code, **more), clock())
+
+
+def audited(store: Store, event: str) -> list[dict[str, Any]]:
+    """Returns the facts of the events of this name."""
+    query = select(audit_events.c.facts).where(audit_events.c.event == event).order_by(audit_events.c.id)
+    with store.database.read() as connection:
+        return [json.loads(facts) for facts in connection.scalars(query)]
+
+
+def wrong_codes(store: Store) -> int:
+    with store.database.read() as connection:
+        return connection.scalar(select(func.coalesce(func.sum(failures.c.times), 0))) or 0
+
+
+def test_login_at_another_address_ends_no_login(store: Store, opened: Opened, clock: Clock) -> None:
+    """Finding S2: a stranger who begins logins for alice does not end hers, also for the same client."""
+    mine = store.challenges.open(at_address("192.0.2.1"), clock())
+    for address in ("203.0.113.9", "2001:db8::9", None):
+        store.challenges.open(at_address(address), clock())
+    again = store.challenges.open(at_address("192.0.2.1"), clock())
+    assert [each.id for each in again.superseded] == [mine.challenge.id]
+    assert accept(store, clock, mine.code).verdict is Verdict.CANCELLED, "the code of a superseded login"
+    assert accept(store, clock, again.code).verdict is Verdict.ACCEPTED
+    assert accept(store, clock, opened.code).verdict is Verdict.ACCEPTED
+    assert wrong_codes(store) == 0
+
+
+def test_hint_ends_no_login_and_is_not_listed(store: Store, opened: Opened, clock: Clock) -> None:
+    """Findings S2 and S3: an unauthenticated request names alice. Her key, her login and her list stay the same."""
+    listed = store.challenges.listed(clock(), [KEY.fingerprint])
+    stranger = store.challenges.open(Wish(None, MINUTES, hint="alice", client="wiki", verify_required=True), clock())
+    assert not stranger.superseded
+    entries = store.challenges.listed(clock(), [KEY.fingerprint])
+    assert [each for each in entries if each.challenge] == listed
+    assert accept(store, clock, opened.code).verdict is Verdict.ACCEPTED
+
+
+def test_hinted_login_passes_only_for_its_user(store: Store, opened: Opened, clock: Clock) -> None:
+    store.users.add("bob", clock())
+    hinted = store.challenges.open(Wish(None, MINUTES, hint="alice", client="wiki"), clock())
+    assert accept(store, clock, hinted.code, "bob").verdict is Verdict.OTHER_USER
+    assert wrong_codes(store) == 0
+    assert accept(store, clock, hinted.code).verdict is Verdict.ACCEPTED
+    assert accept(store, clock, hinted.code, "bob").verdict is Verdict.OTHER_USER
+    assert accept(store, clock, hinted.code).verdict is Verdict.ALREADY_USED
+    assert state_of(store, opened) is State.PENDING
+
+
+def test_user_denies_every_login_with_their_name(store: Store, opened: Opened, clock: Clock) -> None:
+    store.users.add("bob", clock())
+    hinted = store.challenges.open(Wish(None, MINUTES, hint="alice", client="wiki"), clock())
+    others = [store.challenges.open(Wish(None, MINUTES, hint=hint, client="wiki"), clock()) for hint in ("bob", None)]
+    store.challenges.reject(Attempt("alice"), clock())
+    assert [state_of(store, each) for each in (opened, hinted, *others)] == [State.REJECTED] * 2 + [State.PENDING] * 2
+
+
+def test_security_key_that_brings_the_code_claims_its_login(store: Store, opened: Opened, clock: Clock) -> None:
+    """Finding S3: only after that the line of the key gets `verify-required`, and only if no other login waits."""
+    key = parse(sk_ed25519("alice"))
+    store.keys.add("alice", [(key, "")], clock())
+    hinted = store.challenges.open(Wish(None, MINUTES, hint="alice", client="wiki", verify_required=True), clock())
+
+    def verifying() -> list[bool]:
+        listed = store.challenges.listed(clock(), [key.fingerprint])
+        return [each.challenge.verify_required for each in listed if each.challenge]
+
+    assert verifying() == [False]
+    software = accept(store, clock, hinted.code, fingerprint=KEY.fingerprint)
+    assert (software.verdict, verifying()) == (Verdict.VERIFICATION_REQUIRED, [False])
+    touched = accept(store, clock, hinted.code, fingerprint=key.fingerprint)
+    assert (touched.verdict, verifying()) == (Verdict.VERIFICATION_REQUIRED, [False, True])
+    verified = accept(store, clock, hinted.code, fingerprint=key.fingerprint, verified=True)
+    assert verified.verdict is Verdict.ACCEPTED
+    assert accept(store, clock, opened.code, fingerprint=key.fingerprint).verdict is Verdict.ACCEPTED
+    assert wrong_codes(store) == 0
+
+
+@pytest.mark.parametrize("user", ["alice", None])
+def test_right_code_of_an_ended_login_is_never_a_wrong_code(store: Store, clock: Clock, user: str | None) -> None:
+    """The state of the login is the answer, and nothing counts: also while another login waits."""
+    store.users.add("alice", clock())
+
+    def open_one() -> Opened:
+        return store.challenges.open(Wish(user, MINUTES, client=secrets.token_hex(4)), clock())
+
+    expired = open_one()
+    clock.advance(300)
+    cancelled, used, waiting = open_one(), open_one(), open_one()
+    store.challenges.cancel(cancelled.challenge.id, clock())
+    assert accept(store, clock, used.code).verdict is Verdict.ACCEPTED
+    assert [accept(store, clock, each.code).verdict for each in (expired, cancelled, used)] == [
+        Verdict.EXPIRED,
+        Verdict.CANCELLED,
+        Verdict.ALREADY_USED,
+    ]
+    named = store.challenges.accept(Attempt("alice", waiting.challenge.id, cancelled.code), clock())
+    assert named.verdict is Verdict.CANCELLED, "the ticket of an older line names another login"
+    assert wrong_codes(store) == 0
+    assert accept(store, clock, waiting.code).verdict is Verdict.ACCEPTED
+
+
+def test_code_passes_its_own_login_whatever_login_the_ticket_names(store: Store, opened: Opened, clock: Clock) -> None:
+    other = store.challenges.open(Wish("alice", MINUTES, client="wiki"), clock())
+    answer = store.challenges.accept(Attempt("alice", opened.challenge.id, other.code), clock())
+    assert [each.id for each in answer.challenges] == [other.challenge.id]
+    assert (state_of(store, opened), state_of(store, other)) == (State.PENDING, State.ACCEPTED)
+
+
+def test_long_code_that_finds_nothing_counts_and_is_audited(store: Store, opened: Opened, clock: Clock) -> None:
+    """Finding S11: a user with a pending `code_back` login guessed the codes of logins that name no user."""
+    store.challenges.cancel(opened.challenge.id, clock())
+    store.challenges.open(Wish(None, MINUTES), clock())
+    store.challenges.open(Wish("alice", MINUTES, client="wiki", binding=Binding.CODE_BACK), clock())
+    answers = [accept(store, clock, f"{number:08}", client_ip="192.0.2.1").verdict for number in range(12)]
+    assert answers == [Verdict.INVALID_CODE] * 10 + [Verdict.TOO_MANY_ATTEMPTS] * 2
+    assert audited(store, "challenge.wrong_code") == [{"ssh_address": "192.0.2.1"}] * 10
+    assert audited(store, "limit.reached") == [{"scope": "user", "subject": "alice", "until": "2026-11-22T13:00:00Z"}]
+
+
+def test_result_ends_one_minute_after_its_login(store: Store, opened: Opened, clock: Clock) -> None:
+    """Finding S19."""
+    other = store.challenges.open(Wish("alice", MINUTES, client="wiki"), clock())
+    for each in (opened, other):
+        accept(store, clock, each.code)
+    clock.advance(359.999999)
+    assert store.challenges.consume(opened.challenge.id, clock()) is not None
+    clock.advance(0.000001)
+    assert store.challenges.consume(other.challenge.id, clock(), "wiki") is None
+    late = store.challenges.get(other.challenge.id)
+    assert late
+    assert late.state_at(clock()) is State.EXPIRED
+
+
+def test_few_logins_of_a_client_wait_for_a_user(store: Store, clock: Clock) -> None:
+    """The list for sshd and the choice in ssh stay short, whatever strangers do."""
+    store.users.add("alice", clock())
+    for number in range(100):
+        store.challenges.open(at_address(f"192.0.2.{number}", binding=Binding.CODE_BACK), clock())
+        store.challenges.open(at_address(None, binding=Binding.CODE_BACK), clock())
+    waiting = store.challenges.pending("alice", "mail")
+    assert len(waiting) == 20
+    assert max(Counter(each.context.ip for each in waiting).values()) <= 5
+    assert waiting[-1].context.ip is None

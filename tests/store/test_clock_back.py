@@ -67,7 +67,7 @@ def test_an_earlier_code_is_expired_and_stays_expired(store: Store, clock: Clock
 def test_an_expired_code_stays_expired(store: Store, clock: Clock) -> None:
     opened = open_for(store, clock)
     clock.advance(301)
-    assert store.challenges.accept(attempt(opened), clock()).verdict is Verdict.NO_CHALLENGE
+    assert store.challenges.accept(attempt(opened), clock()).verdict is Verdict.EXPIRED
     clock.advance(-HOUR)
     assert store.challenges.accept(attempt(opened), clock()).verdict is Verdict.EXPIRED
 

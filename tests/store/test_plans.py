@@ -20,7 +20,7 @@ from sshaft_identity.store import Store
 
 MANY = 5000
 LARGE = ("challenges", "ssh_keys", "users", "audit_events")
-NAMES_FEW = ("id", "page_hash", "user_name", "code_index", "fingerprint", "name")
+NAMES_FEW = ("id", "page_hash", "user_name", "hint", "code_index", "fingerprint", "name")
 
 Said = dict[str, Any]
 """Executed statements and their parameters."""

@@ -12,9 +12,12 @@ depends_on = None
 def upgrade() -> None:
     op.add_column("challenges", sa.Column("hint", sa.String(64)))
     op.drop_index("uq_challenges_pending", "challenges")
-    op.create_index("ix_challenges_code_index", "challenges", ["code_index"])
-    waits = sa.text("state = 'pending' AND code_index IS NOT NULL")
-    op.create_index("ix_challenges_hint", "challenges", ["hint"], sqlite_where=waits, postgresql_where=waits)
+    has_code = sa.text("code_index IS NOT NULL")
+    op.create_index(
+        "ix_challenges_code_index", "challenges", ["code_index"], sqlite_where=has_code, postgresql_where=has_code
+    )
+    hinted = sa.text("state = 'pending' AND hint IS NOT NULL")
+    op.create_index("ix_challenges_hint", "challenges", ["hint"], sqlite_where=hinted, postgresql_where=hinted)
 
 
 def downgrade() -> None:
