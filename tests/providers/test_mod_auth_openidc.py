@@ -76,6 +76,8 @@ def test_page_with_step_up_requires_a_verified_security_key(
     waiting = browser.get(f"{server.url}/verified/")
     code = command_words(waiting)
     with SshAgent(tmp_path / "touched", hardware) as agent:
+        asked = site.sshd.ssh(None, code, options=agent.options)
+        assert (asked.returncode, "PIN or a finger" in asked.stderr) == (77, True), "the key has claimed the login"
         assert site.sshd.ssh(None, code, options=agent.options).returncode == 255, "sshd wants more than a touch"
     with SshAgent(tmp_path / "verified", hardware, flags=5) as agent:
         done = site.sshd.ssh(None, code, options=agent.options)
