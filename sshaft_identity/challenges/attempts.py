@@ -178,7 +178,7 @@ class Judge:
         self._mark_used(attempt)
         if chosen.binding is Binding.CODE_BACK:
             self._record("challenge.presented", after, _facts(attempt, key_type))
-            return Answer(Verdict.PRESENTED, tuple(after), code=self.codes.given_back(chosen.id))
+            return Answer(Verdict.PRESENTED, tuple(after), code=self.codes.given_back(chosen.id, chosen.digits))
         self._record("challenge.accepted", after)
         return Answer(Verdict.ACCEPTED, tuple(after))
 
@@ -214,7 +214,7 @@ class Judge:
         presented = [each for each in waiting if each.presented_at is not None]
         if not presented:
             return Answer(Verdict.NOT_PRESENTED, tuple(waiting))
-        right = [each for each in presented if self.codes.matches_given_back(each.id, code)]
+        right = [each for each in presented if self.codes.matches_given_back(each.id, code, each.digits)]
         if not right:
             return self._count_wrong_code(presented, name, (), {})
         after = self._change(self._VERIFY, right[0], name)
@@ -250,6 +250,7 @@ class Judge:
         self._record("challenge.cancelled", done, {"reason": "same_code"})
         return done
 
+    _is_code_in = challenges.c.binding == literal_column(f"'{Binding.CODE_IN}'")
     _is_recent = challenges.c.expires_at > bindparam("since")
     _FIND_RECENT = Prepared(
         rows.of_user.where(_in_any_state, _is_recent)
@@ -258,7 +259,9 @@ class Judge:
         .limit(literal_column(str(_MAX_RECENT)))
     )
     _FIND_RECENT_BY_CODE = Prepared(
-        select(challenges).where(challenges.c.code_index == bindparam("index"), _is_recent).limit(literal_column("1"))
+        select(challenges)
+        .where(challenges.c.code_index == bindparam("index"), _is_code_in, _is_recent)
+        .limit(literal_column("1"))
     )
 
     def _answer_ended(self, code: str, attempt: Attempt) -> Answer | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from sshaft_identity.challenges.codes import ANONYMOUS_DIGITS, DIGITS
 from sshaft_identity.common.addresses import is_same_source
 from sshaft_identity.common.times import latest_begin
 
@@ -143,9 +144,14 @@ class Challenge:
         return max(0, MAX_TRIES - self.tries)
 
     @property
+    def digits(self) -> int:
+        """The length of the code. A code that alone finds its challenge is longer."""
+        return DIGITS if self.code_index is None else ANONYMOUS_DIGITS
+
+    @property
     def is_anonymous(self) -> bool:
-        """Whether the challenge was opened without a user. Then its longer code alone finds the challenge."""
-        return self.code_index is not None
+        """Whether the challenge was opened without a user."""
+        return self.code_index is not None and self.binding is Binding.CODE_IN
 
     @property
     def acr(self) -> str | None:

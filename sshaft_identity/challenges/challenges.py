@@ -42,6 +42,7 @@ class Wish:
 
     `user` needs a client that has authenticated. An unauthenticated request names its user as `hint`: only this user
     may bring the code, but the challenge is not listed for that user and ends no other challenge.
+    `found_by_code`: a `code_back` challenge whose client asks for the owner of a code, see `of_printed`.
     `code`: a code that the client chose and shows itself, see `codes.is_code`.
     """
 
@@ -52,6 +53,7 @@ class Wish:
     context: Context = field(default_factory=Context)
     binding: Binding = Binding.CODE_IN
     verify_required: bool = False
+    found_by_code: bool = False
     code: str | None = field(default=None, repr=False)
 
 
@@ -91,7 +93,7 @@ class Challenges:
         old = _superseded(wish, pending, now)
         superseded = [ended for each in old for ended in self._supersede(connection, each, now)]
         page_token, code = self._fresh_code(connection, wish, [each for each in pending if each not in old])
-        identifier = secrets.token_hex(16)
+        identifier, index = self._fresh_identifier(connection, wish)
         challenge = Challenge(
             id=identifier,
             user=wish.user,
@@ -103,11 +105,21 @@ class Challenges:
             binding=wish.binding,
             verify_required=wish.verify_required,
             code_hmac=self._codes.code_hmac(identifier, code),
-            code_index=self._codes.index(code) if wish.user is None else None,
+            code_index=self._codes.index(code) if wish.user is None else index,
         )
         self._INSERT.all(connection, rows.columns(challenge) | {"page_hash": digest(page_token)})
         record_challenge(connection, "challenge.created", challenge, now, binding=wish.binding)
         return Opened(challenge, code, page_token, tuple(superseded))
+
+    def _fresh_identifier(self, connection: Connection, wish: Wish) -> tuple[str, str | None]:
+        """Returns an identifier, and the index of the code that ssh will print, if that code alone is to be found."""
+        while True:
+            identifier = secrets.token_hex(16)
+            if not wish.found_by_code:
+                return identifier, None
+            code = self._codes.given_back(identifier, ANONYMOUS_DIGITS)
+            if not self._is_taken(connection, code, []):
+                return identifier, self._codes.index(code)
 
     _ended = case((challenges.c.expires_at <= bindparam("now"), State.EXPIRED), else_=State.CANCELLED)
     _SUPERSEDE = Prepared(_update.where(_is_named, rows.is_pending).values(state=_ended))
@@ -191,26 +203,23 @@ class Challenges:
             return Judge(connection, self._codes, self.rules, now).verify([each.id for each in meant], code, name)
 
     _FIND_PRESENTED = Prepared(
-        select(challenges).where(
-            rows.is_unsettled,
-            rows.is_running,
-            challenges.c.client_id == bindparam("client"),
-            challenges.c.presented_at.is_not(None),
+        rows.of_code.where(
+            rows.is_running, challenges.c.client_id == bindparam("client"), challenges.c.presented_at.is_not(None)
         )
     )
 
     def of_printed(self, code: str, client: str, most: int, now: datetime) -> Answer:
-        """Finds the challenge of this client for which ssh has shown this code (`presented`). Takes no try.
+        """Finds the challenge of this client (`found_by_code`) for which ssh has shown this code. Takes no try.
 
-        Wrong codes are counted for the client. After `most` wrong codes in an hour no code is checked.
+        Nobody is named, so wrong codes count for the client. After `most` wrong codes in an hour no code is checked.
         """
         counted = limits.subjects(clients=[client])
         with self._database.write(alone=f"codes of the client {client}") as connection:
             if until := limits.locked_until(connection, counted, limits.Limits(client=most), now):
                 return Answer(Verdict.TOO_MANY_ATTEMPTS, retry_at=until)
-            printed = rows.read_all(connection, self._FIND_PRESENTED, client=client, now=now)
-            found = [each for each in printed if self._codes.matches_given_back(each.id, code)]
-            if len(found) == 1:  # two people may have the same code, and neither may pass as the other
+            index = self._codes.index(code)
+            found = rows.read_all(connection, self._FIND_PRESENTED, index=index, client=client, now=now)
+            if found:
                 return Answer(Verdict.PRESENTED, tuple(found))
             limits.count(connection, counted, now)
             return Answer(Verdict.INVALID_CODE)

@@ -26,9 +26,9 @@ class Codes:
         """
         return self._digits(digits, "code", page_token)
 
-    def given_back(self, challenge_id: str) -> str:
+    def given_back(self, challenge_id: str, digits: int = DIGITS) -> str:
         """Returns the code of a `code_back` challenge that ssh shows. It is always the same for one challenge."""
-        return self._digits(DIGITS, "back", challenge_id)
+        return self._digits(digits, "back", challenge_id)
 
     def index(self, code: str) -> str:
         """Returns the HMAC that finds a challenge or an enrolment by its code alone."""
@@ -45,9 +45,9 @@ class Codes:
         """Whether the code has this HMAC. Compares in constant time."""
         return hmac.compare_digest(self.code_hmac(challenge_id, code), code_hmac)
 
-    def matches_given_back(self, challenge_id: str, code: str) -> bool:
+    def matches_given_back(self, challenge_id: str, code: str, digits: int = DIGITS) -> bool:
         """Whether `code` is the one that ssh showed. Compares in constant time."""
-        return hmac.compare_digest(self.given_back(challenge_id).encode(), code.encode())
+        return hmac.compare_digest(self.given_back(challenge_id, digits).encode(), code.encode())
 
     def shared(self, *parts: str) -> str:
         """Returns a secret of 256 bits for another party. It is computed from `parts`, so nothing is stored."""

@@ -60,7 +60,9 @@ def check_user_name(call: Call, face: str, user: str) -> bool:
     return False
 
 
-def begin_login(call: Call, client: Client, user: str, app: str | None, ip: str | None = None) -> Challenge:
+def begin_login(
+    call: Call, client: Client, user: str, app: str | None, ip: str | None = None, *, found_by_code: bool = False
+) -> Challenge:
     """Opens the challenge: from now on ssh prints a code for this user. Nobody learns whether the user exists."""
     wish = Wish(
         user=user,
@@ -68,6 +70,7 @@ def begin_login(call: Call, client: Client, user: str, app: str | None, ip: str 
         client=client.client_id,
         context=Context(app or client.client_id, one_line(ip or "") or None),
         binding=Binding.CODE_BACK,
+        found_by_code=found_by_code,
     )
     return logins.open_login(call, wish).challenge
 
@@ -90,16 +93,20 @@ def redeem_code(call: Call, face: str, client: Client, meant: list[Challenge], c
     return after is not None
 
 
+def is_code(text: str) -> bool:
+    """Whether a person may have typed this text as a code."""
+    return _CODE.fullmatch("".join(text.split())) is not None
+
+
 def verify_code(call: Call, face: str, meant: list[Challenge], code: str) -> Challenge | None:
     """Returns the challenge in `meant` that the typed code passes, or None."""
-    code = "".join(code.split())
     if not meant:
         refused_requests.note(call, face, "no_challenge", "this user has no such pending login")
         return None
-    if not _CODE.fullmatch(code):
+    if not is_code(code):
         refused_requests.note(call, face, "invalid_request", "the code is not a number")
         return None
-    answer = logins.verify(call, meant, code)
+    answer = logins.verify(call, meant, "".join(code.split()))
     if answer.verdict not in (Verdict.ACCEPTED, Verdict.INVALID_CODE):  # the audit log has the wrong code already
         refused_requests.note(call, face, answer.verdict, _WORDS.get(answer.verdict, "the login can no longer pass"))
     return answer.challenges[0] if answer.verdict is Verdict.ACCEPTED else None

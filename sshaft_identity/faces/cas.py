@@ -29,9 +29,13 @@ NAME = "cas"
 
 
 class CasClient(AppOptions):
-    """`wrong_codes`: so many wrong codes an hour are allowed for the whole client. After that everybody has to wait."""
+    """`wrong_codes`: so many wrong codes an hour are allowed for the whole client. After that everybody has to wait.
 
-    wrong_codes: int = Field(default=100, ge=1, le=1000)
+    The codes have eight digits, so that guesses stay hopeless although the number is high: one user alone hardly
+    reaches it.
+    """
+
+    wrong_codes: int = Field(default=10_000, ge=1, le=100_000)
 
 
 def new(call: Call) -> Response:
@@ -40,7 +44,7 @@ def new(call: Call) -> Response:
     user = typed_codes.text_member(typed_codes.json_members(call, NAME), "id")
     if not typed_codes.check_user_name(call, NAME, user):
         return problem("invalid_request", detail="the id of the principal is not a user name of this service")
-    typed_codes.begin_login(call, client, user, _options(client).app)
+    typed_codes.begin_login(call, client, user, _options(client).app, found_by_code=True)
     return PlainTextResponse(secrets.token_hex(8))
 
 

@@ -22,7 +22,7 @@ def code_of(site: Site, key: Path, app: str) -> str:
     done = site.sshd.ssh(key)
     assert done.returncode == 0, done.stderr
     assert app in done.stdout
-    (code,) = re.findall(r"\b\d{6}\b", done.stdout)
+    (code,) = re.findall(r"\b\d{6,8}\b", done.stdout)
     return str(code)
 
 
@@ -39,7 +39,7 @@ def test_login_with_the_calls_of_cas_passes(site: Site, keys: Keys) -> None:
     assert token.status_code == 200
     assert call("POST", settings["url"], {"id": token.text}, auth=auth).status_code == 200
     code = code_of(site, keys("alice"), "Our CAS")
-    wrong = f"{(int(code) + 1) % 10**6:06}"
+    wrong = f"{(int(code) + 1) % 10**8:08}"
     assert call("GET", f"{settings['url']}/{wrong}", auth=auth).status_code == 403
     assert call("GET", f"{settings['url']}/{code}", auth=auth).json()["id"] == "alice"
     assert call("POST", f"{settings['url']}/{code}", principal, auth=auth).json()["id"] == "alice"

@@ -46,7 +46,13 @@ def test_a_pending_challenge_expires_by_the_clock_alone(seconds: float, state: s
     assert PENDING.state_at(START + timedelta(seconds=seconds)) == state
 
 
-@pytest.mark.parametrize("state", [state for state in State if state is not State.PENDING])
+def test_result_expires_one_minute_after_its_challenge() -> None:
+    accepted = replace(PENDING, state=State.ACCEPTED)
+    assert accepted.state_at(START + timedelta(seconds=359.999)) is State.ACCEPTED
+    assert accepted.state_at(START + timedelta(seconds=360)) is State.EXPIRED
+
+
+@pytest.mark.parametrize("state", [state for state in State if state not in (State.PENDING, State.ACCEPTED)])
 def test_time_changes_no_other_state(state: State) -> None:
     assert replace(PENDING, state=state).state_at(START + timedelta(days=1)) is state
 
