@@ -44,6 +44,11 @@ class Wish:
     code: str | None = field(default=None, repr=False)
 
 
+def attempts_of(user: str | None) -> str:
+    """Returns the name by which a transaction is alone with the attempts of the user."""
+    return f"attempts of {user}"
+
+
 class CodeTakenError(Exception):
     """The client chose the code of another pending challenge."""
 
@@ -212,7 +217,7 @@ class Challenges:
 
         Without this lock, two attempts could also wait for each other's rows forever.
         """
-        return self._database.write(alone=f"attempts of {user}")
+        return self._database.write(alone=attempts_of(user))
 
     _FIND_REJECTED = Prepared(
         rows.named.where(challenges.c.user_name == bindparam("user"), challenges.c.state == State.REJECTED)
@@ -242,17 +247,10 @@ class Challenges:
                 record_challenge(connection, "challenge.cancelled", each, now)
         return next(iter(done), None)
 
-    _CONSUME = Prepared(
-        _update.where(_is_named, challenges.c.state == State.ACCEPTED, _is_opened_by).values(state=State.CONSUMED)
-    )
-
     def consume(self, identifier: str, now: datetime, client: str | None = None) -> Challenge | None:
         """Consumes an accepted challenge, once, for the client that opened it. Returns it, or None."""
         with self._database.write() as connection:
-            done = rows.read_all(connection, self._CONSUME, challenge=identifier, client=client)
-            for each in done:
-                record_challenge(connection, "challenge.consumed", each, now)
-        return next(iter(done), None)
+            return consume(connection, identifier, now, client)
 
     _MARK_SHOWN = Prepared(_update.where(_is_named, challenges.c.shown_at.is_(None)).values(shown_at=bindparam("now")))
 
@@ -261,3 +259,16 @@ class Challenges:
         with self._database.write() as connection:
             for each in rows.read_all(connection, self._MARK_SHOWN, challenge=challenge.id, now=now):
                 record_challenge(connection, "challenge.shown", each, now, page_address=address)
+
+
+_CONSUME = Prepared(
+    _update.where(_is_named, challenges.c.state == State.ACCEPTED, _is_opened_by).values(state=State.CONSUMED)
+)
+
+
+def consume(connection: Connection, identifier: str, now: datetime, client: str | None) -> Challenge | None:
+    """Consumes an accepted challenge in this transaction, see `Challenges.consume`."""
+    done = rows.read_all(connection, _CONSUME, challenge=identifier, client=client)
+    for each in done:
+        record_challenge(connection, "challenge.consumed", each, now)
+    return next(iter(done), None)

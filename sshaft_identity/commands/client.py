@@ -127,7 +127,7 @@ def add_client(  # noqa: PLR0913 - one parameter for each option
             try:
                 write_private(config_json, sshd_side_config(settings, name, secret, scopes, login_path))
             except OSError as error:
-                store.clients.remove(name, utc_now())
+                store.revocation.remove_client(name, utc_now())
                 raise ConfigurationError(f"{config_json} cannot be written: {error.strerror}") from error
     if allow_unbound:
         click.echo(
@@ -335,6 +335,6 @@ def _config_to_renew(path: Path, client_id: str) -> tuple[dict[str, Any], os.sta
 @click.argument("name")
 @click.pass_obj
 def remove_client(directory: Path, name: str) -> None:
-    """Remove the client NAME. Its secret and its access tokens end at once."""
+    """Remove the client NAME. Its secret, its access tokens, its waiting logins and its invitations end at once."""
     with checked_store(directory) as (store, _):
-        store.clients.remove(name, utc_now())
+        store.revocation.remove_client(name, utc_now())

@@ -10,7 +10,9 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
-users = sa.table("users", *(sa.column(name, sa.String) for name in ("name", "id", "folded_name")), sa.column("created_at"))
+users = sa.table(
+    "users", *(sa.column(name, sa.String) for name in ("name", "id", "folded_name")), sa.column("created_at")
+)
 audit_events = sa.table("audit_events", sa.column("event", sa.String), sa.column("user_name", sa.String))
 
 # The trigger of revision 0001 for updates, with and without the new column.
