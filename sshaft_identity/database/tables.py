@@ -51,7 +51,7 @@ users = Table(
     "users",
     metadata,
     Column("name", String(64), primary_key=True),
-    # A name can be given to another person later, an id never. Users from before revision 0003 have their name as id.
+    # A name can be given to another person later, an id never.
     Column("id", String(64), nullable=False, default=lambda: secrets.token_hex(16)),
     # Null: at revision 0003 there was an older user whose name differed in case only. New users never have null.
     Column("folded_name", String(64), default=_folded_name),

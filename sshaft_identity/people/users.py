@@ -1,9 +1,11 @@
 """Stores users: the names under which people log in.
 
-A name can be given to another person later. So each user has an id too, which no other user ever gets.
+A name can be given to another person later. So each user has an id too, which no other user ever gets. It is the name
+if nobody had the name before, because relying parties compare it with the name; otherwise it is random.
 """
 
 import re
+import secrets
 from datetime import datetime
 
 from sqlalchemy import Connection, insert, select
@@ -12,7 +14,7 @@ from sshaft_identity.audit.log import Fact, record_event
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.fields import USER_PATTERN
 from sshaft_identity.database.database import Database
-from sshaft_identity.database.tables import users
+from sshaft_identity.database.tables import audit_events, users
 
 
 class Users:
@@ -58,13 +60,20 @@ def make_user(connection: Connection, name: str, now: datetime, *, by: str | Non
         raise RegistryError(f"there is already a user {name}")
     if other := _similar(connection, name):
         raise RegistryError(f"there is already a user {other}: two names must not differ in case only")
-    connection.execute(insert(users).values(name=name, created_at=now, **values))
+    connection.execute(insert(users).values(name=name, id=_new_id(connection, name), created_at=now, **values))
     record_event(connection, "user.added", now, user=name, by=by)
 
 
 def user_exists(connection: Connection, name: str) -> bool:
     """Whether there is a user with this name."""
     return connection.scalar(select(users.c.name).where(users.c.name == name)) is not None
+
+
+def _new_id(connection: Connection, name: str) -> str:
+    """Returns an id that no user has or had. A name that looks like a random id may be one, so it is no id."""
+    was_removed = audit_events.c.user_name == name, audit_events.c.event == "user.removed"
+    had_owner = connection.scalar(select(audit_events.c.id).where(*was_removed).limit(1)) is not None
+    return secrets.token_hex(16) if had_owner or re.fullmatch(r"[0-9a-f]{32}", name) else name
 
 
 def _similar(connection: Connection, name: str) -> str | None:
