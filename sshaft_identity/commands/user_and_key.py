@@ -119,12 +119,13 @@ def add_key(
         raise click.UsageError("--attestation and --challenge come together.")
     where = printable(getattr(file, "name", None) or from_url or "<stdin>")
     text = fetch(from_url) if from_url is not None else _read(file, where)
+    proof = attested_by and challenge and (attested_by.read_bytes(), challenge.read_bytes())
     keys = [NewKey(each, name) for each, name in keys_of(text, where)]
     with checked_store(directory) as (store, settings):
         now = utc_now()
-        if attested_by is not None and challenge is not None:
+        if proof:
             roots = attestation.read_roots(settings.key_policy, directory)
-            keys = [_attested(keys, attested_by.read_bytes(), challenge.read_bytes(), roots, now)]
+            keys = [_attested(keys, *proof, roots, now)]
         added = store.keys.add(user_name, keys, now, settings.key_policy)
     for each in added:
         click.echo(f"{each.fingerprint} {each.type}")

@@ -1,5 +1,6 @@
 """Tests backup and restore on both kinds of database, and from one kind to the other."""
 
+import dataclasses
 import gzip
 import hashlib
 import json
@@ -211,7 +212,7 @@ def test_a_backup_of_another_revision_is_refused_with_the_version_that_reads_it(
 def test_a_restore_that_fails_halfway_changes_nothing(store: Store, file: Path) -> None:
     whole = backup.verified(file)
     before = content(store.database)
-    more = backup.Backup(whole.path, whole.revision, whole.version, whole.key, whole.rows | {"users": 1})
+    more = dataclasses.replace(whole, rows=whole.rows | {"users": 1})
     with pytest.raises(CopyError, match="nothing was kept"):
         backup.restore(store.database, more, quietly, replace=True)
     assert content(store.database) == before
