@@ -55,12 +55,16 @@ class CodeTakenError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A new challenge, its code and page token, which are not stored, and the challenges that it replaced."""
+    """A new challenge, its code and page token, which are not stored, and the challenges that it replaced.
+
+    `is_known`: there is a user of that name. Whoever begins the login must not learn this.
+    """
 
     challenge: Challenge
     code: str
     page_token: str
     superseded: tuple[Challenge, ...] = ()
+    is_known: bool = True
 
 
 class Challenges:
@@ -103,8 +107,8 @@ class Challenges:
             code_index=self._codes.index(code) if wish.user is None else None,
         )
         self._INSERT.all(connection, rows.columns(challenge) | {"page_hash": digest(page_token)})
-        record_challenge(connection, "challenge.created", challenge, now, binding=wish.binding)
-        return Opened(challenge, code, page_token, tuple(superseded))
+        user_id = record_challenge(connection, "challenge.created", challenge, now, binding=wish.binding)
+        return Opened(challenge, code, page_token, tuple(superseded), user_id is not None)
 
     _ended = case((challenges.c.expires_at <= bindparam("now"), State.EXPIRED), else_=State.CANCELLED)
     _SUPERSEDE = Prepared(

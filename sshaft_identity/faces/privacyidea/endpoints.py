@@ -71,7 +71,7 @@ def _begin_login(call: Call, client: Client, parameters: Parameters) -> Response
     options = PrivacyIdeaClient.model_validate(client.faces[NAME])
     binding = Binding.CODE_IN if options.mode == "poll" else Binding.CODE_BACK
     wish = Wish(
-        user=user_of(parameters),
+        user=user_of(call, parameters),
         lifetime=timedelta(seconds=state.settings.lifetime),
         client=client.client_id,
         context=Context(options.app or client.client_id, address_of(parameters)),
@@ -96,7 +96,7 @@ def _begin_login(call: Call, client: Client, parameters: Parameters) -> Response
 
 def _challenge_to_finish(call: Call, client: Client, parameters: Parameters) -> Challenge | None:
     """Returns the challenge of the transaction or of the code. Returns None if the plugin begins a login."""
-    user, state = user_of(parameters), call.state
+    user, state = user_of(call, parameters), call.state
     if transaction := parameters.get("transaction_id"):
         request = FaceRequests(state.store.database, NAME).of_handle(transaction)
         if request is None or request.client_id != client.client_id:
