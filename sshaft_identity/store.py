@@ -16,6 +16,7 @@ from sshaft_identity.clients.clients import Clients
 from sshaft_identity.clients.subjects import Subjects
 from sshaft_identity.database.database import Database
 from sshaft_identity.enrolment.enrolments import Enrolments
+from sshaft_identity.enrolment.revocation import Revocation
 from sshaft_identity.people.keys import Keys
 from sshaft_identity.people.users import Users
 from sshaft_identity.signing.signing_keys import SigningKeys
@@ -36,6 +37,7 @@ class Store:
         self.signing_keys = SigningKeys(self.database, codes.key)
         self.subjects = Subjects(codes.key)
         self.enrolments = Enrolments(self.database, codes, (rules or Rules()).limits)
+        self.revocation = Revocation(self.database)
 
     @contextmanager
     def together(self) -> Iterator[None]:

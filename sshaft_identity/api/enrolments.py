@@ -1,6 +1,7 @@
 """Lets an application invite a person and follow the enrolment. The sshd side presents a key with the code."""
 
-from collections.abc import Awaitable, Collection
+from collections.abc import Collection
+from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated
 
@@ -73,8 +74,10 @@ async def get_enrolment(request: Request) -> Response:
     def has_news(enrolment: Enrolment) -> bool:
         return enrolment.state_at(state.clock()) is not first
 
-    def read() -> Awaitable[Enrolment | None]:
-        return run_in_threadpool(state.store.enrolments.get, enrolment.id)
+    async def read() -> Enrolment:
+        """Reads the enrolment again. It is gone if its user was removed."""
+        found = await run_in_threadpool(state.store.enrolments.get, enrolment.id)
+        return found or replace(enrolment, state=State.CANCELLED)
 
     if wait and first in (State.OPEN, State.PRESENTED):
         enrolment = await state.changes.wait(enrolment, read, has_news, wait)

@@ -62,7 +62,9 @@ def line_of(row: Row[Any]) -> dict[str, object]:
         facts = json.loads(row.facts)
     except ValueError:
         facts = row.facts
-    return {"seq": row.seq, "at": timestamp(row.at), "event": row.event, "user": row.user_name, "facts": facts}
+    line = {"seq": row.seq, "at": timestamp(row.at), "event": row.event, "user": row.user_name, "facts": facts}
+    # Events before revision 0003 were sealed without this member.
+    return line if row.user_id is None else line | {"user_id": row.user_id}
 
 
 def timestamp(at: datetime) -> str:

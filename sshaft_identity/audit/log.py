@@ -6,25 +6,29 @@
 import json
 from datetime import datetime
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, bindparam, insert, select
 
 from sshaft.log import HIDDEN
 from sshaft_identity.database.prepared import Prepared
-from sshaft_identity.database.tables import audit_events
+from sshaft_identity.database.tables import audit_events, users
 
 Fact = str | int | bool | None
 
 _JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
-_INSERT = Prepared(insert(audit_events).inline())
+# The id is found by the same statement: a name can be given to another person later.
+_id_of_user = select(users.c.id).where(users.c.name == bindparam("user")).scalar_subquery()
+_INSERT = Prepared(insert(audit_events).inline().values(user_id=_id_of_user).returning(audit_events.c.user_id))
 
 
-def record_event(connection: Connection, event: str, now: datetime, *, user: str | None, **facts: Fact) -> None:
-    """Appends one event. Facts that are None are left out.
+def record_event(connection: Connection, event: str, now: datetime, *, user: str | None, **facts: Fact) -> str | None:
+    """Appends one event. Facts that are None are left out. Returns the id of the user, or None if nobody has the name.
 
     Facts must not hold a code, a secret or a token. A fact with such a name is hidden, as in the log.
     """
     known = {name: _hidden(name, value) for name, value in facts.items() if value is not None}
-    _INSERT.all(connection, {"at": now, "event": event, "user_name": user, "facts": canonical(known)})
+    values = {"at": now, "event": event, "user_name": user, "facts": canonical(known), "user": user}
+    found: str | None = _INSERT.first(connection, values).user_id
+    return found
 
 
 def canonical(value: object) -> str:

@@ -2,6 +2,7 @@
 
     pending -> accepted -> consumed
     pending -> rejected | expired | cancelled
+    accepted -> cancelled        the key that passed it was removed, or its user or client
 
 The module uses no clock and no database.
 """
@@ -43,7 +44,7 @@ class State(StrEnum):
 
 TRANSITIONS: dict[State, frozenset[State]] = {
     State.PENDING: frozenset({State.ACCEPTED, State.REJECTED, State.EXPIRED, State.CANCELLED}),
-    State.ACCEPTED: frozenset({State.CONSUMED}),
+    State.ACCEPTED: frozenset({State.CONSUMED, State.CANCELLED}),
     State.CONSUMED: frozenset(),
     State.REJECTED: frozenset(),
     State.EXPIRED: frozenset(),

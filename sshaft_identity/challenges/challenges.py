@@ -57,14 +57,23 @@ class Wish:
     code: str | None = field(default=None, repr=False)
 
 
+def attempts_of(user: str | None) -> str:
+    """Returns the name by which a transaction is alone with the attempts of the user."""
+    return f"attempts of {user}"
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A new challenge, its code and page token, which are not stored, and the challenges that it replaced."""
+    """A new challenge, its code and page token, which are not stored, and the challenges that it replaced.
+
+    `is_known`: there is a user of that name. Whoever begins the login must not learn this.
+    """
 
     challenge: Challenge
     code: str
     page_token: str
     superseded: tuple[Challenge, ...] = ()
+    is_known: bool = True
 
 
 class Challenges:
@@ -108,8 +117,8 @@ class Challenges:
             code_index=self._codes.index(code) if wish.user is None else index,
         )
         self._INSERT.all(connection, rows.columns(challenge) | {"page_hash": digest(page_token)})
-        record_challenge(connection, "challenge.created", challenge, now, binding=wish.binding)
-        return Opened(challenge, code, page_token, tuple(superseded))
+        user_id = record_challenge(connection, "challenge.created", challenge, now, binding=wish.binding)
+        return Opened(challenge, code, page_token, tuple(superseded), user_id is not None)
 
     def _fresh_identifier(self, connection: Connection, wish: Wish) -> tuple[str, str | None]:
         """Returns an identifier, and the index of the code that ssh will print, if that code alone is to be found."""
@@ -229,7 +238,7 @@ class Challenges:
 
         Without this lock, two attempts could also wait for each other's rows forever.
         """
-        return self._database.write(alone=f"attempts of {user}")
+        return self._database.write(alone=attempts_of(user))
 
     _FIND_REJECTED = Prepared(
         rows.named.where(challenges.c.user_name == bindparam("user"), challenges.c.state == State.REJECTED)
@@ -262,21 +271,13 @@ class Challenges:
                 record_challenge(connection, "challenge.cancelled", each, now)
         return next(iter(done), None)
 
-    _is_in_time = challenges.c.expires_at > bindparam("expires_after")
-    _is_accepted = (challenges.c.state == State.ACCEPTED) & _is_in_time
-    _CONSUME = Prepared(_update.where(_is_named, _is_opened_by, _is_accepted).values(state=State.CONSUMED))
-
     def consume(self, identifier: str, now: datetime, client: str | None = None) -> Challenge | None:
         """Consumes an accepted challenge, once, for the client that opened it. Returns it, or None.
 
         The result ends with the login, or `RESULT_GRACE` later.
         """
-        values = {"challenge": identifier, "client": client, "expires_after": now - RESULT_GRACE}
         with self._database.write() as connection:
-            done = rows.read_all(connection, self._CONSUME, **values)
-            for each in done:
-                record_challenge(connection, "challenge.consumed", each, now)
-        return next(iter(done), None)
+            return consume(connection, identifier, now, client)
 
     _MARK_SHOWN = Prepared(_update.where(_is_named, challenges.c.shown_at.is_(None)).values(shown_at=bindparam("now")))
 
@@ -305,3 +306,17 @@ def _superseded(wish: Wish, pending: Sequence[Challenge], now: datetime) -> list
 
 def _source(context: Context) -> str:
     return source_of(context.ip or "")
+
+
+_is_in_time = challenges.c.expires_at > bindparam("expires_after")
+_is_accepted = (challenges.c.state == State.ACCEPTED) & _is_in_time
+_CONSUME = Prepared(_update.where(_is_named, _is_opened_by, _is_accepted).values(state=State.CONSUMED))
+
+
+def consume(connection: Connection, identifier: str, now: datetime, client: str | None) -> Challenge | None:
+    """Consumes an accepted challenge in this transaction, see `Challenges.consume`."""
+    values = {"challenge": identifier, "client": client, "expires_after": now - RESULT_GRACE}
+    done = rows.read_all(connection, _CONSUME, **values)
+    for each in done:
+        record_challenge(connection, "challenge.consumed", each, now)
+    return next(iter(done), None)

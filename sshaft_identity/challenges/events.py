@@ -8,8 +8,13 @@ from sshaft_identity.audit.log import Fact, record_event
 from sshaft_identity.challenges.challenge import Challenge
 
 
-def record_challenge(connection: Connection, event: str, challenge: Challenge, now: datetime, **facts: Fact) -> None:
-    """Appends one event with the facts of the challenge, except its code. `facts` add facts or replace them."""
+def record_challenge(
+    connection: Connection, event: str, challenge: Challenge, now: datetime, **facts: Fact
+) -> str | None:
+    """Appends one event with the facts of the challenge, except its code. `facts` add facts or replace them.
+
+    Returns the id of the user, or None if the challenge names no user, or nobody has the name.
+    """
     known: dict[str, Fact] = {
         "challenge": challenge.id,
         "client": challenge.client,
@@ -25,4 +30,4 @@ def record_challenge(connection: Connection, event: str, challenge: Challenge, n
             "ssh_address": approval.client_ip,
             "amr": " ".join(approval.amr),
         }
-    record_event(connection, event, now, user=challenge.user, **known | facts)
+    return record_event(connection, event, now, user=challenge.user, **known | facts)

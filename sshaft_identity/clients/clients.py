@@ -106,13 +106,6 @@ class Clients:
                 connection, "client.face_set", now, user=None, client=client_id, face=face, on=options is not None
             )
 
-    def remove(self, client_id: str, now: datetime) -> None:
-        """Removes the client and its access tokens. Its challenges and enrolments stay."""
-        with self._database.write() as connection:
-            if not connection.execute(delete(clients).where(clients.c.client_id == client_id)).rowcount:
-                raise RegistryError(f"there is no client {client_id}")
-            record_event(connection, "client.removed", now, user=None, client=client_id)
-
     def set_return_urls(self, client_id: str, return_urls: Collection[str], now: datetime) -> None:
         """Replaces the return URLs of the client. Open challenges keep the URL that they were opened with."""
         prefixes = " ".join(return_urls)

@@ -19,6 +19,7 @@ from sshaft.validation import first_fault
 from sshaft_identity.clients.clients import Client, Scope
 from sshaft_identity.clients.return_urls import checked_prefix
 from sshaft_identity.commands.option_types import Duration
+from sshaft_identity.commands.owner import acting_as_caller
 from sshaft_identity.commands.shared import checked_store, echo_json
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.times import rfc3339, utc_now
@@ -125,9 +126,10 @@ def add_client(  # noqa: PLR0913 - one parameter for each option
         secret = store.clients.add(new, utc_now())
         if config_json is not None:
             try:
-                write_private(config_json, sshd_side_config(settings, name, secret, scopes, login_path))
+                with acting_as_caller():
+                    write_private(config_json, sshd_side_config(settings, name, secret, scopes, login_path))
             except OSError as error:
-                store.clients.remove(name, utc_now())
+                store.revocation.remove_client(name, utc_now())
                 raise ConfigurationError(f"{config_json} cannot be written: {error.strerror}") from error
     if allow_unbound:
         click.echo(
@@ -289,12 +291,14 @@ def rotate_secret(directory: Path, name: str, overlap: timedelta, write_config: 
             secret = store.clients.rotate_secret(name, now, overlap)
         else:
             scopes = [tuple(sorted(each.scopes)) for each in store.clients.all() if each.client_id == name]
-            content, like = _config_to_renew(write_config, name)
+            with acting_as_caller():
+                content, like = _config_to_renew(write_config, name)
             if not content and scopes:
                 content = sshd_side_config(settings, name, "", scopes[0], "/sshaft/login")
 
             def deliver(secret: str) -> None:
-                write_private(write_config, {**content, "client_secret": secret}, like)
+                with acting_as_caller():
+                    write_private(write_config, {**content, "client_secret": secret}, like)
 
             try:
                 secret = store.clients.rotate_secret(name, now, overlap, deliver)
@@ -335,6 +339,6 @@ def _config_to_renew(path: Path, client_id: str) -> tuple[dict[str, Any], os.sta
 @click.argument("name")
 @click.pass_obj
 def remove_client(directory: Path, name: str) -> None:
-    """Remove the client NAME. Its secret and its access tokens end at once."""
+    """Remove the client NAME. Its secret, its access tokens, its waiting logins and its invitations end at once."""
     with checked_store(directory) as (store, _):
-        store.clients.remove(name, utc_now())
+        store.revocation.remove_client(name, utc_now())

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from sshaft_identity import settings as settings_of
+from sshaft_identity.commands.owner import acting_as_owner, replacing_as_caller
 from sshaft_identity.commands.shared import checked_store, database_failures
 from sshaft_identity.common.errors import CopyError
 from sshaft_identity.common.times import utc_now
@@ -27,7 +28,9 @@ def backup(directory: Path, file: Path) -> None:
     once. They do not change by themselves.
     """
     with checked_store(directory, patient=True) as (store, _):
-        rows = backups.write(store.database, file, store.codes.key, utc_now(), progress_bar("backup"))
+        rows = backups.write(
+            store.database, file, store.codes.key, utc_now(), progress_bar("backup"), replacing_as_caller
+        )
     print_counts(rows)
 
 
@@ -42,8 +45,8 @@ def restore(directory: Path, file: Path, replace: bool, yes: bool) -> None:
     Restores all rows or none, also while the service runs. Refuses a file that is cut off or altered. Refuses a
     database that is not empty, unless --replace is given.
     """
-    whole = backups.verified(file)
-    with checked_store(directory, patient=True) as (store, _):
+    with backups.opened(file) as source, checked_store(directory, patient=True) as (store, _):
+        whole = backups.verified(file, source)
         if replace and not yes:
             with store.database.read() as connection:
                 now = sum(copying.counts(connection).values())
@@ -64,8 +67,12 @@ def copy(directory: Path, source_url: str | None, target_url: str) -> None:
     URL is sqlite:////var/lib/sshaft-identity/identity.db or postgresql://USER@HOST/NAME. Every user of this host can
     see a command's arguments, so put the password into ~/.pgpass or ?passfile=FILE.
     """
-    if source_url is None:
-        source_url = settings_of.database_url(directory, settings_of.load(directory))
+    with acting_as_owner(directory):
+        rows = _copy(source_url or settings_of.database_url(directory, settings_of.load(directory)), target_url)
+    print_counts(rows)
+
+
+def _copy(source_url: str, target_url: str) -> dict[str, int]:
     check_exists(source_url)
     with (
         closing(Database(source_url, patient=True)) as source,
@@ -74,8 +81,7 @@ def copy(directory: Path, source_url: str | None, target_url: str) -> None:
     ):
         source.check()
         target.migrate()
-        rows = copying.copy(source, target, progress_bar("copy"))
-    print_counts(rows)
+        return copying.copy(source, target, progress_bar("copy"))
 
 
 def check_exists(url: str) -> None:

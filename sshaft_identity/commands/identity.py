@@ -17,6 +17,7 @@ from sshaft_identity.commands.client import client
 from sshaft_identity.commands.client_face import set_face, test_client
 from sshaft_identity.commands.database import backup, copy, restore
 from sshaft_identity.commands.invite import invite
+from sshaft_identity.commands.owner import acting_as_owner, become_owner
 from sshaft_identity.commands.shared import checked_store, database_failures, open_store
 from sshaft_identity.commands.signing_key import signing_key
 from sshaft_identity.commands.user_and_key import key, user
@@ -39,7 +40,8 @@ from sshaft_identity.settings import Settings
 def identity(context: click.Context, directory: Path) -> None:
     """The identity service: users, their SSH keys, and the web logins that wait for an SSH login.
 
-    To begin: `init`, `user add`, `key add`, `client add`, then `serve`. All other commands work while it serves.
+    To begin: `init`, `user add`, `key add`, `client add`, then `serve`. All other commands work while it serves. If
+    root runs a command, it acts as the owner of the directory.
     """
     context.obj = directory
 
@@ -66,16 +68,23 @@ def init(directory: Path, /, listen: tuple[str, int] | None, **options: Any) -> 
         wishes["host"], wishes["port"] = listen
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        before = settings_of.load(directory) if (directory / settings_of.SETTINGS_FILE).exists() else Settings()
-        settings = settings_of.changed(before, wishes)
-        settings_of.make_key(directory)
-        with open_store(directory, settings, patient=True) as store, database_failures():
-            store.database.migrate()
-            store.signing_keys.ensure(utc_now())
-        settings_of.save(directory, settings)  # last, so that the settings never name a database that cannot be used
+        with acting_as_owner(directory):
+            settings = _set_up(directory, wishes)
     except OSError as error:
         raise ConfigurationError(f"{directory} cannot be set up: {error.strerror}") from error
     click.echo(f"The identity service in {directory} is ready; it will listen on {settings.listen_address}.")
+
+
+def _set_up(directory: Path, wishes: dict[str, object]) -> Settings:
+    """Makes what is missing in the directory, and returns the settings. Raises `OSError`."""
+    before = settings_of.load(directory) if (directory / settings_of.SETTINGS_FILE).exists() else Settings()
+    settings = settings_of.changed(before, wishes)
+    settings_of.make_key(directory)
+    with open_store(directory, settings, patient=True) as store, database_failures():
+        store.database.migrate()
+        store.signing_keys.ensure(utc_now())
+    settings_of.save(directory, settings)  # last, so that the settings never name a database that cannot be used
+    return settings
 
 
 @identity.command()
@@ -98,6 +107,7 @@ def serve(
     from sshaft_identity.service.metrics_http import read_token  # noqa: PLC0415 - as above
 
     log.set_up(log_level)
+    become_owner(directory)
     with checked_store(directory) as (store, settings), ExitStack() as stack:
         if metrics_listen is None and settings.metrics_host is not None:
             metrics_listen = settings.metrics_host, settings.metrics_port

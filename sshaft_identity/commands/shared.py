@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sshaft_identity import settings as settings_of
 from sshaft_identity.challenges.codes import Codes
+from sshaft_identity.commands.owner import acting_as_owner
 from sshaft_identity.common.errors import DatabaseError
 from sshaft_identity.database.database import reason
 from sshaft_identity.settings import Settings
@@ -23,11 +24,15 @@ def open_store(directory: Path, settings: Settings, *, patient: bool = False) ->
 
 @contextmanager
 def checked_store(directory: Path, *, patient: bool = False) -> Iterator[tuple[Store, Settings]]:
-    """Yields store and settings of a directory that `init` has set up. `patient`: see `Database`."""
-    settings = settings_of.load(directory)
-    with open_store(directory, settings, patient=patient) as store, database_failures():
-        store.database.check()
-        yield store, settings
+    """Yields store and settings of a directory that `init` has set up. `patient`: see `Database`.
+
+    In the block, root acts as the owner of the directory.
+    """
+    with acting_as_owner(directory):
+        settings = settings_of.load(directory)
+        with open_store(directory, settings, patient=patient) as store, database_failures():
+            store.database.check()
+            yield store, settings
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from sshaft_identity.commands.shared import checked_store
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.times import rfc3339, utc_now
 from sshaft_identity.enrolment import attestation
+from sshaft_identity.enrolment.revocation import Ended
 from sshaft_identity.people.key_import import MAX_FILE, MAX_NAME, fetch, import_keys, read_records
 from sshaft_identity.people.registration import NewKey
 
@@ -48,9 +49,26 @@ def list_users(directory: Path) -> None:
 @click.argument("name")
 @click.pass_obj
 def remove_user(directory: Path, name: str) -> None:
-    """Remove the user NAME and all their keys. Their pending challenges can no longer be passed."""
+    """Remove the user NAME and all their keys. Everything that they have begun ends at once."""
     with checked_store(directory) as (store, _):
-        store.users.remove(name, utc_now())
+        store.revocation.remove_user(name, utc_now())
+
+
+@user.command("sign-out")
+@click.argument("name")
+@click.pass_obj
+def sign_out(directory: Path, name: str) -> None:
+    """Sign the user NAME out of "My keys" in every browser. The keys of NAME stay.
+
+    Keys that were being added there are not added. Logins that have passed but are not completed end, too.
+    """
+    with checked_store(directory) as (store, _):
+        click.echo(sentence_of(store.revocation.sign_out(name, utc_now())))
+
+
+def sentence_of(ended: Ended) -> str:
+    counts = (ended.sessions, "browser"), (len(ended.enrolments), "enrolment"), (len(ended.challenges), "login")
+    return "Ended: " + ", ".join(f"{count} {what}{'' if count == 1 else 's'}" for count, what in counts) + "."
 
 
 @user.command("unlock")
@@ -101,12 +119,13 @@ def add_key(
         raise click.UsageError("--attestation and --challenge come together.")
     where = printable(getattr(file, "name", None) or from_url or "<stdin>")
     text = fetch(from_url) if from_url is not None else _read(file, where)
+    proof = attested_by and challenge and (attested_by.read_bytes(), challenge.read_bytes())
     keys = [NewKey(each, name) for each, name in keys_of(text, where)]
     with checked_store(directory) as (store, settings):
         now = utc_now()
-        if attested_by is not None and challenge is not None:
+        if proof:
             roots = attestation.read_roots(settings.key_policy, directory)
-            keys = [_attested(keys, attested_by.read_bytes(), challenge.read_bytes(), roots, now)]
+            keys = [_attested(keys, *proof, roots, now)]
         added = store.keys.add(user_name, keys, now, settings.key_policy)
     for each in added:
         click.echo(f"{each.fingerprint} {each.type}")
@@ -186,7 +205,16 @@ def list_keys(directory: Path, user_name: str | None) -> None:
 @click.argument("fingerprint")
 @click.pass_obj
 def remove_key(directory: Path, fingerprint: str) -> None:
-    """Remove the key with FINGERPRINT (SHA256:..., as `ssh-keygen -l` prints it)."""
+    """Remove the key with FINGERPRINT (SHA256:..., as `ssh-keygen -l` prints it), and end what it has begun.
+
+    Browsers in which its owner signed in by ssh are signed out. Keys that were being added there are not added. Logins
+    that the key has passed but that are not completed end, too. Keys that were added with this key stay: the command
+    names them. If the key was stolen, remove them as well.
+    """
     with checked_store(directory) as (store, _):
-        if not store.keys.remove(fingerprint, utc_now()):
-            raise RegistryError(f"no key {fingerprint} is registered")
+        removed = store.revocation.remove_key(fingerprint, utc_now())
+    if removed is None:
+        raise RegistryError(f"no key {fingerprint} is registered")
+    click.echo(sentence_of(removed.ended))
+    for each in removed.added:
+        click.echo(f"{each} of {removed.user} was added with this key and stays. If the key was stolen, remove it too.")

@@ -11,11 +11,12 @@ import hashlib
 import hmac
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from sqlalchemy import Column, Connection, LargeBinary
 from sqlalchemy.engine.default import DefaultDialect
@@ -29,6 +30,7 @@ from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import UtcTime, metadata
 
 FORMAT = 1
+Replacing = Callable[[Path], AbstractContextManager[IO[bytes]]]
 _TIMES = UtcTime()
 _ANY_DIALECT = DefaultDialect()
 
@@ -38,6 +40,7 @@ class Backup:
     """A complete backup file. `key` names the hmac.key that its open challenges need, see `key_name`."""
 
     path: Path
+    source: Path | IO[bytes]
     revision: str
     version: str
     key: str
@@ -49,10 +52,20 @@ def key_name(key: bytes) -> str:
     return hmac.digest(key, b"sshaft identity backup", "sha256").hex()[:16]
 
 
-def write(database: Database, path: Path, key: bytes, now: datetime, progress: Progress) -> dict[str, int]:
-    """Writes the whole file or none, for its owner only. Returns the number of rows by table. Raises `CopyError`."""
+def write(
+    database: Database,
+    path: Path,
+    key: bytes,
+    now: datetime,
+    progress: Progress,
+    replacing: Replacing = files.replacing,
+) -> dict[str, int]:
+    """Writes the whole file or none, for its owner only. Returns the number of rows by table. Raises `CopyError`.
+
+    `replacing` opens the file and puts it in its place, as `files.replacing` does.
+    """
     try:
-        with files.replacing(path) as file, database.snapshot() as connection:
+        with replacing(path) as file, database.snapshot() as connection:
             header = _header(database.revision(connection), key, now)
             with gzip.GzipFile(filename="", fileobj=file, mode="wb") as packed:
                 return _write_lines(packed, header, connection, progress)
@@ -95,12 +108,26 @@ def _write_lines(
     return rows
 
 
-def verified(path: Path) -> Backup:
-    """Reads the whole file once. Raises `CopyError` if it is not a backup, or is damaged."""
+@contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """Opens the file, for `verified` and `restore`. Raises `CopyError`."""
+    try:
+        source = path.open("rb")
+    except OSError as error:
+        raise CopyError(f"{path} cannot be read: {error.strerror}") from error
+    with source:
+        yield source
+
+
+def verified(path: Path, source: IO[bytes] | None = None) -> Backup:
+    """Reads the whole file once; `source` is the file if it is open already.
+
+    Raises `CopyError` if the file is not a backup, or is damaged.
+    """
     sum_of_lines = hashlib.sha256()
     last = before = b""
     header: Any = None
-    for line in _lines_of(path):
+    for line in _lines_of(path, source or path):
         sum_of_lines.update(last)
         before, last = last, line
         header = _parsed(line) if header is None else header
@@ -112,7 +139,7 @@ def verified(path: Path) -> Backup:
         case {"revision": str(revision), "version": str(version), "key": str(key)}, {"rows": dict(rows)} if all(
             isinstance(count, int) for count in rows.values()
         ):
-            return Backup(path, revision, version, key, rows)
+            return Backup(path, source or path, revision, version, key, rows)
     raise CopyError(f"{path} is no backup of `sshaft identity backup`")
 
 
@@ -133,7 +160,7 @@ def restore(database: Database, backup: Backup, progress: Progress, *, replace: 
         copying.require_empty(connection)
         with progress(sum(backup.rows.values())) as done:
             try:
-                for table, rows in _tables_of(backup.path):
+                for table, rows in _tables_of(backup):
                     copying.add_rows(connection, metadata.tables[table], rows)
                     done(len(rows))
             except (KeyError, TypeError, ValueError, RecursionError) as error:
@@ -141,11 +168,11 @@ def restore(database: Database, backup: Backup, progress: Progress, *, replace: 
         copying.finish(connection, backup.rows)
 
 
-def _tables_of(path: Path) -> Iterator[tuple[str, list[Row]]]:
+def _tables_of(backup: Backup) -> Iterator[tuple[str, list[Row]]]:
     """Yields the rows of a complete file, at most `copying.BATCH` at a time, with the name of their table."""
     name, rows = "", list[Row]()
     columns: list[Column[Any]] = []
-    for line in _lines_of(path):
+    for line in _lines_of(backup.path, backup.source):
         value = json.loads(line)
         if isinstance(value, list):
             rows.append({column.name: _decoded(column, cell) for column, cell in zip(columns, value, strict=True)})
@@ -157,9 +184,11 @@ def _tables_of(path: Path) -> Iterator[tuple[str, list[Row]]]:
             columns = [metadata.tables[name].columns[column] for column in value["columns"]]
 
 
-def _lines_of(path: Path) -> Iterator[bytes]:
+def _lines_of(path: Path, source: Path | IO[bytes]) -> Iterator[bytes]:
     try:
-        with gzip.open(path) as file:
+        if not isinstance(source, Path):
+            source.seek(0)
+        with gzip.open(source) as file:
             yield from file
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise CopyError(f"{path} is no whole backup: {str(error) or type(error).__name__}") from error

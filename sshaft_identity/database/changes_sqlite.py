@@ -20,8 +20,8 @@ MAX_EVENTS = 500
 
 _UNSEEN = frozenset({"challenge.created", "challenge.shown", "challenge.presented", "enrolment.opened"})
 """Events that change nothing that a waiter sees."""
-_SUBJECT = re.compile(r'"(?:challenge|enrolment)":"([0-9a-f]+)"')
-"""Matches facts as `audit.log.canonical` writes them."""
+_SUBJECTS = re.compile(r'"(?:challenge|enrolment)s?":"([0-9a-f ]+)"')
+"""Matches facts as `audit.log.canonical` writes them: one id, or several with blanks between them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,9 @@ class Event:
     @property
     def subjects(self) -> list[str]:
         """Returns the ids whose waiters must read again."""
-        return [] if self.name in _UNSEEN else _SUBJECT.findall(self.facts)
+        if self.name in _UNSEEN:
+            return []
+        return [each for found in _SUBJECTS.findall(self.facts) for each in found.split()]
 
     def is_same(self, other: "Event") -> bool:
         return (self.id, self.at) == (other.id, other.at)

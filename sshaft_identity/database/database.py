@@ -71,9 +71,14 @@ class Database:
                 yield connection
             return
         with self._transaction() as connection:
-            if alone is not None and self.is_postgresql:
-                self._LOCK.all(connection, {"number": _lock_number(alone)})
+            if alone is not None:
+                self.lock(connection, alone)
             yield connection
+
+    def lock(self, connection: Connection, name: str) -> None:
+        """Makes the running transaction `alone` by this name, too. It waits for the transactions that are."""
+        if self.is_postgresql:
+            self._LOCK.all(connection, {"number": _lock_number(name)})
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:

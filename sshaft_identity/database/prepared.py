@@ -47,7 +47,8 @@ class Prepared:
         return next(iter(self.all(connection, values)), None)
 
     def _form(self, dialect: Dialect, values: Mapping[str, object]) -> "_Form":
-        fills = list(values) if isinstance(self._statement, Insert) else None
+        statement = self._statement
+        fills = [name for name in values if name in statement.table.c] if isinstance(statement, Insert) else None
         form = self._forms[dialect.name] = _compile(self._statement, fills, dialect)
         return form
 

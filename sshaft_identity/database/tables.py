@@ -1,6 +1,8 @@
 """Describes the tables for the code; `migrations` makes them. Times are integers: microseconds since 1970, UTC."""
 
+import secrets
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -38,17 +40,28 @@ class UtcTime(TypeDecorator[datetime]):
         return None if value is None else _EPOCH + value * _MICROSECOND
 
 
+def _folded_name(context: Any) -> str:
+    """Returns the name of the new user in lower case."""
+    return str(context.get_current_parameters()["name"]).lower()
+
+
 metadata = MetaData()
 
 users = Table(
     "users",
     metadata,
     Column("name", String(64), primary_key=True),
+    # A name can be given to another person later, an id never.
+    Column("id", String(64), nullable=False, default=lambda: secrets.token_hex(16)),
+    # Null: at revision 0003 there was an older user whose name differed in case only. New users never have null.
+    Column("folded_name", String(64), default=_folded_name),
     # the first person who signed in under this name by the organisation's OpenID Provider: no other person ever may
     Column("oidc_issuer", Text),
     Column("oidc_subject", Text),
     Column("created_at", UtcTime, nullable=False),
     Index("uq_users_oidc", "oidc_issuer", "oidc_subject", unique=True),  # one person is one user
+    Index("uq_users_id", "id", unique=True),
+    Index("uq_users_folded_name", "folded_name", unique=True),  # names that differ in case only are confusable
 )
 
 ssh_keys = Table(
@@ -61,6 +74,7 @@ ssh_keys = Table(
     Column("name", Text, nullable=False),  # the comment of the key file, or a name by the owner
     Column("source", String(16), nullable=False),  # how the key was registered: operator, import, ssh, signature
     Column("attested", Text),  # the device, by the verified attestation of an sk- key; null: not verified
+    Column("added_with", String(64)),  # the fingerprint of the owner's key that approved this key; null: no key did
     Column("created_at", UtcTime, nullable=False),
     Column("expires_at", UtcTime),
     Column("last_used_at", UtcTime),
@@ -230,6 +244,9 @@ enrolments = Table(
     Column("name", Text),
     Column("source", String(16)),  # how possession was proven: ssh, signature
     Column("client_ip", Text),
+    Column("opened_in", String(16)),  # the method of the session in which the person opened it; null: an invitation
+    Column("approval", String(32)),  # the challenge by which an existing key approves the presented key
+    Column("attested", Text),  # the device, by the attestation that came before the approval
     Index("ix_enrolments_state_expires_at", "state", "expires_at"),
 )
 _open = enrolments.c.state == "open"
@@ -241,6 +258,7 @@ sessions = Table(  # browsers on "my keys"
     Column("token_hash", String(64), primary_key=True),
     Column("user_name", String(64), ForeignKey("users.name", ondelete="CASCADE"), nullable=False, index=True),
     Column("method", String(16), nullable=False),  # ssh, oidc
+    Column("fingerprint", String(64)),  # the key that began a session by ssh
     Column("authenticated_at", UtcTime, nullable=False),
     Column("expires_at", UtcTime, nullable=False, index=True),
 )
@@ -252,6 +270,7 @@ audit_events = Table(  # append-only; `audit.log` writes it, and `audit.chain` s
     Column("at", UtcTime, nullable=False, index=True),
     Column("event", String(48), nullable=False),
     Column("user_name", String(64)),
+    Column("user_id", String(64)),  # the user who had the name then; null: nobody, or an event before revision 0003
     Column("facts", Text, nullable=False),  # JSON
     Column("seq", BigInteger, unique=True),  # the place in the chain; null: not sealed yet
     Column("hash", String(64)),

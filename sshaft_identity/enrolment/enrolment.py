@@ -31,11 +31,17 @@ class Verdict(StrEnum):
     TAKEN = "key_taken"
     OWN = "already_registered"
     REFUSED = "key_refused"
+    APPROVAL_REQUIRED = "approval_required"
+    """An existing key of the person must approve the new key. Only the page knows this verdict."""
 
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """One enrolment. It has a `key` from `presented` on. `name` is foreign text: the comment in the key's file."""
+    """One enrolment. It has a `key` from `presented` on. `name` is foreign text: the comment in the key's file.
+
+    `opened_in` is the method of the session in which the person opened it; None: an invitation. `approval` is the
+    challenge that an existing key must pass.
+    """
 
     id: str
     user: str
@@ -48,6 +54,9 @@ class Enrolment:
     name: str = ""
     source: str | None = None
     client_ip: str | None = None
+    opened_in: str | None = None
+    approval: str | None = None
+    attested: str | None = None
 
     def state_at(self, now: datetime) -> State:
         """Returns the state, or `expired` if time has ended the enrolment and no step has recorded that yet."""

@@ -2,6 +2,9 @@
 
     open -> presented -> confirmed | refused        open, presented -> expired | cancelled
 
+An enrolment that a person opened in a session by ssh needs one more SSH login, with a key that the person already has:
+the approval. A stranger may have got the session by a sign-in code that the person brought for the stranger.
+
 Two things keep out a stranger's key:
 
 - The code has 8 digits. The code alone finds the enrolment, whoever presents it.
@@ -29,6 +32,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, case, de
 from sshaft.public_key import PublicKey
 from sshaft_identity.audit.log import record_event
 from sshaft_identity.challenges import limits
+from sshaft_identity.challenges.challenges import consume
 from sshaft_identity.challenges.codes import ANONYMOUS_DIGITS, Codes
 from sshaft_identity.challenges.limits import Limits, Scope, Subject
 from sshaft_identity.common.addresses import source_of
@@ -41,6 +45,7 @@ from sshaft_identity.database.tables import enrolments
 from sshaft_identity.enrolment.enrolment import Enrolment, OpenedEnrolment, Outcome, Presentation, State, Verdict
 from sshaft_identity.people.key_policy import KeyPolicy, KeyRefusal
 from sshaft_identity.people.registration import NewKey, lock_user, refusal_of, register
+from sshaft_identity.people.sessions import Method, Session, is_alive
 
 MIN_LIFETIME, MAX_LIFETIME = timedelta(seconds=60), timedelta(minutes=15)
 _ATTEMPTS_WINDOW = timedelta(minutes=15)
@@ -61,16 +66,24 @@ class Enrolments:
         self._limits = most
 
     def open(
-        self, user: str, now: datetime, lifetime: timedelta = MAX_LIFETIME, invited_by: str | None = None
+        self,
+        user: str,
+        now: datetime,
+        lifetime: timedelta = MAX_LIFETIME,
+        invited_by: str | None = None,
+        session: Session | None = None,
     ) -> OpenedEnrolment:
-        """Opens an enrolment and cancels the user's last one. Raises `RegistryError` if there is no such user.
+        """Opens an enrolment and cancels the user's last one. `session`: the person opens it there.
 
-        `lifetime` is cut to `MIN_LIFETIME` and `MAX_LIFETIME`.
+        `lifetime` is cut to `MIN_LIFETIME` and `MAX_LIFETIME`. Raises `RegistryError` if there is no such user, or the
+        session has ended.
         """
-        identifier = secrets.token_hex(16)
+        identifier, opened_in = secrets.token_hex(16), None if session is None else session.method
         with self._database.write(alone="enrolment") as connection:
             if not lock_user(connection, user):
                 raise RegistryError(f"there is no user {user}: `sshaft identity user add {user}` makes one")
+            if session is not None and not is_alive(connection, session):
+                raise RegistryError("the session has ended")
             _sweep(connection, now)
             _cancel(connection, user, now, reason="superseded")
             page_token, code = self._fresh_code(connection)
@@ -84,6 +97,7 @@ class Enrolments:
                     code_index=self._index(code),
                     page_hash=digest(page_token),
                     invited_by=invited_by,
+                    opened_in=opened_in,
                     created_at=now,
                     expires_at=ends,
                 )
@@ -94,9 +108,10 @@ class Enrolments:
                 now,
                 user=user,
                 enrolment=identifier,
-                invited_by=invited_by or "operator",
+                invited_by=invited_by or ("operator" if session is None else "person"),
             )
-        return OpenedEnrolment(Enrolment(identifier, user, State.OPEN, invited_by, now, ends), code, page_token)
+        opened = Enrolment(identifier, user, State.OPEN, invited_by, now, ends, opened_in=opened_in)
+        return OpenedEnrolment(opened, code, page_token)
 
     def _fresh_code(self, connection: Connection) -> tuple[str, str]:
         while True:
@@ -166,23 +181,42 @@ class Enrolments:
     ) -> Outcome:
         """Registers the presented key, because the person says that the key is theirs.
 
-        `fingerprint` is the one that the page showed; `attested` is what `attestation.verify` returned.
+        `fingerprint` is the one that the page showed; `attested` is what `attestation.verify` returned. The verdict
+        `approval_required` says that an existing key must approve the new key first (`await_approval`, `approve`).
         """
         with self._database.write(alone="enrolment") as connection:
             mine = enrolments.c.page_hash == digest(page_token), enrolments.c.fingerprint == fingerprint
             found = _one(connection, *mine)
-            if found is None or found.key is None or not lock_user(connection, found.user):
+            if found is None:
                 return Outcome(Verdict.NONE)
-            presented = enrolments.c.state == State.PRESENTED, _is_in_time(now)
-            confirmed = update(enrolments).where(*mine, *presented).values(state=State.CONFIRMED)
-            if connection.execute(confirmed).rowcount != 1:
+            if found.opened_in == Method.SSH:
+                return Outcome(Verdict.APPROVAL_REQUIRED, found)
+            return _confirm(connection, found, now, policy, attested=attested)
+
+    def await_approval(
+        self, enrolment: Enrolment, challenge: str, now: datetime, attested: str | None = None
+    ) -> Outcome:
+        """Ties the presented key to the challenge that an existing key must pass. The last such challenge counts."""
+        if enrolment.key is None:
+            return Outcome(Verdict.NONE, enrolment)
+        mine = enrolments.c.id == enrolment.id, enrolments.c.fingerprint == enrolment.key.fingerprint
+        presented = update(enrolments).where(*mine, enrolments.c.state == State.PRESENTED, _is_in_time(now))
+        with self._database.write(alone="enrolment") as connection:
+            waits = connection.execute(presented.values(approval=challenge, attested=attested)).rowcount == 1
+        return Outcome(Verdict.APPROVAL_REQUIRED if waits else Verdict.NONE, enrolment)
+
+    def approve(self, page_token: str, challenge: str, now: datetime, policy: KeyPolicy) -> Outcome:
+        """Registers the presented key, because an existing key of the person has passed `challenge` for it."""
+        with self._database.write(alone="enrolment") as connection:
+            mine = enrolments.c.page_hash == digest(page_token), enrolments.c.approval == challenge
+            found = _one(connection, *mine)
+            if found is None:
+                return Outcome(Verdict.NONE)
+            passed = consume(connection, challenge, now, None)
+            if passed is None or passed.user != found.user or passed.approval is None:
                 return Outcome(Verdict.NONE, found)
-            new = NewKey(found.key, found.name, found.source or "ssh", attested, enrolment=found.id)
-            refusal = register(connection, found.user, new, policy, now)
-            if refusal is not None:
-                connection.execute(update(enrolments).where(*mine).values(state=State.PRESENTED))
-                return Outcome(_verdict(refusal), found, refusal)
-            return Outcome(Verdict.CONFIRMED, found)
+            by = passed.approval.fingerprint
+            return _confirm(connection, found, now, policy, attested=found.attested, added_with=by)
 
     def refuse(self, page_token: str, now: datetime) -> bool:
         """Refuses the presented key, because the person says "Not my key". Returns whether there was such a key."""
@@ -203,6 +237,32 @@ class Enrolments:
         with self._database.write(alone="enrolment") as connection:
             _sweep(connection, now)
             return _cancel(connection, user, now)
+
+
+def _confirm(
+    connection: Connection,
+    found: Enrolment,
+    now: datetime,
+    policy: KeyPolicy,
+    *,
+    attested: str | None,
+    added_with: str | None = None,
+) -> Outcome:
+    """Registers the presented key of the enrolment."""
+    if found.key is None or not lock_user(connection, found.user):
+        return Outcome(Verdict.NONE)
+    mine = enrolments.c.id == found.id
+    presented = enrolments.c.state == State.PRESENTED, _is_in_time(now)
+    confirmed = update(enrolments).where(mine, *presented).values(state=State.CONFIRMED)
+    if connection.execute(confirmed).rowcount != 1:
+        return Outcome(Verdict.NONE, found)
+    source = found.source or "ssh"
+    new = NewKey(found.key, found.name, source, attested, enrolment=found.id, added_with=added_with)
+    refusal = register(connection, found.user, new, policy, now)
+    if refusal is not None:
+        connection.execute(update(enrolments).where(mine).values(state=State.PRESENTED))
+        return Outcome(_verdict(refusal), found, refusal)
+    return Outcome(Verdict.CONFIRMED, found)
 
 
 _is_alive = enrolments.c.state.in_([State.OPEN, State.PRESENTED])
@@ -280,11 +340,16 @@ def _facts(presentation: Presentation) -> dict[str, str | None]:
 
 def _cancel(connection: Connection, user: str, now: datetime, reason: str | None = None) -> bool:
     """Cancels the user's open or presented enrolment. Returns whether there was one."""
-    mine = update(enrolments).where(_is_alive, enrolments.c.user_name == user)
-    ended = connection.scalars(mine.values(state=State.CANCELLED).returning(enrolments.c.id)).all()
-    for identifier in ended:
-        record_event(connection, "enrolment.cancelled", now, user=user, enrolment=identifier, reason=reason)
+    ended = cancel_where(connection, enrolments.c.user_name == user)
+    for each in ended:
+        record_event(connection, "enrolment.cancelled", now, user=user, enrolment=each.id, reason=reason)
     return bool(ended)
+
+
+def cancel_where(connection: Connection, *conditions: ColumnElement[bool]) -> list[Enrolment]:
+    """Cancels the open and presented enrolments that meet the conditions, and returns them. Records no event."""
+    cancelled = update(enrolments).where(_is_alive, *conditions).values(state=State.CANCELLED)
+    return [_enrolment(row) for row in connection.execute(cancelled.returning(enrolments))]
 
 
 def _sweep(connection: Connection, now: datetime) -> None:
@@ -312,4 +377,7 @@ def _enrolment(row: Row[Any]) -> Enrolment:
         name=row.name or "",
         source=row.source,
         client_ip=row.client_ip,
+        opened_in=row.opened_in,
+        approval=row.approval,
+        attested=row.attested,
     )

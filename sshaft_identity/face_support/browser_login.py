@@ -127,7 +127,7 @@ def failure_reason(challenge: Challenge, now: datetime) -> str:
         case State.EXPIRED:
             return "no SSH login passed in time"
         case State.CANCELLED:
-            return "a newer login replaced this login"
+            return "the login was cancelled, or a newer login replaced it"
         case _:
             return "the login did not pass"
 

@@ -74,8 +74,11 @@ def token_response(
     """
     if challenge.user is None:
         raise ValueError("the login has no user")
+    person = user_claims(call, client, challenge.user, scope)
+    if person is None:
+        raise OAuthError("invalid_grant", "the person is no longer a user")
     tokens = issue_token(call, client, scope.split(), user=challenge.user, login=challenge.id)
-    claims = authentication_claims(challenge) | user_claims(call, client, challenge.user, scope) | (more or {})
+    claims = authentication_claims(challenge) | person | (more or {})
     claims |= {"aud": client.client_id, "at_hash": _at_hash(tokens["access_token"])}
     acr = acr_of(acr_request, challenge)
     claims |= {} if acr is None else {"acr": acr}
@@ -83,9 +86,21 @@ def token_response(
     return tokens | {"id_token": sign_id_token(call.state, call.state.clock(), claims)}
 
 
-def user_claims(call: Call, client: Client, user: str, scope: str) -> dict[str, str]:
-    """Returns the claims that name the user. A client with pairwise subjects does not get the user name."""
-    claims = {"sub": call.state.store.subjects.of(client, user)}
+def subject_of(call: Call, client: Client, user: str) -> str | None:
+    """Returns the `sub` of the user for the client, or None if nobody has this name."""
+    identifier = call.state.store.users.id_of(user)
+    return None if identifier is None else call.state.store.subjects.of(client, identifier)
+
+
+def user_claims(call: Call, client: Client, user: str, scope: str) -> dict[str, str] | None:
+    """Returns the claims that name the user; None if nobody has this name any more.
+
+    A client with pairwise subjects does not get the user name.
+    """
+    subject = subject_of(call, client, user)
+    if subject is None:
+        return None
+    claims = {"sub": subject}
     if client.pairwise_sector is None and "profile" in scope.split():
         claims["preferred_username"] = user
     return claims

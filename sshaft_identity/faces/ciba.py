@@ -163,7 +163,8 @@ def _requested_user(call: Call, client: Client, form: Mapping[str, str]) -> str:
     user: str | None = form.get("login_hint")
     if user is None:
         subject = id_tokens.subject_of_hint(call, client, form["id_token_hint"])
-        user = call.state.store.subjects.user_of(client, subject)
+        identifier = call.state.store.subjects.user_id_of(client, subject)
+        user = None if identifier is None else call.state.store.users.name_of(identifier)
     if user is None or not re.fullmatch(USER_PATTERN, user):
         raise OAuthError("invalid_request", "the hint is not a user name")
     return user

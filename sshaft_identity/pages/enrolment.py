@@ -3,7 +3,7 @@ The secret path of the page authorizes all its forms. The page works without scr
 """
 
 import math
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -14,13 +14,22 @@ from starlette.routing import Route
 from sshaft.log import get_logger
 from sshaft.public_key import PublicKey
 from sshaft.randomart import bits, randomart, short_name
+from sshaft_identity.challenges.challenge import Challenge, Context
+from sshaft_identity.challenges.challenge import State as ChallengeState
+from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.enrolment import sshsig
 from sshaft_identity.enrolment.enrolment import Enrolment, Outcome, Presentation, State, Verdict, hyphenate, log_outcome
+from sshaft_identity.pages.challenge import challenge_page, no_such_login
 from sshaft_identity.pages.enrolment_form import FAULTS, FaultError, Form, attested_device, form_of, signed_key
 from sshaft_identity.pages.signed_in import session_of
 from sshaft_identity.pages.words import clock, source
 from sshaft_identity.people.key_policy import sentence as policy_sentence
+from sshaft_identity.people.sessions import Method
+from sshaft_identity.web import logins
+from sshaft_identity.web.browsers import client_address, user_agent
+from sshaft_identity.web.call import Call
 from sshaft_identity.web.html import redirect, render
+from sshaft_identity.web.live import live_routes
 from sshaft_identity.web.problem import problem
 from sshaft_identity.web.state import AppState, state_of
 
@@ -32,6 +41,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     State.PRESENTED: (
         "Is this your key?",
         "Compare it with what your terminal shows. It passes your logins only after you confirm it.",
+    ),
+    "approval": (
+        "Is this your key?",
+        "Compare it with what your terminal shows. After you confirm it, a key that you already have must approve it.",
     ),
     State.CONFIRMED: ("Registered", "From now on this key passes your logins."),
     State.REFUSED: (
@@ -66,26 +79,67 @@ async def decide(request: Request) -> Response:
     enrolment, page_token = await _enrolment_of(request), request.path_params["page_token"]
     if enrolment is None:
         return await _render(request, 404, None)
-    form = Form()
+    form, next_page = Form(), None
     try:
         form = await form_of(request)
-        await _apply(form.text("action"), form, state_of(request), page_token, enrolment)
+        next_page = await _apply(request, form.text("action"), form, enrolment)
     except FaultError as fault:
         enrolment, by_signature = await _enrolment_of(request), form.text("action") == "sign"
         return await _render(request, 400, enrolment, by_signature=by_signature, fault=str(fault), form=form)
-    return redirect(request, f"/enrol/{page_token}")
+    return redirect(request, next_page or f"/enrol/{page_token}")
+
+
+async def approval(request: Request) -> Response:
+    """Shows the challenge that an existing key must pass. After it has passed, registers the new key, once."""
+    challenge = await _approval_of(request)
+    if challenge is None:
+        raise no_such_login()
+    page_token, approval_token = request.path_params["page_token"], request.path_params["approval_token"]
+    state, enrolment_page = state_of(request), f"/enrol/{page_token}"
+    if challenge.state is ChallengeState.CONSUMED:
+        return redirect(request, enrolment_page)
+    if challenge.state is ChallengeState.ACCEPTED:
+        approve = state.store.enrolments.approve
+        return await _approved(
+            request,
+            await run_in_threadpool(approve, page_token, challenge.id, state.clock(), state.settings.key_policy),
+        )
+    here, back = f"{enrolment_page}/approve/{approval_token}", f"{state.settings.base_path}{enrolment_page}"
+    return await challenge_page(request, challenge, approval_token, base=here, passed=here, return_url=back)
+
+
+async def _approved(request: Request, outcome: Outcome) -> Response:
+    enrolment, state = outcome.enrolment, state_of(request)
+    if enrolment is not None and enrolment.key is not None:
+        log_outcome(outcome, Presentation(enrolment.key, enrolment.client_ip, enrolment.source or "ssh"))
+    try:
+        _check_outcome(outcome, state)
+    except FaultError as fault:
+        return await _render(request, 400, await _enrolment_of(request), fault=str(fault))
+    return redirect(request, f"/enrol/{request.path_params['page_token']}")
+
+
+async def _approval_of(request: Request) -> Challenge | None:
+    """Returns the challenge that approves the key of this enrolment, if the path names both."""
+    enrolment, state = await _enrolment_of(request), state_of(request)
+    challenge = await run_in_threadpool(state.store.challenges.of_page, request.path_params["approval_token"])
+    return challenge if enrolment and challenge and enrolment.approval == challenge.id else None
 
 
 async def _enrolment_of(request: Request) -> Enrolment | None:
     return await run_in_threadpool(state_of(request).store.enrolments.of_page, request.path_params["page_token"])
 
 
-async def _apply(action: str, form: Form, state: AppState, page_token: str, enrolment: Enrolment) -> None:
+async def _apply(request: Request, action: str, form: Form, enrolment: Enrolment) -> str | None:
+    """Does what the form wants. Returns the path of the page to go to, or None for this page. Raises `FaultError`."""
+    state, page_token = state_of(request), request.path_params["page_token"]
     now, enrolments, policy = state.clock(), state.store.enrolments, state.settings.key_policy
     if action == "confirm" and enrolment.key is not None:
         attested = attested_device(form, state, enrolment, enrolment.key)
         fingerprint = form.text("fingerprint")
         outcome = await run_in_threadpool(enrolments.confirm, page_token, fingerprint, now, policy, attested)
+        if outcome.verdict is Verdict.APPROVAL_REQUIRED and outcome.enrolment is not None:
+            return await _ask_for_approval(request, outcome.enrolment, attested)
         presentation = Presentation(enrolment.key, enrolment.client_ip, enrolment.source or "ssh")
     elif action == "refuse" and enrolment.key is not None:
         if not await run_in_threadpool(enrolments.refuse, page_token, now):
@@ -96,7 +150,7 @@ async def _apply(action: str, form: Form, state: AppState, page_token: str, enro
             "enrolment.refused", enrolment=enrolment.id, user=enrolment.user, fingerprint=fingerprint,
             client_ip=enrolment.client_ip,
         )  # fmt: skip
-        return
+        return None
     elif action == "sign":
         presentation = signed_key(form, enrolment)
         outcome = await run_in_threadpool(enrolments.present_signed, page_token, presentation, now, policy)
@@ -104,6 +158,24 @@ async def _apply(action: str, form: Form, state: AppState, page_token: str, enro
         raise FaultError(FAULTS["bad_form"])
     log_outcome(outcome, presentation)
     _check_outcome(outcome, state)
+    return None
+
+
+async def _ask_for_approval(request: Request, enrolment: Enrolment, attested: str | None) -> str:
+    """Opens the challenge that an existing key must pass, and returns the path of its page. Raises `FaultError`."""
+    state, now, key = state_of(request), state_of(request).clock(), enrolment.key
+    if key is None:
+        raise FaultError(FAULTS[Verdict.NONE])
+    context = Context(f"My keys, to add the key {key.fingerprint}", client_address(request), user_agent(request))
+    lifetime = min(timedelta(seconds=state.settings.lifetime), enrolment.expires_at - now)
+    call = Call(request)
+    opened = await run_in_threadpool(logins.open_login, call, Wish(enrolment.user, lifetime, context=context))
+    state.changes.notify(call.changed)
+    wait = state.store.enrolments.await_approval
+    outcome = await run_in_threadpool(wait, enrolment, opened.challenge.id, now, attested)
+    if outcome.verdict is not Verdict.APPROVAL_REQUIRED:
+        raise FaultError(FAULTS[Verdict.NONE])
+    return f"/enrol/{request.path_params['page_token']}/approve/{opened.page_token}"
 
 
 def _check_outcome(outcome: Outcome, state: AppState) -> None:
@@ -128,7 +200,8 @@ async def _render(
         return render(request, "enrol.html", 404, title=title, sentence=sentence, page_state="unknown", fault=None)
     state, given = state_of(request), form or Form()
     values = _page_values(state, request.path_params["page_token"], enrolment, by_signature=by_signature)
-    title, sentence = TEXTS[values["page_state"]]
+    needs_approval = values["page_state"] == State.PRESENTED and enrolment.opened_in == Method.SSH
+    title, sentence = TEXTS["approval" if needs_approval else values["page_state"]]
     session = await session_of(request)
     return render(
         request,
@@ -195,4 +268,6 @@ ROUTES = [
     Route("/enrol/{page_token}", page, methods=["GET"]),
     Route("/enrol/{page_token}", decide, methods=["POST"]),
     Route("/enrol/{page_token}/state", page_state, methods=["GET"]),
+    Route("/enrol/{page_token}/approve/{approval_token}", approval, methods=["GET"]),
+    *live_routes("/enrol/{page_token}/approve/{approval_token}", _approval_of),
 ]

@@ -10,8 +10,18 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from sshaft.log import get_logger
+from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.fields import one_line
-from sshaft_identity.pages.signed_in import ACTIVITY, KEYS, SIGN_IN, facts_of, session_and_form, signed_in
+from sshaft_identity.pages.signed_in import (
+    ACTIVITY,
+    KEYS,
+    SIGN_IN,
+    NotSignedInError,
+    facts_of,
+    session_and_form,
+    signed_in,
+    tell,
+)
 from sshaft_identity.pages.words import ago, key_kind, moment, source
 from sshaft_identity.people.keys import MAX_NAME, RegisteredKey
 from sshaft_identity.people.sessions import Session
@@ -22,7 +32,7 @@ from sshaft_identity.web.state import state_of
 _SIGN_IN_AGAIN = f"{SIGN_IN}?note=again"
 _DONE_SENTENCES = {
     "renamed": "The key has its new name.",
-    "removed": "The key is removed. It no longer passes any login.",
+    "removed": "The key is removed. It passes no login any more. Other browsers that signed in by ssh are signed out.",
 }
 
 
@@ -59,7 +69,8 @@ async def ask_to_remove(request: Request) -> Response:
         raise _no_such_key()
     if not session.is_fresh(state.clock()):
         return redirect(request, _SIGN_IN_AGAIN)
-    values: dict[str, Any] = {"key": _key_values(key, state.clock()), "is_last": len(own_keys) == 1}
+    added = [_key_values(each, state.clock()) for each in own_keys if each.added_with == key.key.fingerprint]
+    values: dict[str, Any] = {"key": _key_values(key, state.clock()), "is_last": len(own_keys) == 1, "added": added}
     return render(request, "remove_key.html", **values, **_account_values(session, "keys"))
 
 
@@ -71,10 +82,14 @@ async def remove(request: Request) -> Response:
     own_keys = await run_in_threadpool(state.store.keys.of, session.user)
     if [each.key.fingerprint for each in own_keys] == [fingerprint] and form.get("last") != "yes":
         raise PageError(409, "Your last key", "This key is now your last one. Go back and remove it there.")
-    facts = facts_of(request)
-    if not await run_in_threadpool(state.store.keys.remove, fingerprint, state.clock(), user=session.user, **facts):
+    remove_key = partial(state.store.revocation.remove_key, fingerprint, state.clock(), user=session.user, keep=session)
+    removed = await run_in_threadpool(partial(remove_key, **facts_of(request)))
+    if removed is None:
         raise _no_such_key()
-    get_logger().info("key.removed", user=session.user, fingerprint=fingerprint)
+    tell(state, removed.ended)
+    get_logger().info("key.removed", user=session.user, fingerprint=fingerprint, **removed.ended.facts)
+    if session.fingerprint == fingerprint:
+        return _signed_out(request, "removed")
     return redirect(request, f"{KEYS}?done=removed")
 
 
@@ -86,7 +101,10 @@ async def enrol(request: Request) -> Response:
         raise PageError(404, "Not here", "New keys are registered by your administrator.")
     if not session.is_fresh(state.clock()):
         return redirect(request, _SIGN_IN_AGAIN)
-    return RedirectResponse(await run_in_threadpool(state.open_enrolment, session.user, state.clock()), 303)
+    try:
+        return RedirectResponse(await run_in_threadpool(state.open_enrolment, session, state.clock()), 303)
+    except RegistryError:  # the session has ended, or its user
+        raise NotSignedInError from None
 
 
 async def activity(request: Request) -> Response:
@@ -102,13 +120,17 @@ async def activity(request: Request) -> Response:
 async def sign_out(request: Request, *, everywhere: bool = False) -> Response:
     session, _ = await session_and_form(request)
     state = state_of(request)
-    now, facts = state.clock(), facts_of(request)
+    now, facts, revocation = state.clock(), facts_of(request), state.store.revocation
     if everywhere:
-        await run_in_threadpool(state.sessions.end_all, session.user, now, **facts)
+        tell(state, await run_in_threadpool(revocation.sign_out, session.user, now, **facts))
     else:
-        await run_in_threadpool(state.sessions.end, session, now, **facts)
+        tell(state, await run_in_threadpool(revocation.end_session, session, now, **facts))
     get_logger().info("session.ended", user=session.user, everywhere=everywhere)
-    response = redirect(request, f"{SIGN_IN}?note={'everywhere' if everywhere else 'signed_out'}")
+    return _signed_out(request, "everywhere" if everywhere else "signed_out")
+
+
+def _signed_out(request: Request, note: str) -> Response:
+    response = redirect(request, f"{SIGN_IN}?note={note}")
     cookies.clear(request, response, cookies.SESSION)
     return response
 

@@ -4,6 +4,7 @@ So nobody can send another person a link to a sign-in of their own (login CSRF),
 """
 
 from datetime import timedelta
+from functools import partial
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -13,9 +14,9 @@ from starlette.routing import Route
 from sshaft.log import get_logger
 from sshaft_identity.challenges.challenge import RESULT_GRACE, Challenge, Context, State
 from sshaft_identity.challenges.challenges import Wish
+from sshaft_identity.challenges.sign_in import sign_in_by_ssh
 from sshaft_identity.pages.challenge import challenge_page
-from sshaft_identity.pages.signed_in import KEYS, SIGN_IN, begin_session, session_of
-from sshaft_identity.people.sessions import Method
+from sshaft_identity.pages.signed_in import KEYS, SIGN_IN, facts_of, lead_to_keys, session_of
 from sshaft_identity.web import cookies, logins
 from sshaft_identity.web.browsers import client_address, form_of, user_agent
 from sshaft_identity.web.call import Call
@@ -30,6 +31,7 @@ _NOTES = {
     "nobody": "You are not signed in, or no longer.",
     "signed_out": "You are signed out.",
     "everywhere": "You are signed out in every browser.",
+    "removed": "The key is removed. You had signed in with it, so you are signed out.",
     "no_cookie": "This browser has no pending sign-in. A sign-in needs a cookie, which browsers keep over https only.",
 }
 
@@ -81,17 +83,15 @@ async def page(request: Request) -> Response:
 
 async def _finish(request: Request, challenge: Challenge) -> Response:
     state = state_of(request)
-    call = Call(request)
-    if not await run_in_threadpool(logins.consume, call, challenge.id, None):
-        return redirect(request, SIGN_IN)  # another request of this browser was faster
-    state.changes.notify(call.changed)
-    response, approval = None, challenge.approval
-    if challenge.user is not None and approval is not None:
-        # the session is fresh from the time of the SSH login, not from the time of this request
-        response = await begin_session(request, challenge.user, Method.SSH, approval.accepted_at)
-    if response is None:
+    sign_in = partial(sign_in_by_ssh, state.store.database, state.sessions, challenge.id, state.clock())
+    passed, session = await run_in_threadpool(partial(sign_in, **facts_of(request)))
+    if passed is None:
+        return redirect(request, SIGN_IN)  # another request of this browser was faster, or the result was cancelled
+    state.changes.notify([passed])
+    if session is None:
         raise PageError(403, "Not signed in", "The owner of this key is no longer a user. Ask your administrator.")
-    get_logger().info("session.started", user=challenge.user, method=Method.SSH, challenge=challenge.id)
+    get_logger().info("session.started", user=session.user, method=session.method, challenge=challenge.id)
+    response = await lead_to_keys(request, session)
     cookies.clear(request, response, cookies.SSH_SIGN_IN)
     return response
 

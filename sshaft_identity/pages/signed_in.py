@@ -7,11 +7,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sshaft_identity.audit.log import Fact
+from sshaft_identity.enrolment.revocation import Ended
 from sshaft_identity.people.sessions import Method, Session
 from sshaft_identity.web import cookies
 from sshaft_identity.web.browsers import browser_name, client_address, form_of, user_agent
 from sshaft_identity.web.html import PageError, redirect
-from sshaft_identity.web.state import state_of
+from sshaft_identity.web.state import AppState, state_of
 
 KEYS, ACTIVITY, SIGN_IN = "/account/keys", "/account/activity", "/"
 
@@ -53,18 +54,28 @@ async def begin_session(
     request: Request, user: str, method: Method, authenticated_at: datetime | None = None
 ) -> Response | None:
     """Starts a session and returns a redirect to the keys; None if there is no such user."""
-    state, facts = state_of(request), facts_of(request)
+    state = state_of(request)
     now = state.clock()
-    before = await session_of(request)
     start, authenticated_at = state.sessions.start, authenticated_at or now
-    session = await run_in_threadpool(start, user, method, now, authenticated_at=authenticated_at, **facts)
-    if session is None:
-        return None
-    if before is not None:  # each sign-in gets a new token, and the old token ends
-        await run_in_threadpool(state.sessions.end, before, now, reason="signed_in_anew", **facts)
+    session = await run_in_threadpool(start, user, method, now, authenticated_at=authenticated_at, **facts_of(request))
+    return None if session is None else await lead_to_keys(request, session)
+
+
+async def lead_to_keys(request: Request, session: Session) -> Response:
+    """Returns a redirect to the keys that gives the browser the new session and ends its session before."""
+    state, before = state_of(request), await session_of(request)
+    if before is not None:
+        end = state.store.revocation.end_session
+        tell(state, await run_in_threadpool(end, before, state.clock(), reason="signed_in_anew", **facts_of(request)))
     response = redirect(request, KEYS)
     cookies.write(request, response, cookies.SESSION, session.token, state.settings.sessions.longest, "lax")
     return response
+
+
+def tell(state: AppState, ended: Ended) -> None:
+    """Gives news to the pages of everything that ended."""
+    for identifier in ended.ids:
+        state.changes.wake(identifier)
 
 
 def facts_of(request: Request) -> dict[str, Fact]:

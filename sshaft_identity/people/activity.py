@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import select
 
 from sshaft_identity.database.database import Database
-from sshaft_identity.database.tables import audit_events
+from sshaft_identity.database.tables import audit_events, users
 from sshaft_identity.people.key_policy import KeyRefusal
 
 _PAGE_SIZE = 25
@@ -98,8 +98,15 @@ class Activity:
         self._database = database
 
     def of(self, user: str, before: int | None = None) -> ActivityPage:
-        """Returns a page of the user's events, the newest first, those older than the event `before`."""
-        query = select(audit_events).where(audit_events.c.user_name == user).order_by(audit_events.c.id.desc())
+        """Returns a page of the user's events, the newest first, those older than the event `before`.
+
+        Events about an earlier user of the same name are not among them.
+        """
+        columns = audit_events.c
+        # Events before revision 0003 have no id of a user.
+        is_own = (columns.user_id == users.c.id) | (columns.user_id.is_(None) & (columns.at >= users.c.created_at))
+        query = select(audit_events).join(users, users.c.name == columns.user_name).where(users.c.name == user, is_own)
+        query = query.order_by(columns.id.desc())
         if before is not None:
             query = query.where(audit_events.c.id < before)
         with self._database.read() as connection:

@@ -1,11 +1,11 @@
-"""Lists, renames and removes the users' SSH keys. One key has one owner."""
+"""Adds, lists and renames the users' SSH keys. One key has one owner. `enrolment.revocation` removes keys."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, delete, func, select, update
+from sqlalchemy import Row, Select, func, select, update
 
 from sshaft.public_key import PublicKey
 from sshaft_identity.audit.log import Fact, record_event
@@ -13,7 +13,7 @@ from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import ssh_keys
 from sshaft_identity.people.key_policy import KeyPolicy
-from sshaft_identity.people.registration import NewKey, add_key, lock_user, owner_of
+from sshaft_identity.people.registration import NewKey, add_key, lock_user
 from sshaft_identity.people.users import user_exists
 
 MAX_NAME = 80
@@ -32,6 +32,7 @@ class RegisteredKey:
     expires_at: datetime | None = None
     last_used_at: datetime | None = None
     last_used_from: str | None = None
+    added_with: str | None = None
 
 
 class Keys:
@@ -75,18 +76,6 @@ class Keys:
                 record_event(connection, "key.renamed", now, user=user, fingerprint=fingerprint, name=name, **facts)
         return done
 
-    def remove(self, fingerprint: str, now: datetime, *, user: str | None = None, **facts: Fact) -> bool:
-        """Removes a key. Returns whether there was such a key, and it was the user's where `user` is given."""
-        with self._database.write(alone="enrolment") as connection:
-            owner = owner_of(connection, fingerprint)
-            if owner is None or owner != (user or owner):
-                return False
-            own_key = delete(ssh_keys).where(ssh_keys.c.fingerprint == fingerprint, ssh_keys.c.user_name == owner)
-            done = connection.execute(own_key).rowcount == 1
-            if done:
-                record_event(connection, "key.removed", now, user=owner, fingerprint=fingerprint, **facts)
-        return done
-
     def _read(self, query: Select[Any]) -> list[RegisteredKey]:
         with self._database.read() as connection:
             return [_registered_key(row) for row in connection.execute(query)]
@@ -95,5 +84,5 @@ class Keys:
 def _registered_key(row: Row[Any]) -> RegisteredKey:
     return RegisteredKey(
         row.user_name, PublicKey(row.type, row.blob), row.name, row.created_at, row.source, row.attested,
-        row.expires_at, row.last_used_at, row.last_used_from,
+        row.expires_at, row.last_used_at, row.last_used_from, row.added_with,
     )  # fmt: skip

@@ -8,12 +8,14 @@ import re
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, select, update
 
 from sshaft_identity.audit.log import record_event
+from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.fields import USER_PATTERN
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import users
+from sshaft_identity.people.users import make_user
 from sshaft_oidc.code_flow import Person
 
 
@@ -35,7 +37,7 @@ class LinkedAccounts:
 
         `create`: makes the user if there is none. `address` is the browser's. A refusal is audited.
         """
-        with self._database.write() as connection:
+        with self._database.write(alone="enrolment") as connection:
             verdict = _link(connection, person, now, create=create)
             if verdict is not LinkVerdict.KNOWN:
                 user = person.name if re.fullmatch(USER_PATTERN, person.name) else None
@@ -55,10 +57,12 @@ def _link(connection: Connection, person: Person, now: datetime, *, create: bool
         return LinkVerdict.KNOWN if linked_user == person.name else LinkVerdict.OTHER_NAME
     row = connection.execute(select(users).where(users.c.name == person.name)).one_or_none()
     if row is None:
-        if not create or not re.fullmatch(USER_PATTERN, person.name):
+        if not create:
             return LinkVerdict.NO_USER
-        connection.execute(insert(users).values(name=person.name, created_at=now, **account))
-        record_event(connection, "user.added", now, user=person.name, by="oidc")
+        try:
+            make_user(connection, person.name, now, by="oidc", **account)
+        except RegistryError:  # no user name, or another one in other case
+            return LinkVerdict.NO_USER
     elif row.oidc_subject is not None:
         return LinkVerdict.OTHER_SUBJECT
     else:

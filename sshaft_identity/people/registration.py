@@ -25,6 +25,8 @@ class NewKey:
     expires_at: datetime | None = None
     enrolment: str | None = None
     """The id of the enrolment in which the person confirmed the key."""
+    added_with: str | None = None
+    """The fingerprint of the owner's key that approved this key."""
 
 
 is_usable = or_(ssh_keys.c.expires_at.is_(None), ssh_keys.c.expires_at > bindparam("now"))
@@ -69,6 +71,7 @@ def register(connection: Connection, user: str, new: NewKey, policy: KeyPolicy, 
         "name": new.name,
         "source": new.source,
         "attested": new.attested,
+        "added_with": new.added_with,
         "created_at": now,
         "expires_at": min(filter(None, (new.expires_at, policy.expiry(now))), default=None),
     }
@@ -90,6 +93,7 @@ def register(connection: Connection, user: str, new: NewKey, policy: KeyPolicy, 
         source=new.source,
         attested=attested,
         enrolment=new.enrolment,
+        added_with=new.added_with,
     )
     return None
 

@@ -1,16 +1,17 @@
 """Stores the sessions of browsers that are signed in to "my keys".
 
-A session ends after a time without use, in any case after a fixed time, and when its user is removed.
+A session ends after a time without use, and in any case after a fixed time. `enrolment.revocation` ends it earlier.
 """
 
 import hmac
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from sshaft_identity.audit.log import Fact, record_event
 from sshaft_identity.common.digests import digest
@@ -39,13 +40,17 @@ class SessionTimes(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A browser that is signed in. `authenticated_at` is when the person proved themselves, `token` the cookie."""
+    """A browser that is signed in. `authenticated_at` is when the person proved themselves, `token` the cookie.
+
+    `fingerprint` is that of the key that began a session by ssh.
+    """
 
     user: str
     method: Method
     authenticated_at: datetime
     expires_at: datetime
     token: str = field(repr=False)
+    fingerprint: str | None = None
 
     def is_fresh(self, now: datetime) -> bool:
         return now < self.authenticated_at + FRESHNESS
@@ -69,27 +74,44 @@ class Sessions:
         self, user: str, method: Method, now: datetime, *, authenticated_at: datetime, **facts: Fact
     ) -> Session | None:
         """Starts a session, or returns None if there is no such user. `facts` go to the audit log."""
-        end = self._end(authenticated_at, now)
-        session = Session(user, method, authenticated_at, end, secrets.token_urlsafe(32))
         with self._database.write() as connection:
-            connection.execute(delete(sessions).where(sessions.c.expires_at <= now))
-            if connection.scalar(select(users.c.name).where(users.c.name == user)) is None:
-                return None
-            connection.execute(
-                insert(sessions).values(
-                    token_hash=digest(session.token),
-                    user_name=user,
-                    method=method,
-                    authenticated_at=authenticated_at,
-                    expires_at=session.expires_at,
-                )
+            return self.begin(connection, user, method, now, authenticated_at=authenticated_at, facts=facts)
+
+    def begin(
+        self,
+        connection: Connection,
+        user: str,
+        method: Method,
+        now: datetime,
+        *,
+        authenticated_at: datetime,
+        facts: Mapping[str, Fact],
+        fingerprint: str | None = None,
+    ) -> Session | None:
+        """Starts a session in this transaction, see `start`. `fingerprint`: the key that begins it."""
+        end = self._end(authenticated_at, now)
+        session = Session(user, method, authenticated_at, end, secrets.token_urlsafe(32), fingerprint)
+        connection.execute(delete(sessions).where(sessions.c.expires_at <= now))
+        # The user cannot be removed before this transaction ends.
+        locked = select(users.c.name).where(users.c.name == user).with_for_update(read=True, key_share=True)
+        if connection.scalar(locked) is None:
+            return None
+        connection.execute(
+            insert(sessions).values(
+                token_hash=hash_of(session.token),
+                user_name=user,
+                method=method,
+                fingerprint=fingerprint,
+                authenticated_at=authenticated_at,
+                expires_at=session.expires_at,
             )
-            record_event(connection, "session.started", now, user=user, method=method, **facts)
+        )
+        record_event(connection, "session.started", now, user=user, method=method, fingerprint=fingerprint, **facts)
         return session
 
     def of_token(self, token: str, now: datetime) -> Session | None:
         """Returns the session with this token, if it has not ended, and extends it because it is used now."""
-        query = select(sessions).where(sessions.c.token_hash == digest(token))
+        query = select(sessions).where(sessions.c.token_hash == hash_of(token))
         with self._database.read() as connection:
             row = connection.execute(query).one_or_none()
         if row is None or row.expires_at <= now:
@@ -103,20 +125,18 @@ class Sessions:
                 connection.execute(
                     update(sessions).where(sessions.c.token_hash == row.token_hash).values(expires_at=end)
                 )
-        return Session(row.user_name, Method(row.method), row.authenticated_at, end, token)
-
-    def end(self, session: Session, now: datetime, **facts: Fact) -> None:
-        """Signs the browser out. `facts` go to the audit log."""
-        with self._database.write() as connection:
-            connection.execute(delete(sessions).where(sessions.c.token_hash == digest(session.token)))
-            record_event(connection, "session.ended", now, user=session.user, **facts)
-
-    def end_all(self, user: str, now: datetime, **facts: Fact) -> int:
-        """Signs out every browser of the user. Returns how many there were."""
-        with self._database.write() as connection:
-            count = connection.execute(delete(sessions).where(sessions.c.user_name == user)).rowcount
-            record_event(connection, "session.all_ended", now, user=user, sessions=count, **facts)
-        return count
+        return Session(row.user_name, Method(row.method), row.authenticated_at, end, token, row.fingerprint)
 
     def _end(self, authenticated_at: datetime, now: datetime) -> datetime:
         return min(now + self._idle, authenticated_at + self._longest)
+
+
+def hash_of(token: str) -> str:
+    """Returns the name under which the database has the session with this token."""
+    return digest(token)
+
+
+def is_alive(connection: Connection, session: Session) -> bool:
+    """Whether the session has not been ended."""
+    found = select(sessions.c.method).where(sessions.c.token_hash == hash_of(session.token))
+    return connection.scalar(found) is not None

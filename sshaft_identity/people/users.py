@@ -1,15 +1,20 @@
-"""Stores users: the names under which people log in."""
+"""Stores users: the names under which people log in.
+
+A name can be given to another person later. So each user has an id too, which no other user ever gets. It is the name
+if nobody had the name before, because relying parties compare it with the name; otherwise it is random.
+"""
 
 import re
+import secrets
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, insert, select
 
-from sshaft_identity.audit.log import record_event
+from sshaft_identity.audit.log import Fact, record_event
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.fields import USER_PATTERN
 from sshaft_identity.database.database import Database
-from sshaft_identity.database.tables import ssh_keys, users
+from sshaft_identity.database.tables import audit_events, users
 
 
 class Users:
@@ -17,10 +22,8 @@ class Users:
         self._database = database
 
     def add(self, name: str, now: datetime) -> None:
-        """Raises `RegistryError` if the name is not a user name or is taken."""
+        """Raises `RegistryError` if the name is not a user name, is taken, or differs from a taken one in case only."""
         with self._database.write(alone="enrolment") as connection:
-            if user_exists(connection, name):
-                raise RegistryError(f"there is already a user {name}")
             make_user(connection, name, now)
 
     def all(self) -> list[str]:
@@ -33,23 +36,45 @@ class Users:
         with self._database.read() as connection:
             return user_exists(connection, name)
 
-    def remove(self, name: str, now: datetime) -> None:
-        """Removes the user and all keys of the user. Raises `RegistryError` if there is no such user."""
-        with self._database.write(alone="enrolment") as connection:
-            keys = connection.scalar(select(func.count()).select_from(ssh_keys).where(ssh_keys.c.user_name == name))
-            if not connection.execute(delete(users).where(users.c.name == name)).rowcount:
-                raise RegistryError(f"there is no user {name}")
-            record_event(connection, "user.removed", now, user=name, keys=keys)
+    def similar(self, name: str) -> str | None:
+        """Returns the user whose name differs from this one at most in case, or None."""
+        with self._database.read() as connection:
+            return _similar(connection, name)
+
+    def id_of(self, name: str) -> str | None:
+        """Returns the id of the user with this name, or None."""
+        with self._database.read() as connection:
+            return connection.scalar(select(users.c.id).where(users.c.name == name))
+
+    def name_of(self, identifier: str) -> str | None:
+        """Returns the name of the user with this id, or None."""
+        with self._database.read() as connection:
+            return connection.scalar(select(users.c.name).where(users.c.id == identifier))
 
 
-def make_user(connection: Connection, name: str, now: datetime) -> None:
-    """Adds a user whose name is not taken. Raises `RegistryError` if the name is not a user name."""
+def make_user(connection: Connection, name: str, now: datetime, *, by: str | None = None, **values: Fact) -> None:
+    """Adds a user. `by` goes to the audit log; `values` are further columns. Raises as `Users.add` does."""
     if not re.fullmatch(USER_PATTERN, name):
         raise RegistryError("a user name is 1 to 64 of A-Z a-z 0-9 . _ @ + - and does not start with -")
-    connection.execute(insert(users).values(name=name, created_at=now))
-    record_event(connection, "user.added", now, user=name)
+    if user_exists(connection, name):
+        raise RegistryError(f"there is already a user {name}")
+    if other := _similar(connection, name):
+        raise RegistryError(f"there is already a user {other}: two names must not differ in case only")
+    connection.execute(insert(users).values(name=name, id=_new_id(connection, name), created_at=now, **values))
+    record_event(connection, "user.added", now, user=name, by=by)
 
 
 def user_exists(connection: Connection, name: str) -> bool:
     """Whether there is a user with this name."""
     return connection.scalar(select(users.c.name).where(users.c.name == name)) is not None
+
+
+def _new_id(connection: Connection, name: str) -> str:
+    """Returns an id that no user has or had. A name that looks like a random id may be one, so it is no id."""
+    was_removed = audit_events.c.user_name == name, audit_events.c.event == "user.removed"
+    had_owner = connection.scalar(select(audit_events.c.id).where(*was_removed).limit(1)) is not None
+    return secrets.token_hex(16) if had_owner or re.fullmatch(r"[0-9a-f]{32}", name) else name
+
+
+def _similar(connection: Connection, name: str) -> str | None:
+    return connection.scalar(select(users.c.name).where(users.c.folded_name == name.lower()))

@@ -12,11 +12,10 @@ from sshaft.http_client import HttpClient
 from sshaft_identity.common.times import Clock
 from sshaft_identity.database.batches import Batches
 from sshaft_identity.database.changes import Changes
-from sshaft_identity.enrolment.enrolments import MAX_LIFETIME
 from sshaft_identity.pages.sign_in_oidc import CALLBACK
 from sshaft_identity.people.activity import Activity
 from sshaft_identity.people.linked_accounts import LinkedAccounts
-from sshaft_identity.people.sessions import Sessions
+from sshaft_identity.people.sessions import Session, Sessions
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
 from sshaft_identity.web.state import AppState, OpenId
@@ -51,8 +50,8 @@ def make_state(store: Store, settings: Settings, clock: Clock, roots: Iterable[x
     )
 
 
-def _open_enrolment(store: Store, settings: Settings, user: str, now: datetime) -> str:
-    return settings.enrolment_url(store.enrolments.open(user, now, MAX_LIFETIME, None).page_token)
+def _open_enrolment(store: Store, settings: Settings, session: Session, now: datetime) -> str:
+    return settings.enrolment_url(store.enrolments.open(session.user, now, session=session).page_token)
 
 
 def _openid(store: Store, settings: Settings, provider: ProviderSettings, clock: Clock) -> OpenId:

@@ -14,10 +14,10 @@ from sshaft_identity.common.times import Clock
 from sshaft_identity.database.changes import Changes
 from sshaft_identity.people.activity import Activity
 from sshaft_identity.people.linked_accounts import LinkedAccounts
-from sshaft_identity.people.sessions import Sessions
+from sshaft_identity.people.sessions import Session, Sessions
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
-from sshaft_identity.web.throttle import MAX_LOGINS, MAX_SIGN_INS, Throttle
+from sshaft_identity.web.throttle import MAX_LOGINS, MAX_SIGN_INS, MAX_UNKNOWN_USERS, Throttle
 from sshaft_oidc.code_flow import RelyingParty
 
 RunInThread = Callable[[Callable[[], Response]], Awaitable[Response]]
@@ -46,8 +46,9 @@ class AppState:
     openid: OpenId | None
     sign_in_throttle: Throttle = field(default_factory=lambda: Throttle(MAX_SIGN_INS))
     login_throttle: Throttle = field(default_factory=lambda: Throttle(MAX_LOGINS))
-    open_enrolment: Callable[[str, datetime], str] | None = None
-    """Opens an enrolment for a signed-in user and returns the URL of its page. None: "my keys" offers no enrolment."""
+    unknown_user_throttle: Throttle = field(default_factory=lambda: Throttle(MAX_UNKNOWN_USERS))
+    open_enrolment: Callable[[Session, datetime], str] | None = None
+    """Opens an enrolment in a session and returns the URL of its page. None: "my keys" offers no enrolment."""
     attestation_roots: list[x509.Certificate] = field(default_factory=list)
     """The certificates of the makers of security keys whose attestations are accepted."""
 

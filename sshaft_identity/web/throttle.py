@@ -10,6 +10,8 @@ from sshaft_identity.common.addresses import source_of
 MAX_SIGN_INS = 60
 MAX_LOGINS = 1000
 """Higher than `MAX_SIGN_INS`: a whole company may log in from one address."""
+MAX_UNKNOWN_USERS = 30
+"""Events `user.unknown` of one client. The operator needs an example, not each of them."""
 WINDOW = timedelta(minutes=5)
 _MAX_SOURCES = 10_000
 
@@ -22,7 +24,7 @@ class Throttle:
         self._counts: OrderedDict[str, tuple[datetime, int]] = OrderedDict()
 
     def allows(self, address: str | None, now: datetime) -> bool:
-        """Counts one more begin, and returns whether it is allowed."""
+        """Counts one more begin, and returns whether it is allowed. `address` may be another name of a source."""
         source = source_of(address or "")
         began, count = self._counts.pop(source, (now, 0))
         if not began <= now < began + WINDOW:  # the window is over, or the clock was set back

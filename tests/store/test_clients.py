@@ -49,7 +49,9 @@ def test_a_token_has_the_scopes_that_it_was_issued_with(store: Store, clock: Clo
     assert store.access_tokens.client_of(token, clock() + timedelta(seconds=300)) is None
 
 
-@pytest.mark.parametrize("end", [lambda store: store.clients.remove, lambda store: store.access_tokens.revoke_all])
+@pytest.mark.parametrize(
+    "end", [lambda store: store.revocation.remove_client, lambda store: store.access_tokens.revoke_all]
+)
 def test_tokens_end_with_their_client_or_when_revoked(
     store: Store, web: Client, clock: Clock, end: Callable[[Store], Callable[[str, datetime], object]]
 ) -> None:
@@ -60,7 +62,7 @@ def test_tokens_end_with_their_client_or_when_revoked(
 
 
 def test_a_removed_client_gets_no_token(store: Store, web: Client, clock: Clock) -> None:
-    store.clients.remove("web", clock())
+    store.revocation.remove_client("web", clock())
     assert store.access_tokens.issue(web, web.scopes, clock()) is None
 
 
@@ -132,7 +134,7 @@ def test_changes_of_a_client_are_in_the_audit_log(store: Store, clock: Clock) ->
     secret = store.clients.add(Client("web", frozenset([Scope.CHALLENGES])), clock())
     new = store.clients.rotate_secret("web", clock(), timedelta(hours=1))
     store.access_tokens.revoke_all("web", clock())
-    store.clients.remove("web", clock())
+    store.revocation.remove_client("web", clock())
     with store.database.read() as connection:
         rows = connection.execute(select(audit_events).order_by(audit_events.c.id)).all()
     assert [row.event for row in rows] == ["client.added", "client.secret_rotated", "client.revoked", "client.removed"]

@@ -298,7 +298,7 @@ def test_an_unknown_user_cannot_be_invited(place: Place) -> None:
 
 def test_a_removed_users_invitation_is_removed(place: Place) -> None:
     invited = place.open()
-    place.store.users.remove("alice", place.clock())
+    place.store.revocation.remove_user("alice", place.clock())
     assert place.invitations.of_page(invited.page_token) is None
     assert place.present(invited.code).verdict is Verdict.NONE
 
@@ -371,7 +371,7 @@ def test_every_step_is_in_the_audit_log_without_a_code(place: Place) -> None:
     place.present(wrong(invited.code))
     place.present(invited.code)
     place.confirm(invited)
-    place.store.keys.remove(key("new").fingerprint, place.clock())
+    place.store.revocation.remove_key(key("new").fingerprint, place.clock())
     assert place.audited("enrolment.opened")[0]["invited_by"] == "helpdesk"
     presented = place.audited("enrolment.presented")[0]
     assert presented == {

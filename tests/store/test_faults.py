@@ -108,7 +108,7 @@ def test_a_lock_held_too_long_on_postgresql_is_reported_and_nothing_is_lost(on_p
 
         def remove() -> None:
             try:
-                on_postgresql.users.remove("alice", clock())
+                on_postgresql.revocation.remove_user("alice", clock())
             except database.UNAVAILABLE as error:
                 failures.append(reason(error))
 

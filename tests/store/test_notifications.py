@@ -72,7 +72,7 @@ def test_a_notification_that_is_never_sent_is_deleted(store: Store) -> None:
 
 def test_a_removed_client_is_not_notified(store: Store) -> None:
     challenge = opened(store)
-    store.clients.remove("bank", START)
+    store.revocation.remove_client("bank", START)
     store.challenges.cancel(challenge.id, START)
     assert Notifications(store).take_due(START) == []
 

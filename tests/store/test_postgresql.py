@@ -221,7 +221,9 @@ def test_tokens_are_issued_or_refused_while_their_client_is_removed(on_postgresq
         def issue(client: object = client) -> object:
             return on_postgresql.access_tokens.issue(client, [Scope.LIST], clock())  # type: ignore[arg-type]
 
-        results = at_once([*[issue] * 6, lambda name=client.client_id: on_postgresql.clients.remove(name, clock())])
+        results = at_once(
+            [*[issue] * 6, lambda name=client.client_id: on_postgresql.revocation.remove_client(name, clock())]
+        )
         assert not [each for each in results if isinstance(each, Exception)]
         assert issue() is None
 

@@ -63,7 +63,7 @@ def site(service: Identity) -> Identity:
     """Returns the service with two keys of Alice and without counted wrong codes."""
     with open_store(service.directory, load(service.directory)) as store:
         for each in store.keys.all("alice"):
-            store.keys.remove(each.key.fingerprint, datetime.now(UTC))
+            store.revocation.remove_key(each.key.fingerprint, datetime.now(UTC))
         keys = [(parse(ed25519(name)), name) for name in ("laptop", "desk")]
         store.keys.add("alice", keys, datetime.now(UTC))
         with store.database.write() as connection:

@@ -52,6 +52,7 @@ class Details(BaseModel):
     scope: str
     acr: tuple[str, ...]
     essential: bool
+    subject: str | None = None
 
 
 class _Acr(BaseModel):
@@ -148,7 +149,8 @@ def _parse_request(call: Call, request: _ClientRequest) -> tuple[Wish, Details]:
     _check_parameters(given)
     _check_pkce(request.options, given)
     acr_request, subject = _requested_claims(given)
-    hint = _requested_user(call, request.client, given, subject)
+    subjects = _requested_subjects(call, request.client, given, subject)
+    hint = _requested_user(call, request.client, given, subjects)
     if not acr_request.is_satisfiable or (acr_request.verify_required and acr_request.essential and hint is None):
         raise OAuthError("unmet_authentication_requirements", "the requested acr cannot be proven here")
     wish = Wish(
@@ -169,6 +171,7 @@ def _parse_request(call: Call, request: _ClientRequest) -> tuple[Wish, Details]:
         scope=" ".join(scope for scope in id_tokens.SCOPES if scope in given["scope"].split()),
         acr=acr_request.values,
         essential=acr_request.essential,
+        subject=next(iter(subjects), None),
     )
     return wish, details
 
@@ -223,12 +226,20 @@ def _requested_claims(given: Mapping[str, str]) -> tuple[AcrRequest, str | None]
     return AcrRequest(values, requested.acr.essential) if values else voluntary, subject
 
 
-def _requested_user(call: Call, client: Client, given: Mapping[str, str], subject: str | None) -> str | None:
-    """Returns the user that the hints name. Returns None without a hint: then any user with the code passes."""
+def _requested_subjects(call: Call, client: Client, given: Mapping[str, str], subject: str | None) -> set[str]:
+    """Returns the `sub` that the ID token must have, by `id_token_hint` and by `claims`."""
     subjects = {id_tokens.subject_of_hint(call, client, given["id_token_hint"])} if "id_token_hint" in given else set()
-    if subject is not None:
-        subjects.add(subject)
-    users = {call.state.store.subjects.user_of(client, each) for each in subjects}
+    return subjects if subject is None else subjects | {subject}
+
+
+def _requested_user(call: Call, client: Client, given: Mapping[str, str], subjects: set[str]) -> str | None:
+    """Returns the user that the hints name. Returns None without a hint: then any user with the code passes.
+
+    The id of no user counts as a name: so the answer does not show which ids there are. `finish` compares the `sub`.
+    """
+    store = call.state.store
+    identifiers = {store.subjects.user_id_of(client, each) for each in subjects}
+    users = {each and (store.users.name_of(each) or each) for each in identifiers}
     if "login_hint" in given:
         users.add(given["login_hint"])
     if len(users) > 1 or not all(each is not None and re.fullmatch(USER_PATTERN, each) for each in users):
@@ -248,6 +259,8 @@ def finish(call: Call, challenge: Challenge) -> Response:
     if passed is None:
         reason = browser_login.failure_reason(challenge, now)
         return _send_error_back(call, details, "access_denied", reason)
+    if not _is_requested(call, request.client_id, details, passed):
+        return _send_error_back(call, details, "access_denied", "another person than the requested one has passed")
     if acr_of(AcrRequest(details.acr, details.essential), passed) is None:
         return _send_error_back(
             call, details, "unmet_authentication_requirements", "the SSH login does not prove the requested acr"
@@ -256,6 +269,14 @@ def finish(call: Call, challenge: Challenge) -> Response:
     if code is None:
         raise browser_login.already_finished()
     return _send_back(call, details.redirect_uri, details.response_mode, details.state, {"code": code})
+
+
+def _is_requested(call: Call, client_id: str, details: Details, passed: Challenge) -> bool:
+    """Whether the person is the one of the requested `sub` (§5.5.1), and not only has the same user name."""
+    client = call.state.store.clients.get(client_id)
+    if details.subject is None or client is None or passed.user is None:
+        return details.subject is None
+    return details.subject == id_tokens.subject_of(call, client, passed.user)
 
 
 def _send_error_back(call: Call, details: Details, error: str, reason: str) -> Response:

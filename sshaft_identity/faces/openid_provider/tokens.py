@@ -65,8 +65,8 @@ def userinfo(call: Call) -> Response:
     found = None
     if kind.lower() == "bearer" and token:
         found = call.state.store.access_tokens.person_of(token.strip(), call.state.clock())
-    if found is None:
+    claims = found and id_tokens.user_claims(call, *found, " ".join(found[0].scopes))
+    if claims is None:
         refused_requests.note(call, NAME, "invalid_token", "the access token belongs to no user")
         raise ProblemError("invalid_token", headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
-    client, user = found
-    return JSONResponse(id_tokens.user_claims(call, client, user, " ".join(client.scopes)))
+    return JSONResponse(claims)

@@ -71,7 +71,7 @@ def _begin_login(call: Call, client: Client, parameters: Parameters) -> Response
     options = PrivacyIdeaClient.model_validate(client.faces[NAME])
     binding = Binding.CODE_IN if options.mode == "poll" else Binding.CODE_BACK
     wish = Wish(
-        user=user_of(parameters),
+        user=user_of(call, parameters),
         lifetime=timedelta(seconds=state.settings.lifetime),
         client=client.client_id,
         context=Context(options.app or client.client_id, address_of(parameters)),
@@ -100,7 +100,7 @@ def _challenges_to_finish(call: Call, client: Client, parameters: Parameters) ->
     Without a transaction the text may also be a password. It is a code only if ssh has printed one: a stranger who
     begins a login in the name of a person must not turn the person's password into a wrong code.
     """
-    user, state = user_of(parameters), call.state
+    user, state = user_of(call, parameters), call.state
     if transaction := parameters.get("transaction_id"):
         request = FaceRequests(state.store.database, NAME).of_handle(transaction)
         if request is None or request.client_id != client.client_id:

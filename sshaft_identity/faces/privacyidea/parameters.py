@@ -11,6 +11,7 @@ from python_multipart.exceptions import FormParserError
 
 from sshaft_identity.common.fields import USER_PATTERN
 from sshaft_identity.faces.privacyidea.answers import invalid_parameter
+from sshaft_identity.web import unknown_users
 from sshaft_identity.web.call import Call
 from sshaft_identity.web.oauth import FORM, MAX_FIELDS, OAuthError, fields_of
 
@@ -48,11 +49,14 @@ def _multipart(call: Call) -> Parameters:
     return fields
 
 
-def user_of(parameters: Parameters) -> str:
+def user_of(call: Call, parameters: Parameters) -> str:
     """Returns the user name. Some plugins encode it twice, and no user name has a percent sign. Raises `ApiError`."""
     user = unquote(parameters.get("user", ""))
+    if not user:
+        raise invalid_parameter("user is missing")
     if not re.fullmatch(USER_PATTERN, user):
-        raise invalid_parameter("user is missing, or is not a user name of this service")
+        unknown_users.note(call.state, user, call.caller)
+        raise invalid_parameter("user is not a user name of this service: send the name without domain and blanks")
     return user
 
 

@@ -256,7 +256,7 @@ def test_challenge_of_an_unknown_user_cannot_be_passed(service: Service) -> None
 
 def test_removed_user_cannot_pass_a_challenge(service: Service, alice: list[str]) -> None:
     opened = service.open()
-    service.store.users.remove("alice", service.clock())
+    service.store.revocation.remove_user("alice", service.clock())
     assert service.keys(alice[0]) == []
     answer = service.accept(challenge=opened["id"], code=opened["code"], fingerprint=alice[0])
     assert answer.json()["error"] == "unknown_key"

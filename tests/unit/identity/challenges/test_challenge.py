@@ -28,6 +28,7 @@ def test_only_the_documented_steps_are_possible() -> None:
     assert possible == {
         (State.PENDING, State.ACCEPTED),
         (State.ACCEPTED, State.CONSUMED),
+        (State.ACCEPTED, State.CANCELLED),
         (State.PENDING, State.REJECTED),
         (State.PENDING, State.EXPIRED),
         (State.PENDING, State.CANCELLED),

@@ -439,7 +439,7 @@ def test_access_token_of_a_user_does_not_open_the_api(
 @pytest.fixture
 def assertion(service: Service, shop: RelyingParty) -> Any:
     key = ECKey.generate_key("P-256")
-    service.store.clients.remove(shop.client_id, service.clock())
+    service.store.revocation.remove_client(shop.client_id, service.clock())
     shop.jwks = {"keys": [key.as_dict(private=False)]}
     shop.register()
 

@@ -6,11 +6,12 @@ import pytest
 from fakes.public_keys import ed25519
 from service.browser import Browser, heading
 from service.service import Service
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from sshaft.public_key import parse
 from sshaft_identity.database.tables import audit_events, ssh_keys
 from sshaft_identity.people.keys import Keys
+from sshaft_identity.people.sessions import Session
 
 HOSTILE = "</h2><script>alert(1)</script>{{7*7}}\u202e\x1b[31m"
 
@@ -62,8 +63,8 @@ def test_page_shows_only_keys_of_the_person(service: Service, alice: Browser) ->
 
 
 def test_page_says_if_there_are_no_keys(service: Service, alice: Browser) -> None:
-    for each in fingerprints(service):
-        service.store.keys.remove(each, service.clock())
+    with service.store.database.write() as connection:
+        connection.execute(delete(ssh_keys))
     assert "No key passes your logins yet" in alice.get("/account/keys").text
 
 
@@ -195,8 +196,8 @@ def test_page_offers_to_add_a_key_only_if_enrolment_is_possible(service: Service
 def test_adding_a_key_leads_to_the_page_of_an_enrolment(service: Service, alice: Browser) -> None:
     asked = []
 
-    def enrol(user: str, now: object) -> str:
-        asked.append((user, now))
+    def enrol(session: Session, now: object) -> str:
+        asked.append((session.user, now))
         return "https://id.example.org/enrol/x"
 
     service.replace(open_enrolment=enrol)
