@@ -59,6 +59,7 @@ def agent(
     if config_path is None:
         raise click.UsageError("Missing option '--config'.")
     log.set_up(log_level)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the default would end an agent that starts
     _keep_memory_private()
     if os.geteuid() == 0:
         log.get_logger().warning("agent.runs_as_root", message="start it as an account of its own instead")

@@ -1,5 +1,6 @@
 """Defines `sshaft identity` with all its commands. They work directly on the database, also while `serve` runs."""
 
+import signal
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,7 @@ def init(directory: Path, /, listen: tuple[str, int] | None, **options: Any) -> 
 def serve(
     directory: Path, listen: tuple[str, int] | None, metrics_listen: tuple[str, int] | None, log_level: str
 ) -> None:
-    """Serve the API and the challenge pages until SIGTERM.
+    """Serve the API and the challenge pages until SIGTERM. SIGHUP reads identity.json again.
 
     It speaks plain HTTP: put a proxy with TLS in front of it, or keep it on loopback. It logs JSON lines to stderr. The
     event `identity.ready` names the address on which it listens. If the address is in use, it ends with status 69.
@@ -96,8 +97,10 @@ def serve(
     from sshaft_identity.service import app, server  # noqa: PLC0415 - the web framework, which no other command needs
     from sshaft_identity.service.metrics import Metrics  # noqa: PLC0415 - as above
     from sshaft_identity.service.metrics_http import read_token  # noqa: PLC0415 - as above
+    from sshaft_identity.service.reload import Reload  # noqa: PLC0415 - as above
 
     log.set_up(log_level)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the default would end a service that starts
     with checked_store(directory) as (store, settings), ExitStack() as stack:
         if metrics_listen is None and settings.metrics_host is not None:
             metrics_listen = settings.metrics_host, settings.metrics_port
@@ -110,7 +113,8 @@ def serve(
             log.get_logger().info("metrics.ready", address=f"http://{serving.address}/metrics")
         real = settings_of.changed(settings, {"host": host, "port": listening.getsockname()[1]})
         ready = app.create_app(store, real, utc_now, metrics, token, roots=read_roots(real.key_policy, directory))
-        server.serve(ready, listening, metrics.count_events if metrics else None)
+        reload = Reload(ready, directory, settings)
+        server.serve(ready, listening, reload, metrics.count_events if metrics else None)
 
 
 client.add_command(set_face)

@@ -216,7 +216,7 @@ def test_status_is_printed_as_json(shared: AgentProcess) -> None:
     facts = json.loads(done.stdout)
     assert set(facts) == {
         "version", "uptime_seconds", "identity_service", "access_token_seconds_left", "tickets", "lookups",
-        "list_requests", "accepted",
+        "list_requests", "accepted", "refused_configuration",
     }  # fmt: skip
     assert facts["uptime_seconds"] >= 0
 
@@ -398,25 +398,33 @@ def test_stopping_agent_leaves_the_sockets_of_the_next_agent(
 def test_reload_accepts_a_right_configuration_and_refuses_a_wrong_one(
     pending: IdentityServer, write_config: WriteConfig, tmp_path: Path
 ) -> None:
+    """Finding N13: a refused reload looked like success."""
     config = write_config(pending.config())
     with AgentProcess(config, tmp_path / "run") as agent, IdentityServer() as other:
         other.entries = [{"user": "bob", "authorized_key": KEY}]
 
-        def reload() -> None:
+        def reload() -> str:
             agent.process.send_signal(signal.SIGHUP)
             assert agent.notified().startswith("RELOADING=1\nMONOTONIC_USEC=")
-            assert agent.notified() == "READY=1"
+            ready, _, status = agent.notified().partition("\nSTATUS=")
+            assert ready == "READY=1"
+            return status
+
+        def refused() -> str | None:
+            refusal: str | None = json.loads(agent.ask("status")[1]["json"])["refused_configuration"]
+            return refusal
 
         assert "restrict" in agent.ask("keys", **QUESTION)[1]["lines"]
         for wrong in ("{", json.dumps(other.config(login_path="relative")), json.dumps(other.config(extra="x"))):
             config.write_text(wrong)
-            reload()
+            shown = reload()
+            assert shown == f"A new configuration was refused, and the old one is in use: {refused()}"
             assert agent.event("config.refused")["message"].startswith(f"{config}: ")
             agent.ask("accept", ticket=agent.ticket(QUESTION), **SIGNED)
         assert other.calls == []
         assert pending.accepted[-3:] == ["alice"] * 3
         config.write_text(json.dumps(other.config()))
-        reload()
+        assert (reload(), refused()) == ("", None)
         assert agent.event("config.reloaded")["path"] == str(config)
         assert agent.ask("accept", ticket=agent.ticket(QUESTION), **SIGNED)[1]["state"] == "accepted"
         assert other.accepted == ["bob"]
