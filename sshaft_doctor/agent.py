@@ -78,6 +78,9 @@ def _status(at: Sockets, own: Account) -> Finding:
     if facts.get("identity_service") == "down":
         what = "the agent can't reach the identity service"
         return error("agent.service", what, where, "journalctl -u sshaft-agent")
+    if facts.get("refused_configuration"):
+        what = f"the agent refused a new configuration and works with the old one: {facts['refused_configuration']}"
+        return warning("agent.status", what, where, "correct the file, then: systemctl reload sshaft-agent")
     return ok("agent.status", f"the agent answers (identity service: {facts.get('identity_service')})", where)
 
 

@@ -1,6 +1,7 @@
 """Runs all checks in order, and hands each check the results that it needs."""
 
 import os
+import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,10 @@ from sshaft_doctor import (
     agent,
     dry_run,
     effective,
+    key_line,
     keys_command,
     lint,
+    listening,
     openssh_version,
     paths,
     program,
@@ -23,7 +26,8 @@ from sshaft_doctor import (
 )
 from sshaft_doctor.accounts import Account
 from sshaft_doctor.effective import Effective
-from sshaft_doctor.findings import Finding, Severity, error, needs_root, note, ok
+from sshaft_doctor.findings import Finding, Severity, error, is_unchecked, needs_root, note, ok
+from sshaft_doctor.hardened import OLDEST
 from sshaft_doctor.openssh_version import Version
 
 
@@ -45,6 +49,7 @@ def examine(subject: Subject) -> tuple[Version | None, list[Finding]]:
     found += more
     if settings is None:
         return version, found
+    found += listening.examine(settings)
     found += _or_ok("sshd.settings", lint.lint(settings, version, subject.login_user), "sshd's settings are right")
     found += _or_ok("account.both", accounts.examine(settings, subject.login_user), "both accounts are as they must be")
     login = accounts.find(subject.login_user)
@@ -58,9 +63,13 @@ def examine(subject: Subject) -> tuple[Version | None, list[Finding]]:
 
 def _version(subject: Subject) -> tuple[Version | None, list[Finding]]:
     try:
-        return openssh_version.installed(subject.sshd), []
+        version = openssh_version.installed(subject.sshd)
     except ConfigurationError as failure:
         return None, [error("sshd.version", str(failure), str(subject.sshd), "sshaft doctor --sshd PATH")]
+    if version < OLDEST:
+        what = f"OpenSSH {version} is older than {OLDEST}: it lacks what sshaft relies on"
+        return version, [error("sshd.version", what, str(subject.sshd), "update OpenSSH")]
+    return version, []
 
 
 def _settings(subject: Subject) -> tuple[Effective | None, list[Finding]]:
@@ -75,12 +84,21 @@ def _settings(subject: Subject) -> tuple[Effective | None, list[Finding]]:
     try:
         return effective.ask(subject.sshd, subject.sshd_config, subject.login_user, lines), []
     except effective.RefusedError as failure:
-        remedy = "sshaft sshd-config writes a file for this version"
-        refused = [error("sshd.config", f"sshd does not take its configuration: {failure}", where, remedy)]
+        refused = [_refused(str(failure), where)]
     except ConfigurationError as failure:
         refused = [error("sshd.config", f"sshd can't be asked: {failure}", where, "sshaft doctor --sshd PATH")]
     what = "read from the files instead: other Match blocks and what sshd makes of it all are not checked"
     return effective.of_lines(where, lines, subject.login_user), [*refused, note("sshd.effective", what, where)]
+
+
+def _refused(said: str, where: str) -> Finding:
+    missing = re.search(r"[Mm]issing privilege separation directory: (\S+)", said)
+    if missing:
+        what = f"{missing[1]} is missing, so sshd does not start; systemd removes it when ssh.service stops"
+        remedy = f"install -d -m 0755 {missing[1]}; the unit sshaft-sshd keeps it (docs/install.md)"
+        return error("sshd.directory", what, missing[1], remedy)
+    remedy = "sshaft sshd-config writes a file for this version"
+    return error("sshd.config", f"sshd does not take its configuration: {said}", where, remedy)
 
 
 def _sshd_files(subject: Subject, settings: Effective) -> list[Finding]:
@@ -118,7 +136,14 @@ def temporary(folder: Path) -> list[Finding]:
     if full:
         return []
     what = f"the login account can't write to {folder}: sshd can't tell sshaft-login which key signed (ExposeAuthInfo)"
-    return [error("path.tmp", what, str(folder), f"chmod 1777 {folder}, or a tmpfs there (--tmpfs {folder})")]
+    return [
+        error(
+            "path.tmp",
+            what,
+            str(folder),
+            f"give {folder} the mode that the system gives it; in a container: --tmpfs {folder}",
+        )
+    ]
 
 
 def _command(
@@ -138,6 +163,8 @@ def _command(
     found += selinux.examine(version, with_agent="agent" in given)
     if keys_user is not None:
         found += _dry_run(words, login, keys_user, found)
+    if login is not None:
+        found += key_line.examine(subject.sshd, login)
     return found
 
 
@@ -189,4 +216,7 @@ def _dry_run(words: list[str], login: Account | None, keys_user: Account, found:
 
 
 def _or_ok(check: str, found: list[Finding], what: str) -> list[Finding]:
-    return found if any(finding.severity > Severity.NOTE for finding in found) else [*found, ok(check, what)]
+    """Adds that all is right, unless a finding says that something is not or was not checked."""
+    if any(finding.severity > Severity.NOTE or is_unchecked(finding) for finding in found):
+        return found
+    return [*found, ok(check, what)]

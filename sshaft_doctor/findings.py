@@ -7,6 +7,8 @@ from enum import IntEnum
 
 from sshaft.text import printable
 
+_NOT_CHECKED = "not checked"
+
 
 class Severity(IntEnum):
     """The weight of a finding. An error means that logins fail, or that the host is open to strangers."""
@@ -54,8 +56,13 @@ def error(check: str, what: str, where: str = "", remedy: str = "") -> Finding:
 def needs_root(check: str, what: str, where: str = "") -> Finding:
     """Returns a note about a file that this process may not read. In a container even root may not read some files."""
     if os.geteuid() != 0:
-        return note(check, f"not checked: {what} needs root", where, "run sshaft doctor as root")
-    return note(check, f"not checked: {what} is closed to this root", where, "run sshaft doctor as its owner, too")
+        return note(check, f"{_NOT_CHECKED}: {what} needs root", where, "run sshaft doctor as root")
+    return note(check, f"{_NOT_CHECKED}: {what} is closed to this root", where, "run sshaft doctor as its owner, too")
+
+
+def is_unchecked(finding: Finding) -> bool:
+    """Whether the finding says that something was not checked."""
+    return finding.severity == Severity.NOTE and finding.what.startswith(_NOT_CHECKED)
 
 
 _GROUPS = {
