@@ -67,7 +67,8 @@ def test_missing_folder_of_sshd_has_its_own_finding_and_remedy(tmp_path: Path) -
     """Finding N10: the advice was to write another sshd_config."""
     sshd, config = tmp_path / "sshd", tmp_path / "sshd_config"
     sshd.write_text(
-        "#!/bin/sh\n[ $1 = -V ] && echo OpenSSH_9.2p1 >&2 || echo Missing privilege separation directory: /run/sshd >&2\n"
+        "#!/bin/sh\n"
+        "[ $1 = -V ] && echo OpenSSH_9.2p1 >&2 || echo Missing privilege separation directory: /run/sshd >&2\n"
         "exit 255\n"
     )
     sshd.chmod(0o755)
