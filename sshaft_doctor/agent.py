@@ -68,7 +68,7 @@ def examine(at: Sockets, keys_user: Account | None, login: Account | None) -> li
 def _status(at: Sockets, own: Account) -> Finding:
     where = str(at.status)
     if os.geteuid() not in (0, own.uid):
-        return needs_root("agent.status", "the agent's status (root or its own account)", where)
+        return needs_root("agent.status", "the agent's status", where)
     try:
         facts = _ask(where)
     except (agent_socket.AgentUnavailableError, TimeoutError) as failure:
