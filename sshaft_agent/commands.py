@@ -12,9 +12,10 @@ from pathlib import Path
 
 import click
 
-from sshaft import agent_socket, log
+from sshaft import agent_socket, config, log
 from sshaft.errors import ConfigurationError, SshaftError
 from sshaft.host_port import HOST_PORT
+from sshaft.identity_client import IdentityClient
 from sshaft_agent import sockets
 from sshaft_agent.agent import Agent
 
@@ -68,6 +69,14 @@ def agent(
         asyncio.run(new_agent().run())
     else:
         _run_with_metrics(new_agent, *metrics_listen)
+
+
+@agent.command()
+@click.option("--config", "config_path", type=click.Path(path_type=Path), required=True, help="config.json.")
+def check(config_path: Path) -> None:
+    """Check config.json and the files that it names. Exit status 78 if the agent refuses them."""
+    IdentityClient(config.load(config_path)).close()
+    click.echo(f"{config_path} is right.")
 
 
 @agent.command()

@@ -114,7 +114,21 @@ def serve(
         real = settings_of.changed(settings, {"host": host, "port": listening.getsockname()[1]})
         ready = app.create_app(store, real, utc_now, metrics, token, roots=read_roots(real.key_policy, directory))
         reload = Reload(ready, directory, settings)
-        server.serve(ready, listening, reload, metrics.count_events if metrics else None)
+        server.serve(ready, listening, metrics.count_events if metrics else None, reload)
+
+
+@identity.command()
+@click.pass_obj
+def check(directory: Path) -> None:
+    """Check identity.json and the files that it names, without the database. Exit status 78 if `serve` refuses them."""
+    from sshaft_identity.service.app import create_app  # noqa: PLC0415 - the web framework
+    from sshaft_identity.service.metrics_http import read_token  # noqa: PLC0415 - as above
+
+    settings = settings_of.load(directory)
+    token = read_token(Path(settings.metrics_token_file)) if settings.metrics_token_file else None
+    with open_store(directory, settings) as store:
+        create_app(store, settings, metrics_token=token, roots=read_roots(settings.key_policy, directory))
+    click.echo(f"{directory / settings_of.SETTINGS_FILE} is right.")
 
 
 client.add_command(set_face)

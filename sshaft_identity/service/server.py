@@ -49,16 +49,14 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def serve(
-    app: Starlette, listening: socket.socket, reload: Callable[[], None], on_sealed: OnSealed | None = None
-) -> None:
+def serve(app: Starlette, listening: socket.socket, on_sealed: OnSealed | None, reload: Callable[[], None]) -> None:
     """Serves until a signal stops it. SIGHUP calls `reload`. Logs `identity.ready` with the real address.
 
     `on_sealed`: see `audit.chain`.
     """
     quiet_uvicorn()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(Server(app, reload, on_sealed).run_on(listening))
+        runner.run(Server(app, on_sealed, reload).run_on(listening))
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -90,7 +88,7 @@ class BoundedProtocol(HttpToolsProtocol):
 class Server(uvicorn.Server):
     """Changes uvicorn: it logs our events, a signal ends it with status 0, and its end answers all long polls."""
 
-    def __init__(self, app: Starlette, reload: Callable[[], None], on_sealed: OnSealed | None = None) -> None:
+    def __init__(self, app: Starlette, on_sealed: OnSealed | None, reload: Callable[[], None]) -> None:
         config = uvicorn.Config(
             app,
             http=BoundedProtocol,

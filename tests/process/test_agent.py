@@ -253,6 +253,21 @@ def test_status_of_an_unknown_agent_is_one_line(tmp_path: Path) -> None:
         assert "\x1b" not in done.stderr
 
 
+# --- check
+
+
+def test_check_says_whether_a_start_or_a_reload_would_take_the_file(
+    server: IdentityServer, write_config: WriteConfig
+) -> None:
+    """Finding N13: `systemctl reload` runs this first, and fails for a wrong file."""
+    right, wrong = write_config(server.config()), write_config(server.config(login_path="relative"), "wrong.json")
+    done = run("agent", "check", "--config", right)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{right} is right.\n", "")
+    done = run("agent", "check", "--config", wrong)
+    assert (done.returncode, done.stdout) == (78, "")
+    assert done.stderr.startswith(f"sshaft: {wrong}: ")
+
+
 # --- accounts
 
 

@@ -266,3 +266,18 @@ def test_wrong_identity_json_ends_the_start_with_status_78(directory: Path) -> N
     ended = subprocess.run(identity(directory, "serve"), check=False, capture_output=True, text=True, timeout=30)
     assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (78, "", 1)
     assert ended.stderr.startswith(f"sshaft: {directory}/identity.json: ")
+
+
+@pytest.mark.parametrize(
+    ("members", "status"),
+    [({}, 0), ({"lifetime": 5}, 78), ({"metrics_token_file": "/no/such/file"}, 78), ({"key_policy": {"types": 1}}, 78)],
+)
+def test_check_says_whether_a_start_or_a_reload_would_take_the_file(
+    directory: Path, members: dict[str, Any], status: int
+) -> None:
+    """Finding N13: `systemctl reload` runs this first, and fails for a wrong file."""
+    change(directory, **members)
+    ended = subprocess.run(identity(directory, "check"), check=False, capture_output=True, text=True, timeout=30)
+    assert ended.returncode == status
+    assert (ended.stdout == f"{directory}/identity.json is right.\n") is (status == 0)
+    assert ended.stderr.count("\n") == (1 if status else 0)
