@@ -8,8 +8,9 @@ from functools import partial
 from pathlib import Path
 
 import sshaft
-from sshaft import config, log, notify
+from sshaft import config, log
 from sshaft.clocks import ClockWatch
+from sshaft.daemon import notify
 from sshaft.errors import SshaftError
 from sshaft.identity_client import IdentityClient
 from sshaft_agent import sockets

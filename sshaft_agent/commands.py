@@ -104,7 +104,7 @@ def status(directory: Path, *, as_json: bool) -> None:
 
 
 def _run_with_metrics(new_agent: Callable[..., Agent], host: str, port: int) -> None:
-    from sshaft import metrics  # noqa: PLC0415 - loads an HTTP server, which most agents do not need
+    from sshaft.daemon import metrics  # noqa: PLC0415 - loads an HTTP server, which most agents do not need
     from sshaft_agent.metrics import AgentCollector, observer  # noqa: PLC0415 - as above
 
     registry = metrics.new_registry("agent")

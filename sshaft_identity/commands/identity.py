@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from sshaft import log
+from sshaft.daemon.metrics import MetricsServer
 from sshaft.errors import ConfigurationError
 from sshaft.host_port import HOST_PORT
-from sshaft.metrics import MetricsServer
 from sshaft_identity import settings as settings_of
 from sshaft_identity.commands.audit import audit
 from sshaft_identity.commands.challenge import challenge

@@ -5,7 +5,7 @@ from typing import cast
 
 from starlette.applications import Starlette
 
-from sshaft import notify
+from sshaft.daemon import notify
 from sshaft.errors import SshaftError
 from sshaft.log import get_logger
 from sshaft_identity import settings as settings_of

@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from sshaft import notify
+from sshaft.daemon import notify
 from sshaft.log import get_logger
 from sshaft_identity.audit import chain
 from sshaft_identity.audit.chain import OnSealed

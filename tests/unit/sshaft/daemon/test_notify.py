@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sshaft.notify import notify, reloaded, reloading
+from sshaft.daemon.notify import notify, reloaded, reloading
 
 
 @pytest.mark.parametrize("kind", ["path", "abstract"])
