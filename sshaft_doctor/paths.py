@@ -152,11 +152,17 @@ def reach(check: str, path: Path, account: Account, bits: int, remedy: str = "")
     for each in parts[:-1] if len(parts) > 1 else parts:
         if not each.lets(account, 1):
             what = f"{account.name} can't enter {each.path} (mode {stat.S_IMODE(each.mode):04o})"
-            own = _elsewhere(each.path, f"that {account.name} can enter") if each.is_shared else ""
-            return [error(check, what, str(each.path), remedy or own or f"chmod o+x {each.path}")]
+            return [error(check, what, str(each.path), remedy or _open(each, account, "x"))]
     if not parts[-1].lets(account, bits):
         verb = {1: "run", 4: "read", 5: "read and run", 2: "write to", 6: "use"}[bits]
         what = f"{account.name} can't {verb} {parts[-1].path} (mode {stat.S_IMODE(parts[-1].mode):04o})"
         letters = "".join(letter for bit, letter in ((4, "r"), (2, "w"), (1, "x")) if bits & bit)
-        return [error(check, what, str(parts[-1].path), remedy or f"chmod o+{letters} {parts[-1].path}")]
+        return [error(check, what, str(parts[-1].path), remedy or _open(parts[-1], account, letters))]
     return []
+
+
+def _open(found: Part, account: Account, letters: str) -> str:
+    """Returns the remedy that gives an account these rights."""
+    if found.is_shared:
+        return _elsewhere(found.path, f"that {account.name} can enter")
+    return f"chmod o+{letters} {found.path}"
