@@ -4,12 +4,15 @@ import os
 import re
 import stat
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from sshaft.errors import ConfigurationError
 from sshaft_doctor import (
     accounts,
     agent,
+    as_account,
     dry_run,
     effective,
     key_line,
@@ -179,13 +182,25 @@ def _program(words: list[str], keys_user: Account | None) -> list[Finding]:
 
 
 def _configuration(path: Path | None, readers: secret_files.Readers) -> list[Finding]:
-    settings, found = secret_files.load(path)
-    if path is not None:
-        found += _without_repetition(found, secret_files.examine(path, readers))
-    if settings is not None:
-        found += login_command(Path(settings.login_path), readers.login)
-        found += service.examine(settings, str(path))
+    if path is None:
+        return secret_files.load(None)[1]
+    try:
+        read = as_account.call(as_account.owner_of(path), partial(_read_and_ask, path))
+    except as_account.ChildError as failure:
+        return [note("service.config", f"not checked: {failure}", str(path))]
+    found = [Finding.of_json(each) for each in read["findings"]]
+    found += _without_repetition(found, secret_files.examine(path, readers))
+    if read["login_path"]:
+        found += login_command(Path(read["login_path"]), readers.login)
     return found
+
+
+def _read_and_ask(path: Path) -> dict[str, Any]:
+    """Reads the configuration and asks the identity service. Returns the findings and the `login_path`."""
+    settings, found = secret_files.load(path)
+    if settings is not None:
+        found += service.examine(settings, str(path))
+    return {"findings": [each.as_json() for each in found], "login_path": settings and str(settings.login_path)}
 
 
 def login_command(path: Path, login: Account | None) -> list[Finding]:

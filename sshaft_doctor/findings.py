@@ -1,9 +1,10 @@
 """Defines findings and prints them. A finding is one fact about this host, and the line that changes it."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from enum import IntEnum
+from typing import Self
 
 from sshaft.text import printable
 
@@ -35,6 +36,11 @@ class Finding:
 
     def as_json(self) -> dict[str, str]:
         return {**asdict(self), "severity": self.severity.name.lower()}
+
+    @classmethod
+    def of_json(cls, data: Mapping[str, str]) -> Self:
+        severity = Severity[data["severity"].upper()]
+        return cls(data["check"], severity, data["what"], data["where"], data["remedy"])
 
 
 def ok(check: str, what: str, where: str = "") -> Finding:

@@ -320,6 +320,21 @@ def test_wrong_secret_is_told_before_the_agent_learns_of_it(own: tuple[FakeSite,
 
 
 @pytest.mark.root
+def test_doctor_reads_no_file_for_the_agent_that_the_agent_could_not_read(own: tuple[FakeSite, Patient]) -> None:
+    """Root trusts no file that the agent's account can change: it could name a file of root, and an own address."""
+    site, patient = own
+    private = patient.place.directory / "private"
+    private.write_text("a secret of root")
+    private.chmod(0o400)
+    values: dict[str, Any] = json.loads(site.agent.config.read_text())
+    del values["client_secret"]
+    with replaced(site.agent.config, lambda _: json.dumps({**values, "client_secret_file": str(private)})):
+        told = patient.told()
+    assert not any(b"secret+of+root" in call.body for call in site.server.calls)
+    assert told["service.config"]["what"].startswith(f"{private}: can't be read by uid ")
+
+
+@pytest.mark.root
 def test_identity_service_that_is_broken_is_told(own: tuple[FakeSite, Patient]) -> None:
     site, patient = own
     site.server.replies["/keys"] = ERROR
