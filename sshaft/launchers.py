@@ -65,9 +65,11 @@ def check(directory: Path, folders: Sequence[str]) -> None:
     for folder in folders:
         if (Path(folder) / "pyproject.toml").exists():
             raise ConfigurationError(f"sshaft runs from the source checkout {folder}. {_INSTALL}")
-    for path in (_interpreter(), *folders):
+    for path in (_interpreter(), *folders, __file__):
         for part in unsafe_parts(Path(path)):
             raise ConfigurationError(f"another account could change every login: {part} ({path}). {_INSTALL}")
+        for closed in closed_parts(Path(path)):
+            raise ConfigurationError(f"sshd's accounts cannot read {closed} ({path}). {_INSTALL}")
     for part in unsafe_parts(directory):
         raise ConfigurationError(f"sshd runs no command in {directory}: {part}. {_CHOOSE}")
 
@@ -87,6 +89,14 @@ def unsafe_parts(path: Path) -> list[str]:
         for part in (real, *real.parents)
         if part.exists() and ((status := part.stat()).st_uid != 0 or status.st_mode & 0o022)
     ]
+
+
+def closed_parts(path: Path) -> list[Path]:
+    """Returns the file or folder that other accounts cannot read, and the folders above it that they cannot enter."""
+    real = path.resolve()
+    read = stat.S_IROTH | (stat.S_IXOTH if real.is_dir() else 0)
+    wanted = {real: read, **dict.fromkeys(real.parents, stat.S_IXOTH)}
+    return [part for part, bits in wanted.items() if part.exists() and part.stat().st_mode & bits != bits]
 
 
 def _interpreter() -> str:

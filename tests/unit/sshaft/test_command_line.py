@@ -167,6 +167,18 @@ def test_commands_are_not_bound_to_packages_that_another_account_can_change(tmp_
     assert "docs/install.md" in str(error.value)
 
 
+def test_folders_that_other_accounts_cannot_read_are_known(tmp_path: Path) -> None:
+    """Finding N11: with umask 077, sshd's accounts could not read the packages, and every login failed."""
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a").chmod(0o700)
+    (tmp_path / "a" / "b").chmod(0o751)
+    closed = launchers.closed_parts(tmp_path / "a" / "b")
+    assert {tmp_path / "a", tmp_path / "a" / "b"} <= set(closed)
+    (tmp_path / "a").chmod(0o711)
+    (tmp_path / "a" / "b").chmod(0o755)
+    assert not {tmp_path / "a", tmp_path / "a" / "b"} & set(launchers.closed_parts(tmp_path / "a" / "b"))
+
+
 def test_commands_are_not_written_where_sshd_refuses_them(tmp_path: Path) -> None:
     """Finding N2 (U3): the advice is another place, and no change of a folder that others use."""
     with pytest.raises(ConfigurationError) as error:
@@ -180,6 +192,8 @@ def test_commands_in_folders_of_root_alone_are_accepted() -> None:
     """Finding N2 (U3)."""
     if launchers.unsafe_parts(Path(sys.executable)):
         pytest.skip("the interpreter of this run is not root's")
+    if launchers.unsafe_parts(Path(launchers.__file__)) or launchers.closed_parts(Path(launchers.__file__)):
+        pytest.skip("the checkout of this run is not root's")
     launchers.check(Path("/usr/libexec/sshaft"), ["/usr/lib"])
 
 
