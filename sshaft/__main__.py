@@ -64,14 +64,12 @@ def cli() -> None:
 def install_commands(directory: Path) -> None:
     """Write sshaft-keys and sshaft-login, the commands that sshd starts, into DIRECTORY.
 
-    DIRECTORY and every folder above it must belong to root, or sshd refuses to run these commands.
-    /usr/libexec/sshaft is a good place.
+    /usr/libexec/sshaft is a good place. Only root may be able to change DIRECTORY, the folders above it and the
+    installed packages of sshaft. Otherwise nothing is written: another account could change every login.
     """
+    launchers.check(directory, launchers.module_folders())
     for path in launchers.install(directory):
         click.echo(path)
-        if path.name == "sshaft-keys":
-            for part in launchers.unsafe_parts(path):
-                click.echo(f"sshaft: sshd will not run it: {part} (wanted: root, not writable by others)", err=True)
 
 
 def main(arguments: list[str] | None = None) -> Any:

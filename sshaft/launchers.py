@@ -7,6 +7,7 @@ import os
 import stat
 import sys
 import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
 
 from sshaft import files
@@ -30,17 +31,16 @@ def install(directory: Path, packages: Path | None = None) -> list[Path]:
 
     `packages` is a folder with all Python packages that they need; None: those of this process.
     """
-    interpreter = str(Path(sys.executable).resolve())
+    interpreter = _interpreter()
     if len(interpreter) > MAX_INTERPRETER_LINE - len("#! -IS") or not is_safe_word(interpreter):
         raise ConfigurationError(f"{interpreter}: can't stand in an interpreter line; use a shorter, plain path")
     directory = Path(os.path.abspath(directory))  # noqa: PTH100 - symbolic links stay as the operator named them
     if not is_safe_word(str(directory)):
         raise ConfigurationError(f"{directory}: may hold only letters, digits and ._@+/:-")
-    here = [str(Path(__file__).resolve().parent.parent), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
-    paths = [str(packages)] if packages else list(dict.fromkeys(here))
+    paths = [str(packages)] if packages else module_folders()
     written = []
     try:
-        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _make(directory)
         for name, package in _COMMANDS.items():
             text = _LAUNCHER.format(interpreter=interpreter, paths=paths, package=package)
             files.replace(directory / name, text.encode(), 0o755)
@@ -50,11 +50,63 @@ def install(directory: Path, packages: Path | None = None) -> list[Path]:
     return written
 
 
+def module_folders() -> list[str]:
+    """Returns the folders with the Python packages of this process."""
+    here = [str(Path(__file__).resolve().parent.parent), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
+    return list(dict.fromkeys(here))
+
+
+def check(directory: Path, folders: Sequence[str]) -> None:
+    """Raises `ConfigurationError` if another account than root could change commands in `directory`.
+
+    `folders` have the Python packages of the commands. A source checkout is refused too: its next change would change
+    every login.
+    """
+    for folder in folders:
+        if (Path(folder) / "pyproject.toml").exists():
+            raise ConfigurationError(f"sshaft runs from the source checkout {folder}. {_INSTALL}")
+    for path in (_interpreter(), *folders, __file__):
+        for part in unsafe_parts(Path(path)):
+            raise ConfigurationError(f"another account could change every login: {part} ({path}). {_INSTALL}")
+        for closed in closed_parts(Path(path)):
+            raise ConfigurationError(f"sshd's accounts cannot read {closed} ({path}). {_INSTALL}")
+    for part in unsafe_parts(directory):
+        raise ConfigurationError(f"sshd runs no command in {directory}: {part}. {_CHOOSE}")
+
+
+_INSTALL = "Install sshaft as docs/install.md says, and run the installed `sshaft install-commands`."
+_CHOOSE = "Choose a directory that only root can change, such as /usr/libexec/sshaft."
+
+
 def unsafe_parts(path: Path) -> list[str]:
-    """Returns the files and folders that make sshd refuse an AuthorizedKeysCommand at `path` (misc.c, safe_path)."""
+    """Returns the files and folders that make sshd refuse an AuthorizedKeysCommand at `path` (misc.c, safe_path).
+
+    A part that does not exist yet is left out.
+    """
     real = path.resolve()
     return [
-        f"{part}: uid {status.st_uid}, mode {stat.S_IMODE(status.st_mode):04o}"
+        f"{part} belongs to uid {status.st_uid} and has mode {stat.S_IMODE(status.st_mode):04o}"
         for part in (real, *real.parents)
-        if (status := part.stat()).st_uid != 0 or status.st_mode & 0o022
+        if part.exists() and ((status := part.stat()).st_uid != 0 or status.st_mode & 0o022)
     ]
+
+
+def closed_parts(path: Path) -> list[Path]:
+    """Returns the file or folder that other accounts cannot read, and the folders above it that they cannot enter."""
+    real = path.resolve()
+    read = stat.S_IROTH | (stat.S_IXOTH if real.is_dir() else 0)
+    wanted = {real: read, **dict.fromkeys(real.parents, stat.S_IXOTH)}
+    return [part for part, bits in wanted.items() if part.exists() and part.stat().st_mode & bits != bits]
+
+
+def _interpreter() -> str:
+    return str(Path(sys.executable).resolve())
+
+
+def _make(directory: Path) -> None:
+    """Makes the folder and those above it. The accounts of sshd can enter them, whatever the umask is."""
+    before = os.umask(0o022)
+    try:
+        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+    finally:
+        os.umask(before)

@@ -10,10 +10,10 @@ from pathlib import Path
 import sshaft
 from sshaft import config, log
 from sshaft.clocks import ClockWatch
+from sshaft.daemon import notify
 from sshaft.errors import SshaftError
 from sshaft.identity_client import IdentityClient
 from sshaft_agent import sockets
-from sshaft_agent.notify import notify, reloading
 from sshaft_agent.server import Endpoint, Message, Server, one_answer
 from sshaft_agent.sockets import Account
 from sshaft_agent.ssh_factor.factor import Factor
@@ -39,6 +39,7 @@ class Agent:
         self._keys_user = keys_user
         self._login_user = login_user
         self._started = time.monotonic()
+        self._refused_configuration: str | None = None
         self.factor = Factor(IdentityClient(config.load(config_path)), str(sockets.login_path(directory)), observe)
         self.server = Server(self._endpoints())
 
@@ -68,9 +69,9 @@ class Agent:
             keys_user=self._keys_user.name,
             login_user=self._login_user.name,
         )
-        notify("READY=1")
+        notify.notify("READY=1")
         await stopping.wait()
-        notify("STOPPING=1")
+        notify.notify("STOPPING=1")
         log.get_logger().info("agent.stopping", open=len(self.server.connections))
         purging.cancel()
         await self.server.stop()
@@ -102,19 +103,22 @@ class Agent:
             "lookups": lookups.count,
             "list_requests": lookups.list_requests,
             "accepted": self.factor.outcomes["accepted"],
+            "refused_configuration": self._refused_configuration,
         }
         return "status", {"json": json.dumps(facts)}
 
     def _reload(self) -> None:
         """Reads the configuration again. A wrong configuration is refused, and the old one stays."""
-        reloading()
+        notify.reloading()
+        self._refused_configuration = None
         try:
             self.factor.replace_client(IdentityClient(config.load(self._config_path)))
         except SshaftError as error:
-            log.get_logger().error("config.refused", message=str(error))
+            self._refused_configuration = str(error)
+            log.get_logger().error("config.refused", message=str(error), in_use="the old configuration")
         else:
             log.get_logger().info("config.reloaded", path=str(self._config_path))
-        notify("READY=1")
+        notify.reloaded(self._refused_configuration)
 
     async def _purge(self) -> None:
         """Removes expired tickets every 30 seconds, and logs jumps of the clock."""

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import click
 
-from sshaft import agent_socket, log
+from sshaft import agent_socket, config, log
 from sshaft.errors import ConfigurationError, SshaftError
 from sshaft.host_port import HOST_PORT
+from sshaft.identity_client import IdentityClient
 from sshaft_agent import sockets
 from sshaft_agent.agent import Agent
 
@@ -59,6 +60,7 @@ def agent(
     if config_path is None:
         raise click.UsageError("Missing option '--config'.")
     log.set_up(log_level)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the default would end an agent that starts
     _keep_memory_private()
     if os.geteuid() == 0:
         log.get_logger().warning("agent.runs_as_root", message="start it as an account of its own instead")
@@ -67,6 +69,14 @@ def agent(
         asyncio.run(new_agent().run())
     else:
         _run_with_metrics(new_agent, *metrics_listen)
+
+
+@agent.command()
+@click.option("--config", "config_path", type=click.Path(path_type=Path), required=True, help="config.json.")
+def check(config_path: Path) -> None:
+    """Check config.json and the files that it names. Exit status 78 if the agent refuses them."""
+    IdentityClient(config.load(config_path)).close()
+    click.echo(f"{config_path} is right.")
 
 
 @agent.command()
@@ -94,7 +104,7 @@ def status(directory: Path, *, as_json: bool) -> None:
 
 
 def _run_with_metrics(new_agent: Callable[..., Agent], host: str, port: int) -> None:
-    from sshaft import metrics  # noqa: PLC0415 - loads an HTTP server, which most agents do not need
+    from sshaft.daemon import metrics  # noqa: PLC0415 - loads an HTTP server, which most agents do not need
     from sshaft_agent.metrics import AgentCollector, observer  # noqa: PLC0415 - as above
 
     registry = metrics.new_registry("agent")

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from sshaft import metrics
+from sshaft.daemon import metrics
 from sshaft_agent.agent import Agent
 from sshaft_agent.ssh_factor.lookup import Observe
 

@@ -145,7 +145,8 @@ def judge_home(login: Account) -> list[Finding]:
         return [warning("account.home", what, str(home), f"install -d -m 0755 {home}")]
     if status.st_uid != 0 or status.st_mode & 0o022:
         what = f"the home {home} can be written to by others than root: files in it steer sessions"
-        return [warning("account.home", what, str(home), f"chown root {home} && chmod 0755 {home}")]
+        remedy = f"install -d -m 0755 /var/empty && usermod --home /var/empty {login.name}"
+        return [warning("account.home", what, str(home), remedy)]
     return []
 
 

@@ -68,7 +68,7 @@ def examine(at: Sockets, keys_user: Account | None, login: Account | None) -> li
 def _status(at: Sockets, own: Account) -> Finding:
     where = str(at.status)
     if os.geteuid() not in (0, own.uid):
-        return needs_root("agent.status", "the agent's status (root or its own account)", where)
+        return needs_root("agent.status", "the agent's status", where)
     try:
         facts = _ask(where)
     except (agent_socket.AgentUnavailableError, TimeoutError) as failure:
@@ -78,6 +78,9 @@ def _status(at: Sockets, own: Account) -> Finding:
     if facts.get("identity_service") == "down":
         what = "the agent can't reach the identity service"
         return error("agent.service", what, where, "journalctl -u sshaft-agent")
+    if facts.get("refused_configuration"):
+        what = f"the agent refused a new configuration and works with the old one: {facts['refused_configuration']}"
+        return warning("agent.status", what, where, "correct the file, then: systemctl reload sshaft-agent")
     return ok("agent.status", f"the agent answers (identity service: {facts.get('identity_service')})", where)
 
 

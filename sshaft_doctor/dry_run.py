@@ -5,6 +5,7 @@ This finds commands that work by hand and fail under sshd. sshd gives a command 
 
 import base64
 import os
+import re
 import secrets
 import signal
 import struct
@@ -25,16 +26,19 @@ DEADLINE = 10.0
 SLOW = 2.0
 _MAX_OUTPUT = 64 * 1024
 
+_AGENT = "sshaft agent status; journalctl -u sshaft-agent"
+_REPLACE = "sshaft install-commands /usr/libexec/sshaft, and name the new file in AuthorizedKeysCommand"
 _MEANINGS = {
-    64: "it does not take these arguments",
-    65: "the agent gave no usable answer",
-    69: "the agent or the identity service is not available",
-    70: "a fault of the program",
-    75: "no answer in time",
-    78: "the configuration is not right",
-    126: "it can't be run",
-    127: "its interpreter or the file is not there for this account",
+    64: ("it does not take these arguments", "correct the arguments of AuthorizedKeysCommand"),
+    65: ("the agent gave no usable answer", "systemctl restart sshaft-agent, so that both have the same version"),
+    69: ("the agent or the identity service is not available", _AGENT),
+    70: ("a fault of the program", "report it with the command's message"),
+    75: ("no answer in time", _AGENT),
+    78: ("the configuration is not right", "correct the file that the message names"),
+    126: ("the account may not run the file or its interpreter", _REPLACE),
+    127: ("the file or its interpreter is missing, or closed to the account", _REPLACE),
 }
+"""Exit statuses: what each means, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ def examine(words: list[str], login: Account | None, keys_user: Account) -> list
         "D": "",
     }
     command = [keys_command.expand(word, values) for word in words]
-    return [judge(run(command, keys_user, as_user), keys_user.name)]
+    return [judge(run(command, keys_user, as_user), keys_user.name, key)]
 
 
 def run(command: list[str], account: Account, as_user: dict[str, Any], deadline: float = DEADLINE) -> Run:
@@ -118,25 +122,37 @@ def run(command: list[str], account: Account, as_user: dict[str, Any], deadline:
     return Run(status, seconds, _text(output), _text(said))
 
 
-def judge(run: Run, account: str) -> Finding:
-    """Returns a finding about a run."""
+def judge(run: Run, account: str, key: public_key.PublicKey) -> Finding:
+    """Returns a finding about a run that asked for `key`."""
     check, where, said = "keys.dry_run", f"as {account}", _first_line(run.said)
     if run.status is None:
         what = f"it did not end in {run.seconds:.0f} s, and sshd waits for it until LoginGraceTime{said}"
         return error(check, what, where, "see what it waits for: the agent's log, the network")
     if run.status != 0:
-        meaning = f": {_MEANINGS[run.status]}" if run.status in _MEANINGS else ""
+        meaning, remedy = _MEANINGS.get(run.status, ("", _AGENT))
         how = f"status {run.status}" if run.status > 0 else f"signal {-run.status}"
-        what = f"it ended with {how}{meaning}; sshd takes that as no keys{said}"
-        return error(check, what, where, "sshaft agent status; journalctl -u sshaft-agent")
-    if run.output:
+        what = f"it ended with {how}{meaning and f': {meaning}'}; sshd takes that as no keys{said}"
+        return error(check, what, where, remedy)
+    if run.output and not _may_only_enrol(run.output, key):
         what = f"it printed a line for a key that nobody has: {printable(run.output, 120)}"
         return error(check, what, where, "AuthorizedKeysCommand must be sshaft-keys, asked with %f %t %k")
     took = f"{run.seconds:.2f} s"
     if run.seconds > SLOW:
         slow = f"it took {took}; sshd runs it for every key that is offered, and once more"
         return warning(check, slow, where, "see the agent's log for what is slow")
+    if run.output:
+        what = f"run as sshd would: status 0, {took}; an invitation is open, so an unknown key may present its code"
+        return ok(check, what, where)
     return ok(check, f"run as sshd would: status 0, {took}, no line for a key that nobody has", where)
+
+
+def _may_only_enrol(output: str, key: public_key.PublicKey) -> bool:
+    """Whether this is one line of the agent for `key`. While an invitation is open, the agent gives one to every key.
+
+    The forced command of the line can present the code of an invitation, because no user owns the key.
+    """
+    pattern = rf'restrict,command="[^"\n]* --ticket [A-Za-z0-9_-]+"(,expiry-time="[0-9]+Z?")? {re.escape(str(key))}\n'
+    return re.fullmatch(pattern, output) is not None
 
 
 def _first_line(said: str) -> str:

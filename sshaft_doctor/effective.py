@@ -72,7 +72,7 @@ def ask(sshd: Path, config: Path, login_user: str, lines: Iterable[Line] = ()) -
         if more is None:
             # An ordinary user can't read the host keys, and 9.2 has no -G, so sshd gets a temporary key.
             with tempfile.TemporaryDirectory() as folder:
-                key = _make_key(Path(folder) / "key")
+                key = make_key(Path(folder) / "key")
                 done = _run(sshd, config, login_user, ("-T", "-h", str(key)))
                 done.stdout = "".join(line for line in done.stdout.splitlines(keepends=True) if folder not in line)
         else:
@@ -83,7 +83,8 @@ def ask(sshd: Path, config: Path, login_user: str, lines: Iterable[Line] = ()) -
     raise RefusedError(said or "no answer")
 
 
-def _make_key(path: Path) -> Path:
+def make_key(path: Path) -> Path:
+    """Makes an Ed25519 key pair without a passphrase. Returns the path. Raises `ConfigurationError`."""
     try:
         subprocess.run(  # noqa: S603
             ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)],  # noqa: S607 - of this machine

@@ -1,18 +1,24 @@
 """Runs all checks in order, and hands each check the results that it needs."""
 
 import os
+import re
 import stat
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from sshaft.errors import ConfigurationError
 from sshaft_doctor import (
     accounts,
     agent,
+    as_account,
     dry_run,
     effective,
+    key_line,
     keys_command,
     lint,
+    listening,
     openssh_version,
     paths,
     program,
@@ -23,7 +29,8 @@ from sshaft_doctor import (
 )
 from sshaft_doctor.accounts import Account
 from sshaft_doctor.effective import Effective
-from sshaft_doctor.findings import Finding, Severity, error, needs_root, note, ok
+from sshaft_doctor.findings import Finding, Severity, error, is_unchecked, needs_root, note, ok
+from sshaft_doctor.hardened import OLDEST
 from sshaft_doctor.openssh_version import Version
 
 
@@ -45,6 +52,7 @@ def examine(subject: Subject) -> tuple[Version | None, list[Finding]]:
     found += more
     if settings is None:
         return version, found
+    found += listening.examine(settings)
     found += _or_ok("sshd.settings", lint.lint(settings, version, subject.login_user), "sshd's settings are right")
     found += _or_ok("account.both", accounts.examine(settings, subject.login_user), "both accounts are as they must be")
     login = accounts.find(subject.login_user)
@@ -58,9 +66,13 @@ def examine(subject: Subject) -> tuple[Version | None, list[Finding]]:
 
 def _version(subject: Subject) -> tuple[Version | None, list[Finding]]:
     try:
-        return openssh_version.installed(subject.sshd), []
+        version = openssh_version.installed(subject.sshd)
     except ConfigurationError as failure:
         return None, [error("sshd.version", str(failure), str(subject.sshd), "sshaft doctor --sshd PATH")]
+    if version < OLDEST:
+        what = f"OpenSSH {version} is older than {OLDEST}: it lacks what sshaft relies on"
+        return version, [error("sshd.version", what, str(subject.sshd), "update OpenSSH")]
+    return version, []
 
 
 def _settings(subject: Subject) -> tuple[Effective | None, list[Finding]]:
@@ -75,12 +87,21 @@ def _settings(subject: Subject) -> tuple[Effective | None, list[Finding]]:
     try:
         return effective.ask(subject.sshd, subject.sshd_config, subject.login_user, lines), []
     except effective.RefusedError as failure:
-        remedy = "sshaft sshd-config writes a file for this version"
-        refused = [error("sshd.config", f"sshd does not take its configuration: {failure}", where, remedy)]
+        refused = [_refused(str(failure), where)]
     except ConfigurationError as failure:
         refused = [error("sshd.config", f"sshd can't be asked: {failure}", where, "sshaft doctor --sshd PATH")]
     what = "read from the files instead: other Match blocks and what sshd makes of it all are not checked"
     return effective.of_lines(where, lines, subject.login_user), [*refused, note("sshd.effective", what, where)]
+
+
+def _refused(said: str, where: str) -> Finding:
+    missing = re.search(r"[Mm]issing privilege separation directory: (\S+)", said)
+    if missing:
+        what = f"{missing[1]} is missing, so sshd does not start; systemd removes it when ssh.service stops"
+        remedy = f"install -d -m 0755 {missing[1]}; the unit sshaft-sshd keeps it (docs/install.md)"
+        return error("sshd.directory", what, missing[1], remedy)
+    remedy = "sshaft sshd-config writes a file for this version"
+    return error("sshd.config", f"sshd does not take its configuration: {said}", where, remedy)
 
 
 def _sshd_files(subject: Subject, settings: Effective) -> list[Finding]:
@@ -118,7 +139,14 @@ def temporary(folder: Path) -> list[Finding]:
     if full:
         return []
     what = f"the login account can't write to {folder}: sshd can't tell sshaft-login which key signed (ExposeAuthInfo)"
-    return [error("path.tmp", what, str(folder), f"chmod 1777 {folder}, or a tmpfs there (--tmpfs {folder})")]
+    return [
+        error(
+            "path.tmp",
+            what,
+            str(folder),
+            f"give {folder} the mode that the system gives it; in a container: --tmpfs {folder}",
+        )
+    ]
 
 
 def _command(
@@ -138,6 +166,8 @@ def _command(
     found += selinux.examine(version, with_agent="agent" in given)
     if keys_user is not None:
         found += _dry_run(words, login, keys_user, found)
+    if login is not None:
+        found += key_line.examine(subject.sshd, login)
     return found
 
 
@@ -152,13 +182,25 @@ def _program(words: list[str], keys_user: Account | None) -> list[Finding]:
 
 
 def _configuration(path: Path | None, readers: secret_files.Readers) -> list[Finding]:
-    settings, found = secret_files.load(path)
-    if path is not None:
-        found += _without_repetition(found, secret_files.examine(path, readers))
-    if settings is not None:
-        found += login_command(Path(settings.login_path), readers.login)
-        found += service.examine(settings, str(path))
+    if path is None:
+        return secret_files.load(None)[1]
+    try:
+        read = as_account.call(as_account.owner_of(path), partial(_read_and_ask, path))
+    except as_account.ChildError as failure:
+        return [note("service.config", f"not checked: {failure}", str(path))]
+    found = [Finding.of_json(each) for each in read["findings"]]
+    found += _without_repetition(found, secret_files.examine(path, readers))
+    if read["login_path"]:
+        found += login_command(Path(read["login_path"]), readers.login)
     return found
+
+
+def _read_and_ask(path: Path) -> dict[str, Any]:
+    """Reads the configuration and asks the identity service. Returns the findings and the `login_path`."""
+    settings, found = secret_files.load(path)
+    if settings is not None:
+        found += service.examine(settings, str(path))
+    return {"findings": [each.as_json() for each in found], "login_path": settings and str(settings.login_path)}
 
 
 def login_command(path: Path, login: Account | None) -> list[Finding]:
@@ -189,4 +231,7 @@ def _dry_run(words: list[str], login: Account | None, keys_user: Account, found:
 
 
 def _or_ok(check: str, found: list[Finding], what: str) -> list[Finding]:
-    return found if any(finding.severity > Severity.NOTE for finding in found) else [*found, ok(check, what)]
+    """Adds that all is right, unless a finding says that something is not or was not checked."""
+    if any(finding.severity > Severity.NOTE or is_unchecked(finding) for finding in found):
+        return found
+    return [*found, ok(check, what)]

@@ -1,11 +1,14 @@
 """Defines findings and prints them. A finding is one fact about this host, and the line that changes it."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from enum import IntEnum
+from typing import Self
 
 from sshaft.text import printable
+
+_NOT_CHECKED = "not checked"
 
 
 class Severity(IntEnum):
@@ -34,6 +37,11 @@ class Finding:
     def as_json(self) -> dict[str, str]:
         return {**asdict(self), "severity": self.severity.name.lower()}
 
+    @classmethod
+    def of_json(cls, data: Mapping[str, str]) -> Self:
+        severity = Severity[data["severity"].upper()]
+        return cls(data["check"], severity, data["what"], data["where"], data["remedy"])
+
 
 def ok(check: str, what: str, where: str = "") -> Finding:
     return Finding(check, Severity.OK, what, where)
@@ -54,8 +62,13 @@ def error(check: str, what: str, where: str = "", remedy: str = "") -> Finding:
 def needs_root(check: str, what: str, where: str = "") -> Finding:
     """Returns a note about a file that this process may not read. In a container even root may not read some files."""
     if os.geteuid() != 0:
-        return note(check, f"not checked: {what} needs root", where, "run sshaft doctor as root")
-    return note(check, f"not checked: {what} is closed to this root", where, "run sshaft doctor as its owner, too")
+        return note(check, f"{_NOT_CHECKED}: {what} needs root", where, "run sshaft doctor as root")
+    return note(check, f"{_NOT_CHECKED}: {what} is closed to this root", where, "run sshaft doctor as its owner, too")
+
+
+def is_unchecked(finding: Finding) -> bool:
+    """Whether the finding says that something was not checked."""
+    return finding.severity == Severity.NOTE and finding.what.startswith(_NOT_CHECKED)
 
 
 _GROUPS = {

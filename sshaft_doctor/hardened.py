@@ -11,8 +11,8 @@ from sshaft_doctor import penalties
 from sshaft_doctor.openssh_version import Version
 
 TEMPLATE = Path(__file__).with_name("sshd_config")
-OLDEST = Version(8, 5)
-"""The first version with PubkeyAcceptedAlgorithms. Versions before 9.2 get fewer lines, and were never tested."""
+OLDEST = Version(8, 7)
+"""The oldest version that is supported (Red Hat Enterprise Linux 9). Versions before 9.2 get fewer lines."""
 
 SINCE = {
     "requiredrsasize": Version(9, 1),

@@ -14,6 +14,8 @@ from sshaft_doctor.accounts import Account
 from sshaft_doctor.findings import Finding, error, needs_root
 
 _MAX_LINKS = 40
+_HIERARCHY = ("/", "/home", "/usr", "/usr/local", "/var")
+"""Their folders belong to the system or to people: /root, /home/alice, /usr/local/bin."""
 ROOT = frozenset({0})
 
 
@@ -36,7 +38,16 @@ class Part:
             reasons.append(f"is writable by {writers} (mode {stat.S_IMODE(self.mode):04o})")
         return " and ".join(reasons)
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether others use this folder too. Its mode must not change for sshaft."""
+        if not stat.S_ISDIR(self.mode) or "sshaft" in self.path.name:
+            return False
+        return str(self.path.parent) in _HIERARCHY or bool(self.mode & stat.S_ISVTX)
+
     def remedy(self, trusted: Collection[int]) -> str:
+        if self.is_shared:
+            return _elsewhere(self.path, "that only root can change")
         commands = []
         if self.uid not in trusted:
             commands.append(f"chown root {self.path}")
@@ -50,6 +61,10 @@ class Part:
             return bool(bits & 6) or stat.S_ISDIR(self.mode) or bool(self.mode & 0o111)
         shift = 6 if self.uid == account.uid else 3 if self.gid in account.groups else 0
         return (self.mode >> shift) & bits == bits
+
+
+def _elsewhere(shared: Path, which: str) -> str:
+    return f"others use {shared} too: do not change it; move the file into folders {which}"
 
 
 def part(path: Path) -> Part:
@@ -137,10 +152,17 @@ def reach(check: str, path: Path, account: Account, bits: int, remedy: str = "")
     for each in parts[:-1] if len(parts) > 1 else parts:
         if not each.lets(account, 1):
             what = f"{account.name} can't enter {each.path} (mode {stat.S_IMODE(each.mode):04o})"
-            return [error(check, what, str(each.path), remedy or f"chmod o+x {each.path}")]
+            return [error(check, what, str(each.path), remedy or _open(each, account, "x"))]
     if not parts[-1].lets(account, bits):
         verb = {1: "run", 4: "read", 5: "read and run", 2: "write to", 6: "use"}[bits]
         what = f"{account.name} can't {verb} {parts[-1].path} (mode {stat.S_IMODE(parts[-1].mode):04o})"
         letters = "".join(letter for bit, letter in ((4, "r"), (2, "w"), (1, "x")) if bits & bit)
-        return [error(check, what, str(parts[-1].path), remedy or f"chmod o+{letters} {parts[-1].path}")]
+        return [error(check, what, str(parts[-1].path), remedy or _open(parts[-1], account, letters))]
     return []
+
+
+def _open(found: Part, account: Account, letters: str) -> str:
+    """Returns the remedy that gives an account these rights."""
+    if found.is_shared:
+        return _elsewhere(found.path, f"that {account.name} can enter")
+    return f"chmod o+{letters} {found.path}"

@@ -14,6 +14,8 @@ from sshaft_doctor.accounts import Account
 from sshaft_doctor.findings import Finding, error, warning
 
 SECONDS = 10
+INSTALL = "sshaft install-commands"
+_REINSTALL = f"install sshaft as docs/install.md says, then run: {INSTALL} /usr/libexec/sshaft"
 ENVIRONMENT = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin"}
 
 
@@ -66,7 +68,7 @@ def examine(program: Program, keys_user: Account | None, as_user: dict[str, Any]
 def _python(
     program: Program, interpreter: Path, script: Path, keys_user: Account | None, as_user: dict[str, Any] | None
 ) -> list[Finding]:
-    again = f"python3 -m sshaft install-commands {script.parent}"
+    again = f"{INSTALL} {script.parent}"
     if interpreter.name == "env":
         what = f"{script} takes whichever Python it finds first in PATH"
         return [error("path.interpreter", what, str(script), again)]
@@ -88,7 +90,11 @@ def _python(
         what = f"{interpreter} does not start: {getattr(failure, 'strerror', None) or type(failure).__name__}"
         return [*found, error("path.interpreter", what, str(interpreter), again)]
     for folder in dict.fromkeys(map(Path, [*known, *own])):
-        found += _packages(folder, keys_user if str(folder) in own else None)
+        if (folder / "pyproject.toml").exists():
+            what = f"{script} loads the source checkout {folder}: its next change would change every login"
+            found.append(error("path.packages", what, str(folder), _REINSTALL))
+        else:
+            found += _packages(folder, keys_user if str(folder) in own else None)
     return found
 
 

@@ -39,6 +39,11 @@ class Store:
         self.enrolments = Enrolments(self.database, codes, (rules or Rules()).limits)
         self.revocation = Revocation(self.database)
 
+    def use_rules(self, rules: Rules) -> None:
+        """Judges the following attempts by other rules."""
+        self.challenges.rules = rules
+        self.enrolments.limits = rules.limits
+
     @contextmanager
     def together(self) -> Iterator[None]:
         """Shares one transaction and the token look-ups between requests."""

@@ -1,5 +1,6 @@
 """Defines `sshaft identity backup`, `restore` and `copy`, which move the whole database."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -20,13 +21,16 @@ from sshaft_identity.database.database import Database
 
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @click.pass_obj
-def backup(directory: Path, file: Path) -> None:
+def backup(directory: Path, file: Path, force: bool) -> None:
     """Write every row of the database into FILE, also while the service runs.
 
-    Only you can read FILE. It replaces an older file. It does not hold identity.json and hmac.key: copy these files
+    Only you can read FILE. It does not hold identity.json and hmac.key: copy these files
     once. They do not change by themselves.
     """
+    if os.path.lexists(file) and not force:
+        raise CopyError(f"{file} exists: --force replaces it")
     with checked_store(directory, patient=True) as (store, _):
         rows = backups.write(
             store.database, file, store.codes.key, utc_now(), progress_bar("backup"), replacing_as_caller

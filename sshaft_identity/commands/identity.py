@@ -1,5 +1,6 @@
 """Defines `sshaft identity` with all its commands. They work directly on the database, also while `serve` runs."""
 
+import signal
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,9 @@ from typing import Any
 import click
 
 from sshaft import log
+from sshaft.daemon.metrics import MetricsServer
 from sshaft.errors import ConfigurationError
 from sshaft.host_port import HOST_PORT
-from sshaft.metrics import MetricsServer
 from sshaft_identity import settings as settings_of
 from sshaft_identity.commands.audit import audit
 from sshaft_identity.commands.challenge import challenge
@@ -97,7 +98,7 @@ def _set_up(directory: Path, wishes: dict[str, object]) -> Settings:
 def serve(
     directory: Path, listen: tuple[str, int] | None, metrics_listen: tuple[str, int] | None, log_level: str
 ) -> None:
-    """Serve the API and the challenge pages until SIGTERM.
+    """Serve the API and the challenge pages until SIGTERM. SIGHUP reads identity.json again.
 
     It speaks plain HTTP: put a proxy with TLS in front of it, or keep it on loopback. It logs JSON lines to stderr. The
     event `identity.ready` names the address on which it listens. If the address is in use, it ends with status 69.
@@ -105,9 +106,11 @@ def serve(
     from sshaft_identity.service import app, server  # noqa: PLC0415 - the web framework, which no other command needs
     from sshaft_identity.service.metrics import Metrics  # noqa: PLC0415 - as above
     from sshaft_identity.service.metrics_http import read_token  # noqa: PLC0415 - as above
+    from sshaft_identity.service.reload import Reload  # noqa: PLC0415 - as above
 
     log.set_up(log_level)
     become_owner(directory)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the default would end a service that starts
     with checked_store(directory) as (store, settings), ExitStack() as stack:
         if metrics_listen is None and settings.metrics_host is not None:
             metrics_listen = settings.metrics_host, settings.metrics_port
@@ -120,7 +123,22 @@ def serve(
             log.get_logger().info("metrics.ready", address=f"http://{serving.address}/metrics")
         real = settings_of.changed(settings, {"host": host, "port": listening.getsockname()[1]})
         ready = app.create_app(store, real, utc_now, metrics, token, roots=read_roots(real.key_policy, directory))
-        server.serve(ready, listening, metrics.count_events if metrics else None)
+        reload = Reload(ready, directory, settings)
+        server.serve(ready, listening, metrics.count_events if metrics else None, reload)
+
+
+@identity.command()
+@click.pass_obj
+def check(directory: Path) -> None:
+    """Check identity.json and the files that it names, without the database. Exit status 78 if `serve` refuses them."""
+    from sshaft_identity.service.app import create_app  # noqa: PLC0415 - the web framework
+    from sshaft_identity.service.metrics_http import read_token  # noqa: PLC0415 - as above
+
+    settings = settings_of.load(directory)
+    token = read_token(Path(settings.metrics_token_file)) if settings.metrics_token_file else None
+    with open_store(directory, settings) as store:
+        create_app(store, settings, metrics_token=token, roots=read_roots(settings.key_policy, directory))
+    click.echo(f"{directory / settings_of.SETTINGS_FILE} is right.")
 
 
 client.add_command(set_face)

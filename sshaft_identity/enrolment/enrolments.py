@@ -63,7 +63,7 @@ class Enrolments:
     def __init__(self, database: Database, codes: Codes, most: Limits) -> None:
         self._database = database
         self._codes = codes
-        self._limits = most
+        self.limits = most
 
     def open(
         self,
@@ -150,7 +150,7 @@ class Enrolments:
             if connection.scalar(select(enrolments.c.id).where(_is_alive, _is_in_time(now))) is None:
                 return Outcome(Verdict.NONE)
             subjects = _counted_subjects(presentation)
-            retry_at = limits.locked_until(connection, subjects, self._limits, now)
+            retry_at = limits.locked_until(connection, subjects, self.limits, now)
             if retry_at is not None:
                 return Outcome(Verdict.TOO_MANY, retry_at=retry_at)
             found = _one(connection, _is_alive, _is_in_time(now), enrolments.c.code_index == self._index(code))
@@ -165,7 +165,7 @@ class Enrolments:
     ) -> None:
         record_event(connection, "enrolment.wrong_code", now, user=None, **_facts(presentation))
         everybody = [subject for subject in subjects if subject.scope is Scope.ENROL_ALL]
-        if limits.locked_until(connection, everybody, self._limits, now) is not None:
+        if limits.locked_until(connection, everybody, self.limits, now) is not None:
             record_event(connection, "enrolment.locked", now, user=None, **_facts(presentation))
 
     def present_signed(self, page_token: str, presentation: Presentation, now: datetime, policy: KeyPolicy) -> Outcome:

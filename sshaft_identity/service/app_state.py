@@ -1,6 +1,7 @@
 """Builds the `AppState` that all endpoints share, with the settings of the OpenID Provider for "my keys"."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -45,6 +46,19 @@ def make_state(store: Store, settings: Settings, clock: Clock, roots: Iterable[x
         run_read=run_read,
         run_write=run_write,
         openid=_openid(store, settings, settings.oidc, clock) if settings.oidc else None,
+        open_enrolment=partial(_open_enrolment, store, settings),
+        attestation_roots=list(roots),
+    )
+
+
+def changed_state(state: AppState, settings: Settings, roots: Iterable[x509.Certificate]) -> AppState:
+    """Returns the state with other settings and the same store. Raises `ConfigurationError` as `make_state` does."""
+    store = state.store
+    return replace(
+        state,
+        settings=settings,
+        sessions=Sessions(store.database, settings.sessions),
+        openid=_openid(store, settings, settings.oidc, state.clock) if settings.oidc else None,
         open_enrolment=partial(_open_enrolment, store, settings),
         attestation_roots=list(roots),
     )

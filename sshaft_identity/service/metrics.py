@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from sshaft import metrics
+from sshaft.daemon import metrics
 from sshaft_identity.audit import chain
 from sshaft_identity.challenges.rows import is_running, is_unsettled
 from sshaft_identity.common.times import Clock

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sshaft import metrics as exposition
+from sshaft.daemon import metrics as exposition
 from sshaft.errors import ConfigurationError
 from sshaft_identity.service.metrics import Metrics
 from sshaft_identity.settings import read_secret

@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import cast
 
@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from sshaft.daemon import notify
 from sshaft.log import get_logger
 from sshaft_identity.audit import chain
 from sshaft_identity.audit.chain import OnSealed
@@ -48,11 +49,14 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def serve(app: Starlette, listening: socket.socket, on_sealed: OnSealed | None = None) -> None:
-    """Serves until a signal stops it. Logs `identity.ready` with the real address. `on_sealed`: see `audit.chain`."""
+def serve(app: Starlette, listening: socket.socket, on_sealed: OnSealed | None, reload: Callable[[], None]) -> None:
+    """Serves until a signal stops it. SIGHUP calls `reload`. Logs `identity.ready` with the real address.
+
+    `on_sealed`: see `audit.chain`.
+    """
     quiet_uvicorn()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(Server(app, on_sealed).run_on(listening))
+        runner.run(Server(app, on_sealed, reload).run_on(listening))
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -84,7 +88,7 @@ class BoundedProtocol(HttpToolsProtocol):
 class Server(uvicorn.Server):
     """Changes uvicorn: it logs our events, a signal ends it with status 0, and its end answers all long polls."""
 
-    def __init__(self, app: Starlette, on_sealed: OnSealed | None = None) -> None:
+    def __init__(self, app: Starlette, on_sealed: OnSealed | None, reload: Callable[[], None]) -> None:
         config = uvicorn.Config(
             app,
             http=BoundedProtocol,
@@ -97,6 +101,7 @@ class Server(uvicorn.Server):
             timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
         )
         super().__init__(config)
+        self._reload = reload
         self._on_sealed = on_sealed
         self._state = cast("AppState", app.state.sshaft)
         self._background: list[asyncio.Task[None]] = []
@@ -106,6 +111,7 @@ class Server(uvicorn.Server):
         current_default_thread_limiter().total_tokens = _THREADS
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
         database = self._state.store.database
         sealing = asyncio.create_task(background.keep_sealing(database, self._on_sealed))
         await self.serve(sockets=[listening])
@@ -115,6 +121,7 @@ class Server(uvicorn.Server):
         get_logger().info("identity.stopped")
 
     def stop(self) -> None:
+        notify.notify("STOPPING=1")
         self.should_exit = True
 
     @contextmanager
@@ -127,6 +134,7 @@ class Server(uvicorn.Server):
         self._background = background.start(self._state)
         host, port = sockets[0].getsockname()[:2] if sockets else (None, None)
         get_logger().info("identity.ready", address=f"http://{bracketed(str(host))}:{port}")
+        notify.notify("READY=1")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._state.changes.close()

@@ -67,6 +67,7 @@ def test_demo_once_passes_as_the_readme_shows_and_leaves_nothing() -> None:
 
 
 def test_demo_passes_under_a_strict_umask_and_an_empty_environment() -> None:
+    """Finding N11."""
     done = subprocess.run(
         [*COMMAND, "--once"], capture_output=True, text=True, timeout=120, check=False, umask=0o077, env={}
     )
@@ -88,6 +89,7 @@ def test_demo_that_is_interrupted_leaves_nothing(how: signal.Signals) -> None:
 
 
 def test_demo_that_is_killed_leaves_no_process() -> None:
+    """Finding N14."""
     with running_demo() as demo:
         folder = folder_of(read_until_it_stays(demo))
         assert len(running_in(folder)) >= 3

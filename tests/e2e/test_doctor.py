@@ -4,7 +4,9 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,12 +16,13 @@ import pytest
 from e2e.conftest import FakeSite, MakeFakeSite, Site
 from fakes.identity_server import ERROR
 
-from sshaft_demo.parts import Agent, Identity, agent_question, sshd_config
+from sshaft_demo.parts import Identity, agent_question, free_port, sshd_config
 from sshaft_demo.place import AGENT, KEYS, LOGIN, Place
 
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs" / "doctor.md"
 WELL = {
-    "sshd.settings", "account.both", "path.sshd", "path.program", "agent.status", "service.list", "keys.dry_run"
+    "sshd.runs", "sshd.settings", "account.both", "path.sshd", "path.program", "agent.status", "service.list",
+    "keys.dry_run", "keys.line",
 }  # fmt: skip
 
 Told = dict[str, dict[str, str]]
@@ -28,13 +31,13 @@ Told = dict[str, dict[str, str]]
 class Patient:
     """A site whose settings a test may change: `told()` is what the doctor finds beyond "ok", by check."""
 
-    def __init__(self, place: Place, agent: Agent, config: Path) -> None:
-        self.place, self.agent, self.config = place, agent, config
+    def __init__(self, place: Place, site: Site | FakeSite, config: Path) -> None:
+        self.place, self.agent, self.config, self.port = place, site.agent, config, site.sshd.port
         self.path = place.directory / "sshd_config.doctor"
         self.write()
 
     def write(self, **changes: str) -> None:
-        self.path.write_text(sshd_config(self.place, self.agent.runtime, 2222, changes))
+        self.path.write_text(sshd_config(self.place, self.agent.runtime, self.port, changes))
 
     def ask_in_python(self) -> None:
         self.write(AuthorizedKeysCommand=agent_question(self.place, self.agent.runtime, "sshaft-keys"))
@@ -65,7 +68,7 @@ class Patient:
 
 @pytest.fixture
 def patient(place: Place, site: Site) -> Patient:
-    return Patient(place, site.agent, place.directory / "site.json")
+    return Patient(place, site, place.directory / "site.json")
 
 
 @contextmanager
@@ -97,7 +100,7 @@ def test_healthy_site_has_nothing_but_ok(patient: Patient) -> None:
 @pytest.mark.root
 def test_output_is_the_one_that_the_manual_shows(patient: Patient) -> None:
     def words(text: str) -> list[str]:
-        plain = re.sub(r"\([^()]*/[^()]*\)|\d+\.\d+ s", "X", text)
+        plain = re.sub(r"\([^()]*/[^()]*\)|\d+\.\d+ s|port \d+", "X", text)
         return re.sub(r"service: \w[\w ]*\)", "service: X)", plain).split()
 
     status, out = patient.run()
@@ -289,7 +292,7 @@ def test_sockets_folder_that_is_open_is_told(patient: Patient) -> None:
 def own(place: Place, fake_site: MakeFakeSite) -> tuple[FakeSite, Patient]:
     """Makes a separate site whose agent and identity service the test may break."""
     site = fake_site()
-    return site, Patient(place, site.agent, site.agent.config)
+    return site, Patient(place, site, site.agent.config)
 
 
 @pytest.mark.root
@@ -314,6 +317,21 @@ def test_wrong_secret_is_told_before_the_agent_learns_of_it(own: tuple[FakeSite,
     assert set(told) == {"service.token"}
     assert "client" in told["service.token"]["remedy"]
     assert patient.told() == {}
+
+
+@pytest.mark.root
+def test_doctor_reads_no_file_for_the_agent_that_the_agent_could_not_read(own: tuple[FakeSite, Patient]) -> None:
+    """Root trusts no file that the agent's account can change: it could name a file of root, and an own address."""
+    site, patient = own
+    private = patient.place.directory / "private"
+    private.write_text("a secret of root")
+    private.chmod(0o400)
+    values: dict[str, Any] = json.loads(site.agent.config.read_text())
+    del values["client_secret"]
+    with replaced(site.agent.config, lambda _: json.dumps({**values, "client_secret_file": str(private)})):
+        told = patient.told()
+    assert not any(b"secret+of+root" in call.body for call in site.server.calls)
+    assert told["service.config"]["what"].startswith(f"{private}: can't be read by uid ")
 
 
 @pytest.mark.root
@@ -346,11 +364,53 @@ def test_stand_alone_command_is_examined_without_an_agent(place: Place, site: Si
 def test_another_user_is_told_what_needs_root(patient: Patient) -> None:
     told = patient.told(account=AGENT)
     assert {f["severity"] for f in told.values()} == {"note"}
-    assert set(told) == {"keys.dry_run", "account.locked"}
+    assert set(told) == {"keys.dry_run", "keys.line", "account.locked"}
     told = patient.told(account=LOGIN)
     assert {f["severity"] for f in told.values()} == {"note"}
-    assert {"agent.status", "service.config", "keys.dry_run"} < set(told)
+    assert {"agent.status", "service.config", "keys.dry_run", "keys.line"} < set(told)
     assert all("needs root" in f["what"] for f in told.values())
+
+
+@pytest.mark.root
+def test_nothing_is_called_right_that_was_not_checked(patient: Patient) -> None:
+    """Finding U30: an ordinary user read that both accounts are right, and that one of them was not checked."""
+    found = patient.findings(account=LOGIN)
+    for group in ("account", "agent", "keys"):
+        severities = {f["severity"] for f in found if f["check"].startswith(f"{group}.")}
+        assert severities == {"note"}, (group, found)
+
+
+@pytest.mark.root
+def test_open_invitation_is_no_error(patient: Patient, site: Site) -> None:
+    """Finding U6: the dry run called the line for an unknown key an error."""
+    site.identity.run("invite", "carol")
+    try:
+        assert patient.told() == {}
+    finally:
+        site.identity.run("invite", "carol", "--cancel")
+
+
+@pytest.mark.root
+def test_sshd_that_does_not_run_is_told(patient: Patient) -> None:
+    """Finding N6: the doctor found no error on a host without a running sshd."""
+    patient.port = free_port()
+    patient.write()
+    told = patient.told()
+    assert set(told) == {"sshd.runs"}
+    assert told["sshd.runs"]["severity"] == "error"
+
+
+@pytest.mark.root
+def test_refused_reload_of_the_agent_is_told(own: tuple[FakeSite, Patient]) -> None:
+    """Finding N13: a refused reload looked like success."""
+    site, patient = own
+    with replaced(site.agent.config, lambda _: "{"):
+        site.agent.process.send_signal(signal.SIGHUP)
+        while not site.events("config.refused"):
+            time.sleep(0.05)
+    told = patient.told()
+    assert set(told) == {"agent.status"}
+    assert told["agent.status"]["what"].startswith("the agent refused a new configuration and works with the old one: ")
 
 
 def test_ordinary_user_learns_what_is_not_roots(place: Place, site: Site, patient: Patient) -> None:

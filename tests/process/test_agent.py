@@ -216,7 +216,7 @@ def test_status_is_printed_as_json(shared: AgentProcess) -> None:
     facts = json.loads(done.stdout)
     assert set(facts) == {
         "version", "uptime_seconds", "identity_service", "access_token_seconds_left", "tickets", "lookups",
-        "list_requests", "accepted",
+        "list_requests", "accepted", "refused_configuration",
     }  # fmt: skip
     assert facts["uptime_seconds"] >= 0
 
@@ -251,6 +251,21 @@ def test_status_of_an_unknown_agent_is_one_line(tmp_path: Path) -> None:
         assert done.stderr.startswith("sshaft: ")
         assert done.stderr.count("\n") == 1
         assert "\x1b" not in done.stderr
+
+
+# --- check
+
+
+def test_check_says_whether_a_start_or_a_reload_would_take_the_file(
+    server: IdentityServer, write_config: WriteConfig
+) -> None:
+    """Finding N13: `systemctl reload` runs this first, and fails for a wrong file."""
+    right, wrong = write_config(server.config()), write_config(server.config(login_path="relative"), "wrong.json")
+    done = run("agent", "check", "--config", right)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{right} is right.\n", "")
+    done = run("agent", "check", "--config", wrong)
+    assert (done.returncode, done.stdout) == (78, "")
+    assert done.stderr.startswith(f"sshaft: {wrong}: ")
 
 
 # --- accounts
@@ -398,25 +413,33 @@ def test_stopping_agent_leaves_the_sockets_of_the_next_agent(
 def test_reload_accepts_a_right_configuration_and_refuses_a_wrong_one(
     pending: IdentityServer, write_config: WriteConfig, tmp_path: Path
 ) -> None:
+    """Finding N13: a refused reload looked like success."""
     config = write_config(pending.config())
     with AgentProcess(config, tmp_path / "run") as agent, IdentityServer() as other:
         other.entries = [{"user": "bob", "authorized_key": KEY}]
 
-        def reload() -> None:
+        def reload() -> str:
             agent.process.send_signal(signal.SIGHUP)
             assert agent.notified().startswith("RELOADING=1\nMONOTONIC_USEC=")
-            assert agent.notified() == "READY=1"
+            ready, _, status = agent.notified().partition("\nSTATUS=")
+            assert ready == "READY=1"
+            return status
+
+        def refused() -> str | None:
+            refusal: str | None = json.loads(agent.ask("status")[1]["json"])["refused_configuration"]
+            return refusal
 
         assert "restrict" in agent.ask("keys", **QUESTION)[1]["lines"]
         for wrong in ("{", json.dumps(other.config(login_path="relative")), json.dumps(other.config(extra="x"))):
             config.write_text(wrong)
-            reload()
+            shown = reload()
+            assert shown == f"A new configuration was refused, and the old one is in use: {refused()}"
             assert agent.event("config.refused")["message"].startswith(f"{config}: ")
             agent.ask("accept", ticket=agent.ticket(QUESTION), **SIGNED)
         assert other.calls == []
         assert pending.accepted[-3:] == ["alice"] * 3
         config.write_text(json.dumps(other.config()))
-        reload()
+        assert (reload(), refused()) == ("", None)
         assert agent.event("config.reloaded")["path"] == str(config)
         assert agent.ask("accept", ticket=agent.ticket(QUESTION), **SIGNED)[1]["state"] == "accepted"
         assert other.accepted == ["bob"]

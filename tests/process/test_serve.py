@@ -1,6 +1,7 @@
 """`sshaft identity serve` as a process of its own."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -8,6 +9,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +44,41 @@ def process(directory: Path) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(identity(directory, "serve"), **pipes) as process:
         yield process
         process.kill()
+
+
+class Manager:
+    """Receives what a service tells systemd (sd_notify(3)), at `path`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(path))
+        self._socket.settimeout(10)
+
+    def notified(self) -> dict[str, str]:
+        return dict(line.split("=", 1) for line in self._socket.recv(4096).decode().split("\n"))
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@contextmanager
+def managed(directory: Path) -> Iterator[tuple[Manager, subprocess.Popen[str]]]:
+    """Starts the service as systemd does, and yields when the service says that it is ready."""
+    with closing(Manager(directory.parent / "notify")) as manager:
+        environment = os.environ | {"NOTIFY_SOCKET": str(manager.path)}
+        pipes: dict[str, Any] = {"stderr": subprocess.PIPE, "text": True, "env": environment}
+        with subprocess.Popen(identity(directory, "serve"), **pipes) as process:
+            try:
+                assert manager.notified() == {"READY": "1"}
+                yield manager, process
+            finally:
+                process.kill()
+
+
+def change(directory: Path, **members: Any) -> None:
+    path = directory / "identity.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | members))
 
 
 def address(process: subprocess.Popen[str]) -> str:
@@ -158,3 +196,88 @@ def test_headers_that_never_end_are_refused(process: subprocess.Popen[str], kind
             pass
     assert sent < 64 * 1024 * 1024
     assert requests.get(f"http://{host}:{port}/healthz", timeout=5).status_code == 200
+
+
+def reload(manager: Manager, process: subprocess.Popen[str]) -> tuple[dict[str, Any], str]:
+    """Returns the event of the reload and the status for `systemctl status`."""
+    process.send_signal(signal.SIGHUP)
+    assert manager.notified()["RELOADING"] == "1"
+    told = manager.notified()
+    assert told["READY"] == "1"
+    assert process.stderr
+    events = map(json.loads, process.stderr)
+    return next(event for event in events if event["event"].startswith("config.")), told["STATUS"]
+
+
+def open_page(url: str, directory: Path, client: str) -> dict[str, Any]:
+    secret = json.loads(run(directory, "client", "add", client, "--scope", "challenges", "--json"))["client_secret"]
+    form = {"grant_type": "client_credentials", "client_id": client, "client_secret": secret}
+    token = requests.post(f"{url}/oauth2/token", data=form, timeout=5).json()["access_token"]
+    headers = {"Authorization": f"Bearer {token}"}
+    answer = requests.post(f"{url}/api/v1/challenges", json={"user": "alice"}, headers=headers, timeout=5)
+    assert answer.status_code == 201, answer.text
+    opened: dict[str, Any] = answer.json()
+    return opened
+
+
+def test_sighup_puts_a_changed_identity_json_into_force(directory: Path) -> None:
+    """Finding N9: SIGHUP ended the service."""
+    with managed(directory) as (manager, process):
+        url = address(process)
+        assert open_page(url, directory, "one")["ssh_command"].startswith("ssh mfa@localhost")
+        change(directory, ssh_host="new.example.org", lifetime=120)
+        event, status = reload(manager, process)
+        assert (event["event"], event["needs_restart"], status) == ("config.reloaded", [], "")
+        opened = open_page(url, directory, "two")
+        assert opened["ssh_command"].startswith("ssh mfa@new.example.org")
+        assert datetime.fromisoformat(opened["expires_at"]) <= datetime.now(UTC) + timedelta(seconds=120)
+        assert opened["page_url"].startswith(f"{url}/challenge/")
+
+
+def test_reload_names_the_changes_that_need_a_restart(directory: Path) -> None:
+    """Finding N9."""
+    with managed(directory) as (manager, process):
+        url = address(process)
+        change(directory, port=1, database="sqlite:////nowhere")
+        event, _ = reload(manager, process)
+        assert event["needs_restart"] == ["database", "port"]
+        assert requests.get(f"{url}/readyz", timeout=5).status_code == 200
+
+
+@pytest.mark.parametrize("wrong", ["{", '{"lifetime": 5}', '{"key_policy": {"attestation_roots": "no-such-file"}}'])
+def test_refused_reload_is_seen_in_the_log_and_by_systemctl_and_changes_nothing(directory: Path, wrong: str) -> None:
+    """Findings N9 and N13."""
+    with managed(directory) as (manager, process):
+        url = address(process)
+        right = (directory / "identity.json").read_text()
+        (directory / "identity.json").write_text(wrong)
+        event, status = reload(manager, process)
+        assert (event["event"], event["level"], event["in_use"]) == ("config.refused", "error", "the old configuration")
+        assert status == f"A new configuration was refused, and the old one is in use: {event['message']}"
+        assert str(directory) in event["message"]
+        (directory / "identity.json").write_text(right)
+        assert open_page(url, directory, "one")["ssh_command"].startswith("ssh mfa@localhost")
+        assert reload(manager, process)[1] == ""
+
+
+def test_wrong_identity_json_ends_the_start_with_status_78(directory: Path) -> None:
+    """Finding N8: systemd must be able to tell this from a failure that another start may mend."""
+    change(directory, limits={"user": 0})
+    ended = subprocess.run(identity(directory, "serve"), check=False, capture_output=True, text=True, timeout=30)
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (78, "", 1)
+    assert ended.stderr.startswith(f"sshaft: {directory}/identity.json: ")
+
+
+@pytest.mark.parametrize(
+    ("members", "status"),
+    [({}, 0), ({"lifetime": 5}, 78), ({"metrics_token_file": "/no/such/file"}, 78), ({"key_policy": {"types": 1}}, 78)],
+)
+def test_check_says_whether_a_start_or_a_reload_would_take_the_file(
+    directory: Path, members: dict[str, Any], status: int
+) -> None:
+    """Finding N13: `systemctl reload` runs this first, and fails for a wrong file."""
+    change(directory, **members)
+    ended = subprocess.run(identity(directory, "check"), check=False, capture_output=True, text=True, timeout=30)
+    assert ended.returncode == status
+    assert (ended.stdout == f"{directory}/identity.json is right.\n") is (status == 0)
+    assert ended.stderr.count("\n") == (1 if status else 0)

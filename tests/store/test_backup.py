@@ -270,6 +270,17 @@ def run(tmp_path: Path) -> Callable[..., Result]:
     return run
 
 
+def test_backup_replaces_an_older_file_only_with_force(run: Callable[..., Result], tmp_path: Path) -> None:
+    """Finding N14: an older backup was replaced without a word."""
+    file = tmp_path / "file"
+    file.write_text("older")
+    refused = run("backup", str(file))
+    assert str(refused.exception) == f"{file} exists: --force replaces it"
+    assert file.read_text() == "older"
+    assert run("backup", "--force", str(file)).exit_code == 0
+    assert file.read_bytes().startswith(b"\x1f\x8b")
+
+
 def test_restore_asks_before_it_replaces_rows(run: Callable[..., Result], tmp_path: Path) -> None:
     file = str(tmp_path / "file")
     run("backup", file)

@@ -11,7 +11,8 @@ from fakes.identity_server import IdentityServer
 from prometheus_client.parser import text_string_to_metric_families as parse
 from service.service import Clock, new_store
 
-from sshaft import config, metrics
+from sshaft import config
+from sshaft.daemon import metrics
 from sshaft_agent import sockets
 from sshaft_agent.agent import Agent
 from sshaft_agent.metrics import AgentCollector, observer

@@ -114,7 +114,7 @@ def test_metrics_address_needs_host_and_port(
 
 def test_agent_without_metrics_does_not_load_the_library() -> None:
     program = (
-        "import sys, sshaft_agent.commands, sshaft_agent.agent, sshaft_agent.metrics, sshaft.metrics;"
+        "import sys, sshaft_agent.commands, sshaft_agent.agent, sshaft_agent.metrics, sshaft.daemon.metrics;"
         "sys.exit('prometheus_client' in sys.modules)"
     )
     env = {"PATH": os.environ["PATH"]}

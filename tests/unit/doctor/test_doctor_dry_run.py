@@ -13,6 +13,7 @@ from sshaft_doctor import accounts, dry_run
 from sshaft_doctor.dry_run import Run, judge
 from sshaft_doctor.findings import Severity
 
+KEY = dry_run.throwaway_key()
 ME = accounts.of_uid(os.geteuid())
 SHOW = "import json, os, sys; print(json.dumps([sys.argv[1:], dict(os.environ), os.getcwd(), os.read(0, 9).decode()]))"
 
@@ -77,12 +78,44 @@ def test_tokens_are_replaced_by_those_of_the_throwaway_key(tmp_path: Path) -> No
     ],
 )  # fmt: skip
 def test_every_result_of_a_run_is_one_finding(run: Run, severity: Severity, word: str) -> None:
-    found = judge(run, "_sshaft-keys")
+    found = judge(run, "_sshaft-keys", KEY)
     assert (found.check, found.severity, found.where) == ("keys.dry_run", severity, "as _sshaft-keys")
     assert word in found.what
     assert "second line" not in found.what
 
 
 def test_output_of_a_command_is_escaped_for_the_terminal() -> None:
-    assert "\x1b" not in judge(Run(1, 0.1, said="\x1b[2Jgone"), "x").what
-    assert "\x1b" not in judge(Run(0, 0.1, output="\x1b[2Jgone"), "x").what
+    assert "\x1b" not in judge(Run(1, 0.1, said="\x1b[2Jgone"), "x", KEY).what
+    assert "\x1b" not in judge(Run(0, 0.1, output="\x1b[2Jgone"), "x", KEY).what
+
+
+ENROLMENT = f'restrict,command="/sshaft/login --agent /run/s --ticket Ab-_1",expiry-time="202611281500Z" {KEY}'
+
+
+def test_line_of_an_open_invitation_is_no_error() -> None:
+    """Finding U6: while an invitation is open, every unknown key gets a line that can present its code."""
+    found = judge(Run(0, 0.1, output=ENROLMENT + "\n"), "x", KEY)
+    assert found.severity == Severity.OK
+    assert "an invitation is open" in found.what
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        ENROLMENT.replace("restrict,", ""),
+        ENROLMENT.replace(str(KEY), str(dry_run.throwaway_key())),
+        ENROLMENT.replace(" --ticket Ab-_1", ""),
+        f"{ENROLMENT}\n{ENROLMENT}",
+        f"{KEY}",
+    ],
+)
+def test_any_other_line_for_a_key_that_nobody_has_is_an_error(output: str) -> None:
+    """Finding U6."""
+    assert judge(Run(0, 0.1, output=output + "\n"), "x", KEY).severity == Severity.ERROR
+
+
+def test_command_that_is_closed_to_its_account_has_a_remedy_that_helps() -> None:
+    """Finding N10: the advice was the agent's status and log, which say nothing about this."""
+    found = judge(Run(127, 0.1, said="Permission denied"), "_sshaft-keys", KEY)
+    assert "closed to the account" in found.what
+    assert found.remedy.startswith("sshaft install-commands ")

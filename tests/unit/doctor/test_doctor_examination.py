@@ -7,6 +7,7 @@ import pytest
 
 from sshaft_doctor import examination
 from sshaft_doctor.accounts import Account
+from sshaft_doctor.examination import Subject
 from sshaft_doctor.findings import Severity
 
 
@@ -60,3 +61,31 @@ def test_forced_command_that_the_login_account_cannot_run_is_an_error() -> None:
     assert (found.check, found.severity) == ("path.reach", Severity.ERROR)
     assert "mfa can't run /etc/passwd" in found.what
     assert examination.login_command(Path("/usr/bin/env"), LOGIN) == []
+
+
+def test_missing_folder_of_sshd_has_its_own_finding_and_remedy(tmp_path: Path) -> None:
+    """Finding N10: the advice was to write another sshd_config."""
+    sshd, config = tmp_path / "sshd", tmp_path / "sshd_config"
+    sshd.write_text(
+        "#!/bin/sh\n"
+        "[ $1 = -V ] && echo OpenSSH_9.2p1 >&2 || echo Missing privilege separation directory: /run/sshd >&2\n"
+        "exit 255\n"
+    )
+    sshd.chmod(0o755)
+    config.write_text("Port 2222\n")
+    _, found = examination.examine(Subject(sshd, config))
+    (missing,) = [finding for finding in found if finding.check == "sshd.directory"]
+    assert (missing.severity, missing.where) == (Severity.ERROR, "/run/sshd")
+    assert missing.remedy.startswith("install -d -m 0755 /run/sshd; ")
+    assert not [finding for finding in found if finding.check == "sshd.config"]
+
+
+@pytest.mark.parametrize(("version", "told"), [("8.6p1", True), ("8.7p1", False), ("10.0p2", False)])
+def test_version_that_sshd_config_refuses_is_an_error(tmp_path: Path, version: str, told: bool) -> None:
+    """Case old_openssh."""
+    sshd = tmp_path / "sshd"
+    sshd.write_text(f"#!/bin/sh\necho OpenSSH_{version} >&2\nexit 1\n")
+    sshd.chmod(0o755)
+    (tmp_path / "sshd_config").write_text("Port 2222\n")
+    _, found = examination.examine(Subject(sshd, tmp_path / "sshd_config"))
+    assert any(finding.check == "sshd.version" for finding in found) is told

@@ -40,10 +40,46 @@ def test_program_in_safe_folders_has_no_finding(tmp_path: Path, place: Path) -> 
 
 
 @pytest.mark.parametrize("where", ["a", "a/b", "a/b/program"])
-@pytest.mark.parametrize("mode", [0o775, 0o757, 0o1777])
+@pytest.mark.parametrize("mode", [0o775, 0o757, 0o777])
 def test_finding_names_each_writable_part_and_the_remedy(tmp_path: Path, place: Path, where: str, mode: int) -> None:
     (tmp_path / where).chmod(mode)
     assert below(tmp_path, examine("path.x", place, ME)) == [(where, f"chmod go-w ./{where}")]
+
+
+@pytest.mark.parametrize(
+    "shared",
+    [
+        Part(Path("/"), 0, 0, 0o40777),
+        Part(Path("/root"), 0, 0, 0o40700),
+        Part(Path("/home"), 0, 0, 0o40777),
+        Part(Path("/home/alice"), 1000, 1000, 0o40700),
+        Part(Path("/tmp"), 0, 0, 0o41777),
+        Part(Path("/var/lib"), 0, 0, 0o40777),
+        Part(Path("/usr/local/bin"), 0, 0, 0o40775),
+        Part(Path("/srv/exchange"), 0, 0, 0o41777),
+    ],
+    ids=lambda part: str(part.path),
+)
+def test_nobody_is_advised_to_change_a_folder_that_others_use(shared: Part) -> None:
+    """Finding N2 (U3): the advice was chmod o+x /root and chmod go-w /tmp."""
+    remedy = shared.remedy({0})
+    assert "chmod" not in remedy
+    assert "chown" not in remedy
+    assert f"others use {shared.path} too" in remedy
+
+
+def test_folders_and_files_of_sshaft_may_be_changed() -> None:
+    assert Part(Path("/sshaft"), 0, 0, 0o40775).remedy({0}) == "chmod go-w /sshaft"
+    assert Part(Path("/usr/libexec/sshaft"), 0, 0, 0o40775).remedy({0}) == "chmod go-w /usr/libexec/sshaft"
+    assert Part(Path("/usr/program"), 7, 0, 0o100755).remedy({0}) == "chown root /usr/program"
+
+
+def test_closed_folder_that_others_use_is_not_to_be_opened(place: Path) -> None:
+    """Finding N2 (U3)."""
+    place.parent.chmod(0o1770)
+    *_, found = reach("path.x", place, STRANGER, 1)
+    if found.where == str(place.parent):  # else a folder above it is closed too
+        assert "chmod" not in found.remedy
 
 
 def test_finding_names_a_foreign_owner(tmp_path: Path, place: Path) -> None:

@@ -79,6 +79,19 @@ def test_packages_that_others_can_change_have_a_finding(tmp_path: Path) -> None:
     assert any(str(packages) in what and "everybody" in what for what in told)
 
 
+def test_source_checkout_has_one_finding_that_says_to_install(tmp_path: Path) -> None:
+    """Finding N2 (U3): sshd ran the checkout of whoever had set it up, and the advice was to open /root."""
+    checkout = tmp_path / "checkout"
+    checkout.mkdir(mode=0o777)
+    (checkout / "pyproject.toml").touch()
+    python = str(Path(sys.executable).resolve())
+    path = script(tmp_path, f"#!{python} -IS", f"import sys\nsys.path += [{str(checkout)!r}]\n")
+    found = [f for f in program.examine(program.look([str(path)]), ME, {}) if str(checkout) in f.what]
+    assert [f.check for f in found] == ["path.packages"]
+    assert f"loads the source checkout {checkout}" in found[0].what
+    assert found[0].remedy.endswith("then run: sshaft install-commands /usr/libexec/sshaft")
+
+
 def test_missing_package_folder_that_others_could_make_has_a_finding(tmp_path: Path) -> None:
     python = str(Path(sys.executable).resolve())
     path = script(tmp_path, f"#!{python} -IS", f"import sys\nsys.path += [{str(tmp_path / 'a' / 'none')!r}]\n")

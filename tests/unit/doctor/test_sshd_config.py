@@ -37,7 +37,7 @@ def test_command_writes_the_file_for_every_spelling_of_a_version(version: str, c
 
 
 def test_file_has_no_setting_twice() -> None:
-    for version in (Version(8, 5), Version(9, 2), Version(9, 8), NEWEST):
+    for version in (Version(8, 7), Version(9, 2), Version(9, 8), NEWEST):
         keywords = re.findall(r"(?m)^([A-Za-z]+) ", hardened.write(version, Choices()))
         assert len(keywords) == len(set(keywords))
 
@@ -91,10 +91,12 @@ def test_value_of_several_words_is_refused(choices: Choices) -> None:
 
 
 def test_version_that_is_too_old_is_refused(capsys: Capture) -> None:
-    assert main(["sshd-config", "--for", "8.4p1"]) == 78
+    """Case old_openssh: `sshaft doctor` refuses the same versions."""
+    assert main(["sshd-config", "--for", "8.6p1"]) == 78
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith("sshaft: OpenSSH 8.4 is older than 8.5")
+    assert err.startswith("sshaft: OpenSSH 8.6 is older than 8.7")
+    assert main(["sshd-config", "--for", "8.7p1"]) == 0
 
 
 def test_version_of_this_host_is_the_default(tmp_path: Path, capsys: Capture) -> None:

@@ -147,20 +147,72 @@ def test_program_whose_packages_are_missing_says_what_to_install() -> None:
 # --- install-commands
 
 
-def test_commands_are_installed_and_run(tmp_path: Path, capsys: Capture) -> None:
-    assert main(["install-commands", str(tmp_path / "bin")]) == 0
+def test_command_refuses_to_bind_sshd_to_a_checkout(tmp_path: Path, capsys: Capture) -> None:
+    """Finding N2 (U3): who owned the checkout owned every login."""
+    assert main(["install-commands", str(tmp_path / "bin")]) == 78
     out, err = capsys.readouterr()
-    assert out == f"{tmp_path}/bin/sshaft-keys\n{tmp_path}/bin/sshaft-login\n"
-    assert "sshd will not run it" in err  # below /tmp, where everybody may write
-    for name in ("sshaft-keys", "sshaft-login"):
-        path = tmp_path / "bin" / name
-        assert path.stat().st_mode & 0o7777 == 0o755
+    checkout = Path(launchers.__file__).parent.parent
+    assert (out, list(tmp_path.iterdir())) == ("", [])
+    assert err == (
+        f"sshaft: sshaft runs from the source checkout {checkout}. "
+        "Install sshaft as docs/install.md says, and run the installed `sshaft install-commands`.\n"
+    )
+
+
+def test_commands_are_not_bound_to_packages_that_another_account_can_change(tmp_path: Path) -> None:
+    """Finding N2 (U3)."""
+    with pytest.raises(ConfigurationError) as error:
+        launchers.check(Path("/usr/libexec/sshaft"), [str(tmp_path)])  # below /tmp, where everybody may write
+    assert str(error.value).startswith("another account could change every login: ")
+    assert "docs/install.md" in str(error.value)
+
+
+def test_folders_that_other_accounts_cannot_read_are_known(tmp_path: Path) -> None:
+    """Finding N11: with umask 077, sshd's accounts could not read the packages, and every login failed."""
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a").chmod(0o700)
+    (tmp_path / "a" / "b").chmod(0o751)
+    closed = launchers.closed_parts(tmp_path / "a" / "b")
+    assert {tmp_path / "a", tmp_path / "a" / "b"} <= set(closed)
+    (tmp_path / "a").chmod(0o711)
+    (tmp_path / "a" / "b").chmod(0o755)
+    assert not {tmp_path / "a", tmp_path / "a" / "b"} & set(launchers.closed_parts(tmp_path / "a" / "b"))
+
+
+def test_commands_are_not_written_where_sshd_refuses_them(tmp_path: Path) -> None:
+    """Finding N2 (U3): the advice is another place, and no change of a folder that others use."""
+    with pytest.raises(ConfigurationError) as error:
+        launchers.check(tmp_path / "not" / "there", [])
+    assert str(error.value).startswith(f"sshd runs no command in {tmp_path}/not/there: ")
+    assert str(error.value).endswith("such as /usr/libexec/sshaft.")
+    assert "chmod" not in str(error.value)
+
+
+def test_commands_in_folders_of_root_alone_are_accepted() -> None:
+    """Finding N2 (U3)."""
+    if launchers.unsafe_parts(Path(sys.executable)):
+        pytest.skip("the interpreter of this run is not root's")
+    if launchers.unsafe_parts(Path(launchers.__file__)) or launchers.closed_parts(Path(launchers.__file__)):
+        pytest.skip("the checkout of this run is not root's")
+    launchers.check(Path("/usr/libexec/sshaft"), ["/usr/lib"])
+
+
+def test_commands_are_installed_and_run(tmp_path: Path) -> None:
+    """Finding N11: a strict umask must not keep sshd's accounts out."""
+    before = os.umask(0o077)
+    try:
+        written = launchers.install(tmp_path / "lib" / "bin")
+    finally:
+        os.umask(before)
+    assert written == [tmp_path / "lib/bin/sshaft-keys", tmp_path / "lib/bin/sshaft-login"]
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "lib", tmp_path / "lib/bin", *written)} == {0o755}
+    for path in written:
         first = path.read_text().splitlines()[0]
         assert first.endswith(" -IS")
         assert len(first) <= launchers.MAX_INTERPRETER_LINE
         done = subprocess.run([path, "--version"], capture_output=True, text=True, check=True)
-        assert done.stdout == f"{name} {sshaft.__version__}\n"
-    assert sorted(path.name for path in (tmp_path / "bin").iterdir()) == ["sshaft-keys", "sshaft-login"]
+        assert done.stdout == f"{path.name} {sshaft.__version__}\n"
+    assert sorted(path.name for path in (tmp_path / "lib/bin").iterdir()) == ["sshaft-keys", "sshaft-login"]
 
 
 def test_commands_are_replaced_while_they_run(tmp_path: Path) -> None:
@@ -194,4 +246,4 @@ def test_unsafe_parts_are_those_of_sshds_rule(tmp_path: Path) -> None:
         os.chown(program, 0, 0)
         program.chmod(0o755)
     tmp_path.chmod(0o777)
-    assert any(part.startswith(f"{tmp_path}: ") for part in launchers.unsafe_parts(program))
+    assert any(part.startswith(f"{tmp_path} belongs ") for part in launchers.unsafe_parts(program))

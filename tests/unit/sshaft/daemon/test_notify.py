@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sshaft_agent.notify import notify, reloading
+from sshaft.daemon.notify import notify, reloaded, reloading
 
 
 @pytest.mark.parametrize("kind", ["path", "abstract"])
@@ -21,6 +21,10 @@ def test_systemd_gets_all_states_in_one_datagram(kind: str, tmp_path: Path, monk
         first, second = manager.recv(100).decode().split("\n")
         assert first == "RELOADING=1"
         assert int(second.removeprefix("MONOTONIC_USEC=")) > 0
+        reloaded("bad\nREADY=0")
+        assert manager.recv(500).decode().split("\n")[0] == "READY=1"
+        reloaded(None)
+        assert manager.recv(100) == b"READY=1\nSTATUS="
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
-"""Tells systemd the state of the agent, if systemd started the agent (sd_notify(3))."""
+"""Tells systemd the state of a program, if systemd started the program (sd_notify(3))."""
 
 import os
 import socket
 import time
+
+from sshaft.text import printable
 
 
 def notify(*states: str) -> None:
@@ -15,8 +17,18 @@ def notify(*states: str) -> None:
             connection.connect("\0" + address[1:] if address.startswith("@") else address)
             connection.sendall("\n".join(states).encode())
         except OSError:
-            pass  # the agent works without a service manager that listens
+            pass  # the program works without a service manager that listens
 
 
 def reloading() -> None:
+    """Says that the program reads its configuration again."""
     notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+
+def reloaded(refusal: str | None) -> None:
+    """Says how the reload ended. `refusal` is the reason why the old configuration stays in use, or None.
+
+    `systemctl status` shows it.
+    """
+    status = "" if refusal is None else f"A new configuration was refused, and the old one is in use: {refusal}"
+    notify("READY=1", f"STATUS={printable(status, 500)}")
