@@ -29,6 +29,10 @@ class Scope(StrEnum):
     ENROL_ALL = "enrol-all"
 
 
+_OWN = (Scope.USER, Scope.ENROL_SOURCE, Scope.ENROL_KEY)
+"""The subjects of one person: a user, or the address and the key of somebody without a name."""
+
+
 class Limits(BaseModel):
     """The most wrong codes in a window, which begins with the first one. Then no code is checked until it ends."""
 
@@ -71,8 +75,8 @@ def subjects(user: str | None = None, source: str | None = None, clients: Iterab
 def locked_until(connection: Connection, counted: Iterable[Subject], limits: Limits, now: datetime) -> datetime | None:
     """Returns when all subjects may try again; None: now. Locks their rows until the transaction ends.
 
-    The failures of other people at the same address or client do not stop a user who has no failures: where a user is
-    named, the other limits hold only for users who have failed too.
+    The failures of other people do not stop somebody without failures: the limit of a subject that many people share
+    holds only for people whose own subject (`_OWN`) has failed too. Somebody whose address is not known has no own one.
     """
     counted = list(counted)
     if not counted:
@@ -81,8 +85,8 @@ def locked_until(connection: Connection, counted: Iterable[Subject], limits: Lim
     for number, subject in enumerate(counted):
         values |= {f"scope{number}": subject.scope, f"subject{number}": subject.key["subject"]}
     rows = _lock_failures(len(counted)).all(connection, values)
-    is_of_user = any(subject.scope is Scope.USER for subject in counted)
-    if is_of_user and not any(row.scope == Scope.USER for row in rows):
+    has_own = any(subject.scope in (Scope.USER, Scope.ENROL_SOURCE) for subject in counted)
+    if has_own and not any(row.scope in _OWN for row in rows):
         return None
     return max((row.ends_at for row in rows if row.times >= limits.of(Scope(row.scope))), default=None)
 
