@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import Connection, Row, Select, Table, select
 
 from sshaft.text import printable
 from sshaft_identity.challenges.challenge import State
@@ -19,19 +19,20 @@ from sshaft_identity.enrolment.enrolment import State as EnrolmentState
 
 Facts = dict[str, Any]
 
-_KEYS = select(
-    *(ssh_keys.c[each] for each in ("fingerprint", "type", "name", "created_at", "expires_at", "added_with"))
-)
-_BROWSERS = select(*(sessions.c[each] for each in ("method", "authenticated_at", "expires_at", "fingerprint")))
-_ENROLMENTS = select(*(enrolments.c[each] for each in ("id", "state", "expires_at", "opened_in", "fingerprint"))).where(
+
+def _columns(table: Table, *names: str) -> Select[Any]:
+    return select(*(table.c[name] for name in names))
+
+
+_KEYS = _columns(ssh_keys, "fingerprint", "type", "name", "created_at", "expires_at", "added_with")
+_BROWSERS = _columns(sessions, "method", "authenticated_at", "expires_at", "fingerprint")
+_ENROLMENTS = _columns(enrolments, "id", "state", "expires_at", "opened_in", "fingerprint").where(
     enrolments.c.state.in_([EnrolmentState.OPEN, EnrolmentState.PRESENTED])
 )
-_LOGINS = select(
-    *(challenges.c[each] for each in ("id", "state", "client_id", "app", "created_at", "expires_at"))
-).where(challenges.c.state.in_([State.PENDING, State.ACCEPTED]))
-_LAST_EVENTS = (
-    select(*(audit_events.c[each] for each in ("at", "event", "facts"))).order_by(audit_events.c.id.desc()).limit(10)
+_LOGINS = _columns(challenges, "id", "state", "client_id", "app", "created_at", "expires_at").where(
+    challenges.c.state.in_([State.PENDING, State.ACCEPTED])
 )
+_LAST_EVENTS = _columns(audit_events, "at", "event", "facts").order_by(audit_events.c.id.desc()).limit(10)
 
 
 @click.command("list")
