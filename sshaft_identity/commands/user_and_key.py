@@ -12,6 +12,7 @@ from sshaft.errors import InvalidKeyError
 from sshaft.public_key import PublicKey, parse
 from sshaft.text import printable
 from sshaft_identity.commands.shared import checked_store
+from sshaft_identity.commands.user_report import list_users, show_user
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.times import rfc3339, utc_now
 from sshaft_identity.enrolment import attestation
@@ -36,13 +37,8 @@ def add_user(directory: Path, name: str) -> None:
         store.users.add(name, utc_now())
 
 
-@user.command("list")
-@click.pass_obj
-def list_users(directory: Path) -> None:
-    """Print the users, one a line."""
-    with checked_store(directory) as (store, _):
-        for name in store.users.all():
-            click.echo(name)
+user.add_command(list_users)
+user.add_command(show_user)
 
 
 @user.command("remove")

@@ -12,7 +12,7 @@ from fakes.security_key import Maker, SecurityKey
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
-from web.enrolling import guest
+from web.enrolling import Guest, guest
 from web.looking import (
     NO_SCRIPTS,
     SIZES,
@@ -135,7 +135,7 @@ def test_all_pages_work_without_scripts(site: Identity, browse: Callable[..., We
     press(browser, "Remove")
     press(browser, "Keep it")
     seconds_until(lambda: len(browser.find_elements(By.CSS_SELECTOR, ".key")) == 2)
-    press(browser, "Remove")
+    click(browser, By.XPATH, "(//a[contains(., 'Remove')])[2]")  # the first key is the one that signed in
     click(browser, By.CSS_SELECTOR, "button.danger")
     seconds_until(lambda: len(browser.find_elements(By.CSS_SELECTOR, ".key")) == 1)
     press(browser, "My activity")
@@ -150,6 +150,25 @@ def test_my_keys_leads_to_the_enrolment_page_and_back(site: Identity, browser: W
     seconds_until(lambda: title(browser) == "Register an SSH key")
     press(browser, "Back to my keys")
     seconds_until(lambda: title(browser) == "My keys")
+
+
+def test_key_that_is_added_after_a_sign_in_by_ssh_is_approved_by_an_existing_key(
+    site: Identity, browser: WebDriver
+) -> None:
+    """Finding S1: the pages lead the person to the approval and on, by themselves."""
+    sign_in(site, browser)
+    press(browser, "Add a key")
+    seconds_until(lambda: title(browser) == "Register an SSH key")
+    code = browser.find_element(By.ID, "command").text.split()[-1].replace("-", "")
+    Guest(site, "alice", code, browser.current_url).present(ed25519("new"))
+    seconds_until(lambda: title(browser) == "Is this your key?")
+    press(browser, "Confirm: this is my key")
+    seconds_until(lambda: title(browser) == "Confirm with SSH")
+    assert "to add the key SHA256:" in browser.find_element(By.CSS_SELECTOR, ".brand .for").text
+    pass_it(site, code_on(browser))
+    seconds_until(lambda: title(browser) == "Registered")
+    press(browser, "Back to my keys")
+    seconds_until(lambda: len(browser.find_elements(By.CSS_SELECTOR, ".key")) == 3)
 
 
 def test_person_signs_in_and_out_by_keyboard_alone(site: Identity, browser: WebDriver) -> None:
@@ -219,14 +238,13 @@ def show(page: str, site: Identity, browser: WebDriver) -> None:  # noqa: C901, 
             browser.get(f"{site.url}/sign-in/oidc/callback?code=x")
         case _:
             site.open("--app", long)
+            if page == "last key":
+                site.run("key", "remove", parse(ed25519("laptop")).fingerprint)
             sign_in(site, browser)
             if page == "renaming":
                 press(browser, "Rename")
                 seconds_until(lambda: browser.find_element(By.NAME, "name").is_displayed())
             elif page in ("removing", "last key"):
-                if page == "last key":
-                    site.run("key", "remove", site.run("key", "list").split()[0])
-                    browser.refresh()
                 press(browser, "Remove")
             elif page == "activity":
                 press(browser, "My activity")
