@@ -99,11 +99,11 @@ def status(directory: Path, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(facts))
         return
-    shown = {
-        printable(str(n)).replace("_", " "): "-" if v is None else printable(str(v), 500) for n, v in facts.items()
-    }
-    width = max(map(len, shown), default=0)
-    for name, value in shown.items():
+    # Another account than that of this terminal has written the answer.
+    names = [printable(name.replace("_", " ")) for name in facts]
+    values = ["-" if value is None else printable(str(value), 500) for value in facts.values()]
+    width = max(map(len, names), default=0)
+    for name, value in zip(names, values, strict=True):
         click.echo(f"{name:{width}}  {value}")
 
 
