@@ -65,13 +65,13 @@ def check(directory: Path, folders: Sequence[str]) -> None:
     for folder in folders:
         if (Path(folder) / "pyproject.toml").exists():
             raise ConfigurationError(f"sshaft runs from the source checkout {folder}. {_INSTALL}")
+    if unsafe := unsafe_parts(directory):
+        raise ConfigurationError(f"sshd runs no command in {directory}: {unsafe[0]}. {_CHOOSE}")
     for path in (_interpreter(), *folders, __file__):
-        for part in unsafe_parts(Path(path)):
-            raise ConfigurationError(f"another account could change every login: {part} ({path}). {_INSTALL}")
-        for closed in closed_parts(Path(path)):
-            raise ConfigurationError(f"sshd's accounts cannot read {closed} ({path}). {_INSTALL}")
-    for part in unsafe_parts(directory):
-        raise ConfigurationError(f"sshd runs no command in {directory}: {part}. {_CHOOSE}")
+        if unsafe := unsafe_parts(Path(path)):
+            raise ConfigurationError(f"another account could change every login: {unsafe[0]} ({path}). {_INSTALL}")
+        if closed := closed_parts(Path(path)):
+            raise ConfigurationError(f"sshd's accounts cannot read {closed[0]} ({path}). {_INSTALL}")
 
 
 _INSTALL = "Install sshaft as docs/install.md says, and run the installed `sshaft install-commands`."

@@ -16,6 +16,7 @@ from sshaft import agent_socket, config, log
 from sshaft.errors import ConfigurationError, SshaftError
 from sshaft.host_port import HOST_PORT
 from sshaft.identity_client import IdentityClient
+from sshaft.text import printable
 from sshaft_agent import sockets
 from sshaft_agent.agent import Agent
 
@@ -98,9 +99,12 @@ def status(directory: Path, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(facts))
         return
-    width = max(len(name) for name in facts)
-    for name, value in facts.items():
-        click.echo(f"{name.replace('_', ' '):{width}}  {'-' if value is None else value}")
+    # Another account than that of this terminal has written the answer.
+    names = [printable(name.replace("_", " ")) for name in facts]
+    values = ["-" if value is None else printable(str(value), 500) for value in facts.values()]
+    width = max(map(len, names), default=0)
+    for name, value in zip(names, values, strict=True):
+        click.echo(f"{name:{width}}  {value}")
 
 
 def _run_with_metrics(new_agent: Callable[..., Agent], host: str, port: int) -> None:

@@ -253,6 +253,14 @@ def test_status_of_an_unknown_agent_is_one_line(tmp_path: Path) -> None:
         assert "\x1b" not in done.stderr
 
 
+def test_status_shows_no_control_characters_of_whatever_answers(tmp_path: Path) -> None:
+    """The operator's terminal obeys no account that has taken over the agent."""
+    answer = messages.encode("status", {"json": json.dumps({"version\x1b[2J": "\x1b[2J"})})
+    with UnixServer(tmp_path / "status.sock", answer):
+        done = run("agent", "status", "--runtime-directory", tmp_path)
+    assert (done.returncode, done.stdout) == (0, "version\\x1b[2J  \\x1b[2J\n")
+
+
 # --- check
 
 
