@@ -280,7 +280,8 @@ def decide(entries: tuple[Entry, ...], now: datetime) -> Grant | str | None:
         # no code is needed at first if one of them gives its code here
         needs_code=bool(current) and all(entry.needs_code for entry in current),
         expires_at=max(ends, default=None),
-        verify_required=any(entry.verify_required for entry in current),
+        # a login that needs no verification must not wait for it because another login does
+        verify_required=bool(current) and all(entry.verify_required for entry in current),
         knows_challenges=any(entry.knows_challenges for entry in chosen) or not current,
         context=current[0].context if one else None,
     )

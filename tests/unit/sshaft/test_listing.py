@@ -341,7 +341,7 @@ def test_key_opens_nothing(entries: tuple[Entry, ...], decision: str | None) -> 
         ((ALICE, entry(challenge="c2", expires_at=PAST)), {"challenge": "c1", "expires_at": ALICE.expires_at}),
         ((ALICE, entry(challenge="c2", expires_at=PAST, binding="none")), {"challenge": "c1", "needs_code": True}),
         ((entry(expires_at=None),), {"challenge": "c1", "expires_at": None}),
-        ((ALICE, entry(challenge="c2", verify_required=True)), {"verify_required": True, "challenge": None}),
+        ((ALICE, entry(challenge="c2", verify_required=True)), {"verify_required": False, "challenge": None}),
         ((ALICE,), {"verify_required": False}),
     ],
 )
@@ -377,7 +377,7 @@ def test_grant_is_always_for_the_only_user_with_a_pending_challenge(entries: lis
     assert {each.user for each in waiting} == {grant.user}
     assert grant.expires_at is None or grant.expires_at > NOW
     assert grant.needs_code is all(each.needs_code for each in current)
-    assert grant.verify_required is any(each.verify_required for each in current)
+    assert grant.verify_required is (bool(current) and all(each.verify_required for each in current))
     if grant.challenge is None and len({each.challenge for each in current}) > 1:
         assert all(each.binding != "none" for each in current)  # otherwise no code would choose one of them
 
