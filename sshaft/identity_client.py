@@ -157,13 +157,15 @@ class Outcome:
     def fields(self, now: datetime) -> dict[str, str]:
         """Returns the fields of the agent's answer to sshaft-login. Only `state` is always there.
 
-        `app`, `address` and `age` (in seconds) describe what is approved; `app_a`, `app_b` and so on are the choices.
+        `app`, `address` and `age` (in seconds) describe what is approved. `choices` is a number, and
+        `app_a`, `app_b` and so on describe the choices.
         """
         named = {
             "state": self.state,
             "attempts_left": self.attempts_left,
             "retry_after": self.retry_after,
             "code": self.code,
+            "choices": len(self.choices) or None,
             **_described(self.context or Context(), now),
         }
         for letter, choice in zip("abcdefghi", self.choices, strict=False):

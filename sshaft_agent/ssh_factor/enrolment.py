@@ -7,7 +7,7 @@ judges the code, and the person confirms the key on the page of the enrolment.
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sshaft import authorized_keys, log
 from sshaft.config import Config
@@ -50,7 +50,7 @@ class Enrolment:
         ticket = self._tickets.write(Ticket(Purpose.ENROLMENT, request_id, self._clock() + lifetime), key)
         log.get_logger().info("keys.listed_for_enrolment", request_id=request_id, fingerprint=key.fingerprint)
         command = (config.login_path, "--agent", self._login_socket, "--ticket", ticket)
-        return authorized_keys.line(key, command, expires_at=self._now() + timedelta(seconds=lifetime)) + "\n"
+        return authorized_keys.line(key, command) + "\n"
 
     async def answer(
         self, request: LoginRequest, ticket: Ticket, key: PublicKey, client: IdentityClient, workers: ThreadPoolExecutor

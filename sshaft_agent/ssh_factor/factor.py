@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from sshaft import authorized_keys, listing, log, public_key
@@ -97,11 +97,9 @@ class Factor:
         purpose = Purpose.VERIFIED_LOGIN if grant.verify_required else Purpose.LOGIN
         ticket = Ticket(purpose, request_id, self._clock() + lifetime, self.tickets.owner(grant.user))
         logger.info("keys.listed", user=grant.user, fingerprint=grant.key.fingerprint)
-        ends = self._now() + timedelta(seconds=lifetime) if grant.expires_at is not None else None
         word = self.tickets.write(ticket, grant.key)
         command = (self.client.config.login_path, "--agent", self._login_socket, "--ticket", word)
-        line = authorized_keys.line(grant.key, command, expires_at=ends, verify_required=grant.verify_required)
-        return line + "\n"
+        return authorized_keys.line(grant.key, command, verify_required=grant.verify_required) + "\n"
 
     async def answer_login(self, request: LoginRequest) -> dict[str, str]:
         """Forwards the request and returns the fields of the outcome, and `reference`."""

@@ -184,7 +184,9 @@ def test_choices_are_read_and_malformed_ones_are_left_out(identity: IdentityServ
     identity.replies["/accept"] = reply_json({"error": "choice_required", "choices": [7, {"challenge": 1}, *good]}, 409)
     outcome = connect().accept(Claim("alice"), "a", Deadline.after(5), REQUEST_ID)
     assert [choice.challenge for choice in outcome.choices] == [f"c{number}" for number in range(9)]
-    assert outcome.fields(NOW) == {"state": "choice_required"} | {f"app_{letter}": "Wiki" for letter in "abcdefghi"}
+    assert outcome.fields(NOW) == {"state": "choice_required", "choices": "9"} | {
+        f"app_{letter}": "Wiki" for letter in "abcdefghi"
+    }
 
 
 @pytest.mark.parametrize("choices", [None, [], "c1", {"challenge": "c1"}, [{}]], ids=str)

@@ -61,14 +61,11 @@ async def test_line_carries_a_ticket_and_ends_with_it(agent: Agent, pending: Any
     pending(expires_at=clock.later(90))
     line = await agent.line()
     ticket = await agent.ticket()
-    assert line == (
-        f'restrict,command="/sshaft/login --agent {SOCKET} --ticket {ticket}",expiry-time="20261122120130Z" {KEY}\n'
-    )
-
-
-async def test_line_of_a_long_challenge_ends_after_two_minutes(agent: Agent, pending: Any) -> None:
-    pending()
-    assert 'expiry-time="20261122120200Z"' in await agent.line()
+    assert line == f'restrict,pty,command="/sshaft/login --agent {SOCKET} --ticket {ticket}" {KEY}\n'
+    clock.move(89)
+    assert (await agent.report(ticket))["state"] == "code_required"
+    clock.move(1)
+    assert (await agent.report(ticket))["state"] == "invalid_ticket"
 
 
 @pytest.mark.parametrize("hours", [1, -1])
@@ -80,7 +77,6 @@ async def test_line_ends_by_the_clock_of_this_host_if_the_clocks_differ(
     agent = agent_of(identity, clock, KEY, ahead=timedelta(hours=hours))
     try:
         ticket = await agent.ticket()
-        assert f'expiry-time="20261122{12 + hours}0130Z"' in await agent.line()
         assert (await agent.report(ticket))["age"] == "40"
         refused = {"status": 409, "error": "confirm_required", "context": {"started_at": clock.later(-40)}}
         identity.replies["/accept"] = reply_json(refused, 409)
@@ -109,7 +105,7 @@ async def test_line_has_no_text_of_the_identity_service_but_the_key(agent: Agent
     hostile = 'x" ssh-ed25519 AAAA; $(id)'
     pending(user=hostile, key=f"{KEY} {hostile}", challenge=hostile, context={"app": hostile})
     line = await agent.line()
-    assert re.fullmatch(r'restrict,command="[A-Za-z0-9._/ -]+",expiry-time="\d{14}Z" ssh-ed25519 \S+\n', line)
+    assert re.fullmatch(r'restrict,pty,command="[A-Za-z0-9._/ -]+" ssh-ed25519 \S+\n', line)
     assert await agent.report(await agent.ticket(), code="1") == {"state": "accepted", "reference": ID}
 
 
@@ -387,8 +383,7 @@ async def test_registered_key_without_a_challenge_learns_that_nothing_waits(
 ) -> None:
     pending(challenge=None, expires_at=None)
     line = await agent.line()
-    assert line.startswith("restrict,command=")
-    assert "expiry-time" not in line  # the line opens nothing, so it needs no end
+    assert line.startswith("restrict,pty,command=")
     ticket = await agent.ticket()
     identity.replies["/accept"] = reply_json({"error": "no_challenge"}, 404)
     assert (await agent.report(ticket, code="1"))["state"] == "no_challenge"
@@ -618,7 +613,7 @@ async def test_person_chooses_among_several_waiting_logins(
     identity.replies["/accept"] = reply_json(WAITING, 409)
     ticket = await agent.ticket()
     answer = await agent.report(ticket)
-    assert answer == {"state": "choice_required", "reference": ID, "age_b": "20"} | CHOICES
+    assert answer == {"state": "choice_required", "choices": "2", "reference": ID, "age_b": "20"} | CHOICES
     identity.replies["/accept"] = reply_json({"state": "presented", "code": "550127"})
     assert (await agent.report(ticket, choice="2"))["code"] == "550127"
     assert last(identity, "/accept").json["challenge"] == "c1"
