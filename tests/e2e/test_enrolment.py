@@ -122,7 +122,7 @@ def test_a_strangers_other_words_are_told_the_usage(enrolling: Enrolling, keys: 
     assert done.stderr.startswith("Usage: ssh")
 
 
-def test_a_strangers_key_gets_no_sftp_no_forwarding_and_no_terminal(enrolling: Enrolling, keys: Keys) -> None:
+def test_a_strangers_key_gets_no_sftp_and_no_forwarding(enrolling: Enrolling, keys: Keys) -> None:
     enrolling.invite()
     port = free_port()
     forward = ("-o", "ExitOnForwardFailure=yes", "-W", f"127.0.0.1:{enrolling.identity.port}")
@@ -134,8 +134,6 @@ def test_a_strangers_key_gets_no_sftp_no_forwarding_and_no_terminal(enrolling: E
     done = enrolling.sshd.ssh(keys("stranger"), "sftp", options=("-s",))
     assert done.returncode != 0
     assert done.stdout == ""
-    done = enrolling.sshd.ssh(keys("stranger"), "enrol", options=("-tt",), stdin="\n")
-    assert "PTY allocation request failed" in done.stderr
 
 
 def test_a_local_forward_of_a_stranger_reaches_nothing(enrolling: Enrolling, keys: Keys) -> None:
@@ -176,8 +174,8 @@ def test_three_wrong_codes_end_the_guessing_even_with_a_new_key(enrolling: Enrol
     assert 'data-state="open"' in enrolling.page(invited)
 
 
-def test_a_ticket_is_good_for_one_code(enrolling: Enrolling, keys: Keys) -> None:
-    """Several sessions of one connection share one ticket and one try."""
+def test_right_code_is_presented_over_a_connection_that_brought_a_wrong_one(enrolling: Enrolling, keys: Keys) -> None:
+    """Case shared_connection: the right code was refused with wrong advice."""
     invited = enrolling.invite()
     socket = enrolling.sshd.place.directory / "control"
     master = enrolling.sshd.command(
@@ -188,9 +186,7 @@ def test_a_ticket_is_good_for_one_code(enrolling: Enrolling, keys: Keys) -> None
     subprocess.run(
         enrolling.sshd.command(None, options=("-S", str(socket), "-O", "exit")), capture_output=True, check=False
     )
-    assert done.returncode == 77
-    assert done.stderr.startswith("This took too long or was used before.")
-    assert 'data-state="open"' in enrolling.page(invited)
+    assert done.returncode == 0, done
 
 
 def test_a_key_that_was_not_confirmed_passes_nothing(enrolling: Enrolling, keys: Keys) -> None:
