@@ -61,7 +61,7 @@ _SENTENCES = {
     "no_denials": (exit_status.CONFIGURATION, "Denying is not possible here. Leave the login alone: it will expire."),
     "not_registered": (
         exit_status.NO_PERMISSION,
-        "This key is not registered. If another key of yours is: ssh -o IdentitiesOnly=yes -i THAT-KEY ...",
+        "This key is not registered. If another key of yours is, run the same command again: ssh then offers it.",
     ),
     "no_enrolments": (exit_status.CONFIGURATION, "Keys can't be registered here. Ask your administrators how."),
     "unavailable": (exit_status.UNAVAILABLE, "The login service can't be reached just now. Try again in a minute."),

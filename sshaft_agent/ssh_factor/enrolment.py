@@ -25,6 +25,8 @@ from sshaft_agent.ssh_factor.lookup import GRACE_SECONDS
 from sshaft_agent.ssh_factor.questions import EnrolRequest, LoginRequest
 from sshaft_agent.ssh_factor.tickets import LIFETIME, Purpose, Ticket, Tickets
 
+_SKIP_SECONDS = 60.0
+
 
 class Enrolment:
     """The enrolment tickets of this host and the codes that they present."""
@@ -33,6 +35,8 @@ class Enrolment:
         self, tickets: Tickets, login_socket: str, clock: Callable[[], float], now: Callable[[], datetime]
     ) -> None:
         self._tickets = tickets
+        self._skipped: dict[str, float] = {}
+        """The keys that wanted to log in, and until when they get no line. ssh then offers its next key."""
         self._prompts = Prompts(UNREGISTERED_PROMPTS_PER_KEY, UNREGISTERED_PROMPTS_PER_ADDRESS)
         self._login_socket = login_socket
         self._clock = clock
@@ -43,8 +47,8 @@ class Enrolment:
         return config.mfa_enrol_endpoint is not None and until is not None and until > self._now()
 
     def key_line(self, key: PublicKey, until: datetime | None, config: Config, request_id: str) -> str:
-        """Returns the line of an unregistered key."""
-        if until is None:
+        """Returns the line of an unregistered key, or an empty string for a key that has just wanted to log in."""
+        if until is None or self._clock() < self._skipped.get(key.fingerprint, 0):
             return ""
         lifetime = min(LIFETIME, (until - self._now()).total_seconds())
         ticket = self._tickets.write(Ticket(Purpose.ENROLMENT, request_id, self._clock() + lifetime), key)
@@ -82,11 +86,18 @@ class Enrolment:
     def _refusal(self, request: LoginRequest, key: PublicKey) -> Outcome | None:
         """Returns the outcome that is known without the identity service; None: ask it."""
         if not isinstance(request, EnrolRequest):
+            self._skip(key)
             return Outcome("not_registered")
         if request.code:
             return None
         may_ask = self._prompts.begin(request.ticket, key.fingerprint, request.client_ip, self._clock())
         return Outcome("code_required" if may_ask else "too_many_prompts")
+
+    def _skip(self, key: PublicKey) -> None:
+        """Gives this key no line for a while. sshd stops at the first key with a line; the person may have another."""
+        now = self._clock()
+        self._skipped = {name: until for name, until in self._skipped.items() if now < until}
+        self._skipped[key.fingerprint] = now + _SKIP_SECONDS
 
 
 async def _present(

@@ -107,7 +107,8 @@ def test_unknown_key_is_refused_by_sshd_without_an_invitation(enrolling: Enrolli
 def test_a_strangers_key_can_do_nothing_but_enrol(enrolling: Enrolling, keys: Keys, words: tuple[str, ...]) -> None:
     enrolling.invite()
     challenge = enrolling.identity.open_challenge("alice")
-    done = enrolling.sshd.ssh(keys("stranger"), *(challenge["code"] if w == "482913" else w for w in words))
+    key = keys(f"stranger-{len(words)}-{'deny' in words}")
+    done = enrolling.sshd.ssh(key, *(challenge["code"] if w == "482913" else w for w in words))
     assert (done.returncode, done.stdout) == (77, "")
     assert done.stderr.startswith("This key is not registered.")
     assert enrolling.identity.challenge(challenge["id"])["state"] == "pending"
@@ -288,6 +289,32 @@ def test_a_registered_key_logs_in_as_ever_while_an_invitation_is_open(enrolling:
     enrolling.invite()
     code = enrolling.identity.open_challenge("alice")["code"]
     assert enrolling.sshd.ssh(keys("alice"), code).returncode == 0
+
+
+def test_registered_key_behind_an_unknown_one_passes_at_the_second_run(enrolling: Enrolling, keys: Keys) -> None:
+    """Finding S21: while an invitation is open, sshd stops at the unknown key that ssh offers first."""
+    enrolling.invite()
+    code = enrolling.identity.open_challenge("alice")["code"]
+    second = ("-i", str(keys("alice")))
+    first = enrolling.sshd.ssh(keys("unknown"), code, options=second)
+    assert (first.returncode, "run the same command again" in first.stderr) == (77, True)
+    assert enrolling.sshd.ssh(keys("unknown"), code, options=second).returncode == 0
+
+
+def test_strangers_do_not_keep_the_invited_person_out(enrolling: Enrolling, keys: Keys) -> None:
+    """Finding S9: prompts of strangers, and keys that they only offered, used up what the invited person needs."""
+    invited = enrolling.invite()
+    command = enrolling.sshd.command(keys("throwaway"), "enrol")
+    waiting = [subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(4)]
+    try:
+        ended = [process for process in waiting if not process.stderr or b"Code: " not in process.stderr.read(6)]
+        assert len(ended) == 2
+        assert {process.wait(30) for process in ended} == {75}
+        assert enrolling.sshd.ssh(keys("invited"), f"enrol {invited['code']}").returncode == 0
+    finally:
+        for process in waiting:
+            process.kill()
+            process.communicate()
 
 
 # --- what the operator decides
