@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import tenacity
@@ -20,6 +20,8 @@ from sshaft.listing import Context, ContextMessage, Grant, Listing
 from sshaft.public_key import PublicKey
 
 MAX_TRIES = 4
+MAX_CHOICES = 9
+"""A person chooses by one digit."""
 
 
 class _TokenAnswer(BaseModel):
@@ -40,6 +42,19 @@ def _or_absent(kind: type) -> BeforeValidator:
     return BeforeValidator(lambda value: value if type(value) is kind else None)
 
 
+def _readable_choices(value: Any) -> list[Any]:
+    """Returns the first items that name a challenge, and leaves out malformed ones."""
+    items = value if isinstance(value, list) else []
+    return [item for item in items if isinstance(item, dict) and isinstance(item.get("challenge"), str)][:MAX_CHOICES]
+
+
+class _Choice(BaseModel):
+    """One of several logins that wait."""
+
+    challenge: str
+    context: Annotated[ContextMessage | None, _or_absent(dict)] = None
+
+
 class _Problem(BaseModel):
     """The members of a problem (RFC 9457) that choose the sentence for the person."""
 
@@ -47,6 +62,8 @@ class _Problem(BaseModel):
     attempts_left: Annotated[int | None, _or_absent(int)] = None
     context: Annotated[ContextMessage | None, _or_absent(dict)] = None
     reason: Annotated[str | None, _or_absent(str)] = None
+    retry_after: Annotated[int | None, _or_absent(int)] = None
+    choices: Annotated[list[_Choice], BeforeValidator(_readable_choices)] = []
 
 
 class _Passed(BaseModel):
@@ -108,14 +125,23 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """One of several logins among which the person chooses."""
+
+    challenge: str
+    context: Context
+
+
+@dataclass(frozen=True)
 class Outcome:
     """The answer of the identity service.
 
     `state` is `accepted`, `rejected` (after reject), `presented` (the person types `code` in the web login), or the
     reason for a no:
 
-    `code_required`, `confirm_required`, `invalid_code`, `unknown_key`, `no_challenge`, `already_used`, `expired`,
-    `cancelled`, `already_rejected`, `too_many_attempts`, `address_mismatch`, `verification_required`, `refused`.
+    `code_required`, `confirm_required`, `choice_required`, `invalid_code`, `other_user`, `unknown_key`, `no_challenge`,
+    `already_used`, `expired`, `cancelled`, `already_rejected`, `too_many_attempts`, `address_mismatch`,
+    `verification_required`, `refused`.
     """
 
     state: str
@@ -124,23 +150,37 @@ class Outcome:
     context: Context | None = None
     reason: str | None = None
     """Why a key may not be registered (`key_refused`)."""
+    retry_after: int | None = None
+    """The seconds until the service looks at codes again (`too_many_attempts`)."""
+    choices: tuple[Choice, ...] = ()
 
     def fields(self, now: datetime) -> dict[str, str]:
         """Returns the fields of the agent's answer to sshaft-login. Only `state` is always there.
 
-        `app`, `address` and `age` (in seconds) describe what is approved.
+        `app`, `address` and `age` (in seconds) describe what is approved. `choices` is a number, and
+        `app_a`, `app_b` and so on describe the choices.
         """
-        context = self.context or Context()
-        age = None if context.started_at is None else max(0, int((now - context.started_at).total_seconds()))
         named = {
             "state": self.state,
             "attempts_left": self.attempts_left,
+            "retry_after": self.retry_after,
             "code": self.code,
-            "app": context.app,
-            "address": context.ip,
-            "age": age,
+            "choices": len(self.choices) or None,
+            **_described(self.context or Context(), now),
         }
+        for letter, choice in zip("abcdefghi", self.choices, strict=False):
+            named |= {f"{name}_{letter}": value for name, value in _described(choice.context, now).items()}
         return {name: str(value) for name, value in named.items() if value is not None}
+
+    def shifted(self, by: timedelta) -> "Outcome":
+        """Returns the same by the clock of a host that is `by` ahead."""
+        choices = tuple(replace(choice, context=choice.context.shifted(by)) for choice in self.choices)
+        return replace(self, context=self.context and self.context.shifted(by), choices=choices)
+
+
+def _described(context: Context, now: datetime) -> dict[str, str | int | None]:
+    age = None if context.started_at is None else max(0, int((now - context.started_at).total_seconds()))
+    return {"app": context.app, "address": context.ip, "age": age}
 
 
 _BY_STATUS = {403: "refused", 404: "no_challenge", 409: "already_used", 410: "expired", 429: "too_many_attempts"}
@@ -155,6 +195,8 @@ _BY_ERROR = {
     "rejected": "already_rejected",
     "too_many_attempts": "too_many_attempts",
     "confirm_required": "confirm_required",
+    "choice_required": "choice_required",
+    "other_user": "other_user",
     "address_mismatch": "address_mismatch",
     "verification_required": "verification_required",
 }
@@ -246,7 +288,7 @@ class IdentityClient:
         if problem.error not in _OF_ENROLMENT:
             what = problem.error or "no reason given"
             raise IdentityServiceError(f"{url}: answered {answer.status} ({what}): check mfa_enrol_endpoint and scope")
-        return Outcome(problem.error, reason=problem.reason)
+        return Outcome(problem.error, reason=problem.reason, retry_after=problem.retry_after)
 
     def _report(
         self, url: str, success: str, claim: Claim, attempt: str, deadline: Deadline, request_id: str
@@ -259,7 +301,7 @@ class IdentityClient:
         answer = self._retry(once, deadline, may_repeat=claim.knows_challenges)
         outcome = self._outcome(url, answer, success)
         ahead = correction(answer.headers.get("Date"), self._now())
-        return replace(outcome, context=outcome.context and outcome.context.shifted(ahead))
+        return outcome.shifted(ahead)
 
     @staticmethod
     def _outcome(url: str, answer: Answer, success: str) -> Outcome:
@@ -273,7 +315,16 @@ class IdentityClient:
         state = _BY_ERROR.get(problem.error or "") or _BY_STATUS.get(answer.status)
         if state is None:
             raise IdentityServiceError(f"{url}: answered {answer.status}")
-        return Outcome(state, problem.attempts_left, context=_context_of(problem))
+        choices = tuple(Choice(each.challenge, _context_of(each) or Context()) for each in problem.choices)
+        if state == "choice_required" and not choices:
+            raise IdentityServiceError(f"{url}: answered `choice_required` without choices")
+        return Outcome(
+            state,
+            problem.attempts_left,
+            context=_context_of(problem),
+            retry_after=problem.retry_after,
+            choices=choices,
+        )
 
     def _authorized(
         self,
@@ -342,7 +393,7 @@ def _passed(body: bytes, success: str) -> Outcome:
     return Outcome("presented", code=passed.code, context=context)
 
 
-def _context_of(answer: _Passed | _Problem) -> Context | None:
+def _context_of(answer: _Passed | _Problem | _Choice) -> Context | None:
     return None if answer.context is None else answer.context.value
 
 

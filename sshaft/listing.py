@@ -288,6 +288,7 @@ def decide(entries: tuple[Entry, ...], now: datetime) -> Grant | str | None:
         # no code is needed at first if one of them gives its code here
         needs_code=bool(current) and all(entry.needs_code for entry in current),
         expires_at=max(ends, default=None),
+        # a login that needs no verification must not wait for it because another login does
         verify_required=bool(named) and all(entry.verify_required for entry in named),
         knows_challenges=any(entry.knows_challenges for entry in chosen) or not current,
         context=named[0].context if one else None,

@@ -99,7 +99,7 @@ class Agent:
             "uptime_seconds": int(time.monotonic() - self._started),
             "identity_service": "down" if lookups.breaker.is_open else reached,
             "access_token_seconds_left": None if left is None else int(left),
-            "tickets": len(self.factor.tickets),
+            "logins": len(self.factor.logins),
             "lookups": lookups.count,
             "list_requests": lookups.list_requests,
             "accepted": self.factor.outcomes["accepted"],
@@ -121,11 +121,10 @@ class Agent:
         notify.reloaded(self._refused_configuration)
 
     async def _purge(self) -> None:
-        """Removes expired tickets every 30 seconds, and logs jumps of the clock."""
+        """Removes logins whose ticket has expired every 30 seconds, and logs jumps of the clock."""
         watch = ClockWatch()
         while True:
             await asyncio.sleep(PURGE_SECONDS)
             if seconds := watch.jumped():
                 log.get_logger().error("clock.jumped", seconds=round(seconds))
-            self.factor.tickets.purge(time.monotonic())
-            self.factor.enrolment.tickets.purge(time.monotonic())
+            self.factor.logins.purge(time.monotonic())

@@ -4,6 +4,7 @@ import asyncio
 import ctypes
 import json
 import os
+import pwd
 import resource
 import signal
 from collections.abc import Callable
@@ -84,13 +85,18 @@ def check(config_path: Path) -> None:
 @directory_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def status(directory: Path, *, as_json: bool) -> None:
-    """Show the state of the agent. Exit status 0 if it answers, 69 if not."""
+    """Show the state of the agent, to root and to the agent's group.
+
+    Exit status 0 if the agent answers, 69 if not, 77 if you may not ask it.
+    """
     path = str(sockets.status_path(directory))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(5)
     try:
-        kind, answer = agent_socket.ask(path, "status", {})
+        kind, answer = agent_socket.ask_as_owner(path, "status", {})
     except agent_socket.AgentUnavailableError as error:
+        if isinstance(error.__cause__, PermissionError):
+            raise _NotPermittedError(_who_may_ask(path)) from None
         raise _NotRunningError(str(error)) from None
     try:
         facts = dict(json.loads(answer["json"]))
@@ -117,6 +123,19 @@ def _run_with_metrics(new_agent: Callable[..., Agent], host: str, port: int) -> 
     with metrics.MetricsServer(metrics.listen(host, port), registry) as serving:
         log.get_logger().info("metrics.ready", address=f"http://{serving.address}{metrics.PATH}")
         asyncio.run(agent.run())
+
+
+def _who_may_ask(path: str) -> str:
+    try:
+        owner = pwd.getpwuid(os.stat(path).st_uid).pw_name  # noqa: PTH116 - the text says the same path
+    except (OSError, KeyError):
+        return f"this account may not ask the agent at {path}: run the command as root"
+    return f"this account may not ask the agent at {path}: run the command as root, or with `sudo -u {owner}`"
+
+
+class _NotPermittedError(SshaftError):
+    code = "not_permitted"
+    exit_status = 77
 
 
 class _NotRunningError(SshaftError):

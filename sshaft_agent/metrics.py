@@ -45,7 +45,7 @@ class AgentCollector:
         yield Counter("sshaft_agent_list_requests", "Lists asked of the identity service.", lookups.list_requests)
         yield Counter("sshaft_agent_cache_hits", "Look-ups answered from memory.", lookups.cache_hits)
         yield Gauge("sshaft_agent_breaker_open", "1 while the service counts as down.", lookups.breaker.is_open)
-        yield Gauge("sshaft_agent_tickets", "Tickets that are out.", len(factor.tickets))
+        yield Gauge("sshaft_agent_open_logins", "SSH logins that have begun and not ended.", len(factor.logins))
         left = factor.client.access_tokens.seconds_left()
         yield Gauge("sshaft_agent_access_token_seconds_left", "0 where there is no token yet.", left or 0)
         logins = Counter("sshaft_agent_logins", "SSH logins by how they ended.", labels=["state"])

@@ -1,8 +1,8 @@
 """Serves a table of UNIX sockets: which accounts may ask where, and which handler talks to them."""
 
 import asyncio
-import os
 import socket
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -14,6 +14,8 @@ from sshaft_agent import sockets
 from sshaft_agent.sockets import Account
 
 _MAX_CONNECTIONS = 2000
+_MAX_OPERATORS = 20
+_SECONDS_BETWEEN_REFUSALS = 1.0
 _MESSAGE_SECONDS = 3.0
 _DRAIN_SECONDS = 15.0
 
@@ -25,7 +27,10 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One row of the table. Only `user` may ask there; None means root and the agent's own account."""
+    """One row of the table. Only `user` may ask there.
+
+    Without a `user` the mode of the socket decides: root and the agent's group may ask.
+    """
 
     path: Path
     user: Account | None
@@ -33,7 +38,11 @@ class Endpoint:
 
     def allows(self, uid: int) -> bool:
         """Whether the account of this uid may ask here."""
-        return uid == self.user.uid if self.user else uid in (0, os.geteuid())
+        return self.user is None or uid == self.user.uid
+
+    @property
+    def most_connections(self) -> int:
+        return _MAX_CONNECTIONS if self.user else _MAX_OPERATORS
 
 
 def one_answer(answers: Mapping[str, Callable[[dict[str, str]], Awaitable[Message]]]) -> Handler:
@@ -56,10 +65,14 @@ def one_answer(answers: Mapping[str, Callable[[dict[str, str]], Awaitable[Messag
 
 
 class Server:
-    """Serves the endpoints. `refused` counts the refused connections by reason."""
+    """Serves the endpoints. `refused` counts the refused connections by reason; the log has one a second at most."""
 
-    def __init__(self, endpoints: Sequence[Endpoint]) -> None:
+    def __init__(self, endpoints: Sequence[Endpoint], clock: Callable[[], float] = time.monotonic) -> None:
         self.refused: Counter[str] = Counter()
+        self._clock = clock
+        self._next_log = 0.0
+        self._unlogged = 0
+        self._open: Counter[Path] = Counter()
         self._endpoints = endpoints
         self._servers: list[asyncio.Server] = []
         self.connections: set[asyncio.Task[None]] = set()
@@ -89,12 +102,14 @@ class Server:
             task = asyncio.current_task()
             assert task is not None  # noqa: S101 - asyncio runs this as a task
             self.connections.add(task)
+            self._open[endpoint.path] += 1
             try:
                 await self._handle(endpoint, reader, writer)
             except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError):
                 pass  # the other side went away, or sent no whole message in time
             finally:
                 self.connections.discard(task)
+                self._open[endpoint.path] -= 1
                 writer.close()
 
         # asyncio calls listen() again, by default with a queue of 100.
@@ -106,16 +121,26 @@ class Server:
         peer = sockets.peer_uid(writer.get_extra_info("socket"))
         if not endpoint.allows(peer):
             self.refused["peer"] += 1
-            log.get_logger().warning("peer.refused", uid=peer)
+            self._log_refusal("peer.refused", uid=peer)
             return
-        if len(self.connections) > _MAX_CONNECTIONS:
+        if self._open[endpoint.path] > endpoint.most_connections:
             await self._refuse(writer, "busy")
             return
         try:
             await endpoint.handler(reader, writer)
         except messages.MessageError as error:
-            log.get_logger().warning("message.refused", message=str(error))
+            self._log_refusal("message.refused", message=str(error))
             await self._refuse(writer, "bad_message")
+
+    def _log_refusal(self, event: str, **facts: str | int) -> None:
+        """Logs a refusal, if the last one was a second ago. `before` counts those that were not logged."""
+        now = self._clock()
+        if now < self._next_log:
+            self._unlogged += 1
+            return
+        before = {"before": self._unlogged} if self._unlogged else {}
+        log.get_logger().warning(event, **facts, **before)
+        self._next_log, self._unlogged = now + _SECONDS_BETWEEN_REFUSALS, 0
 
     async def _refuse(self, writer: asyncio.StreamWriter, reason: str) -> None:
         self.refused[reason] += 1

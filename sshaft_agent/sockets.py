@@ -69,11 +69,11 @@ def listen_for(user: Account | None, path: Path) -> socket.socket:
     """Returns a listening socket at `path`. Raises `ConfigurationError`.
 
     Only the agent and `user` can enter the socket's directory. The agent must be root or in the group of `user`.
-    Without a `user` every account can connect: root without its capabilities could not connect to a closed socket.
+    Without a `user`, root and the agent's group can connect.
     """
     try:
         if user is None:
-            return _bind(path, 0o666, None)
+            return _bind(path, 0o660, None)
         own = user.uid == os.geteuid()
         _make_user_directory(path.parent, None if own else user)
         return _bind(path, 0o600 if own else 0o660, None if own else user.gid)

@@ -86,7 +86,7 @@ def _status(at: Sockets, own: Account) -> Finding:
 
 def _ask(path: str) -> dict[str, Any]:
     with _alarm(SECONDS):
-        _kind, answer = agent_socket.ask(path, "status", {})
+        _kind, answer = agent_socket.ask_as_owner(path, "status", {})
     return dict(json.loads(answer["json"]))
 
 

@@ -151,7 +151,7 @@ def _may_only_enrol(output: str, key: public_key.PublicKey) -> bool:
 
     The forced command of the line can present the code of an invitation, because no user owns the key.
     """
-    pattern = rf'restrict,command="[^"\n]* --ticket [A-Za-z0-9_-]+"(,expiry-time="[0-9]+Z?")? {re.escape(str(key))}\n'
+    pattern = rf'restrict,pty,command="[^"\n]* --ticket [A-Za-z0-9_-]+" {re.escape(str(key))}\n'
     return re.fullmatch(pattern, output) is not None
 
 

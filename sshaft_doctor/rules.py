@@ -30,7 +30,7 @@ RULES = (
     Rule("RefuseConnection", "no", Severity.ERROR, "every connection is refused", "no"),
     Rule("PermitUserEnvironment", "no", Severity.WARNING,
          "~/.ssh/environment could change what sshaft-login loads", "no"),
-    Rule("PermitTTY", "no", Severity.WARNING, "no session needs one; only the key line's restrict keeps it", "yes"),
+    Rule("PermitTTY", "yes", Severity.WARNING, "programs that insist on a terminal can't log in", "yes"),
     Rule("PermitUserRC", "no", Severity.WARNING, "~/.ssh/rc would run before sshaft-login but for the key line", "yes"),
     Rule("DisableForwarding", "yes", Severity.WARNING, "only the key line's restrict keeps forwarding shut", "no"),
     Rule("ChrootDirectory", "none", Severity.WARNING,

@@ -86,8 +86,4 @@ def _reason_against(grant: Grant) -> str | None:
 
 
 def _line(login_path: str, config_path: str, grant: Grant) -> str:
-    return authorized_keys.line(
-        grant.key,
-        (login_path, "--config", config_path, "--user", grant.user),
-        expires_at=grant.expires_at,
-    )
+    return authorized_keys.line(grant.key, (login_path, "--config", config_path, "--user", grant.user))

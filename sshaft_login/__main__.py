@@ -4,26 +4,39 @@ sshd runs it through the login account's shell after the key has signed. The tic
 SSH_ORIGINAL_COMMAND has the words behind `ssh mfa@host`. Only built-in modules are loaded, as in `sshaft_keys`.
 """
 
+import _signal
 import posix
 import sys
 
-from sshaft import agent_socket, event, exit_status
-from sshaft_login.sentences import describe_login, message_for, sentence
-from sshaft_login.terminal import ENROL, StopError, ask_code, confirm, read_wish, set_deadline, write
+from sshaft import event, exit_status
+from sshaft_login.asking import PROGRAM, ask
+from sshaft_login.sentences import USAGE, about, choices, describe_login, message_for, sentence
+from sshaft_login.terminal import (
+    StopError,
+    ask_code,
+    choose,
+    confirm,
+    set_deadline,
+    wait_for_return,
+    write,
+)
+from sshaft_login.words import DENY, ENROL, read_wish
 
-PROGRAM = "sshaft-login"
-_ANSWER_SECONDS = 20.0
 _MAX_AUTH_INFO = 64 * 1024
+_MOST_QUESTIONS = 12
+_READING_SECONDS = 100.0
+_PASSED = sentence("accepted")[1]
 
 HELP = """\
 Usage: sshaft-login --agent SOCKET --ticket T
        sshaft-login --config FILE --user USER
 
 The forced command of a key line that sshaft-keys printed. Takes the code from SSH_ORIGINAL_COMMAND (482913, "482 913"
-and 48-29-13 are the same code; "deny" rejects the login; "enrol 5821-7741" presents a key that is to be registered),
-asks for it where one is needed and none was given, reads the key that signed from SSH_USER_AUTH (sshd_config:
-ExposeAuthInfo yes), and reports the pass. Where the web login asks for a code from ssh, it prints one. Where browser
-and ssh come from different addresses it asks whether that is right.
+and 48-29-13 are the same code; "deny" rejects the login; "enrol 5821-7741" presents a key that is to be registered).
+Asks for the code where one is needed and none was given, and again after a wrong one. Reads the key that signed from
+SSH_USER_AUTH (sshd_config: ExposeAuthInfo yes), and reports the pass. Where the web login asks for a code from ssh, it
+prints one; where several such logins wait, it asks which. Where browser and ssh come from different addresses, it asks
+whether that is right. In a terminal without a command it waits for Return after its message.
 
   --agent SOCKET  report to the agent that listens there (/run/sshaft/login/agent.sock)
   --ticket T      the ticket that the agent wrote into the key line
@@ -38,6 +51,7 @@ over, 3 denied or not confirmed by you, 4 too many wrong codes, 64 usage or no c
 
 
 def main(arguments: list[str] | None = None) -> int:
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # Ctrl-C ends the program without a stack trace
     try:
         status, text = _main(sys.argv[1:] if arguments is None else arguments)
     except StopError as stop:
@@ -46,6 +60,10 @@ def main(arguments: list[str] | None = None) -> int:
         event.write_to_syslog(PROGRAM, "login.failed", error=type(error).__name__, message=str(error))
         status, text = exit_status.SOFTWARE, "Something is wrong on this host. Tell your administrators."
     write(1 if status == exit_status.OK else 2, text + "\n")
+    if _environment("SSH_TTY") and not _environment("SSH_ORIGINAL_COMMAND") and not text.endswith(_PASSED):
+        # PuTTY has a terminal and no command. Its window closes with the session, and nobody could read the text.
+        set_deadline(_READING_SECONDS, status, "")
+        wait_for_return()
     return status
 
 
@@ -60,7 +78,13 @@ def _main(arguments: list[str]) -> tuple[int, str]:
     ways = ({"agent", "ticket"}, {"config", "user"})
     if len(arguments) != 4 or set(options) not in ways or any(w[:2] != "--" for w in arguments[::2]):
         return exit_status.USAGE, f"{PROGRAM}: give --agent and --ticket, or --config and --user; see {PROGRAM} --help"
+    return _log_in(options)
+
+
+def _log_in(options: dict[str, str]) -> tuple[int, str]:
     wish = read_wish(_environment("SSH_ORIGINAL_COMMAND"))
+    if wish is None:
+        return exit_status.USAGE, USAGE
     client_ip = _client_ip(_environment("SSH_CONNECTION"))
     key = _key_used(_environment("SSH_USER_AUTH"))
     if "config" in options:
@@ -80,31 +104,34 @@ def _talk_to_agent(agent: str, fields: dict[str, str], wish: str) -> tuple[int, 
     if wish.startswith(ENROL):
         from sshaft_login import enrolment  # noqa: PLC0415 - most logins do not need it
 
-        return enrolment.sentence(_ask(agent, ENROL, {**fields, "code": wish.removeprefix(ENROL) or ask_code()}))
-    kind = "accept"
-    if wish == "deny":
-        kind = "reject"
-    elif wish:
+        return enrolment.run(agent, fields, wish.removeprefix(ENROL))
+    described = ""
+    if wish and wish != DENY:
         fields["code"] = wish
-    answer = _ask(agent, kind, fields)
-    if answer.get("state") == "code_required" and not wish:
-        write(2, describe_login(answer))
+    kind = "reject" if wish == DENY else "accept"
+    for _ in range(_MOST_QUESTIONS):
+        answer = ask(agent, kind, fields)
+        state = answer.get("state")
+        if state == "code_required" and not wish and "code" not in fields:
+            write(2, describe_login(answer))
+            described = about(answer)
+        elif state == "invalid_code" and not wish and answer.get("attempts_left", "0") != "0":
+            write(2, message_for(answer, described)[1] + "\n")
+        elif state == "choice_required" and "choice" not in fields:
+            fields["choice"] = choose(choices(answer))
+            continue
+        elif state == "confirm_required" and "confirmed" not in fields:
+            confirm("" if about(answer) == described else describe_login(answer), fields["client_ip"])
+            described = about(answer)
+            fields["confirmed"] = "yes"
+            continue
+        else:
+            break
         fields["code"] = ask_code()
-        answer = _ask(agent, kind, fields)
-    if answer.get("state") == "confirm_required":
-        confirm(describe_login(answer), fields["client_ip"])
-        answer = _ask(agent, kind, {**fields, "confirmed": "yes"})
-    return message_for(answer)
-
-
-def _ask(agent: str, kind: str, fields: dict[str, str]) -> dict[str, str]:
-    set_deadline(_ANSWER_SECONDS, exit_status.TEMPORARY, sentence("unavailable")[1])
-    try:
-        answered, answer = agent_socket.ask(agent, kind, fields)
-    except agent_socket.AgentUnavailableError as error:
-        event.write_to_syslog(PROGRAM, "login.failed", error="agent_unavailable", message=str(error))
-        raise StopError(*sentence("unavailable")) from None
-    return answer if answered == "result" else {"state": "unavailable"}
+        if fields["code"] == DENY:
+            kind = "reject"
+            del fields["code"]
+    return message_for(answer, described)
 
 
 def _key_used(path: str) -> tuple[str, str] | None:

@@ -2,11 +2,13 @@
 
 from sshaft import exit_status
 from sshaft_login import sentences
+from sshaft_login.asking import ask
+from sshaft_login.terminal import StopError, ask_code, write
+from sshaft_login.words import ENROL
 
 _SENTENCES = {
     "invalid_code": (exit_status.WRONG_CODE, "That is not the code of an open invitation."),
     "no_enrolment": (exit_status.NO_LOGIN, "No invitation is open. Ask for a new one."),
-    "too_many_attempts": (exit_status.TOO_MANY, "Too many wrong codes. Try again in 15 minutes."),
     "already_presented": (
         exit_status.NO_PERMISSION,
         "Another key was presented for this invitation. Look at its page; if that key is not yours, refuse it there.",
@@ -17,6 +19,7 @@ _SENTENCES = {
         "This key belongs to somebody else. One key belongs to one person: present another one.",
     ),
 }
+_ASKS = 3
 _REASONS = {
     "type_not_allowed": "Keys of this type are not taken here.",
     "rsa_too_short": "This RSA key is too short. Present a longer one, or an Ed25519 key.",
@@ -24,6 +27,22 @@ _REASONS = {
     "attestation_required": "Only security keys with an attestation are taken here. The page says how.",
     "too_many_keys": "You have as many keys as a person may have. Remove one first.",
 }
+
+
+def run(agent: str, fields: dict[str, str], code: str) -> tuple[int, str]:
+    """Presents the code, or asks for one: again after a wrong one. Returns exit status and text."""
+    answer = ask(agent, ENROL, fields | ({"code": code} if code else {}))
+    for _ in range(_ASKS):
+        state = answer.get("state")
+        if code or state not in ("code_required", "invalid_code"):
+            break
+        if state == "invalid_code":
+            write(2, sentence(answer)[1] + "\n")
+        typed = ask_code(sentences.ENROL_USAGE)
+        if not typed.isdigit():
+            raise StopError(exit_status.USAGE, sentences.ENROL_USAGE)
+        answer = ask(agent, ENROL, fields | {"code": typed})
+    return sentence(answer)
 
 
 def sentence(answer: dict[str, str]) -> tuple[int, str]:
@@ -37,4 +56,8 @@ def sentence(answer: dict[str, str]) -> tuple[int, str]:
     if state == "key_refused":
         reason = _REASONS.get(answer.get("reason", ""), "This key is not taken here.")
         return exit_status.NO_PERMISSION, reason
+    if state == "too_many_attempts":
+        seconds = answer.get("retry_after", "")
+        left = sentences.duration(int(seconds[:9])) if seconds.isascii() and seconds.isdigit() else "15 minutes"
+        return exit_status.TOO_MANY, f"Too many wrong codes. Try again in {left}."
     return _SENTENCES.get(state) or sentences.sentence(state, reference=answer.get("reference", ""))

@@ -4,6 +4,8 @@ from sshaft import exit_status
 from sshaft.text import printable
 
 USAGE = "Usage: ssh ... CODE (the digits that your login page shows), or: ssh ... deny"
+ENROL_USAGE = "Usage: ssh ... enrol CODE (the digits that the page of your invitation shows)"
+_NEW_CONNECTION = "If you share connections, add -o ControlPath=none."
 
 _SENTENCES = {
     "accepted": (exit_status.OK, "Passed. Your login goes on in the browser."),
@@ -13,11 +15,23 @@ _SENTENCES = {
         "Denied. The waiting login is stopped. If it was not yours, tell your administrators.",
     ),
     "code_required": (exit_status.USAGE, "Your login needs the code that its page shows."),
+    "choice_required": (
+        exit_status.USAGE,
+        "Several logins of yours wait. Run the same ssh command in a terminal and choose one.",
+    ),
+    "not_chosen": (exit_status.DENIED, "Nothing was passed, because you chose none. Your logins still wait."),
     "invalid_code": (exit_status.WRONG_CODE, "That is not the code of your login."),
+    "other_user": (
+        exit_status.WRONG_CODE,
+        "That code belongs to the login of another person. Use the code that your own page shows.",
+    ),
     "no_challenge": (exit_status.NO_LOGIN, "No login is waiting for you. Start it in the browser first."),
     "expired": (exit_status.NO_LOGIN, "Your login has expired. Start it again in the browser."),
     "cancelled": (exit_status.NO_LOGIN, "Your login has been cancelled. Start it again in the browser."),
-    "already_rejected": (exit_status.NO_LOGIN, "Your login has been rejected. Start it again in the browser."),
+    "already_rejected": (
+        exit_status.NO_LOGIN,
+        "Your login was stopped: it was denied, or its codes were wrong. Start it again in the browser.",
+    ),
     "already_used": (exit_status.NO_LOGIN, "Your login has been passed already."),
     "too_many_attempts": (exit_status.TOO_MANY, "Too many wrong codes. Start the login again in the browser."),
     "not_confirmed": (exit_status.DENIED, "Nothing was passed. `ssh ... deny` stops a login that is not yours."),
@@ -30,13 +44,24 @@ _SENTENCES = {
         "This login needs a security key that asks for its PIN or a finger.",
     ),
     "unknown_key": (exit_status.NO_PERMISSION, "This key is no longer registered for you."),
-    "refused": (exit_status.NO_PERMISSION, "The identity service refused."),
-    "invalid_ticket": (exit_status.NO_PERMISSION, "This took too long or was used before. Run the ssh command again."),
-    "wrong_key": (exit_status.NO_PERMISSION, "This connection used another key than it was opened for."),
+    "refused": (exit_status.NO_PERMISSION, "Your login was refused. Tell your administrators."),
+    "invalid_ticket": (
+        exit_status.NO_PERMISSION,
+        f"This connection is too old. Run the ssh command again. {_NEW_CONNECTION}",
+    ),
+    "passed_before": (
+        exit_status.NO_PERMISSION,
+        "This connection has passed a login already. The next one needs its own: add -o ControlPath=none.",
+    ),
+    "too_many_prompts": (
+        exit_status.TEMPORARY,
+        "Too many ssh logins wait for an answer. Give the code with the command: ssh ... CODE.",
+    ),
+    "wrong_key": (exit_status.NO_PERMISSION, "Keys of this type are not taken here."),
     "no_denials": (exit_status.CONFIGURATION, "Denying is not possible here. Leave the login alone: it will expire."),
     "not_registered": (
         exit_status.NO_PERMISSION,
-        "This key is not registered. If another key of yours is: ssh -o IdentitiesOnly=yes -i THAT-KEY ...",
+        "This key is not registered. If another key of yours is, run the same command again: ssh then offers it.",
     ),
     "no_enrolments": (exit_status.CONFIGURATION, "Keys can't be registered here. Ask your administrators how."),
     "unavailable": (exit_status.UNAVAILABLE, "The login service can't be reached just now. Try again in a minute."),
@@ -44,43 +69,71 @@ _SENTENCES = {
 }
 
 
-def sentence(state: str, attempts_left: str = "", reference: str = "") -> tuple[int, str]:
+def sentence(state: str, attempts_left: str = "", reference: str = "", retry_after: str = "") -> tuple[int, str]:
     """Returns exit status and sentence. An unknown state is a refusal. `reference` finds the login in the logs."""
     status, text = _SENTENCES.get(state, _SENTENCES["refused"])
-    if state == "invalid_code" and attempts_left.isascii() and attempts_left.isdigit():
-        left = int(attempts_left[:3])
+    left = _number(attempts_left)
+    if state == "invalid_code" and left is not None:
+        if left == 0:
+            status = exit_status.TOO_MANY
         text += {0: " No try is left: start the login again in the browser.", 1: " 1 try is left."}.get(
             left, f" {left} tries are left."
         )
+    seconds = _number(retry_after)
+    if state == "too_many_attempts" and seconds is not None:
+        text = f"Too many wrong codes. You can try again in {duration(max(seconds, 1))}; a new login does not help."
     if status >= exit_status.UNAVAILABLE and reference.isalnum() and reference.isascii():
         text += f" (reference {reference[:8]})"
     return status, text
 
 
-def message_for(answer: dict[str, str]) -> tuple[int, str]:
-    """Returns exit status and the whole text for an answer of the agent."""
-    status, text = sentence(answer.get("state", ""), answer.get("attempts_left", ""), answer.get("reference", ""))
+def _number(text: str) -> int | None:
+    return int(text[:9]) if text.isascii() and text.isdigit() else None
+
+
+def duration(seconds: int) -> str:
+    """Returns a time in seconds or in whole minutes, rounded up."""
+    count, unit = (seconds, "second") if seconds < 120 else (-(-seconds // 60), "minute")
+    return f"{count} {unit}{'' if count == 1 else 's'}"
+
+
+def message_for(answer: dict[str, str], described: str = "") -> tuple[int, str]:
+    """Returns exit status and the whole text for an answer of the agent.
+
+    `described` is what the person has read about the login before.
+    """
+    state, reference = answer.get("state", ""), answer.get("reference", "")
+    status, text = sentence(state, answer.get("attempts_left", ""), reference, answer.get("retry_after", ""))
     code = answer.get("code", "")
-    if answer.get("state") == "presented":
+    if state == "presented":
         if not (code.isascii() and code.isdigit()):
-            return sentence("unavailable", reference=answer.get("reference", ""))
+            return sentence("unavailable", reference=reference)
         text += f" {code}"
-    return status, describe_login(answer) + text
+    return status, ("" if about(answer) == described else describe_login(answer)) + text
 
 
-def describe_login(answer: dict[str, str]) -> str:
-    """Returns a line with the app, the browser's address and the age of the login, if known."""
-    parts = []
-    if answer.get("app"):
-        parts.append(f"to {printable(answer['app'], 80)}")
-    if answer.get("address"):
-        parts.append(f"from a browser at {printable(answer['address'], 64)}")
-    age = answer.get("age", "")
-    if parts and age.isascii() and age.isdigit():
-        parts.append(_ago(int(age[:9])))
-    return f"Login {', '.join(parts)}.\n" if parts else ""
+def describe_login(answer: dict[str, str], letter: str = "") -> str:
+    """Returns a line with the app, the browser's address and the age of the login, if known.
+
+    `letter` is that of one of several logins.
+    """
+    what, age = about(answer, letter), _number(answer.get(f"age{letter}", ""))
+    if what and age is not None:
+        what += f", started {duration(age)} ago"
+    return f"Login {what}.\n" if what else ""
 
 
-def _ago(seconds: int) -> str:
-    count, unit = (seconds, "second") if seconds < 120 else (seconds // 60, "minute")
-    return f"started {count} {unit}{'' if count == 1 else 's'} ago"
+def about(answer: dict[str, str], letter: str = "") -> str:
+    """Returns the app and the browser's address of a login, if known."""
+    app, address = answer.get(f"app{letter}"), answer.get(f"address{letter}")
+    parts = [f"to {printable(app, 80)}"] if app else []
+    if address:
+        parts.append(f"from a browser at {printable(address, 64)}")
+    return ", ".join(parts)
+
+
+def choices(answer: dict[str, str]) -> list[str]:
+    """Returns the descriptions of the logins among which the person chooses, in their order."""
+    count = _number(answer.get("choices", "")) or 0
+    described = [describe_login(answer, f"_{letter}") for letter in "abcdefghi"[:count]]
+    return [text.removeprefix("Login ").strip() or "a login without a description." for text in described]

@@ -12,9 +12,11 @@ from sshaft import config, event, exit_status, listing, log, public_key
 from sshaft.deadline import Deadline
 from sshaft.errors import ConfigurationError, InvalidKeyError, SshaftError
 from sshaft.identity_client import Claim, IdentityClient, Outcome
-from sshaft.listing import Grant
-from sshaft_login.sentences import describe_login, message_for, sentence
-from sshaft_login.terminal import ENROL, ask_code, confirm, set_deadline, write
+from sshaft_login.sentences import choices, describe_login, message_for, sentence
+from sshaft_login.terminal import ask_code, choose, confirm, set_deadline, write
+from sshaft_login.words import DENY, ENROL
+
+_MOST_QUESTIONS = 3
 
 
 def run(path: str, user: str, wish: str, key: tuple[str, str] | None, client_ip: str) -> tuple[int, str]:
@@ -61,24 +63,31 @@ def _report(
         return Outcome("no_challenge")
     if grant.verify_required:  # only the agent knows whether the key line required verification
         return Outcome("refused")
-    claim = Claim.of(grant, signed, None if wish in ("", "deny") else wish, client_ip)
-    if wish == "deny":
-        if settings.mfa_reject_endpoint is None:
-            return Outcome("no_denials")
-        return client.reject(claim, secrets.token_hex(16), Deadline.after(settings.accept_seconds), request_id)
-    return _accept(client, settings, claim, grant, request_id)
-
-
-def _accept(client: IdentityClient, settings: config.Config, claim: Claim, grant: Grant, request_id: str) -> Outcome:
-    """Sends accept, and asks the person for the code and for a confirmation where they are needed."""
-    attempt, too_slow = secrets.token_hex(16), sentence("unavailable", reference=request_id)[1]
-    if grant.needs_code and claim.code is None:
+    claim = Claim.of(grant, signed, None if wish in ("", DENY) else wish, client_ip)
+    if grant.needs_code and not wish:
         write(2, describe_login(Outcome("code_required", context=grant.context).fields(datetime.now(UTC))))
-        claim = replace(claim, code=ask_code())
-        set_deadline(settings.accept_seconds + 2, exit_status.TEMPORARY, too_slow)
-    outcome = client.accept(claim, attempt, Deadline.after(settings.accept_seconds), request_id)
-    if outcome.state != "confirm_required":
-        return outcome
-    confirm(describe_login(outcome.fields(datetime.now(UTC))), claim.client_ip or "")
+        wish = ask_code()
+        claim = replace(claim, code=None if wish == DENY else wish)
+    if wish != DENY:
+        return _accept(client, claim, request_id)
+    if settings.mfa_reject_endpoint is None:
+        return Outcome("no_denials")
     set_deadline(settings.accept_seconds + 2, exit_status.TEMPORARY, too_slow)
-    return client.accept(replace(claim, confirmed=True), attempt, Deadline.after(settings.accept_seconds), request_id)
+    return client.reject(claim, secrets.token_hex(16), Deadline.after(settings.accept_seconds), request_id)
+
+
+def _accept(client: IdentityClient, claim: Claim, request_id: str) -> Outcome:
+    """Sends accept, and asks the person for a choice and for a confirmation where they are needed."""
+    seconds, too_slow = client.config.accept_seconds, sentence("unavailable", reference=request_id)[1]
+    for _ in range(_MOST_QUESTIONS):
+        set_deadline(seconds + 2, exit_status.TEMPORARY, too_slow)
+        outcome = client.accept(claim, secrets.token_hex(16), Deadline.after(seconds), request_id)
+        answer = outcome.fields(datetime.now(UTC))
+        if outcome.state == "confirm_required" and not claim.confirmed:
+            confirm(describe_login(answer), claim.client_ip or "")
+            claim = replace(claim, confirmed=True)
+        elif outcome.state == "choice_required":
+            claim = replace(claim, challenge=outcome.choices[int(choose(choices(answer))) - 1].challenge)
+        else:
+            break
+    return outcome

@@ -1,16 +1,17 @@
-"""Reads the words of the person, asks for a code or a confirmation, and sets deadlines. Loads only built-in modules."""
+"""Asks the person at the terminal, prints, and sets deadlines. Loads only built-in modules."""
 
 import _signal
 import posix
 
 from sshaft import exit_status
 from sshaft.text import printable
-from sshaft_login.sentences import USAGE, sentence
+from sshaft_login import sentences
+from sshaft_login.words import DENY, read_code, read_wish
 
 _TYPING_SECONDS = 90.0
 """Less than the two minutes of a ticket."""
-_MAX_CODE = 12
-ENROL = "enrol"
+_MAX_LINE = 4096
+_ASKS = 3
 
 
 class StopError(Exception):
@@ -21,62 +22,134 @@ class StopError(Exception):
         self.text = text
 
 
-def read_wish(command: str) -> str:
-    """Returns the digits of a code, `deny`, `enrol`, `enrol` and the digits of its code, or an empty string.
+class _Input:
+    """What was read and not used yet, and how the other side ends its lines."""
 
-    Raises `StopError` with the usage for other words.
-    """
-    wish = command.strip(" ")
-    first, _, code = wish.partition(" ")
-    if first == ENROL:
-        return ENROL + (read_code(code) or _stop(exit_status.USAGE, USAGE)) if code.strip(" ") else ENROL
-    if wish in ("", "deny"):
-        return wish
-    return read_code(wish) or _stop(exit_status.USAGE, USAGE)
+    typed = b""
+    skip_line_feed = False
+    """The last line ended in CR: a LF that follows belongs to it."""
+    is_raw = False
+    """The other side sends CR alone, as a terminal in raw mode does. It wants CR before each LF, too."""
 
 
-def read_code(text: str) -> str:
-    """Returns `482 913` and `48-29-13` as `482913`, and an empty string for other text."""
-    digits = text.strip(" \t\r\n").replace(" ", "").replace("-", "")
-    plain = all(c in "0123456789" for c in digits) and len(digits) <= _MAX_CODE and not text.startswith("-")
-    return digits if plain else ""
-
-
-def ask_code() -> str:
-    """Returns the code that the person types. Raises `StopError` with advice if no code comes."""
-    set_deadline(_TYPING_SECONDS, exit_status.USAGE, "\nNo code came. Run the ssh command again with the code.")
-    line = _ask("Code: ")
-    if line:
-        return read_code(line) or _stop(exit_status.USAGE, USAGE)
-    return _stop(exit_status.USAGE, f"{sentence('code_required')[1]} {USAGE}")
+def ask_code(usage: str = sentences.USAGE) -> str:
+    """Returns the code that the person types, or `deny`. Raises `StopError` with advice if none comes."""
+    set_deadline(_TYPING_SECONDS, exit_status.USAGE, f"\nNo code came. {usage}")
+    for _ in range(_ASKS):
+        line = _ask("Code: ")
+        if line is None:
+            raise StopError(exit_status.USAGE, f"\nNo code came. {usage}")
+        wish = read_wish(line) or ""
+        if wish == DENY or wish.isdigit():
+            return wish
+        if line:
+            write(2, "That is no code: a code has digits only.\n")
+    raise StopError(exit_status.USAGE, usage)
 
 
 def confirm(description: str, client_ip: str) -> None:
-    """Asks whether the login is the person's own. Raises `StopError` for any answer but yes."""
-    no = sentence("not_confirmed")
+    """Asks whether the login is the person's own. Raises `StopError` for any answer but yes.
+
+    A yes is a number that only this question shows, so that nobody can answer it in advance.
+    """
+    no = sentences.sentence("not_confirmed")
     set_deadline(_TYPING_SECONDS, no[0], "\n" + no[1])
     here = f"This ssh comes from {printable(client_ip, 64)}.\n" if client_ip else ""
-    if _ask(f"{description}{here}Is this login yours? [y/N] ").lower() not in ("y", "yes"):
-        raise StopError(*no)
-
-
-def _ask(prompt: str) -> str:
-    """Returns one line from the terminal or standard input, without the blanks around it."""
-    write(2, prompt)
-    typed = b""
-    while b"\n" not in typed and len(typed) < 256:
-        part = posix.read(0, 256)
-        if not part:
+    write(2, f"{description}{here}")
+    for _ in range(_ASKS):
+        number = str(10 + int.from_bytes(posix.urandom(4), "big") % 90)
+        _discard_typed()
+        line = _ask(f"If this login is yours, type {number}: ")
+        if line and read_code(line) == number:
+            return
+        if not line or line.lower() in ("n", "no"):
             break
-        typed += part
-    return typed.partition(b"\n")[0].decode("ascii", "replace").strip(" \t\r\n")
+    raise StopError(*no)
+
+
+def choose(descriptions: list[str]) -> str:
+    """Returns the number of the login that the person chooses, from 1. Raises `StopError` if there is none."""
+    no = sentences.sentence("not_chosen")
+    set_deadline(_TYPING_SECONDS, no[0], "\n" + no[1])
+    listed = "".join(f"  {number}  {text}\n" for number, text in enumerate(descriptions, 1))
+    write(2, f"Several logins of yours wait:\n{listed}")
+    _discard_typed()
+    for _ in range(_ASKS):
+        line = _ask(f"Which login is yours? (1-{len(descriptions)}, Return for none) ")
+        if line is None:
+            raise StopError(*sentences.sentence("choice_required"))
+        number = read_code(line)
+        if number and 1 <= int(number) <= len(descriptions):
+            return str(int(number))
+        if not line:
+            break
+    raise StopError(*no)
+
+
+def wait_for_return() -> None:
+    """Waits until the person has read the text above. The exit status stays as it is."""
+    _discard_typed()
+    _ask("Press Return to end this session. ")
+
+
+def _ask(prompt: str) -> str | None:
+    """Returns one line from the terminal or standard input, without the blanks around it. None: the input has ended."""
+    write(2, prompt)
+    while not _has_line() and len(_Input.typed) < _MAX_LINE and (part := _read()):
+        _Input.typed += part
+    typed = _Input.typed
+    if not typed:
+        return None
+    end = min((place for place in (typed.find(b"\r"), typed.find(b"\n")) if place >= 0), default=len(typed))
+    _Input.typed = typed[end + 1 :]
+    _Input.skip_line_feed = typed[end : end + 1] == b"\r"
+    _Input.is_raw = _Input.skip_line_feed and not _Input.typed.startswith(b"\n")
+    return _edited(typed[:end].decode("utf-8", "replace")).strip()
+
+
+def _has_line() -> bool:
+    if _Input.skip_line_feed and _Input.typed:
+        _Input.typed = _Input.typed.removeprefix(b"\n")
+        _Input.skip_line_feed = False
+    return b"\r" in _Input.typed or b"\n" in _Input.typed
+
+
+def _read() -> bytes:
+    """Returns what was typed. Nothing: the input has ended."""
+    try:
+        return posix.read(0, _MAX_LINE)
+    except OSError:  # closed, or the terminal was hung up
+        return b""
+
+
+def _edited(line: str) -> str:
+    """Returns the line after the person's backspaces: without a terminal here, no other program applies them."""
+    kept = ""
+    for character in line:
+        kept = kept[:-1] if character in "\b\x7f" else kept + character
+    return kept
+
+
+def _discard_typed() -> None:
+    """Forgets what was typed before a question."""
+    _Input.typed = b""
+    try:
+        posix.set_blocking(0, False)
+        while posix.read(0, _MAX_LINE):
+            pass
+    except OSError:
+        pass  # nothing more is there
+    try:  # noqa: SIM105 - contextlib is no built-in module
+        posix.set_blocking(0, True)
+    except OSError:
+        pass  # the input is closed
 
 
 def set_deadline(seconds: float, status: int, text: str) -> None:
     """Ends this process after `seconds` with `status` and `text`, unless another deadline is set before."""
 
     def too_late(*_: object) -> None:
-        write(2, text + "\n")
+        write(2, text + "\n" if text else "")
         posix._exit(status)  # noqa: SLF001 - this is os._exit: no other code may run after it
 
     _signal.signal(_signal.SIGALRM, too_late)
@@ -84,11 +157,9 @@ def set_deadline(seconds: float, status: int, text: str) -> None:
 
 
 def write(file: int, text: str) -> None:
+    if _Input.is_raw and not posix.isatty(file):
+        text = text.replace("\n", "\r\n")
     try:  # noqa: SIM105 - contextlib is no built-in module
         posix.write(file, text.encode())
     except OSError:  # the person has gone
         pass
-
-
-def _stop(status: int, text: str) -> str:
-    raise StopError(status, text)

@@ -1,4 +1,4 @@
-"""Gives unregistered keys a line while enrolments are open. The ticket of such a line can present one code, no more.
+"""Gives unregistered keys a line while enrolments are open. The ticket of such a line can present a code, no more.
 
 sshd checks the signature before it runs the forced command: this proves possession of the key. The identity service
 judges the code, and the person confirms the key on the page of the enrolment.
@@ -7,38 +7,37 @@ judges the code, and the person confirms the key on the page of the enrolment.
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sshaft import authorized_keys, log
 from sshaft.config import Config
 from sshaft.deadline import Deadline
 from sshaft.errors import SshaftError
 from sshaft.identity_client import IdentityClient, Outcome
-from sshaft.listing import Grant
 from sshaft.public_key import PublicKey
 from sshaft.randomart import randomart
+from sshaft_agent.ssh_factor.logins import (
+    UNREGISTERED_PROMPTS_PER_ADDRESS,
+    UNREGISTERED_PROMPTS_PER_KEY,
+    Prompts,
+)
 from sshaft_agent.ssh_factor.lookup import GRACE_SECONDS
 from sshaft_agent.ssh_factor.questions import EnrolRequest, LoginRequest
-from sshaft_agent.ssh_factor.tickets import LIFETIME, Ticket, Tickets
+from sshaft_agent.ssh_factor.tickets import LIFETIME, Purpose, Ticket, Tickets
 
-MAX_TICKETS = 1000
-"""A limit of their own: strangers can make keys at no cost, and must not use up the tickets of registered users."""
-
-
-@dataclass(frozen=True)
-class UnregisteredKey:
-    """The grant of an enrolment ticket."""
-
-    key: PublicKey
-    until: datetime
+_SKIP_SECONDS = 60.0
 
 
 class Enrolment:
     """The enrolment tickets of this host and the codes that they present."""
 
-    def __init__(self, login_socket: str, clock: Callable[[], float], now: Callable[[], datetime]) -> None:
-        self.tickets: Tickets[UnregisteredKey] = Tickets(MAX_TICKETS)
+    def __init__(
+        self, tickets: Tickets, login_socket: str, clock: Callable[[], float], now: Callable[[], datetime]
+    ) -> None:
+        self._tickets = tickets
+        self._skipped: dict[str, float] = {}
+        """The keys that wanted to log in, and until when they get no line. ssh then offers its next key."""
+        self._prompts = Prompts(UNREGISTERED_PROMPTS_PER_KEY, UNREGISTERED_PROMPTS_PER_ADDRESS)
         self._login_socket = login_socket
         self._clock = clock
         self._now = now
@@ -48,47 +47,27 @@ class Enrolment:
         return config.mfa_enrol_endpoint is not None and until is not None and until > self._now()
 
     def key_line(self, key: PublicKey, until: datetime | None, config: Config, request_id: str) -> str:
-        """Returns the line of an unregistered key, or an empty string when too many tickets are out."""
-        logger = log.get_logger().bind(request_id=request_id)
-        if until is None:
+        """Returns the line of an unregistered key, or an empty string for a key that has just wanted to log in."""
+        if until is None or self._clock() < self._skipped.get(key.fingerprint, 0):
             return ""
-        now = self._clock()
-        left = (until - self._now()).total_seconds()
-        ticket = self.tickets.issue(UnregisteredKey(key, until), request_id, now, min(LIFETIME, left))
-        if ticket is None:
-            logger.warning("keys.none", reason="too many enrolment tickets are out", fingerprint=key.fingerprint)
-            return ""
-        logger.info("keys.listed_for_enrolment", login=ticket.request_id, fingerprint=key.fingerprint)
-        ends = self._now() + timedelta(seconds=ticket.expires_at - now)
-        command = (config.login_path, "--agent", self._login_socket, "--ticket", ticket.secret)
-        return authorized_keys.line(key, command, expires_at=ends) + "\n"
-
-    def has_ticket(self, secret: str) -> bool:
-        """Whether this is a valid ticket of an unregistered key."""
-        return self.tickets.peek(secret, self._clock()) is not None
+        lifetime = min(LIFETIME, (until - self._now()).total_seconds())
+        ticket = self._tickets.write(Ticket(Purpose.ENROLMENT, request_id, self._clock() + lifetime), key)
+        log.get_logger().info("keys.listed_for_enrolment", request_id=request_id, fingerprint=key.fingerprint)
+        command = (config.login_path, "--agent", self._login_socket, "--ticket", ticket)
+        return authorized_keys.line(key, command) + "\n"
 
     async def answer(
-        self, request: LoginRequest, client: IdentityClient, login_tickets: Tickets[Grant], workers: ThreadPoolExecutor
+        self, request: LoginRequest, ticket: Ticket, key: PublicKey, client: IdentityClient, workers: ThreadPoolExecutor
     ) -> dict[str, str]:
         """Presents the code and returns `state`, perhaps `reason` and `reference`.
 
         With the state `presented` also `fingerprint` and `randomart`, which the person compares with the page.
         """
-        now, secret = self._clock(), request.ticket
-        ticket: Ticket[UnregisteredKey] | Ticket[Grant] | None
-        ticket = self.tickets.peek(secret, now) or login_tickets.peek(secret, now)
-        if ticket is None:
-            log.get_logger().warning("enrol.refused", reason="invalid_ticket", client_ip=request.client_ip)
-            return {"state": "invalid_ticket"}
-        key = ticket.grant.key
         logger = log.get_logger().bind(
             request_id=ticket.request_id, fingerprint=key.fingerprint, client_ip=request.client_ip
         )
-        outcome = _refusal(request, key, client.config)
-        # The wrong key spends the ticket too: the ticket was printed for another key.
-        if outcome is None or outcome.state == "wrong_key":
-            self.tickets.take(secret, now)
-            login_tickets.take(secret, now)
+        self._prompts.end(request.ticket)
+        outcome = self._refusal(request, key)
         if outcome is None:
             try:
                 outcome = await _present(client, workers, key, request, ticket.request_id)
@@ -99,17 +78,26 @@ class Enrolment:
         if outcome.state == "presented":
             logger.info("enrol.presented", key_type=key.type)
             return answer | {"fingerprint": key.fingerprint, "randomart": "\n".join(randomart(key))}
-        logger.warning("enrol.refused", reason=outcome.reason or outcome.state, key_type=key.type)
-        return answer | ({"reason": outcome.reason} if outcome.reason else {})
+        if outcome.state != "code_required":
+            logger.warning("enrol.refused", reason=outcome.reason or outcome.state, key_type=key.type)
+        more = {"reason": outcome.reason, "retry_after": outcome.retry_after}
+        return answer | {name: str(value) for name, value in more.items() if value is not None}
 
+    def _refusal(self, request: LoginRequest, key: PublicKey) -> Outcome | None:
+        """Returns the outcome that is known without the identity service; None: ask it."""
+        if not isinstance(request, EnrolRequest):
+            self._skip(key)
+            return Outcome("not_registered")
+        if request.code:
+            return None
+        may_ask = self._prompts.begin(request.ticket, key.fingerprint, request.client_ip, self._clock())
+        return Outcome("code_required" if may_ask else "too_many_prompts")
 
-def _refusal(request: LoginRequest, key: PublicKey, config: Config) -> Outcome | None:
-    """Returns the outcome that is known without the identity service; None: ask it."""
-    if not isinstance(request, EnrolRequest):
-        return Outcome("not_registered")
-    if request.signed_key(config.allowed_key_types) != key:
-        return Outcome("wrong_key")
-    return None if request.code else Outcome("code_required")
+    def _skip(self, key: PublicKey) -> None:
+        """Gives this key no line for a while. sshd stops at the first key with a line; the person may have another."""
+        now = self._clock()
+        self._skipped = {name: until for name, until in self._skipped.items() if now < until}
+        self._skipped[key.fingerprint] = now + _SKIP_SECONDS
 
 
 async def _present(

@@ -1,12 +1,13 @@
 """Answers sshaft-keys with key lines, and forwards accept and reject to the identity service."""
 
 import asyncio
+import secrets
 import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from sshaft import authorized_keys, listing, log, public_key
@@ -16,12 +17,15 @@ from sshaft.identity_client import Claim, IdentityClient, Outcome
 from sshaft.listing import Grant
 from sshaft.public_key import PublicKey
 from sshaft_agent.ssh_factor.enrolment import Enrolment
+from sshaft_agent.ssh_factor.logins import Login, Logins, Prompts
 from sshaft_agent.ssh_factor.lookup import GRACE_SECONDS, Lookups, Observe, observe_nothing
 from sshaft_agent.ssh_factor.questions import AcceptRequest, EnrolRequest, KeysQuestion, LoginRequest
-from sshaft_agent.ssh_factor.tickets import LIFETIME, Ticket, Tickets
+from sshaft_agent.ssh_factor.tickets import LIFETIME, Purpose, Ticket, Tickets
 
 _WORKERS = 8
 _OVER = ("no_challenge", "expired", "cancelled", "already_rejected", "already_used")
+_QUESTIONS = ("code_required", "confirm_required", "choice_required")
+"""sshaft-login asks its person after these."""
 
 
 class Factor:
@@ -37,14 +41,16 @@ class Factor:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.lookups = Lookups(client, clock, observe)
-        self.tickets: Tickets[Grant] = Tickets()
+        self.tickets = Tickets()
+        self.logins = Logins()
+        self._prompts = Prompts()
         self.outcomes: Counter[str] = Counter()
         self.client = client
         self._login_socket = login_socket
         self._observe = observe
         self._clock = clock
         self._now = now
-        self.enrolment = Enrolment(login_socket, clock, now)
+        self.enrolment = Enrolment(self.tickets, login_socket, clock, now)
         # Accept and reject have threads of their own, so that many look-ups cannot delay the end of a login.
         self._workers = ThreadPoolExecutor(_WORKERS, "report")
 
@@ -88,62 +94,98 @@ class Factor:
         lifetime = LIFETIME
         if grant.expires_at is not None:
             lifetime = min(lifetime, (grant.expires_at - self._now()).total_seconds())
-        now = self._clock()
-        ticket = self.tickets.issue(grant, request_id, now, lifetime)
-        if ticket is None:
-            logger.error("keys.none", reason="too many tickets are out", fingerprint=grant.key.fingerprint)
-            return ""
-        logger.info("keys.listed", login=ticket.request_id, user=grant.user, fingerprint=grant.key.fingerprint)
-        ends = self._now() + timedelta(seconds=ticket.expires_at - now) if grant.expires_at is not None else None
-        command = (self.client.config.login_path, "--agent", self._login_socket, "--ticket", ticket.secret)
-        line = authorized_keys.line(grant.key, command, expires_at=ends, verify_required=grant.verify_required)
-        return line + "\n"
+        purpose = Purpose.VERIFIED_LOGIN if grant.verify_required else Purpose.LOGIN
+        ticket = Ticket(purpose, request_id, self._clock() + lifetime, self.tickets.owner(grant.user))
+        logger.info("keys.listed", user=grant.user, fingerprint=grant.key.fingerprint)
+        word = self.tickets.write(ticket, grant.key)
+        command = (self.client.config.login_path, "--agent", self._login_socket, "--ticket", word)
+        return authorized_keys.line(grant.key, command, verify_required=grant.verify_required) + "\n"
 
     async def answer_login(self, request: LoginRequest) -> dict[str, str]:
         """Forwards the request and returns the fields of the outcome, and `reference`."""
-        if isinstance(request, EnrolRequest) or self.enrolment.has_ticket(request.ticket):
-            return await self.enrolment.answer(request, self.client, self.tickets, self._workers)
-        ticket = self.tickets.peek(request.ticket, self._clock())
-        if ticket is None:
+        key = request.signed_key(self.client.config.allowed_key_types)
+        ticket = self.tickets.read(request.ticket, key, self._clock()) if key else None
+        if key is None or ticket is None:
             self.outcomes["invalid_ticket"] += 1
             log.get_logger().warning("login.refused", reason="invalid_ticket", client_ip=request.client_ip)
             return {"state": "invalid_ticket"}
-        logger = log.get_logger().bind(request_id=ticket.request_id, user=ticket.grant.user)
+        if isinstance(request, EnrolRequest) or ticket.purpose is Purpose.ENROLMENT:
+            return await self.enrolment.answer(request, ticket, key, self.client, self._workers)
+        logger = log.get_logger().bind(request_id=ticket.request_id)
+        self._prompts.end(request.ticket)
         try:
-            outcome = await self._check_and_forward(request, ticket)
+            outcome = await self._check_and_forward(request, ticket, key)
         except (SshaftError, TimeoutError) as error:
             logger.warning("login.failed", message=str(error) or "no answer in time")
             outcome = Outcome("unavailable")
+        if outcome.state in _QUESTIONS and not self._may_ask(request, key):
+            outcome = Outcome("too_many_prompts")
         self.outcomes[outcome.state] += 1
-        _log_outcome(logger, outcome.state, ticket.grant.key, request.client_ip)
+        login = self.logins.find(request.ticket)
+        _log_outcome(logger.bind(user=login.grant.user) if login else logger, outcome.state, key, request.client_ip)
+        self._settle(request.ticket, outcome)
         return outcome.fields(self._now()) | {"reference": ticket.request_id}
 
-    async def _check_and_forward(self, request: LoginRequest, ticket: Ticket[Grant]) -> Outcome:
-        """Checks key and code, spends the ticket and forwards the request."""
-        if request.signed_key(self.client.config.allowed_key_types) != ticket.grant.key:
-            # The ticket was printed for another key: it may have been stolen.
-            self.tickets.take(ticket.secret, self._clock())
-            return Outcome("wrong_key")
-        grant: Grant | None = ticket.grant
-        if not ticket.grant.pending:  # but the person may have started a login after the line was printed
-            grant = await self._newer_grant(ticket.grant, ticket.request_id)
-        if grant is None:
-            return Outcome("no_challenge")
+    def _may_ask(self, request: LoginRequest, key: PublicKey) -> bool:
+        """Whether sshaft-login may wait for its person now."""
+        return self._prompts.begin(request.ticket, key.fingerprint, request.client_ip, self._clock())
+
+    def _settle(self, ticket: str, outcome: Outcome) -> None:
+        """Lets the next session of this connection begin anew, if this login is over and the ticket may pass again."""
+        login = self.logins.find(ticket)
+        if login is not None and not login.passed and outcome.state in ("accepted", *_OVER):
+            self.logins.forget(ticket)
+
+    async def _check_and_forward(self, request: LoginRequest, ticket: Ticket, key: PublicKey) -> Outcome:
+        """Finds what the key may do, and forwards the request."""
+        login = self.logins.find(request.ticket) or await self._begin(request, ticket, key)
+        if isinstance(login, Outcome):
+            return login
+        if login.passed:
+            return Outcome("passed_before")
+        grant = login.grant
+        if not grant.pending:  # but the person may have started a login after the line was printed
+            grant = await self._newer_grant(grant, ticket.request_id) or grant
+        if grant.verify_required and ticket.purpose is not Purpose.VERIFIED_LOGIN:
+            return Outcome("invalid_ticket")  # sshd has read the line of this connection already
         if isinstance(request, AcceptRequest) and grant.needs_code and request.code is None:
             return Outcome("code_required", context=grant.context)
         if not isinstance(request, AcceptRequest) and self.client.config.mfa_reject_endpoint is None:
             return Outcome("no_denials")
-        if self.tickets.take(ticket.secret, self._clock()) is None:  # another session of this connection was first
+        return await self._pass(request, login, grant, ticket)
+
+    async def _begin(self, request: LoginRequest, ticket: Ticket, key: PublicKey) -> Login | Outcome:
+        """Returns a new login with what the key that signed may do, or the outcome for a key that opens nothing."""
+        listed = await self.lookups.listing(key.fingerprint, ticket.request_id)
+        grant = listing.decide(listed.of(key.fingerprint), self._now())
+        if not isinstance(grant, Grant):
+            return Outcome({listing.EXPIRED: "expired", None: "no_challenge"}.get(grant, "refused"))
+        if grant.key != key or self.tickets.owner(grant.user) != ticket.owner:
             return Outcome("invalid_ticket")
-        outcome = await self._forward(request, grant, ticket.request_id)
-        if outcome.state == "confirm_required":  # sshaft-login asks the person and comes back with the same ticket
-            self.tickets.put_back(ticket)
+        return self.logins.add(request.ticket, Login(grant, ticket.expires_at))
+
+    async def _pass(self, request: LoginRequest, login: Login, grant: Grant, ticket: Ticket) -> Outcome:
+        """Forwards the request, and remembers a pass where the connection may have only one."""
+        claim = Claim.of(grant, grant.key, request.code, request.client_ip, confirmed=request.confirmed)
+        claim = replace(claim, verified=ticket.purpose is Purpose.VERIFIED_LOGIN)
+        if request.choice is not None:
+            if not 1 <= request.choice <= len(login.choices):
+                return Outcome("refused")
+            claim = replace(claim, challenge=login.choices[request.choice - 1])
+        once = isinstance(request, AcceptRequest) and _passes_once(grant)
+        login.passed = once  # before the answer: another session of this connection may come meanwhile
+        try:
+            outcome = await self._forward(request, claim, grant, ticket.request_id)
+            login.passed = once and outcome.state == "accepted"
+        except (SshaftError, TimeoutError):
+            login.passed = False
+            raise
+        login.choices = tuple(choice.challenge for choice in outcome.choices) or login.choices
         return outcome
 
-    async def _forward(self, request: LoginRequest, grant: Grant, request_id: str) -> Outcome:
-        """Sends the request for the challenge of `grant`, and a second time if the login was started again."""
-        claim = Claim.of(grant, grant.key, request.code, request.client_ip, confirmed=request.confirmed)
-        outcome = await self._send(request, claim, grant.key, request_id, request_id)
+    async def _forward(self, request: LoginRequest, claim: Claim, grant: Grant, request_id: str) -> Outcome:
+        """Sends the claim, and a second time for a newer challenge if the login was started again."""
+        outcome = await self._send(request, claim, grant.key, request_id)
         if outcome.state in _OVER and not (isinstance(request, AcceptRequest) and claim.code is None):
             return await self._retry_if_restarted(request, claim, grant, request_id) or outcome
         return outcome
@@ -156,10 +198,10 @@ class Factor:
             newer = await self._newer_grant(grant, request_id)
         except SshaftError:
             return None
-        if newer is None or newer.challenge == grant.challenge:
+        if newer is None or newer.challenge == grant.challenge or (newer.verify_required and not claim.verified):
             return None
         again = replace(claim, challenge=newer.challenge, knows_challenges=newer.knows_challenges)
-        return await self._send(request, again, grant.key, f"{request_id}-again", request_id)
+        return await self._send(request, again, grant.key, request_id)
 
     async def _newer_grant(self, grant: Grant, request_id: str) -> Grant | None:
         """Asks for the newest list. Returns what the same key of the same user may do now; None: nothing is pending."""
@@ -167,18 +209,18 @@ class Factor:
         newer = listing.decide(listed.of(grant.key.fingerprint), self._now())
         if not isinstance(newer, Grant) or newer.user != grant.user or not newer.pending:
             return None
-        # sshd enforces verify-required by the key line, and it has read the line of this connection already.
-        return newer if newer.verify_required == grant.verify_required else None
+        return newer
 
-    async def _send(
-        self, request: LoginRequest, claim: Claim, key: PublicKey, attempt: str, request_id: str
-    ) -> Outcome:
-        """Sends accept or reject to the identity service in a thread. Raises `SshaftError` or `TimeoutError`."""
+    async def _send(self, request: LoginRequest, claim: Claim, key: PublicKey, request_id: str) -> Outcome:
+        """Sends accept or reject to the identity service in a thread. Raises `SshaftError` or `TimeoutError`.
+
+        Each call is an attempt of its own. Only its repetitions after a failure count as one.
+        """
         seconds = self.client.config.accept_seconds
         kind = "accept" if isinstance(request, AcceptRequest) else "reject"
         call = self.client.accept if kind == "accept" else self.client.reject
         sent = asyncio.get_running_loop().run_in_executor(
-            self._workers, call, claim, attempt, Deadline.after(seconds), request_id
+            self._workers, call, claim, secrets.token_hex(16), Deadline.after(seconds), request_id
         )
         started = time.monotonic()
         try:
@@ -188,10 +230,19 @@ class Factor:
             self.lookups.forget(key.fingerprint)
 
 
+def _passes_once(grant: Grant) -> bool:
+    """Whether one connection may pass only one login.
+
+    A touch of a security key stands for one login. A server without challenges can't tell two passes apart, and so a
+    stolen ticket must not pass once more.
+    """
+    return grant.key.is_security_key or not grant.knows_challenges
+
+
 def _log_outcome(logger: Any, state: str, key: PublicKey, client_ip: str) -> None:
     facts = {"fingerprint": key.fingerprint, "key_type": key.type, "client_ip": client_ip}
     event = {"accepted": "login.accepted", "rejected": "login.rejected", "presented": "login.presented"}.get(state)
     if event is not None:
         logger.info(event, **facts)
-    elif state not in ("code_required", "confirm_required"):
+    elif state not in _QUESTIONS:
         logger.warning("login.refused", reason=state, **facts)

@@ -44,6 +44,8 @@ class LoginRequest:
     code: str | None
     confirmed: bool
     """The person was shown what is approved and said yes."""
+    choice: int | None = None
+    """The number of the login that the person has chosen from the list, from 1."""
 
     @classmethod
     def of(cls, fields: Mapping[str, str]) -> Self:
@@ -55,6 +57,7 @@ class LoginRequest:
             client_ip=fields.get("client_ip", ""),
             code=fields.get("code") or None,
             confirmed=fields.get("confirmed") == "yes",
+            choice=_choice(fields.get("choice", "")),
         )
 
     def signed_key(self, allowed_types: Collection[str]) -> PublicKey | None:
@@ -63,6 +66,13 @@ class LoginRequest:
             return public_key.from_blob(self.key_type, self.key, allowed_types)
         except InvalidKeyError:
             return None
+
+
+def _choice(text: str) -> int | None:
+    """Returns the number in the text. 0, which is no choice, stands for a text that is no number from 1 to 9."""
+    if not text:
+        return None
+    return int(text) if re.fullmatch("[1-9]", text) else 0
 
 
 class AcceptRequest(LoginRequest):

@@ -1,78 +1,75 @@
-"""Issues and redeems tickets: random one-time words that stand in a key line instead of outside text."""
+"""Makes and reads tickets: words that stand in a key line instead of outside text, and that only this agent can make.
 
+sshd asks for a line whenever somebody offers a public key, so everybody can have lines made. The agent therefore keeps
+nothing of a ticket that it makes. The ticket carries its facts and a keyed hash over these facts and the key.
+"""
+
+import base64
+import binascii
+import hmac
 import secrets
-from collections.abc import Hashable
+import struct
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from enum import IntEnum
+
+from sshaft.public_key import PublicKey
 
 LIFETIME = 120.0
 """The longest lifetime in seconds. A ticket ends earlier if its challenge ends earlier."""
-_REISSUE_SECONDS = 60.0
-"""A ticket with this many seconds left is issued again for the same grant. sshd asks twice a login, and strangers who
-offer somebody's public key again and again must not fill the memory."""
-MAX_TICKETS = 20_000
+_FACTS = struct.Struct(">Bd16s8s")
+_HASH_BYTES = 18
 
-GrantT = TypeVar("GrantT", bound=Hashable)
+
+class Purpose(IntEnum):
+    """The key line's purpose."""
+
+    LOGIN = 0
+    VERIFIED_LOGIN = 1
+    """The line has `verify-required`: sshd has checked the PIN or the finger."""
+    ENROLMENT = 2
+    """The key is unregistered. Its ticket presents a code and does nothing else."""
 
 
 @dataclass(frozen=True)
-class Ticket(Generic[GrantT]):
-    """One ticket. The key line carries `secret`; logs and the Idempotency-Key carry `request_id`."""
+class Ticket:
+    """One ticket. Each line that sshd gets has its own. `request_id` names the login in the logs."""
 
-    secret: str
+    purpose: Purpose
     request_id: str
-    grant: GrantT
+    """32 hexadecimal digits."""
     expires_at: float
     """A time of the monotonic clock."""
+    owner: bytes = bytes(8)
+    """`Tickets.owner` of the user whose key it is. An unregistered key has no user."""
 
 
-class Tickets(Generic[GrantT]):
-    """Holds the valid tickets, at most `limit`. Used from one thread; `now` is the monotonic clock."""
+class Tickets:
+    """Makes tickets, and reads those that it has made itself."""
 
-    def __init__(self, limit: int = MAX_TICKETS) -> None:
-        self._limit = limit
-        self._by_secret: dict[str, Ticket[GrantT]] = {}
-        self._by_grant: dict[GrantT, Ticket[GrantT]] = {}
+    def __init__(self) -> None:
+        self._secret = secrets.token_bytes(32)
 
-    def __len__(self) -> int:
-        return len(self._by_secret)
-
-    def issue(self, grant: GrantT, request_id: str, now: float, lifetime: float = LIFETIME) -> Ticket[GrantT] | None:
-        """Returns a new ticket for `grant`, or its present one; None when too many tickets are out."""
-        current = self._by_grant.get(grant)
-        if current is not None and current.expires_at - now >= min(_REISSUE_SECONDS, lifetime / 2):
-            return current
-        if len(self._by_secret) >= self._limit:
-            self.purge(now)
-            if len(self._by_secret) >= self._limit:
-                return None
+    def write(self, ticket: Ticket, key: PublicKey) -> str:
+        """Returns the word for the line of `key`. It is valid for this key only."""
+        facts = _FACTS.pack(ticket.purpose, ticket.expires_at, bytes.fromhex(ticket.request_id), ticket.owner)
         # A letter stands in front because base64url may begin with "-", which option parsers read as an option.
-        ticket = Ticket("t" + secrets.token_urlsafe(18), request_id, grant, now + min(lifetime, LIFETIME))
-        self._by_secret[ticket.secret] = ticket
-        self._by_grant[grant] = ticket
-        return ticket
+        return "t" + base64.urlsafe_b64encode(facts + self._hash(facts, key)).decode()
 
-    def peek(self, secret: str, now: float) -> Ticket[GrantT] | None:
-        """Returns the ticket if it is still valid, and leaves it valid."""
-        ticket = self._by_secret.get(secret)
-        return ticket if ticket is not None and now < ticket.expires_at else None
+    def read(self, word: str, key: PublicKey, now: float) -> Ticket | None:
+        """Returns the ticket if this agent made it for this key and it is still valid. `now` is the monotonic clock."""
+        try:
+            data = base64.b64decode(word[1:], altchars=b"-_", validate=True)
+        except (binascii.Error, ValueError):
+            return None
+        facts, found = data[: _FACTS.size], data[_FACTS.size :]
+        if not word.startswith("t") or not hmac.compare_digest(found, self._hash(facts, key)):
+            return None
+        purpose, expires_at, request_id, owner = _FACTS.unpack(facts)
+        return Ticket(Purpose(purpose), request_id.hex(), expires_at, owner) if now < expires_at else None
 
-    def take(self, secret: str, now: float) -> Ticket[GrantT] | None:
-        """Returns the ticket if it is still valid, and spends it."""
-        ticket = self.peek(secret, now)
-        self._forget(secret)
-        return ticket
+    def owner(self, user: str) -> bytes:
+        """Returns what stands for the user in a ticket. Other accounts can read tickets, but not compute this."""
+        return hmac.digest(self._secret, b"owner" + user.encode(), "sha256")[:8]
 
-    def put_back(self, ticket: Ticket[GrantT]) -> None:
-        """Makes a ticket valid again after `take`. Its end does not change."""
-        self._by_secret[ticket.secret] = ticket
-
-    def purge(self, now: float) -> None:
-        """Removes the expired tickets."""
-        for secret in [t.secret for t in self._by_secret.values() if t.expires_at <= now]:
-            self._forget(secret)
-
-    def _forget(self, secret: str) -> None:
-        ticket = self._by_secret.pop(secret, None)
-        if ticket is not None and self._by_grant.get(ticket.grant) is ticket:
-            del self._by_grant[ticket.grant]
+    def _hash(self, facts: bytes, key: PublicKey) -> bytes:
+        return hmac.digest(self._secret, b"ticket" + facts + str(key).encode(), "sha256")[:_HASH_BYTES]

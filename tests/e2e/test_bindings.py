@@ -1,6 +1,7 @@
 """Tests codes in both directions, logins without a user and confirmations, with a real sshd and a real ssh."""
 
 import re
+import subprocess
 
 from e2e.conftest import Keys, Site
 
@@ -34,6 +35,7 @@ def test_user_of_the_ssh_key_is_the_subject_without_a_hint(site: Site, keys: Key
 
 
 def test_login_from_another_address_is_shown_and_asked_about(site: Site, keys: Keys) -> None:
+    """Finding S10: `echo y | ssh ...` answered before the question came."""
     context = {"ip": "203.0.113.9"}
     opened = site.identity.open_challenge("alice", app="Wiki", context=context)
     refused = site.sshd.ssh(keys("alice"), opened["code"], stdin="n\n")
@@ -41,5 +43,16 @@ def test_login_from_another_address_is_shown_and_asked_about(site: Site, keys: K
     assert "from a browser at 203.0.113.9" in refused.stderr
     assert "This ssh comes from 127.0.0.1." in refused.stderr
     assert site.identity.challenge(opened["id"])["state"] == "pending"
-    assert site.sshd.ssh(keys("alice"), opened["code"], stdin="y\n").returncode == 0
+    assert site.sshd.ssh(keys("alice"), opened["code"], stdin="y\n").returncode == 3
+    command = site.sshd.command(keys("alice"), opened["code"])
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0) as ssh:
+        assert ssh.stdin is not None
+        assert ssh.stderr is not None
+        shown = b""
+        while not (number := re.search(rb"type (\d\d): $", shown)):
+            part = ssh.stderr.read(4096)
+            assert part, shown
+            shown += part
+        ssh.stdin.write(number[1] + b"\n")
+        assert ssh.wait(30) == 0
     assert site.identity.challenge(opened["id"])["state"] == "accepted"

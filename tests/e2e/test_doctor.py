@@ -149,7 +149,7 @@ def test_line_in_a_match_block_counts_for_the_login_user_only(patient: Patient) 
     base = patient.path.read_text()
     patient.path.write_text(f"{base}\nMatch User root\n    LogLevel VERBOSE\n")
     assert patient.told() == {}
-    patient.path.write_text(f"{base}\nMatch User {LOGIN}\n    PermitTTY yes\n")
+    patient.path.write_text(f"{base}\nMatch User {LOGIN}\n    PermitTTY no\n")
     told = patient.told()
     assert set(told) == {"sshd.permittty"}
     assert told["sshd.permittty"]["where"].endswith(f":{len(base.splitlines()) + 3}")

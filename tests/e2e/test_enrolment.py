@@ -107,7 +107,8 @@ def test_unknown_key_is_refused_by_sshd_without_an_invitation(enrolling: Enrolli
 def test_a_strangers_key_can_do_nothing_but_enrol(enrolling: Enrolling, keys: Keys, words: tuple[str, ...]) -> None:
     enrolling.invite()
     challenge = enrolling.identity.open_challenge("alice")
-    done = enrolling.sshd.ssh(keys("stranger"), *(challenge["code"] if w == "482913" else w for w in words))
+    key = keys(f"stranger-{len(words)}-{'deny' in words}")
+    done = enrolling.sshd.ssh(key, *(challenge["code"] if w == "482913" else w for w in words))
     assert (done.returncode, done.stdout) == (77, "")
     assert done.stderr.startswith("This key is not registered.")
     assert enrolling.identity.challenge(challenge["id"])["state"] == "pending"
@@ -122,7 +123,7 @@ def test_a_strangers_other_words_are_told_the_usage(enrolling: Enrolling, keys: 
     assert done.stderr.startswith("Usage: ssh")
 
 
-def test_a_strangers_key_gets_no_sftp_no_forwarding_and_no_terminal(enrolling: Enrolling, keys: Keys) -> None:
+def test_a_strangers_key_gets_no_sftp_and_no_forwarding(enrolling: Enrolling, keys: Keys) -> None:
     enrolling.invite()
     port = free_port()
     forward = ("-o", "ExitOnForwardFailure=yes", "-W", f"127.0.0.1:{enrolling.identity.port}")
@@ -134,8 +135,6 @@ def test_a_strangers_key_gets_no_sftp_no_forwarding_and_no_terminal(enrolling: E
     done = enrolling.sshd.ssh(keys("stranger"), "sftp", options=("-s",))
     assert done.returncode != 0
     assert done.stdout == ""
-    done = enrolling.sshd.ssh(keys("stranger"), "enrol", options=("-tt",), stdin="\n")
-    assert "PTY allocation request failed" in done.stderr
 
 
 def test_a_local_forward_of_a_stranger_reaches_nothing(enrolling: Enrolling, keys: Keys) -> None:
@@ -176,8 +175,8 @@ def test_three_wrong_codes_end_the_guessing_even_with_a_new_key(enrolling: Enrol
     assert 'data-state="open"' in enrolling.page(invited)
 
 
-def test_a_ticket_is_good_for_one_code(enrolling: Enrolling, keys: Keys) -> None:
-    """Several sessions of one connection share one ticket and one try."""
+def test_right_code_is_presented_over_a_connection_that_brought_a_wrong_one(enrolling: Enrolling, keys: Keys) -> None:
+    """Case shared_connection: the right code was refused with wrong advice."""
     invited = enrolling.invite()
     socket = enrolling.sshd.place.directory / "control"
     master = enrolling.sshd.command(
@@ -188,9 +187,7 @@ def test_a_ticket_is_good_for_one_code(enrolling: Enrolling, keys: Keys) -> None
     subprocess.run(
         enrolling.sshd.command(None, options=("-S", str(socket), "-O", "exit")), capture_output=True, check=False
     )
-    assert done.returncode == 77
-    assert done.stderr.startswith("This took too long or was used before.")
-    assert 'data-state="open"' in enrolling.page(invited)
+    assert done.returncode == 0, done
 
 
 def test_a_key_that_was_not_confirmed_passes_nothing(enrolling: Enrolling, keys: Keys) -> None:
@@ -292,6 +289,32 @@ def test_a_registered_key_logs_in_as_ever_while_an_invitation_is_open(enrolling:
     enrolling.invite()
     code = enrolling.identity.open_challenge("alice")["code"]
     assert enrolling.sshd.ssh(keys("alice"), code).returncode == 0
+
+
+def test_registered_key_behind_an_unknown_one_passes_at_the_second_run(enrolling: Enrolling, keys: Keys) -> None:
+    """Finding S21: while an invitation is open, sshd stops at the unknown key that ssh offers first."""
+    enrolling.invite()
+    code = enrolling.identity.open_challenge("alice")["code"]
+    second = ("-i", str(keys("alice")))
+    first = enrolling.sshd.ssh(keys("unknown"), code, options=second)
+    assert (first.returncode, "run the same command again" in first.stderr) == (77, True)
+    assert enrolling.sshd.ssh(keys("unknown"), code, options=second).returncode == 0
+
+
+def test_strangers_do_not_keep_the_invited_person_out(enrolling: Enrolling, keys: Keys) -> None:
+    """Finding S9: prompts of strangers, and keys that they only offered, used up what the invited person needs."""
+    invited = enrolling.invite()
+    command = enrolling.sshd.command(keys("throwaway"), "enrol")
+    waiting = [subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(4)]
+    try:
+        ended = [process for process in waiting if not process.stderr or b"Code: " not in process.stderr.read(6)]
+        assert len(ended) == 2
+        assert {process.wait(30) for process in ended} == {75}
+        assert enrolling.sshd.ssh(keys("invited"), f"enrol {invited['code']}").returncode == 0
+    finally:
+        for process in waiting:
+            process.kill()
+            process.communicate()
 
 
 # --- what the operator decides

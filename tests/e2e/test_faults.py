@@ -137,7 +137,7 @@ def test_expired_challenge_yields_no_keys(fake_site: MakeFakeSite, keys: Keys) -
         (409, "already_used", 2, "Your login has been passed already."),
         (404, "no_challenge", 2, "No login is waiting for you."),
         (403, "invalid_code", 1, "That is not the code of your login."),
-        (403, "\x1b[2J\n<b>", 77, "The identity service refused."),
+        (403, "\x1b[2J\n<b>", 77, "Your login was refused."),
         (429, "too_many_attempts", 4, "Too many wrong codes."),
     ],
 )

@@ -1,13 +1,15 @@
 """Tests a hundred parallel logins through one sshd and one agent."""
 
 import json
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from e2e.conftest import Keys, MakeFakeSite, Site
 
 from sshaft import public_key
-from sshaft_demo.parts import run
-from sshaft_demo.place import KEYS
+from sshaft_demo.parts import Sshd, agent_question, free_port, run
+from sshaft_demo.place import KEYS, Place
 
 PEOPLE = 100
 ROUNDS = 8
@@ -15,6 +17,7 @@ ROUNDS = 8
 been reported, and comes again; on a machine that runs nobody has to.
 """
 REFUSED_BY_SSHD = 255
+MANY, TIMES, AT_ONCE = 10, 10, 50
 
 ASK_A_HUNDRED_TIMES = """
 import json, sys
@@ -61,3 +64,30 @@ def test_a_hundred_look_ups_at_once_make_one_token_and_one_list_request(fake_sit
     answers = json.loads(run(place, [place.sshaft()[0], "-I", "-c", program, socket], KEYS))
     assert answers == {"answers": 100, "different": 1, "first": "restrict"}
     assert [site.server.count(path) for path in ("/token", "/keys")] == [1, 1]
+
+
+@pytest.mark.parametrize("client", ["sshaft-keys-native", "sshaft-keys"])
+def test_each_of_ten_logins_of_one_person_at_once_passes(
+    place: Place, keys: Keys, fake_site: MakeFakeSite, client: str
+) -> None:
+    """Finding S23: logins of one person at once shared one ticket, and one of them passed."""
+    if client not in place.agent_clients():
+        pytest.skip("the client in C is not built here")
+    site = fake_site()
+    names = [f"person{i}" for i in range(MANY)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(keys, names))
+    site.server.entries = [{"user": name, "authorized_key": keys.text(name)} for name in names]
+    command = {"AuthorizedKeysCommand": agent_question(place, site.agent.runtime, client)}
+    sshd = Sshd(place, site.agent.runtime, free_port(), command)
+    waiting = names * TIMES
+    for _ in range(ROUNDS):
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            done = list(pool.map(lambda name: sshd.ssh(keys(name), timeout=120).returncode, waiting))
+        assert set(done) <= {0, REFUSED_BY_SSHD}
+        waiting = [name for name, status in zip(waiting, done, strict=True) if status != 0]
+        if not waiting:
+            break
+    place.stop(sshd.process)
+    assert not waiting
+    assert Counter(site.server.accepted) == Counter(names * TIMES)

@@ -116,7 +116,10 @@ def test_services_run_with_the_least_rights(compose: Compose) -> None:
         assert host["CapDrop"] == ["ALL"]
         assert host["SecurityOpt"] == ["no-new-privileges:true"]
         rights[service] = (told["Config"]["User"], host["CapAdd"])
-    assert rights == {"identity": ("sshaft-identity", None), "factor": ("", ["SETUID", "SETGID", "SYS_CHROOT"])}
+    assert rights == {
+        "identity": ("sshaft-identity", None),
+        "factor": ("", ["CHOWN", "SETUID", "SETGID", "SYS_CHROOT"]),
+    }
 
 
 def test_configuration_is_readable_for_the_agent_alone(compose: Compose) -> None:

@@ -60,7 +60,7 @@ def keys(launchers: Path, identity: IdentityServer, write_config: WriteConfig) -
 
 
 def line(keys: Keys, user: str, key: str) -> str:
-    return f'restrict,command="/sshaft/login --config {keys.config} --user {user}" {key}\n'
+    return f'restrict,pty,command="/sshaft/login --config {keys.config} --user {user}" {key}\n'
 
 
 def test_command_without_a_key_prints_a_line_for_every_waiting_user(keys: Keys, identity: IdentityServer) -> None:
@@ -82,11 +82,11 @@ def test_openssh_reads_every_line_as_a_key(keys: Keys) -> None:
     assert public_keys.openssh_fingerprints(out.splitlines()) == [public_key.parse(k).fingerprint for k in (ALICE, BOB)]
 
 
-def test_line_has_the_end_of_the_challenge(keys: Keys, identity: IdentityServer) -> None:
+def test_line_of_a_challenge_has_no_option_that_old_sshds_read_otherwise(keys: Keys, identity: IdentityServer) -> None:
     challenge = {"challenge": "c", "expires_at": "2099-01-02T03:04:05Z", "binding": "code_in"}
     identity.entries = [{"user": "bob", "authorized_key": BOB, **challenge}]
     _status, out, _events = keys()
-    assert out.endswith(f'--user bob",expiry-time="20990102030405Z" {BOB}\n')
+    assert out.endswith(f'--user bob" {BOB}\n')
 
 
 def test_challenge_that_wants_verification_is_left_to_the_agent(keys: Keys, identity: IdentityServer) -> None:

@@ -2,10 +2,11 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from fakes import public_keys
@@ -14,7 +15,7 @@ from fakes.unix_server import UnixServer
 from sshaft import messages
 from sshaft_identity.people.key_policy import KeyRefusal
 from sshaft_login import enrolment
-from sshaft_login.sentences import sentence
+from sshaft_login.sentences import USAGE, sentence
 
 TOP = Path(__file__).parents[3]
 PYTHON = str(Path(sys.executable).resolve())
@@ -57,6 +58,14 @@ class Login:
             env={name: value for name, value in changed.items() if value is not None},
         )
 
+    def dialogue(self, command: str | None = None, typed: bytes = b"", **environment: str) -> "Dialogue":
+        """Starts the command with an open input."""
+        changed = self.environment | ({"SSH_ORIGINAL_COMMAND": command} if command else {}) | environment
+        words = [self.launcher, "--agent", self.socket, "--ticket", "tSecret-1"]
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, bufsize=0, env=changed)
+        return Dialogue(process, typed)
+
     def run(self, *words: str | bytes, **more: Any) -> tuple[int, str, str]:
         done = subprocess.run(
             [self.launcher, *words], **({"env": self.environment} | more), capture_output=True, timeout=60, check=False
@@ -64,6 +73,43 @@ class Login:
         shown = done.stdout + done.stderr
         assert all(byte == 0x0A or 0x20 <= byte < 0x7F for byte in shown), "something raw reached the terminal"
         return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+class Dialogue:
+    """A running command whose person reads before typing."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", typed: bytes) -> None:
+        self.process = process
+        if typed:
+            self.type(typed)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def type(self, typed: bytes, *, last: bool = False) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(typed)
+        self.process.stdin.flush()
+        if last:
+            self.process.stdin.close()
+            self.process.stdin = None
+
+    def read_until(self, end: str, after: str = "") -> str:
+        """Returns what is shown up to `end`, where that stands behind `after`."""
+        assert self.process.stdout is not None
+        shown = ""
+        while not (after in shown and shown[shown.index(after) :].endswith(end)):
+            part = self.process.stdout.read(1)
+            assert part, shown
+            shown += part.decode()
+        return shown
+
+    def status(self) -> int:
+        return self.process.wait(20)
 
 
 @pytest.fixture
@@ -99,7 +145,7 @@ def test_deny_rejects_the_login(login: Login) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["sh", "-482913", "1234567890123", "482913;id", b"\xff\xfe", "\x1b[2J", "1" * 100_000]
+    "command", ["sh", "482913 or", "1234567890123", "482913;id", b"\xff\xfe", "\x1b[2J", "1" * 100_000]
 )
 def test_other_words_print_the_usage_and_send_no_request(login: Login, command: str | bytes) -> None:
     with UnixServer(login.socket, ACCEPTED) as agent:
@@ -129,19 +175,57 @@ def test_end_of_input_at_the_prompt_says_what_to_do(login: Login, typed: bytes) 
     with UnixServer(login.socket, CODE_REQUIRED, ACCEPTED) as agent:
         status, out, err = login(typed=typed)
     assert (status, out) == (64, "")
-    assert err.startswith("Code: Your login needs the code that its page shows. Usage: ssh")
+    assert err.endswith(f"Code: \nNo code came. {USAGE}\n")
     assert len(agent.asked) == 1
 
 
-@pytest.mark.parametrize(
-    "typed", [b"abc\n", b"deny\n", b"1234567890123\n", b"\x1b[A\n", b"\xff\n", b"9" * 100_000, b"-1\n"]
-)
-def test_text_that_is_no_code_at_the_prompt_prints_the_usage(login: Login, typed: bytes) -> None:
+@pytest.mark.parametrize("typed", [b"abc\n", b"1234567890123\n", b"\x1b[A\n", b"\xff\n", b"9" * 100_000, b"enrol 1\n"])
+def test_text_that_is_no_code_is_named_so_and_the_person_is_asked_again(login: Login, typed: bytes) -> None:
+    """Finding N14: "that is no code" was never said."""
     with UnixServer(login.socket, CODE_REQUIRED, ACCEPTED) as agent:
         status, out, err = login(typed=typed)
     assert (status, out) == (64, "")
-    assert err.startswith("Code: Usage: ssh")
+    assert err.startswith("Code: That is no code: a code has digits only.\nCode: ")
     assert len(agent.asked) == 1
+
+
+def test_person_can_deny_at_the_prompt(login: Login) -> None:
+    """Finding N14: `deny` typed at the prompt was refused."""
+    with UnixServer(login.socket, CODE_REQUIRED, result(state="rejected")) as agent:
+        assert login(typed=b"Deny\n")[0] == 3
+    assert [kind for kind, _ in agent.asked] == ["accept", "reject"]
+    assert "code" not in agent.asked[1][1]
+
+
+@pytest.mark.parametrize("end", [b"\r", b"\n", b"\r\n"])
+def test_each_line_end_ends_a_line_at_once(login: Login, end: bytes) -> None:
+    """Case bare_cr, finding N4: the prompt waited for a line feed. The second code comes while the input is open."""
+    wrong = result(state="invalid_code", attempts_left="4")
+    with UnixServer(login.socket, CODE_REQUIRED, wrong, ACCEPTED) as agent, login.dialogue() as dialogue:
+        dialogue.read_until("Code: ")
+        dialogue.type(b"100000" + end)
+        shown = dialogue.read_until("Code: ")
+        dialogue.type(b"482913" + end)
+        assert dialogue.status() == 0
+    assert [fields.get("code") for _, fields in agent.asked] == [None, "100000", "482913"]
+    assert ("left.\r\n" in shown) is (end == b"\r")  # a terminal in raw mode would show a staircase
+
+
+def test_backspace_removes_a_character(login: Login) -> None:
+    """Finding N4: PuTTY and dbclient send what the person types as it is."""
+    with UnixServer(login.socket, CODE_REQUIRED, ACCEPTED) as agent, login.dialogue() as dialogue:
+        dialogue.type(b"4829\x7f\b2913\r")
+        assert dialogue.status() == 0
+    assert agent.asked[1][1]["code"] == "482913"
+
+
+def test_wrong_code_at_the_prompt_may_be_corrected_while_tries_are_left(login: Login) -> None:
+    """Finding U11: one wrong code ended the session."""
+    answers = [result(state="invalid_code", attempts_left=left) for left in ("2", "1", "0")]
+    with UnixServer(login.socket, CODE_REQUIRED, *answers) as agent:
+        status, _, err = login(typed=b"1\n2\n3\n4\n")
+    assert (status, len(agent.asked)) == (4, 4)
+    assert err.count("That is not the code of your login.") == err.count("Code: ") == 3
 
 
 def test_agent_that_always_wants_a_code_is_asked_twice(login: Login) -> None:
@@ -419,18 +503,25 @@ def test_only_digits_are_printed_as_a_code(login: Login, code: str) -> None:
         assert login()[0] == 69
 
 
-@pytest.mark.parametrize("typed", [b"y\n", b"Y\r\n", b"yes", b" yes \n"])
-def test_login_from_another_address_is_accepted_after_a_confirmation(login: Login, typed: bytes) -> None:
-    with UnixServer(login.socket, CONFIRM, ACCEPTED) as agent:
-        status, out, err = login("482913", typed=typed)
-    assert (status, out) == (0, "Passed. Your login goes on in the browser.\n")
-    assert err == ABOUT + "This ssh comes from 192.0.2.7.\nIs this login yours? [y/N] "
+NUMBER = re.compile(r"type (\d\d): ")
+
+
+def test_login_from_another_address_is_accepted_after_a_confirmation(login: Login) -> None:
+    """Finding S10: the number stands in the question only."""
+    with UnixServer(login.socket, CONFIRM, ACCEPTED) as agent, login.dialogue("482913") as dialogue:
+        shown = dialogue.read_until(": ", after="type")
+        number = NUMBER.search(shown)
+        assert number
+        assert shown == ABOUT + f"This ssh comes from 192.0.2.7.\nIf this login is yours, type {number[1]}: "
+        dialogue.type(f" {number[1]}\r\n".encode())
+        assert dialogue.status() == 0
     first, second = (fields for _, fields in agent.asked)
     assert second == first | {"confirmed": "yes"}
 
 
-@pytest.mark.parametrize("typed", [b"", b"\n", b"n\n", b"no\n", b"482913\n", b"y es\n", b"\xff\n"])
-def test_other_answers_than_yes_accept_no_login(login: Login, typed: bytes) -> None:
+@pytest.mark.parametrize("typed", [b"", b"\n", b"y\n", b"yes\n", b"n\n", b"482913\n", b"\xff\n", b"y\ny\ny\ny\n"])
+def test_answer_that_was_typed_in_advance_confirms_no_login(login: Login, typed: bytes) -> None:
+    """Finding S10: `echo y | ssh ...` confirmed a login that nobody had looked at."""
     with UnixServer(login.socket, CONFIRM, ACCEPTED) as agent:
         status, out, err = login("482913", typed=typed)
     assert (status, out) == (3, "")
@@ -438,10 +529,110 @@ def test_other_answers_than_yes_accept_no_login(login: Login, typed: bytes) -> N
     assert len(agent.asked) == 1
 
 
+def test_all_numbers_in_advance_confirm_no_login(login: Login) -> None:
+    """Finding S10: what was typed before the question does not count."""
+    every = "".join(f"{number}\n" for number in range(10, 100)).encode()
+    with UnixServer(login.socket, CONFIRM, ACCEPTED) as agent, login.dialogue("482913", typed=every) as dialogue:
+        dialogue.read_until(": ", after="type")
+        dialogue.type(b"n\n")
+        assert dialogue.status() == 3
+    assert len(agent.asked) == 1
+
+
+def test_typing_error_in_the_confirmation_is_asked_again_with_another_number(login: Login) -> None:
+    """Finding U25: an own typing error ended the login as denied."""
+    with UnixServer(login.socket, CONFIRM, ACCEPTED), login.dialogue("482913") as dialogue:
+        dialogue.read_until(": ", after="type")
+        dialogue.type(b"1\n")
+        number = NUMBER.search(dialogue.read_until(": ", after="type"))
+        assert number
+        dialogue.type(number[1].encode() + b"\n")
+        assert dialogue.status() == 0
+
+
 def test_agent_that_always_wants_a_confirmation_is_asked_twice(login: Login) -> None:
-    with UnixServer(login.socket, CONFIRM, CONFIRM, CONFIRM) as agent:
-        assert login("482913", typed=b"y\ny\ny\n")[0] != 0
+    with UnixServer(login.socket, CONFIRM, CONFIRM, CONFIRM) as agent, login.dialogue("482913") as dialogue:
+        number = NUMBER.search(dialogue.read_until(": ", after="type"))
+        assert number
+        dialogue.type(number[1].encode() + b"\n")
+        assert dialogue.status() != 0
     assert len(agent.asked) == 2
+
+
+def test_login_is_described_once(login: Login) -> None:
+    """Finding N14: "Login to ..." was printed twice."""
+    required = result(state="code_required", **WIKI)
+    with UnixServer(login.socket, required, result(state="accepted", **(WIKI | {"age": "31"}))):
+        status, out, err = login(typed=b"482913\n")
+    assert (status, out.count("Login to"), err.count("Login to")) == (0, 0, 1)
+
+
+# --- several logins that show their code in ssh
+
+SEVERAL = result(
+    state="choice_required",
+    choices="3",
+    app_a="Mail",
+    address_a="203.0.113.9",
+    age_a="3",
+    app_b="Wiki\x1b[2J",
+    age_b="90",
+)
+LISTED = (
+    "Several logins of yours wait:\n"
+    "  1  to Mail, from a browser at 203.0.113.9, started 3 seconds ago.\n"
+    "  2  to Wiki\\x1b[2J, started 90 seconds ago.\n"
+    "  3  a login without a description.\n"
+)
+QUESTION = "Which login is yours? (1-3, Return for none) "
+
+
+def test_person_chooses_one_of_several_logins(login: Login) -> None:
+    """Finding S4: ssh showed the code of a stranger's login."""
+    shown = result(state="presented", code="550127")
+    with UnixServer(login.socket, SEVERAL, shown) as agent, login.dialogue() as dialogue:
+        assert dialogue.read_until("none) ") == LISTED + QUESTION
+        dialogue.type(b"7\n")
+        dialogue.read_until("none) ")
+        dialogue.type(b"2\n")
+        assert dialogue.status() == 0
+    assert agent.asked[1][1] == agent.asked[0][1] | {"choice": "2"}
+
+
+@pytest.mark.parametrize(("typed", "status"), [(b"\n", 3), (b"", 64)])
+def test_person_who_chooses_nothing_passes_nothing(login: Login, typed: bytes, status: int) -> None:
+    with UnixServer(login.socket, SEVERAL) as agent, login.dialogue() as dialogue:
+        dialogue.read_until("none) ")
+        dialogue.type(typed, last=True)
+        assert dialogue.status() == status
+    assert len(agent.asked) == 1
+
+
+def test_choice_without_input_says_to_use_a_terminal(login: Login) -> None:
+    with UnixServer(login.socket, SEVERAL) as agent:
+        status, _, err = login()
+    assert (status, len(agent.asked)) == (64, 1)
+    assert err.endswith("Run the same ssh command in a terminal and choose one.\n")
+
+
+# --- windows that close
+
+
+@pytest.mark.parametrize("answer", [result(state="presented", code="550127"), result(state="expired")])
+def test_window_stays_open_until_its_text_was_read(login: Login, answer: bytes) -> None:
+    """Case putty_window, finding N4: PuTTY's window closed before anybody could read the code."""
+    with UnixServer(login.socket, answer), login.dialogue(SSH_TTY="/dev/pts/0") as dialogue:
+        dialogue.read_until("Press Return to end this session. ")
+        assert dialogue.process.poll() is None
+        dialogue.type(b"\r")
+        assert dialogue.status() == (0 if b"presented" in answer else 2)
+
+
+@pytest.mark.parametrize("command", [None, "482913"])
+def test_passed_login_and_given_command_end_the_session_at_once(login: Login, command: str | None) -> None:
+    answer = ACCEPTED if command is None else result(state="expired")
+    with UnixServer(login.socket, answer), login.dialogue(command, SSH_TTY="/dev/pts/0") as dialogue:
+        assert dialogue.status() == (0 if command is None else 2)
 
 
 def test_foreign_words_reach_the_terminal_escaped_and_cut(login: Login) -> None:
@@ -472,15 +663,36 @@ def test_enrolment_code_is_presented_and_the_key_is_shown(login: Login, command:
 
 
 def test_enrol_without_a_code_asks_for_the_code(login: Login) -> None:
-    with UnixServer(login.socket, enrolled()) as agent:
+    with UnixServer(login.socket, CODE_REQUIRED, enrolled()) as agent:
         status, out, err = login("enrol", typed=b"5821-7741\n")
     assert (status, out.startswith("Presented."), err) == (0, True, "Code: ")
-    assert [fields["code"] for _, fields in agent.asked] == ["58217741"]
+    assert [fields.get("code") for _, fields in agent.asked] == [None, "58217741"]
 
 
-@pytest.mark.parametrize(
-    "command", ["enrol x", "enrol -1", "enrol 1234567890123", "enrol;id", "Enrol 1", "enrolment 1"]
-)
+def test_wrong_code_of_an_invitation_may_be_corrected_at_the_prompt(login: Login) -> None:
+    with UnixServer(login.socket, CODE_REQUIRED, result(state="invalid_code"), enrolled()) as agent:
+        assert login("enrol", typed=b"1\n5821-7741\n")[0] == 0
+    assert [fields.get("code") for _, fields in agent.asked] == [None, "1", "58217741"]
+
+
+@pytest.mark.parametrize("typed", [b"", b"deny\n"])
+def test_enrol_without_input_speaks_of_the_invitation(login: Login, typed: bytes) -> None:
+    """Finding U26: `enrol` without input spoke of a login."""
+    with UnixServer(login.socket, CODE_REQUIRED):
+        status, _, err = login("enrol", typed=typed)
+    assert (status, "login" in err) == (64, False)
+    assert err.endswith("Usage: ssh ... enrol CODE (the digits that the page of your invitation shows)\n")
+
+
+def test_prompt_that_the_agent_refuses_names_the_command(login: Login) -> None:
+    """Finding S9: strangers' prompts are bounded."""
+    with UnixServer(login.socket, result(state="too_many_prompts")):
+        status, _, err = login("enrol")
+    assert status == 75
+    assert err.startswith("Too many ssh logins wait for an answer.")
+
+
+@pytest.mark.parametrize("command", ["enrol x", "enrol 1234567890123", "enrol;id", "enrolment 1"])
 def test_wrong_enrol_command_prints_the_usage(login: Login, command: str) -> None:
     with UnixServer(login.socket, enrolled()) as agent:
         status, _, err = login(command)
@@ -492,15 +704,16 @@ def test_wrong_enrol_command_prints_the_usage(login: Login, command: str) -> Non
     [
         ({"state": "invalid_code"}, (1, "That is not the code of an open invitation.")),
         ({"state": "no_enrolment"}, (2, "No invitation is open.")),
-        ({"state": "too_many_attempts"}, (4, "Too many wrong codes.")),
+        ({"state": "too_many_attempts"}, (4, "Too many wrong codes. Try again in 15 minutes.")),
+        ({"state": "too_many_attempts", "retry_after": "61"}, (4, "Too many wrong codes. Try again in 61 seconds.")),
         ({"state": "already_presented"}, (77, "Another key was presented")),
         ({"state": "already_registered"}, (77, "This key is registered for you already.")),
         ({"state": "key_taken"}, (77, "This key belongs to somebody else.")),
         ({"state": "key_refused", "reason": "rsa_too_short"}, (77, "This RSA key is too short.")),
         ({"state": "key_refused", "reason": "\x1b[2J"}, (77, "This key is not taken here.")),
-        ({"state": "invalid_ticket"}, (77, "This took too long or was used before.")),
+        ({"state": "invalid_ticket"}, (77, "This connection is too old.")),
         ({"state": "unavailable", "reference": "ab" * 16}, (69, "The login service can't be reached just now.")),
-        ({"state": "\x1b[2J"}, (77, "The identity service refused.")),
+        ({"state": "\x1b[2J"}, (77, "Your login was refused.")),
     ],
 )
 def test_each_outcome_of_an_enrolment_has_a_sentence(

@@ -55,7 +55,7 @@ def test_challenge_that_wants_verification_is_refused_without_an_agent(login: Lo
     extended(identity, authorized_key=key, verify_required=True)
     status, out, said = login("123456")
     assert (status, out) == (77, "")
-    assert said.startswith("The identity service refused.")
+    assert said.startswith("Your login was refused.")
     assert identity.count("/accept") == 0
 
 
@@ -145,7 +145,7 @@ def test_failure_is_one_calm_line_without_internals(login: Login, identity: Iden
             status, text = 78, "This host is not set up for it. Tell your administrators."
         case "auth info":
             Path(login.environment["SSH_USER_AUTH"]).write_text("publickey ssh-ed25519 AAAA\n")
-            status, text = 77, "This connection used another key than it was opened for."
+            status, text = 77, "Keys of this type are not taken here."
         case _:
             identity.replies[f"/{trouble}"] = ERROR
     told, out, err = login("1")

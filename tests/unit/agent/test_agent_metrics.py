@@ -43,15 +43,15 @@ def test_metrics_count_a_login(identity: IdentityServer, write_config: WriteConf
         agent.ticket(QUESTION)
         ticket = agent.ticket(QUESTION)
         during = scrape(agent)
-        assert during["sshaft_agent_tickets"] == 1
+        assert during["sshaft_agent_open_logins"] == 0
         assert agent.ask("accept", ticket=ticket, **SIGNED)[1]["state"] == "accepted"
-        assert agent.ask("accept", ticket=ticket, **SIGNED)[1]["state"] == "invalid_ticket"
+        assert agent.ask("accept", ticket=ticket, **SIGNED)[1]["state"] == "passed_before"
         after = scrape(agent)
         assert agent.stop() == 0
-    assert after["sshaft_agent_lookups_total"] == 2
-    assert after["sshaft_agent_cache_hits_total"] + after["sshaft_agent_list_requests_total"] == 2
-    assert (after["sshaft_agent_logins_total:accepted"], after["sshaft_agent_logins_total:invalid_ticket"]) == (1, 1)
-    assert after["sshaft_agent_tickets"] == 0
+    assert after["sshaft_agent_lookups_total"] == 3  # two by sshd, one by the login
+    assert after["sshaft_agent_cache_hits_total"] + after["sshaft_agent_list_requests_total"] == 3
+    assert (after["sshaft_agent_logins_total:accepted"], after["sshaft_agent_logins_total:passed_before"]) == (1, 1)
+    assert after["sshaft_agent_open_logins"] == 1  # until its ticket expires
     assert 0 < after["sshaft_agent_access_token_seconds_left"] <= 300
     assert after["sshaft_agent_identity_call_seconds_count:accept"] == 1
     assert after["sshaft_agent_identity_call_seconds_count:list"] == after["sshaft_agent_list_requests_total"]

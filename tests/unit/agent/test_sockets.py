@@ -1,15 +1,19 @@
 """Tests paths, owners and modes of the agent's sockets."""
 
+import io
+import json
 import os
 import pwd
 import socket
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sshaft.errors import ConfigurationError
 from sshaft_agent import sockets
+from sshaft_agent.server import Server
 from sshaft_agent.sockets import account, listen_for, make_directory
 
 OWN = account(None)
@@ -38,9 +42,20 @@ def test_socket_for_the_agents_own_account_is_closed_to_others(directory: Path) 
         assert mode(path.parent) == 0o700
 
 
-def test_status_socket_is_open_to_every_account(directory: Path) -> None:
+def test_status_socket_is_open_to_root_and_the_agents_group(directory: Path) -> None:
     with listen_for(None, sockets.status_path(directory)):
-        assert mode(sockets.status_path(directory)) == 0o666
+        assert mode(sockets.status_path(directory)) == 0o660
+
+
+async def test_refusals_are_logged_once_a_second(events: io.StringIO, clock: Any) -> None:
+    """Finding S7: a flood of refused connections filled the log."""
+    server = Server([], clock)
+    for _ in range(5):
+        server._log_refusal("peer.refused", uid=65534)  # noqa: SLF001
+    clock.move(1)
+    server._log_refusal("peer.refused", uid=1)  # noqa: SLF001
+    logged = [json.loads(line) for line in events.getvalue().splitlines()]
+    assert [(event["uid"], event.get("before")) for event in logged] == [(65534, None), (1, 4)]
 
 
 def test_umask_changes_no_mode(tmp_path: Path) -> None:
@@ -49,7 +64,7 @@ def test_umask_changes_no_mode(tmp_path: Path) -> None:
         path = sockets.login_path(tmp_path)
         with listen_for(OWN, path), listen_for(None, sockets.status_path(tmp_path)):
             assert mode(path) == 0o600
-            assert mode(sockets.status_path(tmp_path)) == 0o666
+            assert mode(sockets.status_path(tmp_path)) == 0o660
     finally:
         os.umask(before)
 

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -29,8 +28,7 @@ def folder(sshd: Path, tmp_path: Path) -> Path:
 
 def line(folder: Path) -> str:
     key = public_key.parse(effective.make_key(folder / "key").with_suffix(".pub").read_text())
-    ends = datetime.now(UTC) + timedelta(minutes=5)
-    return authorized_keys.line(key, ("/bin/echo", "understood"), expires_at=ends)
+    return authorized_keys.line(key, ("/bin/echo", "understood"))
 
 
 def test_line_of_the_agent_is_understood_by_the_sshd_of_this_machine(sshd: Path, folder: Path) -> None:

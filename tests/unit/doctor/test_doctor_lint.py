@@ -35,7 +35,7 @@ TRAPS = [
     ("ExposeAuthInfo", None, ERROR, "ExposeAuthInfo yes"),
     ("PermitUserEnvironment", "yes", WARNING, "PermitUserEnvironment no"),
     ("PermitUserEnvironment", "LANG", WARNING, "PermitUserEnvironment no"),
-    ("PermitTTY", "yes", WARNING, "PermitTTY no"),
+    ("PermitTTY", "no", WARNING, "PermitTTY yes"),
     ("PermitUserRC", None, WARNING, "PermitUserRC no"),
     ("ChrootDirectory", "/srv", WARNING, "ChrootDirectory none"),
     ("UseDNS", "yes", NOTE, "UseDNS no"),

@@ -1,100 +1,17 @@
-"""Tests the words of the person and the sentences of sshaft-login."""
+"""Tests the sentences of sshaft-login, and its deadlines."""
 
-import string
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
-from sshaft import exit_status
 from sshaft_login.sentences import sentence
-from sshaft_login.terminal import StopError, read_code, read_wish
 
 TOP = Path(__file__).parents[3]
-
-
-@pytest.mark.parametrize(
-    ("typed", "wish"),
-    [
-        ("482913", "482913"),
-        ("482 913", "482913"),
-        ("48-29-13", "482913"),
-        ("4 8 2 9 1 3", "482913"),
-        ("  482913  ", "482913"),
-        ("48 - 29 - 13", "482913"),
-        ("482913-", "482913"),
-        ("0", "0"),
-        ("000000", "000000"),
-        ("123456789012", "123456789012"),
-        ("deny", "deny"),
-        ("  deny ", "deny"),
-        ("", ""),
-        ("   ", ""),
-    ],
-)
-def test_words_of_the_person_are_parsed(typed: str, wish: str) -> None:
-    assert read_wish(typed) == wish
-
-
-@pytest.mark.parametrize(
-    "typed",
-    [
-        "1234567890123",
-        "-482913",
-        "-",
-        " - ",
-        "--help",
-        "48291a",
-        "482,913",
-        "482.913",
-        "482_913",
-        "+482913",
-        "0x1234",
-        "1e5",
-        "482913;id",
-        "$(id)",
-        "482913\n482914",
-        "482\t913",
-        "482913 deny",
-        "Deny",
-        "DENY",
-        "deny please",
-        "denied",
-        "no",
-        "sh",
-        "/usr/lib/openssh/sftp-server",
-        "scp -t /tmp",
-        "\u0661\u0662\u0663",
-        "\uff11\uff12\uff13",
-        "²³",
-        "482\u00a0913",
-        "482\u2013913",
-        "482\u200b913",
-        "\x1b[2J",
-        "\ufffd\ufffd",
-        "1" * 100_000,
-        "-" * 100_000,
-    ],
-    ids=lambda typed: ascii(typed)[:30],
-)
-def test_other_words_end_with_the_usage(typed: str) -> None:
-    with pytest.raises(StopError) as stop:
-        read_wish(typed)
-    assert stop.value.status == exit_status.USAGE
-    assert stop.value.text.startswith("Usage: ssh")
-
-
-@given(st.text() | st.text(alphabet="0123456789 -\t\r\n"))
-@example("1 \n2")
-def test_code_is_up_to_twelve_ascii_digits(typed: str) -> None:
-    code = read_code(typed)
-    assert len(code) <= 12
-    assert set(code) <= set(string.digits)
-    assert code in ("", *["".join(c for c in typed if c in string.digits)])
 
 
 # --- sentences
@@ -103,6 +20,7 @@ def test_code_is_up_to_twelve_ascii_digits(typed: str) -> None:
 STATUSES = {
     "accepted": 0,
     "invalid_code": 1,
+    "other_user": 1,
     "no_challenge": 2,
     "expired": 2,
     "cancelled": 2,
@@ -110,9 +28,13 @@ STATUSES = {
     "already_used": 2,
     "rejected": 3,
     "too_many_attempts": 4,
+    "not_chosen": 3,
     "code_required": 64,
+    "choice_required": 64,
     "unavailable": 69,
+    "too_many_prompts": 75,
     "unknown_key": 77,
+    "passed_before": 77,
     "refused": 77,
     "invalid_ticket": 77,
     "wrong_key": 77,
@@ -158,6 +80,19 @@ def test_unknown_state_is_a_refusal(state: str) -> None:
 )
 def test_sentence_counts_the_tries_left(left: str, end: str) -> None:
     assert sentence("invalid_code", left)[1].endswith(end)
+
+
+def test_last_wrong_code_has_the_status_of_too_many() -> None:
+    """Finding N14: status 4 never came."""
+    assert [sentence("invalid_code", left)[0] for left in ("0", "1", "")] == [4, 1, 1]
+
+
+@pytest.mark.parametrize(("seconds", "told"), [("1", "1 second"), ("90", "90 seconds"), ("3481", "59 minutes")])
+def test_locked_person_learns_when_it_works_again(seconds: str, told: str) -> None:
+    """Finding U2: a locked person was told to start the login again in the browser."""
+    status, text = sentence("too_many_attempts", retry_after=seconds)
+    assert (status, "browser" in text) == (4, False)
+    assert f"try again in {told};" in text
 
 
 def test_only_the_sentence_of_a_wrong_code_counts_the_tries() -> None:

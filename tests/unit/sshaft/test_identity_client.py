@@ -178,6 +178,24 @@ def test_yes_may_have_any_body(identity: IdentityServer, connect: Connect, body:
     assert accept(connect(), BASE) == Outcome("accepted")
 
 
+def test_choices_are_read_and_malformed_ones_are_left_out(identity: IdentityServer, connect: Connect) -> None:
+    """Finding S4: the person chooses among several logins that show their code in ssh."""
+    good = [{"challenge": f"c{number}", "context": {"app": "Wiki"}} for number in range(12)]
+    identity.replies["/accept"] = reply_json({"error": "choice_required", "choices": [7, {"challenge": 1}, *good]}, 409)
+    outcome = connect().accept(Claim("alice"), "a", Deadline.after(5), REQUEST_ID)
+    assert [choice.challenge for choice in outcome.choices] == [f"c{number}" for number in range(9)]
+    assert outcome.fields(NOW) == {"state": "choice_required", "choices": "9"} | {
+        f"app_{letter}": "Wiki" for letter in "abcdefghi"
+    }
+
+
+@pytest.mark.parametrize("choices", [None, [], "c1", {"challenge": "c1"}, [{}]], ids=str)
+def test_choice_without_choices_is_a_failure(identity: IdentityServer, connect: Connect, choices: Any) -> None:
+    identity.replies["/accept"] = reply_json({"error": "choice_required", "choices": choices}, 409)
+    with pytest.raises(IdentityServiceError):
+        connect().accept(Claim("alice"), "a", Deadline.after(5), REQUEST_ID)
+
+
 @pytest.mark.parametrize("status", [400, 402, 405, 413, 415, 418, 422, 451])
 def test_status_outside_of_the_contract_is_a_failure(identity: IdentityServer, connect: Connect, status: int) -> None:
     identity.replies["/accept"] = Reply(status)

@@ -14,6 +14,7 @@ from unit.agent.ssh_factor.agent import ID, SOCKET, Agent, agent_of, logged
 
 from sshaft import public_key
 from sshaft.errors import RemoteServiceError
+from sshaft_agent.ssh_factor.logins import PROMPTS_PER_KEY
 from sshaft_agent.ssh_factor.questions import AcceptRequest, KeysQuestion
 
 KEY = public_keys.ed25519("alice")
@@ -60,14 +61,11 @@ async def test_line_carries_a_ticket_and_ends_with_it(agent: Agent, pending: Any
     pending(expires_at=clock.later(90))
     line = await agent.line()
     ticket = await agent.ticket()
-    assert line == (
-        f'restrict,command="/sshaft/login --agent {SOCKET} --ticket {ticket}",expiry-time="20261122120130Z" {KEY}\n'
-    )
-
-
-async def test_line_of_a_long_challenge_ends_after_two_minutes(agent: Agent, pending: Any) -> None:
-    pending()
-    assert 'expiry-time="20261122120200Z"' in await agent.line()
+    assert line == f'restrict,pty,command="/sshaft/login --agent {SOCKET} --ticket {ticket}" {KEY}\n'
+    clock.move(89)
+    assert (await agent.report(ticket))["state"] == "code_required"
+    clock.move(1)
+    assert (await agent.report(ticket))["state"] == "invalid_ticket"
 
 
 @pytest.mark.parametrize("hours", [1, -1])
@@ -79,7 +77,6 @@ async def test_line_ends_by_the_clock_of_this_host_if_the_clocks_differ(
     agent = agent_of(identity, clock, KEY, ahead=timedelta(hours=hours))
     try:
         ticket = await agent.ticket()
-        assert f'expiry-time="20261122{12 + hours}0130Z"' in await agent.line()
         assert (await agent.report(ticket))["age"] == "40"
         refused = {"status": 409, "error": "confirm_required", "context": {"started_at": clock.later(-40)}}
         identity.replies["/accept"] = reply_json(refused, 409)
@@ -92,19 +89,23 @@ async def test_line_ends_by_the_clock_of_this_host_if_the_clocks_differ(
     assert [event["ahead_of_identity_service"] for event in told] == [hours * 3600]
 
 
-async def test_second_question_of_sshd_gets_the_same_line(agent: Agent, pending: Any, clock: Any) -> None:
+async def test_each_line_has_a_ticket_of_its_own_and_leaves_nothing_in_the_memory(agent: Agent, pending: Any) -> None:
+    """Finding S23: logins of one person at once shared one ticket, and one of them passed."""
     pending()
-    first = await agent.line()
-    clock.move(5)
-    assert await agent.line(request_id="f" * 32) == first
-    assert len(agent.factor.tickets) == 1
+    first, second = await agent.ticket(), await agent.ticket()
+    assert first == second  # the same request id at the same time
+    third = re.search(r"--ticket ([\w-]+)\"", await agent.line(request_id="f" * 32))[1]  # type: ignore[index]
+    assert third != first
+    assert (await agent.report(first, code="482913"))["state"] == "accepted"
+    assert (await agent.report(third, code="482913"))["state"] == "accepted"
+    assert len(agent.factor.logins) == 0
 
 
 async def test_line_has_no_text_of_the_identity_service_but_the_key(agent: Agent, pending: Any) -> None:
     hostile = 'x" ssh-ed25519 AAAA; $(id)'
     pending(user=hostile, key=f"{KEY} {hostile}", challenge=hostile, context={"app": hostile})
     line = await agent.line()
-    assert re.fullmatch(r'restrict,command="[A-Za-z0-9._/ -]+",expiry-time="\d{14}Z" ssh-ed25519 \S+\n', line)
+    assert re.fullmatch(r'restrict,pty,command="[A-Za-z0-9._/ -]+" ssh-ed25519 \S+\n', line)
     assert await agent.report(await agent.ticket(), code="1") == {"state": "accepted", "reference": ID}
 
 
@@ -149,7 +150,6 @@ async def test_operator_is_told_of_a_wrong_fingerprint_hash_of_sshd(agent: Agent
 async def test_unknown_key_gets_nothing(agent: Agent, pending: Any) -> None:
     pending()
     assert await agent.line(OTHER_KEY) == ""
-    assert len(agent.factor.tickets) == 0
 
 
 async def test_key_of_two_waiting_users_opens_nothing_and_is_logged(
@@ -160,7 +160,6 @@ async def test_key_of_two_waiting_users_opens_nothing_and_is_logged(
     assert await agent.line() == ""
     (event,) = logged(events, "key.opens_nothing")
     assert (event["reason"], event["level"], event["request_id"]) == ("ambiguous", "warning", ID)
-    assert len(agent.factor.tickets) == 0
 
 
 async def test_expired_challenge_yields_no_keys(agent: Agent, pending: Any, clock: Any) -> None:
@@ -198,7 +197,8 @@ async def test_accept_names_the_key_that_signed(
         "key_type": "ssh-ed25519",
         "client_ip": "192.0.2.7",
     }
-    assert call.headers["idempotency-key"] == call.headers["x-request-id"] == ID
+    assert call.headers["x-request-id"] == ID
+    assert re.fullmatch("[0-9a-f]{32}", call.headers["idempotency-key"])
     assert agent.factor.outcomes["accepted"] == 1
     (event,) = logged(events, "login.accepted")
     assert (event["user"], event["client_ip"], event["key_type"]) == ("alice", "192.0.2.7", "ssh-ed25519")
@@ -232,47 +232,58 @@ async def test_missing_code_spends_no_ticket_and_sends_no_request(
     assert (await agent.report(ticket, code="482913"))["state"] == "accepted"
 
 
+@pytest.mark.parametrize("key", [KEY, SK_KEY], ids=["software", "security key"])
 @pytest.mark.parametrize(
     "reply",
-    [reply_json({}), reply_json({"error": "invalid_code", "attempts_left": 4}, 403), reply_json({}, 404), ERROR],
-    ids=["accepted", "wrong code", "404", "500"],
+    [reply_json({"error": "invalid_code", "attempts_left": 4}, 403), reply_json({"error": "expired"}, 410), ERROR],
+    ids=["wrong code", "expired", "500"],
 )
-async def test_second_use_of_a_ticket_is_refused_after_every_outcome(
-    agent: Agent, identity: IdentityServer, pending: Any, reply: Reply
+async def test_next_session_of_a_connection_passes_after_any_failure(
+    agent: Agent, identity: IdentityServer, pending: Any, reply: Reply, key: str
 ) -> None:
-    pending()
+    """Case shared_connection, findings N5 and U1: after a wrong code the right code never passed."""
+    pending(key=key)
+    ticket = await agent.ticket(key)
     identity.replies["/accept"] = reply
-    ticket = await agent.ticket()
-    first = await agent.report(ticket, code="482913")
-    assert first["state"] != "invalid_ticket"
-    sent = identity.count("/accept")
-    assert await agent.report(ticket, code="482913") == {"state": "invalid_ticket"}
-    assert identity.count("/accept") == sent
+    assert (await agent.report(ticket, public=key, code="000000"))["state"] not in ("accepted", "invalid_ticket")
+    identity.replies["/accept"] = reply_json({"state": "accepted"})
+    assert (await agent.report(ticket, public=key, code="482913"))["state"] == "accepted"
+    attempts = [call.headers["idempotency-key"] for call in identity.calls if call.path == "/accept"]
+    assert len(attempts) == len(set(attempts)) or reply is ERROR  # a repetition after an error is the same attempt
 
 
-async def test_sessions_with_one_ticket_send_one_accept(agent: Agent, identity: IdentityServer, pending: Any) -> None:
-    pending()
+@pytest.mark.parametrize("binding", ["code_in", "code_back", "none"])
+async def test_next_login_passes_over_the_same_connection(
+    agent: Agent, identity: IdentityServer, pending: Any, binding: str
+) -> None:
+    """Case shared_connection: the next login over a shared connection was refused."""
+    entry = pending(binding=binding)
     ticket = await agent.ticket()
-    identity.delay = 0.05
-    answers = await asyncio.gather(*(agent.report(ticket, code="482913") for _ in range(20)))
-    assert sorted(answer["state"] for answer in answers) == ["accepted"] + ["invalid_ticket"] * 19
+    assert (await agent.report(ticket, code="482913"))["state"] == "accepted"
+    entry["challenge"] = "c2"
+    assert (await agent.report(ticket, code="100200"))["state"] == "accepted"
+    assert last(identity, "/accept").json["challenge"] == "c2"
+
+
+async def test_connection_of_a_security_key_passes_one_login_because_each_needs_a_touch(
+    agent: Agent, identity: IdentityServer, pending: Any
+) -> None:
+    entry = pending(key=SK_KEY)
+    ticket = await agent.ticket(SK_KEY)
+    assert (await agent.report(ticket, public=SK_KEY, code="482913"))["state"] == "accepted"
+    entry["challenge"] = "c2"
+    assert (await agent.report(ticket, public=SK_KEY, code="100200"))["state"] == "passed_before"
     assert identity.count("/accept") == 1
 
 
-async def test_answer_to_a_wrong_code_counts_the_tries_left_and_a_new_ticket_is_a_new_attempt(
-    agent: Agent, identity: IdentityServer, pending: Any
-) -> None:
-    pending()
-    identity.replies["/accept"] = reply_json({"error": "invalid_code", "attempts_left": 4}, 403)
-    first = await agent.ticket()
-    answer = await agent.report(first, code="000000")
-    assert answer == {"state": "invalid_code", "attempts_left": "4", "reference": ID}
-    line = await agent.line(request_id="f" * 32)
-    second = re.search(r"--ticket ([\w-]+)\"", line)[1]  # type: ignore[index]
-    assert second != first
-    await agent.report(second, code="000001")
-    keys = [call.headers["idempotency-key"] for call in identity.calls if call.path == "/accept"]
-    assert keys == [ID, "f" * 32]
+async def test_ticket_passes_once_at_a_server_without_challenges(agent: Agent, identity: IdentityServer) -> None:
+    """Finding S23: whoever reads a ticket must not pass the next login of its owner with it."""
+    identity.entries = [{"user": "alice", "authorized_key": KEY}]
+    identity.delay = 0.05
+    ticket = await agent.ticket()
+    answers = await asyncio.gather(*(agent.report(ticket) for _ in range(20)))
+    assert sorted(answer["state"] for answer in answers) == ["accepted"] + ["passed_before"] * 19
+    assert identity.count("/accept") == 1
 
 
 @pytest.mark.parametrize(
@@ -287,17 +298,16 @@ async def test_answer_to_a_wrong_code_counts_the_tries_left_and_a_new_ticket_is_
     ],
     ids=str,
 )
-async def test_wrong_key_spends_the_ticket(
+async def test_ticket_opens_nothing_for_another_key(
     agent: Agent, identity: IdentityServer, pending: Any, events: io.StringIO, change: dict[str, str]
 ) -> None:
     pending()
     pending("mallory", OTHER_KEY, challenge="c2")
     ticket = await agent.ticket()
-    assert (await agent.report(ticket, code="482913", **change))["state"] == "wrong_key"
-    assert await agent.report(ticket, code="482913") == {"state": "invalid_ticket"}
+    assert await agent.report(ticket, code="482913", **change) == {"state": "invalid_ticket"}
     assert identity.count("/accept") == 0
-    refused = [event["reason"] for event in logged(events, "login.refused")]
-    assert refused == ["wrong_key", "invalid_ticket"]
+    assert [event["reason"] for event in logged(events, "login.refused")] == ["invalid_ticket"]
+    assert (await agent.report(ticket, code="482913"))["state"] == "accepted"
 
 
 @pytest.mark.parametrize("ticket", ["", "t", "tAAAAAAAAAAAAAAAAAAAAAAAA", "a" * 10_000, "\n"])
@@ -373,11 +383,23 @@ async def test_registered_key_without_a_challenge_learns_that_nothing_waits(
 ) -> None:
     pending(challenge=None, expires_at=None)
     line = await agent.line()
-    assert line.startswith("restrict,command=")
-    assert "expiry-time" not in line  # the line opens nothing, so it needs no end
+    assert line.startswith("restrict,pty,command=")
     ticket = await agent.ticket()
+    identity.replies["/accept"] = reply_json({"error": "no_challenge"}, 404)
     assert (await agent.report(ticket, code="1"))["state"] == "no_challenge"
-    assert identity.count("/accept") == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "state"), [("already_used", "already_used"), ("rejected", "already_rejected"), ("cancelled", "cancelled")]
+)
+async def test_person_without_a_waiting_login_learns_what_became_of_the_last_one(
+    agent: Agent, identity: IdentityServer, pending: Any, error: str, state: str
+) -> None:
+    """Finding U12: "No login is waiting" was said in place of what became of the login."""
+    pending(challenge=None, expires_at=None)
+    identity.replies["/accept"] = reply_json({"error": error}, 410)
+    assert (await agent.report(await agent.ticket(), code="1"))["state"] == state
+    assert "challenge" not in last(identity, "/accept").json
 
 
 async def test_login_that_started_after_the_line_was_printed_is_accepted(
@@ -392,24 +414,28 @@ async def test_login_that_started_after_the_line_was_printed_is_accepted(
 
 
 @pytest.mark.parametrize(
-    "change", [{"user": "mallory"}, {"verify_required": True}, {"binding": "smoke_signal"}], ids=str
+    ("change", "state"),
+    [({"user": "mallory"}, "invalid_ticket"), ({"verify_required": True}, "invalid_ticket")],
+    ids=["another user", "stricter"],
 )
 async def test_login_that_started_later_for_another_user_or_with_a_stricter_line_is_not_accepted(
-    agent: Agent, identity: IdentityServer, pending: Any, change: dict[str, Any]
+    agent: Agent, identity: IdentityServer, pending: Any, clock: Any, change: dict[str, Any], state: str
 ) -> None:
     entry = pending(key=SK_KEY, challenge=None, expires_at=None)
     ticket = await agent.ticket(SK_KEY)
     entry.update({"challenge": "c9"} | change)
-    assert (await agent.report(ticket, public=SK_KEY, code="1"))["state"] == "no_challenge"
+    clock.move(3)  # the cached list is older than two seconds
+    assert (await agent.report(ticket, public=SK_KEY, code="1"))["state"] == state
     assert identity.count("/accept") == 0
 
 
-async def test_second_user_who_waits_with_the_same_key_closes_the_login(agent: Agent, pending: Any) -> None:
+async def test_second_user_who_waits_with_the_same_key_closes_the_login(agent: Agent, pending: Any, clock: Any) -> None:
     entry = pending(challenge=None, expires_at=None)
     ticket = await agent.ticket()
     entry["challenge"] = "c9"
     pending("mallory", challenge="c10")
-    assert (await agent.report(ticket, code="1"))["state"] == "no_challenge"
+    clock.move(3)
+    assert (await agent.report(ticket, code="1"))["state"] == "refused"
 
 
 # --- logins that ended and were started again
@@ -517,7 +543,6 @@ async def test_person_gets_the_code_for_the_browser(agent: Agent, identity: Iden
     ticket = await agent.ticket()
     answer = await agent.report(ticket)
     assert answer == {"state": "presented", "code": "550127", "reference": ID} | SHOWN
-    assert (await agent.report(ticket))["state"] == "invalid_ticket"
     assert "code" not in last(identity, "/accept").json
 
 
@@ -545,7 +570,6 @@ async def test_login_goes_on_with_the_same_ticket_after_a_confirmation(
     assert answer == {"state": "confirm_required", "reference": ID} | SHOWN
     identity.replies["/accept"] = reply_json({"state": "accepted"})
     assert (await agent.report(ticket, code="482913", confirmed="yes"))["state"] == "accepted"
-    assert (await agent.report(ticket, code="482913", confirmed="yes"))["state"] == "invalid_ticket"
     assert last(identity, "/accept").json["confirmed"] is True
 
 
@@ -566,3 +590,69 @@ async def test_code_of_a_challenge_without_a_name_is_asked_for_and_sent(agent: A
     assert (await agent.report(ticket, code="12345678"))["state"] == "accepted"
     sent = last(identity, "/accept").json
     assert (sent["code"], "challenge" in sent, "fingerprint" in sent) == ("12345678", False, True)
+
+
+# --- several logins that show their code in ssh
+
+WAITING = {
+    "error": "choice_required",
+    "choices": [
+        {"challenge": "c2", "context": {"app": "Mail", "ip": "203.0.113.9", "started_at": "2026-11-22T11:59:57Z"}},
+        {"challenge": "c1", "context": CONTEXT},
+    ],
+}
+CHOICES = {"app_a": "Mail", "address_a": "203.0.113.9", "age_a": "3", "app_b": "Wiki", "address_b": "198.51.100.7"}
+
+
+async def test_person_chooses_among_several_waiting_logins(
+    agent: Agent, identity: IdentityServer, pending: Any
+) -> None:
+    """Finding S4: ssh showed the code of the login that a stranger had begun last."""
+    pending(binding="code_back")
+    pending(binding="code_back", challenge="c2")
+    identity.replies["/accept"] = reply_json(WAITING, 409)
+    ticket = await agent.ticket()
+    answer = await agent.report(ticket)
+    assert answer == {"state": "choice_required", "choices": "2", "reference": ID, "age_b": "20"} | CHOICES
+    identity.replies["/accept"] = reply_json({"state": "presented", "code": "550127"})
+    assert (await agent.report(ticket, choice="2"))["code"] == "550127"
+    assert last(identity, "/accept").json["challenge"] == "c1"
+
+
+@pytest.mark.parametrize("choice", ["0", "3", "9", "10", "c1", "-1", "\u0661"])
+async def test_number_that_was_not_listed_chooses_nothing(
+    agent: Agent, identity: IdentityServer, pending: Any, choice: str
+) -> None:
+    pending(binding="code_back")
+    ticket = await agent.ticket()
+    identity.replies["/accept"] = reply_json(WAITING, 409)
+    await agent.report(ticket)
+    identity.calls.clear()
+    assert (await agent.report(ticket, choice=choice))["state"] == "refused"
+    assert identity.count("/accept") == 0
+
+
+async def test_choice_without_a_list_chooses_nothing(agent: Agent, identity: IdentityServer, pending: Any) -> None:
+    pending(binding="code_back")
+    assert (await agent.report(await agent.ticket(), choice="1"))["state"] == "refused"
+    assert identity.count("/accept") == 0
+
+
+# --- processes that wait
+
+
+async def test_logins_that_wait_for_a_person_are_bounded_for_each_key(agent: Agent, pending: Any) -> None:
+    pending()
+    for number in range(PROMPTS_PER_KEY + 1):
+        line = await agent.line(request_id=f"{number:032x}")
+        ticket = re.search(r"--ticket ([\w-]+)\"", line)[1]  # type: ignore[index]
+        answer = await agent.report(ticket)
+    assert answer["state"] == "too_many_prompts"
+    assert (await agent.report(ticket, code="482913"))["state"] == "accepted"  # a code needs no prompt
+
+
+async def test_login_without_verification_does_not_wait_for_the_one_with(agent: Agent, pending: Any) -> None:
+    """Finding S3: a stranger's login put `verify-required` on the line of another login."""
+    pending(key=SK_KEY)
+    pending(key=SK_KEY, challenge="c2", verify_required=True)
+    assert "verify-required" not in await agent.line(SK_KEY)
