@@ -126,7 +126,7 @@ def _attested(
     if len(keys) != 1:
         raise RegistryError(f"an attestation is of one key, and here are {len(keys)}")
     try:
-        return replace(keys[0], attested=attestation.verify(data, keys[0].key, challenge, roots, now))
+        return replace(keys[0], attested=attestation.verify(data, keys[0].key, [challenge], roots, now))
     except attestation.AttestationError as error:
         raise RegistryError(f"the attestation is refused: {error}") from None
 

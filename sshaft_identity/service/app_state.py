@@ -8,6 +8,7 @@ from pathlib import Path
 from anyio import CapacityLimiter
 from cryptography import x509
 
+from sshaft.config import refuse_byte_order_mark
 from sshaft.http_client import HttpClient
 from sshaft_identity.common.times import Clock
 from sshaft_identity.database.batches import Batches
@@ -57,6 +58,8 @@ def _open_enrolment(store: Store, settings: Settings, user: str, now: datetime) 
 
 def _openid(store: Store, settings: Settings, provider: ProviderSettings, clock: Clock) -> OpenId:
     ca_file = Path(provider.ca_file) if provider.ca_file else None
+    if ca_file is not None:
+        refuse_byte_order_mark(ca_file)
     http = HttpClient(ca_file=ca_file, max_answer=MAX_ANSWER, peer="openid_provider")
     party = RelyingParty(provider, settings.base_url + CALLBACK, provider.credentials(), http, clock)
     return OpenId(party, LinkedAccounts(store.database), CapacityLimiter(_PROVIDER_THREADS))
