@@ -19,7 +19,7 @@ from sshaft.validation import first_fault
 from sshaft_identity.clients.clients import Client, Scope
 from sshaft_identity.clients.return_urls import checked_prefix
 from sshaft_identity.commands.option_types import Duration
-from sshaft_identity.commands.shared import checked_store, echo_json
+from sshaft_identity.commands.shared import checked_store, echo_json, say
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.times import rfc3339, utc_now
 from sshaft_identity.face_support.setup import GivenOptions, Registration, recipe
@@ -248,6 +248,7 @@ def set_return_urls(directory: Path, name: str, urls: tuple[str, ...]) -> None:
     """Let the challenges of NAME lead people back to addresses at or below each PREFIX, and nowhere else."""
     with checked_store(directory) as (store, _):
         store.clients.set_return_urls(name, urls, utc_now())
+    say(f"The client {name} may lead people back to: {', '.join(urls) or 'nowhere'}.")
 
 
 @client.command("revoke")
@@ -338,3 +339,4 @@ def remove_client(directory: Path, name: str) -> None:
     """Remove the client NAME. Its secret and its access tokens end at once."""
     with checked_store(directory) as (store, _):
         store.clients.remove(name, utc_now())
+    say(f"The client {name} was removed. Its secret and its access tokens are void.")

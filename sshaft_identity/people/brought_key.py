@@ -23,7 +23,8 @@ _BEGIN = re.compile(r"\s*(?:-----BEGIN [A-Z0-9 ]+-----|---- BEGIN [A-Z0-9 ]+ ---
 _END = re.compile(r"\s*-----? ?END ")
 _PEM_PUBLIC_KEY = re.compile(r"-----BEGIN (RSA )?PUBLIC KEY-----")
 _PRIVATE = re.compile(
-    r"(BEGIN|END) [A-Z0-9 ]*PRIVATE KEY|PuTTY-User-Key-File|Private-(Lines|MAC):|SSH PRIVATE KEY FILE|b3BlbnNzaC1rZXktdjE"
+    r"(BEGIN|END) [A-Z0-9 ]*PRIVATE KEY|PuTTY-User-Key-File|Private-(Lines|MAC):|SSH PRIVATE KEY FILE|"
+    r"b3BlbnNzaC1rZXktdjE"
 )
 """Marks of private keys: PEM and OpenSSH, PuTTY, SSH 1, and the base64 of OpenSSH's private keys."""
 _HOST = re.compile(r"@cert-authority|@revoked|\|1\|.*|[\w,*?!\[\]-]*[.:][\w.,:*?!\[\]-]*")
@@ -42,7 +43,7 @@ _HINTS = {
     "fingerprint": "This is the fingerprint of a key. Bring the whole public key, from the .pub file.",
     "path": "This is the name of a file. Bring the content of the file.",
     "options": "Other text stands before this key, such as options. Bring the key alone, without options.",
-    "known_hosts": "This is a line of known_hosts: the key of a server. Bring the key of the person, from the .pub file.",
+    "known_hosts": "This is a line of known_hosts: the key of a server. Bring the key of a person, from a .pub file.",
     "rfc4716": "This key in the format of RFC 4716 is not whole. `ssh-keygen -i -f FILE` converts a whole one.",
     "pem": "This key in the format PEM cannot be read. `ssh-keygen -i -m PKCS8 -f FILE` converts a whole one.",
     "type": f"This is no public key of a type that is taken here. Taken are: {', '.join(DEFAULT_TYPES)}.",
@@ -124,7 +125,7 @@ def _is_rest_of_key(first: str, line: str) -> bool:
     beginning = first.split()
     if beginning[0] not in DEFAULT_TYPES or _whole(first) is not None:
         return False
-    if len(beginning) == 1 and line and _encoded_type(line.split()[0]):
+    if len(beginning) == 1 and line and _encoded_type(line.split(maxsplit=1)[0]):
         return True
     return bool(line) and not line.startswith("#") and _hint(line) in (_HINTS["nothing"], _HINTS["path"])
 
@@ -204,17 +205,21 @@ def _hint(item: str) -> str:
         marks = {"SSH SIGNATURE": "signature", "CERTIFICATE": "x509", "PGP": "pgp"}
         return _HINTS[next((hint for mark, hint in marks.items() if mark in heading), "nothing")]
     words = item.split() or [""]
-    if any(public_key.is_certificate_type(word) for word in words[:2]):
-        return _HINTS["certificate"]
-    if any(_FINGERPRINT.match(word) for word in words[:2]):
-        return _HINTS["fingerprint"]
     if words[0] in DEFAULT_TYPES or _encoded_type(words[0]):
         return _not_whole(words)
+    return _HINTS[_kind_of_line(item, words)]
+
+
+def _kind_of_line(item: str, words: list[str]) -> str:
+    if any(public_key.is_certificate_type(word) for word in words[:2]):
+        return "certificate"
+    if any(_FINGERPRINT.match(word) for word in words[:2]):
+        return "fingerprint"
     if _names_a_type(item):
-        return _HINTS["known_hosts" if _HOST.fullmatch(words[0]) else "options"]
+        return "known_hosts" if _HOST.fullmatch(words[0]) else "options"
     if len(words) <= 2 and re.search(r"^[~/.]|[\\/]|\.pub$", item):
-        return _HINTS["path"]
-    return _HINTS["type"] if re.match(r"(sk-)?(ssh|ecdsa)-", words[0]) else _HINTS["nothing"]
+        return "path"
+    return "type" if re.match(r"(sk-)?(ssh|ecdsa)-", words[0]) else "nothing"
 
 
 def _not_whole(words: list[str]) -> str:

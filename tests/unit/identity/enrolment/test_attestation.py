@@ -268,4 +268,6 @@ def test_random_authenticators_data_is_refused_in_a_sentence(flags: int, credent
     head = SAMPLE.authenticator_data(flags)[:37]
     for data in (head + credential, SAMPLE.authenticator_data(flags | 0x80, extensions)):
         with suppress(AttestationError):
-            assert verify(SAMPLE.attestation(MAKER, CHALLENGE, data=data), parse(SAMPLE.public), [CHALLENGE], ROOTS, NOW)
+            assert verify(
+                SAMPLE.attestation(MAKER, CHALLENGE, data=data), parse(SAMPLE.public), [CHALLENGE], ROOTS, NOW
+            )

@@ -1,6 +1,7 @@
 """Tests that a key is read however a person brings it, and that each wrong thing is named."""
 
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -173,19 +174,20 @@ def test_file_of_many_keys_is_read_with_the_lines_of_its_keys() -> None:
     assert [(str(each.key), each.line) for each in found] == [(KEY, 2), (other, 4), (ed25519("c"), 7)]
 
 
-@pytest.mark.parametrize("line", ["hello", f"restrict {ed25519('b')}", "ssh-dss AAAA", "-----BEGIN CERTIFICATE-----"])
-@pytest.mark.parametrize("before", [KEY, KEY[:50] + "\n" + KEY[50:]], ids=["whole", "broken"])
-def test_line_of_a_file_that_is_no_key_is_refused(line: str, before: str) -> None:
-    if line == "hello" and "\n" in before:
-        return  # behind a broken line this is its comment
+BROKEN = f"{KEY[:50]}\n{KEY[50:]}"
+ODD_LINES = [f"restrict {ed25519('b')}", "ssh-dss AAAA", "-----BEGIN CERTIFICATE-----"]
+
+
+@pytest.mark.parametrize(
+    ("before", "line"), [(KEY, "hello"), *((each, odd) for each in (KEY, BROKEN) for odd in ODD_LINES)]
+)
+def test_line_of_a_file_that_is_no_key_is_refused(before: str, line: str) -> None:
     with pytest.raises(WrongThingError) as error:
         read_keys(f"{before}\n{line}\n{ed25519('c')}\n")
     assert error.value.line == before.count("\n") + 2
 
 
 @given(st.text())
-def test_any_other_text_is_refused_in_a_sentence(text: str) -> None:
-    try:
+def test_any_other_text_is_refused_with_one_kind_of_error(text: str) -> None:
+    with suppress(WrongThingError):
         read_keys(text)
-    except WrongThingError as error:
-        assert str(error).endswith(".")
