@@ -178,9 +178,10 @@ BROKEN = f"{KEY[:50]}\n{KEY[50:]}"
 ODD_LINES = [f"restrict {ed25519('b')}", "ssh-dss AAAA", "-----BEGIN CERTIFICATE-----"]
 
 
-@pytest.mark.parametrize(
-    ("before", "line"), [(KEY, "hello"), *((each, odd) for each in (KEY, BROKEN) for odd in ODD_LINES)]
-)
+ODD_FILES = [(KEY, "hello"), *((before, line) for before in (KEY, BROKEN) for line in ODD_LINES)]
+
+
+@pytest.mark.parametrize(("before", "line"), ODD_FILES)
 def test_line_of_a_file_that_is_no_key_is_refused(before: str, line: str) -> None:
     with pytest.raises(WrongThingError) as error:
         read_keys(f"{before}\n{line}\n{ed25519('c')}\n")
