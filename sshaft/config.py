@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
-from sshaft import text_files
+from sshaft import files
 from sshaft.authorized_keys import is_safe_word
 from sshaft.client_authentication import Algorithm, ClientCredentials
 from sshaft.errors import ConfigurationError
@@ -183,7 +183,7 @@ def refuse_byte_order_mark(path: Path) -> None:
             beginning = file.read(3)
     except OSError as error:
         raise ConfigurationError(f"{path}: can't be read: {error.strerror}") from None
-    if beginning.startswith(tuple(text_files.BYTE_ORDER_MARKS)):
+    if beginning.startswith(tuple(files.BYTE_ORDER_MARKS)):
         raise ConfigurationError(f"{path}: begins with a byte order mark: save it as UTF-8 without a byte order mark")
 
 
@@ -224,8 +224,8 @@ def _read(path: Path, limit: int = MAX_FILE) -> tuple[str, int]:
     if len(data) > limit:
         raise ConfigurationError(f"{path}: larger than {limit // 1024} KiB")
     try:
-        return text_files.decode(data), status.st_mode
-    except text_files.NotTextError as error:
+        return files.decode_text(data), status.st_mode
+    except files.NotTextError as error:
         raise ConfigurationError(f"{path}: {error}") from None
 
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from sshaft import files, text_files
+from sshaft import files
 from sshaft.errors import ConfigurationError
 from sshaft.validation import first_fault
 from sshaft_identity.challenges.attempts import Rules
@@ -105,8 +105,8 @@ def default_directory() -> Path:
 def load(directory: Path) -> Settings:
     """Reads the settings of a directory that `sshaft identity init` has made. Raises `ConfigurationError`."""
     try:
-        return Settings.model_validate_json(text_files.decode(_read(directory, SETTINGS_FILE)))
-    except text_files.NotTextError as error:
+        return Settings.model_validate_json(files.decode_text(_read(directory, SETTINGS_FILE)))
+    except files.NotTextError as error:
         raise ConfigurationError(f"{directory / SETTINGS_FILE}: {error}") from error
     except ValidationError as error:
         raise ConfigurationError(f"{directory / SETTINGS_FILE}: {first_fault(error)}") from error
@@ -139,8 +139,8 @@ def save(directory: Path, settings: Settings) -> None:
 def read_secret(path: Path, name: str) -> str:
     """Returns the text of a file that the settings name. Raises `ConfigurationError`, which begins with `name`."""
     try:
-        return text_files.read(path).strip()
-    except (OSError, text_files.NotTextError) as error:
+        return files.read_text(path).strip()
+    except (OSError, files.NotTextError) as error:
         raise ConfigurationError(f"{name} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 

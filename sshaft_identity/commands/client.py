@@ -13,7 +13,7 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
-from sshaft import files, text_files
+from sshaft import files
 from sshaft.errors import ConfigurationError
 from sshaft.validation import first_fault
 from sshaft_identity.clients.clients import Client, Scope
@@ -317,7 +317,7 @@ def _config_to_renew(path: Path, client_id: str) -> tuple[dict[str, Any], os.sta
     Raises `ConfigurationError` if the file is not the configuration of this client.
     """
     try:
-        content = json.loads(text_files.read(path))
+        content = json.loads(files.read_text(path))
         like = path.stat()
     except FileNotFoundError:
         return {}, None

@@ -6,7 +6,7 @@ from typing import Any, BinaryIO
 import click
 from pydantic import ValidationError
 
-from sshaft import text_files
+from sshaft import files
 from sshaft.errors import ConfigurationError
 from sshaft.text import printable
 from sshaft.validation import first_fault
@@ -46,8 +46,8 @@ def set_face(directory: Path, name: str, face: str, options: BinaryIO, off: bool
 
 def _text(data: bytes) -> str:
     try:
-        return text_files.decode(data)
-    except text_files.NotTextError as error:
+        return files.decode_text(data)
+    except files.NotTextError as error:
         raise ConfigurationError(f"the options are {error}") from None
 
 

@@ -18,6 +18,26 @@ Network = Annotated[str, AfterValidator(_network)]
 """An address, or a network as `10.0.0.0/8`."""
 
 
+def read(text: str) -> str | None:
+    """Returns the address in the one form in which addresses are stored and compared; None: the text is no address.
+
+    A port is left out: `192.0.2.7:4711` and `[2001:db8::1]:4711`. IPv4 within IPv6 becomes IPv4.
+    """
+    found = _address(text.strip())
+    return None if found is None else str(found)
+
+
+def _read_or_refuse(text: str) -> str | None:
+    found = read(text)
+    if found is None and text.strip():
+        raise ValueError("must be an IP address")
+    return found
+
+
+Address = Annotated[str, AfterValidator(_read_or_refuse)]
+"""An address in any form that `read` reads. An empty text is no address."""
+
+
 def believed(peer: str | None, forwarded: Iterable[str], trusted: Iterable[Network]) -> str | None:
     """Returns the address of the browser: the first address that is not a trusted proxy.
 
@@ -48,13 +68,13 @@ def source_of(address: str) -> str:
 
     An IPv6 host can use every address of its /64. A text that is not an address is returned unchanged.
     """
-    found = _bare_address(address)
+    found = _address(address)
     return address if found is None else _source(found)
 
 
 def is_same_source(one: str | None, other: str | None) -> bool:
     """Whether both are addresses, and of the same source."""
-    found = _bare_address(one or ""), _bare_address(other or "")
+    found = _address(one or ""), _address(other or "")
     return found[0] is not None and found[1] is not None and _source(found[0]) == _source(found[1])
 
 

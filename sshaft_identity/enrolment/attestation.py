@@ -16,7 +16,7 @@ from fido2 import cbor
 from fido2.cose import ES256, RS256, CoseKey, EdDSA
 from fido2.webauthn import AuthenticatorData
 
-from sshaft import text_files
+from sshaft import files
 from sshaft.errors import ConfigurationError
 from sshaft.public_key import PublicKey
 from sshaft.text import printable
@@ -83,7 +83,7 @@ def read_roots(policy: KeyPolicy, directory: Path) -> list[x509.Certificate]:
         return []
     path = directory / policy.attestation_roots
     try:
-        return x509.load_pem_x509_certificates(text_files.read(path).encode())
+        return x509.load_pem_x509_certificates(files.read_text(path).encode())
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:

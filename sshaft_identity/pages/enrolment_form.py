@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import Message
 
-from sshaft import text_files
+from sshaft import files
 from sshaft.public_key import PublicKey
 from sshaft.text import printable
 from sshaft_identity.enrolment import attestation, sshsig
@@ -45,8 +45,8 @@ class Form:
         if text.strip():
             return text
         try:
-            return text_files.decode(self.files.get(f"{name}_file", b""), errors="replace")
-        except text_files.NotTextError:
+            return files.decode_text(self.files.get(f"{name}_file", b""), errors="replace")
+        except files.NotTextError:
             raise FaultError(FAULTS["no_text"].format(what=name.replace("_", " "))) from None
 
     def pasted(self, name: str) -> str:

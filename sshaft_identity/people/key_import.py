@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 from sqlalchemy import Connection, select, update
 
-from sshaft import text_files
+from sshaft import files
 from sshaft.config import Url
 from sshaft.deadline import Deadline
 from sshaft.http_client import HttpClient
@@ -103,8 +103,8 @@ def text_of(data: bytes, where: str) -> str:
     if len(data) > MAX_FILE:
         raise RegistryError(f"{where} is larger than 1 MiB: no file of keys")
     try:
-        return text_files.decode(data, errors="replace")
-    except text_files.NotTextError as error:
+        return files.decode_text(data, errors="replace")
+    except files.NotTextError as error:
         raise RegistryError(f"{where} is {error}") from None
 
 

@@ -84,11 +84,7 @@ class Call:
 
     def json_object(self) -> dict[str, Any] | None:
         """Returns the body as a JSON object that is not checked yet; None if the body is no JSON object."""
-        try:
-            found = from_json(self.body)  # unlike json.loads, from_json refuses lone surrogates
-        except ValueError:
-            return None
-        return found if isinstance(found, dict) else None
+        return json_object(self.body)
 
     def message(self, kind: type[SomeMessage]) -> SomeMessage:
         """Returns the body as a message of this kind. Raises `ProblemError` if it is no such message."""
@@ -96,6 +92,15 @@ class Call:
             return kind.model_validate_json(self.body)
         except ValidationError as error:
             raise ProblemError("invalid_request", detail=first_fault(error)) from None
+
+
+def json_object(text: str | bytes) -> dict[str, Any] | None:
+    """Returns the JSON object in the text, or None if the text is no JSON object."""
+    try:
+        found = from_json(text)  # unlike json.loads, from_json refuses lone surrogates
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 Work = Callable[[Call], Response]
