@@ -17,6 +17,7 @@ from sshaft_identity.people.linked_accounts import LinkedAccounts
 from sshaft_identity.people.sessions import Sessions
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
+from sshaft_identity.web.refusals import Refusals
 from sshaft_identity.web.throttle import MAX_LOGINS, MAX_SIGN_INS, Throttle
 from sshaft_oidc.code_flow import RelyingParty
 
@@ -46,6 +47,7 @@ class AppState:
     openid: OpenId | None
     sign_in_throttle: Throttle = field(default_factory=lambda: Throttle(MAX_SIGN_INS))
     login_throttle: Throttle = field(default_factory=lambda: Throttle(MAX_LOGINS))
+    refusals: Refusals = field(default_factory=Refusals)
     open_enrolment: Callable[[str, datetime], str] | None = None
     """Opens an enrolment for a signed-in user and returns the URL of its page. None: "my keys" offers no enrolment."""
     attestation_roots: list[x509.Certificate] = field(default_factory=list)
