@@ -38,20 +38,20 @@ Address = Annotated[str, AfterValidator(_read_or_refuse)]
 """An address in any form that `read` reads. An empty text is no address."""
 
 
-def believed(peer: str | None, forwarded: Iterable[str], trusted: Iterable[Network]) -> str | None:
+def believed(peer: str | None, forwarded: Iterable[str], trusted: Iterable[Network], most: int = 1) -> str | None:
     """Returns the address of the browser: the first address that is not a trusted proxy.
 
     The walk begins at `peer` and goes back over the `X-Forwarded-For` lines. Strangers can write the part behind the
-    first untrusted address, so that part is ignored. The walk ends before anything that is not an address.
+    first untrusted address, so that part is ignored. The walk ends before anything that is not an address, and after
+    `most` proxies: a browser that is itself in a trusted network must not choose its address.
     """
     networks = [ip_network(each) for each in trusted]
     hops = [each.strip() for line in forwarded for each in line.split(",")]
     found = _address(peer or "")
     if found is None:
         return peer
-    while hops and any(found in network for network in networks):
-        hop = _address(hops.pop())
-        if hop is None:
+    for hop in map(_address, reversed(hops[-most:])):
+        if hop is None or not any(found in network for network in networks):
             break
         found = hop
     return str(found)

@@ -13,7 +13,7 @@ from sshaft.text import printable
 from sshaft_identity.enrolment import attestation, sshsig
 from sshaft_identity.enrolment.enrolment import Enrolment, Presentation, Verdict
 from sshaft_identity.people.brought_key import PRIVATE_KEY, WrongThingError, is_private, read_key
-from sshaft_identity.web.call import body_of
+from sshaft_identity.web.body import body_of
 from sshaft_identity.web.problem import ProblemError
 from sshaft_identity.web.state import AppState
 

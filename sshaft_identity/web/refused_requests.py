@@ -1,18 +1,22 @@
 """Records refused requests in the audit log: the first as events of their own, and the others as one with a count."""
 
+from typing import TYPE_CHECKING
+
 from sshaft.log import get_logger
 from sshaft_identity.audit.log import record_event
 from sshaft_identity.common.addresses import source_of
 from sshaft_identity.common.fields import one_line
 from sshaft_identity.web.browsers import client_address
-from sshaft_identity.web.call import Call
 from sshaft_identity.web.refusals import Refusal
 from sshaft_identity.web.state import AppState
+
+if TYPE_CHECKING:
+    from sshaft_identity.web.call import Call
 
 _MAX_ADDRESS_LENGTH = 64
 
 
-def note(call: Call, face: str, error: str, reason: str) -> None:
+def note(call: "Call", face: str, error: str, reason: str) -> None:
     """`reason` must not hold foreign text. Only an authenticated client is recorded, never a claimed name."""
     address = one_line(client_address(call.request) or "")[:_MAX_ADDRESS_LENGTH] or None
     refusal = Refusal(face, error, reason, call.caller, address and source_of(address))

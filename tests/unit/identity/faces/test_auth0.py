@@ -177,7 +177,7 @@ def test_tokens_without_the_signature_of_the_action_are_refused(
     ):  # fmt: skip
         assert tenant.send(browser, token).status_code == 400, token
     assert service.store.challenges.recent() == []
-    assert len(refusals(service)) == 13
+    assert len(service.refusals()) == 13
 
 
 def test_expired_session_token_is_refused(service: Service, tenant: Tenant, browser: Browser) -> None:

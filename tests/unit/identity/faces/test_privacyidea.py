@@ -88,7 +88,7 @@ def token_of(plugin: Plugin, **headers: str) -> str:
 
 
 def refusals(service: Service) -> list[str]:
-    return [each["error"] for each in service.audited("request.refused")]
+    return [each["error"] for each in service.refusals()]
 
 
 _FIELDS = ((b"user", b"alice"), (b"pass", b"Gr\xfc\xdfe"), (b"clientip", b"192.0.2.7:50123"))
