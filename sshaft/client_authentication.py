@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote_plus
 
+from sshaft import files
 from sshaft.errors import ConfigurationError
 
 _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -81,7 +82,7 @@ class ClientCredentials:
         }
         assert self.private_key_file is not None  # noqa: S101 - the settings made sure
         try:
-            key = kind.import_key(self.private_key_file.read_bytes())
+            key = kind.import_key(files.read_text(self.private_key_file))
             return jwt.encode(header, claims, key, algorithms=[algorithm])
         except (OSError, ValueError, TypeError, JoseError) as error:
             raise ConfigurationError(

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
+from sshaft import files
 from sshaft.authorized_keys import is_safe_word
 from sshaft.client_authentication import Algorithm, ClientCredentials
 from sshaft.errors import ConfigurationError
@@ -170,6 +171,20 @@ def _check_files(config: Config) -> None:
     for public in (config.client_certificate_file, config.ca_file):
         if public is not None:
             _read(public, limit=4 * 1024 * 1024)
+    for opened_by_openssl in (config.client_certificate_file, config.client_certificate_key_file, config.ca_file):
+        if opened_by_openssl is not None:
+            refuse_byte_order_mark(opened_by_openssl)
+
+
+def refuse_byte_order_mark(path: Path) -> None:
+    """Refuses a PEM file in which OpenSSL would overlook the first certificate. Raises `ConfigurationError`."""
+    try:
+        with path.open("rb") as file:
+            beginning = file.read(3)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: can't be read: {error.strerror}") from None
+    if beginning.startswith(tuple(files.BYTE_ORDER_MARKS)):
+        raise ConfigurationError(f"{path}: begins with a byte order mark: save it as UTF-8 without a byte order mark")
 
 
 def _object(path: Path, text: str) -> dict[str, Any]:
@@ -209,9 +224,9 @@ def _read(path: Path, limit: int = MAX_FILE) -> tuple[str, int]:
     if len(data) > limit:
         raise ConfigurationError(f"{path}: larger than {limit // 1024} KiB")
     try:
-        return data.decode("utf-8"), status.st_mode
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"{path}: not UTF-8 text") from None
+        return files.decode_text(data), status.st_mode
+    except files.NotTextError as error:
+        raise ConfigurationError(f"{path}: {error}") from None
 
 
 def _refuse_open(path: Path, mode: int) -> None:

@@ -19,7 +19,7 @@ DEFAULT_TYPES = (
     "ssh-rsa",
     *SK_TYPES,
 )
-_MAX_TEXT = 24 * 1024
+MAX_TEXT = 24 * 1024
 MIN_RSA_BITS = 2048
 MAX_RSA_BITS = 16384  # OpenSSH's own limit (OPENSSL_RSA_MAX_MODULUS_BITS)
 
@@ -68,7 +68,7 @@ def parse(text: str, types: Collection[str] = DEFAULT_TYPES) -> PublicKey:
     Raises `InvalidKeyError` for other text (options, a second line, a certificate) and for a type outside `types`. It
     also refuses RSA below 2048 bits, and a blob that has not exactly the form of its type.
     """
-    if len(text) > _MAX_TEXT:
+    if len(text) > MAX_TEXT:
         raise InvalidKeyError("longer than 24 KiB")
     line = text.strip(" \t\r\n")
     if not line.isprintable() and any(c < " " and c != "\t" for c in line):

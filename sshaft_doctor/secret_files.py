@@ -6,7 +6,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from sshaft import config
+from sshaft import config, files
 from sshaft.config import Config
 from sshaft.errors import ConfigurationError
 from sshaft_doctor import paths
@@ -71,7 +71,7 @@ def examine(path: Path, readers: Readers) -> list[Finding]:
 def _named(path: Path) -> list[Path]:
     """Returns the secret files that a configuration names, even if `config.load` refuses the configuration."""
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(files.read_text(path))
     except (OSError, ValueError):
         return []
     if not isinstance(data, dict):

@@ -46,6 +46,7 @@ class Settings(BaseModel):
     trusted_proxies: tuple[Network, ...] = Field(
         default=(), description="addresses or networks (CIDR) whose X-Forwarded-For is trusted"
     )
+    proxies_in_a_row: int = Field(default=1, ge=1, le=10, description="trusted proxies that a request passes, at most")
     sessions: SessionTimes = Field(default_factory=SessionTimes, description='browsers signed in to "my keys"')
     oidc: ProviderSettings | None = Field(default=None, description='sign-in to "my keys" at this OpenID Provider')
     metrics_host: str | None = Field(default=None, description="the address for Prometheus, with a port of its own")
@@ -105,7 +106,9 @@ def default_directory() -> Path:
 def load(directory: Path) -> Settings:
     """Reads the settings of a directory that `sshaft identity init` has made. Raises `ConfigurationError`."""
     try:
-        return Settings.model_validate_json(_read(directory, SETTINGS_FILE))
+        return Settings.model_validate_json(files.decode_text(_read(directory, SETTINGS_FILE)))
+    except files.NotTextError as error:
+        raise ConfigurationError(f"{directory / SETTINGS_FILE}: {error}") from error
     except ValidationError as error:
         raise ConfigurationError(f"{directory / SETTINGS_FILE}: {first_fault(error)}") from error
 
@@ -137,9 +140,9 @@ def save(directory: Path, settings: Settings) -> None:
 def read_secret(path: Path, name: str) -> str:
     """Returns the text of a file that the settings name. Raises `ConfigurationError`, which begins with `name`."""
     try:
-        return path.read_text().strip()
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{name} cannot be read: {getattr(error, 'strerror', None) or 'no text'}") from error
+        return files.read_text(path).strip()
+    except (OSError, files.NotTextError) as error:
+        raise ConfigurationError(f"{name} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def load_key(directory: Path) -> bytes:

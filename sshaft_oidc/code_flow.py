@@ -16,14 +16,14 @@ from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from joserfc.errors import JoseError
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from sshaft.client_authentication import ClientCredentials
 from sshaft.config import Url
 from sshaft.deadline import Deadline
 from sshaft.http_client import HttpClient
 from sshaft.validation import first_fault
-from sshaft_oidc.remote_keys import KEYS_LIFETIME, Document, OpenIdError, RemoteKeys, json_object, parse
+from sshaft_oidc.remote_keys import KEYS_LIFETIME, Document, OpenIdError, Optional, RemoteKeys, json_object, parse
 from sshaft_oidc.settings import ProviderSettings
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "ES384", "Ed25519", "EdDSA")
@@ -55,14 +55,24 @@ class _Metadata(Document):
     authorization_endpoint: Url
     token_endpoint: Url
     jwks_uri: Url
-    userinfo_endpoint: Url | None = None
-    token_endpoint_auth_methods_supported: list[str] = Field(default=["client_secret_basic"])
-    authorization_response_iss_parameter_supported: bool = False
+    userinfo_endpoint: Optional[Url] = None
+    token_endpoint_auth_methods_supported: Optional[list[str]] = None
+    authorization_response_iss_parameter_supported: Optional[bool] = None
+
+    @model_validator(mode="after")
+    def _is_encrypted_throughout(self) -> "_Metadata":
+        """Refuses http below an https issuer: a provider must not make this service call its own loopback."""
+        endpoints = (self.authorization_endpoint, self.token_endpoint, self.jwks_uri, self.userinfo_endpoint)
+        if self.issuer.startswith("https:") and not all(
+            each is None or each.startswith("https:") for each in endpoints
+        ):
+            raise ValueError("the issuer uses https, and an endpoint does not")
+        return self
 
 
 class _Tokens(Document):
     id_token: str
-    access_token: str | None = Field(default=None, repr=False)
+    access_token: Optional[str] = Field(default=None, repr=False)
 
 
 _Time = Annotated[int | float, Field(ge=0, lt=datetime.max.replace(tzinfo=UTC).timestamp())]
@@ -79,7 +89,7 @@ class _Claims(Document):
     iat: _Time
     nonce: str
     azp: str | None = None
-    auth_time: _Time | None = None
+    auth_time: Optional[_Time] = None
 
 
 def new_attempt(now: datetime, *, again: bool = False) -> str:
@@ -165,7 +175,8 @@ class RelyingParty:
             "redirect_uri": self._redirect_uri,
             "code_verifier": derive(attempt, "verifier"),
         }
-        credentials, supported = self._credentials, metadata.token_endpoint_auth_methods_supported
+        credentials = self._credentials
+        supported = metadata.token_endpoint_auth_methods_supported or ["client_secret_basic"]  # Discovery §3
         if credentials.method == "client_secret_basic" and credentials.method not in supported:
             credentials = replace(credentials, method="client_secret_post")
         request = credentials.token_request(grant, metadata.token_endpoint, self._clock().timestamp())

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from sshaft import files
 from sshaft.client_authentication import Algorithm, ClientCredentials
 from sshaft.config import Text, Url
 from sshaft.errors import ConfigurationError
@@ -62,9 +63,9 @@ class ProviderSettings(BaseModel):
 
 def _secret(path: Path) -> str:
     try:
-        secret = path.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
+        secret = files.read_text(path).strip()
+    except (OSError, files.NotTextError) as error:
+        reason = getattr(error, "strerror", None) or f"it is {error}"
         raise ConfigurationError(f"oidc.client_secret_file {path} cannot be read: {reason}") from error
     if not secret:
         raise ConfigurationError(f"oidc.client_secret_file {path} is empty")

@@ -18,6 +18,7 @@ from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.challenges.codes import attempt_name
 from sshaft_identity.clients.clients import Scope
 from sshaft_identity.clients.return_urls import ReturnUrl, allows
+from sshaft_identity.common.addresses import Address
 from sshaft_identity.common.fields import Code, Line, UserName, whole
 from sshaft_identity.web import logins
 from sshaft_identity.web.call import Call, Message, in_thread, wait_of
@@ -31,7 +32,7 @@ Seconds = Annotated[
 
 
 class ContextMessage(Message):
-    ip: Line | None = None
+    ip: Address | None = None
     user_agent: Line | None = None
 
 

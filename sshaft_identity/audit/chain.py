@@ -106,7 +106,9 @@ def _write(connection: Connection, sealed: Sequence[tuple[int, Head]]) -> None:
 
 
 def _unsealed() -> Select[Any]:
-    return select(audit_events).where(audit_events.c.seq.is_(None)).order_by(audit_events.c.id)
+    """Returns the query of the events to seal. An event with a hash but no place is for `verify`, and stops nothing."""
+    is_new = audit_events.c.seq.is_(None) & audit_events.c.hash.is_(None)
+    return select(audit_events).where(is_new).order_by(audit_events.c.id)
 
 
 def head_of(connection: Connection) -> Head:

@@ -6,7 +6,7 @@ A hostile client must not make our page lead people elsewhere, and no such addre
 import re
 from collections.abc import Collection
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, Field
 
@@ -17,7 +17,7 @@ _MAX_LENGTH = 2048
 _ADDRESS = r"^https?://[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+$"
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?|[0-9a-f:.]+")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_DOTS = re.compile(r"(\.|%2e){1,2}", re.IGNORECASE)
+_MAX_ENCODINGS = 4
 
 
 def checked(url: str) -> str:
@@ -31,9 +31,23 @@ def checked(url: str) -> str:
         raise ValueError("must not hold a user name or a password")
     if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
         raise ValueError("must be https; http only to loopback")
-    if any(_DOTS.fullmatch(segment) for segment in parts.path.split("/")):
-        raise ValueError("must not go up in its path")  # a browser would go to an address that is not registered
+    if _goes_up(parts.path):
+        raise ValueError("must not go up in its path")  # it would lead to an address that is not registered
     return url
+
+
+def _goes_up(path: str) -> bool:
+    """Whether a browser, a proxy or a server may read `.` or `..` as a segment of the path.
+
+    Browsers decode `%2e`. Proxies and servers also decode `%2f` and `%5c`, more than once, and drop `;parameters`.
+    """
+    for _ in range(_MAX_ENCODINGS):
+        segments = re.split(r"[/\\]", path)
+        if any(segment.partition(";")[0].strip() in (".", "..") for segment in segments):
+            return True
+        if path == (path := unquote(path)):
+            return False
+    return True  # nobody encodes a path so often without a purpose
 
 
 def checked_prefix(url: str) -> str:

@@ -9,7 +9,7 @@ from sshaft.text import printable
 from sshaft_identity.api.answers import ChallengeAnswer, OpenedAnswer
 from sshaft_identity.challenges.challenge import MAX_LIFETIME, MIN_LIFETIME, Binding, Challenge, Context
 from sshaft_identity.challenges.challenges import Wish
-from sshaft_identity.commands.shared import checked_store, echo_json
+from sshaft_identity.commands.shared import checked_store, echo_json, say
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.fields import one_line
 from sshaft_identity.common.times import rfc3339, utc_now
@@ -90,6 +90,7 @@ def cancel_challenge(directory: Path, challenge_id: str) -> None:
         if not store.challenges.cancel(challenge_id, now):
             state = _get(store, challenge_id).state_at(now)
             raise RegistryError(f"the challenge is not pending: it is {state}")
+    say(f"The challenge {challenge_id} was cancelled.")
 
 
 def _get(store: Store, challenge_id: str) -> Challenge:

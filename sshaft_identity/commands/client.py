@@ -20,7 +20,7 @@ from sshaft_identity.clients.clients import Client, Scope
 from sshaft_identity.clients.return_urls import checked_prefix
 from sshaft_identity.commands.option_types import Duration
 from sshaft_identity.commands.owner import acting_as_caller
-from sshaft_identity.commands.shared import checked_store, echo_json
+from sshaft_identity.commands.shared import checked_store, echo_json, say
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.times import rfc3339, utc_now
 from sshaft_identity.face_support.setup import GivenOptions, Registration, recipe
@@ -250,6 +250,7 @@ def set_return_urls(directory: Path, name: str, urls: tuple[str, ...]) -> None:
     """Let the challenges of NAME lead people back to addresses at or below each PREFIX, and nowhere else."""
     with checked_store(directory) as (store, _):
         store.clients.set_return_urls(name, urls, utc_now())
+    say(f"The client {name} may lead people back to: {', '.join(urls) or 'nowhere'}.")
 
 
 @client.command("revoke")
@@ -320,7 +321,7 @@ def _config_to_renew(path: Path, client_id: str) -> tuple[dict[str, Any], os.sta
     Raises `ConfigurationError` if the file is not the configuration of this client.
     """
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(files.read_text(path))
         like = path.stat()
     except FileNotFoundError:
         return {}, None
@@ -342,3 +343,4 @@ def remove_client(directory: Path, name: str) -> None:
     """Remove the client NAME. Its secret, its access tokens, its waiting logins and its invitations end at once."""
     with checked_store(directory) as (store, _):
         store.revocation.remove_client(name, utc_now())
+    say(f"The client {name} was removed. Its secret and its access tokens are void.")

@@ -1,16 +1,17 @@
 """Defines `sshaft identity client set-face` and `test`, which change and check the face of a client."""
 
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 import click
 from pydantic import ValidationError
 
+from sshaft import files
 from sshaft.errors import ConfigurationError
 from sshaft.text import printable
 from sshaft.validation import first_fault
 from sshaft_identity.commands.client_checks import checks
-from sshaft_identity.commands.shared import checked_store, echo_json
+from sshaft_identity.commands.shared import checked_store, echo_json, say
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.times import utc_now
 from sshaft_identity.face_support.setup import checked_redirect_uri
@@ -29,17 +30,25 @@ class _FaceName(click.ParamType[str]):
 @click.command("set-face")
 @click.argument("name")
 @click.argument("face", type=_FaceName())
-@click.argument("options", type=click.File(), default="-")
+@click.argument("options", type=click.File("rb"), default="-")
 @click.option("--off", is_flag=True, help="The client may no longer use this face. OPTIONS is not read.")
 @click.pass_obj
-def set_face(directory: Path, name: str, face: str, options: TextIO, off: bool) -> None:
+def set_face(directory: Path, name: str, face: str, options: BinaryIO, off: bool) -> None:
     """Let the client NAME use FACE with the OPTIONS of a JSON file, which replace the present options.
 
     `client list --json` prints the present options, as "faces".
     """
-    wanted = None if off else checked_options(face, options.read())
+    wanted = None if off else checked_options(face, _text(options.read()))
     with checked_store(directory) as (store, _):
         store.clients.set_face(name, face, wanted, utc_now())
+    say(f"The client {name} may no longer use {face}." if off else f"The client {name} uses {face} with these options.")
+
+
+def _text(data: bytes) -> str:
+    try:
+        return files.decode_text(data)
+    except files.NotTextError as error:
+        raise ConfigurationError(f"the options are {error}") from None
 
 
 def checked_options(face: str, text: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from sshaft_identity.api.answers import InvitedAnswer
-from sshaft_identity.commands.shared import checked_store, echo_json
+from sshaft_identity.commands.shared import checked_store, echo_json, say
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.times import utc_now
 from sshaft_identity.enrolment.enrolments import MAX_LIFETIME, MIN_LIFETIME
@@ -34,6 +34,7 @@ def invite(directory: Path, user_name: str, as_json: bool, expires_in: int, canc
         if cancel:
             if not store.enrolments.cancel(user_name, utc_now()):
                 raise RegistryError(f"no invitation of {user_name} is open")
+            say(f"The invitation of {user_name} was cancelled.")
             return
         invited = store.enrolments.open(user_name, utc_now(), timedelta(seconds=expires_in))
         members = InvitedAnswer.of_opened(invited, settings).members()

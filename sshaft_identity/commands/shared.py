@@ -44,5 +44,10 @@ def database_failures() -> Iterator[None]:
         raise DatabaseError(f"the database failed: {reason(error)}") from error
 
 
+def say(sentence: str) -> None:
+    """Tells a person on stderr what was done. The data for other programs are on stdout."""
+    click.echo(sentence, err=True)
+
+
 def echo_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from sshaft_identity.commands.shared import checked_store, echo_json
+from sshaft_identity.commands.shared import checked_store, echo_json, say
 from sshaft_identity.common.times import rfc3339, utc_now
 from sshaft_identity.signing import signing_keys
 from sshaft_identity.signing.signing_keys import ROTATION_WAIT, Algorithm, SigningKey
@@ -63,6 +63,7 @@ def retire(directory: Path, kid: str) -> None:
     """Remove the key KID from the published set at once. Verifiers then refuse its signatures."""
     with checked_store(directory) as (store, _):
         store.signing_keys.retire(kid, utc_now())
+    say(f"The signing key {kid} was retired.")
 
 
 def _status(key: SigningKey, now: datetime, *, is_signing: bool) -> str:

@@ -3,21 +3,19 @@
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO
 
 import click
 from cryptography import x509
 
-from sshaft.errors import InvalidKeyError
-from sshaft.public_key import PublicKey, parse
 from sshaft.text import printable
-from sshaft_identity.commands.shared import checked_store
+from sshaft_identity.commands.shared import checked_store, say
 from sshaft_identity.commands.user_report import list_users, show_user
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.times import rfc3339, utc_now
 from sshaft_identity.enrolment import attestation
 from sshaft_identity.enrolment.revocation import Ended
-from sshaft_identity.people.key_import import MAX_FILE, MAX_NAME, fetch, import_keys, read_records
+from sshaft_identity.people.key_import import MAX_FILE, fetch, import_keys, keys_of, read_records, text_of
 from sshaft_identity.people.registration import NewKey
 
 _READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -35,6 +33,7 @@ def add_user(directory: Path, name: str) -> None:
     """Make the user NAME: 1 to 64 of A-Z a-z 0-9 . _ @ + -, not starting with a dash."""
     with checked_store(directory) as (store, _):
         store.users.add(name, utc_now())
+    say(f"The user {name} was added. `sshaft identity key add {name} FILE` adds a key.")
 
 
 user.add_command(list_users)
@@ -47,7 +46,8 @@ user.add_command(show_user)
 def remove_user(directory: Path, name: str) -> None:
     """Remove the user NAME and all their keys. Everything that they have begun ends at once."""
     with checked_store(directory) as (store, _):
-        store.revocation.remove_user(name, utc_now())
+        ended = store.revocation.remove_user(name, utc_now())
+    say(f"The user {name} and all keys of this user were removed. {sentence_of(ended)}")
 
 
 @user.command("sign-out")
@@ -59,7 +59,7 @@ def sign_out(directory: Path, name: str) -> None:
     Keys that were being added there are not added. Logins that have passed but are not completed end, too.
     """
     with checked_store(directory) as (store, _):
-        click.echo(sentence_of(store.revocation.sign_out(name, utc_now())))
+        say(sentence_of(store.revocation.sign_out(name, utc_now())))
 
 
 def sentence_of(ended: Ended) -> str:
@@ -75,6 +75,7 @@ def unlock(directory: Path, name: str) -> None:
     with checked_store(directory) as (store, _):
         if not store.challenges.unlock(name):
             raise RegistryError(f"{printable(name)} has no wrong codes that count")
+    say(f"The wrong codes of {name} no longer count.")
 
 
 @click.group()
@@ -84,7 +85,7 @@ def key() -> None:
 
 @key.command("add")
 @click.argument("user_name", metavar="USER")
-@click.argument("file", type=click.File("r", encoding="utf-8-sig", errors="replace"), required=False)
+@click.argument("file", type=click.File("rb"), required=False)
 @click.option(
     "--from-url", metavar="URL", help="Fetch the keys there instead, e.g. https://git.example.org/alice.keys."
 )
@@ -99,14 +100,15 @@ def key() -> None:
 def add_key(
     directory: Path,
     user_name: str,
-    file: TextIO | None,
+    file: BinaryIO | None,
     from_url: str | None,
     attested_by: Path | None,
     challenge: Path | None,
 ) -> None:
     """Register every key of FILE for USER; `-` reads them from stdin.
 
-    FILE is like ~/.ssh/id_ed25519.pub, or an authorized_keys file without options. All keys are registered or none.
+    FILE is like ~/.ssh/id_ed25519.pub, or an authorized_keys file without options. Keys in RFC 4716 (PuTTYgen) and PEM
+    are converted. All keys are registered or none.
     The file is refused if a line is no key, the key policy refuses a key, or a key belongs to another user.
     """
     if (file is None) == (from_url is None):
@@ -116,7 +118,7 @@ def add_key(
     where = printable(getattr(file, "name", None) or from_url or "<stdin>")
     text = fetch(from_url) if from_url is not None else _read(file, where)
     proof = attested_by and challenge and (attested_by.read_bytes(), challenge.read_bytes())
-    keys = [NewKey(each, name) for each, name in keys_of(text, where)]
+    keys = [NewKey(each.key, each.comment) for each in keys_of(text, where)]
     with checked_store(directory) as (store, settings):
         now = utc_now()
         if proof:
@@ -125,13 +127,12 @@ def add_key(
         added = store.keys.add(user_name, keys, now, settings.key_policy)
     for each in added:
         click.echo(f"{each.fingerprint} {each.type}")
+    if len(added) < len(keys):
+        say(f"{len(keys) - len(added)} of {len(keys)} keys were registered before.")
 
 
-def _read(file: TextIO | None, where: str) -> str:
-    text = "" if file is None else file.read(MAX_FILE + 1)
-    if len(text) > MAX_FILE:
-        raise RegistryError(f"{where} is larger than 1 MiB: no file of keys")
-    return text
+def _read(file: BinaryIO | None, where: str) -> str:
+    return text_of(b"" if file is None else file.read(MAX_FILE + 1), where)
 
 
 def _attested(
@@ -141,36 +142,23 @@ def _attested(
     if len(keys) != 1:
         raise RegistryError(f"an attestation is of one key, and here are {len(keys)}")
     try:
-        return replace(keys[0], attested=attestation.verify(data, keys[0].key, challenge, roots, now))
+        return replace(keys[0], attested=attestation.verify(data, keys[0].key, [challenge], roots, now))
     except attestation.AttestationError as error:
         raise RegistryError(f"the attestation is refused: {error}") from None
 
 
-def keys_of(text: str, where: str) -> list[tuple[PublicKey, str]]:
-    """Returns the keys of a file with their comments. Raises `RegistryError`, which names the line of the fault."""
-    keys = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip() and not line.lstrip().startswith("#"):
-            try:
-                keys.append((parse(line), printable(" ".join(line.split()[2:]), MAX_NAME)))
-            except InvalidKeyError as error:
-                raise RegistryError(f"{where}, line {number}: {error}") from None
-    if not keys:
-        raise RegistryError(f"{where} holds no key")
-    return keys
-
-
 @key.command("import")
-@click.argument("file", type=click.File("r", encoding="utf-8-sig", errors="replace"))
+@click.argument("file", type=click.File("rb"))
 @click.option("--format", "kind", type=click.Choice(["csv", "json"]), required=True)
 @click.option("--create-users", is_flag=True, help="Make the users that do not exist yet.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and change nothing.")
 @click.pass_obj
-def import_file(directory: Path, file: TextIO, kind: str, create_users: bool, dry_run: bool) -> None:
+def import_file(directory: Path, file: BinaryIO, kind: str, create_users: bool, dry_run: bool) -> None:
     """Register the keys of many people from FILE; `-` reads stdin.
 
     FILE is CSV with a header line, or a JSON array of objects. Members: user, authorized_key, and optionally name and
-    expires_at (RFC 3339). All keys are registered or none. Every wrong line is named.
+    expires_at (RFC 3339). A key that is there gets the expires_at of the file. All lines are imported or none. Every
+    wrong line is named.
     """
     where = printable(getattr(file, "name", "<stdin>"))
     records = read_records(_read(file, where), kind, where)
@@ -182,8 +170,13 @@ def import_file(directory: Path, file: TextIO, kind: str, create_users: bool, dr
         click.echo(f"user {user_name}")
     for record in imported.keys:
         click.echo(f"{record.new.key.fingerprint} {record.new.key.type} {record.user}")
+    for record, end in imported.ends:
+        click.echo(f"{record.new.key.fingerprint} {record.new.key.type} {record.user} expires={rfc3339(end)}")
+    for note in imported.notes:
+        say(f"{where}, {note}.")
+    say(f"Keys: {len(imported.keys)} new, {len(imported.ends)} with another end, {imported.unchanged} unchanged.")
     if dry_run:
-        click.echo("Nothing was changed (--dry-run).", err=True)
+        say("Nothing was changed (--dry-run).")
 
 
 @key.command("list")
@@ -211,6 +204,6 @@ def remove_key(directory: Path, fingerprint: str) -> None:
         removed = store.revocation.remove_key(fingerprint, utc_now())
     if removed is None:
         raise RegistryError(f"no key {fingerprint} is registered")
-    click.echo(sentence_of(removed.ended))
+    say(f"The key {fingerprint} was removed. {sentence_of(removed.ended)}")
     for each in removed.added:
-        click.echo(f"{each} of {removed.user} was added with this key and stays. If the key was stolen, remove it too.")
+        say(f"{each} of {removed.user} was added with this key and stays. If the key was stolen, remove it too.")

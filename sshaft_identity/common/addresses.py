@@ -18,20 +18,40 @@ Network = Annotated[str, AfterValidator(_network)]
 """An address, or a network as `10.0.0.0/8`."""
 
 
-def believed(peer: str | None, forwarded: Iterable[str], trusted: Iterable[Network]) -> str | None:
+def read(text: str) -> str | None:
+    """Returns the address in the one form in which addresses are stored and compared; None: the text is no address.
+
+    A port is left out: `192.0.2.7:4711` and `[2001:db8::1]:4711`. IPv4 within IPv6 becomes IPv4.
+    """
+    found = _address(text.strip())
+    return None if found is None else str(found)
+
+
+def _read_or_refuse(text: str) -> str | None:
+    found = read(text)
+    if found is None and text.strip():
+        raise ValueError("must be an IP address")
+    return found
+
+
+Address = Annotated[str, AfterValidator(_read_or_refuse)]
+"""An address in any form that `read` reads. An empty text is no address."""
+
+
+def believed(peer: str | None, forwarded: Iterable[str], trusted: Iterable[Network], most: int = 1) -> str | None:
     """Returns the address of the browser: the first address that is not a trusted proxy.
 
     The walk begins at `peer` and goes back over the `X-Forwarded-For` lines. Strangers can write the part behind the
-    first untrusted address, so that part is ignored. The walk ends before anything that is not an address.
+    first untrusted address, so that part is ignored. The walk ends before anything that is not an address, and after
+    `most` proxies: a browser that is itself in a trusted network must not choose its address.
     """
     networks = [ip_network(each) for each in trusted]
     hops = [each.strip() for line in forwarded for each in line.split(",")]
     found = _address(peer or "")
     if found is None:
         return peer
-    while hops and any(found in network for network in networks):
-        hop = _address(hops.pop())
-        if hop is None:
+    for hop in map(_address, reversed(hops[-most:])):
+        if hop is None or not any(found in network for network in networks):
             break
         found = hop
     return str(found)
@@ -48,13 +68,13 @@ def source_of(address: str) -> str:
 
     An IPv6 host can use every address of its /64. A text that is not an address is returned unchanged.
     """
-    found = _bare_address(address)
+    found = _address(address)
     return address if found is None else _source(found)
 
 
 def is_same_source(one: str | None, other: str | None) -> bool:
     """Whether both are addresses, and of the same source."""
-    found = _bare_address(one or ""), _bare_address(other or "")
+    found = _address(one or ""), _address(other or "")
     return found[0] is not None and found[1] is not None and _source(found[0]) == _source(found[1])
 
 

@@ -4,6 +4,7 @@
 PROTOCOL.u2f, "ssh-sk-attest-v01"). `fido2` reads the authenticator data in it (W3C WebAuthn §6.1).
 """
 
+from collections.abc import Collection
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -15,6 +16,7 @@ from fido2 import cbor
 from fido2.cose import ES256, RS256, CoseKey, EdDSA
 from fido2.webauthn import AuthenticatorData
 
+from sshaft import files
 from sshaft.errors import ConfigurationError
 from sshaft.public_key import PublicKey
 from sshaft.text import printable
@@ -30,24 +32,28 @@ class AttestationError(ValueError):
     """The data is not an attestation that counts. The text is a sentence for the person, without any of the data."""
 
 
-def verify(data: bytes, key: PublicKey, challenge: bytes, roots: list[x509.Certificate], now: datetime) -> str:
+def verify(
+    data: bytes, key: PublicKey, challenges: Collection[bytes], roots: list[x509.Certificate], now: datetime
+) -> str:
     """Returns the AAGUID of the device in hex and the subject of its certificate, with a blank between them.
 
-    Raises `AttestationError` unless `data` attests `key` for `challenge` under one of `roots`.
+    Raises `AttestationError` unless `data` attests `key` for one of `challenges` under one of `roots`.
     """
     if not key.is_security_key:
         raise AttestationError("Only a security key (sk-) can have an attestation.")
     if not roots:
         raise AttestationError("This service knows no makers of security keys (attestation_roots).")
     try:
-        return _verify(data, key, sha256(challenge).digest(), roots, now)
+        return _verify(data, key, [sha256(each).digest() for each in challenges], roots, now)
     except AttestationError:
         raise
     except Exception:  # noqa: BLE001 - fido2 and cryptography raise many kinds of errors for malformed data
         raise AttestationError("This is not a whole attestation of ssh-keygen.") from None
 
 
-def _verify(data: bytes, key: PublicKey, challenge_hash: bytes, roots: list[x509.Certificate], now: datetime) -> str:
+def _verify(
+    data: bytes, key: PublicKey, hashes: Collection[bytes], roots: list[x509.Certificate], now: datetime
+) -> str:
     encoded, signature, authenticator = _parse(data)
     certificate = x509.load_der_x509_certificate(encoded)
     credential = authenticator.credential_data
@@ -61,9 +67,9 @@ def _verify(data: bytes, key: PublicKey, challenge_hash: bytes, roots: list[x509
         raise AttestationError("The attestation is of another key.")
     _check_certificate(certificate, credential.aaguid, roots, now)
     # OpenSSH does not write down whether the format is `packed` (WebAuthn §8.2) or `fido-u2f` (§8.6).
-    packed = authenticator + challenge_hash
-    u2f = b"\0" + authenticator.rp_id_hash + challenge_hash + credential.credential_id + key.fields[-2]
-    if not any(_is_signed(certificate, signature, covered) for covered in (packed, u2f)):
+    packed = [authenticator + each for each in hashes]
+    u2f = [b"\0" + authenticator.rp_id_hash + each + credential.credential_id + key.fields[-2] for each in hashes]
+    if not any(_is_signed(certificate, signature, covered) for covered in packed + u2f):
         raise AttestationError("The attestation was not made for the challenge of this page.")
     return f"{credential.aaguid.hex()} {printable(certificate.subject.rfc4514_string(), 160)}"
 
@@ -77,7 +83,7 @@ def read_roots(policy: KeyPolicy, directory: Path) -> list[x509.Certificate]:
         return []
     path = directory / policy.attestation_roots
     try:
-        return x509.load_pem_x509_certificates(path.read_bytes())
+        return x509.load_pem_x509_certificates(files.read_text(path).encode())
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:

@@ -6,6 +6,8 @@ out signatures that the key has made for another purpose (git, files).
 
 import base64
 import binascii
+from collections.abc import Collection
+from contextlib import suppress
 from hashlib import new, sha256
 
 from cryptography.exceptions import InvalidSignature
@@ -42,16 +44,29 @@ def text_to_sign(user: str, enrolment_id: str) -> str:
     return f"{NAMESPACE} {user} {enrolment_id}\n"
 
 
-def verify(armored: str, message: bytes, namespace: str = NAMESPACE) -> PublicKey:
-    """Returns the key that signed `message`. Raises `SignatureError` unless `armored` is one whole, valid signature."""
+def signed_texts(user: str, enrolment_id: str) -> tuple[bytes, ...]:
+    r"""Returns the forms in which a shell gives the line of `text_to_sign` to ssh-keygen.
+
+    PowerShell ends a line with `\r\n`, and may write a byte order mark or UTF-16. `echo` of cmd.exe keeps quotes and
+    blanks. Each form names the person and the enrolment, so a signature still counts for one enrolment only.
+    """
+    line = text_to_sign(user, enrolment_id).rstrip("\n")
+    quoted = [f"{quote}{line}{quote}" for quote in ("", "'", '"')]
+    forms = [each + blank + end for each in quoted for blank in ("", " ") for end in ("\n", "\r\n", "")]
+    return tuple(form.encode(encoding) for encoding in ("utf-8", "utf-8-sig", "utf-16") for form in forms)
+
+
+def verify(armored: str, messages: Collection[bytes], namespace: str = NAMESPACE) -> PublicKey:
+    """Returns the key that signed one of `messages`.
+
+    Raises `SignatureError` unless `armored` is one whole, valid signature.
+    """
     try:
-        return _verify_blob(_unarmor(armored), message, namespace)
+        return _verify_blob(_unarmor(armored), messages, namespace)
     except WireError:
         raise SignatureError("This is not a whole SSH signature.") from None
     except InvalidKeyError:
         raise SignatureError("The signature is by a kind of key that is not taken here.") from None
-    except InvalidSignature:
-        raise SignatureError("The signature does not fit the text of this page.") from None
 
 
 def _unarmor(armored: str) -> bytes:
@@ -66,7 +81,7 @@ def _unarmor(armored: str) -> bytes:
         raise WireError("not base64") from None
 
 
-def _verify_blob(blob: bytes, message: bytes, namespace: str) -> PublicKey:
+def _verify_blob(blob: bytes, messages: Collection[bytes], namespace: str) -> PublicKey:
     read = Reader(blob)
     if read.take(len(_MAGIC)) != _MAGIC or read.number() != 1:
         raise WireError("no SSHSIG of version 1")
@@ -77,10 +92,13 @@ def _verify_blob(blob: bytes, message: bytes, namespace: str) -> PublicKey:
         raise SignatureError(f"The signature is for something else: sign with -n {namespace}.")
     if reserved or hash_name not in _HASHES:
         raise WireError("unknown members")
-    digest = new(hash_name.decode(), message).digest()
-    signed = _MAGIC + b"".join(map(string, (signed_namespace, reserved, hash_name, digest)))
-    _check(key, signature, signed)
-    return key
+    for message in messages:
+        digest = new(hash_name.decode(), message).digest()
+        signed = _MAGIC + b"".join(map(string, (signed_namespace, reserved, hash_name, digest)))
+        with suppress(InvalidSignature):
+            _check(key, signature, signed)
+            return key
+    raise SignatureError("The signature does not fit the text of this page.")
 
 
 def _public_key(blob: bytes) -> PublicKey:

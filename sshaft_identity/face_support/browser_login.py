@@ -5,7 +5,7 @@ in an address. So a link to a login is useless to other people, and nobody can b
 """
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -16,8 +16,7 @@ from starlette.routing import Route
 
 from sshaft_identity.challenges.challenge import RESULT_GRACE, Challenge, State
 from sshaft_identity.challenges.challenges import Wish
-from sshaft_identity.common.addresses import origin_of
-from sshaft_identity.face_support.face_requests import FaceRequest, FaceRequests, face_of
+from sshaft_identity.face_support.face_requests import FaceRequest, FaceRequests, Returns, face_of
 from sshaft_identity.pages.challenge import RETURN_LABELS, challenge_page
 from sshaft_identity.web import cookies, logins, refused_requests
 from sshaft_identity.web.call import Call
@@ -25,6 +24,8 @@ from sshaft_identity.web.html import PageError, redirect, render
 from sshaft_identity.web.live import live_routes
 from sshaft_identity.web.state import state_of
 
+RETURN_LIFETIME = timedelta(seconds=60)
+"""A browser may be led back to its application again this long after the first time, unless the code was redeemed."""
 _RETURN_WORDS = {state: "Continue" if state == State.ACCEPTED else "Go back" for state in RETURN_LABELS}
 
 Finish = Callable[[Call, Challenge], Response]
@@ -53,9 +54,9 @@ async def page(request: Request) -> Response:
     token, challenge = await _login_of_browser(request)
     if challenge is None:
         raise _no_such_login()
-    if challenge.state is State.CONSUMED:
-        raise already_finished()
     here = f"/login/{challenge.id}"
+    if challenge.state is State.CONSUMED:  # a reload, or the same login in another tab
+        return redirect(request, f"{here}/finish")
     back = f"{state_of(request).settings.base_path}{here}/finish"
     return await challenge_page(
         request, challenge, token, base=here, passed=f"{here}/finish", return_url=back, return_words=_RETURN_WORDS
@@ -104,19 +105,22 @@ def request_of(call: Call, face: str, challenge: Challenge) -> FaceRequest:
 
 
 def take_result(call: Call, challenge: Challenge, now: datetime) -> Challenge | None:
-    """Takes the result of the login, once, and returns the passed challenge. Returns None if the login did not pass.
+    """Takes the result of the login and returns the passed challenge. Returns None if the login did not pass.
 
-    Raises `PageError` if the result was taken before.
+    The same browser may ask again within `RETURN_LIFETIME`: the application may have been slow, and the person may
+    have reloaded the page. Raises `PageError` afterwards, or if the application has redeemed the code.
     """
-    match challenge.state_at(now):
-        case State.ACCEPTED:
-            if after := logins.consume(call, challenge.id, challenge.client):
-                return after
-            raise already_finished()
-        case State.CONSUMED:
-            raise already_finished()
-        case _:
-            return None
+    if challenge.state_at(now) not in (State.ACCEPTED, State.CONSUMED):
+        return None
+    returns = Returns(call.state.store.database)
+    if challenge.state is State.ACCEPTED:
+        returns.begin(challenge.id, now + RETURN_LIFETIME)  # first: a second click may come before `consume` returns
+        if after := logins.consume(call, challenge.id, challenge.client):
+            return after
+    consumed = call.state.store.challenges.get(challenge.id)
+    if consumed is None or consumed.state is not State.CONSUMED or not returns.may_repeat(challenge.id, now):
+        raise already_finished()
+    return consumed
 
 
 def failure_reason(challenge: Challenge, now: datetime) -> str:
@@ -132,14 +136,15 @@ def failure_reason(challenge: Challenge, now: datetime) -> str:
             return "the login did not pass"
 
 
-def form_post(call: Call, redirect_uri: str, values: Mapping[str, str], *, form_action: str | None = None) -> Response:
+def form_post(call: Call, redirect_uri: str, values: Mapping[str, str]) -> Response:
     """Returns a page that posts the values by itself (OAuth 2.0 Form Post Response Mode).
 
-    `form_action` is that directive of the Content-Security-Policy; the default is the origin of the redirect URI.
-    Some browsers apply the directive to later redirects too.
+    The page has no `form-action`: Chromium applies this directive to the redirects that follow the form, too, and the
+    application may redirect anywhere.
     """
-    allowed = form_action or origin_of(redirect_uri)
-    return render(call.request, "form_post.html", action=redirect_uri, values=values, form_action=allowed)
+    return render(
+        call.request, "form_post.html", action=redirect_uri, values=values, form_action=None, keeps_opener=True
+    )
 
 
 def untrusted_request(call: Call, face: str, reason: str) -> PageError:

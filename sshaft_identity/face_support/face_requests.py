@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import insert, or_, select, update
+from sqlalchemy import ColumnElement, insert, or_, select, update
 
 from sshaft_identity.common.digests import digest
 from sshaft_identity.database.database import Database
@@ -57,6 +57,14 @@ class FaceRequests:
             done = connection.execute(change.values(handle_hash=digest(handle), handle_until=until)).rowcount
         return handle if done else None
 
+    def renew_handle(self, challenge: str, now: datetime) -> str | None:
+        """Returns a new handle in place of the one before. Returns None if the time of `Returns` is over."""
+        handle = secrets.token_urlsafe(32)
+        with self._database.write() as connection:
+            change = self._update(challenge).where(*_is_open(now)).values(handle_hash=digest(handle))
+            done = connection.execute(change).rowcount
+        return handle if done else None
+
     def redeem_handle(self, challenge: str, now: datetime) -> bool:
         """Marks the handle as used. Returns whether this was its first use."""
         change = self._update(challenge).where(face_requests.c.used_at.is_(None))
@@ -83,6 +91,32 @@ class FaceRequests:
         if row is None:
             return None
         return FaceRequest(row.id, row.client_id, json.loads(row.details), row.handle_until, row.used_at, row.polled_at)
+
+
+class Returns:
+    """The time in which a browser may be led back to its application, for the requests of all faces.
+
+    It is the lifetime of the handle (an authorization code), if the face issues one.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def begin(self, challenge: str, until: datetime) -> None:
+        """Begins the time, unless it has begun."""
+        is_first = update(face_requests).where(face_requests.c.id == challenge, face_requests.c.handle_until.is_(None))
+        with self._database.write() as connection:
+            connection.execute(is_first.values(handle_until=until))
+
+    def may_repeat(self, challenge: str, now: datetime) -> bool:
+        """Whether the time is not over, and no handle was redeemed."""
+        with self._database.read() as connection:
+            query = select(face_requests.c.id).where(face_requests.c.id == challenge, *_is_open(now))
+            return connection.scalar(query) is not None
+
+
+def _is_open(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    return face_requests.c.used_at.is_(None), face_requests.c.handle_until > now
 
 
 def face_of(database: Database, challenge: str) -> str | None:

@@ -11,6 +11,7 @@ import click
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
+from sshaft import files
 from sshaft.errors import ConfigurationError
 from sshaft_identity.clients.return_urls import checked
 
@@ -115,7 +116,7 @@ def recipe(name: str, values: Mapping[str, Any]) -> str:
 def _public_keys(path: Path) -> dict[str, Any]:
     """Reads a JWKS file (RFC 7517 §5) of public keys. Raises `ConfigurationError`."""
     try:
-        keys = KeySet.import_key_set(json.loads(path.read_text())).keys
+        keys = KeySet.import_key_set(json.loads(files.read_text(path))).keys
         public = [{**key.as_dict(private=False)} for key in keys if key.key_type != "oct" and not key.is_private]
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error

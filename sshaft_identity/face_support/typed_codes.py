@@ -11,7 +11,8 @@ from typing import Any
 from sshaft_identity.challenges.challenge import Binding, Challenge, Context, State, Verdict
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.clients.clients import Client
-from sshaft_identity.common.fields import USER_PATTERN, one_line
+from sshaft_identity.common import addresses
+from sshaft_identity.common.fields import USER_PATTERN
 from sshaft_identity.web import logins, refused_requests, unknown_users
 from sshaft_identity.web.call import Call
 from sshaft_identity.web.oauth import OAuthError, client_of
@@ -69,7 +70,7 @@ def begin_login(
         user=user,
         lifetime=timedelta(seconds=call.state.settings.lifetime),
         client=client.client_id,
-        context=Context(app or client.client_id, one_line(ip or "") or None),
+        context=Context(app or client.client_id, addresses.read(ip or "")),
         binding=Binding.CODE_BACK,
         found_by_code=found_by_code,
     )

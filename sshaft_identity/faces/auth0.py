@@ -146,8 +146,7 @@ def finish(call: Call, challenge: Challenge) -> Response:
     key = OctKey.import_key(shared_key(state.store.codes, client.client_id, options))
     answer = jwt.encode({"alg": ALGORITHMS[0], "typ": "JWT"}, claims | outcome, key, algorithms=ALGORITHMS)
     return_url = f"https://{details.domain}/continue?{urlencode({'state': details.state})}"
-    # Auth0 redirects from there to the application, whose address is unknown here.
-    return browser_login.form_post(call, return_url, {"answer": answer}, form_action="https:")
+    return browser_login.form_post(call, return_url, {"answer": answer})
 
 
 def _register(given: GivenOptions) -> Registration:

@@ -91,6 +91,7 @@ async def challenge_page(
         "challenge.html",
         status,
         refresh=refresh if page_state == State.PENDING else None,
+        keeps_opener=True,
         page_state=page_state,
         title=title,
         sentence=_TYPE_CODE if types_back and page_state == State.PENDING else sentence,

@@ -240,7 +240,7 @@ def _page_values(state: AppState, page_token: str, enrolment: Enrolment, *, by_s
         "over_ssh": over_ssh,
         "command": settings.ssh_command("enrol", code),
         "text": text,
-        "sign_command": f"echo '{text}' | ssh-keygen -Y sign -n {sshsig.NAMESPACE} -f ~/.ssh/id_ed25519",
+        "sign_commands": _sign_commands(text),
         "challenge_command": (
             f"echo '{text}' > challenge; "
             "ssh-keygen -t ed25519-sk -O challenge=challenge -O write-attestation=attestation"
@@ -249,6 +249,16 @@ def _page_values(state: AppState, page_token: str, enrolment: Enrolment, *, by_s
         "needs_attestation": settings.key_policy.require_attestation,
         "base": f"{settings.base_path}/enrol/{page_token}",
         "key": enrolment.key and _key_values(enrolment, enrolment.key),
+    }
+
+
+def _sign_commands(text: str) -> dict[str, str]:
+    """Returns the commands that sign `text`, by the names of their shells. No name of a user needs other quotes."""
+    sign = f"ssh-keygen -Y sign -n {sshsig.NAMESPACE} -f"
+    return {
+        "Linux, macOS": f"echo '{text}' | {sign} ~/.ssh/id_ed25519",
+        "PowerShell": f"'{text}' | {sign} \"$HOME\\.ssh\\id_ed25519\"",
+        "cmd.exe": f'echo {text}| {sign} "%USERPROFILE%\\.ssh\\id_ed25519"',
     }
 
 

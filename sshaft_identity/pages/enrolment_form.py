@@ -7,13 +7,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import Message
 
-from sshaft import public_key
-from sshaft.errors import InvalidKeyError
+from sshaft import files
 from sshaft.public_key import PublicKey
 from sshaft.text import printable
 from sshaft_identity.enrolment import attestation, sshsig
 from sshaft_identity.enrolment.enrolment import Enrolment, Presentation, Verdict
-from sshaft_identity.web.call import body_of
+from sshaft_identity.people.brought_key import PRIVATE_KEY, WrongThingError, is_private, read_key
+from sshaft_identity.web.body import body_of
 from sshaft_identity.web.problem import ProblemError
 from sshaft_identity.web.state import AppState
 
@@ -22,13 +22,12 @@ FAULTS: dict[str, str] = {
     Verdict.ANOTHER: "Another key was presented for this invitation. Look at that one first.",
     "no_key": "Paste the public key, or choose its .pub file.",
     "no_signature": "Paste the signature that ssh-keygen printed, or choose its file.",
-    "not_a_key": "This is not one public key of a kind that is taken here (ssh-ed25519 AAAA... as in the .pub file).",
     "other_key": "The signature is by another key than the public key that you gave.",
+    "no_text": "The file of {what} is no text. Save it as UTF-8, or paste its content.",
     "bad_form": "The form did not arrive completely. Try again.",
 }
 """The sentences for faults in the form. The policy, the signature and the attestation have their own sentences."""
 
-MAX_NAME = 200
 MAX_LINE, MAX_LINES = 20_000, 100
 
 
@@ -41,13 +40,21 @@ class Form:
         return self.values.get(name, "")
 
     def content(self, name: str) -> str:
-        """Returns the text of the field NAME, or the content of the file NAME_file if the field is empty."""
+        """Returns the text of the field NAME, or of the file NAME_file if the field is empty. Raises `FaultError`."""
         text = self.text(name)
-        return text if text.strip() else self.files.get(f"{name}_file", b"").decode("utf-8", "replace")
+        if text.strip():
+            return text
+        try:
+            return files.decode_text(self.files.get(f"{name}_file", b""), errors="replace")
+        except files.NotTextError:
+            raise FaultError(FAULTS["no_text"].format(what=name.replace("_", " "))) from None
 
     def pasted(self, name: str) -> str:
-        """Returns the text of the field NAME, made safe to show in the field again."""
-        return "\n".join(printable(line, MAX_LINE) for line in self.text(name).splitlines()[:MAX_LINES])
+        """Returns the text of the field NAME, made safe to show in the field again. A private key is never shown."""
+        text = self.text(name)
+        if is_private(text):
+            return ""
+        return "\n".join(printable(line, MAX_LINE) for line in text.splitlines()[:MAX_LINES])
 
 
 class FaultError(Exception):
@@ -59,18 +66,18 @@ def signed_key(form: Form, enrolment: Enrolment) -> Presentation:
     given, signature = form.content("public_key"), form.content("signature")
     if not given.strip():
         raise FaultError(FAULTS["no_key"])
+    if is_private(given) or is_private(signature):
+        raise FaultError(PRIVATE_KEY)
     if not signature.strip():
         raise FaultError(FAULTS["no_signature"])
     try:
-        key = public_key.parse(given)
-        signer = sshsig.verify(signature, sshsig.text_to_sign(enrolment.user, enrolment.id).encode())
-    except InvalidKeyError:
-        raise FaultError(FAULTS["not_a_key"]) from None
-    except sshsig.SignatureError as error:
+        brought = read_key(given)
+        signer = sshsig.verify(signature, sshsig.signed_texts(enrolment.user, enrolment.id))
+    except (WrongThingError, sshsig.SignatureError) as error:
         raise FaultError(str(error)) from None
-    if signer != key:
+    if signer != brought.key:
         raise FaultError(FAULTS["other_key"])
-    return Presentation(key, source="signature", name=printable(" ".join(given.split()[2:]), MAX_NAME))
+    return Presentation(brought.key, source="signature", name=brought.comment)
 
 
 def attested_device(form: Form, state: AppState, enrolment: Enrolment, key: PublicKey) -> str | None:
@@ -78,9 +85,9 @@ def attested_device(form: Form, state: AppState, enrolment: Enrolment, key: Publ
     data = form.files.get("attestation", b"")
     if not data:
         return None
-    challenge = sshsig.text_to_sign(enrolment.user, enrolment.id).encode()
+    challenges = sshsig.signed_texts(enrolment.user, enrolment.id)
     try:
-        return attestation.verify(data, key, challenge, state.attestation_roots, state.clock())
+        return attestation.verify(data, key, challenges, state.attestation_roots, state.clock())
     except attestation.AttestationError as error:
         raise FaultError(str(error)) from None
 

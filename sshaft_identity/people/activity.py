@@ -28,6 +28,7 @@ SENTENCES = {
     "user.removed": "You were removed as a user",
     "user.bound": "Your account at the OpenID Provider was tied to your user name",
     "key.enrolled": "A key was added",
+    "key.end_changed": "The end of a key was changed",
     "key.removed": "A key was removed",
     "key.renamed": "A key was renamed",
     "enrolment.opened": "An invitation to register a key was made",

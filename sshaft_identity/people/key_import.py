@@ -3,29 +3,33 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+from sqlalchemy import Connection, select, update
 
+from sshaft import files
 from sshaft.config import Url
 from sshaft.deadline import Deadline
-from sshaft.errors import InvalidKeyError
 from sshaft.http_client import HttpClient
-from sshaft.public_key import parse
 from sshaft.text import printable
 from sshaft.validation import first_fault
+from sshaft_identity.audit.log import record_event
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.fields import USER_PATTERN
+from sshaft_identity.common.times import rfc3339
 from sshaft_identity.database.database import Database
+from sshaft_identity.database.tables import ssh_keys
+from sshaft_identity.people.brought_key import MAX_NAME, BroughtKey, WrongThingError, read_key, read_keys
 from sshaft_identity.people.key_policy import KeyPolicy
 from sshaft_identity.people.registration import NewKey, add_key, lock_user
 from sshaft_identity.people.users import make_user
 
 MAX_FILE = 1024 * 1024
-MAX_NAME = 200
 _MAX_FAULTS_SHOWN = 20
 _FETCH_TIMEOUT = 10.0
 
@@ -63,12 +67,18 @@ class Record:
     new: NewKey
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Imported:
-    """The users and keys that an import has added."""
+    """What an import has done: new users, new keys, and keys that were there and have another end now.
 
-    users: tuple[str, ...]
-    keys: tuple[Record, ...]
+    `unchanged` counts the keys that were there. `notes` name the lines whose end the key policy does not allow.
+    """
+
+    users: list[str] = field(default_factory=list)
+    keys: list[Record] = field(default_factory=list)
+    ends: list[tuple[Record, datetime]] = field(default_factory=list)
+    unchanged: int = 0
+    notes: list[str] = field(default_factory=list)
 
 
 def fetch(url: str) -> str:
@@ -85,7 +95,28 @@ def fetch(url: str) -> str:
         client.close()
     if answer.status != 200:
         raise RegistryError(f"{printable(url)} answered {answer.status}: nothing was added")
-    return answer.body.decode("utf-8-sig", "replace")
+    return text_of(answer.body, printable(url))
+
+
+def text_of(data: bytes, where: str) -> str:
+    """Returns the text of a file that people wrote. Raises `RegistryError`."""
+    if len(data) > MAX_FILE:
+        raise RegistryError(f"{where} is larger than 1 MiB: no file of keys")
+    try:
+        return files.decode_text(data, errors="replace")
+    except files.NotTextError as error:
+        raise RegistryError(f"{where} is {error}") from None
+
+
+def keys_of(text: str, where: str) -> list[BroughtKey]:
+    """Returns the keys of a file like authorized_keys. Raises `RegistryError`, which names the line of the fault."""
+    try:
+        keys = read_keys(text)
+    except WrongThingError as error:
+        raise RegistryError(f"{where}, line {error.line}: {error}") from None
+    if not keys:
+        raise RegistryError(f"{where} holds no key")
+    return keys
 
 
 def read_records(text: str, kind: str, where: str) -> list[Record]:
@@ -94,14 +125,14 @@ def read_records(text: str, kind: str, where: str) -> list[Record]:
     for place, item in _csv(text, where) if kind == "csv" else _json(text, where):
         try:
             line = _Line.model_validate(item)
-            key = parse(line.authorized_key)
+            brought = read_key(line.authorized_key)
         except ValidationError as error:
-            faults.append(f"{place}: {first_fault(error)}")
-        except InvalidKeyError as error:
+            faults.append(f"{place}: {_fault_of(error)}")
+        except WrongThingError as error:
             faults.append(f"{place}: authorized_key: {error}")
         else:
-            comment = " ".join(line.authorized_key.split()[2:]) if line.name is None else line.name
-            new = NewKey(key, printable(comment, MAX_NAME), "import", expires_at=line.expires_at)
+            name = brought.comment if line.name is None else printable(line.name, MAX_NAME)
+            new = NewKey(brought.key, name, "import", expires_at=line.expires_at)
             records.append(Record(place, line.user, new))
     _refuse_if_any(faults)
     if not records:
@@ -109,19 +140,37 @@ def read_records(text: str, kind: str, where: str) -> list[Record]:
     return records
 
 
+def _fault_of(error: ValidationError) -> str:
+    is_time = error.errors()[0]["type"].startswith(("datetime", "timezone"))
+    return "expires_at: write the time as 2027-01-31T00:00:00Z" if is_time else first_fault(error)
+
+
 def _csv(text: str, where: str) -> Iterator[tuple[str, Any]]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    """Yields the rows as spreadsheets write them: with commas, semicolons or tabs, and with empty rows and columns."""
+    rows = _rows(text, where)
+    first, header = next(rows, (1, []))
+    names = [re.sub(r"[ -]", "_", name.lower()) for name in header]
+    if missing := sorted({"user", "authorized_key"} - set(names)):
+        raise RegistryError(f"{where}, line {first}: the header lacks {' and '.join(missing)}")
+    if len(set(filter(None, names))) < len(list(filter(None, names))):
+        raise RegistryError(f"{where}, line {first}: the header has a name twice")
+    for number, cells in rows:
+        row = {name: cell for name, cell in zip(names, cells, strict=False) if name}
+        has_more = any(cell for at, cell in enumerate(cells) if at >= len(names) or not names[at])
+        yield f"line {number}", row | ({"more than the header": ""} if has_more else {})
+
+
+def _rows(text: str, where: str) -> Iterator[tuple[int, list[str]]]:
+    """Yields the rows that are not empty, without blanks around the cells, each with the number of its line."""
+    separator = re.match(r"sep=(.)\n", text, re.IGNORECASE)  # Excel's own line, above the header
+    header = text.lstrip().split("\n", 1)[0]
+    delimiter = separator[1] if separator else max(",;\t", key=header.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
-        names = list(reader.fieldnames or ())
-        missing = {"user", "authorized_key"} - set(names)
-        if missing:
-            raise RegistryError(f"{where}, line 1: the header lacks {' and '.join(sorted(missing))}")
-        if len(set(names)) < len(names):
-            raise RegistryError(f"{where}, line 1: the header has a name twice")
         for row in reader:
-            # csv puts values beyond the header under the name None, and None for values that are missing
-            extra = {"more than the header": ""} if None in row else {}
-            yield f"line {reader.line_num}", {n: v for n, v in row.items() if n is not None and v is not None} | extra
+            cells = [cell.strip() for cell in row]
+            if any(cells) and not (separator and reader.line_num == 1):
+                yield reader.line_num, cells
     except csv.Error as error:
         raise RegistryError(f"{where}, line {reader.line_num}: not CSV: {error}") from None
 
@@ -148,27 +197,47 @@ def import_keys(
 ) -> Imported:
     """Registers all keys in one transaction, or none. Raises `RegistryError` that names every refused line."""
     faults: list[str] = []
-    users: list[str] = []
-    keys: list[Record] = []
+    imported = Imported()
     with database.write(alone="enrolment") as connection:
         # sorted: two transactions must lock the users in the same order, or they could wait for each other for ever
         known = {name: lock_user(connection, name) for name in sorted({record.user for record in records})}
         for name in [name for name, is_there in known.items() if not is_there and create_users]:
             make_user(connection, name, now)
-            users.append(name)
+            imported.users.append(name)
         for record in records:
             if not known[record.user] and not create_users:
                 faults.append(f"{record.where}: there is no user {record.user} (--create-users makes them)")
                 continue
             try:
-                if add_key(connection, record.user, record.new, policy, now):
-                    keys.append(record)
+                _import_key(connection, record, now, policy, imported)
             except RegistryError as error:
                 faults.append(f"{record.where}: {str(error).removesuffix(', nothing was added')}")
         _refuse_if_any(faults)
         if dry_run:
             connection.rollback()
-    return Imported(tuple(users), tuple(keys))
+    return imported
+
+
+def _import_key(connection: Connection, record: Record, now: datetime, policy: KeyPolicy, imported: Imported) -> None:
+    """Registers the key, or changes the end of a key that the user has. Raises `RegistryError`."""
+    wanted = record.new.expires_at
+    if wanted is not None and wanted <= now:
+        raise RegistryError("expires_at is in the past")
+    if add_key(connection, record.user, record.new, policy, now):
+        imported.keys.append(record)
+        return
+    own_key = ssh_keys.c.fingerprint == record.new.key.fingerprint
+    row = connection.execute(select(ssh_keys.c.expires_at, ssh_keys.c.created_at).where(own_key)).one()
+    end = min(filter(None, (wanted, policy.expiry(row.created_at))), default=None)
+    if wanted is not None and end != wanted:
+        imported.notes.append(f"{record.where}: the key policy lets this key end on {end and rfc3339(end)}, not later")
+    if wanted is None or end is None or end == row.expires_at:
+        imported.unchanged += 1
+        return
+    connection.execute(update(ssh_keys).where(own_key).values(expires_at=end))
+    facts = {"user": record.user, "fingerprint": record.new.key.fingerprint, "expires_at": rfc3339(end)}
+    record_event(connection, "key.end_changed", now, **facts)
+    imported.ends.append((record, end))
 
 
 def _refuse_if_any(faults: list[str]) -> None:

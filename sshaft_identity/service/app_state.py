@@ -4,12 +4,15 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from ipaddress import ip_network
 from pathlib import Path
 
 from anyio import CapacityLimiter
 from cryptography import x509
 
+from sshaft.config import refuse_byte_order_mark
 from sshaft.http_client import HttpClient
+from sshaft.log import get_logger
 from sshaft_identity.common.times import Clock
 from sshaft_identity.database.batches import Batches
 from sshaft_identity.database.changes import Changes
@@ -32,6 +35,9 @@ _POSTGRESQL_THREADS = 8
 
 def make_state(store: Store, settings: Settings, clock: Clock, roots: Iterable[x509.Certificate]) -> AppState:
     """Raises `ConfigurationError` if the secret or the key for the OpenID Provider cannot be used."""
+    if networks := [each for each in settings.trusted_proxies if ip_network(each).num_addresses > 1]:
+        advice = "each host there can claim any address: name the single addresses of the proxies"
+        get_logger().warning("trusted_proxies.network", networks=networks, advice=advice)
     if store.database.is_postgresql:
         run_read = run_write = Batches(threads=_POSTGRESQL_THREADS, most=1).run
     else:
@@ -70,6 +76,8 @@ def _open_enrolment(store: Store, settings: Settings, session: Session, now: dat
 
 def _openid(store: Store, settings: Settings, provider: ProviderSettings, clock: Clock) -> OpenId:
     ca_file = Path(provider.ca_file) if provider.ca_file else None
+    if ca_file is not None:
+        refuse_byte_order_mark(ca_file)
     http = HttpClient(ca_file=ca_file, max_answer=MAX_ANSWER, peer="openid_provider")
     party = RelyingParty(provider, settings.base_url + CALLBACK, provider.credentials(), http, clock)
     return OpenId(party, LinkedAccounts(store.database), CapacityLimiter(_PROVIDER_THREADS))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -15,12 +16,14 @@ from sshaft_identity.database.changes import Changes, watch_clock
 from sshaft_identity.database.database import Database, reason
 from sshaft_identity.face_support.notifications import Notifier
 from sshaft_identity.service import purge
+from sshaft_identity.web import refused_requests
 from sshaft_identity.web.state import AppState
 
 PURGE_SECONDS = 60
 _SEAL_SECONDS = 1.0
 _FOLLOW_SECONDS = 0.5
 _NOTIFY_SECONDS = 1.0
+_REFUSALS_SECONDS = 60.0
 
 
 def start(state: AppState) -> list[asyncio.Task[None]]:
@@ -30,6 +33,7 @@ def start(state: AppState) -> list[asyncio.Task[None]]:
         ("purge", repeat("purge.failed", PURGE_SECONDS, partial(purge.run, database, state.clock))),
         ("changes", follow_changes(database, state.changes)),
         ("notifications", send_notifications(state)),
+        ("refusals", record_refusals(state)),
         ("clock", watch_clock(state.changes)),
     )
     tasks = [asyncio.create_task(coroutine, name=name) for name, coroutine in work]
@@ -75,6 +79,15 @@ async def send_notifications(state: AppState, every: float = _NOTIFY_SECONDS) ->
         await repeat("pings.look_failed", every, notifier.send_due)
     finally:
         notifier.close()
+
+
+async def record_refusals(state: AppState, every: float = _REFUSALS_SECONDS) -> None:
+    """Records the refused requests that were only counted, until cancelled and once more at the end."""
+    try:
+        await repeat("refusals.not_recorded", every, partial(run_in_threadpool, refused_requests.record_counts, state))
+    finally:
+        with suppress(SQLAlchemyError):
+            refused_requests.record_counts(state)
 
 
 async def keep_sealing(

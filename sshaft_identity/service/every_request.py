@@ -7,6 +7,7 @@ import uuid
 import structlog
 from sqlalchemy.exc import DataError
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sshaft.log import get_logger
@@ -41,6 +42,8 @@ class EveryRequest:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self._app(scope, receive, send_with_headers)
+            except ClientDisconnect:  # nobody reads an answer, and nothing was done
+                return
             except UNAVAILABLE as error:
                 get_logger().error("database.unavailable", reason=reason(error))
                 failure = problem("unavailable", headers={"Retry-After": "1"})

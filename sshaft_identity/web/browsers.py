@@ -6,7 +6,7 @@ from starlette.requests import Request
 
 from sshaft_identity.common.addresses import believed, origin_of
 from sshaft_identity.common.fields import one_line
-from sshaft_identity.web.call import body_of
+from sshaft_identity.web.body import body_of
 from sshaft_identity.web.html import PageError
 from sshaft_identity.web.state import state_of
 
@@ -23,7 +23,10 @@ _PROGRAMS = {"Edg": "Edge", "OPR": "Opera", "Firefox": "Firefox", "FxiOS": "Fire
 def client_address(request: Request) -> str | None:
     """Returns the IP address of the browser. Only entries of `X-Forwarded-For` that trusted proxies wrote are used."""
     peer = request.client.host if request.client else None
-    return believed(peer, request.headers.getlist("x-forwarded-for"), state_of(request).settings.trusted_proxies)
+    settings = state_of(request).settings
+    return believed(
+        peer, request.headers.getlist("x-forwarded-for"), settings.trusted_proxies, settings.proxies_in_a_row
+    )
 
 
 def user_agent(request: Request) -> str | None:

@@ -13,11 +13,12 @@ from starlette.responses import Response
 from sshaft.validation import first_fault
 from sshaft_identity.challenges.challenge import Challenge
 from sshaft_identity.clients.clients import Client, Scope
+from sshaft_identity.web import refused_requests
+from sshaft_identity.web.body import body_of
+from sshaft_identity.web.browsers import client_address
 from sshaft_identity.web.problem import ProblemError
 from sshaft_identity.web.state import AppState, state_of
 
-_MAX_BODY = 64 * 1024
-_MAX_DRAINED = 1024 * 1024
 MAX_WAIT_SECONDS = 30
 
 
@@ -28,22 +29,6 @@ class Message(BaseModel):
 
 
 SomeMessage = TypeVar("SomeMessage", bound=Message)
-
-
-async def body_of(request: Request) -> bytes:
-    """Returns the whole body. Raises `ProblemError` if it is larger than `_MAX_BODY`.
-    Up to `_MAX_DRAINED` bytes of a body that is too large are read: a peer that still sends would not read the answer.
-    """
-    kept, total = bytearray(), 0
-    async for chunk in request.stream():
-        total += len(chunk)
-        if total <= _MAX_BODY:
-            kept += chunk
-        elif total > _MAX_DRAINED:
-            break
-    if total > _MAX_BODY:
-        raise ProblemError("too_large")
-    return bytes(kept)
 
 
 def wait_of(request: Request) -> int:
@@ -69,11 +54,18 @@ class Call:
         return state_of(self.request)
 
     def client(self, scope: Scope) -> Client:
-        """Returns the client of the access token. Raises `ProblemError` if the token lacks `scope` (RFC 6750 §3.1)."""
+        """Returns the client of the access token, which must come from an address of the client (`--from`).
+
+        Raises `ProblemError`, also if the token lacks `scope` (RFC 6750 §3.1).
+        """
         kind, _, token = self.request.headers.get("authorization", "").partition(" ")
         client = None
         if kind.lower() == "bearer" and token:
             client = self.state.store.access_tokens.client_of(token.strip(), self.state.clock())
+        if client is not None and not client.may_call_from(client_address(self.request)):
+            self.caller = client.client_id  # for the operator: perhaps the token was stolen
+            refused_requests.note(self, "api", "invalid_token", "this client may not call from there")
+            client = None
         if client is None:
             # RFC 6750 §3.1 advises against an error code if there is no token. Our body names the error in every case.
             raise ProblemError("invalid_token", headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
@@ -84,11 +76,7 @@ class Call:
 
     def json_object(self) -> dict[str, Any] | None:
         """Returns the body as a JSON object that is not checked yet; None if the body is no JSON object."""
-        try:
-            found = from_json(self.body)  # unlike json.loads, from_json refuses lone surrogates
-        except ValueError:
-            return None
-        return found if isinstance(found, dict) else None
+        return json_object(self.body)
 
     def message(self, kind: type[SomeMessage]) -> SomeMessage:
         """Returns the body as a message of this kind. Raises `ProblemError` if it is no such message."""
@@ -96,6 +84,15 @@ class Call:
             return kind.model_validate_json(self.body)
         except ValidationError as error:
             raise ProblemError("invalid_request", detail=first_fault(error)) from None
+
+
+def json_object(text: str | bytes) -> dict[str, Any] | None:
+    """Returns the JSON object in the text, or None if the text is no JSON object."""
+    try:
+        found = from_json(text)  # unlike json.loads, from_json refuses lone surrogates
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 Work = Callable[[Call], Response]

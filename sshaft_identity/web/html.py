@@ -37,21 +37,26 @@ def render(
     status: int = 200,
     *,
     refresh: float | None = None,
-    form_action: str = "'self'",
+    form_action: str | None = "'self'",
+    keeps_opener: bool = False,
     **values: Any,
 ) -> Response:
-    """Returns the page. Without scripts it reloads after `refresh` seconds. `form_action`: for the policy."""
+    """Returns the page. Without scripts it reloads after `refresh` seconds.
+
+    `form_action` is that directive of the policy; None: the page may send its form anywhere. `keeps_opener`: the page
+    is a step of a login, so an application that opened it as a pop-up must still see it.
+    """
     nonce = secrets.token_urlsafe(16)
     html = templates.get_template(template).render(
         nonce=nonce, refresh=refresh, root=state_of(request).settings.base_path, **values
     )
     policy = (
         f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; "
-        f"img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action {form_action}"
+        f"img-src data:; frame-ancestors 'none'; base-uri 'none'"
     )
     headers = {
-        "Content-Security-Policy": policy,
-        "Cross-Origin-Opener-Policy": "same-origin",
+        "Content-Security-Policy": policy if form_action is None else f"{policy}; form-action {form_action}",
+        "Cross-Origin-Opener-Policy": "unsafe-none" if keeps_opener else "same-origin",
         "Permissions-Policy": _PERMISSIONS,
         # With `no-referrer`, browsers send `Origin: null` with our own forms. This value tells other sites nothing.
         "Referrer-Policy": "same-origin",
@@ -67,4 +72,4 @@ def redirect(request: Request, path: str) -> Response:
 
 async def answer_page_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, PageError)  # noqa: S101 - narrows the type of Starlette's signature
-    return render(request, "said.html", error.status, title=error.title, sentence=error.sentence)
+    return render(request, "said.html", error.status, keeps_opener=True, title=error.title, sentence=error.sentence)

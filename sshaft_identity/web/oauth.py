@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import wraps
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote_plus
 
 from joserfc import jws, jwt
@@ -77,9 +77,10 @@ def form_of(call: Call) -> dict[str, str]:
     return fields_of(call.body)
 
 
-def fields_of(text: bytes) -> dict[str, str]:
+def fields_of(text: bytes, *, errors: Literal["strict", "replace"] = "strict") -> dict[str, str]:
+    """Returns the fields of a form. `errors="replace"`: a value may be in another encoding than UTF-8."""
     try:
-        pairs = parse_qsl(text.decode(), max_num_fields=MAX_FIELDS, errors="strict")
+        pairs = parse_qsl(text.decode(errors=errors), max_num_fields=MAX_FIELDS, errors=errors)
     except ValueError:
         raise OAuthError("invalid_request", "the parameters are no form") from None
     form = dict(pairs)

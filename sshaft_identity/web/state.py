@@ -17,6 +17,7 @@ from sshaft_identity.people.linked_accounts import LinkedAccounts
 from sshaft_identity.people.sessions import Session, Sessions
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
+from sshaft_identity.web.refusals import Refusals
 from sshaft_identity.web.throttle import MAX_LOGINS, MAX_SIGN_INS, MAX_UNKNOWN_USERS, Throttle
 from sshaft_oidc.code_flow import RelyingParty
 
@@ -46,6 +47,7 @@ class AppState:
     openid: OpenId | None
     sign_in_throttle: Throttle = field(default_factory=lambda: Throttle(MAX_SIGN_INS))
     login_throttle: Throttle = field(default_factory=lambda: Throttle(MAX_LOGINS))
+    refusals: Refusals = field(default_factory=Refusals)
     unknown_user_throttle: Throttle = field(default_factory=lambda: Throttle(MAX_UNKNOWN_USERS))
     open_enrolment: Callable[[Session, datetime], str] | None = None
     """Opens an enrolment in a session and returns the URL of its page. None: "my keys" offers no enrolment."""

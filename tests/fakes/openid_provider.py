@@ -7,6 +7,7 @@ import functools
 import hashlib
 import json
 import secrets
+import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -76,6 +77,11 @@ class OpenIdProvider:
         self.issuer = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.005,), daemon=True)
         self._thread.start()
+
+    def use_tls(self, context: ssl.SSLContext) -> None:
+        """Speaks TLS from now on. The certificate must be for localhost."""
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self.issuer = f"https://localhost:{self._server.server_address[1]}"
 
     def new_key(self) -> None:
         kid = {"kid": secrets.token_hex(4), "use": "sig"}

@@ -31,6 +31,7 @@ from sshaft_identity.service.app import create_app
 from sshaft_identity.service.server import listen, quiet_uvicorn
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
+from sshaft_identity.web.refused_requests import record_counts
 
 START = datetime(2026, 11, 22, 12, tzinfo=UTC)
 SETTINGS = Settings(public_url="https://id.example.org", ssh_host="login.example.org")
@@ -153,6 +154,12 @@ class Service:
         query = audit_events.select().where(audit_events.c.event == event).order_by(audit_events.c.id)
         with self.store.database.read() as connection:
             return [json.loads(row.facts) | {"user": row.user_name} for row in connection.execute(query)]
+
+    def refusals(self) -> list[dict[str, Any]]:
+        """Returns the facts of each refused request, also of those that have become one event with a count."""
+        assert self.app
+        record_counts(self.app.state.sshaft)
+        return [each for each in self.audited("request.refused") for _ in range(each.get("count", 1))]
 
     def events(self, name: str) -> list[dict[str, Any]]:
         lines = [json.loads(line) for line in self.log.getvalue().splitlines()]

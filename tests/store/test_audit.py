@@ -98,6 +98,30 @@ def test_no_event_is_replaced_or_truncated(sealed: Store) -> None:
     assert head(sealed).seq == EVENTS
 
 
+INSERTED = [
+    {"seq": EVENTS + 1, "hash": "0" * 64},
+    {"seq": EVENTS + 1, "hash": None},
+    {"seq": EVENTS + 1000, "hash": "0" * 64},
+    {"seq": 0, "hash": "0" * 64},
+    {"seq": -1, "hash": "0" * 64},
+    {"seq": None, "hash": "0" * 64},
+]
+
+
+@pytest.mark.parametrize("place", INSERTED, ids=str)
+def test_an_event_that_is_inserted_with_a_place_of_its_own_breaks_the_chain(
+    sealed: Store, clock: Clock, place: dict[str, Any]
+) -> None:
+    """ "Unproven" behind finding S22: an `INSERT` with a chosen `seq` is possible, and `verify` finds it."""
+    values = {"at": clock(), "event": "challenge.accepted", "user_name": "mallory", "facts": "{}"}
+    with sealed.database.write() as connection:
+        connection.execute(insert(audit_events).values(values | place))
+    note(sealed, clock, 1)
+    chain.seal(sealed.database)
+    with pytest.raises(chain.ChainBrokenError):
+        head(sealed)
+
+
 # --- sealing
 
 

@@ -34,8 +34,9 @@ from sshaft_identity.faces.entra.hints import LEEWAY, MAX_HINT_AGE, EntraHints, 
 from sshaft_identity.faces.entra.options import NAME, EntraClient
 from sshaft_identity.settings import Settings
 from sshaft_identity.web import refused_requests
+from sshaft_identity.web.body import body_of
 from sshaft_identity.web.browsers import client_address, user_agent
-from sshaft_identity.web.call import Call, body_of
+from sshaft_identity.web.call import Call
 from sshaft_identity.web.oauth import OAuthError, form_of
 from sshaft_identity.web.state import state_of
 from sshaft_oidc.remote_keys import Document, OpenIdError

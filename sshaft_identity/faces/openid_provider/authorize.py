@@ -29,7 +29,6 @@ from sshaft_identity.web.browsers import client_address, user_agent
 from sshaft_identity.web.call import Call
 from sshaft_identity.web.oauth import OAuthError, fields_of, form_of
 
-_CODE_LIFETIME = timedelta(seconds=60)
 MAX_PARAMETER_LENGTH = 4096
 _CODE_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 _UNSUPPORTED = {
@@ -265,7 +264,7 @@ def finish(call: Call, challenge: Challenge) -> Response:
         return _send_error_back(
             call, details, "unmet_authentication_requirements", "the SSH login does not prove the requested acr"
         )
-    code = FaceRequests(state.store.database, NAME).issue_handle(challenge.id, now + _CODE_LIFETIME)
+    code = FaceRequests(state.store.database, NAME).renew_handle(challenge.id, now)
     if code is None:
         raise browser_login.already_finished()
     return _send_back(call, details.redirect_uri, details.response_mode, details.state, {"code": code})

@@ -16,6 +16,7 @@ from sshaft_identity.face_support.face_requests import FaceRequests
 from sshaft_identity.faces.openid_provider.authorize import Details
 from sshaft_identity.faces.openid_provider.options import NAME
 from sshaft_identity.web import refused_requests
+from sshaft_identity.web.browsers import client_address
 from sshaft_identity.web.call import Call
 from sshaft_identity.web.oauth import OAuthError
 from sshaft_identity.web.problem import ProblemError
@@ -62,11 +63,13 @@ def _verifier_matches(verifier: str | None, challenge: str | None) -> bool:
 def userinfo(call: Call) -> Response:
     """`GET` or `POST /oauth2/userinfo` (§5.3), with the access token that came with the ID token."""
     kind, _, token = call.request.headers.get("authorization", "").partition(" ")
-    found = None
+    found, reason = None, "the access token belongs to no user"
     if kind.lower() == "bearer" and token:
         found = call.state.store.access_tokens.person_of(token.strip(), call.state.clock())
+    if found is not None and not found[0].may_call_from(client_address(call.request)):
+        call.caller, found, reason = found[0].client_id, None, "this client may not call from there"
     claims = found and id_tokens.user_claims(call, *found, " ".join(found[0].scopes))
     if claims is None:
-        refused_requests.note(call, NAME, "invalid_token", "the access token belongs to no user")
+        refused_requests.note(call, NAME, "invalid_token", reason)
         raise ProblemError("invalid_token", headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
     return JSONResponse(claims)

@@ -1,18 +1,22 @@
-"""Reads the parameters of a request: plugins send two kinds of forms, or a JSON object."""
+"""Reads the parameters of a request: plugins send two kinds of forms, or a JSON object.
+
+RADIUS clients send the first password in the encoding of their host. Bytes that are not UTF-8 become U+FFFD here: no
+user name, code, transaction or secret contains this character.
+"""
 
 import re
 from collections.abc import Mapping
 from io import BytesIO
-from ipaddress import ip_address
 from urllib.parse import unquote
 
 from python_multipart import parse_form
 from python_multipart.exceptions import FormParserError
 
+from sshaft_identity.common import addresses
 from sshaft_identity.common.fields import USER_PATTERN
 from sshaft_identity.faces.privacyidea.answers import invalid_parameter
 from sshaft_identity.web import unknown_users
-from sshaft_identity.web.call import Call
+from sshaft_identity.web.call import Call, json_object
 from sshaft_identity.web.oauth import FORM, MAX_FIELDS, OAuthError, fields_of
 
 _MULTIPART = "multipart/form-data"
@@ -26,10 +30,10 @@ def parameters_of(call: Call) -> Parameters:
         return _multipart(call)
     if kind == FORM:
         try:
-            return fields_of(call.body)
+            return fields_of(call.body, errors="replace")
         except OAuthError as error:
             raise invalid_parameter(error.description) from None
-    body = call.json_object()
+    body = json_object(call.body.decode(errors="replace"))
     if body is None:
         raise invalid_parameter("the body must be a form or a JSON object")
     return {name: value for name, value in body.items() if isinstance(value, str)}
@@ -41,7 +45,7 @@ def _multipart(call: Call) -> Parameters:
     headers = {"Content-Type": call.request.headers["content-type"].encode()}
     try:
         parse_form(headers, BytesIO(call.body), lambda part: found.append((part.field_name, part.value)), None)
-        fields = {(name or b"").decode(): (value or b"").decode() for name, value in found}
+        fields = {(name or b"").decode(): (value or b"").decode(errors="replace") for name, value in found}
     except (FormParserError, ValueError):
         fields = {}
     if not fields or len(fields) != len(found) or len(found) > MAX_FIELDS:
@@ -62,7 +66,4 @@ def user_of(call: Call, parameters: Parameters) -> str:
 
 def address_of(parameters: Parameters) -> str | None:
     """Returns the address of the person. Returns None for other values, such as RADIUS has there."""
-    try:
-        return str(ip_address(unquote(parameters.get("client") or parameters.get("clientip", ""))))
-    except ValueError:
-        return None
+    return addresses.read(unquote(parameters.get("client") or parameters.get("clientip", "")))

@@ -83,6 +83,21 @@ def test_settings_that_are_no_json_are_a_configuration_error(tmp_path: Path) -> 
         settings_of.load(tmp_path)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_settings_and_secrets_of_a_windows_editor_are_read(tmp_path: Path, encoding: str) -> None:
+    """Case bom_utf16: one reader reads every text file of the operator."""
+    (tmp_path / "identity.json").write_bytes('{"port": 9}\r\n'.encode(encoding))
+    (tmp_path / "token").write_bytes("abc\r\n".encode(encoding))
+    assert settings_of.load(tmp_path).port == 9
+    assert settings_of.read_secret(tmp_path / "token", "token") == "abc"
+
+
+def test_settings_in_another_encoding_are_a_configuration_error(tmp_path: Path) -> None:
+    (tmp_path / "identity.json").write_bytes(b'{"ssh_user": "\xfc"}')
+    with pytest.raises(ConfigurationError, match=r"identity\.json: not UTF-8 text"):
+        settings_of.load(tmp_path)
+
+
 def test_error_without_settings_names_init(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="init"):
         settings_of.load(tmp_path)

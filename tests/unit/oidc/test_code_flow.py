@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
+from fakes.identity_server import IdentityServer
 from fakes.openid_provider import CLIENT_ID, CLIENT_SECRET, OpenIdProvider, encode
 from fakes.public_keys import ed25519
 from joserfc import jwt
@@ -16,6 +17,7 @@ from pydantic import ValidationError
 from service.browser import ORIGIN, Browser, heading
 from service.service import SETTINGS, Clock, Service
 from sqlalchemy import select
+from unit.sshaft.conftest import Authority
 
 from sshaft.errors import ConfigurationError
 from sshaft_identity.database.tables import sessions, users
@@ -253,8 +255,6 @@ START = 1795348800  # 2026-11-22 12:00
         {"iat": START - 3600},
         {"exp": float("nan")},
         {"iat": float("nan")},
-        {"auth_time": 1e300},
-        {"auth_time": -1e300},
         {"preferred_username": None},
         {"preferred_username": ""},
         {"preferred_username": ["alice"]},
@@ -267,6 +267,61 @@ def test_id_token_with_wrong_claims_signs_nobody_in(
     provider.bend_claims = claims
     assert refused(service, come_back(alice, provider))
     assert service.events("oidc.refused")
+
+
+UNREADABLE_TIMES = [1e300, -1e300, float("nan"), float("inf"), "1795348800", [], True]
+
+
+@pytest.mark.parametrize("value", UNREADABLE_TIMES, ids=str)
+def test_time_that_cannot_be_read_counts_as_absent(
+    service: Service, alice: Browser, provider: OpenIdProvider, value: Any
+) -> None:
+    """Case provider_metadata, and "unproven" behind finding S22: `auth_time` of 1e300 or NaN harms nothing."""
+    provider.bend_claims = {"auth_time": value}
+    assert come_back(alice, provider).status_code == 303
+    assert is_signed_in(alice)
+    assert service.events("request.failed") == []
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"token_endpoint_auth_methods_supported": None},
+        {"token_endpoint_auth_methods_supported": "client_secret_basic"},
+        {"token_endpoint_auth_methods_supported": []},
+        {"token_endpoint_auth_methods_supported": [7]},
+        {"userinfo_endpoint": ""},
+        {"userinfo_endpoint": None},
+        {"userinfo_endpoint": 7},
+        {"authorization_response_iss_parameter_supported": None},
+        {"authorization_response_iss_parameter_supported": "true"},
+    ],
+    ids=str,
+)
+def test_optional_member_of_the_metadata_that_cannot_be_read_counts_as_absent(
+    alice: Browser, provider: OpenIdProvider, metadata: dict[str, Any]
+) -> None:
+    """Case provider_metadata: one such member ended every sign-in."""
+    provider.bend_metadata = metadata
+    assert come_back(alice, provider).status_code == 303
+    assert is_signed_in(alice)
+
+
+@pytest.mark.parametrize("member", ["authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint", None])
+def test_provider_with_https_cannot_name_an_endpoint_without_it(
+    service: Service, alice: Browser, provider: OpenIdProvider, listening: Any, tmp_path: Path, authority: Authority,
+    member: str | None,
+) -> None:  # fmt: skip
+    """ "Unproven" behind finding S22: such metadata made this service call a program on its own loopback."""
+    provider.use_tls(authority.server())
+    configure(service, provider, listening, tmp_path, ca_file=str(authority.file))
+    with IdentityServer() as victim:
+        provider.bend_metadata = {} if member is None else {member: victim.url + "/secret"}
+        if member is None:
+            assert come_back(alice, provider).status_code == 303
+        else:
+            assert refused(service, alice.get("/sign-in/oidc"))
+        assert victim.calls == []
 
 
 @pytest.mark.parametrize(

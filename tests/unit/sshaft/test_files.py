@@ -1,4 +1,4 @@
-"""Tests that files are replaced as a whole."""
+"""Tests that text files are read as people write them, and that files are replaced as a whole."""
 
 import os
 import stat
@@ -75,3 +75,28 @@ def test_owner_of_the_old_file_is_kept_only_on_demand(tmp_path: Path, keep_owner
 def test_folder_that_is_missing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         files.replace(tmp_path / "no" / "f", b"new", keep_owner=True)
+
+
+# --- text
+
+
+ENCODINGS = ["utf-8", "utf-8-sig", "utf-16"]
+
+
+@pytest.mark.parametrize("encoding", [*ENCODINGS, "utf-16-be"])
+def test_text_of_every_common_program_is_the_same_text(encoding: str, tmp_path: Path) -> None:
+    """Case bom_utf16: Notepad writes a byte order mark, and the `>` of Windows PowerShell writes UTF-16."""
+    file = tmp_path / "text"
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    file.write_bytes(f"{mark}Grüße\r\nsecond\rthird\n".encode(encoding))
+    assert files.read_text(file) == "Grüße\nsecond\nthird\n"
+
+
+@pytest.mark.parametrize("data", [b"Gr\xfc\xdfe", b"a\0b", "abc".encode("utf-16-le"), b"\xff\xfea"])
+def test_data_that_is_no_text_is_refused_with_advice(data: bytes) -> None:
+    with pytest.raises(files.NotTextError, match="save it as UTF-8"):
+        files.decode_text(data)
+
+
+def test_comment_in_another_encoding_may_be_replaced() -> None:
+    assert files.decode_text(b"key Gr\xfc\xdfe", errors="replace") == "key Gr\ufffd\ufffde"

@@ -315,12 +315,15 @@ def with_check(service: Service, check: str) -> None:
         ("require", "2001:db8::1", "2001:db8::ffff", False, None),
         ("require", "2001:db8:0:1::1", "2001:db8:0:2::1", False, "address_mismatch"),
         ("require", "::ffff:192.0.2.7", "192.0.2.7", False, None),
-        ("require", "not an address", "not an address", False, "address_mismatch"),
+        ("require", "192.0.2.7:50123", "192.0.2.7", False, None),
+        ("require", "[2001:db8::1]:50123", "2001:db8::2", False, None),
+        ("require", "", "192.0.2.7", False, "address_mismatch"),
     ],
 )
 def test_setting_decides_about_different_addresses(
     service: Service, alice: str, check: str, browser: str | None, ssh: str, confirmed: bool, error: str | None
 ) -> None:
+    """Case address_with_port: a port is no part of the address, wherever the address comes from."""
     with_check(service, check)
     opened = service.open(app="Wiki", context={} if browser is None else {"ip": browser})
     answer = service.accept(code=opened["code"], fingerprint=alice, client_ip=ssh, confirmed=confirmed or None)
@@ -329,6 +332,16 @@ def test_setting_decides_about_different_addresses(
         assert answer.json()["context"] == {"app": "Wiki", "ip": browser, "started_at": opened["created_at"]}
     if error:
         assert service.show(opened["id"])["state"] == "pending"
+
+
+@pytest.mark.parametrize("ip", ["192.0.2.7, 10.0.0.1", "unknown", "192.0.2", "<b>"])
+def test_address_that_cannot_be_read_is_an_invalid_request(service: Service, alice: str, ip: str) -> None:
+    """Case address_with_port: such an address fits no ssh, so each login would fail or ask for ever."""
+    assert alice
+    answer = service.call("POST", "/api/v1/challenges", Scope.CHALLENGES, json={"user": "alice", "context": {"ip": ip}})
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+    assert "context.ip" in answer.json()["detail"]
+    assert "must be an IP address" in answer.json()["detail"]
 
 
 def test_wrong_code_is_refused_before_the_person_is_asked(service: Service, alice: str) -> None:

@@ -68,6 +68,52 @@ def test_token_endpoint_refuses_as_rfc_6749_says(service: Service, fields: Any, 
     assert service.events("request.refused")[-1]["error"] == error
 
 
+def token_of_a_client_in(service: Service, networks: tuple[str, ...], **more: Any) -> dict[str, str]:
+    """Returns the header with a token of a client that may call only from these networks."""
+    client = Client("far", frozenset(Scope), networks=networks)
+    service.store.clients.add(client, service.clock())
+    token = service.store.access_tokens.issue(client, list(Scope), service.clock(), **more)
+    return {"Authorization": f"Bearer {token}"}
+
+
+ENDPOINTS = [
+    ("GET", "/api/v1/mfa/ssh/keys"),
+    ("POST", "/api/v1/mfa/ssh/accept"),
+    ("POST", "/api/v1/mfa/ssh/reject"),
+    ("POST", "/api/v1/mfa/ssh/enrol"),
+    ("POST", "/api/v1/challenges"),
+    ("GET", "/api/v1/challenges/x"),
+    ("POST", "/api/v1/challenges/x/consume"),
+    ("POST", "/api/v1/enrolments"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), ENDPOINTS)
+def test_access_token_counts_only_from_the_addresses_of_its_client(service: Service, method: str, path: str) -> None:
+    """Finding S14: `--from` was checked for the secret only, so a stolen token could be used from anywhere."""
+    header = token_of_a_client_in(service, ("192.0.2.0/24",))
+    answer = service.call(method, path, headers=header, json={} if method == "POST" else None)
+    assert (answer.status_code, answer.json()["error"]) == (401, "invalid_token")
+    (event,) = service.audited("request.refused")
+    assert (event["client"], event["reason"]) == ("far", "this client may not call from there")
+
+
+@pytest.mark.parametrize(("method", "path"), ENDPOINTS)
+def test_access_token_counts_from_the_addresses_of_its_client(service: Service, method: str, path: str) -> None:
+    """Finding S14."""
+    header = token_of_a_client_in(service, ("127.0.0.0/8",))
+    answer = service.call(method, path, headers=header, json={} if method == "POST" else None)
+    assert answer.status_code != 401
+
+
+def test_userinfo_is_given_only_to_the_addresses_of_the_client(service: Service) -> None:
+    """Finding S14: UserInfo takes an access token, too."""
+    service.add_user("alice")
+    header = token_of_a_client_in(service, ("192.0.2.0/24",), user="alice")
+    assert service.call("GET", "/oauth2/userinfo", headers=header).status_code == 401
+    assert service.audited("request.refused")[0]["client"] == "far"
+
+
 def test_failed_basic_authentication_is_answered_with_a_basic_challenge(service: Service) -> None:
     answer = service.call("POST", "/oauth2/token", data=FORM, auth=("test", "wrong"))
     assert answer.status_code == 401

@@ -144,7 +144,7 @@ def test_all_keys_of_a_file_are_registered_with_their_comments(run: Run, tmp_pat
     assert listed == sorted(
         [f"{prints[0]} ssh-ed25519 alice alice@laptop \\u202eevil", f"{prints[1]} sk-ssh-ed25519@openssh.com alice"]
     )
-    assert run("key", "add", "alice", "-", stdin=ed25519("a")).output == ""
+    assert run("key", "add", "alice", "-", stdin=ed25519("a")).stdout == ""
 
 
 def test_byte_order_mark_is_ignored(run: Run) -> None:

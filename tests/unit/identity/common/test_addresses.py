@@ -40,7 +40,31 @@ PROXIES = ("10.0.0.0/8", "2001:db8:1::/48")
 def test_the_walk_ends_at_the_first_address_that_is_not_a_trusted_proxy(
     peer: str | None, forwarded: list[str], found: str | None
 ) -> None:
-    assert believed(peer, forwarded, PROXIES) == found
+    assert believed(peer, forwarded, PROXIES, 2) == found
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "most", "found"),
+    [
+        ("203.0.113.9, 10.1.2.3", 1, "10.1.2.3"),  # the browser at 10.1.2.3 wrote the first address
+        ("10.0.0.5, 10.1.2.3", 1, "10.1.2.3"),
+        ("203.0.113.9, 198.51.100.1, 10.0.0.2", 2, "198.51.100.1"),
+        ("198.51.100.1, 10.0.0.2", 1, "10.0.0.2"),
+        ("198.51.100.1", 5, "198.51.100.1"),
+    ],
+)
+def test_browser_within_a_trusted_network_cannot_choose_its_address(forwarded: str, most: int, found: str) -> None:
+    """Finding S13: with `trusted_proxies: 10.0.0.0/8`, every browser in 10.0.0.0/8 passed `address_check: require`."""
+    assert believed("10.0.0.1", [forwarded], ("10.0.0.0/8",), most) == found
+
+
+def test_trusted_network_is_a_warning_at_the_start(service: Service) -> None:
+    """Finding S13: every host of a trusted network can still call the service itself, with any X-Forwarded-For."""
+    create_app(service.store, SETTINGS.model_copy(update={"trusted_proxies": ("127.0.0.1", "2001:db8::1/128")}))
+    assert service.events("trusted_proxies.network") == []
+    create_app(service.store, SETTINGS.model_copy(update={"trusted_proxies": ("127.0.0.1", "10.0.0.0/8")}))
+    (event,) = service.events("trusted_proxies.network")
+    assert (event["networks"], event["level"]) == (["10.0.0.0/8"], "warning")
 
 
 def test_no_proxy_is_trusted_by_default() -> None:

@@ -29,7 +29,7 @@ TOUCHED, WITH_EXTENSIONS = 0x41, 0xC1
 @pytest.mark.parametrize("u2f", [False, True], ids=["packed", "fido-u2f"])
 def test_attestation_of_a_trusted_maker_names_the_device(kind: str, u2f: bool) -> None:
     key = SecurityKey(kind)
-    assert verify(key.attestation(MAKER, CHALLENGE, u2f=u2f), parse(key.public), CHALLENGE, ROOTS, NOW) == DEVICE
+    assert verify(key.attestation(MAKER, CHALLENGE, u2f=u2f), parse(key.public), [CHALLENGE], ROOTS, NOW) == DEVICE
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_attestation_of_a_trusted_maker_names_the_device(kind: str, u2f: bool) -
 )
 def test_device_may_sign_with_another_kind_of_key(batch: Callable[[], Any]) -> None:
     key, other = SecurityKey(batch=batch()), SecurityKey(batch=batch())
-    assert verify(key.attestation(MAKER, CHALLENGE), parse(key.public), CHALLENGE, ROOTS, NOW) == DEVICE
+    assert verify(key.attestation(MAKER, CHALLENGE), parse(key.public), [CHALLENGE], ROOTS, NOW) == DEVICE
     certificate = MAKER.device_certificate(other.batch.public_key())
     data = key.attestation(MAKER, CHALLENGE, device_certificate=certificate)
     refused(data, key.public, "not made for the challenge")
@@ -56,13 +56,13 @@ def test_device_with_a_key_on_another_curve_is_refused() -> None:
 def test_extensions_of_the_authenticator_are_ignored(value: object) -> None:
     key = SecurityKey()
     data = key.authenticator_data(flags=0xC5, extensions=cbor({"credProtect": value}))
-    assert verify(key.attestation(MAKER, CHALLENGE, data=data), parse(key.public), CHALLENGE, ROOTS, NOW) == DEVICE
+    assert verify(key.attestation(MAKER, CHALLENGE, data=data), parse(key.public), [CHALLENGE], ROOTS, NOW) == DEVICE
 
 
 def refused(data: bytes, key: str, because: str, *, challenge: bytes = CHALLENGE, roots: object = None) -> None:
     trusted = ROOTS if roots is None else roots
     with pytest.raises(AttestationError, match=because):
-        verify(data, parse(key), challenge, trusted, NOW)  # type: ignore[arg-type]
+        verify(data, parse(key), [challenge], trusted, NOW)  # type: ignore[arg-type]
 
 
 def test_attestation_for_another_challenge_is_refused() -> None:
@@ -126,7 +126,7 @@ def test_certificate_without_a_model_is_accepted() -> None:
     key = SecurityKey()
     silent = MAKER.device_certificate(key.batch.public_key(), aaguid=None)
     data = key.attestation(MAKER, CHALLENGE, device_certificate=silent)
-    assert verify(data, parse(key.public), CHALLENGE, ROOTS, NOW)
+    assert verify(data, parse(key.public), [CHALLENGE], ROOTS, NOW)
 
 
 def test_signature_of_another_device_is_refused() -> None:
@@ -243,7 +243,7 @@ def test_changed_byte_is_refused_unless_it_is_reserved(at: int, bits: int) -> No
     raw[at] ^= bits
     reserved = range(len(raw) - 8, len(raw) - 4)
     if at in reserved:
-        assert verify(bytes(raw), parse(SAMPLE.public), CHALLENGE, ROOTS, NOW)
+        assert verify(bytes(raw), parse(SAMPLE.public), [CHALLENGE], ROOTS, NOW)
     else:
         refused(bytes(raw), SAMPLE.public, SENTENCE)
 
@@ -268,4 +268,6 @@ def test_random_authenticators_data_is_refused_in_a_sentence(flags: int, credent
     head = SAMPLE.authenticator_data(flags)[:37]
     for data in (head + credential, SAMPLE.authenticator_data(flags | 0x80, extensions)):
         with suppress(AttestationError):
-            assert verify(SAMPLE.attestation(MAKER, CHALLENGE, data=data), parse(SAMPLE.public), CHALLENGE, ROOTS, NOW)
+            assert verify(
+                SAMPLE.attestation(MAKER, CHALLENGE, data=data), parse(SAMPLE.public), [CHALLENGE], ROOTS, NOW
+            )

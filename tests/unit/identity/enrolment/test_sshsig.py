@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sshaft.public_key import parse
-from sshaft_identity.enrolment.sshsig import NAMESPACE, SignatureError, text_to_sign, verify
+from sshaft_identity.enrolment.sshsig import NAMESPACE, SignatureError, signed_texts, text_to_sign, verify
 
 TEXT = text_to_sign("alice", "0123456789abcdef0123456789abcdef").encode()
 KINDS = {
@@ -40,7 +40,7 @@ def signed(place: Path, *options: str, message: bytes = TEXT, namespace: str = N
 @pytest.mark.parametrize("options", KINDS.values(), ids=KINDS.keys())
 def test_signature_of_ssh_keygen_names_its_key(options: tuple[str, ...], tmp_path: Path) -> None:
     public, signature = signed(tmp_path, *options)
-    assert verify(signature, TEXT) == parse(public)
+    assert verify(signature, [TEXT]) == parse(public)
 
 
 @pytest.mark.parametrize("options", KINDS.values(), ids=KINDS.keys())
@@ -48,14 +48,41 @@ def test_signature_counts_for_one_text_only(options: tuple[str, ...], tmp_path: 
     _, signature = signed(tmp_path, *options)
     for other in (b"", TEXT[:-1], text_to_sign("bob", "0123456789abcdef0123456789abcdef").encode()):
         with pytest.raises(SignatureError, match="does not fit the text"):
-            verify(signature, other)
+            verify(signature, [other])
+
+
+BARE = TEXT.decode().rstrip("\n")
+OF_SHELLS = {
+    "echo of bash": TEXT,
+    "printf": BARE.encode(),
+    "PowerShell": f"{BARE}\r\n".encode(),
+    "PowerShell with [Console]::OutputEncoding": f"{BARE}\r\n".encode("utf-8-sig"),
+    "file of Windows PowerShell": f"{BARE}\r\n".encode("utf-16"),
+    "echo of cmd.exe": f"{BARE}\r\n".encode(),
+    "echo of cmd.exe, blank before the pipe": f"{BARE} \r\n".encode(),
+    "echo of cmd.exe, quoted": f"'{BARE}' \r\n".encode(),
+    "echo of cmd.exe, quoted twice": f'"{BARE}" \r\n'.encode(),
+}
+
+
+@pytest.mark.parametrize("message", OF_SHELLS.values(), ids=OF_SHELLS.keys())
+def test_signature_of_the_line_counts_whichever_shell_gave_it(message: bytes, tmp_path: Path) -> None:
+    """Case windows_signature, finding U8: shells end and quote a line in different ways."""
+    public, signature = signed(tmp_path, *KINDS["ed25519"], message=message)
+    assert verify(signature, signed_texts("alice", "0123456789abcdef0123456789abcdef")) == parse(public)
+
+
+def test_every_form_of_the_line_names_the_person_and_the_enrolment() -> None:
+    forms = signed_texts("alice", "0123456789abcdef0123456789abcdef")
+    others = signed_texts("bob", "0123456789abcdef0123456789abcdef"), signed_texts("alice", "0" * 32)
+    assert all(not set(forms) & set(other) for other in others)
 
 
 @pytest.mark.parametrize("namespace", ["git", "file", "sshaft-enrolment"])
 def test_signature_with_another_namespace_is_refused(namespace: str, tmp_path: Path) -> None:
     _, signature = signed(tmp_path, *KINDS["ed25519"], namespace=namespace)
     with pytest.raises(SignatureError, match="-n sshaft-enrol"):
-        verify(signature, TEXT)
+        verify(signature, [TEXT])
 
 
 @pytest.mark.parametrize("hash_name", ["sha256", "sha512"])
@@ -64,20 +91,20 @@ def test_both_hashes_of_openssh_are_accepted(hash_name: str, tmp_path: Path) -> 
     subprocess.run([SSH_KEYGEN, "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
     command = [SSH_KEYGEN, "-Y", "sign", "-n", NAMESPACE, "-O", f"hashalg={hash_name}", "-f", str(key)]
     done = subprocess.run(command, input=TEXT, capture_output=True, check=True)
-    assert verify(done.stdout.decode(), TEXT) == parse(key.with_suffix(".pub").read_text())
+    assert verify(done.stdout.decode(), [TEXT]) == parse(key.with_suffix(".pub").read_text())
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "ecdsa"])
 def test_signature_of_a_touched_security_key_is_accepted(kind: str) -> None:
     key = SecurityKey(kind)
-    assert verify(key.signature(TEXT), TEXT) == parse(key.public)
-    assert verify(key.signature(TEXT, flags=5), TEXT) == parse(key.public)
+    assert verify(key.signature(TEXT), [TEXT]) == parse(key.public)
+    assert verify(key.signature(TEXT, flags=5), [TEXT]) == parse(key.public)
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "ecdsa"])
 def test_signature_of_an_untouched_security_key_is_refused(kind: str) -> None:
     with pytest.raises(SignatureError, match="not touched"):
-        verify(SecurityKey(kind).signature(TEXT, flags=4), TEXT)
+        verify(SecurityKey(kind).signature(TEXT, flags=4), [TEXT])
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "ecdsa"])
@@ -87,7 +114,7 @@ def test_changed_flags_and_counter_are_refused(kind: str) -> None:
         changed = raw[:]
         changed[at] ^= 0x04
         with pytest.raises(SignatureError):
-            verify(armored(bytes(changed)), TEXT)
+            verify(armored(bytes(changed)), [TEXT])
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "ecdsa"])
@@ -114,9 +141,9 @@ def rsa_signature(algorithm: bytes, digest: hashes.HashAlgorithm) -> str:
 
 
 def test_rsa_signature_needs_sha2() -> None:
-    verify(rsa_signature(b"rsa-sha2-256", hashes.SHA256()), TEXT)
+    verify(rsa_signature(b"rsa-sha2-256", hashes.SHA256()), [TEXT])
     with pytest.raises(SignatureError, match="rsa-sha2"):
-        verify(rsa_signature(b"ssh-rsa", hashes.SHA1()), TEXT)
+        verify(rsa_signature(b"ssh-rsa", hashes.SHA1()), [TEXT])
 
 
 @pytest.mark.parametrize(
@@ -128,7 +155,7 @@ def test_rsa_signature_needs_sha2() -> None:
 )  # fmt: skip
 def test_text_that_is_no_signature_is_refused_in_a_sentence(junk: str) -> None:
     with pytest.raises(SignatureError, match=r"^[A-Z][^\n]*\.$"):
-        verify(junk, TEXT)
+        verify(junk, [TEXT])
 
 
 @cache
@@ -152,7 +179,7 @@ def test_changed_byte_is_refused(which: int, at: int, bits: int) -> None:
     raw = bytearray(samples()[which][1])
     raw[at % len(raw)] ^= bits
     with pytest.raises(SignatureError):
-        verify(armored(bytes(raw)), TEXT)
+        verify(armored(bytes(raw)), [TEXT])
 
 
 @settings(max_examples=200, deadline=None)
@@ -163,7 +190,7 @@ def test_longer_or_shorter_signature_is_refused(which: int, at: int, more: bytes
     changed = raw[:at] + more + raw[at + cut :]
     if changed != raw:
         with pytest.raises(SignatureError):
-            verify(armored(changed), TEXT)
+            verify(armored(changed), [TEXT])
 
 
 def test_signature_with_another_persons_key_is_refused() -> None:
@@ -173,7 +200,7 @@ def test_signature_with_another_persons_key_is_refused() -> None:
     length = int.from_bytes(mine[10:14])
     swapped = mine[:10] + string(other) + mine[14 + length :]
     with pytest.raises(SignatureError):
-        verify(armored(swapped), TEXT)
+        verify(armored(swapped), [TEXT])
 
 
 def test_signed_text_is_one_line_with_the_person_and_the_enrolment() -> None:

@@ -4,6 +4,7 @@ import base64
 import hmac
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlencode
 
@@ -87,13 +88,14 @@ def test_logins_in_two_tabs_both_end(service: Service, browser: Browser, shop: R
         assert back(browser.get(f"{page}/finish"))["state"] == state
 
 
-def test_form_post_page_may_send_to_the_redirect_uri_only(
+def test_form_post_page_sends_to_the_redirect_uri_without_a_form_action(
     service: Service, browser: Browser, shop: RelyingParty, alice: str
 ) -> None:
+    """Case browser_form_post: Chromium applies `form-action` to the redirects of the application, too."""
     page, code = shop.begin(browser, response_mode="form_post", state='"><script>')
     service.accept("alice", code=code, fingerprint=alice, confirmed=True)
     answer = browser.get(f"{page}/finish")
-    assert "form-action https://app.example.org;" in answer.headers["Content-Security-Policy"] + ";"
+    assert "form-action" not in answer.headers["Content-Security-Policy"]
     assert f'action="{BACK}"' in answer.text
     assert '"><script>' not in answer.text
     found = re.search(r'name="code" value="([^"]+)"', answer.text)
@@ -327,12 +329,45 @@ def test_page_token_is_in_a_protected_cookie_only(browser: Browser, shop: Relyin
     assert page.headers["X-Frame-Options"] == "DENY"
 
 
-def test_result_is_taken_once(service: Service, browser: Browser, shop: RelyingParty, alice: str) -> None:
+def test_browser_is_led_on_again_until_the_code_is_redeemed(
+    service: Service, browser: Browser, shop: RelyingParty, alice: str
+) -> None:
+    """Case browser_reload: only the last code counts, and no browser is led on after its use."""
     page, code = shop.begin(browser)
     service.accept("alice", code=code, fingerprint=alice, confirmed=True)
-    assert "code" in back(browser.get(f"{page}/finish"))
-    for path in (f"{page}/finish", page):
-        assert heading(browser.get(path)) == "Login already finished"
+    first = back(browser.get(f"{page}/finish"))["code"]
+    assert browser.get(page).headers["Location"] == f"{page}/finish"
+    assert heading(Browser(service).get(f"{page}/finish")) == "No such login"
+    service.clock.advance(59)
+    second = back(browser.get(f"{page}/finish"))["code"]
+    assert shop.redeem(first).json()["error"] == "invalid_grant"
+    assert shop.redeem(second).status_code == 200
+    assert heading(browser.get(f"{page}/finish")) == "Login already finished"
+    assert len(service.audited("challenge.consumed")) == 1
+
+
+def test_browser_is_not_led_on_again_after_the_lifetime_of_the_code(
+    service: Service, browser: Browser, shop: RelyingParty, alice: str
+) -> None:
+    """Case browser_reload: reloads do not make the time longer."""
+    page, code = shop.begin(browser)
+    service.accept("alice", code=code, fingerprint=alice, confirmed=True)
+    for _ in range(2):
+        assert "code" in back(browser.get(f"{page}/finish"))
+        service.clock.advance(30)
+    assert heading(browser.get(f"{page}/finish")) == "Login already finished"
+
+
+def test_clicks_at_the_same_time_all_lead_on(
+    service: Service, browser: Browser, shop: RelyingParty, alice: str
+) -> None:
+    """Case browser_reload: a double click on the last step."""
+    page, code = shop.begin(browser)
+    service.accept("alice", code=code, fingerprint=alice, confirmed=True)
+    with ThreadPoolExecutor(4) as pool:
+        codes = {back(each)["code"] for each in pool.map(lambda _: browser.get(f"{page}/finish"), range(8))}
+    assert sorted(shop.redeem(each).status_code for each in codes) == [200] + [400] * (len(codes) - 1)
+    assert len(service.audited("challenge.consumed")) == 1
 
 
 @pytest.mark.usefixtures("alice")

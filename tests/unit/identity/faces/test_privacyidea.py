@@ -88,7 +88,43 @@ def token_of(plugin: Plugin, **headers: str) -> str:
 
 
 def refusals(service: Service) -> list[str]:
-    return [each["error"] for each in service.audited("request.refused")]
+    return [each["error"] for each in service.refusals()]
+
+
+_FIELDS = ((b"user", b"alice"), (b"pass", b"Gr\xfc\xdfe"), (b"clientip", b"192.0.2.7:50123"))
+_PART = b'--x\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
+MULTIPART = b"".join(_PART % field for field in _FIELDS) + b"--x--\r\n"
+GREETING = b"user=alice&pass=Gr%FC%DFe&clientip=192.0.2.7:50123"
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (GREETING, "application/x-www-form-urlencoded"),
+        (b"user=alice&pass=Gr\xfc\xdfe&clientip=192.0.2.7:50123", "application/x-www-form-urlencoded"),
+        (b'{"user": "alice", "pass": "Gr\xfc\xdfe", "clientip": "192.0.2.7:50123"}', "application/json"),
+        (MULTIPART, "multipart/form-data; boundary=x"),
+    ],
+    ids=["form", "form of bytes", "JSON", "multipart"],
+)
+def test_password_in_another_encoding_begins_a_login(
+    service: Service, radius: Plugin, alice: str, body: bytes, kind: str
+) -> None:
+    """Case latin1_password, case address_with_port: Windows NPS and AnyConnect send Latin-1; 400 ended each login."""
+    assert alice
+    auth = (radius.name, radius.secret)
+    answer = service.call("POST", "/validate/check", data=body, auth=auth, headers={"Content-Type": kind})
+    assert answer.json()["result"].get("authentication") == "CHALLENGE", answer.text
+    assert service.audited("challenge.created")[-1]["browser_address"] == "192.0.2.7"
+
+
+def test_user_name_in_another_encoding_is_refused(service: Service, radius: Plugin) -> None:
+    """Case latin1_password: only values that are not used may be in another encoding."""
+    answer = service.call(
+        "POST", "/validate/check", data=b"user=b%FCrgi&pass=x", auth=(radius.name, radius.secret), headers=FORM
+    )
+    assert answer.status_code == 400
+    assert "user" in answer.json()["result"]["error"]["message"]
 
 
 # --- the sequence of Keycloak's plugin: token, trigger, poll, finish

@@ -239,10 +239,13 @@ def test_signature_by_a_different_key_is_refused(service: Service, invited: Open
     [
         ({}, "Paste the public key"),
         ({"public_key": KEY}, "Paste the signature"),
-        ({"public_key": "hello", "signature": "x"}, "not one public key"),
-        ({"public_key": f"{KEY}\n{KEY}", "signature": "x"}, "not one public key"),
+        ({"public_key": "hello", "signature": "x"}, "no public key"),
+        ({"public_key": f"{KEY}\n{KEY}", "signature": "x"}, "more than one key"),
+        ({"public_key": f"restrict {KEY}", "signature": "x"}, "without options"),
         ({"public_key": KEY, "signature": "x"}, "whole signature"),
-        ({"public_key_file": b"\xff\xfe", "signature": "x"}, "not one public key"),
+        ({"public_key_file": b"\xff\xfe", "signature": "x"}, "Paste the public key"),
+        ({"public_key_file": b"k\0", "signature": "x"}, "file of public key is no text"),
+        ({"public_key": KEY, "signature_file": b"\0x"}, "file of signature is no text"),
     ],
 )
 def test_form_shows_the_fault_of_a_malformed_key_or_signature(
@@ -260,6 +263,36 @@ def test_form_keeps_the_pasted_text_after_a_fault(service: Service, invited: Ope
     assert f">{KEY}&lt;/textarea&gt;&lt;b&gt;\\u202e</textarea>" in answer.text
     assert ">one\ntwo</textarea>" in answer.text
     assert "http-equiv" not in answer.text, "the page does not reload"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_files_of_windows_are_read(service: Service, invited: OpenedEnrolment, encoding: str) -> None:
+    """Case bom_utf16: the `>` of Windows PowerShell writes UTF-16, and Notepad a byte order mark."""
+    key = SecurityKey()
+    texts = {"public_key_file": key.public, "signature_file": key.signature(text_of(invited))}
+    files = {name: text.replace("\n", "\r\n").encode(encoding) for name, text in texts.items()}
+    assert post(service, invited, action="sign", **files).status_code == 303
+    assert state(shown(service, invited)) == "presented"
+
+
+@pytest.mark.parametrize("field", ["public_key", "signature", "public_key_file", "signature_file"])
+def test_private_key_is_never_shown_again(service: Service, invited: OpenedEnrolment, field: str) -> None:
+    """Finding U20, case wrong_thing_brought: the page repeated the private key that a person had pasted."""
+    private = "-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0c2VjcmV0\n-----END OPENSSH PRIVATE KEY-----"
+    form: dict[str, Any] = {"public_key": KEY, "signature": "x"}
+    form.pop(field.removesuffix("_file"))
+    answer = post(service, invited, action="sign", **form, **{field: private.encode() if "file" in field else private})
+    assert "Do not use this key any more" in fault(answer)
+    assert "c2VjcmV0" not in answer.text
+    assert "c2VjcmV0" not in service.log.getvalue()
+
+
+def test_page_shows_the_command_to_sign_for_each_shell(service: Service, invited: OpenedEnrolment) -> None:
+    """Finding U8, case windows_signature: the line for POSIX shells does not run in Windows."""
+    html = shown(service, invited, "?by=signature")
+    line = text_of(invited).decode().strip()
+    for command in (f"echo '{line}' | ssh-keygen", f"'{line}' | ssh-keygen", f"echo {line}| ssh-keygen"):
+        assert command in html
 
 
 @pytest.mark.parametrize("charset", ["undefined", "nosuch", "base64"])

@@ -1,6 +1,7 @@
 """Tests the operator's ways to keys: invitations, files of many people, addresses and attestations."""
 
 import json
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -27,7 +28,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    def run(*arguments: str, stdin: str | None = None) -> Result:
+    def run(*arguments: str, stdin: str | bytes | None = None) -> Result:
         return CliRunner().invoke(identity, ["--directory", str(tmp_path / "id"), *arguments], input=stdin)
 
     assert run("init", "--ssh-host", "login.example.org").exit_code == 0
@@ -192,8 +193,133 @@ def test_random_text_is_refused_with_a_registry_error(text: str, kind: str) -> N
 
 def test_key_of_the_user_that_is_imported_again_is_not_new(run: Run) -> None:
     text = CSV + f"alice,{ed25519('a')},,\n"
-    assert run("key", "import", "--format", "csv", "-", stdin=text).output != ""
-    assert run("key", "import", "--format", "csv", "-", stdin=text).output == ""
+    assert "1 new" in run("key", "import", "--format", "csv", "-", stdin=text).stderr
+    again = run("key", "import", "--format", "csv", "-", stdin=text)
+    assert (again.stdout, again.stderr) == ("", "Keys: 0 new, 0 with another end, 1 unchanged.\n")
+
+
+def ends(run: Run) -> list[str]:
+    return re.findall(r"expires=(\S+)", run("key", "list", "alice").output)
+
+
+def import_end(run: Run, end: str) -> Result:
+    return run("key", "import", "--format", "csv", "-", stdin=CSV + f"alice,{ed25519('a')},,{end}\n")
+
+
+def test_key_that_is_imported_with_another_end_gets_this_end(run: Run, tmp_path: Path) -> None:
+    """Case end_of_a_key: the import said nothing, and the old end stayed."""
+    import_end(run, "2035-01-01T00:00:00Z")
+    for end in ("2034-01-31T00:00:00Z", "2036-01-01T00:00:00Z"):
+        result = import_end(run, end)
+        assert ends(run) == [end]
+        assert f"expires={end}" in result.stdout
+        assert "1 with another end" in result.stderr
+        assert audited(tmp_path)[-1] == "key.end_changed"
+    assert "1 unchanged" in import_end(run, end).stderr
+    assert "1 unchanged" in import_end(run, "").stderr
+    assert ends(run) == [end]
+
+
+def test_end_in_the_past_is_a_bad_line(run: Run) -> None:
+    """Case end_of_a_key: a key that has ended already would be registered and never work."""
+    assert "line 2: expires_at is in the past" in refused(import_end(run, "2020-01-01T00:00:00Z"))
+    assert run("key", "list", "alice").output == ""
+
+
+def test_import_changes_no_end_beyond_the_key_policy(run: Run, tmp_path: Path) -> None:
+    """Case end_of_a_key: the line is named, because its end is not what the file says."""
+    policy(tmp_path, lifetime_days=30)
+    import_end(run, "")
+    before = ends(run)
+    assert "line 2: the key policy lets this key end on" in import_end(run, "2999-01-01T00:00:00Z").stderr
+    assert ends(run) == before
+
+
+def test_time_in_another_form_is_a_bad_line_with_advice(run: Run) -> None:
+    for end in ("31.01.2035", "2035-01-31", "2035-01-31T00:00:00"):
+        assert "line 2: expires_at: write the time as 2027-01-31T00:00:00Z" in refused(import_end(run, end))
+
+
+def table(delimiter: str, end: str = "") -> str:
+    rows = [["user", "authorized_key", "name"], ["alice", ed25519("a"), "laptop"], ["alice", ed25519("b"), "Büro"]]
+    return "".join(delimiter.join(row) + end + "\r\n" for row in rows)
+
+
+SPREADSHEETS = {
+    "commas, UTF-8 with a byte order mark": table(",").encode("utf-8-sig"),
+    "semicolons, as Excel writes in Europe": table(";").encode("utf-8-sig"),
+    "Excel's line sep=": b"sep=;\r\n" + table(";").encode(),
+    "Excel's Unicode text": table("\t").encode("utf-16"),
+    "empty rows": b",,\r\n\r\n" + table(",").encode() + b",,\r\n,,\r\n",
+    "empty columns": table(",", ",,").encode(),
+    "capitals in the header": table(",").replace("user,authorized_key", "User,Authorized Key").encode(),
+    "blanks behind the commas": table(",").replace(",", ", ").encode(),
+    "Windows-1252": table(",").encode("windows-1252"),
+}
+
+
+@pytest.mark.parametrize("data", SPREADSHEETS.values(), ids=SPREADSHEETS.keys())
+def test_table_of_a_spreadsheet_is_imported(run: Run, data: bytes) -> None:
+    """Case csv_from_excel: spreadsheets write other separators, encodings, and empty rows and columns."""
+    result = run("key", "import", "--format", "csv", "-", stdin=data)
+    assert result.exit_code == 0, result.exception
+    assert next(line.split(" alice ")[1] for line in run("key", "list").output.splitlines()) == "laptop"
+    assert "2 new" in result.stderr
+
+
+def test_value_in_a_column_without_a_name_is_refused(run: Run) -> None:
+    text = f"user,authorized_key,\nalice,{ed25519()},from=10.0.0.1\n"
+    assert "line 2: more than the header" in refused(run("key", "import", "--format", "csv", "-", stdin=text))
+
+
+def test_key_of_a_table_may_be_in_a_cell_with_line_breaks(run: Run) -> None:
+    key = ed25519("a")
+    text = f'user,authorized_key\nalice,"{key[:40]}\n{key[40:]}"\nalice,"restrict {ed25519("b")}"\n'
+    assert "line 4: authorized_key: Other text stands" in refused(
+        run("key", "import", "--format", "csv", "-", stdin=text)
+    )
+
+
+# --- what people bring
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "windows-1252"])
+def test_file_of_a_windows_editor_is_added(run: Run, encoding: str) -> None:
+    """Case bom_utf16: `key add` reads what Notepad and PowerShell write."""
+    result = run("key", "add", "alice", "-", stdin=f"{ed25519()} Büro\r\n".encode(encoding))
+    assert result.exit_code == 0, result.exception
+
+
+def test_wrong_thing_is_named_with_its_line_and_never_printed(run: Run) -> None:
+    """Finding U20, case wrong_thing_brought: the operator reads what was brought, and no part of a private key."""
+    private = "-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0c2VjcmV0\n-----END OPENSSH PRIVATE KEY-----\n"
+    message = refused(run("key", "add", "alice", "-", stdin=f"{ed25519()}\n{private}"))
+    assert "line 2: This is a private key" in message
+    assert "c2VjcmV0" not in message
+    table = CSV + f'alice,"{private}",,\n'
+    message = refused(run("key", "import", "--format", "csv", "-", stdin=table))
+    assert "This is a private key" in message
+    assert "c2VjcmV0" not in message
+    assert run("key", "list").output == ""
+
+
+def test_data_that_is_no_text_is_refused_with_advice(run: Run) -> None:
+    assert "save it as UTF-8" in refused(run("key", "add", "alice", "-", stdin=b"k\0ey"))
+
+
+def test_commands_that_change_something_say_what_they_did(run: Run) -> None:
+    """Finding U19: success was silent, so nobody knew whether anything had happened."""
+    fingerprint = parse(ed25519()).fingerprint
+    assert "The user bob was added" in run("user", "add", "bob").stderr
+    run("key", "add", "bob", "-", stdin=ed25519())
+    assert "1 of 1 keys were registered before" in run("key", "add", "bob", "-", stdin=ed25519()).stderr
+    assert f"The key {fingerprint} was removed" in run("key", "remove", fingerprint).stderr
+    run("invite", "bob")
+    assert "The invitation of bob was cancelled" in run("invite", "bob", "--cancel").stderr
+    assert "The user bob and all keys" in run("user", "remove", "bob").stderr
+    run("client", "add", "app", "--scope", "challenges")
+    assert "may lead people back to: nowhere" in run("client", "set-return-urls", "app").stderr
+    assert "The client app was removed" in run("client", "remove", "app").stderr
 
 
 # --- an address
