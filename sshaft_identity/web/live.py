@@ -5,7 +5,7 @@ Thousands of pages wait at a time. A waiting page is therefore one task, and use
 import json
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -15,6 +15,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from sshaft_identity.challenges.challenge import MAX_TRIES, Challenge, State
+from sshaft_identity.web.browsers import client_address
 from sshaft_identity.web.call import wait_of
 from sshaft_identity.web.problem import problem
 from sshaft_identity.web.state import AppState, state_of
@@ -77,13 +78,24 @@ def live_routes(path: str, find: Callable[[Request], Awaitable[Challenge | None]
     async def page_state(request: Request) -> Response:
         wait = wait_of(request)
         challenge = await find(request)
-        return problem("not_found") if challenge is None else JSONResponse(await poll(request, challenge, wait))
+        if challenge is None:
+            return problem("not_found")
+        with _place(request, challenge) if wait else nullcontext(True) as has_place:
+            return JSONResponse(await poll(request, challenge, wait)) if has_place else _no_place()
 
     async def page_events(request: Request) -> Response:
         challenge = await find(request)
         return problem("not_found") if challenge is None else EventStream(request, challenge)
 
     return [Route(f"{path}/state", page_state, methods=["GET"]), Route(f"{path}/events", page_events, methods=["GET"])]
+
+
+def _place(request: Request, challenge: Challenge) -> AbstractContextManager[bool]:
+    return state_of(request).waiting.place(challenge.id, client_address(request))
+
+
+def _no_place() -> Response:
+    return problem("too_many_pages", headers={"Retry-After": str(_RETRY_MS // 1000)})
 
 
 class EventStream(Response):
@@ -100,7 +112,10 @@ class EventStream(Response):
         self._challenge = challenge
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        del scope, receive
+        with _place(self._request, self._challenge) as has_place:
+            await (self._stream(send) if has_place else _no_place()(scope, receive, send))
+
+    async def _stream(self, send: Send) -> None:
         headers = [(name, value) for name, value in self.raw_headers if name != b"content-length"]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         async with aclosing(self._chunks()) as chunks:

@@ -18,6 +18,7 @@ from sshaft_identity.people.sessions import Sessions
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
 from sshaft_identity.web.throttle import MAX_LOGINS, MAX_SIGN_INS, Throttle
+from sshaft_identity.web.waiting import Waiting
 from sshaft_oidc.code_flow import RelyingParty
 
 RunInThread = Callable[[Callable[[], Response]], Awaitable[Response]]
@@ -46,6 +47,7 @@ class AppState:
     openid: OpenId | None
     sign_in_throttle: Throttle = field(default_factory=lambda: Throttle(MAX_SIGN_INS))
     login_throttle: Throttle = field(default_factory=lambda: Throttle(MAX_LOGINS))
+    waiting: Waiting = field(default_factory=Waiting)
     open_enrolment: Callable[[str, datetime], str] | None = None
     """Opens an enrolment for a signed-in user and returns the URL of its page. None: "my keys" offers no enrolment."""
     attestation_roots: list[x509.Certificate] = field(default_factory=list)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -129,3 +129,30 @@ def test_cookie_of_a_sign_in_gives_access_to_its_news(service: Service) -> None:
     service.accept(code=code, fingerprint=key)
     assert browser.get("/sign-in/ssh/state?wait=30").json()["state"] == "accepted"
     assert '"state": "accepted"' in browser.get("/sign-in/ssh/events").text
+
+
+def test_page_that_finds_no_place_to_wait_gets_its_news_without_waiting(
+    service: Service, opened: dict[str, str]
+) -> None:
+    """Finding S8: thousands of event streams of one challenge held up everybody's logins."""
+    assert service.app
+    waiting = service.app.state.sshaft.waiting
+    page = opened["page_url"].removeprefix("https://id.example.org")
+    with ExitStack() as stack:
+        for _ in range(waiting.most_of_challenge):
+            next(stack.enter_context(events(service, opened["page_url"])))
+        for path in ("/events", "/state?wait=25"):
+            refused = service.call("GET", page + path)
+            assert refused.status_code == 429
+            assert refused.json()["error"] == "too_many_pages"
+            assert refused.headers["Retry-After"] == "2"
+        assert service.call("GET", f"{page}/state").json()["state"] == "pending"
+        other = service.open("bob")
+        assert next(stack.enter_context(events(service, other["page_url"]))) == "retry: 2000"
+        for challenge in (opened, other):
+            service.call("POST", f"/api/v1/challenges/{challenge['id']}/cancel", Scope.CHALLENGES)
+    for _ in range(200):
+        if not waiting._counts:  # noqa: SLF001 - there is no public list of places
+            return
+        asyncio.run(asyncio.sleep(0.05))
+    pytest.fail("an ended stream keeps its place")
