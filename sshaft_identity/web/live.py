@@ -15,6 +15,8 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from sshaft_identity.challenges.challenge import MAX_TRIES, Challenge, State
+from sshaft_identity.database.changes import Waiter
+from sshaft_identity.database.database import UNAVAILABLE
 from sshaft_identity.web.browsers import client_address
 from sshaft_identity.web.call import wait_of
 from sshaft_identity.web.problem import problem
@@ -23,6 +25,7 @@ from sshaft_identity.web.state import AppState, state_of
 HEARTBEAT_SECONDS = 15
 _RETRY_MS = 2000
 _HEARTBEAT = b":\n\n"
+_UNAVAILABLE = b"event: unavailable\ndata: {}\n\n"
 
 
 def page_state_of(challenge: Challenge, state: AppState) -> str:
@@ -98,6 +101,15 @@ def _no_place() -> Response:
     return problem("too_many_pages", headers={"Retry-After": str(_RETRY_MS // 1000)})
 
 
+async def _hears(waiter: Waiter[Challenge], has_news: Callable[[Challenge], bool]) -> bool:
+    """Waits for news until the next comment is due. Returns False if the database does not answer."""
+    try:
+        await waiter.until(has_news, HEARTBEAT_SECONDS)
+    except UNAVAILABLE:  # the task that follows the changes logs it, once
+        return False
+    return True
+
+
 class EventStream(Response):
     """Sends an event at once and for each change until the end. Comments keep the connection open or find it closed."""
 
@@ -140,4 +152,9 @@ class EventStream(Response):
                     yield _HEARTBEAT
                 if is_over(waiter.subject, state) or await self._request.is_disconnected():
                     return
-                await waiter.until(has_news, HEARTBEAT_SECONDS)
+                while not await _hears(waiter, has_news):
+                    yield _UNAVAILABLE
+                    seen = -1  # the next event tells the page that the database is back
+                    if await self._request.is_disconnected():
+                        return
+                    await waiter.pause(HEARTBEAT_SECONDS)
