@@ -8,6 +8,7 @@ import asyncio
 from typing import Any, cast
 
 import httptools
+from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
@@ -114,6 +115,17 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._all.client_did_its_part(self)
         super().on_message_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        """Starts the answer of a request. It does no work if the connection is closed before it begins."""
+
+        async def unless_closed(scope: Any, receive: Any, send: Any) -> None:
+            if self.transport.is_closing():
+                cycle.disconnected = True
+            else:
+                await app(scope, receive, send)
+
+        super()._start_asgi_task(cycle, cast("ASGI3Application", unless_closed))
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
