@@ -127,6 +127,11 @@ class Waiter(Generic[S]):
             until_expiry = (self.subject.expires_at - self._changes.clock()).total_seconds()
             await _event(self.woken, min(left, until_expiry) if until_expiry > 0 else left)
 
+    async def pause(self, seconds: float) -> None:
+        """Waits until a change wakes the waiter, or for `seconds`. Then the next `until` reads the subject."""
+        await _event(self.woken, seconds)
+        self.woken.set()
+
 
 async def watch_clock(changes: Changes, every: float = 0.5) -> None:
     """Watches for a clock that was set, until cancelled. Then all waiters read: a challenge may have expired."""

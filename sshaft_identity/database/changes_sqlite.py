@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from sshaft_identity.database.changes import Changes
@@ -51,16 +52,22 @@ class Follower:
         self._last: Event | None = None
 
     async def look_at_all(self) -> None:
-        """Looks until there are no more events. A look that fails misses nothing: the next look starts from there."""
-        while await self.look():
-            pass
+        """Looks until there are no more events. After a look that fails, all waiters read again."""
+        try:
+            while await self.look():
+                pass
+        except SQLAlchemyError:
+            self._changes.source_lost()
+            raise
 
     async def look(self) -> bool:
         """Wakes the waiters for new events. Returns whether there may be more events."""
         events = [] if self._last is None else await run_in_threadpool(self._read_from, self._last)
-        if self._last is None or not events or not events[0].is_same(self._last):
-            # This is the first look, or another database is in place (`restore`) and the ids mean nothing. The order
-            # matters: the next look finds every event after `_last`, and the waiters read everything before.
+        is_same = self._last is not None and len(events) > 0 and events[0].is_same(self._last)
+        if not is_same or not self._changes.has_source:
+            # This is the first look, or the last look failed, or another database is in place (`restore`) and the ids
+            # mean nothing. The order matters: the next look finds every event after `_last`, and the waiters read
+            # everything before.
             self._last = await run_in_threadpool(self._read_last)
             self._changes.source_connected()
             return False

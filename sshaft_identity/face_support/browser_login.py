@@ -21,11 +21,15 @@ from sshaft_identity.pages.challenge import RETURN_LABELS, challenge_page
 from sshaft_identity.web import cookies, logins, refused_requests
 from sshaft_identity.web.call import Call
 from sshaft_identity.web.html import PageError, redirect, render
+from sshaft_identity.web.known_browsers import remember, source_of_request, too_many
 from sshaft_identity.web.live import live_routes
 from sshaft_identity.web.state import state_of
 
 RETURN_LIFETIME = timedelta(seconds=60)
 """A browser may be led back to its application again this long after the first time, unless the code was redeemed."""
+_COOKIE_PREFIX, _HOST_PREFIX = "sshaft-login-", "__Host-"
+_MAX_TRIED = 8
+"""The most cookies of a browser that are looked up."""
 _RETURN_WORDS = {state: "Continue" if state == State.ACCEPTED else "Go back" for state in RETURN_LABELS}
 
 Finish = Callable[[Call, Challenge], Response]
@@ -38,15 +42,41 @@ def begin_login(call: Call, face: str, wish: Wish, details: Mapping[str, Any]) -
         raise ValueError("a login in the browser needs a client")
     state = call.state
     now = state.clock()
-    if not state.login_throttle.allows(wish.context.ip, now):
-        raise PageError(429, "Too many logins", "Too many logins began at your network address. Wait five minutes.")
+    replaced = _check_throttle(call, now)
     opened = logins.open_login(call, wish)
+    call.changed = [*call.changed, *replaced]
     challenge = opened.challenge
     FaceRequests(state.store.database, face).add(challenge.id, wish.client, details, now)
     response = redirect(call.request, f"/login/{challenge.id}")
     seconds = int((wish.lifetime + RESULT_GRACE).total_seconds())
     cookies.write(call.request, response, _cookie_name(challenge.id), opened.page_token, seconds, "lax")
     return response
+
+
+def _check_throttle(call: Call, now: datetime) -> list[Challenge]:
+    """Counts a login of this browser or address. If too many are open, the login replaces an open login of the same
+    browser, so a person who logs in is not refused. Returns the replaced login. Without one raises `PageError`.
+    """
+    throttle, source = call.state.login_throttle, source_of_request(call.request)
+    if throttle.allows(source, now):
+        return []
+    replaced = _cancel_open_login(call, now)
+    for challenge in replaced:
+        throttle.ended(source, challenge.created_at)
+    if not throttle.allows(source, now):
+        raise too_many("logins", throttle.wait(source, now))
+    return replaced
+
+
+def _cancel_open_login(call: Call, now: datetime) -> list[Challenge]:
+    """Cancels one open login of this browser, and returns it. Returns nothing if the browser has no open login."""
+    challenges = call.state.store.challenges
+    names = [name.removeprefix(_HOST_PREFIX) for name in call.request.cookies]
+    for name in [each for each in names if each.startswith(_COOKIE_PREFIX)][:_MAX_TRIED]:
+        found = challenges.of_page(cookies.read(call.request, name) or "")
+        if found is not None and _cookie_name(found.id) == name and challenges.cancel(found.id, now):
+            return [found]
+    return []
 
 
 async def page(request: Request) -> Response:
@@ -75,6 +105,9 @@ def routes(finishes: Mapping[str, Finish]) -> list[Route]:
             return redirect(request, f"/login/{challenge.id}")
         call = Call(request)
         response = await state.run_write(partial(_finish, call, challenge, finishes))
+        if call.changed:  # the login has passed
+            state.login_throttle.ended(source_of_request(request), challenge.created_at)
+            remember(request, response)
         state.changes.notify(call.changed)
         return response
 
@@ -180,4 +213,4 @@ async def _login_of_browser(request: Request) -> tuple[str, Challenge | None]:
 
 def _cookie_name(identifier: str) -> str:
     """Returns a name for each login: a person may have two logins in two tabs."""
-    return f"sshaft-login-{identifier[:16]}"
+    return f"{_COOKIE_PREFIX}{identifier[:16]}"

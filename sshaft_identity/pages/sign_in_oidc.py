@@ -18,6 +18,7 @@ from sshaft_identity.people.sessions import FRESHNESS, Method
 from sshaft_identity.web import cookies
 from sshaft_identity.web.browsers import client_address
 from sshaft_identity.web.html import PageError
+from sshaft_identity.web.known_browsers import remember, source_of_request
 from sshaft_identity.web.state import OpenId, state_of
 from sshaft_oidc.code_flow import SIGN_IN_LIFETIME, Person, new_attempt
 from sshaft_oidc.remote_keys import OpenIdError
@@ -54,8 +55,11 @@ async def callback(request: Request) -> Response:
     if len(query) != len(pairs):  # RFC 6749 §3.1: no parameter may occur twice
         attempt = None
     check_throttle(request)
+    began, source = state_of(request).clock(), source_of_request(request)
     response = await _start_session(request, await _ask_provider(openid, lambda: openid.party.identify(attempt, query)))
     cookies.clear(request, response, cookies.OIDC_SIGN_IN)
+    state_of(request).sign_in_throttle.ended(source, began)
+    remember(request, response)
     return response
 
 

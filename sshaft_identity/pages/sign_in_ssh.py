@@ -21,6 +21,7 @@ from sshaft_identity.web import cookies, logins
 from sshaft_identity.web.browsers import client_address, form_of, user_agent
 from sshaft_identity.web.call import Call
 from sshaft_identity.web.html import PageError, redirect, render
+from sshaft_identity.web.known_browsers import remember, source_of_request, too_many
 from sshaft_identity.web.live import live_routes
 from sshaft_identity.web.state import state_of
 
@@ -50,11 +51,9 @@ async def sign_in(request: Request) -> Response:
 async def begin(request: Request) -> Response:
     await form_of(request)
     state, address = state_of(request), client_address(request)
-    now = state.clock()
-    check_throttle(request)
     if before := await _sign_in_of_browser(request):
-        await run_in_threadpool(state.store.challenges.cancel, before.id, now)
-        state.changes.notify([before])
+        await _replace(request, before)
+    check_throttle(request)
     wish = Wish(None, timedelta(seconds=state.settings.lifetime), context=Context(APP, address, user_agent(request)))
     opened = await run_in_threadpool(logins.open_login, Call(request), wish)
     response, seconds = redirect(request, _BY_SSH), state.settings.lifetime + int(RESULT_GRACE.total_seconds())
@@ -62,11 +61,19 @@ async def begin(request: Request) -> Response:
     return response
 
 
-def check_throttle(request: Request) -> None:
-    """Counts a sign-in of this address. Raises `PageError` if there were too many."""
+async def _replace(request: Request, before: Challenge) -> None:
+    """Cancels the sign-in of this browser, which begins another one. So its next one is never refused."""
     state = state_of(request)
-    if not state.sign_in_throttle.allows(client_address(request), state.clock()):
-        raise PageError(429, "Too many sign-ins", "Too many sign-ins came from your network. Wait five minutes.")
+    if await run_in_threadpool(state.store.challenges.cancel, before.id, state.clock()):
+        state.sign_in_throttle.ended(source_of_request(request), before.created_at)
+    state.changes.notify([before])
+
+
+def check_throttle(request: Request) -> None:
+    """Counts a sign-in of this browser or address. Raises `PageError` if too many are open."""
+    state, source = state_of(request), source_of_request(request)
+    if not state.sign_in_throttle.allows(source, state.clock()):
+        raise too_many("sign-ins", state.sign_in_throttle.wait(source, state.clock()))
 
 
 async def page(request: Request) -> Response:
@@ -93,6 +100,8 @@ async def _finish(request: Request, challenge: Challenge) -> Response:
     get_logger().info("session.started", user=session.user, method=session.method, challenge=challenge.id)
     response = await lead_to_keys(request, session)
     cookies.clear(request, response, cookies.SSH_SIGN_IN)
+    state.sign_in_throttle.ended(source_of_request(request), challenge.created_at)
+    remember(request, response)
     return response
 
 

@@ -1,4 +1,4 @@
-"""Runs the background work of a serving process: the purge, notifications, the audit chain, and news of changes."""
+"""Runs the background work of a serving process: the purge, notifications, the audit chain, news of changes, limits."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
@@ -15,7 +15,8 @@ from sshaft_identity.database import changes_sqlite
 from sshaft_identity.database.changes import Changes, watch_clock
 from sshaft_identity.database.database import Database, reason
 from sshaft_identity.face_support.notifications import Notifier
-from sshaft_identity.service import purge
+from sshaft_identity.service import descriptors, purge
+from sshaft_identity.service.connections import Connections
 from sshaft_identity.web import refused_requests
 from sshaft_identity.web.state import AppState
 
@@ -24,9 +25,11 @@ _SEAL_SECONDS = 1.0
 _FOLLOW_SECONDS = 0.5
 _NOTIFY_SECONDS = 1.0
 _REFUSALS_SECONDS = 60.0
+_OVERDUE_SECONDS = 1.0
+_DESCRIPTORS_SECONDS = 5.0
 
 
-def start(state: AppState) -> list[asyncio.Task[None]]:
+def start(state: AppState, connections: Connections) -> list[asyncio.Task[None]]:
     """Starts the tasks that run until they are cancelled, and returns them."""
     database = state.store.database
     work: Iterable[tuple[str, Coroutine[Any, Any, None]]] = (
@@ -35,6 +38,8 @@ def start(state: AppState) -> list[asyncio.Task[None]]:
         ("notifications", send_notifications(state)),
         ("refusals", record_refusals(state)),
         ("clock", watch_clock(state.changes)),
+        ("connections", close_overdue(connections)),
+        ("descriptors", repeat("descriptors.look_failed", _DESCRIPTORS_SECONDS, descriptors.Watch().look)),
     )
     tasks = [asyncio.create_task(coroutine, name=name) for name, coroutine in work]
     for task in tasks:
@@ -88,6 +93,13 @@ async def record_refusals(state: AppState, every: float = _REFUSALS_SECONDS) -> 
     finally:
         with suppress(SQLAlchemyError):
             refused_requests.record_counts(state)
+
+
+async def close_overdue(connections: Connections, every: float = _OVERDUE_SECONDS) -> None:
+    """Closes the connections whose clients are late, until cancelled."""
+    while True:
+        connections.close_overdue()
+        await asyncio.sleep(every)
 
 
 async def keep_sealing(

@@ -7,11 +7,13 @@ import uuid
 import structlog
 from sqlalchemy.exc import DataError
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sshaft.log import get_logger
 from sshaft_identity.database.database import UNAVAILABLE, reason
+from sshaft_identity.web.html import render
 from sshaft_identity.web.problem import problem
 
 
@@ -46,7 +48,7 @@ class EveryRequest:
                 return
             except UNAVAILABLE as error:
                 get_logger().error("database.unavailable", reason=reason(error))
-                failure = problem("unavailable", headers={"Retry-After": "1"})
+                failure = _unavailable(Request(scope))
             except DataError:  # the caller sent text that PostgreSQL cannot store, such as a NUL
                 failure = problem("invalid_request")
             except Exception as error:  # noqa: BLE001 - the last handler: the answer says only that something failed
@@ -58,6 +60,16 @@ class EveryRequest:
                 return
             if not started:
                 await failure(scope, receive, send_with_headers)
+
+
+def _unavailable(request: Request) -> Response:
+    """Returns a page that loads itself again for a browser that shows a page, and a problem for everybody else."""
+    if request.method != "GET" or "text/html" not in request.headers.get("accept", ""):
+        return problem("unavailable", headers={"Retry-After": "1"})
+    sentence = "The service cannot reach its database now. This page loads itself again every few seconds."
+    page = render(request, "said.html", 503, title="Not available now", sentence=sentence)
+    page.headers.update({"Retry-After": "5", "Refresh": "5"})
+    return page
 
 
 def request_id_of(header: str | None) -> str:

@@ -7,7 +7,8 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import cast
+from functools import partial
+from typing import Any, cast
 
 import uvicorn
 import uvloop
@@ -15,7 +16,6 @@ from anyio.to_thread import current_default_thread_limiter
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from sshaft.daemon import notify
 from sshaft.log import get_logger
@@ -23,14 +23,14 @@ from sshaft_identity.audit import chain
 from sshaft_identity.audit.chain import OnSealed
 from sshaft_identity.common.addresses import bracketed
 from sshaft_identity.common.errors import ListenError
-from sshaft_identity.service import background
+from sshaft_identity.service import background, descriptors
+from sshaft_identity.service.connections import Bounds, Connections
+from sshaft_identity.service.protocol import BoundedProtocol
 from sshaft_identity.web.state import AppState
 
 _SHUTDOWN_SECONDS = 2
 _THREADS = 20
 """More threads would only compete for the interpreter's lock."""
-_MAX_HEAD_BYTES = 64 * 1024
-"""The limit for a request line with its headers. Some more bytes may be read before they are counted."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -55,43 +55,21 @@ def serve(app: Starlette, listening: socket.socket, on_sealed: OnSealed | None, 
     `on_sealed`: see `audit.chain`.
     """
     quiet_uvicorn()
+    bounds = descriptors.bounds_for(descriptors.raise_limit())
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(Server(app, on_sealed, reload).run_on(listening))
-
-
-class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with a limit: uvicorn itself reads a request line, headers and trailers without end."""
-
-    _pending = 0
-    """Bytes since the parser last completed the headers, a part of the body, or the message."""
-
-    def data_received(self, data: bytes) -> None:
-        self._pending += len(data)
-        super().data_received(data)
-        if self._pending > _MAX_HEAD_BYTES and not self.transport.is_closing():
-            self.logger.warning("The headers of a request are too long.")
-            self.send_400_response("The headers are too long.")
-
-    def on_headers_complete(self) -> None:
-        self._pending = 0
-        super().on_headers_complete()
-
-    def on_body(self, body: bytes) -> None:
-        self._pending = 0
-        super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        self._pending = 0
-        super().on_message_complete()
+        runner.run(Server(app, on_sealed, bounds, reload).run_on(listening))
 
 
 class Server(uvicorn.Server):
-    """Changes uvicorn: it logs our events, a signal ends it with status 0, and its end answers all long polls."""
+    """Changes uvicorn: it bounds its connections, it logs our events, a signal ends it with status 0, and its end
+    answers all long polls.
+    """
 
-    def __init__(self, app: Starlette, on_sealed: OnSealed | None, reload: Callable[[], None]) -> None:
+    def __init__(self, app: Starlette, on_sealed: OnSealed | None, bounds: Bounds, reload: Callable[[], None]) -> None:
+        self.connections = Connections(bounds)
         config = uvicorn.Config(
             app,
-            http=BoundedProtocol,
+            http=cast("Any", partial(BoundedProtocol, self.connections)),
             log_config=None,
             access_log=False,  # its lines would hold the URL of the page, which is a secret
             server_header=False,
@@ -104,6 +82,8 @@ class Server(uvicorn.Server):
         self._reload = reload
         self._on_sealed = on_sealed
         self._state = cast("AppState", app.state.sshaft)
+        # Half of the connections stay free for calls that do not wait.
+        self._state.waiting.most = bounds.connections // 2
         self._background: list[asyncio.Task[None]] = []
 
     async def run_on(self, listening: socket.socket) -> None:
@@ -131,7 +111,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self._background = background.start(self._state)
+        self._background = background.start(self._state, self.connections)
         host, port = sockets[0].getsockname()[:2] if sockets else (None, None)
         get_logger().info("identity.ready", address=f"http://{bracketed(str(host))}:{port}")
         notify.notify("READY=1")

@@ -5,7 +5,7 @@ Thousands of pages wait at a time. A waiting page is therefore one task, and use
 import json
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -15,6 +15,9 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from sshaft_identity.challenges.challenge import MAX_TRIES, Challenge, State
+from sshaft_identity.database.changes import Waiter
+from sshaft_identity.database.database import UNAVAILABLE
+from sshaft_identity.web.browsers import client_address
 from sshaft_identity.web.call import wait_of
 from sshaft_identity.web.problem import problem
 from sshaft_identity.web.state import AppState, state_of
@@ -22,6 +25,7 @@ from sshaft_identity.web.state import AppState, state_of
 HEARTBEAT_SECONDS = 15
 _RETRY_MS = 2000
 _HEARTBEAT = b":\n\n"
+_UNAVAILABLE = b"event: unavailable\ndata: {}\n\n"
 
 
 def page_state_of(challenge: Challenge, state: AppState) -> str:
@@ -77,13 +81,33 @@ def live_routes(path: str, find: Callable[[Request], Awaitable[Challenge | None]
     async def page_state(request: Request) -> Response:
         wait = wait_of(request)
         challenge = await find(request)
-        return problem("not_found") if challenge is None else JSONResponse(await poll(request, challenge, wait))
+        if challenge is None:
+            return problem("not_found")
+        with _place(request, challenge) if wait else nullcontext(True) as has_place:
+            return JSONResponse(await poll(request, challenge, wait)) if has_place else _no_place()
 
     async def page_events(request: Request) -> Response:
         challenge = await find(request)
         return problem("not_found") if challenge is None else EventStream(request, challenge)
 
     return [Route(f"{path}/state", page_state, methods=["GET"]), Route(f"{path}/events", page_events, methods=["GET"])]
+
+
+def _place(request: Request, challenge: Challenge) -> AbstractContextManager[bool]:
+    return state_of(request).waiting.place(challenge.id, client_address(request))
+
+
+def _no_place() -> Response:
+    return problem("too_many_pages", headers={"Retry-After": str(_RETRY_MS // 1000)})
+
+
+async def _hears(waiter: Waiter[Challenge], has_news: Callable[[Challenge], bool]) -> bool:
+    """Waits for news until the next comment is due. Returns False if the database does not answer."""
+    try:
+        await waiter.until(has_news, HEARTBEAT_SECONDS)
+    except UNAVAILABLE:  # the task that follows the changes logs it, once
+        return False
+    return True
 
 
 class EventStream(Response):
@@ -100,7 +124,10 @@ class EventStream(Response):
         self._challenge = challenge
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        del scope, receive
+        with _place(self._request, self._challenge) as has_place:
+            await (self._stream(send) if has_place else _no_place()(scope, receive, send))
+
+    async def _stream(self, send: Send) -> None:
         headers = [(name, value) for name, value in self.raw_headers if name != b"content-length"]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         async with aclosing(self._chunks()) as chunks:
@@ -125,4 +152,9 @@ class EventStream(Response):
                     yield _HEARTBEAT
                 if is_over(waiter.subject, state) or await self._request.is_disconnected():
                     return
-                await waiter.until(has_news, HEARTBEAT_SECONDS)
+                while not await _hears(waiter, has_news):
+                    yield _UNAVAILABLE
+                    seen = -1  # the next event tells the page that the database is back
+                    if await self._request.is_disconnected():
+                        return
+                    await waiter.pause(HEARTBEAT_SECONDS)

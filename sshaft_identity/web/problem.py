@@ -40,6 +40,7 @@ _PROBLEMS: dict[str, tuple[int, str]] = {
     "cancelled": (410, "Cancelled"),
     "too_large": (413, "The body is too large"),
     "too_many_attempts": (429, "Too many wrong codes"),
+    "too_many_pages": (429, "Too many pages wait for this login or at this address"),
     "internal": (500, "Something is broken here"),
     "unavailable": (503, "Not available now"),
 }

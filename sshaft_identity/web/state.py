@@ -19,6 +19,7 @@ from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
 from sshaft_identity.web.refusals import Refusals
 from sshaft_identity.web.throttle import MAX_LOGINS, MAX_SIGN_INS, MAX_UNKNOWN_USERS, Throttle
+from sshaft_identity.web.waiting import Waiting
 from sshaft_oidc.code_flow import RelyingParty
 
 RunInThread = Callable[[Callable[[], Response]], Awaitable[Response]]
@@ -47,6 +48,7 @@ class AppState:
     openid: OpenId | None
     sign_in_throttle: Throttle = field(default_factory=lambda: Throttle(MAX_SIGN_INS))
     login_throttle: Throttle = field(default_factory=lambda: Throttle(MAX_LOGINS))
+    waiting: Waiting = field(default_factory=Waiting)
     refusals: Refusals = field(default_factory=Refusals)
     unknown_user_throttle: Throttle = field(default_factory=lambda: Throttle(MAX_UNKNOWN_USERS))
     open_enrolment: Callable[[Session, datetime], str] | None = None

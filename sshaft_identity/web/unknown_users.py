@@ -12,5 +12,5 @@ def note(state: AppState, user: str, client: str | None) -> None:
 
     Asks the database nothing: the time of an answer must not reveal which users exist.
     """
-    if state.unknown_user_throttle.allows(client, state.clock()):
+    if state.unknown_user_throttle.allows(client or "", state.clock()):
         get_logger().warning("user.unknown", user=one_line(user)[:_MAX_LENGTH], client=client)

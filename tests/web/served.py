@@ -51,14 +51,20 @@ def serving(directory: Path, fingerprint: str) -> Iterator[Identity]:
     """Runs `sshaft identity serve` with a new client of every scope."""
     scopes = ("--scope", "mfa:list", "--scope", "mfa:accept", "--scope", "challenges")
     added = command(directory, "client", "add", "test", "--json", "--return-url", "http://127.0.0.1", *scopes)
-    secret = json.loads(added)["client_secret"]
+    with running(directory) as address:
+        yield Identity(directory, address, json.loads(added)["client_secret"], fingerprint)
+
+
+@contextmanager
+def running(directory: Path) -> Iterator[str]:
+    """Runs `sshaft identity serve`, and yields its address."""
     line = [sys.executable, "-m", "sshaft", "identity", "--directory", str(directory), "serve"]
     with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
         try:
             ready = json.loads(process.stderr.readline())
             assert ready["event"] == "identity.ready"
-            yield Identity(directory, ready["address"], secret, fingerprint)
+            yield str(ready["address"])
         finally:
             process.terminate()
             process.wait(10)

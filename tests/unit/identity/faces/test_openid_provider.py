@@ -16,6 +16,8 @@ from service.browser import ORIGIN, Browser, heading
 from service.relying_party import BACK, RelyingParty, back, give_rsa_key
 from service.service import Service
 
+from sshaft_identity.web.throttle import Throttle
+
 
 @pytest.fixture
 def alice(service: Service) -> str:
@@ -546,3 +548,62 @@ def test_discovery_has_the_metadata_of_ciba(service: Service) -> None:
     for name in ("authorization_endpoint", "token_endpoint", "userinfo_endpoint", "jwks_uri"):
         path = told[name].removeprefix(ORIGIN)
         assert service.call("GET", path).status_code in (200, 400, 401, 405)
+
+
+# --- many logins of one address
+
+
+def test_stranger_at_the_same_address_delays_no_known_browser_and_no_login_under_way(
+    service: Service, shop: RelyingParty, alice: str
+) -> None:
+    """Finding S16: 1,001 requests of a stranger gave everybody at the address 429."""
+    service.replace(login_throttle=Throttle(3))
+    known, beginner, stranger = Browser(service), Browser(service), Browser(service)
+    shop.log_in(known, "alice", alice)
+    page, code = shop.begin(beginner)
+    while shop.ask(Browser(service)).status_code == 303:
+        pass
+    refused = shop.ask(stranger)
+    assert (refused.status_code, heading(refused)) == (429, "Too many logins")
+    assert "Try again in 300 seconds." in refused.text
+    assert beginner.get(page).status_code == 200
+    service.accept("alice", code=code, fingerprint=alice, confirmed=True)
+    assert back(beginner.get(f"{page}/finish"))["code"]
+    shop.log_in(known, "alice", alice)
+    shop.log_in(beginner, "alice", alice)
+
+
+def test_browser_that_begins_anew_replaces_its_own_login_when_its_address_has_too_many(
+    service: Service, shop: RelyingParty
+) -> None:
+    """Finding S16."""
+    service.replace(login_throttle=Throttle(2))
+    browser = Browser(service)
+    first, _ = shop.begin(browser)
+    shop.begin(Browser(service))
+    for _ in range(3):
+        second, _ = shop.begin(browser)
+    assert heading(browser.get(first)) == "Cancelled"
+    assert heading(browser.get(second)) == "Confirm with SSH"
+    assert shop.ask(Browser(service)).status_code == 429
+    service.clock.advance(300)
+    assert shop.ask(Browser(service)).status_code == 303
+
+
+def test_mark_of_a_known_browser_cannot_be_made_up(service: Service, shop: RelyingParty, alice: str) -> None:
+    """Finding S16."""
+    service.replace(login_throttle=Throttle(1))
+    shop.begin(Browser(service))
+    name = "__Host-sshaft-known"
+    known = Browser(service)
+    sign_in = known.begin()
+    service.accept("alice", code=sign_in, fingerprint=alice, confirmed=True)
+    known.get("/sign-in/ssh")
+    mark = known.cookies[name]
+    for bent in ("a" * 64, f"a{mark}", mark.replace(".", "0.", 1), mark[:-1] + ("0" if mark[-1] != "0" else "1")):
+        browser = Browser(service, {name: bent})
+        assert shop.ask(browser).status_code == 429
+    assert shop.ask(Browser(service, {name: mark})).status_code == 303
+    service.clock.advance(90 * 86400)
+    shop.begin(Browser(service))
+    assert shop.ask(Browser(service, {name: mark})).status_code == 429

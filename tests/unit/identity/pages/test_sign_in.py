@@ -62,9 +62,14 @@ def test_cookies_are_bound_to_this_host_and_hidden_from_scripts(browser: Browser
     code = code_on(browser.get("/sign-in/ssh"))
     browser.service.accept("alice", code=code, fingerprint=alice)
     browser.get("/sign-in/ssh")
-    session, begun = sorted(browser.set_cookies, key=len, reverse=True)
+    session, begun, known = (
+        next(line for line in browser.set_cookies if f"__Host-{name}=" in line)
+        for name in ("sshaft", "sshaft-ssh", "sshaft-known")
+    )
     assert session.startswith("__Host-sshaft=")
-    assert {"HttpOnly", "Path=/", "SameSite=lax", "Secure"} <= set(session.split("; "))
+    assert known.startswith("__Host-sshaft-known=")
+    for line in (session, known):
+        assert {"HttpOnly", "Path=/", "SameSite=lax", "Secure"} <= set(line.split("; "))
     assert "Domain" not in session
     assert "Max-Age=0" in begun
 
@@ -176,20 +181,31 @@ def test_new_sign_in_cancels_the_one_before(service: Service, browser: Browser, 
     assert service.accept("alice", code=second, fingerprint=alice).status_code == 200
 
 
-def test_one_address_may_begin_only_so_many_sign_ins(service: Service, browser: Browser) -> None:
+def test_one_address_may_have_only_so_many_open_sign_ins(service: Service, browser: Browser) -> None:
+    """Finding S16: the page says when the next sign-in can begin."""
     for _ in range(MAX_SIGN_INS):
-        assert browser.post("/sign-in/ssh").status_code == 303
+        assert Browser(service).post("/sign-in/ssh").status_code == 303
     page = browser.post("/sign-in/ssh")
     assert (page.status_code, heading(page)) == (429, "Too many sign-ins")
+    assert "Try again in 300 seconds." in page.text
     service.clock.advance(300)
     assert browser.post("/sign-in/ssh").status_code == 303
 
 
-def test_clock_that_was_set_back_does_not_block_sign_ins(service: Service, browser: Browser) -> None:
+def test_browser_whose_sign_in_is_under_way_may_begin_it_again(service: Service, browser: Browser) -> None:
+    """Finding S16."""
+    browser.begin()
+    for _ in range(MAX_SIGN_INS):
+        Browser(service).post("/sign-in/ssh")
+    for _ in range(3):
+        browser.begin()
+
+
+def test_clock_that_was_set_back_does_not_block_sign_ins(service: Service) -> None:
     for _ in range(MAX_SIGN_INS + 1):
-        browser.post("/sign-in/ssh")
+        Browser(service).post("/sign-in/ssh")
     service.clock.advance(-3600)
-    assert browser.post("/sign-in/ssh").status_code == 303
+    assert Browser(service).post("/sign-in/ssh").status_code == 303
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,15 @@
 import asyncio
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
 import requests
 from fakes.public_keys import ed25519
-from service.browser import Browser
+from service.browser import Browser, heading
 from service.service import Service, wrong
-from sqlalchemy import event
+from sqlalchemy import event, text
 
 from sshaft_identity.clients.clients import Scope
 from sshaft_identity.web import live
@@ -129,3 +129,68 @@ def test_cookie_of_a_sign_in_gives_access_to_its_news(service: Service) -> None:
     service.accept(code=code, fingerprint=key)
     assert browser.get("/sign-in/ssh/state?wait=30").json()["state"] == "accepted"
     assert '"state": "accepted"' in browser.get("/sign-in/ssh/events").text
+
+
+def test_page_that_finds_no_place_to_wait_gets_its_news_without_waiting(
+    service: Service, opened: dict[str, str]
+) -> None:
+    """Finding S8: thousands of event streams of one challenge held up everybody's logins."""
+    assert service.app
+    waiting = service.app.state.sshaft.waiting
+    page = opened["page_url"].removeprefix("https://id.example.org")
+    with ExitStack() as stack:
+        for _ in range(waiting.most_of_challenge):
+            next(stack.enter_context(events(service, opened["page_url"])))
+        for path in ("/events", "/state?wait=25"):
+            refused = service.call("GET", page + path)
+            assert refused.status_code == 429
+            assert refused.json()["error"] == "too_many_pages"
+            assert refused.headers["Retry-After"] == "2"
+        assert service.call("GET", f"{page}/state").json()["state"] == "pending"
+        other = service.open("bob")
+        assert next(stack.enter_context(events(service, other["page_url"]))) == "retry: 2000"
+        for challenge in (opened, other):
+            service.call("POST", f"/api/v1/challenges/{challenge['id']}/cancel", Scope.CHALLENGES)
+    for _ in range(200):
+        if not waiting._counts:  # noqa: SLF001 - there is no public list of places
+            return
+        asyncio.run(asyncio.sleep(0.05))
+    pytest.fail("an ended stream keeps its place")
+
+
+@pytest.mark.parametrize("has_source", [False, True])
+def test_stream_tells_that_the_database_is_away_and_misses_no_change(
+    service: Service, opened: dict[str, str], monkeypatch: pytest.MonkeyPatch, has_source: bool
+) -> None:
+    """Finding U14: the page said "Waiting" while the database was away."""
+    monkeypatch.setattr(live, "HEARTBEAT_SECONDS", 0.05)
+    assert service.app
+    changes = service.app.state.sshaft.changes
+    changes._has_source = has_source  # noqa: SLF001 - only a background task sets it
+
+    def rename(before: str, after: str) -> None:
+        with service.store.database.write() as connection:
+            connection.execute(text(f"ALTER TABLE {before} RENAME TO {after}"))
+
+    with events(service, opened["page_url"]) as lines:
+        assert next(line for line in lines if line == ":")
+        rename("challenges", "away")
+        service.app.state.sshaft.changes.wake(opened["id"])
+        assert next(line for line in lines if line != ":") == "event: unavailable"
+        rename("away", "challenges")
+        assert next(line for line in lines if '"pending"' in line)
+        service.call("POST", f"/api/v1/challenges/{opened['id']}/cancel", Scope.CHALLENGES)
+        assert next(line for line in lines if '"cancelled"' in line)
+
+
+def test_browser_gets_a_page_that_loads_itself_again_while_the_database_is_away(
+    service: Service, opened: dict[str, str]
+) -> None:
+    """Finding U14: a browser showed JSON."""
+    page = opened["page_url"].removeprefix("https://id.example.org")
+    with service.store.database.write() as connection:
+        connection.execute(text("DROP TABLE challenges"))
+    answer = service.call("GET", page, headers={"Accept": "text/html,*/*;q=0.8"})
+    assert (answer.status_code, heading(answer)) == (503, "Not available now")
+    assert (answer.headers["Refresh"], answer.headers["Retry-After"]) == ("5", "5")
+    assert service.call("GET", page).json()["error"] == "unavailable"

@@ -1,0 +1,55 @@
+"""Remembers which browsers have passed a login here, by a cookie that names nobody.
+
+Such a browser has a count of its own at the throttles. So a stranger behind the same address cannot use up its share.
+"""
+
+import hmac
+import secrets
+from datetime import timedelta
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from sshaft_identity.common.addresses import source_of
+from sshaft_identity.web import cookies
+from sshaft_identity.web.browsers import client_address
+from sshaft_identity.web.html import PageError
+from sshaft_identity.web.state import state_of
+
+_LIFETIME = timedelta(days=90)
+
+
+def source_of_request(request: Request) -> str:
+    """Returns the source that is counted for this request: the known browser, or else the network address."""
+    known = _known(request)
+    return f"browser {known}" if known else source_of(client_address(request) or "")
+
+
+def remember(request: Request, response: Response) -> None:
+    """Marks the browser of a login that has passed. A browser that is known already keeps its mark."""
+    if _known(request):
+        return
+    expires = state_of(request).clock() + _LIFETIME
+    mark = f"{secrets.token_hex(8)}.{int(expires.timestamp())}"
+    value = f"{mark}.{_signature(request, mark)}"
+    cookies.write(request, response, cookies.KNOWN_BROWSER, value, int(_LIFETIME.total_seconds()), "lax")
+
+
+def too_many(what: str, seconds: int) -> PageError:
+    """Returns the page for a source that has too many open logins or sign-ins (`what`)."""
+    sentence = f"Too many {what} that began at your network address are not finished. Try again in {seconds} seconds."
+    return PageError(429, f"Too many {what}", sentence)
+
+
+def _known(request: Request) -> str | None:
+    """Returns the random name of a known browser; None if the mark is missing, forged or expired."""
+    mark, _, signature = (cookies.read(request, cookies.KNOWN_BROWSER) or "").rpartition(".")
+    name, _, expires = mark.partition(".")
+    if not hmac.compare_digest(signature, _signature(request, mark)):
+        return None
+    return name if state_of(request).clock().timestamp() < int(expires) else None
+
+
+def _signature(request: Request, mark: str) -> str:
+    key = state_of(request).store.codes.key
+    return hmac.digest(key, f"known browser\0{mark}".encode(), "sha256").hex()
