@@ -89,7 +89,7 @@ def test_output_of_a_command_is_escaped_for_the_terminal() -> None:
     assert "\x1b" not in judge(Run(0, 0.1, output="\x1b[2Jgone"), "x", KEY).what
 
 
-ENROLMENT = f'restrict,command="/sshaft/login --agent /run/s --ticket Ab-_1",expiry-time="202611281500Z" {KEY}'
+ENROLMENT = f'restrict,pty,command="/sshaft/login --agent /run/s --ticket Ab-_1" {KEY}'
 
 
 def test_line_of_an_open_invitation_is_no_error() -> None:
@@ -106,8 +106,9 @@ def test_line_of_an_open_invitation_is_no_error() -> None:
         ENROLMENT.replace(str(KEY), str(dry_run.throwaway_key())),
         ENROLMENT.replace(" --ticket Ab-_1", ""),
         f"{ENROLMENT}\n{ENROLMENT}",
-        f"{KEY}",
+        str(KEY),
     ],
+    ids=["no restrict", "another key", "no ticket", "two lines", "no options"],
 )
 def test_any_other_line_for_a_key_that_nobody_has_is_an_error(output: str) -> None:
     """Finding U6."""

@@ -92,4 +92,5 @@ def test_sign_out_and_removal_say_what_they_ended(run: Run, store: Store) -> Non
     """Finding S1: the operator reads what ended."""
     with store:
         assert run("user", "sign-out", "alice") == "Ended: 1 browser, 0 enrolments, 0 logins.\n"
-        assert run("key", "remove", KEY.fingerprint) == "Ended: 0 browsers, 0 enrolments, 0 logins.\n"
+        ended = f"The key {KEY.fingerprint} was removed. Ended: 0 browsers, 0 enrolments, 0 logins.\n"
+        assert run("key", "remove", KEY.fingerprint) == ended
