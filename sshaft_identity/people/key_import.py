@@ -235,8 +235,8 @@ def _import_key(connection: Connection, record: Record, now: datetime, policy: K
         imported.unchanged += 1
         return
     connection.execute(update(ssh_keys).where(own_key).values(expires_at=end))
-    facts = {"user": record.user, "fingerprint": record.new.key.fingerprint, "expires_at": rfc3339(end)}
-    record_event(connection, "key.end_changed", now, **facts)
+    fingerprint = record.new.key.fingerprint
+    record_event(connection, "key.end_changed", now, user=record.user, fingerprint=fingerprint, expires_at=rfc3339(end))
     imported.ends.append((record, end))
 
 

@@ -21,16 +21,16 @@ def note(call: "Call", face: str, error: str, reason: str) -> None:
     address = one_line(client_address(call.request) or "")[:_MAX_ADDRESS_LENGTH] or None
     refusal = Refusal(face, error, reason, call.caller, address and source_of(address))
     if call.state.refusals.is_event(refusal, call.state.clock()):
-        _record(call.state, refusal, address)
+        _write(call.state, refusal, address)
 
 
 def record_counts(state: AppState) -> None:
     """Records one event for all refusals of a kind, client and source that got no event of their own."""
     for refusal, count in state.refusals.take_counts().items():
-        _record(state, refusal, refusal.source, count=count)
+        _write(state, refusal, refusal.source, count=count)
 
 
-def _record(state: AppState, refusal: Refusal, address: str | None, **more: int) -> None:
+def _write(state: AppState, refusal: Refusal, address: str | None, **more: int) -> None:
     facts = {"face": refusal.face, "error": refusal.error, "reason": refusal.reason, "client": refusal.client} | more
     get_logger().warning("request.refused", address=address, **facts)
     with state.store.database.write() as connection:

@@ -244,8 +244,8 @@ def test_signature_by_a_different_key_is_refused(service: Service, invited: Open
         ({"public_key": f"restrict {KEY}", "signature": "x"}, "without options"),
         ({"public_key": KEY, "signature": "x"}, "whole signature"),
         ({"public_key_file": b"\xff\xfe", "signature": "x"}, "Paste the public key"),
-        ({"public_key_file": b"k\0", "signature": "x"}, "file of public key is no text"),
-        ({"public_key": KEY, "signature_file": b"\0x"}, "file of signature is no text"),
+        ({"public_key_file": b"k\0", "signature": "x"}, "file of the public key is no text"),
+        ({"public_key": KEY, "signature_file": b"\0x"}, "file of the signature is no text"),
     ],
 )
 def test_form_shows_the_fault_of_a_malformed_key_or_signature(
