@@ -46,7 +46,7 @@ def _absent_if_unreadable(value: Any, read: ValidatorFunctionWrapHandler) -> Any
 
 
 AValue = TypeVar("AValue")
-Optional = Annotated[AValue | None, WrapValidator(_absent_if_unreadable)]
+OptionalMember = Annotated[AValue | None, WrapValidator(_absent_if_unreadable)]
 """An optional member: a value that cannot be read counts as absent. Use it only where absence is the safe reading."""
 ADocument = TypeVar("ADocument", bound=Document)
 _OBJECT = TypeAdapter(dict[str, Any])

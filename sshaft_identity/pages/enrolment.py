@@ -83,7 +83,7 @@ async def _enrolment_of(request: Request) -> Enrolment | None:
 async def _apply(action: str, form: Form, state: AppState, page_token: str, enrolment: Enrolment) -> None:
     now, enrolments, policy = state.clock(), state.store.enrolments, state.settings.key_policy
     if action == "confirm" and enrolment.key is not None:
-        attested = attested_device(form, state, enrolment, enrolment.key)
+        attested = await run_in_threadpool(attested_device, form, state, enrolment, enrolment.key)
         fingerprint = form.text("fingerprint")
         outcome = await run_in_threadpool(enrolments.confirm, page_token, fingerprint, now, policy, attested)
         presentation = Presentation(enrolment.key, enrolment.client_ip, enrolment.source or "ssh")
@@ -98,7 +98,7 @@ async def _apply(action: str, form: Form, state: AppState, page_token: str, enro
         )  # fmt: skip
         return
     elif action == "sign":
-        presentation = signed_key(form, enrolment)
+        presentation = await run_in_threadpool(signed_key, form, enrolment)
         outcome = await run_in_threadpool(enrolments.present_signed, page_token, presentation, now, policy)
     else:
         raise FaultError(FAULTS["bad_form"])
