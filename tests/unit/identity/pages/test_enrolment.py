@@ -353,6 +353,22 @@ def test_key_is_confirmed_only_with_the_required_attestation(
     assert "Example Key 5" in (service.store.keys.all("bob")[0].attested or "")
 
 
+@pytest.mark.usefixtures("invited")
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_attestation_counts_whichever_shell_wrote_the_challenge(
+    service: Service, listening: tuple[Socket, str], encoding: str
+) -> None:
+    """Case windows_signature: the `>` of PowerShell writes other bytes into the file of the challenge."""
+    trusting(service, listening, require_attestation=True)
+    service.clock.now = START + timedelta(days=300)
+    fresh = service.store.enrolments.open("bob", service.clock())
+    key = SecurityKey()
+    present(service, fresh, key.public)
+    challenge = text_of(fresh).decode().replace("\n", "\r\n").encode(encoding)
+    form = {"fingerprint": parse(key.public).fingerprint, "attestation": key.attestation(MAKER, challenge)}
+    assert post(service, fresh, action="confirm", **form).status_code == 303
+
+
 def test_page_shows_only_the_signature_if_enrolment_over_ssh_is_off(
     service: Service, invited: OpenedEnrolment, listening: tuple[Socket, str]
 ) -> None:
