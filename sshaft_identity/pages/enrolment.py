@@ -125,7 +125,10 @@ async def _render(
     """Returns the page. `form`: the form that was refused. The page shows its texts again."""
     if enrolment is None:
         title, sentence = TEXTS["unknown"]
-        return render(request, "enrol.html", 404, title=title, sentence=sentence, page_state="unknown", fault=None)
+        return render(
+            request, "enrol.html", 404, keeps_opener=True, title=title, sentence=sentence, page_state="unknown",
+            fault=None,
+        )  # fmt: skip
     state, given = state_of(request), form or Form()
     values = _page_values(state, request.path_params["page_token"], enrolment, by_signature=by_signature)
     title, sentence = TEXTS[values["page_state"]]
@@ -136,6 +139,7 @@ async def _render(
         status,
         # never while the person may type, or while the page shows a fault that the person has not read yet
         refresh=REFRESH_SECONDS if values["page_state"] == State.OPEN and fault is None else None,
+        keeps_opener=True,
         title=title,
         sentence=sentence,
         fault=fault,

@@ -327,6 +327,7 @@ def test_page_may_only_post_to_itself_and_not_be_framed(service: Service, invite
     policy = headers["Content-Security-Policy"]
     assert "form-action 'self'" in policy
     assert "frame-ancestors 'none'" in policy
+    assert headers["Cross-Origin-Opener-Policy"] == "unsafe-none", "an application may open it as a pop-up"
     assert "default-src 'none'" in policy
     assert headers["Referrer-Policy"] == "same-origin"
     assert headers["Cache-Control"] == "no-store"
