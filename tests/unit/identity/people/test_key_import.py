@@ -331,7 +331,14 @@ def test_commands_that_change_something_say_what_they_did(run: Run) -> None:
     assert "The user bob and all keys" in run("user", "remove", "bob").stderr
     run("client", "add", "app", "--scope", "challenges")
     assert "may lead people back to: nowhere" in run("client", "set-return-urls", "app").stderr
+    off = run("client", "set-face", "app", "cas", "--off", stdin="")
+    assert "The client app may no longer use cas" in off.stderr
     assert "The client app was removed" in run("client", "remove", "app").stderr
+    opened = json.loads(run("challenge", "open", "alice", "--json").stdout)
+    assert f"The challenge {opened['id']} was cancelled" in run("challenge", "cancel", opened["id"]).stderr
+    old = run("signing-key", "list").stdout.split()[0]
+    run("signing-key", "rotate", "--now")
+    assert f"The signing key {old} was retired" in run("signing-key", "retire", old).stderr
 
 
 # --- an address
