@@ -22,8 +22,8 @@ from sshaft.client_authentication import ClientCredentials
 from sshaft.config import Url
 from sshaft.deadline import Deadline
 from sshaft.http_client import HttpClient
-from sshaft.validation import first_fault
-from sshaft_oidc.remote_keys import KEYS_LIFETIME, Document, OpenIdError, OptionalMember, RemoteKeys, json_object, parse
+from sshaft.validation import OptionalMember, first_fault
+from sshaft_oidc.remote_keys import KEYS_LIFETIME, Document, OpenIdError, RemoteKeys, json_object, parse
 from sshaft_oidc.settings import ProviderSettings
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "ES384", "Ed25519", "EdDSA")
