@@ -22,8 +22,8 @@ from sshaft.client_authentication import ClientCredentials
 from sshaft.config import Url
 from sshaft.deadline import Deadline
 from sshaft.http_client import HttpClient
-from sshaft.validation import first_fault
-from sshaft_oidc.remote_keys import KEYS_LIFETIME, Document, OpenIdError, Optional, RemoteKeys, json_object, parse
+from sshaft.validation import OptionalMember, first_fault
+from sshaft_oidc.remote_keys import KEYS_LIFETIME, Document, OpenIdError, RemoteKeys, json_object, parse
 from sshaft_oidc.settings import ProviderSettings
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "ES384", "Ed25519", "EdDSA")
@@ -55,9 +55,9 @@ class _Metadata(Document):
     authorization_endpoint: Url
     token_endpoint: Url
     jwks_uri: Url
-    userinfo_endpoint: Optional[Url] = None
-    token_endpoint_auth_methods_supported: Optional[list[str]] = None
-    authorization_response_iss_parameter_supported: Optional[bool] = None
+    userinfo_endpoint: OptionalMember[Url] = None
+    token_endpoint_auth_methods_supported: OptionalMember[list[str]] = None
+    authorization_response_iss_parameter_supported: OptionalMember[bool] = None
 
     @model_validator(mode="after")
     def _is_encrypted_throughout(self) -> "_Metadata":
@@ -72,7 +72,7 @@ class _Metadata(Document):
 
 class _Tokens(Document):
     id_token: str
-    access_token: Optional[str] = Field(default=None, repr=False)
+    access_token: OptionalMember[str] = Field(default=None, repr=False)
 
 
 _Time = Annotated[int | float, Field(ge=0, lt=datetime.max.replace(tzinfo=UTC).timestamp())]
@@ -89,7 +89,7 @@ class _Claims(Document):
     iat: _Time
     nonce: str
     azp: str | None = None
-    auth_time: Optional[_Time] = None
+    auth_time: OptionalMember[_Time] = None
 
 
 def new_attempt(now: datetime, *, again: bool = False) -> str:

@@ -7,12 +7,12 @@ import threading
 import warnings
 from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 from joserfc import jwt
 from joserfc.errors import InvalidKeyIdError, JoseError
 from joserfc.jwk import GuestProtocol, Key, KeySet
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from sshaft.deadline import Deadline
 from sshaft.errors import SshaftError
@@ -38,16 +38,6 @@ class Document(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
 
-def _absent_if_unreadable(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
-    try:
-        return read(value)
-    except ValidationError:
-        return None
-
-
-AValue = TypeVar("AValue")
-Optional = Annotated[AValue | None, WrapValidator(_absent_if_unreadable)]
-"""An optional member: a value that cannot be read counts as absent. Use it only where absence is the safe reading."""
 ADocument = TypeVar("ADocument", bound=Document)
 _OBJECT = TypeAdapter(dict[str, Any])
 

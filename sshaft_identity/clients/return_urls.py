@@ -42,8 +42,8 @@ def _goes_up(path: str) -> bool:
     Browsers decode `%2e`. Proxies and servers also decode `%2f` and `%5c`, more than once, and drop `;parameters`.
     """
     for _ in range(_MAX_ENCODINGS):
-        segments = re.split(r"[/\\]", path)
-        if any(segment.partition(";")[0].strip() in (".", "..") for segment in segments):
+        segments = re.split(r"[/\\]", re.sub(r"[\x00-\x20]", "", path))
+        if any(segment.partition(";")[0] in (".", "..") for segment in segments):
             return True
         if path == (path := unquote(path)):
             return False

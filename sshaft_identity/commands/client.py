@@ -79,7 +79,8 @@ class _AddClient(click.Command):
     multiple=True,
     metavar="NETWORK",
     callback=lambda _context, _option, networks: _networks(networks),
-    help="Let it call from this address or network (CIDR) only. May be given several times.",
+    help="Let it call, also with its access tokens, from this address or network (CIDR) only. May be given several "
+    "times.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print client_id and client_secret as JSON.")
 @click.option(

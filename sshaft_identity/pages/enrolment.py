@@ -135,7 +135,7 @@ async def _apply(request: Request, action: str, form: Form, enrolment: Enrolment
     state, page_token = state_of(request), request.path_params["page_token"]
     now, enrolments, policy = state.clock(), state.store.enrolments, state.settings.key_policy
     if action == "confirm" and enrolment.key is not None:
-        attested = attested_device(form, state, enrolment, enrolment.key)
+        attested = await run_in_threadpool(attested_device, form, state, enrolment, enrolment.key)
         fingerprint = form.text("fingerprint")
         outcome = await run_in_threadpool(enrolments.confirm, page_token, fingerprint, now, policy, attested)
         if outcome.verdict is Verdict.APPROVAL_REQUIRED and outcome.enrolment is not None:
@@ -152,7 +152,7 @@ async def _apply(request: Request, action: str, form: Form, enrolment: Enrolment
         )  # fmt: skip
         return None
     elif action == "sign":
-        presentation = signed_key(form, enrolment)
+        presentation = await run_in_threadpool(signed_key, form, enrolment)
         outcome = await run_in_threadpool(enrolments.present_signed, page_token, presentation, now, policy)
     else:
         raise FaultError(FAULTS["bad_form"])
@@ -197,7 +197,10 @@ async def _render(
     """Returns the page. `form`: the form that was refused. The page shows its texts again."""
     if enrolment is None:
         title, sentence = TEXTS["unknown"]
-        return render(request, "enrol.html", 404, title=title, sentence=sentence, page_state="unknown", fault=None)
+        return render(
+            request, "enrol.html", 404, keeps_opener=True, title=title, sentence=sentence, page_state="unknown",
+            fault=None,
+        )  # fmt: skip
     state, given = state_of(request), form or Form()
     values = _page_values(state, request.path_params["page_token"], enrolment, by_signature=by_signature)
     needs_approval = values["page_state"] == State.PRESENTED and enrolment.opened_in == Method.SSH
@@ -209,6 +212,7 @@ async def _render(
         status,
         # never while the person may type, or while the page shows a fault that the person has not read yet
         refresh=REFRESH_SECONDS if values["page_state"] == State.OPEN and fault is None else None,
+        keeps_opener=True,
         title=title,
         sentence=sentence,
         fault=fault,

@@ -23,7 +23,7 @@ FAULTS: dict[str, str] = {
     "no_key": "Paste the public key, or choose its .pub file.",
     "no_signature": "Paste the signature that ssh-keygen printed, or choose its file.",
     "other_key": "The signature is by another key than the public key that you gave.",
-    "no_text": "The file of {what} is no text. Save it as UTF-8, or paste its content.",
+    "no_text": "The file of the {what} is no text. Save it as UTF-8, or paste its content.",
     "bad_form": "The form did not arrive completely. Try again.",
 }
 """The sentences for faults in the form. The policy, the signature and the attestation have their own sentences."""

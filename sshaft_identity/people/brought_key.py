@@ -23,12 +23,17 @@ _BEGIN = re.compile(r"\s*(?:-----BEGIN [A-Z0-9 ]+-----|---- BEGIN [A-Z0-9 ]+ ---
 _END = re.compile(r"\s*-----? ?END ")
 _PEM_PUBLIC_KEY = re.compile(r"-----BEGIN (RSA )?PUBLIC KEY-----")
 _PRIVATE = re.compile(
-    r"(BEGIN|END) [A-Z0-9 ]*PRIVATE KEY|PuTTY-User-Key-File|Private-(Lines|MAC):|SSH PRIVATE KEY FILE|"
+    r"(BEGIN|END) [A-Z0-9 ]{0,40}PRIVATE KEY|PuTTY-User-Key-File|Private-(Lines|MAC):|SSH PRIVATE KEY FILE|"
     r"b3BlbnNzaC1rZXktdjE"
 )
 """Marks of private keys: PEM and OpenSSH, PuTTY, SSH 1, and the base64 of OpenSSH's private keys."""
 _HOST = re.compile(r"@cert-authority|@revoked|\|1\|.*|[\w,*?!\[\]-]*[.:][\w.,:*?!\[\]-]*")
 _FINGERPRINT = re.compile(r"SHA256:|MD5:|([0-9a-f]{2}:){15}")
+
+_ENCODED_TYPES = {
+    kind: base64.b64encode(len(kind).to_bytes(4) + kind.encode()).decode().rstrip("=")[:-1] for kind in DEFAULT_TYPES
+}
+"""The base64 of a key begins with its type. The last character also holds bits of the next field."""
 
 PRIVATE_KEY = (
     "This is a private key. It was not stored, but others may have seen it. Do not use this key any more: make a new "
@@ -111,7 +116,8 @@ def _items(text: str) -> Iterator[tuple[int, str]]:
             while end < len(lines) and not _END.match(lines[end - 1]):
                 end += 1
         elif lines[at] and not lines[at].startswith("#"):
-            while end < len(lines) and _is_rest_of_key(lines[at], lines[end]):
+            is_broken = _begins_a_key(lines[at])
+            while is_broken and end < len(lines) and _is_rest_of_key(lines[at], lines[end]):
                 end += 1
         else:
             at = end
@@ -120,12 +126,14 @@ def _items(text: str) -> Iterator[tuple[int, str]]:
         at = end
 
 
+def _begins_a_key(line: str) -> bool:
+    """Whether the line is the beginning of a key, without its end."""
+    return line.split(maxsplit=1)[0] in DEFAULT_TYPES and len(line) <= public_key.MAX_TEXT and _whole(line) is None
+
+
 def _is_rest_of_key(first: str, line: str) -> bool:
     """Whether `line` continues the broken line that begins with `first`, and is no item of its own."""
-    beginning = first.split()
-    if beginning[0] not in DEFAULT_TYPES or _whole(first) is not None:
-        return False
-    if len(beginning) == 1 and line and _encoded_type(line.split(maxsplit=1)[0]):
+    if first in DEFAULT_TYPES and line and _encoded_type(line.split(maxsplit=1)[0]):
         return True
     return bool(line) and not line.startswith("#") and _hint(line) in (_HINTS["nothing"], _HINTS["path"])
 
@@ -163,12 +171,8 @@ def _whole(item: str) -> tuple[PublicKey, str] | None:
 
 
 def _encoded_type(word: str) -> str | None:
-    """Returns the type of a key of which this is the base64, or its beginning."""
-    for kind in DEFAULT_TYPES:
-        beginning = base64.b64encode(len(kind).to_bytes(4) + kind.encode()).decode().rstrip("=")[:-1]
-        if word.startswith(beginning):
-            return kind
-    return None
+    """Returns the type of the key whose base64 this is, or begins with."""
+    return next((kind for kind, beginning in _ENCODED_TYPES.items() if word.startswith(beginning)), None)
 
 
 def _names_a_type(text: str) -> bool:

@@ -227,16 +227,16 @@ def _import_key(connection: Connection, record: Record, now: datetime, policy: K
         imported.keys.append(record)
         return
     own_key = ssh_keys.c.fingerprint == record.new.key.fingerprint
-    row = connection.execute(select(ssh_keys.c.expires_at, ssh_keys.c.created_at).where(own_key)).one()
-    end = min(filter(None, (wanted, policy.expiry(row.created_at))), default=None)
+    before = connection.scalar(select(ssh_keys.c.expires_at).where(own_key))
+    end = min(filter(None, (wanted, policy.expiry(now))), default=None)
     if wanted is not None and end != wanted:
         imported.notes.append(f"{record.where}: the key policy lets this key end on {end and rfc3339(end)}, not later")
-    if wanted is None or end is None or end == row.expires_at:
+    if wanted is None or end is None or end == before:
         imported.unchanged += 1
         return
     connection.execute(update(ssh_keys).where(own_key).values(expires_at=end))
-    facts = {"user": record.user, "fingerprint": record.new.key.fingerprint, "expires_at": rfc3339(end)}
-    record_event(connection, "key.end_changed", now, **facts)
+    fingerprint = record.new.key.fingerprint
+    record_event(connection, "key.end_changed", now, user=record.user, fingerprint=fingerprint, expires_at=rfc3339(end))
     imported.ends.append((record, end))
 
 

@@ -43,8 +43,8 @@ def render(
 ) -> Response:
     """Returns the page. Without scripts it reloads after `refresh` seconds.
 
-    `form_action` is that directive of the policy; None: the page may send its form anywhere. `keeps_opener`: the page
-    is a step of a login, so an application that opened it as a pop-up must still see it.
+    `form_action` is that directive of the policy; None: the page may send its form anywhere. `keeps_opener`: an
+    application may send people to the page, so an application that opened it as a pop-up must still see it.
     """
     nonce = secrets.token_urlsafe(16)
     html = templates.get_template(template).render(

@@ -24,7 +24,7 @@ def user_of(database: Database, hint: Hint, options: EntraClient) -> str:
         bound: str | None = connection.scalar(select(entra_accounts.c.user_name).where(account))
         if bound is not None:
             return bound
-        name = hint.preferred_username
+        name = hint.preferred_username or ""
         if options.domain and name.lower().endswith(f"@{options.domain}".lower()):
             name = name[: -len(options.domain) - 1]
         others = select(entra_accounts.c.object_id).where(

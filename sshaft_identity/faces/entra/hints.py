@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Annotated
 
 from anyio import CapacityLimiter
 from joserfc.errors import JoseError
@@ -10,7 +11,7 @@ from pydantic import Field, ValidationError
 from sshaft.config import Url
 from sshaft.deadline import Deadline
 from sshaft.http_client import HttpClient
-from sshaft.validation import first_fault
+from sshaft.validation import OptionalMember, first_fault
 from sshaft_identity.common.times import from_numeric_date
 from sshaft_identity.faces.entra.options import EntraClient, Guid
 from sshaft_identity.signing.signing_keys import Algorithm
@@ -36,7 +37,7 @@ class Hint(Document):
     tid: Guid
     oid: Guid
     sub: str = Field(min_length=1, max_length=255)
-    preferred_username: str = Field(default="", max_length=255)
+    preferred_username: OptionalMember[Annotated[str, Field(max_length=255)]] = None
 
 
 class EntraHints:

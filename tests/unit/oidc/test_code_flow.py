@@ -565,6 +565,29 @@ def test_missing_secret_stops_the_start(service: Service, tmp_path: Path, conten
         create_app(service.store, changed(SETTINGS, {"oidc": oidc}), service.clock)
 
 
+@pytest.mark.parametrize("content", [None, b"\xef\xbb\xbf-----BEGIN CERTIFICATE-----"])
+def test_authorities_that_openssl_would_not_read_stop_the_start(
+    service: Service, tmp_path: Path, content: bytes | None
+) -> None:
+    """Case bom_utf16: OpenSSL overlooks the certificate behind a byte order mark."""
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_bytes(content)
+    oidc = {"issuer": "https://op.example.org", "client_id": "x", "ca_file": str(path)}
+    with pytest.raises(ConfigurationError, match=r"ca\.pem: (can't be read|begins with a byte order mark)"):
+        create_app(service.store, changed(SETTINGS, {"oidc": oidc}), service.clock)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_secret_of_a_windows_editor_is_read(
+    service: Service, alice: Browser, provider: OpenIdProvider, listening: Any, tmp_path: Path, encoding: str
+) -> None:
+    """Case bom_utf16: the byte order mark became a part of the secret."""
+    (tmp_path / "of-windows").write_bytes(f"{CLIENT_SECRET}\r\n".encode(encoding))
+    configure(service, provider, listening, tmp_path, client_secret_file=str(tmp_path / "of-windows"))
+    assert come_back(alice, provider).status_code == 303
+
+
 def test_no_code_token_or_secret_reaches_the_log(service: Service, alice: Browser, provider: OpenIdProvider) -> None:
     query = provider.answer(begin(alice))
     attempt = alice.cookies["__Host-sshaft-oidc"]

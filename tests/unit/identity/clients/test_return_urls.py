@@ -42,7 +42,7 @@ def way_back(service: Service, opened: dict[str, str]) -> tuple[str, str, bool] 
 
 
 UPWARDS = ["..%2f", "..%2F", "%2e%2e%2f", "..%5c", "x%2f..%2f..%2f", "..%252f", "%252e%252e/", "..;/", "..;a=b%2f",
-           "..%20/", "..%09/", "%2525252e%2525252e%2525252f"]  # fmt: skip
+           "..%20/", "..%09/", "..%00/", "%2525252e%2525252e%2525252f"]  # fmt: skip
 """What some browser, proxy or server takes for `../`."""
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,8 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from sshaft.public_key import parse
-from sshaft_identity.enrolment.attestation import AttestationError, verify
+from sshaft_identity.enrolment.attestation import AttestationError, read_roots, verify
+from sshaft_identity.people.key_policy import KeyPolicy
 
 CHALLENGE = b"sshaft-enrol alice 0123456789abcdef0123456789abcdef\n"
 NOW = START + timedelta(days=300)
@@ -158,6 +160,13 @@ def test_attestation_without_known_makers_is_refused() -> None:
 @pytest.mark.parametrize("data", [b"", b"\xff" * 100, b"\0\0\0\x11ssh-sk-attest-v01", b"x" * 40_000])
 def test_malformed_attestation_is_refused_in_a_sentence(data: bytes) -> None:
     refused(data, SecurityKey().public, "^This is not a whole attestation")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_roots_are_read_as_editors_write_them(tmp_path: Path, encoding: str) -> None:
+    """Case bom_utf16: one reader reads every text file of the operator."""
+    (tmp_path / "makers.pem").write_bytes(MAKER.pem.decode().replace("\n", "\r\n").encode(encoding))
+    assert read_roots(KeyPolicy(attestation_roots="makers.pem"), tmp_path) == ROOTS
 
 
 # --- CBOR

@@ -113,6 +113,16 @@ def test_renamed_account_keeps_its_user(service: Service, browser: Browser, entr
     assert answer["error"] == "access_denied", "the name is another account's"
 
 
+@pytest.mark.parametrize("name", [None, 7, ["alice@contoso.com"], "x" * 300], ids=str)
+def test_name_that_cannot_be_read_stops_no_bound_account(
+    service: Service, browser: Browser, entra: Entra, alice: str, name: object
+) -> None:
+    """Case provider_metadata: the account is bound, so nobody needs its name."""
+    log_in(service, browser, entra, "alice", alice)
+    page, _ = begin(browser, entra.form(entra.hint(preferred_username=name)))
+    assert "as alice" in browser.get(page).text
+
+
 def test_answer_is_given_for_a_minute(service: Service, browser: Browser, entra: Entra, alice: str) -> None:
     """Case browser_reload: the page that posts the answer may be reloaded."""
     page, code = begin(browser, entra.form())

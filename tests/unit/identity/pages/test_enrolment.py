@@ -244,8 +244,8 @@ def test_signature_by_a_different_key_is_refused(service: Service, invited: Open
         ({"public_key": f"restrict {KEY}", "signature": "x"}, "without options"),
         ({"public_key": KEY, "signature": "x"}, "whole signature"),
         ({"public_key_file": b"\xff\xfe", "signature": "x"}, "Paste the public key"),
-        ({"public_key_file": b"k\0", "signature": "x"}, "file of public key is no text"),
-        ({"public_key": KEY, "signature_file": b"\0x"}, "file of signature is no text"),
+        ({"public_key_file": b"k\0", "signature": "x"}, "file of the public key is no text"),
+        ({"public_key": KEY, "signature_file": b"\0x"}, "file of the signature is no text"),
     ],
 )
 def test_form_shows_the_fault_of_a_malformed_key_or_signature(
@@ -327,6 +327,7 @@ def test_page_may_only_post_to_itself_and_not_be_framed(service: Service, invite
     policy = headers["Content-Security-Policy"]
     assert "form-action 'self'" in policy
     assert "frame-ancestors 'none'" in policy
+    assert headers["Cross-Origin-Opener-Policy"] == "unsafe-none", "an application may open it as a pop-up"
     assert "default-src 'none'" in policy
     assert headers["Referrer-Policy"] == "same-origin"
     assert headers["Cache-Control"] == "no-store"
@@ -351,6 +352,22 @@ def test_key_is_confirmed_only_with_the_required_attestation(
     good = key.attestation(MAKER, text_of(fresh))
     assert post(service, fresh, action="confirm", fingerprint=mine, attestation=good).status_code == 303
     assert "Example Key 5" in (service.store.keys.all("bob")[0].attested or "")
+
+
+@pytest.mark.usefixtures("invited")
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_attestation_counts_whichever_shell_wrote_the_challenge(
+    service: Service, listening: tuple[Socket, str], encoding: str
+) -> None:
+    """Case windows_signature: the `>` of PowerShell writes other bytes into the file of the challenge."""
+    trusting(service, listening, require_attestation=True)
+    service.clock.now = START + timedelta(days=300)
+    fresh = service.store.enrolments.open("bob", service.clock())
+    key = SecurityKey()
+    present(service, fresh, key.public)
+    challenge = text_of(fresh).decode().replace("\n", "\r\n").encode(encoding)
+    form = {"fingerprint": parse(key.public).fingerprint, "attestation": key.attestation(MAKER, challenge)}
+    assert post(service, fresh, action="confirm", **form).status_code == 303
 
 
 def test_page_shows_only_the_signature_if_enrolment_over_ssh_is_off(

@@ -188,6 +188,23 @@ def test_line_of_a_file_that_is_no_key_is_refused(before: str, line: str) -> Non
     assert error.value.line == before.count("\n") + 2
 
 
+HOSTILE = {
+    "many words on the first line": f"ssh-ed25519 {'AAAA ' * 4000}\n" + "x\n" * 17_000,
+    "many beginnings of a private key": "BEGIN " * 10_000,
+    "many lines": "x\n" * 30_000,
+    "many types": "ssh-rsa\n" * 8000,
+    "a long word": "ssh-rsa " + "A" * 60_000,
+    "many beginnings of blocks": "-----BEGIN X-----\n" * 3000,
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
+def test_hostile_text_is_refused_at_once(text: str) -> None:
+    """Whoever has the address of an invitation can send 64 KiB: the work must grow with the size only."""
+    with pytest.raises(WrongThingError):
+        read_key(text)
+
+
 @given(st.text())
 def test_any_other_text_is_refused_with_one_kind_of_error(text: str) -> None:
     with suppress(WrongThingError):

@@ -5,7 +5,7 @@ import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -230,9 +230,21 @@ def test_import_changes_no_end_beyond_the_key_policy(run: Run, tmp_path: Path) -
     """Case end_of_a_key: the line is named, because its end is not what the file says."""
     policy(tmp_path, lifetime_days=30)
     import_end(run, "")
-    before = ends(run)
     assert "line 2: the key policy lets this key end on" in import_end(run, "2999-01-01T00:00:00Z").stderr
-    assert ends(run) == before
+    (end,) = ends(run)
+    assert datetime.fromisoformat(end) <= datetime.now(UTC) + timedelta(days=30)
+
+
+def test_import_ends_no_key_that_is_older_than_a_new_key_policy(run: Run, tmp_path: Path) -> None:
+    """Case end_of_a_key: registered keys stay, so the lifetime counts from the import."""
+    import_end(run, "")
+    with closing(sqlite3.connect(tmp_path / "id" / "identity.db")) as database:
+        database.execute("UPDATE ssh_keys SET created_at = 1577836800000000")
+        database.commit()
+    policy(tmp_path, lifetime_days=30)
+    import_end(run, "2999-01-01T00:00:00Z")
+    (end,) = ends(run)
+    assert datetime.fromisoformat(end) > datetime.now(UTC) + timedelta(days=29)
 
 
 def test_time_in_another_form_is_a_bad_line_with_advice(run: Run) -> None:
@@ -319,7 +331,14 @@ def test_commands_that_change_something_say_what_they_did(run: Run) -> None:
     assert "The user bob and all keys" in run("user", "remove", "bob").stderr
     run("client", "add", "app", "--scope", "challenges")
     assert "may lead people back to: nowhere" in run("client", "set-return-urls", "app").stderr
+    off = run("client", "set-face", "app", "cas", "--off", stdin="")
+    assert "The client app may no longer use cas" in off.stderr
     assert "The client app was removed" in run("client", "remove", "app").stderr
+    opened = json.loads(run("challenge", "open", "alice", "--json").stdout)
+    assert f"The challenge {opened['id']} was cancelled" in run("challenge", "cancel", opened["id"]).stderr
+    old = run("signing-key", "list").stdout.split()[0]
+    run("signing-key", "rotate", "--now")
+    assert f"The signing key {old} was retired" in run("signing-key", "retire", old).stderr
 
 
 # --- an address

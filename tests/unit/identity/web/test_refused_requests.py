@@ -1,5 +1,6 @@
 """Tests that any number of refused requests makes a bounded number of events, and that none is forgotten."""
 
+import asyncio
 import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -9,8 +10,10 @@ import pytest
 from service.service import Service
 
 from sshaft_identity.clients.clients import Client, Scope
+from sshaft_identity.service.background import record_refusals
 from sshaft_identity.web.refusals import MAX_ALIKE, MAX_OF_STRANGERS, Refusal, Refusals
 from sshaft_identity.web.refused_requests import record_counts
+from sshaft_identity.web.state import AppState
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 FORM = {"grant_type": "client_credentials", "client_id": "nobody", "client_secret": "wrong"}
@@ -38,6 +41,22 @@ def test_flood_of_refused_token_requests_makes_few_events(service: Service) -> N
     record_counts(service.app.state.sshaft)
     assert total(service) == 60, "counts are recorded once"
     assert len(service.events("request.refused")) == MAX_ALIKE + 1
+
+
+def test_counts_are_recorded_when_the_service_stops(service: Service) -> None:
+    """Finding S20: no refusal is forgotten."""
+    for _ in range(MAX_ALIKE + 3):
+        service.call("POST", "/oauth2/token", data=FORM)
+    assert service.app
+
+    async def stop(state: AppState) -> None:
+        task = asyncio.create_task(record_refusals(state))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+
+    asyncio.run(stop(service.app.state.sshaft))
+    assert total(service) == MAX_ALIKE + 3
 
 
 def test_later_refusals_become_events_again(service: Service) -> None:
