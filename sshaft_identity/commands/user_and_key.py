@@ -47,7 +47,7 @@ user.add_command(show_user)
 def remove_user(directory: Path, name: str) -> None:
     """Remove the user NAME and all their keys. Everything that they have begun ends at once."""
     with checked_store(directory) as (store, _):
-        store.revocation.remove_user(name, utc_now())
+        click.echo(sentence_of(store.revocation.remove_user(name, utc_now())))
 
 
 @user.command("sign-out")

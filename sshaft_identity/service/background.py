@@ -21,6 +21,7 @@ PURGE_SECONDS = 60
 _SEAL_SECONDS = 1.0
 _FOLLOW_SECONDS = 0.5
 _NOTIFY_SECONDS = 1.0
+_REPORT_SECONDS = 0.5
 
 
 def start(state: AppState) -> list[asyncio.Task[None]]:
@@ -31,6 +32,7 @@ def start(state: AppState) -> list[asyncio.Task[None]]:
         ("changes", follow_changes(database, state.changes)),
         ("notifications", send_notifications(state)),
         ("clock", watch_clock(state.changes)),
+        ("unknown users", report_unknown_users(state)),
     )
     tasks = [asyncio.create_task(coroutine, name=name) for name, coroutine in work]
     for task in tasks:
@@ -75,6 +77,12 @@ async def send_notifications(state: AppState, every: float = _NOTIFY_SECONDS) ->
         await repeat("pings.look_failed", every, notifier.send_due)
     finally:
         notifier.close()
+
+
+async def report_unknown_users(state: AppState, every: float = _REPORT_SECONDS) -> None:
+    """Logs the names that providers have sent and that nobody has, until cancelled."""
+    step = partial(run_in_threadpool, state.unknown_users.report, state.store.users)
+    await repeat("users.look_failed", every, step)
 
 
 async def keep_sealing(

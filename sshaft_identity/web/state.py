@@ -17,7 +17,8 @@ from sshaft_identity.people.linked_accounts import LinkedAccounts
 from sshaft_identity.people.sessions import Session, Sessions
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
-from sshaft_identity.web.throttle import MAX_LOGINS, MAX_SIGN_INS, MAX_UNKNOWN_USERS, Throttle
+from sshaft_identity.web.throttle import MAX_LOGINS, MAX_SIGN_INS, Throttle
+from sshaft_identity.web.unknown_users import UnknownUsers
 from sshaft_oidc.code_flow import RelyingParty
 
 RunInThread = Callable[[Callable[[], Response]], Awaitable[Response]]
@@ -46,7 +47,7 @@ class AppState:
     openid: OpenId | None
     sign_in_throttle: Throttle = field(default_factory=lambda: Throttle(MAX_SIGN_INS))
     login_throttle: Throttle = field(default_factory=lambda: Throttle(MAX_LOGINS))
-    unknown_user_throttle: Throttle = field(default_factory=lambda: Throttle(MAX_UNKNOWN_USERS))
+    unknown_users: UnknownUsers = field(default_factory=UnknownUsers)
     open_enrolment: Callable[[Session, datetime], str] | None = None
     """Opens an enrolment in a session and returns the URL of its page. None: "my keys" offers no enrolment."""
     attestation_roots: list[x509.Certificate] = field(default_factory=list)
