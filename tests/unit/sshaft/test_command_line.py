@@ -60,7 +60,7 @@ def test_argument_that_is_not_utf_8_is_one_line_of_error(tmp_path: Path) -> None
     assert main([*directory, "init"]) == 0
     for odd in (["user", "add", b"\xff"], ["key", "list", b"\xff"], ["init", "--database", b"sqlite:////tmp/\xff/x"]):
         done = run_as_program([*directory, *odd])
-        assert (done.returncode, done.stderr.count(b"\n")) in ((64, 1), (69, 1))
+        assert (done.returncode, done.stderr.count(b"\n")) in ((64, 1), (65, 1), (69, 1))
         assert b"fault" not in done.stderr
     assert main([*directory, "user", "list"]) == 0
 
