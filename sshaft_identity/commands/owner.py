@@ -15,12 +15,14 @@ from typing import IO
 from sshaft import files
 from sshaft.errors import ConfigurationError
 
+_FILES = ("identity.json", "hmac.key", "identity.db")
+
 
 @contextmanager
 def acting_as_owner(directory: Path) -> Iterator[None]:
     """Gives this process the rights of the owner of the directory within the block, if root runs it.
 
-    Raises `ConfigurationError` if the directory belongs to root and others can change it.
+    Raises `ConfigurationError` if the directory belongs to root, and others can change it or own a file in it.
     """
     owner = _owner_of(directory)
     if owner is None:
@@ -33,10 +35,10 @@ def acting_as_owner(directory: Path) -> Iterator[None]:
 @contextmanager
 def acting_as_caller() -> Iterator[None]:
     """Gives root's rights back within the block, if root runs this process: for a file that root has named."""
-    if os.getuid() != 0:
+    if os.getuid() != 0 or os.geteuid() == 0:
         yield
         return
-    with _rights_of(0, os.getgid(), groups=_groups_of_root()):
+    with _rights_of(0, os.getgid(), groups=()):
         yield
 
 
@@ -78,6 +80,12 @@ def _owner_of(directory: Path) -> tuple[int, int] | None:
             f"{directory} belongs to root and others can change it: chown it to the account of the service, "
             "or take their right to write away (chmod go-w)"
         )
+    paths = (directory / name for name in _FILES)
+    foreign = [path.name for path in paths if os.path.lexists(path) and path.lstat().st_uid != 0]
+    if foreign:
+        raise ConfigurationError(
+            f"{directory} belongs to root, and {foreign[0]} in it does not: chown both to the account of the service"
+        )
     return None
 
 
@@ -86,10 +94,6 @@ def _gid_of(found: os.stat_result) -> int:
         return pwd.getpwuid(found.st_uid).pw_gid
     except KeyError:  # an account of another host, as in a container's volume
         return found.st_gid
-
-
-def _groups_of_root() -> list[int]:
-    return os.getgrouplist("root", 0)
 
 
 @contextmanager

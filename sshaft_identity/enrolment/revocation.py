@@ -86,7 +86,7 @@ class Revocation:
             # A service of the original's contract does not say which key was used.
             by_key = mine & or_(challenges.c.fingerprint == fingerprint, challenges.c.fingerprint.is_(None))
             by_ssh = (sessions.c.user_name == owner) & (sessions.c.method == Method.SSH)
-            if keep is not None and keep.fingerprint != fingerprint:
+            if keep is not None and keep.fingerprint not in (None, fingerprint):
                 by_ssh &= sessions.c.token_hash != hash_of(keep.token)
             ended = _end(
                 connection, now, results=by_key & or_(_is_accepted, _is_printed), passed=by_key, of_sessions=by_ssh,

@@ -13,7 +13,7 @@ from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.clients.clients import Client
 from sshaft_identity.common import addresses
 from sshaft_identity.common.fields import USER_PATTERN
-from sshaft_identity.web import logins, refused_requests, unknown_users
+from sshaft_identity.web import logins, refused_requests
 from sshaft_identity.web.call import Call
 from sshaft_identity.web.oauth import OAuthError, client_of
 from sshaft_identity.web.problem import ProblemError
@@ -57,7 +57,7 @@ def check_user_name(call: Call, face: str, user: str) -> bool:
     """Whether the text can be a user name here. Records the refusal if not."""
     if re.fullmatch(USER_PATTERN, user):
         return True
-    unknown_users.note(call.state, user, call.caller)
+    call.state.unknown_users.note(user, call.caller, call.state.clock())
     refused_requests.note(call, face, "invalid_request", "the text is not a user name of this service")
     return False
 

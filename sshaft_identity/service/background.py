@@ -27,6 +27,7 @@ _NOTIFY_SECONDS = 1.0
 _REFUSALS_SECONDS = 60.0
 _OVERDUE_SECONDS = 1.0
 _DESCRIPTORS_SECONDS = 5.0
+_REPORT_SECONDS = 0.5
 
 
 def start(state: AppState, connections: Connections) -> list[asyncio.Task[None]]:
@@ -40,6 +41,7 @@ def start(state: AppState, connections: Connections) -> list[asyncio.Task[None]]
         ("clock", watch_clock(state.changes)),
         ("connections", close_overdue(connections)),
         ("descriptors", repeat("descriptors.look_failed", _DESCRIPTORS_SECONDS, descriptors.Watch().look)),
+        ("unknown users", report_unknown_users(state)),
     )
     tasks = [asyncio.create_task(coroutine, name=name) for name, coroutine in work]
     for task in tasks:
@@ -100,6 +102,12 @@ async def close_overdue(connections: Connections, every: float = _OVERDUE_SECOND
     while True:
         connections.close_overdue()
         await asyncio.sleep(every)
+
+
+async def report_unknown_users(state: AppState, every: float = _REPORT_SECONDS) -> None:
+    """Logs the names that providers have sent and that nobody has, until cancelled."""
+    step = partial(run_in_threadpool, state.unknown_users.report, state.store.users)
+    await repeat("users.look_failed", every, step)
 
 
 async def keep_sealing(

@@ -8,7 +8,6 @@ from sshaft.log import get_logger
 from sshaft_identity.challenges.attempts import Answer
 from sshaft_identity.challenges.challenge import Challenge
 from sshaft_identity.challenges.challenges import Opened, Wish
-from sshaft_identity.web import unknown_users
 from sshaft_identity.web.call import Call
 
 
@@ -17,7 +16,7 @@ def open_login(call: Call, wish: Wish) -> Opened:
     opened = call.state.store.challenges.open(wish, call.state.clock())
     call.changed = opened.superseded
     if wish.user is not None and not opened.is_known:
-        unknown_users.note(call.state, wish.user, wish.client)
+        call.state.unknown_users.note(wish.user, wish.client, call.state.clock())
     get_logger().info(
         "challenge.created",
         challenge=opened.challenge.id,

@@ -18,7 +18,8 @@ from sshaft_identity.people.sessions import Session, Sessions
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
 from sshaft_identity.web.refusals import Refusals
-from sshaft_identity.web.throttle import MAX_LOGINS, MAX_SIGN_INS, MAX_UNKNOWN_USERS, Throttle
+from sshaft_identity.web.throttle import MAX_LOGINS, MAX_SIGN_INS, Throttle
+from sshaft_identity.web.unknown_users import UnknownUsers
 from sshaft_identity.web.waiting import Waiting
 from sshaft_oidc.code_flow import RelyingParty
 
@@ -50,7 +51,7 @@ class AppState:
     login_throttle: Throttle = field(default_factory=lambda: Throttle(MAX_LOGINS))
     waiting: Waiting = field(default_factory=Waiting)
     refusals: Refusals = field(default_factory=Refusals)
-    unknown_user_throttle: Throttle = field(default_factory=lambda: Throttle(MAX_UNKNOWN_USERS))
+    unknown_users: UnknownUsers = field(default_factory=UnknownUsers)
     open_enrolment: Callable[[Session, datetime], str] | None = None
     """Opens an enrolment in a session and returns the URL of its page. None: "my keys" offers no enrolment."""
     attestation_roots: list[x509.Certificate] = field(default_factory=list)

@@ -146,6 +146,14 @@ def test_root_refuses_a_directory_of_root_that_others_can_change(area: Path) -> 
     assert not list(path.iterdir())
 
 
+def test_root_refuses_a_file_of_the_service_in_a_directory_of_root(directory: Path) -> None:
+    """Finding S12: the service's account can change such a file."""
+    os.chown(directory, 0, 0)
+    refused = sshaft(directory, "user", "list")
+    assert refused.returncode == 78
+    assert "identity.json in it does not" in refused.stderr
+
+
 def test_serve_gives_root_up_for_good(directory: Path) -> None:
     """Finding S12: a service that root starts runs as the owner of its directory."""
     command = [sys.executable, "-m", "sshaft", "identity", "--directory", directory, "serve", "--listen", "127.0.0.1:0"]

@@ -111,6 +111,19 @@ def test_it_says_its_real_address_when_it_answers_and_builds_page_addresses_from
         assert hidden not in err
 
 
+def test_login_for_a_name_that_nobody_has_is_in_the_log(directory: Path, process: subprocess.Popen[str]) -> None:
+    """Case user_name_forms: the running service tells the operator."""
+    url = address(process)
+    secret = json.loads(run(directory, "client", "add", "web", "--scope", "challenges", "--json"))["client_secret"]
+    form = {"grant_type": "client_credentials", "client_id": "web", "client_secret": secret}
+    token = requests.post(f"{url}/oauth2/token", data=form, timeout=5).json()["access_token"]
+    headers = {"Authorization": f"Bearer {token}"}
+    requests.post(f"{url}/api/v1/challenges", json={"user": "Alice"}, headers=headers, timeout=5)
+    assert process.stderr
+    event = next(event for event in map(json.loads, process.stderr) if event["event"] == "user.unknown")
+    assert (event["user"], event["client"], event["similar"]) == ("Alice", "web", "alice")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_promptly_and_answers_whoever_waits(
     directory: Path, process: subprocess.Popen[str], number: signal.Signals

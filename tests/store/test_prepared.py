@@ -45,7 +45,7 @@ def test_fixed_and_given_values_are_both_bound(store: Store, clock: Clock) -> No
 def test_a_text_is_never_executed_as_sql(store: Store, clock: Clock) -> None:
     name = "a' OR '1'='1 %s ? :name %(name)s"
     with store.database.write() as connection:
-        INSERT.all(connection, {"name": name, "created_at": clock()})
+        INSERT.all(connection, {"name": name, "id": "1", "folded_name": name, "created_at": clock()})
         assert Prepared(select(users.c.name)).all(connection, {}) == [(name,)]
     with store.database.read() as connection:
         assert Prepared(NAMED).all(connection, {"name": name}) == []
@@ -55,7 +55,7 @@ def test_an_error_has_the_type_of_sqlalchemy_and_undoes_the_transaction(store: S
     def twice() -> None:
         with store.database.write() as connection:
             for _ in range(2):
-                INSERT.all(connection, {"name": "alice", "created_at": clock()})
+                INSERT.all(connection, {"name": "alice", "id": "1", "folded_name": "alice", "created_at": clock()})
 
     with pytest.raises(IntegrityError):
         twice()

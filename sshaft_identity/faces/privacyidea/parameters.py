@@ -15,7 +15,6 @@ from python_multipart.exceptions import FormParserError
 from sshaft_identity.common import addresses
 from sshaft_identity.common.fields import USER_PATTERN
 from sshaft_identity.faces.privacyidea.answers import invalid_parameter
-from sshaft_identity.web import unknown_users
 from sshaft_identity.web.call import Call, json_object
 from sshaft_identity.web.oauth import FORM, MAX_FIELDS, OAuthError, fields_of
 
@@ -59,7 +58,7 @@ def user_of(call: Call, parameters: Parameters) -> str:
     if not user:
         raise invalid_parameter("user is missing")
     if not re.fullmatch(USER_PATTERN, user):
-        unknown_users.note(call.state, user, call.caller)
+        call.state.unknown_users.note(user, call.caller, call.state.clock())
         raise invalid_parameter("user is not a user name of this service: send the name without domain and blanks")
     return user
 

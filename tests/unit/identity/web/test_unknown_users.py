@@ -1,5 +1,7 @@
 """Tests what the operator reads when a provider sends a name that nobody has."""
 
+from typing import Any
+
 import pytest
 import requests
 from fakes.public_keys import ed25519
@@ -24,12 +26,21 @@ def try_name(service: Service, vpn: tuple[str, str], name: str) -> requests.Resp
     return service.call("POST", "/validate/check", auth=vpn, data={"user": name, "pass": "x"})
 
 
+def reported(service: Service) -> list[dict[str, Any]]:
+    """Returns the events, after the step of the background work that logs them."""
+    assert service.app
+    service.app.state.sshaft.unknown_users.report(service.store.users)
+    return service.events("user.unknown")
+
+
 @pytest.mark.parametrize("name", ["Alice", "ALICE", "alice@corp.example"])
-def test_login_for_a_name_in_another_form_is_an_event(service: Service, vpn: tuple[str, str], name: str) -> None:
+def test_login_for_a_name_in_another_form_is_an_event_that_names_the_user(
+    service: Service, vpn: tuple[str, str], name: str
+) -> None:
     """Case user_name_forms: the operator's log had no word of a login that nobody can pass."""
     assert try_name(service, vpn, name).json()["result"]["authentication"] == "CHALLENGE", "strangers learn nothing"
-    (event,) = service.events("user.unknown")
-    assert (event["user"], event["client"]) == (name, "vpn")
+    (event,) = reported(service)
+    assert (event["user"], event["client"], event["similar"]) == (name, "vpn", "alice")
 
 
 @pytest.mark.parametrize("name", ["CORP\\alice", "alice "])
@@ -40,20 +51,26 @@ def test_text_that_is_no_user_name_gets_a_reason_and_is_an_event(
     answer = try_name(service, vpn, name)
     assert answer.status_code == 400
     assert "send the name without domain and blanks" in answer.json()["result"]["error"]["message"]
-    assert "alice" in service.events("user.unknown")[0]["user"]
+    assert reported(service)[0]["similar"] == "alice"
 
 
 def test_login_of_a_user_is_no_such_event(service: Service, vpn: tuple[str, str]) -> None:
     try_name(service, vpn, "alice")
     service.open(None)
-    assert not service.events("user.unknown")
+    assert not reported(service)
+
+
+def test_name_that_is_like_nobodys_is_an_event_without_a_user(service: Service) -> None:
+    service.open("nobody")
+    (event,) = reported(service)
+    assert event.get("similar") is None
 
 
 def test_strangers_cannot_fill_the_log_with_such_events(service: Service) -> None:
     """Case user_name_forms: the event is limited, because strangers can cause it."""
     for number in range(MAX_UNKNOWN_USERS + 5):
         service.open(f"nobody{number}")
-    assert len(service.events("user.unknown")) == MAX_UNKNOWN_USERS
+    assert len(reported(service)) == MAX_UNKNOWN_USERS
     service.clock.advance(300)
     service.open("nobody")
-    assert len(service.events("user.unknown")) == MAX_UNKNOWN_USERS + 1
+    assert len(reported(service)) == MAX_UNKNOWN_USERS + 1
