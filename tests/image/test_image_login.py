@@ -101,7 +101,7 @@ def test_account_of_the_login_cannot_read_files_of_the_agent(site: Site, account
 
 
 def test_account_that_logs_in_gets_no_answer_at_the_status_socket(site: Site) -> None:
-    assert site.factor.execute("mfa", "sshaft", "agent", "status", check=False).returncode == 69
+    assert site.factor.execute("mfa", "sshaft", "agent", "status", check=False).returncode == 77
     assert site.factor.execute("root", "sshaft", "agent", "status").returncode == 0
 
 
