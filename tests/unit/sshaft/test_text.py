@@ -62,7 +62,7 @@ def test_different_texts_that_fit_stay_different(one: str, other: str) -> None:
     ],
 )
 def test_text_is_escaped_like_this(text: str, shown: str) -> None:
-    """Finding U27: a joiner of emoji is shown as an escape. It shows nothing itself, so two names could look the same."""
+    """Finding U27: a joiner of emoji is an escape. It shows nothing itself, so two names could look the same."""
     assert printable(text) == shown
 
 
