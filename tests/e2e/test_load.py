@@ -67,9 +67,7 @@ def test_a_hundred_look_ups_at_once_make_one_token_and_one_list_request(fake_sit
 
 
 @pytest.mark.parametrize("client", ["sshaft-keys-native", "sshaft-keys"])
-def test_logins_of_one_person_at_once_all_pass(
-    place: Place, keys: Keys, fake_site: MakeFakeSite, client: str
-) -> None:
+def test_logins_of_one_person_at_once_all_pass(place: Place, keys: Keys, fake_site: MakeFakeSite, client: str) -> None:
     """Finding S23: logins of one person at once shared one ticket, and one of them passed."""
     if client not in place.agent_clients():
         pytest.skip("the client in C is not built here")
