@@ -44,8 +44,11 @@ def ask_as_owner(path: str, kind: str, fields: dict[str, str]) -> tuple[str, dic
         owner = posix.stat(path)
     except OSError:
         return ask(path, kind, fields)
-    posix.setegid(owner.st_gid)
-    posix.seteuid(owner.st_uid)
+    try:
+        posix.setegid(owner.st_gid)
+        posix.seteuid(owner.st_uid)
+    except OSError:
+        pass  # root may not change its ids here
     try:
         return ask(path, kind, fields)
     finally:

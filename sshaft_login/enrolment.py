@@ -9,6 +9,10 @@ from sshaft_login.words import ENROL
 _SENTENCES = {
     "invalid_code": (exit_status.WRONG_CODE, "That is not the code of an open invitation."),
     "no_enrolment": (exit_status.NO_LOGIN, "No invitation is open. Ask for a new one."),
+    "too_many_prompts": (
+        exit_status.TEMPORARY,
+        "Too many ssh logins wait for an answer. Give the code with the command: ssh ... enrol CODE.",
+    ),
     "already_presented": (
         exit_status.NO_PERMISSION,
         "Another key was presented for this invitation. Look at its page; if that key is not yours, refuse it there.",

@@ -5,6 +5,7 @@ from sshaft.text import printable
 
 USAGE = "Usage: ssh ... CODE (the digits that your login page shows), or: ssh ... deny"
 ENROL_USAGE = "Usage: ssh ... enrol CODE (the digits that the page of your invitation shows)"
+_OTHER_KEY = "If another key of yours is, run the same command again at once: ssh then offers it."
 _NEW_CONNECTION = "If you share connections, add -o ControlPath=none."
 
 _SENTENCES = {
@@ -55,13 +56,13 @@ _SENTENCES = {
     ),
     "too_many_prompts": (
         exit_status.TEMPORARY,
-        "Too many ssh logins wait for an answer. Give the code with the command: ssh ... CODE.",
+        "Too many ssh logins wait for an answer. End the others, or give the code with the command: ssh ... CODE.",
     ),
     "wrong_key": (exit_status.NO_PERMISSION, "Keys of this type are not taken here."),
     "no_denials": (exit_status.CONFIGURATION, "Denying is not possible here. Leave the login alone: it will expire."),
     "not_registered": (
         exit_status.NO_PERMISSION,
-        "This key is not registered. If another key of yours is, run the same command again: ssh then offers it.",
+        f"This key is not registered. {_OTHER_KEY} To register this key, wait half a minute: ssh ... enrol CODE.",
     ),
     "no_enrolments": (exit_status.CONFIGURATION, "Keys can't be registered here. Ask your administrators how."),
     "unavailable": (exit_status.UNAVAILABLE, "The login service can't be reached just now. Try again in a minute."),

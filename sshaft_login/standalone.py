@@ -64,16 +64,26 @@ def _report(
     if grant.verify_required:  # only the agent knows whether the key line required verification
         return Outcome("refused")
     claim = Claim.of(grant, signed, None if wish in ("", DENY) else wish, client_ip)
-    if grant.needs_code and not wish:
-        write(2, describe_login(Outcome("code_required", context=grant.context).fields(datetime.now(UTC))))
+    if wish or not grant.needs_code:
+        return _send(client, claim, wish, request_id)
+    write(2, describe_login(Outcome("code_required", context=grant.context).fields(datetime.now(UTC))))
+    while True:
         wish = ask_code()
-        claim = replace(claim, code=None if wish == DENY else wish)
+        outcome = _send(client, replace(claim, code=None if wish == DENY else wish), wish, request_id)
+        if outcome.state != "invalid_code" or not outcome.attempts_left:
+            return outcome
+        write(2, message_for(outcome.fields(datetime.now(UTC)))[1] + "\n")
+
+
+def _send(client: IdentityClient, claim: Claim, wish: str, request_id: str) -> Outcome:
+    """Sends accept, or reject if the person denies the login."""
     if wish != DENY:
         return _accept(client, claim, request_id)
-    if settings.mfa_reject_endpoint is None:
+    seconds = client.config.accept_seconds
+    if client.config.mfa_reject_endpoint is None:
         return Outcome("no_denials")
-    set_deadline(settings.accept_seconds + 2, exit_status.TEMPORARY, too_slow)
-    return client.reject(claim, secrets.token_hex(16), Deadline.after(settings.accept_seconds), request_id)
+    set_deadline(seconds + 2, exit_status.TEMPORARY, sentence("unavailable", reference=request_id)[1])
+    return client.reject(claim, secrets.token_hex(16), Deadline.after(seconds), request_id)
 
 
 def _accept(client: IdentityClient, claim: Claim, request_id: str) -> Outcome:

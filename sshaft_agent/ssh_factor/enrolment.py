@@ -25,7 +25,8 @@ from sshaft_agent.ssh_factor.lookup import GRACE_SECONDS
 from sshaft_agent.ssh_factor.questions import EnrolRequest, LoginRequest
 from sshaft_agent.ssh_factor.tickets import LIFETIME, Purpose, Ticket, Tickets
 
-_SKIP_SECONDS = 60.0
+_SKIP_SECONDS = 30.0
+"""Time to run the command again. sshaft-login tells the person this time."""
 
 
 class Enrolment:

@@ -143,9 +143,10 @@ class Factor:
             return login
         if login.passed:
             return Outcome("passed_before")
+        if not login.grant.pending:  # but the person may have started a login after the line was printed
+            # It stays the same until the end of this login: a confirmation must pass what the person has read.
+            login.grant = await self._newer_grant(login.grant, ticket.request_id) or login.grant
         grant = login.grant
-        if not grant.pending:  # but the person may have started a login after the line was printed
-            grant = await self._newer_grant(grant, ticket.request_id) or grant
         if grant.verify_required and ticket.purpose is not Purpose.VERIFIED_LOGIN:
             return Outcome("invalid_ticket")  # sshd has read the line of this connection already
         if isinstance(request, AcceptRequest) and grant.needs_code and request.code is None:

@@ -17,7 +17,7 @@ ROUNDS = 8
 been reported, and comes again; on a machine that runs nobody has to.
 """
 REFUSED_BY_SSHD = 255
-MANY, TIMES, AT_ONCE = 10, 10, 50
+MANY, TIMES, AT_ONCE = 20, 5, 50
 
 ASK_A_HUNDRED_TIMES = """
 import json, sys
@@ -67,9 +67,7 @@ def test_a_hundred_look_ups_at_once_make_one_token_and_one_list_request(fake_sit
 
 
 @pytest.mark.parametrize("client", ["sshaft-keys-native", "sshaft-keys"])
-def test_each_of_ten_logins_of_one_person_at_once_passes(
-    place: Place, keys: Keys, fake_site: MakeFakeSite, client: str
-) -> None:
+def test_logins_of_one_person_at_once_all_pass(place: Place, keys: Keys, fake_site: MakeFakeSite, client: str) -> None:
     """Finding S23: logins of one person at once shared one ticket, and one of them passed."""
     if client not in place.agent_clients():
         pytest.skip("the client in C is not built here")
@@ -80,7 +78,7 @@ def test_each_of_ten_logins_of_one_person_at_once_passes(
     site.server.entries = [{"user": name, "authorized_key": keys.text(name)} for name in names]
     command = {"AuthorizedKeysCommand": agent_question(place, site.agent.runtime, client)}
     sshd = Sshd(place, site.agent.runtime, free_port(), command)
-    waiting = names * TIMES
+    waiting = [name for name in names for _ in range(TIMES)]
     for _ in range(ROUNDS):
         with ThreadPoolExecutor(AT_ONCE) as pool:
             done = list(pool.map(lambda name: sshd.ssh(keys(name), timeout=120).returncode, waiting))

@@ -118,7 +118,7 @@ def test_services_run_with_the_least_rights(compose: Compose) -> None:
         rights[service] = (told["Config"]["User"], host["CapAdd"])
     assert rights == {
         "identity": ("sshaft-identity", None),
-        "factor": ("", ["CHOWN", "SETUID", "SETGID", "SYS_CHROOT"]),
+        "factor": ("", ["AUDIT_WRITE", "CHOWN", "SETUID", "SETGID", "SYS_CHROOT"]),
     }
 
 

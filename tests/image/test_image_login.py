@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from image.containers import Mounts, Site, cmdline, start_factor, start_identity, stopped, wait_until
+from image.containers import Mounts, Site, cmdline, factor_options, start_factor, start_identity, stopped, wait_until
 
 
 @pytest.fixture
@@ -101,8 +101,36 @@ def test_account_of_the_login_cannot_read_files_of_the_agent(site: Site, account
 
 
 def test_account_that_logs_in_gets_no_answer_at_the_status_socket(site: Site) -> None:
-    assert site.factor.execute("mfa", "sshaft", "agent", "status", check=False).returncode == 69
+    assert site.factor.execute("mfa", "sshaft", "agent", "status", check=False).returncode == 77
     assert site.factor.execute("root", "sshaft", "agent", "status").returncode == 0
+
+
+def insisting(command: list[str]) -> "subprocess.CompletedProcess[str]":
+    """Runs an ssh that insists on a terminal."""
+    with_terminal = [*command[:-2], "-tt", *command[-2:]]
+    return subprocess.run(
+        with_terminal, check=False, capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL
+    )
+
+
+def test_client_that_insists_on_a_terminal_logs_in(site: Site, challenge: dict[str, Any]) -> None:
+    """Case terminal_wanted: ssh ended with "PTY allocation request failed"."""
+    done = insisting(site.factor.ssh(site.key, challenge["code"]))
+    assert (done.returncode, "Passed" in done.stdout) == (0, True), done
+
+
+def test_factor_without_the_rights_of_a_terminal_logs_people_in_without_one(
+    site: Site, image: str, tmp_path: Path, challenge: dict[str, Any]
+) -> None:
+    mounts = Mounts(tmp_path / "mounts", site.factor.mounts.secret)
+    factor = start_factor(site.engine, image, mounts, factor_options(without="CHOWN"))
+    try:
+        start_identity(site.engine, image, factor, site.volume)
+        done = insisting(factor.ssh(site.key, challenge["code"]))
+        assert (done.returncode, "PTY allocation request failed" in done.stderr) == (255, True), done
+        assert factor.log_in(site.key, challenge["code"]).returncode == 0
+    finally:
+        site.engine.remove(factor.container)
 
 
 def test_factor_needs_only_its_mounts_and_writes_to_two_folders(

@@ -135,6 +135,20 @@ def test_answer_to_a_wrong_code_counts_the_tries_left(login: Login, identity: Id
     assert login("1") == (1, "", "That is not the code of your login. 4 tries are left.\n")
 
 
+def test_wrong_code_at_the_prompt_may_be_corrected_or_denied(
+    login: Login, identity: IdentityServer, write_config: WriteConfig
+) -> None:
+    """Finding U11: one wrong code ended the session."""
+    extended(identity)
+    login.config = write_config(identity.config(mfa_reject_endpoint=f"{identity.url}/reject"))
+    wrong = reply_json({"error": "invalid_code", "attempts_left": 4}, 403)
+    identity.replies["/accept"] = [wrong, reply_json({"state": "accepted"})]
+    status, _, err = login(typed="1\n482913\n")
+    assert (status, err.count("Code: "), err.count("4 tries are left.")) == (0, 2, 1)
+    identity.replies["/accept"] = wrong
+    assert login(typed="1\ndeny\n")[0] == 3
+
+
 @pytest.mark.parametrize("trouble", ["keys", "accept", "config", "auth info"])
 def test_failure_is_one_calm_line_without_internals(login: Login, identity: IdentityServer, trouble: str) -> None:
     extended(identity)

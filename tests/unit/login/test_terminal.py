@@ -45,6 +45,7 @@ STATUSES = {
 
 @pytest.mark.parametrize(("state", "status"), STATUSES.items())
 def test_every_state_has_its_status_and_one_calm_sentence(state: str, status: int) -> None:
+    """Finding U28: messages spoke of internals."""
     told, text = sentence(state)
     assert told == status
     assert text.isascii()

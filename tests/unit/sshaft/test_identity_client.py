@@ -28,6 +28,7 @@ from fakes.identity_server import (
     reply_json,
 )
 
+from sshaft import messages
 from sshaft.config import Config
 from sshaft.deadline import Deadline
 from sshaft.errors import ConfigurationError, IdentityServiceError, ReachError, RemoteServiceError
@@ -180,13 +181,20 @@ def test_yes_may_have_any_body(identity: IdentityServer, connect: Connect, body:
 
 def test_choices_are_read_and_malformed_ones_are_left_out(identity: IdentityServer, connect: Connect) -> None:
     """Finding S4: the person chooses among several logins that show their code in ssh."""
-    good = [{"challenge": f"c{number}", "context": {"app": "Wiki"}} for number in range(12)]
+    context = {"app": "Wiki", "ip": "192.0.2.7", "started_at": "2026-11-22T12:00:00Z"}
+    good = [{"challenge": f"c{number}", "context": context} for number in range(12)]
     identity.replies["/accept"] = reply_json({"error": "choice_required", "choices": [7, {"challenge": 1}, *good]}, 409)
     outcome = connect().accept(Claim("alice"), "a", Deadline.after(5), REQUEST_ID)
     assert [choice.challenge for choice in outcome.choices] == [f"c{number}" for number in range(9)]
-    assert outcome.fields(NOW) == {"state": "choice_required", "choices": "9"} | {
-        f"app_{letter}": "Wiki" for letter in "abcdefghi"
-    }
+    fields = outcome.fields(NOW)
+    assert (fields["state"], fields["choices"], fields["app_a"], fields["age_i"]) == (
+        "choice_required",
+        "9",
+        "Wiki",
+        "30",
+    )
+    answer = fields | {"reference": REQUEST_ID}
+    assert messages.decode(messages.encode("result", answer)) == ("result", answer)
 
 
 @pytest.mark.parametrize("choices", [None, [], "c1", {"challenge": "c1"}, [{}]], ids=str)

@@ -573,6 +573,21 @@ async def test_login_goes_on_with_the_same_ticket_after_a_confirmation(
     assert last(identity, "/accept").json["confirmed"] is True
 
 
+async def test_confirmation_passes_the_login_that_the_person_has_read(
+    agent: Agent, identity: IdentityServer, pending: Any
+) -> None:
+    """Finding S10: another login that began meanwhile was not shown to the person."""
+    entry = pending(challenge=None, expires_at=None, binding="none")
+    ticket = await agent.ticket()
+    entry["challenge"] = "c1"
+    identity.replies["/accept"] = reply_json({"error": "confirm_required", "context": CONTEXT}, 403)
+    assert (await agent.report(ticket))["state"] == "confirm_required"
+    entry["challenge"] = "c2"
+    identity.replies["/accept"] = reply_json({"error": "expired"}, 410)
+    assert (await agent.report(ticket, confirmed="yes"))["state"] == "expired"
+    assert [call.json["challenge"] for call in identity.calls if call.path == "/accept"] == ["c1", "c1"]
+
+
 async def test_accept_says_that_the_line_required_verification(
     agent: Agent, identity: IdentityServer, pending: Any
 ) -> None:
