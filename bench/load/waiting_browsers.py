@@ -20,7 +20,7 @@ from sshaft_identity.challenges.attempts import Attempt
 from sshaft_identity.challenges.challenges import Opened, Wish
 from sshaft_identity.commands.shared import open_store
 from sshaft_identity.common.times import utc_now
-from sshaft_identity.settings import load
+from sshaft_identity.settings import changed, load, save
 from sshaft_identity.store import Store
 
 LIMIT_MB = 300
@@ -30,11 +30,10 @@ ACCEPTED = 50
 class Browser:
     """An EventSource of a browser."""
 
-    async def open(self, host: str, port: int, page_token: str) -> None:
+    async def open(self, host: str, port: int, address: str, page_token: str) -> None:
         self.reader, writer = await asyncio.open_connection(host, port)
-        writer.write(
-            f"GET /challenge/{page_token}/events HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n\r\n".encode()
-        )
+        head = f"GET /challenge/{page_token}/events HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n"
+        writer.write(f"{head}X-Forwarded-For: {address}\r\n\r\n".encode())
         await self.reader.readuntil(b"\r\n\r\n")
 
     async def hears(self, word: bytes) -> float:
@@ -50,7 +49,8 @@ async def wait(service: Service, store: Store, opened: list[Opened]) -> dict[str
     began, before = time.perf_counter(), cpu_seconds(service.pid)
     for start in range(0, len(browsers), 100):
         some = zip(browsers[start : start + 100], opened[start : start + 100], strict=True)
-        await asyncio.gather(*(browser.open(host, port, each.page_token) for browser, each in some))
+        address = f"192.0.2.{start // 100 % 250}"  # the service limits the waiting pages of an address
+        await asyncio.gather(*(browser.open(host, port, address, each.page_token) for browser, each in some))
     opening = {
         "opened_s": round(time.perf_counter() - began, 1),
         "opened_cpu_s": round(cpu_seconds(service.pid) - before, 1),
@@ -83,6 +83,7 @@ def resident_mb(pid: int) -> float:
 
 def measure(directory: Path, database: str | None, count: int) -> dict[str, float]:
     prepare(directory, database, count)
+    save(directory, changed(load(directory), {"trusted_proxies": ("127.0.0.1",)}))
     with open_store(directory, load(directory)) as store, serving(directory, directory / "log") as service:
         wishes = [Wish(f"user{number}", timedelta(minutes=10)) for number in range(count)]
         opened = [store.challenges.open(each, utc_now()) for each in wishes]

@@ -63,12 +63,16 @@ class EveryRequest:
 
 
 def _unavailable(request: Request) -> Response:
-    """Returns a page that loads itself again for a browser that shows a page, and a problem for everybody else."""
-    if request.method != "GET" or "text/html" not in request.headers.get("accept", ""):
+    """Returns a page for a browser that wants one, and a problem for everybody else. After a GET the page loads itself
+    again.
+    """
+    if "text/html" not in request.headers.get("accept", ""):
         return problem("unavailable", headers={"Retry-After": "1"})
-    sentence = "The service cannot reach its database now. This page loads itself again every few seconds."
+    is_repeatable = request.method == "GET"
+    then = "This page loads itself again every few seconds." if is_repeatable else "Go back and try again in a minute."
+    sentence = f"The service cannot reach its database now. {then}"
     page = render(request, "said.html", 503, title="Not available now", sentence=sentence)
-    page.headers.update({"Retry-After": "5", "Refresh": "5"})
+    page.headers.update({"Retry-After": "5"} | ({"Refresh": "5"} if is_repeatable else {}))
     return page
 
 

@@ -17,7 +17,7 @@ class Waiting:
     """A whole company may wait at one address."""
     most_of_challenge: int = 16
     """A person has one page, perhaps in some tabs. A page that is loaded again keeps its old place for some seconds."""
-    _counts: Counter[str] = field(default_factory=Counter)
+    _counts: Counter[str] = field(default_factory=Counter, init=False)
 
     @contextmanager
     def place(self, challenge: str, address: str | None) -> Iterator[bool]:

@@ -1,6 +1,7 @@
 """Tests the challenge page in a real browser with the real service."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
 import requests
@@ -44,6 +45,21 @@ def test_page_turns_to_passed_without_a_reload(identity: Identity, browser: WebD
     assert not browser.find_elements(By.ID, "command")
     region = browser.find_element(By.CSS_SELECTOR, "[role=status][aria-live=polite]")
     assert "go back to where you logged in" in region.text
+
+
+def test_page_that_finds_no_place_to_wait_asks_again_and_again(identity: Identity, browser: WebDriver) -> None:
+    """Finding S8: a stranger with the address of the page may take all its places, and the page still has its news."""
+    opened = identity.open()
+    with ExitStack() as stack:
+        while True:
+            stream = stack.enter_context(requests.get(f"{opened['page_url']}/events", stream=True, timeout=60))
+            if stream.status_code == 429:
+                break
+        browser.get(opened["page_url"])
+        wait_for_script(browser)
+        identity.accept(opened, f"{(int(opened['code']) + 1) % 10**6:06}")
+        seconds_until(lambda: browser.find_element(By.ID, "wrong").text == "Wrong code, 4 tries left")
+        assert not browser.find_element(By.ID, "trouble").is_displayed()
 
 
 def test_page_shows_the_attempts_left_and_the_last_wrong_code_ends_the_login(

@@ -36,8 +36,10 @@ class Server:
     now: float = 0.0
     bodies: list[bytes] = field(default_factory=list)
     port: int = 0
+    calls: int = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.calls += 1
         while scope["method"] == "POST":
             message = await receive()
             if message["type"] != "http.request":
@@ -156,6 +158,7 @@ def test_connection_that_pipelines_too_many_requests_is_closed(
         assert b"HTTP/1.1 200" not in rest(connection)
     assert reasons(events) == ["too many pipelined requests"], "one event, not one for each connection"
     server.reaches(lambda: len(server.connections) == 0)
+    assert server.calls == 0, "a closed connection causes no more work"
 
 
 def test_body_of_a_pipelined_request_is_bounded(server: Server) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 from fakes.public_keys import ed25519
-from service.browser import Browser, heading
+from service.browser import FROM_HERE, Browser, heading
 from service.service import Service, wrong
 from sqlalchemy import event, text
 
@@ -194,3 +194,7 @@ def test_browser_gets_a_page_that_loads_itself_again_while_the_database_is_away(
     assert (answer.status_code, heading(answer)) == (503, "Not available now")
     assert (answer.headers["Refresh"], answer.headers["Retry-After"]) == ("5", "5")
     assert service.call("GET", page).json()["error"] == "unavailable"
+    answer = Browser(service).post(page, {"code": "123456"}, headers=FROM_HERE | {"Accept": "text/html"})
+    assert (answer.status_code, heading(answer)) == (503, "Not available now")
+    assert "Refresh" not in answer.headers
+    assert "try again in a minute" in answer.text
