@@ -11,6 +11,7 @@ import pytest
 import requests
 from fakes.public_keys import ed25519
 from service.browser import ORIGIN, Browser, code_on, heading
+from service.relying_party import RelyingParty, give_rsa_key
 from service.service import Clock, Service
 from sqlalchemy import func, select
 
@@ -214,6 +215,19 @@ def test_authorization_code_and_access_token_of_a_removed_key_end(service: Servi
         assert connection.scalar(valid.select_from(face_requests)) == 1
         of_login = select(func.count()).select_from(access_tokens).where(access_tokens.c.login.is_not(None))
         assert connection.scalar(of_login) == 1
+
+
+def test_relying_party_gets_nothing_for_a_login_of_a_removed_key(service: Service, keys: list[str]) -> None:
+    """Finding S1: a thief's authorization code and access token ended with the key."""
+    give_rsa_key(service)
+    shop = RelyingParty(service)
+    first = shop.log_in(Browser(service), "alice", keys[0])
+    token = shop.redeem(first["code"]).json()["access_token"]
+    second = shop.log_in(Browser(service), "alice", keys[0])
+    by_command(service, keys[0])
+    assert shop.redeem(second["code"]).json()["error"] == "invalid_grant"
+    answer = service.call("GET", "/oauth2/userinfo", headers={"Authorization": f"Bearer {token}"})
+    assert answer.status_code == 401
 
 
 def test_removal_of_a_key_is_one_event_that_says_what_ended(service: Service, keys: list[str], thief: Browser) -> None:

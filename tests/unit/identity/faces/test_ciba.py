@@ -340,6 +340,24 @@ def test_id_token_hint_names_the_user_for_its_own_client(service: Service, alice
     assert stolen.json()["error"] == "invalid_request"
 
 
+def test_id_token_hint_of_an_earlier_user_of_the_name_is_refused(service: Service, bank: Bank, alice: str) -> None:
+    """Finding S15: the hint names a person who is gone, not the next person of that user name."""
+    handle = bank.begin()
+    service.accept("alice", code=CODE, fingerprint=alice)
+    hint = bank.poll(handle).json()["id_token"]
+    service.store.revocation.remove_user("alice", service.clock())
+    service.add_user("alice", ed25519("the next alice"))
+    assert bank.ask(login_hint=None, id_token_hint=hint).json()["error"] == "invalid_request"
+
+
+def test_login_of_a_removed_user_fails_at_the_client(service: Service, bank: Bank, alice: str) -> None:
+    """Finding S1: the client that waits for the login hears that it ended."""
+    handle = bank.begin()
+    service.accept("alice", code=CODE, fingerprint=alice)
+    service.store.revocation.remove_user("alice", service.clock())
+    assert bank.error(handle) == "access_denied"
+
+
 def test_id_token_of_another_client_is_refused_as_a_hint(service: Service, bank: Bank, alice: str) -> None:
     shop = RelyingParty(service)
     came = shop.log_in(Browser(service), "alice", alice, login_hint="alice")
