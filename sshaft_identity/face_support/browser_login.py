@@ -64,7 +64,7 @@ def _check_throttle(call: Call, now: datetime) -> list[Challenge]:
     for challenge in replaced:
         throttle.ended(source, challenge.created_at)
     if not throttle.allows(source, now):
-        raise too_many("logins", throttle.wait(source, now))
+        raise too_many(call.request, "logins", throttle.wait(source, now))
     return replaced
 
 

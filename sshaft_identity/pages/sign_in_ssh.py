@@ -62,7 +62,7 @@ async def begin(request: Request) -> Response:
 
 
 async def _replace(request: Request, before: Challenge) -> None:
-    """Cancels the sign-in of this browser, which begins another one. So its next one is never refused."""
+    """Cancels the sign-in of this browser, which begins another one. So the throttle does not refuse the new one."""
     state = state_of(request)
     if await run_in_threadpool(state.store.challenges.cancel, before.id, state.clock()):
         state.sign_in_throttle.ended(source_of_request(request), before.created_at)
@@ -73,7 +73,7 @@ def check_throttle(request: Request) -> None:
     """Counts a sign-in of this browser or address. Raises `PageError` if too many are open."""
     state, source = state_of(request), source_of_request(request)
     if not state.sign_in_throttle.allows(source, state.clock()):
-        raise too_many("sign-ins", state.sign_in_throttle.wait(source, state.clock()))
+        raise too_many(request, "sign-ins", state.sign_in_throttle.wait(source, state.clock()))
 
 
 async def page(request: Request) -> Response:

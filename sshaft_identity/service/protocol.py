@@ -59,7 +59,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
-        if not self._all.is_waiting_for_client(self):  # not every byte begins a message for the parser, such as CR
+        if not self._all.is_waiting_for_client(self):  # the parser does not tell of an empty line before a request
             self._all.waits_for_client(self, self._all.bounds.head_seconds)
         self._head_bytes += len(data)
         try:

@@ -35,9 +35,10 @@ def remember(request: Request, response: Response) -> None:
     cookies.write(request, response, cookies.KNOWN_BROWSER, value, int(_LIFETIME.total_seconds()), "lax")
 
 
-def too_many(what: str, seconds: int) -> PageError:
+def too_many(request: Request, what: str, seconds: int) -> PageError:
     """Returns the page for a source that has too many open logins or sign-ins (`what`)."""
-    sentence = f"Too many {what} that began at your network address are not finished. Try again in {seconds} seconds."
+    where = "in this browser" if _known(request) else "at your network address"
+    sentence = f"Too many {what} that began {where} are not finished. Try again in {seconds} seconds."
     return PageError(429, f"Too many {what}", sentence)
 
 

@@ -604,6 +604,9 @@ def test_mark_of_a_known_browser_cannot_be_made_up(service: Service, shop: Relyi
         browser = Browser(service, {name: bent})
         assert shop.ask(browser).status_code == 429
     assert shop.ask(Browser(service, {name: mark})).status_code == 303
+    refused = shop.ask(Browser(service, {name: mark}))
+    assert refused.status_code == 429
+    assert "in this browser" in refused.text
     service.clock.advance(90 * 86400)
     shop.begin(Browser(service))
     assert shop.ask(Browser(service, {name: mark})).status_code == 429

@@ -214,6 +214,14 @@ def test_client_that_does_not_complete_its_request_is_disconnected(server: Serve
     settled.close()
 
 
+@pytest.mark.parametrize("protocol", ["h2c", "websocket"])
+def test_request_for_another_protocol_is_answered_in_http_1(server: Server, events: io.StringIO, protocol: str) -> None:
+    head = f"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\r\n"
+    with server.connect(head.encode()) as connection:
+        assert b"200 OK" in connection.recv(65536)
+    assert events.getvalue() == ""
+
+
 def test_slow_trickle_does_not_extend_the_time_for_the_headers(server: Server) -> None:
     """Finding S8."""
     connection = server.connect(b"GET / HTTP/1.1\r\nX: ")
