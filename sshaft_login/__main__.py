@@ -117,8 +117,9 @@ def _talk_to_agent(agent: str, fields: dict[str, str], wish: str) -> tuple[int, 
             described = about(answer)
         elif state == "invalid_code" and not wish and answer.get("attempts_left", "0") != "0":
             write(2, message_for(answer, described)[1] + "\n")
-        elif state == "choice_required" and "choice" not in fields:
-            fields["choice"] = choose(choices(answer))
+        elif state == "choice_required" and not {"choice", "code"} & set(fields):
+            word = choose(choices(answer))
+            fields["choice" if len(word) == 1 else "code"] = word
             continue
         elif state == "confirm_required" and "confirmed" not in fields:
             confirm("" if about(answer) == described else describe_login(answer), fields["client_ip"])

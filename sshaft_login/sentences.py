@@ -18,7 +18,7 @@ _SENTENCES = {
     "code_required": (exit_status.USAGE, "Your login needs the code that its page shows."),
     "choice_required": (
         exit_status.USAGE,
-        "Several logins of yours wait. Run the same ssh command in a terminal and choose one.",
+        "Several logins may be yours. Run the same ssh command in a terminal and choose one.",
     ),
     "not_chosen": (exit_status.DENIED, "Nothing was passed, because you chose none. Your logins still wait."),
     "invalid_code": (exit_status.WRONG_CODE, "That is not the code of your login."),
@@ -42,7 +42,7 @@ _SENTENCES = {
     ),
     "verification_required": (
         exit_status.NO_PERMISSION,
-        "This login needs a security key that asks for its PIN or a finger.",
+        "This login needs a security key that asks for its PIN or a finger. With such a key, run the command again.",
     ),
     "unknown_key": (exit_status.NO_PERMISSION, "This key is no longer registered for you."),
     "refused": (exit_status.NO_PERMISSION, "Your login was refused. Tell your administrators."),

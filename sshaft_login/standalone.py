@@ -97,7 +97,11 @@ def _accept(client: IdentityClient, claim: Claim, request_id: str) -> Outcome:
             confirm(describe_login(answer), claim.client_ip or "")
             claim = replace(claim, confirmed=True)
         elif outcome.state == "choice_required":
-            claim = replace(claim, challenge=outcome.choices[int(choose(choices(answer))) - 1].challenge)
+            word = choose(choices(answer))
+            if len(word) == 1:
+                claim = replace(claim, challenge=outcome.choices[int(word) - 1].challenge)
+            else:
+                claim = replace(claim, code=word)
         else:
             break
     return outcome

@@ -12,6 +12,8 @@ _TYPING_SECONDS = 90.0
 """Less than the two minutes of a ticket."""
 _MAX_LINE = 4096
 _ASKS = 3
+_MIN_CODE = 6
+"""The digits of the shortest code. A shorter number is the number of a login."""
 
 
 class StopError(Exception):
@@ -68,19 +70,22 @@ def confirm(description: str, client_ip: str) -> None:
 
 
 def choose(descriptions: list[str]) -> str:
-    """Returns the number of the login that the person chooses, from 1. Raises `StopError` if there is none."""
+    """Returns the number of the login that the person chooses, one digit from 1, or the code of a login page.
+
+    A code means none of the listed logins. Raises `StopError` if the person chooses none.
+    """
     no = sentences.sentence("not_chosen")
     set_deadline(_TYPING_SECONDS, no[0], "\n" + no[1])
     listed = "".join(f"  {number}  {text}\n" for number, text in enumerate(descriptions, 1))
-    write(2, f"Several logins of yours wait:\n{listed}")
+    write(2, f"These logins wait for a code from ssh:\n{listed}")
     _discard_typed()
     for _ in range(_ASKS):
-        line = _ask(f"Which login is yours? (1-{len(descriptions)}, Return for none) ")
+        line = _ask("Which one is yours? Its number, or the code that your page shows, or Return for none: ")
         if line is None:
             raise StopError(*sentences.sentence("choice_required"))
         number = read_code(line)
-        if number and 1 <= int(number) <= len(descriptions):
-            return str(int(number))
+        if len(number) >= _MIN_CODE or (number and 1 <= int(number) <= len(descriptions)):
+            return number if len(number) >= _MIN_CODE else str(int(number))
         if not line:
             break
     raise StopError(*no)

@@ -148,7 +148,7 @@ class Factor:
             login.grant = await self._newer_grant(login.grant, ticket.request_id) or login.grant
         grant = login.grant
         if grant.verify_required and ticket.purpose is not Purpose.VERIFIED_LOGIN:
-            return Outcome("invalid_ticket")  # sshd has read the line of this connection already
+            return Outcome("verification_required")  # sshd has read the line of this connection already
         if isinstance(request, AcceptRequest) and grant.needs_code and request.code is None:
             return Outcome("code_required", context=grant.context)
         if not isinstance(request, AcceptRequest) and self.client.config.mfa_reject_endpoint is None:

@@ -579,30 +579,39 @@ SEVERAL = result(
     age_b="90",
 )
 LISTED = (
-    "Several logins of yours wait:\n"
+    "These logins wait for a code from ssh:\n"
     "  1  to Mail, from a browser at 203.0.113.9, started 3 seconds ago.\n"
     "  2  to Wiki\\x1b[2J, started 90 seconds ago.\n"
     "  3  a login without a description.\n"
 )
-QUESTION = "Which login is yours? (1-3, Return for none) "
+QUESTION = "Which one is yours? Its number, or the code that your page shows, or Return for none: "
 
 
 def test_person_chooses_one_of_several_logins(login: Login) -> None:
     """Finding S4: ssh showed the code of a stranger's login."""
     shown = result(state="presented", code="550127")
     with UnixServer(login.socket, SEVERAL, shown) as agent, login.dialogue() as dialogue:
-        assert dialogue.read_until("none) ") == LISTED + QUESTION
+        assert dialogue.read_until("none: ") == LISTED + QUESTION
         dialogue.type(b"7\n")
-        dialogue.read_until("none) ")
+        dialogue.read_until("none: ")
         dialogue.type(b"2\n")
         assert dialogue.status() == 0
     assert agent.asked[1][1] == agent.asked[0][1] | {"choice": "2"}
 
 
+def test_code_of_a_page_passes_none_of_the_listed_logins(login: Login) -> None:
+    """Finding S4: a login that a stranger began does not take the place of the prompt for a code."""
+    with UnixServer(login.socket, SEVERAL, result(state="accepted")) as agent, login.dialogue() as dialogue:
+        dialogue.read_until("none: ")
+        dialogue.type(b"003 121\n")
+        assert dialogue.status() == 0
+    assert agent.asked[1][1] == agent.asked[0][1] | {"code": "003121"}
+
+
 @pytest.mark.parametrize(("typed", "status"), [(b"\n", 3), (b"", 64)])
 def test_person_who_chooses_nothing_passes_nothing(login: Login, typed: bytes, status: int) -> None:
     with UnixServer(login.socket, SEVERAL) as agent, login.dialogue() as dialogue:
-        dialogue.read_until("none) ")
+        dialogue.read_until("none: ")
         dialogue.type(typed, last=True)
         assert dialogue.status() == status
     assert len(agent.asked) == 1

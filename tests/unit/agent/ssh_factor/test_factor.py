@@ -415,7 +415,7 @@ async def test_login_that_started_after_the_line_was_printed_is_accepted(
 
 @pytest.mark.parametrize(
     ("change", "state"),
-    [({"user": "mallory"}, "invalid_ticket"), ({"verify_required": True}, "invalid_ticket")],
+    [({"user": "mallory"}, "invalid_ticket"), ({"verify_required": True}, "verification_required")],
     ids=["another user", "stricter"],
 )
 async def test_login_that_started_later_for_another_user_or_with_a_stricter_line_is_not_accepted(
