@@ -339,19 +339,41 @@ class Judge:
         self._record("challenge.wrong_code", after, facts)
         if not concerned:
             record_event(self.connection, "challenge.wrong_code", self.now, user=user, **facts)
-        self._record_limits(limits.count(self.connection, counted, self.now))
         tried_out = [each for each in after if each.state is State.REJECTED]
         self._record("challenge.rejected", tried_out, facts | {"reason": "tried_out"})
-        return Answer(Verdict.INVALID_CODE, tuple(after))
+        locked_until = self._record_limits(limits.count(self.connection, counted, self.now))
+        if locked_until is None or user is None:
+            return Answer(Verdict.INVALID_CODE, tuple(after))
+        return Answer(Verdict.TOO_MANY_ATTEMPTS, (*tried_out, *self._end_locked(user)), retry_at=locked_until)
 
-    def _record_limits(self, counts: Collection[limits.Count]) -> None:
-        """Records an event for each count that has just reached its limit: from now on no code is checked."""
+    def _record_limits(self, counts: Collection[limits.Count]) -> datetime | None:
+        """Records an event for each count that has just reached its limit: from now on no code is checked.
+
+        Returns until when the user is locked out; None: the user is not.
+        """
+        locked_until = None
         for each in counts:
             subject = each.subject
             if each.times == self.rules.limits.of(subject.scope):
                 user = subject.name if subject.scope is Scope.USER else None
                 facts: Facts = {"scope": subject.scope, "subject": subject.name, "until": rfc3339(each.ends_at)}
                 record_event(self.connection, "limit.reached", self.now, user=user, **facts)
+                locked_until = locked_until if user is None else each.ends_at
+        return locked_until
+
+    _is_waiting = (challenges.c.user_name == bindparam("user")) & rows.is_running
+    _END_LOCKED = Prepared(
+        update(challenges)
+        .where(_is_waiting, challenges.c.binding == literal_column(f"'{Binding.CODE_IN}'"))
+        .values(state=State.REJECTED, tries=MAX_TRIES)
+        .returning(challenges)
+    )
+
+    def _end_locked(self, user: str) -> list[Challenge]:
+        """Ends the challenges that wait for a code of the user, so that their pages say it: a lock-out lasts longer."""
+        ended = rows.read_all(self.connection, self._END_LOCKED, user=user, now=self.now)
+        self._record("challenge.rejected", ended, {"reason": "locked"})
+        return ended
 
     def _change(self, statement: Prepared, challenge: Challenge, name: str | None, **proof: object) -> list[Challenge]:
         """Returns the changed challenge, or nothing if another attempt was faster."""

@@ -87,6 +87,11 @@ class Challenges:
         with self._database.write() as connection:
             return limits.forget(connection, limits.Scope.USER, user)
 
+    def locked_until(self, user: str, now: datetime) -> datetime | None:
+        """Returns until when no code of the user is checked; None: codes are checked."""
+        with self._database.read() as connection:
+            return limits.user_locked_until(connection, user, self.rules.limits, now)
+
     def open(self, wish: Wish, now: datetime) -> Opened:
         """Opens a challenge, also for an unknown user.
 

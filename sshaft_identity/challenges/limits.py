@@ -101,6 +101,24 @@ def _lock_failures(count: int) -> Prepared:
     return Prepared(query.order_by(failures.c.scope, failures.c.subject).with_for_update())
 
 
+_of_users = select(failures).where(failures.c.scope == Scope.USER, failures.c.ends_at > bindparam("now"))
+_LOCKED = Prepared(_of_users.where(failures.c.times >= bindparam("most")))
+_LOCKED_USER = Prepared(_of_users.where(failures.c.times >= bindparam("most"), failures.c.subject == bindparam("user")))
+
+
+def locked_users(connection: Connection, limits: Limits, now: datetime) -> dict[str, datetime]:
+    """Returns each user whom wrong codes have locked out, and until when."""
+    return {row.subject: row.ends_at for row in _LOCKED.all(connection, {"now": now, "most": limits.user})}
+
+
+def user_locked_until(connection: Connection, user: str, limits: Limits, now: datetime) -> datetime | None:
+    """Returns until when wrong codes have locked the user out; None: they have not."""
+    row = _LOCKED_USER.first(
+        connection, {"now": now, "most": limits.user, "user": Subject(Scope.USER, user).key["subject"]}
+    )
+    return None if row is None else row.ends_at
+
+
 @dataclass(frozen=True, slots=True)
 class Count:
     """The failures of a subject in the window that ends at `ends_at`."""

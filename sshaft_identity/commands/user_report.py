@@ -10,11 +10,11 @@ from sqlalchemy import Connection, Row, Select, Table, select
 
 from sshaft.text import printable
 from sshaft_identity.challenges.challenge import State
-from sshaft_identity.challenges.limits import Limits, Scope
+from sshaft_identity.challenges.limits import Limits, locked_users
 from sshaft_identity.commands.shared import checked_store, echo_json
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.times import rfc3339, utc_now
-from sshaft_identity.database.tables import audit_events, challenges, enrolments, failures, sessions, ssh_keys, users
+from sshaft_identity.database.tables import audit_events, challenges, enrolments, sessions, ssh_keys, users
 from sshaft_identity.enrolment.enrolment import State as EnrolmentState
 
 Facts = dict[str, Any]
@@ -99,8 +99,7 @@ def report_of(connection: Connection, name: str, limits: Limits, now: datetime) 
 
 def _locked(connection: Connection, limits: Limits, now: datetime) -> dict[str, str]:
     """Returns until when each locked user is locked out."""
-    of_users = failures.c.scope == Scope.USER, failures.c.ends_at > now, failures.c.times >= limits.user
-    return {row.subject: rfc3339(row.ends_at) for row in connection.execute(select(failures).where(*of_users))}
+    return {user: rfc3339(until) for user, until in locked_users(connection, limits, now).items()}
 
 
 def _facts(connection: Connection, query: Select[Any]) -> list[Facts]:

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from sshaft_identity.challenges.challenge import MAX_TRIES, Binding, Challenge, State, Verdict
 from sshaft_identity.challenges.codes import attempt_name
-from sshaft_identity.pages.words import ago, clock
+from sshaft_identity.pages.words import ago, clock, moment
 from sshaft_identity.web import logins
 from sshaft_identity.web.browsers import browser_name, client_address, form_of
 from sshaft_identity.web.call import Call
@@ -24,7 +24,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     State.REJECTED: ("Denied", "This login was denied from SSH. If that was not you, tell your administrator."),
     State.EXPIRED: ("Too late", "This code is no longer valid. Start the login again to get a new one."),
     State.CANCELLED: ("Cancelled", "This login is over, or a newer one took its place. Start it again if you need it."),
-    "tried_out": ("Denied", "Too many wrong codes were tried. Start the login again to get a new one."),
+    "tried_out": ("Denied", "Too many wrong codes were tried. Start the login again, unless ssh told you to wait."),
     "unknown": ("No such login", "This address belongs to no login, or to one that was long ago."),
 }
 """The heading and the sentence of each state. The script of the page uses them too."""
@@ -81,6 +81,9 @@ async def challenge_page(
     state, page_state = state_of(request), page_state_of(challenge, state_of(request))
     if page_state == State.PENDING and challenge.shown_at is None:
         await run_in_threadpool(state.store.challenges.show, challenge, state.clock(), client_address(request))
+    locked_until = None
+    if page_state == State.PENDING and challenge.user is not None:
+        locked_until = await run_in_threadpool(state.store.challenges.locked_until, challenge.user, state.clock())
     types_back = challenge.binding is Binding.CODE_BACK
     title, sentence = TEXTS[page_state]
     left, context = seconds_left(challenge, state), challenge.context
@@ -107,6 +110,7 @@ async def challenge_page(
         verify_required=challenge.verify_required,
         attempt=secrets.token_urlsafe(16),
         fault=fault,
+        locked_until=None if locked_until is None else moment(locked_until),
         max_tries=MAX_TRIES,
         attempts_left=challenge.attempts_left,
         expires_in=left,

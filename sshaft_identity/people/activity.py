@@ -45,6 +45,7 @@ SENTENCES = {
 REASONS = {
     "denied": "from ssh",
     "tried_out": "too many wrong codes",
+    "locked": "too many wrong codes in an hour",
     "same_code": "two logins had the same code",
     "superseded": "a newer login took its place",
     "other_subject": "somebody else signs in under this name at the OpenID Provider",

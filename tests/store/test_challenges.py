@@ -331,7 +331,7 @@ def test_long_code_that_finds_nothing_counts_and_is_audited(store: Store, opened
     store.challenges.open(Wish(None, MINUTES), clock())
     store.challenges.open(Wish("alice", MINUTES, client="wiki", binding=Binding.CODE_BACK), clock())
     answers = [accept(store, clock, f"{number:08}", client_ip="192.0.2.1").verdict for number in range(12)]
-    assert answers == [Verdict.INVALID_CODE] * 10 + [Verdict.TOO_MANY_ATTEMPTS] * 2
+    assert answers == [Verdict.INVALID_CODE] * 9 + [Verdict.TOO_MANY_ATTEMPTS] * 3
     assert audited(store, "challenge.wrong_code") == [{"ssh_address": "192.0.2.1"}] * 10
     assert audited(store, "limit.reached") == [{"scope": "user", "subject": "alice", "until": "2026-11-22T13:00:00Z"}]
 
@@ -360,3 +360,24 @@ def test_few_logins_of_a_client_wait_for_a_user(store: Store, clock: Clock) -> N
     assert len(waiting) == 20
     assert max(Counter(each.context.ip for each in waiting).values()) <= 5
     assert waiting[-1].context.ip is None
+
+
+def test_lock_out_ends_the_waiting_logins_of_the_user_only(store: Store, opened: Opened, clock: Clock) -> None:
+    """Finding U2: the page said "Waiting" while no code could pass, and the audit log was silent."""
+    store.users.add("bob", clock())
+    others = [
+        store.challenges.open(Wish("bob", MINUTES), clock()),
+        store.challenges.open(Wish("alice", MINUTES, client="wiki", binding=Binding.CODE_BACK), clock()),
+    ]
+    waiting = store.challenges.open(Wish("alice", MINUTES, client="mail"), clock())
+    store.challenges.rules = Rules(limits=Limits(user=2))
+    for by in (1, 2):
+        last = store.challenges.accept(Attempt("alice", waiting.challenge.id, wrong(waiting.code, by)), clock())
+    assert (last.verdict, last.retry_at) == (Verdict.TOO_MANY_ATTEMPTS, clock() + timedelta(hours=1))
+    assert {each.id for each in last.challenges} == {opened.challenge.id, waiting.challenge.id}
+    assert [state_of(store, each) for each in (opened, waiting, *others)] == [State.REJECTED] * 2 + [State.PENDING] * 2
+    assert [each["reason"] for each in audited(store, "challenge.rejected")] == ["locked"] * 2
+    assert store.challenges.locked_until("alice", clock()) == clock() + timedelta(hours=1)
+    assert store.challenges.locked_until("bob", clock()) is None
+    clock.advance(3600)
+    assert store.challenges.locked_until("alice", clock()) is None

@@ -264,3 +264,18 @@ def test_log_never_holds_the_address_of_the_page(service: Service) -> None:
     page_of(service, opened)
     state_of(service, opened)
     assert opened["page_url"].rpartition("/")[2] not in service.log.getvalue()
+
+
+def test_page_of_a_locked_user_says_until_when_no_code_is_checked(service: Service, browser: Browser) -> None:
+    """Finding U2: a locked person was told to start the login again, which cannot help for an hour."""
+    service.add_user("alice", ed25519("alice"))
+    opened = [service.open(), service.open()]
+    for number in range(10):
+        if number == 5:
+            opened.append(service.open())
+        service.accept(code=wrong(opened[-1]["code"], number + 1))
+    assert heading(browser.get(opened[-1]["page_url"])) == "Denied"
+    again = browser.get(service.open()["page_url"])
+    assert "ssh refuses all codes for this user before 22 Nov 2026, 13:00 UTC." in again.text
+    service.store.challenges.unlock("alice")
+    assert "ssh refuses" not in browser.get(service.open()["page_url"]).text
