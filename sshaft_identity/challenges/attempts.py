@@ -300,7 +300,10 @@ class Judge:
             last = rows.read_all(self.connection, self._FIND_NAMED, user=user, challenge=attempt.challenge)
         else:
             last = rows.read_all(self.connection, self._FIND_LAST, user=user, now=now)
-        return self._answer_decided(last, attempt.name)
+        answer = self._answer_decided(last, attempt.name)
+        # A code that does not fit the last challenge is not the code of a passed login.
+        is_of_another = attempt.code is not None and answer.verdict is Verdict.ALREADY_USED
+        return Answer(Verdict.NO_CHALLENGE) if is_of_another else answer
 
     _ANY_WAITS = Prepared(select(rows.waits_for_any_user.label("waits")))
 
