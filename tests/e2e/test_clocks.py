@@ -147,8 +147,11 @@ def test_decided_logins_stay_decided_after_the_jump(clocked: Clocked, service: i
     for name, challenge in opened.items():
         status, said = clocked.ssh(challenge["code"], name)
         assert status != 0, (name, said)
-    assert [clocked.state(each) for each in opened.values()] == ["accepted", "consumed", "rejected", "cancelled"]
-    assert identity.consume(accepted["id"])["state"] == "consumed"
+    is_over = service > 0  # an hour later nobody may take the result any more
+    states = ["expired" if is_over else "accepted", "consumed", "rejected", "cancelled"]
+    assert [clocked.state(each) for each in opened.values()] == states
+    if not is_over:
+        assert identity.consume(accepted["id"])["state"] == "consumed"
     with pytest.raises(requests.HTTPError, match="409"):
         identity.consume(accepted["id"])
     with pytest.raises(requests.HTTPError, match="409"):
