@@ -133,7 +133,7 @@ def test_expired_challenge_yields_no_keys(fake_site: MakeFakeSite, keys: Keys) -
     ("status", "error", "exit_status", "said"),
     [
         (410, "expired", 2, "Your login has expired. Start it again in the browser."),
-        (410, "rejected", 2, "Your login has been rejected."),
+        (410, "rejected", 2, "Your login was stopped: it was denied, or its codes were wrong."),
         (409, "already_used", 2, "Your login has been passed already."),
         (404, "no_challenge", 2, "No login is waiting for you."),
         (403, "invalid_code", 1, "That is not the code of your login."),
