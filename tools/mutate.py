@@ -43,7 +43,13 @@ _LIBRARIES = (
     "uvicorn",
     "pydantic",
     "requests",
-    "hypothesis",
+    "hypothesis.strategies",
+    "pytest",
+    "_pytest.terminal",
+    "structlog",
+    "psycopg",
+    "sqlalchemy.dialects.postgresql",
+    "sqlalchemy.dialects.sqlite",
 )
 
 

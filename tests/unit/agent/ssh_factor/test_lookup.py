@@ -2,8 +2,12 @@
 
 import asyncio
 import io
+import socket
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +32,18 @@ FINGERPRINTS = [public_key.parse(key).fingerprint for key in KEYS]
 class Asked:
     """Look-ups that ask the fake service."""
 
-    def __init__(self, server: IdentityServer, clock: Callable[[], float], **more: Any) -> None:
+    def __init__(
+        self,
+        server: IdentityServer,
+        clock: Callable[[], float],
+        sleep: Callable[[float], None] = lambda _: None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        **more: Any,
+    ) -> None:
         self.server = server
-        self.client = IdentityClient(Config.model_validate(server.config(**more)), sleep=lambda _: None)
-        self.lookups = Lookups(self.client, clock)
+        self.client = IdentityClient(Config.model_validate(server.config(**more)), sleep=sleep, now=now)
+        self.observed: list[tuple[str, float]] = []
+        self.lookups = Lookups(self.client, clock, lambda call, seconds: self.observed.append((call, seconds)))
 
     async def users(self, number: int = 0, *, fresh: bool = False) -> list[str]:
         return [entry.user for entry in await self.entries(FINGERPRINTS[number], fresh=fresh)]
@@ -126,6 +138,31 @@ async def test_server_that_takes_one_key_at_a_time_is_asked_for_every_key_if_man
     assert 0 in questions(identity)
     assert len(questions(identity)) < 60
     assert questions(identity)[-1] == 1, "it filters still"
+
+
+@pytest.mark.parametrize(("waiting", "sizes"), [(16, [1] * 16), (17, [0])])
+async def test_sixteen_lists_are_out_at_a_time_and_more_than_sixteen_waiting_lookups_share_one(
+    asked: Asked, identity: IdentityServer, clock: Any, waiting: int, sizes: list[int]
+) -> None:
+    identity.filters = True
+    await asked.users(0)
+    clock.move(60)
+    may_answer = threading.Event()
+    identity.replies["/keys"] = Reply(write=lambda connection: _answer_later(connection, may_answer))
+    tasks = [asyncio.create_task(asked.users(i)) for i in range(1, 17 + waiting)]
+    while identity.count("/keys") < 17:
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(0.02)
+    assert questions(identity) == [1] * 17
+    identity.replies.clear()
+    may_answer.set()
+    await asyncio.gather(*tasks)
+    assert questions(identity)[17:] == sizes
+
+
+def _answer_later(connection: socket.socket, may_answer: threading.Event) -> None:
+    may_answer.wait(5)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]")
 
 
 async def test_all_waiting_lookups_fail_with_the_first_and_send_no_requests(
@@ -284,22 +321,95 @@ async def test_trial_that_fails_in_an_unexpected_way_does_not_keep_the_breaker_o
 async def test_hanging_service_costs_its_deadline_until_the_breaker_opens(identity: IdentityServer, clock: Any) -> None:
     identity.replies["/keys"] = hang(5)
     asked = Asked(identity, clock, list_seconds=0.2)
-    loop = asyncio.get_running_loop()
-    began = loop.time()
+    began = time.monotonic()
     results = await asyncio.gather(*(asked.users(1) for _ in range(50)), return_exceptions=True)
     assert {type(result) for result in results} == {ReachError}
-    assert 0.15 < loop.time() - began < 0.8
     for _ in range(2):
         with pytest.raises(ReachError):
             await asked.users(1)
-    began = loop.time()
+    assert 0.5 < time.monotonic() - began < 4.5
     with pytest.raises(ReachError, match="circuit open"):
         await asked.users(1)
-    assert loop.time() - began < 0.05
+    assert identity.count("/keys") == 3
+    asked.close()
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.2])
+async def test_call_that_does_not_end_in_time_fails_and_counts_as_a_failure(
+    identity: IdentityServer, clock: Any, seconds: float
+) -> None:
+    identity.replies["/keys"] = BUSY
+    asked = Asked(identity, clock, sleep=lambda _: time.sleep(0.7), list_seconds=seconds)
+    for opened in (False, False, True):
+        with pytest.raises(ReachError, match="^no answer in time$"):
+            await asked.users(1)
+        assert asked.lookups.breaker.is_open is opened
+    assert [call for call, _ in asked.observed] == ["list"] * 3
+    assert all(seconds < taken for _, taken in asked.observed)
+    asked.close()
+
+
+# --- clocks
+
+
+@pytest.mark.parametrize(("ahead", "told"), [(20, []), (30, [30]), (40, [40]), (-30, [-30])])
+async def test_change_of_the_clocks_is_logged_once(
+    identity: IdentityServer, clock: Any, events: io.StringIO, ahead: int, told: list[int]
+) -> None:
+    asked = Asked(identity, clock, now=lambda: datetime.now(UTC) + timedelta(seconds=ahead))
+    for _ in range(2):
+        await asked.users(1, fresh=True)
+    assert [event["ahead_of_identity_service"] for event in logged(events, "clocks.differ")] == told
     asked.close()
 
 
 # --- another configuration
+
+
+async def test_first_question_to_a_new_service_is_not_disturbed_by_the_late_failure_of_the_old_one(
+    asked: Asked, identity: IdentityServer
+) -> None:
+    identity.replies["/keys"] = Reply(404)
+    identity.delay = 0.1
+    late = asyncio.create_task(asked.users(0))
+    await asyncio.sleep(0.02)
+    with IdentityServer(delay=0.2) as other:
+        other.entries = identity.entries
+        client = IdentityClient(Config.model_validate(other.config()))
+        asked.lookups.replace_client(client)
+        first = asyncio.create_task(asked.users(1))
+        with pytest.raises(IdentityServiceError):
+            await late
+        found = await asyncio.gather(first, *(asked.users(i) for i in range(2, 50)))
+        assert found == [[f"user{i}"] for i in range(1, 50)]
+        assert other.count("/keys") == 1
+        assert not asked.lookups.breaker.is_open
+        client.close()
+
+
+async def test_new_service_is_asked_anew_for_what_it_can(asked: Asked, identity: IdentityServer) -> None:
+    """The new service filters and takes one key at a time; the old one did not filter, or took many."""
+    await asked.users(0)  # the old service does not filter
+    with IdentityServer() as other:
+        other.entries, other.filters = identity.entries, True
+        client = IdentityClient(Config.model_validate(other.config()))
+        asked.lookups.replace_client(client)
+        assert await asyncio.gather(*(asked.users(i) for i in range(5))) == [[f"user{i}"] for i in range(5)]
+        assert questions(other) == [1] * 5
+        client.close()
+
+
+async def test_open_breaker_of_the_old_service_does_not_stop_the_new_one(
+    asked: Asked, identity: IdentityServer
+) -> None:
+    identity.replies["/keys"] = ERROR
+    for _ in range(3):
+        with pytest.raises(RemoteServiceError):
+            await asked.users(1)
+    assert asked.lookups.breaker.is_open
+    identity.replies.clear()
+    asked.lookups.replace_client(asked.client)
+    assert await asked.users(1) == ["user1"]
 
 
 async def test_new_client_gets_no_cached_answers(asked: Asked, identity: IdentityServer) -> None:
