@@ -276,7 +276,7 @@ def test_peer_is_known_by_its_uid(directory: Path) -> None:
 
 
 def test_account_that_does_not_exist_is_named() -> None:
-    with pytest.raises(ConfigurationError, match="^no account named 'nobody-here' on this host$"):
+    with refusal("no account named 'nobody-here' on this host"):
         account("nobody-here")
 
 

@@ -147,22 +147,23 @@ async def test_sixteen_lists_are_out_at_a_time_and_more_than_sixteen_waiting_loo
     identity.filters = True
     await asked.users(0)
     clock.move(60)
-    may_answer = threading.Event()
-    identity.replies["/keys"] = Reply(write=lambda connection: _answer_later(connection, may_answer))
+    arrived, may_answer = threading.Semaphore(0), threading.Event()
+
+    def answer_later(connection: socket.socket) -> None:
+        arrived.release()
+        may_answer.wait(5)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]")
+
+    identity.replies["/keys"] = Reply(write=answer_later)
     tasks = [asyncio.create_task(asked.users(i)) for i in range(1, 17 + waiting)]
-    while identity.count("/keys") < 17:
-        await asyncio.sleep(0.001)
+    for _ in range(16):
+        await asyncio.to_thread(arrived.acquire)
     await asyncio.sleep(0.02)
     assert questions(identity) == [1] * 17
     identity.replies.clear()
     may_answer.set()
     await asyncio.gather(*tasks)
     assert questions(identity)[17:] == sizes
-
-
-def _answer_later(connection: socket.socket, may_answer: threading.Event) -> None:
-    may_answer.wait(5)
-    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]")
 
 
 async def test_all_waiting_lookups_fail_with_the_first_and_send_no_requests(
@@ -341,7 +342,7 @@ async def test_call_that_does_not_end_in_time_fails_and_counts_as_a_failure(
     identity.replies["/keys"] = BUSY
     asked = Asked(identity, clock, sleep=lambda _: time.sleep(0.7), list_seconds=seconds)
     for opened in (False, False, True):
-        with pytest.raises(ReachError, match="^no answer in time$"):
+        with pytest.raises(ReachError, match=r"^no answer in time$"):
             await asked.users(1)
         assert asked.lookups.breaker.is_open is opened
     assert [call for call, _ in asked.observed] == ["list"] * 3
