@@ -266,8 +266,8 @@ async def test_presentation_from_an_unknown_address_names_none(agent: Agent, ide
 async def test_presentation_that_does_not_end_in_time_is_unavailable(
     identity: IdentityServer, clock: Any, events: io.StringIO
 ) -> None:
-    more = {"accept_seconds": 0.1, "mfa_enrol_endpoint": f"{identity.url}/enrol"}
-    agent = agent_of(identity, clock, KEY, "enrol", sleep=lambda _: time.sleep(0.7), **more)
+    more = {"accept_seconds": 0.5, "mfa_enrol_endpoint": f"{identity.url}/enrol"}
+    agent = agent_of(identity, clock, KEY, "enrol", sleep=lambda _: time.sleep(1.2), **more)
     ticket = await agent.ticket()
     identity.replies["/enrol"] = Reply(503)
     assert (await agent.report(ticket, code="58217741"))["state"] == "unavailable"

@@ -381,8 +381,8 @@ async def test_call_that_does_not_end_in_time_is_unavailable(
     identity: IdentityServer, pending: Any, clock: Any, events: io.StringIO, kind: str
 ) -> None:
     pending()
-    more = {"accept_seconds": 0.1, "mfa_reject_endpoint": f"{identity.url}/reject"}
-    agent = agent_of(identity, clock, KEY, kind, sleep=lambda _: time.sleep(0.7), **more)
+    more = {"accept_seconds": 0.5, "mfa_reject_endpoint": f"{identity.url}/reject"}
+    agent = agent_of(identity, clock, KEY, kind, sleep=lambda _: time.sleep(1.2), **more)
     ticket = await agent.ticket()
     identity.replies[f"/{kind}"] = Reply(503)
     assert (await agent.report(ticket, code="1"))["state"] == "unavailable"
