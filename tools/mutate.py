@@ -15,6 +15,7 @@ import copy
 import importlib.util
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -31,7 +32,7 @@ from typing import Any
 TOP = Path(__file__).resolve().parent.parent
 SURVIVORS = TOP / "tools" / "survivors.txt"
 GOAL = 0.95
-_MAX_TESTS = 80
+_MAX_TESTS = 150
 _SECONDS = 120
 _SELECTION = ("-m", "not root and not image and not e2e and not web and not providers", "-k", "not postgresql")
 _QUIET = ("-q", "--no-header", "-p", "no:cacheprovider", "-p", "no:rerunfailures", "-p", "no:xdist", "-W", "ignore")
@@ -265,13 +266,17 @@ def is_noticed(fault: Fault, module: str, path: str, tests: list[str]) -> bool:
     return True
 
 
-def _tests_of(fault: Fault, traced: dict[str, Any]) -> list[str]:
+def _tests_of(fault: Fault, traced: dict[str, Any], source: list[str]) -> list[str]:
     """Returns the tests of the line, then other tests of the module, the fastest first, at most `_MAX_TESTS`.
 
     A statement of the module itself, and of a function with a cache, is traced in few of the tests that depend on it.
+    Tests of the lines that name a constant of the module are tests of the constant.
     """
     lines, seconds = traced["lines"], traced["seconds"]
-    of_line = set(lines.get(str(fault.line), ()))
+    constant = re.match(r"(\w+)(:.*)? = ", source[fault.line - 1])
+    uses = rf"\b{constant[1]}\b" if constant else "(?!)"
+    numbers = [number for number, line in enumerate(source, 1) if number == fault.line or re.search(uses, line)]
+    of_line = {test for number in numbers for test in lines.get(str(number), ())}
     of_module = {each for found in lines.values() for each in found if each in seconds}
     return sorted(of_module, key=lambda each: (each not in of_line, float(seconds[each])))[:_MAX_TESTS]
 
@@ -280,7 +285,7 @@ def _known_survivors(module: str) -> dict[str, str]:
     """Returns the reasons of the faults of a module that may survive. A line is `module | fault | reason`."""
     lines = SURVIVORS.read_text().splitlines() if SURVIVORS.exists() else []
     parts = [[part.strip() for part in line.split(" | ")] for line in lines if line and not line.startswith("#")]
-    return {part[1]: part[2] for part in parts if len(part) == 3 and part[0] == module}
+    return {" | ".join(part[1:-1]): part[-1] for part in parts if len(part) >= 3 and part[0] == module}
 
 
 def main() -> int:
@@ -298,7 +303,8 @@ def main() -> int:
     if not path.exists():
         parser.error(f"there is no module {given.module}")
     first, last = (int(each) for each in given.lines.split("-"))
-    found = [fault for fault in faults(path.read_text()) if first <= fault.line <= last]
+    source = path.read_text()
+    found = [fault for fault in faults(source) if first <= fault.line <= last]
     print(f"{len(found)} faults; tracing the tests of {given.module} ...", flush=True)
     traced = trace(given.module, str(path), given.tests)
     for name in _LIBRARIES:
@@ -306,7 +312,7 @@ def main() -> int:
     known, survived, started = _known_survivors(given.module), [], time.monotonic()
 
     def judge(fault: Fault) -> tuple[Fault, bool]:
-        return fault, is_noticed(fault, given.module, str(path), _tests_of(fault, traced))
+        return fault, is_noticed(fault, given.module, str(path), _tests_of(fault, traced, source.splitlines()))
 
     with ThreadPoolExecutor(given.jobs) as pool:
         for number, (fault, noticed) in enumerate(pool.map(judge, found), 1):
