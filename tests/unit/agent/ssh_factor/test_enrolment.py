@@ -48,8 +48,10 @@ def presentations(identity: IdentityServer) -> list[Any]:
 
 
 @pytest.mark.usefixtures("is_open")
-async def test_line_of_an_unregistered_key_is_restricted(agent: Agent) -> None:
+async def test_line_of_an_unregistered_key_is_restricted(agent: Agent, events: io.StringIO) -> None:
     line, ticket = await agent.line(), await agent.ticket()
+    (event, _) = logged(events, "keys.listed_for_enrolment")
+    assert (event["request_id"], event["fingerprint"]) == (ID, public_key.parse(KEY).fingerprint)
     command = f"/sshaft/login --agent {SOCKET} --ticket {ticket}"
     assert line == f'restrict,pty,command="{command}" {KEY}\n'
 
@@ -221,12 +223,14 @@ async def test_processes_of_strangers_that_wait_for_a_code_are_bounded(agent: Ag
 @pytest.mark.usefixtures("is_open")
 @pytest.mark.parametrize("example", CONTRACT["examples"], ids=lambda example: example["name"])
 async def test_answers_of_the_contract_have_their_state_and_reason(
-    agent: Agent, identity: IdentityServer, example: dict[str, Any]
+    agent: Agent, identity: IdentityServer, events: io.StringIO, example: dict[str, Any]
 ) -> None:
     response, outcome = example["response"], example["outcome"]
     identity.replies["/enrol"] = reply_json(response["body"], response["status"])
     answer = await agent.report(await agent.ticket(), code="58217741")
     assert (answer["state"], answer.get("reason")) == (outcome["state"], outcome["reason"])
+    refused = [] if outcome["state"] == "presented" else [outcome["reason"] or outcome["state"]]
+    assert [event["reason"] for event in logged(events, "enrol.refused")] == refused
     retry_after = response["body"].get("retry_after")
     assert answer.get("retry_after") == (None if retry_after is None else str(retry_after))
 
@@ -251,7 +255,9 @@ async def test_log_has_no_code_and_no_ticket(agent: Agent, events: io.StringIO) 
     tickets: list[str] = []
     tickets.append(await agent.ticket())
     await agent.report(tickets[0], code="58217741")
-    assert "enrol.presented" in events.getvalue()
+    (event,) = logged(events, "enrol.presented")
+    facts = {"fingerprint": public_key.parse(KEY).fingerprint, "key_type": "ssh-ed25519", "client_ip": "192.0.2.7"}
+    assert event == event | facts | {"request_id": ID}
     assert "58217741" not in events.getvalue()
     assert tickets[0] not in events.getvalue()
 

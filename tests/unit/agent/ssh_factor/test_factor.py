@@ -3,6 +3,8 @@
 import asyncio
 import io
 import re
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -57,9 +59,14 @@ def last(identity: IdentityServer, path: str) -> Call:
 # --- keys
 
 
-async def test_line_carries_a_ticket_and_ends_with_it(agent: Agent, pending: Any, clock: Any) -> None:
+async def test_line_carries_a_ticket_and_ends_with_it(
+    agent: Agent, pending: Any, clock: Any, events: io.StringIO
+) -> None:
     pending(expires_at=clock.later(90))
     line = await agent.line()
+    (event,) = logged(events, "keys.listed")
+    fingerprint = public_key.parse(KEY).fingerprint
+    assert (event["user"], event["fingerprint"], event["request_id"]) == ("alice", fingerprint, ID)
     ticket = await agent.ticket()
     assert line == f'restrict,pty,command="/sshaft/login --agent {SOCKET} --ticket {ticket}" {KEY}\n'
     clock.move(89)
@@ -133,10 +140,11 @@ async def test_verify_required_stands_in_the_line_of_a_security_key_only(agent: 
     ids=str,
 )
 async def test_question_with_parts_that_contradict_sends_no_request(
-    agent: Agent, pending: Any, identity: IdentityServer, change: dict[str, str]
+    agent: Agent, pending: Any, identity: IdentityServer, events: io.StringIO, change: dict[str, str]
 ) -> None:
     pending()
     assert await agent.line(**change) == ""
+    assert [event["request_id"] for event in logged(events, "keys.none")] == [ID]
     assert await agent.factor.key_line(KeysQuestion.of({})) == ""
     assert identity.calls == []
 
@@ -147,9 +155,10 @@ async def test_operator_is_told_of_a_wrong_fingerprint_hash_of_sshd(agent: Agent
     assert (event["level"], event["event"]) == ("error", "keys.none")
 
 
-async def test_unknown_key_gets_nothing(agent: Agent, pending: Any) -> None:
+async def test_unknown_key_gets_nothing(agent: Agent, pending: Any, events: io.StringIO) -> None:
     pending()
     assert await agent.line(OTHER_KEY) == ""
+    assert [event["reason"] for event in logged(events, "keys.none")] == ["unknown"]
 
 
 async def test_key_of_two_waiting_users_opens_nothing_and_is_logged(
@@ -390,6 +399,26 @@ async def test_call_that_does_not_end_in_time_is_unavailable(
     assert agent.factor.outcomes == {"unavailable": 1}
     assert agent.observed == ["list", kind]
     agent.close()
+
+
+async def test_agent_that_stops_does_not_wait_for_its_calls(
+    agent: Agent, identity: IdentityServer, pending: Any
+) -> None:
+    pending()
+    ticket = await agent.ticket()
+    arrived, is_closed, in_time = threading.Event(), threading.Event(), []
+
+    def answer_later(_connection: socket.socket) -> None:
+        arrived.set()
+        in_time.append(is_closed.wait(2))
+
+    identity.replies["/accept"] = Reply(write=answer_later)
+    answer = asyncio.create_task(agent.report(ticket, code="1"))
+    await asyncio.to_thread(arrived.wait)
+    agent.factor.close()
+    is_closed.set()
+    assert (await answer)["state"] == "unavailable"
+    assert in_time[0]
 
 
 async def test_closed_agent_begins_nothing(agent: Agent, pending: Any) -> None:
