@@ -33,11 +33,8 @@ def test_only_failures_in_a_row_open_the_breaker() -> None:
 
 def test_open_breaker_allows_one_trial_after_each_pause() -> None:
     breaker = opened()
-    assert not breaker.allows(0)
-    assert not breaker.allows(0.99)
-    assert breaker.allows(1.0)
-    assert not breaker.allows(1.0)  # one at a time
-    assert not breaker.allows(60)
+    answers = [breaker.allows(now) for now in (0, 0.99, 1.0, 1.0, 60)]
+    assert answers == [False, False, True, False, False]  # one at a time
 
 
 def test_pauses_of_the_breaker_get_longer_up_to_a_limit() -> None:
