@@ -32,7 +32,7 @@ from typing import Any
 TOP = Path(__file__).resolve().parent.parent
 SURVIVORS = TOP / "tools" / "survivors.txt"
 GOAL = 0.95
-_MAX_TESTS = 150
+_MAX_TESTS = 400
 _SECONDS = 120
 _SELECTION = ("-m", "not root and not image and not e2e and not web and not providers", "-k", "not postgresql")
 _QUIET = ("-q", "--no-header", "-p", "no:cacheprovider", "-p", "no:rerunfailures", "-p", "no:xdist", "-W", "ignore")
@@ -266,16 +266,27 @@ def is_noticed(fault: Fault, module: str, path: str, tests: list[str]) -> bool:
     return True
 
 
-def _tests_of(fault: Fault, traced: dict[str, Any], source: list[str]) -> list[str]:
+def _constant_of(source: str, line: int) -> str:
+    """Returns the name that the statement of the module at this line gives a value, or an empty string."""
+    for statement in ast.parse(source).body:
+        if statement.lineno <= line <= (statement.end_lineno or 0):
+            match statement:
+                case ast.Assign([ast.Name(name)]) | ast.AnnAssign(ast.Name(name)):
+                    return name
+    return ""
+
+
+def _tests_of(fault: Fault, traced: dict[str, Any], source: str) -> list[str]:
     """Returns the tests of the line, then other tests of the module, the fastest first, at most `_MAX_TESTS`.
 
     A statement of the module itself, and of a function with a cache, is traced in few of the tests that depend on it.
     Tests of the lines that name a constant of the module are tests of the constant.
     """
     lines, seconds = traced["lines"], traced["seconds"]
-    constant = re.match(r"(\w+)(:.*)? = ", source[fault.line - 1])
-    uses = rf"\b{constant[1]}\b" if constant else "(?!)"
-    numbers = [number for number, line in enumerate(source, 1) if number == fault.line or re.search(uses, line)]
+    uses = rf"\b{_constant_of(source, fault.line) or '(?!)'}\b"
+    numbers = [
+        number for number, line in enumerate(source.splitlines(), 1) if number == fault.line or re.search(uses, line)
+    ]
     of_line = {test for number in numbers for test in lines.get(str(number), ())}
     of_module = {each for found in lines.values() for each in found if each in seconds}
     return sorted(of_module, key=lambda each: (each not in of_line, float(seconds[each])))[:_MAX_TESTS]
@@ -312,7 +323,7 @@ def main() -> int:
     known, survived, started = _known_survivors(given.module), [], time.monotonic()
 
     def judge(fault: Fault) -> tuple[Fault, bool]:
-        return fault, is_noticed(fault, given.module, str(path), _tests_of(fault, traced, source.splitlines()))
+        return fault, is_noticed(fault, given.module, str(path), _tests_of(fault, traced, source))
 
     with ThreadPoolExecutor(given.jobs) as pool:
         for number, (fault, noticed) in enumerate(pool.map(judge, found), 1):

@@ -507,6 +507,14 @@ def test_token_is_kept_for_many_calls(identity: IdentityServer, connect: Connect
     assert len({call.peer for call in identity.calls}) == 1  # the connection is kept, too
 
 
+def test_closed_client_keeps_no_connection(identity: IdentityServer, connect: Connect) -> None:
+    client = connect()
+    users(client)
+    client.close()
+    users(client)
+    assert len({call.peer for call in identity.calls}) == 2
+
+
 def test_expired_token_is_fetched_again(identity: IdentityServer, connect: Connect) -> None:
     identity.expires_in = 0
     client = connect()
@@ -617,6 +625,16 @@ def test_list_succeeds_after_one_failure(identity: IdentityServer, connect: Conn
     identity.replies[path] = [reply]
     assert users(connect()) == ["alice"]
     assert identity.count(path) == 2
+
+
+@pytest.mark.parametrize("path", ["/token", "/keys"])
+def test_answer_that_is_the_same_next_time_is_not_asked_for_again(
+    identity: IdentityServer, connect: Connect, path: str
+) -> None:
+    identity.replies[path] = redirect("http://127.0.0.1:1/")
+    with pytest.raises(RemoteServiceError, match="redirect"):
+        users(connect())
+    assert identity.count(path) == 1
 
 
 @pytest.mark.parametrize("path", ["/token", "/accept"])
