@@ -1,5 +1,6 @@
 """Calls the identity API: list, accept, reject, enrol (docs/identity-api.md). No other module retries."""
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -66,11 +67,15 @@ class _Problem(BaseModel):
     choices: Annotated[list[_Choice], BeforeValidator(_readable_choices)] = []
 
 
+def _readable_code(value: Any) -> str | None:
+    return value if isinstance(value, str) and re.fullmatch("[0-9]{1,12}", value) else None
+
+
 class _Passed(BaseModel):
     """The body of a 2xx answer. The original's server sends none, and need not."""
 
     state: Annotated[str | None, _or_absent(str)] = None
-    code: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,12}$")] | None = None
+    code: Annotated[str | None, BeforeValidator(_readable_code)] = None
     context: Annotated[ContextMessage | None, _or_absent(dict)] = None
 
 
@@ -389,7 +394,7 @@ def _passed(body: bytes, success: str) -> Outcome:
     if passed.state != "presented":
         return Outcome(success, context=context)
     if passed.code is None:
-        raise IdentityServiceError("the answer to accept says `presented` and gives no code")
+        raise IdentityServiceError("the answer to accept says `presented` and gives no code of 1 to 12 digits")
     return Outcome("presented", code=passed.code, context=context)
 
 

@@ -109,7 +109,7 @@ def _give_to_group(path: Path, user: Account) -> None:
 
 def _bind(path: Path, mode: int, gid: int | None) -> socket.socket:
     _remove_stale(path)
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     # No other account can connect between bind and chmod: the kernel refuses a connect before listen().
     try:
         listening.bind(str(path))

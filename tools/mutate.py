@@ -15,6 +15,7 @@ import copy
 import importlib.util
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -31,7 +32,7 @@ from typing import Any
 TOP = Path(__file__).resolve().parent.parent
 SURVIVORS = TOP / "tools" / "survivors.txt"
 GOAL = 0.95
-_MAX_TESTS = 80
+_MAX_TESTS = 400
 _SECONDS = 120
 _SELECTION = ("-m", "not root and not image and not e2e and not web and not providers", "-k", "not postgresql")
 _QUIET = ("-q", "--no-header", "-p", "no:cacheprovider", "-p", "no:rerunfailures", "-p", "no:xdist", "-W", "ignore")
@@ -43,7 +44,13 @@ _LIBRARIES = (
     "uvicorn",
     "pydantic",
     "requests",
-    "hypothesis",
+    "hypothesis.strategies",
+    "pytest",
+    "_pytest.terminal",
+    "structlog",
+    "psycopg",
+    "sqlalchemy.dialects.postgresql",
+    "sqlalchemy.dialects.sqlite",
 )
 
 
@@ -259,13 +266,28 @@ def is_noticed(fault: Fault, module: str, path: str, tests: list[str]) -> bool:
     return True
 
 
-def _tests_of(fault: Fault, traced: dict[str, Any]) -> list[str]:
+def _constant_of(source: str, line: int) -> str:
+    """Returns the name that the statement of the module at this line gives a value, or an empty string."""
+    for statement in ast.parse(source).body:
+        if statement.lineno <= line <= (statement.end_lineno or 0):
+            match statement:
+                case ast.Assign([ast.Name(name)]) | ast.AnnAssign(ast.Name(name)):
+                    return name
+    return ""
+
+
+def _tests_of(fault: Fault, traced: dict[str, Any], source: str) -> list[str]:
     """Returns the tests of the line, then other tests of the module, the fastest first, at most `_MAX_TESTS`.
 
     A statement of the module itself, and of a function with a cache, is traced in few of the tests that depend on it.
+    Tests of the lines that name a constant of the module are tests of the constant.
     """
     lines, seconds = traced["lines"], traced["seconds"]
-    of_line = set(lines.get(str(fault.line), ()))
+    uses = rf"\b{_constant_of(source, fault.line) or '(?!)'}\b"
+    numbers = [
+        number for number, line in enumerate(source.splitlines(), 1) if number == fault.line or re.search(uses, line)
+    ]
+    of_line = {test for number in numbers for test in lines.get(str(number), ())}
     of_module = {each for found in lines.values() for each in found if each in seconds}
     return sorted(of_module, key=lambda each: (each not in of_line, float(seconds[each])))[:_MAX_TESTS]
 
@@ -274,7 +296,7 @@ def _known_survivors(module: str) -> dict[str, str]:
     """Returns the reasons of the faults of a module that may survive. A line is `module | fault | reason`."""
     lines = SURVIVORS.read_text().splitlines() if SURVIVORS.exists() else []
     parts = [[part.strip() for part in line.split(" | ")] for line in lines if line and not line.startswith("#")]
-    return {part[1]: part[2] for part in parts if len(part) == 3 and part[0] == module}
+    return {" | ".join(part[1:-1]): part[-1] for part in parts if len(part) >= 3 and part[0] == module}
 
 
 def main() -> int:
@@ -292,7 +314,8 @@ def main() -> int:
     if not path.exists():
         parser.error(f"there is no module {given.module}")
     first, last = (int(each) for each in given.lines.split("-"))
-    found = [fault for fault in faults(path.read_text()) if first <= fault.line <= last]
+    source = path.read_text()
+    found = [fault for fault in faults(source) if first <= fault.line <= last]
     print(f"{len(found)} faults; tracing the tests of {given.module} ...", flush=True)
     traced = trace(given.module, str(path), given.tests)
     for name in _LIBRARIES:
@@ -300,7 +323,7 @@ def main() -> int:
     known, survived, started = _known_survivors(given.module), [], time.monotonic()
 
     def judge(fault: Fault) -> tuple[Fault, bool]:
-        return fault, is_noticed(fault, given.module, str(path), _tests_of(fault, traced))
+        return fault, is_noticed(fault, given.module, str(path), _tests_of(fault, traced, source))
 
     with ThreadPoolExecutor(given.jobs) as pool:
         for number, (fault, noticed) in enumerate(pool.map(judge, found), 1):

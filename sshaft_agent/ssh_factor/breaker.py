@@ -45,7 +45,7 @@ class Breaker:
         was_open = self.is_open
         self._failures += 1
         if self.is_open:
-            if was_open and self._on_trial:
+            if self._on_trial:
                 self._pause = min(self._pause * 2, LONGEST_PAUSE)
             self._on_trial = False
             self._trial_at = now + self._pause

@@ -4,9 +4,13 @@ import io
 import json
 import os
 import pwd
+import re
 import socket
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -14,20 +18,58 @@ import pytest
 from sshaft.errors import ConfigurationError
 from sshaft_agent import sockets
 from sshaft_agent.server import Server
-from sshaft_agent.sockets import account, listen_for, make_directory
+from sshaft_agent.sockets import Account, account, listen_for, make_directory
 
-OWN = account(None)
-root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root for separate accounts")
+
+def refusal(message: str) -> Any:
+    """Returns a context in which the whole message of the error is `message`."""
+    return pytest.raises(ConfigurationError, match=f"^{re.escape(message)}$")
 
 
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.lstat().st_mode)
 
 
+@contextmanager
+def ordinary_user(place: Path) -> Iterator[None]:
+    """Gives `place` to an ordinary user, and lets root be this user."""
+    if os.geteuid() != 0:
+        yield
+        return
+    user, groups = pwd.getpwnam("nobody"), os.getgroups()
+    os.chown(place, user.pw_uid, user.pw_gid)
+    os.setgroups([1])
+    os.setegid(user.pw_gid)
+    os.seteuid(user.pw_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
+
+
+@pytest.fixture(params=["an ordinary user", pytest.param("root", marks=pytest.mark.root)])
+def place(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """An empty directory of this process, which is an ordinary user or root."""
+    with TemporaryDirectory() as name:
+        if request.param == "root":
+            yield Path(name)
+        else:
+            with ordinary_user(Path(name)):
+                yield Path(name)
+
+
 @pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    make_directory(made := tmp_path / "sshaft")
+def directory(place: Path) -> Path:
+    make_directory(made := place / "sshaft")
     return made
+
+
+def friend() -> Account:
+    """Returns another account, in whose group this process is."""
+    group = 1 if os.geteuid() == 0 else [*os.getgroups(), os.getegid()][0]
+    return Account("friend", os.geteuid() + 1, group)
 
 
 def test_every_account_can_pass_the_runtime_directory_and_only_the_agent_can_write(directory: Path) -> None:
@@ -37,7 +79,7 @@ def test_every_account_can_pass_the_runtime_directory_and_only_the_agent_can_wri
 
 def test_socket_for_the_agents_own_account_is_closed_to_others(directory: Path) -> None:
     path = sockets.keys_path(directory)
-    with listen_for(OWN, path):
+    with listen_for(account(None), path):
         assert mode(path) == 0o600
         assert mode(path.parent) == 0o700
 
@@ -58,13 +100,13 @@ async def test_refusals_are_logged_once_a_second(events: io.StringIO, clock: Any
     assert [(event["uid"], event.get("before")) for event in logged] == [(65534, None), (1, 4)]
 
 
-def test_umask_changes_no_mode(tmp_path: Path) -> None:
+def test_umask_changes_no_mode(place: Path) -> None:
     before = os.umask(0o077)
     try:
-        path = sockets.login_path(tmp_path)
-        with listen_for(OWN, path), listen_for(None, sockets.status_path(tmp_path)):
+        path = sockets.login_path(place)
+        with listen_for(account(None), path), listen_for(None, sockets.status_path(place)):
             assert mode(path) == 0o600
-            assert mode(sockets.status_path(tmp_path)) == 0o660
+            assert mode(sockets.status_path(place)) == 0o660
     finally:
         os.umask(before)
 
@@ -73,27 +115,32 @@ def test_open_directory_of_the_agent_is_closed(directory: Path) -> None:
     path = sockets.keys_path(directory)
     path.parent.mkdir()
     path.parent.chmod(0o777)
-    with listen_for(OWN, path):
+    with listen_for(account(None), path):
         assert mode(path.parent) == 0o700
 
 
-@pytest.mark.root
-@root
 def test_another_user_can_enter_the_directory_of_its_socket_and_not_write_to_it(directory: Path) -> None:
-    path, user = sockets.keys_path(directory), account("daemon")
+    path, user = sockets.keys_path(directory), friend()
     with listen_for(user, path):
-        assert (mode(path), path.stat().st_uid, path.stat().st_gid) == (0o660, 0, user.gid)
-        assert (mode(path.parent), path.parent.stat().st_uid, path.parent.stat().st_gid) == (0o710, 0, user.gid)
+        assert (mode(path), path.stat().st_uid, path.stat().st_gid) == (0o660, os.geteuid(), user.gid)
+        folder = path.parent.stat()
+        assert (mode(path.parent), folder.st_uid, folder.st_gid) == (0o710, os.geteuid(), user.gid)
+
+
+def test_directory_of_a_socket_that_belongs_to_root_is_refused(place: Path) -> None:
+    refused = refusal("/usr: belongs to somebody else; remove it and start the agent again")
+    with ordinary_user(place), refused:
+        listen_for(account(None), Path("/usr/agent.sock"))
 
 
 @pytest.mark.root
-@root
-def test_directory_of_another_account_is_refused(directory: Path, tmp_path: Path) -> None:
-    path = sockets.keys_path(directory)
+def test_directory_of_another_account_is_refused(tmp_path: Path) -> None:
+    make_directory(tmp_path)
+    path = sockets.keys_path(tmp_path)
     path.parent.mkdir(mode=0o700)
     os.chown(path.parent, 1, 1)
     with pytest.raises(ConfigurationError, match="belongs to somebody else"):
-        listen_for(OWN, path)
+        listen_for(account(None), path)
     foreign = tmp_path / "foreign"
     foreign.mkdir()
     os.chown(foreign, 1, 1)
@@ -101,80 +148,87 @@ def test_directory_of_another_account_is_refused(directory: Path, tmp_path: Path
         make_directory(foreign)
 
 
-@pytest.mark.root
-@root
-def test_error_says_how_to_add_the_agent_to_the_group_of_its_user(tmp_path: Path) -> None:
-    nobody = pwd.getpwnam("nobody")
-    tmp_path.chmod(0o755)
-    os.chown(tmp_path, nobody.pw_uid, nobody.pw_gid)
-    for parent in tmp_path.parents[:-2]:
-        parent.chmod(0o755)
-    groups = os.getgroups()
-    os.setgroups([])
-    os.setegid(nobody.pw_gid)
-    os.seteuid(nobody.pw_uid)
-    try:
-        with pytest.raises(ConfigurationError, match=r"not in the group of daemon .*usermod -aG daemon nobody"):
-            listen_for(account("daemon"), tmp_path / "keys" / "agent.sock")
-    finally:
-        os.seteuid(0)
-        os.setegid(0)
-        os.setgroups(groups)
+def test_runtime_directory_may_belong_to_root(place: Path) -> None:
+    with ordinary_user(place):
+        make_directory(Path("/"))
+
+
+def test_accept_on_a_listening_socket_does_not_wait(place: Path) -> None:
+    with listen_for(account(None), sockets.keys_path(place)) as listening:
+        assert not listening.getblocking()
+
+
+def test_default_paths_are_those_of_sshd_config() -> None:
+    keys = sockets.keys_path(sockets.DEFAULT_DIRECTORY)
+    assert f" --agent {keys} " in (Path(__file__).parents[3] / "sshd_config").read_text()
+    assert sockets.login_path(sockets.DEFAULT_DIRECTORY) == Path("/run/sshaft/login/agent.sock")
+    assert sockets.status_path(sockets.DEFAULT_DIRECTORY) == Path("/run/sshaft/status.sock")
+
+
+def test_error_says_how_to_add_the_agent_to_the_group_of_its_user(place: Path) -> None:
+    stranger = account("bin")
+    with ordinary_user(place):
+        us = account(None).name
+        what = f"the agent's account {us} is not in the group of bin (gid {stranger.gid}): usermod -aG bin {us}"
+        with refusal(f"{place}/keys: {what}"):
+            listen_for(stranger, place / "keys" / "agent.sock")
 
 
 @pytest.mark.parametrize("loose", [0o777, 0o775, 0o757])
-def test_runtime_directory_that_others_may_write_is_refused(tmp_path: Path, loose: int) -> None:
-    tmp_path.chmod(loose)
-    with pytest.raises(ConfigurationError, match="somebody else may write there"):
-        make_directory(tmp_path)
+def test_runtime_directory_that_others_may_write_is_refused(place: Path, loose: int) -> None:
+    place.chmod(loose)
+    with refusal(f"{place}: somebody else may write there; it must belong to us or to root"):
+        make_directory(place)
 
 
-def test_sticky_runtime_directory_is_accepted(tmp_path: Path) -> None:
-    tmp_path.chmod(0o1777)
-    make_directory(tmp_path)
+def test_sticky_runtime_directory_is_accepted(place: Path) -> None:
+    place.chmod(0o1777)
+    make_directory(place)
 
 
 @pytest.mark.parametrize("name", ["sshaft", "./x", "", ".", "/tmp/a b", "/tmp/$(id)", '/tmp/"', "/tmp/a\nb", "/tmp/é"])
 def test_runtime_directory_with_unsafe_characters_is_refused(name: str) -> None:
-    with pytest.raises(ConfigurationError, match="must be an absolute path of letters"):
+    with refusal(f"{Path(name)}: must be an absolute path of letters, digits and ._@+/:-"):
         make_directory(Path(name))
 
 
-def test_error_says_how_to_make_the_runtime_directory(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"No such file.*install -d -m 0755 -o"):
-        make_directory(tmp_path / "a" / "b")
+def test_error_says_how_to_make_the_runtime_directory(place: Path) -> None:
+    path = place / "a" / "b"
+    what = "No such file or directory; make it for the agent's account"
+    with refusal(f"{path}: {what}: install -d -m 0755 -o {account(None).name} {path}"):
+        make_directory(path)
 
 
 @pytest.mark.parametrize("kind", ["link to a directory", "dangling link", "file"])
-def test_file_or_link_in_place_of_a_directory_is_refused(directory: Path, tmp_path: Path, kind: str) -> None:
-    place = directory / "keys"
+def test_file_or_link_in_place_of_a_directory_is_refused(directory: Path, kind: str) -> None:
+    where = directory / "keys"
     match kind:
         case "link to a directory":
-            (tmp_path / "elsewhere").mkdir()
-            place.symlink_to(tmp_path / "elsewhere")
+            (directory.parent / "elsewhere").mkdir()
+            where.symlink_to(directory.parent / "elsewhere")
         case "dangling link":
-            place.symlink_to(tmp_path / "nowhere")
+            where.symlink_to(directory.parent / "nowhere")
         case "file":
-            place.touch()
+            where.touch()
     with pytest.raises(ConfigurationError):
-        listen_for(OWN, sockets.keys_path(directory))
-    assert not any(tmp_path.glob("**/agent.sock"))
+        listen_for(account(None), sockets.keys_path(directory))
+    assert not any(directory.parent.glob("**/agent.sock"))
 
 
 def test_stale_socket_is_removed(directory: Path) -> None:
     path = sockets.keys_path(directory)
-    listen_for(OWN, path).close()
+    listen_for(account(None), path).close()
     assert path.exists()
-    with listen_for(OWN, path), socket.socket(socket.AF_UNIX) as client:
+    with listen_for(account(None), path), socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
 
 
 def test_socket_of_a_running_agent_is_left_alone(directory: Path) -> None:
     path = sockets.keys_path(directory)
-    with listen_for(OWN, path):
+    with listen_for(account(None), path):
         before = path.stat().st_ino
-        with pytest.raises(ConfigurationError, match="another agent is running there"):
-            listen_for(OWN, path)
+        with refusal(f"{path}: another agent is running there (see `sshaft agent status`)"):
+            listen_for(account(None), path)
         assert path.stat().st_ino == before
 
 
@@ -188,27 +242,25 @@ def test_socket_of_a_busy_agent_is_left_alone(directory: Path) -> None:
         for client in clients:
             client.setblocking(False)
             client.connect_ex(str(path))
-        with pytest.raises(ConfigurationError, match="another agent is running there"):
-            listen_for(OWN, path)
+        with refusal(f"{path}: another agent is running there (see `sshaft agent status`)"):
+            listen_for(account(None), path)
         assert path.exists()
         for client in clients:
             client.close()
 
 
-@pytest.mark.parametrize("kind", ["directory", "dangling link"])
-def test_directory_or_link_in_place_of_a_socket_is_one_line(directory: Path, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "why"), [("directory", "Is a directory"), ("link", "Address already in use")])
+def test_directory_or_link_in_place_of_a_socket_is_one_line(directory: Path, kind: str, why: str) -> None:
     path = sockets.status_path(directory)
     path.mkdir() if kind == "directory" else path.symlink_to("/nowhere/x")
-    with pytest.raises(ConfigurationError) as error:
+    with refusal(f"{path}: {why}"):
         listen_for(None, path)
-    assert str(error.value).startswith(f"{path}: ")
-    assert "None" not in str(error.value)
 
 
-def test_path_too_long_for_a_socket_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError) as error:
-        listen_for(OWN, tmp_path / ("x" * 120) / "agent.sock")
-    assert "None" not in str(error.value)
+def test_path_too_long_for_a_socket_is_one_line(place: Path) -> None:
+    path = place / ("x" * 120) / "agent.sock"
+    with refusal(f"{path}: AF_UNIX path too long"):
+        listen_for(account(None), path)
 
 
 def test_peer_is_known_by_its_uid(directory: Path) -> None:
@@ -222,10 +274,21 @@ def test_peer_is_known_by_its_uid(directory: Path) -> None:
 
 
 def test_account_that_does_not_exist_is_named() -> None:
-    with pytest.raises(ConfigurationError, match="no account named 'nobody-here'"):
+    with refusal("no account named 'nobody-here' on this host"):
         account("nobody-here")
 
 
+@pytest.mark.root
+def test_account_without_a_name_has_its_uid() -> None:
+    os.setegid(54322)
+    os.seteuid(54321)
+    try:
+        assert account(None) == Account("54321", 54321, 54322)
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+
+
 def test_accounts_are_found_by_name() -> None:
-    assert account(pwd.getpwuid(os.geteuid()).pw_name) == OWN
-    assert (OWN.uid, OWN.gid) == (os.geteuid(), pwd.getpwuid(os.geteuid()).pw_gid)
+    entry, own = pwd.getpwuid(os.geteuid()), account(None)
+    assert account(entry.pw_name) == own == Account(entry.pw_name, os.geteuid(), entry.pw_gid)

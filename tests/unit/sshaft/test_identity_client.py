@@ -28,11 +28,12 @@ from fakes.identity_server import (
     reply_json,
 )
 
-from sshaft import messages
+from sshaft import messages, public_key
 from sshaft.config import Config
 from sshaft.deadline import Deadline
 from sshaft.errors import ConfigurationError, IdentityServiceError, ReachError, RemoteServiceError
 from sshaft.identity_client import Claim, IdentityClient, Outcome
+from sshaft.listing import Context, Grant
 
 REQUEST_ID = "0123456789abcdef0123456789abcdef"
 NOW = datetime(2026, 11, 22, 12, 0, 30, tzinfo=UTC)
@@ -179,6 +180,189 @@ def test_yes_may_have_any_body(identity: IdentityServer, connect: Connect, body:
     assert accept(connect(), BASE) == Outcome("accepted")
 
 
+def present(identity: IdentityServer, connect: Connect, **body: object) -> Outcome:
+    identity.replies["/accept"] = reply_json({"state": "presented"} | body)
+    return accept(connect())
+
+
+@pytest.mark.parametrize("code", ["0", "550127", "0" * 12])
+def test_code_for_the_browser_has_up_to_twelve_digits(identity: IdentityServer, connect: Connect, code: str) -> None:
+    assert present(identity, connect, code=code) == Outcome("presented", code=code)
+
+
+@pytest.mark.parametrize("code", [None, "", "55 0127", "ABCD", "1\n", "\u0661", "0" * 13, 550127, ["1"]], ids=repr)
+def test_login_that_waits_for_an_unreadable_code_is_a_failure_and_not_accepted(
+    identity: IdentityServer, connect: Connect, code: object
+) -> None:
+    with pytest.raises(IdentityServiceError, match="no code of 1 to 12 digits"):
+        present(identity, connect, code=code)
+
+
+@pytest.mark.parametrize("status", [200, 201, 204, 299])
+def test_every_status_of_success_is_a_yes(identity: IdentityServer, connect: Connect, status: int) -> None:
+    identity.replies["/accept"] = Reply(status)
+    assert accept(connect(), BASE) == Outcome("accepted")
+
+
+ERRORS = {
+    "code_required": "code_required",
+    "invalid_code": "invalid_code",
+    "unknown_key": "unknown_key",
+    "no_challenge": "no_challenge",
+    "already_used": "already_used",
+    "expired": "expired",
+    "cancelled": "cancelled",
+    "rejected": "already_rejected",
+    "too_many_attempts": "too_many_attempts",
+    "confirm_required": "confirm_required",
+    "other_user": "other_user",
+    "address_mismatch": "address_mismatch",
+    "verification_required": "verification_required",
+}
+
+
+@pytest.mark.parametrize(("error", "state"), ERRORS.items())
+def test_error_counts_more_than_the_status(identity: IdentityServer, connect: Connect, error: str, state: str) -> None:
+    context = {"app": "Wiki", "ip": "192.0.2.7"}
+    body = {"error": error, "attempts_left": 3, "retry_after": 60, "context": context}
+    identity.replies["/accept"] = reply_json(body, 418)
+    expected = {"attempts_left": "3", "retry_after": "60", "app": "Wiki", "address": "192.0.2.7"}
+    assert accept(connect()).fields(NOW) == {"state": state} | expected
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "message"),
+    [
+        (404, "not_found", "answered 404 (not_found): check the endpoint"),
+        (403, "insufficient_scope", "answered 403 (insufficient_scope): check token_scope"),
+        (401, None, "refuses a new access token (401): check token_scope"),
+        (418, "something_new", "answered 418"),
+        (409, "choice_required", "answered `choice_required` without choices"),
+    ],
+)
+def test_failure_says_what_the_operator_checks(
+    identity: IdentityServer, connect: Connect, status: int, error: str | None, message: str
+) -> None:
+    identity.replies["/accept"] = reply_json({"error": error}, status)
+    with pytest.raises(IdentityServiceError) as raised:
+        accept(connect())
+    assert str(raised.value) == f"{identity.url}/accept: {message}"
+
+
+@pytest.mark.parametrize("status", [202, 403, 404])
+def test_list_without_a_yes_is_a_failure(identity: IdentityServer, connect: Connect, status: int) -> None:
+    identity.replies["/keys"] = reply_json([ALICE], status)
+    with pytest.raises(IdentityServiceError) as raised:
+        users(connect())
+    assert str(raised.value) == f"{identity.url}/keys: answered {status}"
+
+
+@pytest.mark.parametrize(
+    ("header", "takes"),
+    [(None, 1), ("", 1), ("0", 1), ("1", 1), ("50", 50), ("999", 999), ("1000", 1), ("-5", 1), ("5 0", 1), ("\xb2", 1)],
+)
+def test_header_says_how_many_keys_the_service_takes(
+    identity: IdentityServer, connect: Connect, header: str | None, takes: int
+) -> None:
+    identity.replies["/keys"] = Reply(200, b"[]", {} if header is None else {"Sshaft-Fingerprints": header})
+    assert connect().list_keys(["SHA256:x"], Deadline.after(5), REQUEST_ID).takes == takes
+
+
+def test_body_of_a_claim_leaves_out_what_is_not_known() -> None:
+    assert Claim("alice").body() == Claim("alice", challenge="c1", knows_challenges=False).body() == {"user": "alice"}
+    whole = Claim("a", "b", "c", "d", "e", "f", True, True)
+    assert list(whole.body().items()) == [
+        ("user", "a"),
+        ("challenge", "b"),
+        ("code", "c"),
+        ("fingerprint", "d"),
+        ("key_type", "e"),
+        ("client_ip", "f"),
+        ("verified", True),
+        ("confirmed", True),
+    ]
+
+
+def test_claim_of_a_grant_without_a_signed_key_names_no_key() -> None:
+    """Without ExposeAuthInfo, sshd does not say which key signed."""
+    key = public_key.parse(public_keys.ed25519())
+    grant = Grant("alice", key, True, "c1", True, None, verify_required=True, knows_challenges=True)
+    assert Claim.of(grant, None, "1", "") == Claim("alice", "c1", "1", verified=True)
+    signed = Claim("alice", "c1", None, key.fingerprint, key.type, "192.0.2.7", verified=True, confirmed=True)
+    assert Claim.of(grant, key, None, "192.0.2.7", confirmed=True) == signed
+
+
+@pytest.mark.parametrize(("seconds", "age"), [(-90, "90"), (-1, "1"), (0, "0"), (5, "0")])
+def test_age_of_a_login_is_never_negative(seconds: int, age: str) -> None:
+    context = Context(started_at=NOW + timedelta(seconds=seconds))
+    assert Outcome("confirm_required", context=context).fields(NOW) == {"state": "confirm_required", "age": age}
+
+
+# --- enrolment
+
+KEY = public_key.parse(public_keys.ed25519("new"))
+
+
+def enrol(client: IdentityClient, client_ip: str | None = None, seconds: float = 5) -> Outcome:
+    return client.enrol(KEY, "58217741", client_ip, Deadline.after(seconds), REQUEST_ID)
+
+
+@pytest.mark.parametrize(("client_ip", "more"), [(None, {}), ("192.0.2.7", {"client_ip": "192.0.2.7"})])
+def test_key_is_presented_with_its_code(
+    identity: IdentityServer, connect: Connect, client_ip: str | None, more: dict[str, str]
+) -> None:
+    identity.replies["/enrol"] = [BUSY, reply_json({})]
+    client = connect(mfa_enrol_endpoint=f"{identity.url}/enrol")
+    assert enrol(client, client_ip) == Outcome("presented")
+    body = {"code": "58217741", "authorized_key": str(KEY), "fingerprint": KEY.fingerprint}
+    assert (identity.calls[-1].json, identity.calls[-1].method) == (body | more, "POST")
+
+
+def test_nothing_is_presented_without_an_endpoint(identity: IdentityServer, connect: Connect) -> None:
+    assert enrol(connect()) == Outcome("no_enrolment")
+    assert identity.calls == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        "invalid_code",
+        "no_enrolment",
+        "already_presented",
+        "key_taken",
+        "already_registered",
+        "key_refused",
+        "too_many_attempts",
+    ],
+)
+def test_refused_presentation_has_its_reason(identity: IdentityServer, connect: Connect, error: str) -> None:
+    identity.replies["/enrol"] = reply_json({"error": error, "reason": "too old", "retry_after": 7}, 418)
+    client = connect(mfa_enrol_endpoint=f"{identity.url}/enrol")
+    assert enrol(client) == Outcome(error, reason="too old", retry_after=7)
+
+
+@pytest.mark.parametrize(
+    ("body", "what"), [({"error": "expired"}, "expired"), ({"error": 7}, "no reason given"), ([], "no reason given")]
+)
+@pytest.mark.parametrize("status", [201, 403])
+def test_presentation_with_an_answer_outside_of_the_contract_is_a_failure(
+    identity: IdentityServer, connect: Connect, body: Any, what: str, status: int
+) -> None:
+    identity.replies["/enrol"] = reply_json(body, status)
+    with pytest.raises(IdentityServiceError) as raised:
+        enrol(connect(mfa_enrol_endpoint=f"{identity.url}/enrol"))
+    expected = f"{identity.url}/enrol: answered {status} ({what}): check mfa_enrol_endpoint and scope"
+    assert str(raised.value) == expected
+
+
+def test_presentation_that_may_have_arrived_is_not_repeated(identity: IdentityServer, connect: Connect) -> None:
+    """A wrong code that arrives twice counts twice."""
+    identity.replies["/enrol"] = Reply(write=reset)
+    with pytest.raises(ReachError):
+        enrol(connect(mfa_enrol_endpoint=f"{identity.url}/enrol"))
+    assert identity.count("/enrol") == 1
+
+
 def test_choices_are_read_and_malformed_ones_are_left_out(identity: IdentityServer, connect: Connect) -> None:
     """Finding S4: the person chooses among several logins that show their code in ssh."""
     context = {"app": "Wiki", "ip": "192.0.2.7", "started_at": "2026-11-22T12:00:00Z"}
@@ -224,7 +408,8 @@ def test_malformed_number_of_tries_is_ignored(
 
 def test_reject_without_its_endpoint_is_an_error(identity: IdentityServer, connect: Connect) -> None:
     client = connect(mfa_reject_endpoint=None)
-    with pytest.raises(ConfigurationError, match="mfa_reject_endpoint"):
+    message = "^mfa_reject_endpoint is not configured: this identity service takes no denials$"
+    with pytest.raises(ConfigurationError, match=message):
         client.reject(EXTENDED, ATTEMPT, Deadline.after(5), REQUEST_ID)
     assert identity.calls == []
 
@@ -269,12 +454,65 @@ def test_token_error_names_the_code_of_the_answer(identity: IdentityServer, conn
     assert identity.count("/token") == 1
 
 
+@pytest.mark.parametrize(("token", "is_used"), [("a", True), ("a" * 16384, True), ("a" * 16385, False), ("", False)])
+def test_token_has_a_bounded_length(identity: IdentityServer, connect: Connect, token: str, is_used: bool) -> None:
+    identity.valid_tokens.add(token)
+    identity.replies["/token"] = reply_json({"access_token": token, "token_type": "bearer"})
+    if is_used:
+        assert users(connect()) == []
+        return
+    with pytest.raises(IdentityServiceError) as raised:
+        users(connect())
+    assert str(raised.value) == f"{identity.url}/token: not a token answer (RFC 6749 section 5.1)"
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "message"),
+    [
+        ({"access_token": "a", "token_type": "mac"}, 200, "gave a token that is no bearer token"),
+        ({"access_token": "a", "token_type": "bearer"}, 201, "gives no access token (201, no reason given)"),
+        ({"error": "invalid_client"}, 401, "gives no access token (401, invalid_client)"),
+    ],
+)
+def test_refused_token_says_why(
+    identity: IdentityServer, connect: Connect, answer: Any, status: int, message: str
+) -> None:
+    identity.replies["/token"] = reply_json(answer, status)
+    with pytest.raises(IdentityServiceError) as raised:
+        users(connect())
+    check = "" if status == 200 else ": check the client"
+    assert str(raised.value) == f"{identity.url}/token: {message}{check}"
+
+
+@pytest.mark.parametrize("scope", ["mfa:rw", ""])
+def test_token_request_names_the_scope_of_the_configuration(
+    identity: IdentityServer, connect: Connect, scope: str
+) -> None:
+    identity.replies["/token"] = lambda _: identity.new_token()
+    users(connect(token_scope=scope))
+    form = {"grant_type": "client_credentials", "client_id": "factor", "client_secret": "s3cret+/&"}
+    assert identity.calls[0].form == (form | {"scope": scope} if scope else form)
+
+
+def test_private_key_that_cannot_sign_is_an_error_at_the_start(connect: Connect, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError):
+        connect(token_endpoint_auth_method="private_key_jwt", private_key_file=tmp_path / "none.pem")
+
+
 def test_token_is_kept_for_many_calls(identity: IdentityServer, connect: Connect) -> None:
     client = connect()
     for _ in range(10):
         users(client)
     assert identity.count("/token") == 1
     assert len({call.peer for call in identity.calls}) == 1  # the connection is kept, too
+
+
+def test_closed_client_keeps_no_connection(identity: IdentityServer, connect: Connect) -> None:
+    client = connect()
+    users(client)
+    client.close()
+    users(client)
+    assert len({call.peer for call in identity.calls}) == 2
 
 
 def test_expired_token_is_fetched_again(identity: IdentityServer, connect: Connect) -> None:
@@ -389,6 +627,16 @@ def test_list_succeeds_after_one_failure(identity: IdentityServer, connect: Conn
     assert identity.count(path) == 2
 
 
+@pytest.mark.parametrize("path", ["/token", "/keys"])
+def test_answer_that_is_the_same_next_time_is_not_asked_for_again(
+    identity: IdentityServer, connect: Connect, path: str
+) -> None:
+    identity.replies[path] = redirect("http://127.0.0.1:1/")
+    with pytest.raises(RemoteServiceError, match="redirect"):
+        users(connect())
+    assert identity.count(path) == 1
+
+
 @pytest.mark.parametrize("path", ["/token", "/accept"])
 @pytest.mark.parametrize("claim", [BASE, EXTENDED], ids=["base", "extended"])
 def test_accept_succeeds_after_one_503(identity: IdentityServer, connect: Connect, path: str, claim: Claim) -> None:
@@ -451,6 +699,26 @@ def test_client_gives_up_a_dead_service_within_the_deadline(
     assert 2 <= identity.count(path) <= 4
 
 
+def test_client_waits_longer_from_try_to_try_and_gives_up_after_four(
+    identity: IdentityServer, connect: Connect
+) -> None:
+    identity.replies["/keys"] = BUSY
+    waits: list[float] = []
+    with pytest.raises(ReachError):
+        users(connect(sleep=waits.append), 60)
+    assert identity.count("/keys") == 4
+    for wait, least in zip(waits, (0.05, 0.1, 0.2), strict=True):
+        assert least <= wait <= least + 0.05
+
+
+def test_client_does_not_wait_for_a_try_after_the_deadline(identity: IdentityServer, connect: Connect) -> None:
+    identity.replies["/token"] = BUSY
+    waits: list[float] = []
+    with pytest.raises(ReachError):
+        users(connect(sleep=waits.append), 0.04)
+    assert waits == []
+
+
 def test_try_that_would_end_too_late_is_not_begun(identity: IdentityServer, connect: Connect) -> None:
     identity.replies["/keys"] = BUSY
     client = connect(sleep=time.sleep)
@@ -498,3 +766,14 @@ def test_times_of_the_list_are_corrected_to_this_hosts_clock(identity: IdentityS
         assert entry.context
         assert (listing.ahead, listing.offers[""]) == (ahead, ends + ahead)
         assert (entry.expires_at, entry.context.started_at) == (ends + ahead, ends + ahead)
+
+
+def test_times_of_an_outcome_are_corrected_to_this_hosts_clock(identity: IdentityServer, connect: Connect) -> None:
+    began = datetime.now(UTC).replace(microsecond=0)
+    context = {"app": "Wiki", "started_at": began.isoformat()}
+    choices = [{"challenge": "c1", "context": context}, {"challenge": "c2", "context": 7}]
+    identity.replies["/accept"] = reply_json({"error": "choice_required", "context": context, "choices": choices}, 409)
+    for ahead in (timedelta(hours=1), timedelta(hours=-1), timedelta()):
+        outcome = accept(connect(now=lambda ahead=ahead: datetime.now(UTC) + ahead))
+        expected = Context("Wiki", started_at=began + ahead)
+        assert [outcome.context, *(choice.context for choice in outcome.choices)] == [expected, expected, Context()]

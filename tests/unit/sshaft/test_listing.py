@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sshaft import listing, public_key
-from sshaft.errors import IdentityServiceError
+from sshaft.errors import IdentityServiceError, InvalidKeyError
 from sshaft.listing import AMBIGUOUS, CODELESS, EXPIRED, Context, Entry, Grant, decide
 from sshaft.public_key import DEFAULT_TYPES
 
@@ -65,6 +65,7 @@ def test_fingerprints_in_the_contract_are_those_of_its_keys() -> None:
 def test_list_of_the_originals_server_is_read() -> None:
     entry = only({"user": "alice", "authorized_key": KEY + " alice@laptop"})
     assert entry == Entry("alice", public_key.parse(KEY))
+    assert read() == listing.Listing({}, {}, {}, timedelta(), 1)
     assert entry.pending
     assert not entry.needs_code
 
@@ -218,6 +219,96 @@ def test_list_with_too_many_entries_is_refused() -> None:
         listing.parse(b"[" + b"0," * 50_000 + b"0]", DEFAULT_TYPES)
 
 
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"{}", "the list is not a JSON array"),
+        (b"[" + b"0," * 50_000 + b"0]", "the list has more than 50000 entries"),
+        (b"[}", "the list is not JSON: expected value at line 1 column 2"),
+    ],
+    ids=["an object", "too long", "no JSON"],
+)
+def test_error_says_what_the_answer_is(body: bytes, message: str) -> None:
+    with pytest.raises(IdentityServiceError) as raised:
+        listing.parse(body, DEFAULT_TYPES)
+    assert str(raised.value) == message
+
+
+def _refusal(key: str) -> str:
+    with pytest.raises(InvalidKeyError) as error:
+        public_key.parse(key)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("item", "reason"),
+    [
+        (7, "entry: model_type"),
+        ({"user": "a"}, "authorized_key: missing"),
+        ({"user": "a", "authorized_key": "x"}, f"authorized_key: {_refusal('x')}"),
+        ({"user": "a\n", "authorized_key": KEY}, "user: control characters"),
+        ({"user": "a", "authorized_key": KEY, "binding": "x"}, "binding: unknown to this version"),
+        ({"user": "a", "authorized_key": KEY, "verify_required": True}, "verify_required: the key is no security key"),
+        ({"user": "a", "authorized_key": KEY, "expires_at": "9999-12-31T23:59:59-14:00"}, "expires_at: value_error"),
+    ],
+)
+def test_reason_to_leave_an_entry_out_names_its_member(item: Any, reason: str) -> None:
+    assert read(item, GOOD, item).left_out == {reason: 2}
+
+
+@pytest.mark.parametrize("binding", ["code_in", "code_back", "none"])
+@pytest.mark.parametrize("challenge", [{}, {"challenge": "c1"}, {"challenge": "c" * 256}], ids=["no", "short", "long"])
+def test_known_bindings_are_read(binding: str, challenge: dict[str, str]) -> None:
+    """Names have up to 256 characters."""
+    found = only({"user": "u" * 256, "authorized_key": KEY, "binding": binding} | challenge)
+    assert (found.binding, found.challenge) == (binding, challenge.get("challenge"))
+    assert found.needs_code is (binding == "code_in")
+    assert found.is_anonymous is (binding == "code_in" and not challenge)
+    assert found.knows_challenges is (bool(challenge) or binding == "code_in")
+
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.mark.parametrize("by", [HOUR, -HOUR, timedelta()])
+@pytest.mark.parametrize(
+    ("ends", "context"), [(NOW, Context("Wiki", "192.0.2.7", NOW)), (NOW, Context("Wiki")), (None, None)]
+)
+def test_times_are_shifted_and_nothing_else(by: timedelta, ends: datetime | None, context: Context | None) -> None:
+    key = public_key.parse(KEY)
+    one = Entry("alice", key, challenge="c1", expires_at=ends, context=context)
+    whole = listing.Listing({FINGERPRINT: (one,)}, {"reason": 3}, {"": NOW, "SHA256:x": NOW}, takes=7)
+    later = context and Context(context.app, context.ip, context.started_at and NOW + by)
+    expected = Entry("alice", key, challenge="c1", expires_at=ends and NOW + by, context=later)
+    offers = {"": NOW + by, "SHA256:x": NOW + by}
+    assert whole.shifted(by) == listing.Listing({FINGERPRINT: (expected,)}, {"reason": 3}, offers, by, 7)
+
+
+@pytest.mark.parametrize(
+    ("keys", "offers", "until"),
+    [
+        ([], {}, None),
+        ([], {"": NOW}, NOW),
+        ([], {"other": NOW}, None),
+        ([], {FINGERPRINT: NOW}, NOW),
+        ([], {FINGERPRINT: NOW, "": NOW + HOUR}, NOW),
+        (["other"], {"": NOW}, None),
+        (["other"], {FINGERPRINT: NOW}, NOW),
+        ([FINGERPRINT], {"": NOW}, None),
+        ([FINGERPRINT], {FINGERPRINT: NOW}, None),
+    ],
+)
+def test_offer_is_for_an_unregistered_key_that_the_question_or_the_offer_names(
+    keys: list[str], offers: dict[str, datetime], until: datetime | None
+) -> None:
+    one = Entry("alice", public_key.parse(KEY))
+    whole = listing.Listing(dict.fromkeys(keys, (one,)), {"reason": 3}, offers, HOUR, 7)
+    assert whole.enrolment_until(FINGERPRINT) == until
+    own = {FINGERPRINT: (one,)} if FINGERPRINT in keys else {}
+    expected = listing.Listing(own, {}, {FINGERPRINT: until} if until else {}, HOUR, 7)
+    assert whole.only(FINGERPRINT) == expected
+
+
 def test_half_a_surrogate_pair_in_a_comment_removes_no_other_key() -> None:
     body = b'[{"user": "eve", "authorized_key": "x \\ud800"}, ' + json.dumps(GOOD).encode() + b"]"
     found = listing.parse(body, DEFAULT_TYPES)
@@ -281,7 +372,14 @@ def test_random_body_is_read_or_an_error(body: bytes) -> None:
 
 # --- decide
 
-ALICE = Entry("alice", public_key.parse(KEY), challenge="c1", expires_at=NOW + timedelta(minutes=5), binding="code_in")
+ALICE = Entry(
+    "alice",
+    public_key.parse(KEY),
+    challenge="c1",
+    expires_at=NOW + timedelta(minutes=5),
+    binding="code_in",
+    context=Context("Webmail"),
+)
 
 
 def entry(**more: Any) -> Entry:
@@ -321,6 +419,7 @@ PAST = NOW - timedelta(seconds=1)
     ],
 )
 def test_key_opens_nothing(entries: tuple[Entry, ...], decision: str | None) -> None:
+    assert decision in (None, "ambiguous", "expired", "codeless")  # the words of the log
     assert decide(entries, NOW) == decision
     assert decide(tuple(reversed(entries)), NOW) == decision
 
@@ -347,7 +446,9 @@ def test_key_opens_nothing(entries: tuple[Entry, ...], decision: str | None) -> 
         ((entry(verify_required=True), ANY_LOGIN), {"verify_required": True, "challenge": None}),
         ((ALICE, ANY_LOGIN), {"challenge": None, "needs_code": True, "context": ALICE.context}),
         ((entry(binding="none"), ANY_LOGIN), {"challenge": None, "needs_code": False, "pending": True}),
-        ((ALICE,), {"verify_required": False}),
+        ((ALICE,), {"verify_required": False, "context": ALICE.context}),
+        ((ALICE, entry(challenge="c2", context=None)), {"context": None}),
+        ((ALICE, entry(challenge="c2", expires_at=PAST, context=None)), {"context": ALICE.context}),
     ],
 )
 def test_key_may_present_itself_for_its_user(entries: tuple[Entry, ...], expected: dict[str, Any]) -> None:

@@ -28,7 +28,9 @@ class Agent:
     client: IdentityClient
     factor: Factor
     key: str
-    kind: str = "accept"
+    kind: str
+    observed: list[str]
+    """The calls to the service whose durations were measured."""
 
     async def line(self, public: str | None = None, request_id: str = ID, **more: str) -> str:
         key_type, encoded = public_keys.of(public or self.key)
@@ -60,10 +62,18 @@ def logged(events: io.StringIO, name: str = "") -> list[dict[str, Any]]:
 
 
 def agent_of(
-    server: IdentityServer, clock: Any, key: str, kind: str = "accept", ahead: timedelta = timedelta(), **more: Any
+    server: IdentityServer,
+    clock: Any,
+    key: str,
+    kind: str = "accept",
+    ahead: timedelta = timedelta(),
+    sleep: Callable[[float], None] = lambda _: None,
+    **more: Any,
 ) -> Agent:
-    """Returns an agent whose clock is `ahead` of the service's clock."""
+    """Returns an agent whose clock is `ahead` of the service's clock. `sleep` waits before a call is repeated."""
     settings = Config.model_validate(server.config(**more))
-    client = IdentityClient(settings, sleep=lambda _: None, now=lambda: datetime.now(UTC) + ahead)
+    client = IdentityClient(settings, sleep=sleep, now=lambda: datetime.now(UTC) + ahead)
     now: Callable[[], datetime] = lambda: clock.now() + ahead  # noqa: E731
-    return Agent(client, Factor(client, SOCKET, clock=clock, now=now), key, kind)
+    observed: list[str] = []
+    factor = Factor(client, SOCKET, lambda call, _seconds: observed.append(call), clock=clock, now=now)
+    return Agent(client, factor, key, kind, observed)

@@ -1,6 +1,16 @@
 """Tests the circuit breaker step by step on a clock."""
 
-from sshaft_agent.ssh_factor.breaker import LONGEST_PAUSE, THRESHOLD, Breaker
+from sshaft_agent.ssh_factor.breaker import THRESHOLD, Breaker
+
+
+def test_third_failure_in_a_row_opens_the_breaker() -> None:
+    breaker = Breaker()
+    assert [(breaker.failed(0), breaker.is_open) for _ in range(4)] == [
+        (False, False),
+        (False, False),
+        (True, True),
+        (False, True),
+    ]
 
 
 def opened(now: float = 0.0) -> Breaker:
@@ -23,11 +33,8 @@ def test_only_failures_in_a_row_open_the_breaker() -> None:
 
 def test_open_breaker_allows_one_trial_after_each_pause() -> None:
     breaker = opened()
-    assert not breaker.allows(0)
-    assert not breaker.allows(0.99)
-    assert breaker.allows(1.0)
-    assert not breaker.allows(1.0)  # one at a time
-    assert not breaker.allows(60)
+    answers = [breaker.allows(now) for now in (0, 0.99, 1.0, 1.0, 60)]
+    assert answers == [False, False, True, False, False]  # one at a time
 
 
 def test_pauses_of_the_breaker_get_longer_up_to_a_limit() -> None:
@@ -40,7 +47,7 @@ def test_pauses_of_the_breaker_get_longer_up_to_a_limit() -> None:
         pauses.append(step)
         now += step
         assert not breaker.failed(now)  # the breaker was open already
-    assert pauses == [1, 2, 4, 8, LONGEST_PAUSE, LONGEST_PAUSE]
+    assert pauses == [1, 2, 4, 8, 10, 10]
 
 
 def test_success_closes_the_breaker_and_is_reported_once() -> None:

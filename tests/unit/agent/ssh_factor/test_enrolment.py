@@ -2,6 +2,8 @@
 
 import io
 import json
+import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import pytest
 from fakes import public_keys
 from fakes.identity_server import ERROR, Call, IdentityServer, Reply, reply_json
-from unit.agent.ssh_factor.agent import ID, SOCKET, Agent, agent_of
+from unit.agent.ssh_factor.agent import ID, SOCKET, Agent, agent_of, logged
 
 from sshaft import public_key
 from sshaft.errors import RemoteServiceError
@@ -46,8 +48,10 @@ def presentations(identity: IdentityServer) -> list[Any]:
 
 
 @pytest.mark.usefixtures("is_open")
-async def test_line_of_an_unregistered_key_is_restricted(agent: Agent) -> None:
+async def test_line_of_an_unregistered_key_is_restricted(agent: Agent, events: io.StringIO) -> None:
     line, ticket = await agent.line(), await agent.ticket()
+    (event, _) = logged(events, "keys.listed_for_enrolment")
+    assert (event["request_id"], event["fingerprint"]) == (ID, public_key.parse(KEY).fingerprint)
     command = f"/sshaft/login --agent {SOCKET} --ticket {ticket}"
     assert line == f'restrict,pty,command="{command}" {KEY}\n'
 
@@ -189,8 +193,25 @@ async def test_strangers_keys_take_no_line_from_the_invited_person(agent: Agent,
 
 
 @pytest.mark.usefixtures("is_open")
-async def test_processes_of_strangers_that_wait_for_a_code_are_bounded(agent: Agent) -> None:
+async def test_processes_of_one_key_that_wait_for_a_code_are_bounded(
+    agent: Agent, identity: IdentityServer, events: io.StringIO
+) -> None:
     """Finding S9: one throwaway key held a hundred `enrol` prompts."""
+    tickets = []
+    for number in range(3):
+        line = await agent.line(request_id=f"{number:032x}")
+        tickets.append(re.search(r"--ticket ([\w-]+)\"", line)[1])  # type: ignore[index]
+    states = [(await agent.report(ticket))["state"] for ticket in tickets]
+    assert states == ["code_required", "code_required", "too_many_prompts"]
+    assert [event["reason"] for event in logged(events, "enrol.refused")] == ["too_many_prompts"]
+    identity.replies["/enrol"] = reply_json({"error": "invalid_code"}, 403)
+    assert (await agent.report(tickets[0], code="00000000"))["state"] == "invalid_code"
+    assert (await agent.report(tickets[2]))["state"] == "code_required"  # the first process waits no more
+
+
+@pytest.mark.usefixtures("is_open")
+async def test_processes_of_strangers_that_wait_for_a_code_are_bounded(agent: Agent) -> None:
+    """Finding S9: many throwaway keys of one address are bounded together."""
     states = []
     for number in range(20):
         key = public_keys.ed25519(f"stranger-{number}")
@@ -202,12 +223,16 @@ async def test_processes_of_strangers_that_wait_for_a_code_are_bounded(agent: Ag
 @pytest.mark.usefixtures("is_open")
 @pytest.mark.parametrize("example", CONTRACT["examples"], ids=lambda example: example["name"])
 async def test_answers_of_the_contract_have_their_state_and_reason(
-    agent: Agent, identity: IdentityServer, example: dict[str, Any]
+    agent: Agent, identity: IdentityServer, events: io.StringIO, example: dict[str, Any]
 ) -> None:
     response, outcome = example["response"], example["outcome"]
     identity.replies["/enrol"] = reply_json(response["body"], response["status"])
     answer = await agent.report(await agent.ticket(), code="58217741")
     assert (answer["state"], answer.get("reason")) == (outcome["state"], outcome["reason"])
+    refused = [] if outcome["state"] == "presented" else [outcome["reason"] or outcome["state"]]
+    assert [event["reason"] for event in logged(events, "enrol.refused")] == refused
+    retry_after = response["body"].get("retry_after")
+    assert answer.get("retry_after") == (None if retry_after is None else str(retry_after))
 
 
 @pytest.mark.usefixtures("is_open")
@@ -230,9 +255,39 @@ async def test_log_has_no_code_and_no_ticket(agent: Agent, events: io.StringIO) 
     tickets: list[str] = []
     tickets.append(await agent.ticket())
     await agent.report(tickets[0], code="58217741")
-    assert "enrol.presented" in events.getvalue()
+    (event,) = logged(events, "enrol.presented")
+    facts = {"fingerprint": public_key.parse(KEY).fingerprint, "key_type": "ssh-ed25519", "client_ip": "192.0.2.7"}
+    assert event == event | facts | {"request_id": ID}
     assert "58217741" not in events.getvalue()
     assert tickets[0] not in events.getvalue()
+
+
+@pytest.mark.usefixtures("is_open")
+async def test_presentation_from_an_unknown_address_names_none(agent: Agent, identity: IdentityServer) -> None:
+    await agent.report(await agent.ticket(), code="58217741", client_ip="")
+    assert "client_ip" not in presentations(identity)[0]
+
+
+@pytest.mark.usefixtures("is_open")
+async def test_presentation_that_does_not_end_in_time_is_unavailable(
+    identity: IdentityServer, clock: Any, events: io.StringIO
+) -> None:
+    more = {"accept_seconds": 0.5, "mfa_enrol_endpoint": f"{identity.url}/enrol"}
+    agent = agent_of(identity, clock, KEY, "enrol", sleep=lambda _: time.sleep(1.2), **more)
+    ticket = await agent.ticket()
+    identity.replies["/enrol"] = Reply(503)
+    assert (await agent.report(ticket, code="58217741"))["state"] == "unavailable"
+    assert [event["message"] for event in logged(events, "enrol.failed")] == ["no answer in time"]
+    agent.close()
+
+
+@pytest.mark.usefixtures("is_open")
+async def test_keys_that_wanted_to_log_in_are_forgotten_after_their_time(agent: Agent, clock: Any) -> None:
+    for number in range(3):
+        key = public_keys.ed25519(f"stranger-{number}")
+        await agent.report(await agent.ticket(key), "accept", key)
+        clock.move(15)
+    assert len(agent.factor.enrolment._skipped) == 2  # noqa: SLF001 - nothing else tells
 
 
 async def test_service_that_is_down_is_an_error(agent: Agent, identity: IdentityServer) -> None:

@@ -3,6 +3,9 @@
 import asyncio
 import io
 import re
+import socket
+import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -14,7 +17,6 @@ from unit.agent.ssh_factor.agent import ID, SOCKET, Agent, agent_of, logged
 
 from sshaft import public_key
 from sshaft.errors import RemoteServiceError
-from sshaft_agent.ssh_factor.logins import PROMPTS_PER_KEY
 from sshaft_agent.ssh_factor.questions import AcceptRequest, KeysQuestion
 
 KEY = public_keys.ed25519("alice")
@@ -57,9 +59,14 @@ def last(identity: IdentityServer, path: str) -> Call:
 # --- keys
 
 
-async def test_line_carries_a_ticket_and_ends_with_it(agent: Agent, pending: Any, clock: Any) -> None:
+async def test_line_carries_a_ticket_and_ends_with_it(
+    agent: Agent, pending: Any, clock: Any, events: io.StringIO
+) -> None:
     pending(expires_at=clock.later(90))
     line = await agent.line()
+    (event,) = logged(events, "keys.listed")
+    fingerprint = public_key.parse(KEY).fingerprint
+    assert (event["user"], event["fingerprint"], event["request_id"]) == ("alice", fingerprint, ID)
     ticket = await agent.ticket()
     assert line == f'restrict,pty,command="/sshaft/login --agent {SOCKET} --ticket {ticket}" {KEY}\n'
     clock.move(89)
@@ -133,10 +140,11 @@ async def test_verify_required_stands_in_the_line_of_a_security_key_only(agent: 
     ids=str,
 )
 async def test_question_with_parts_that_contradict_sends_no_request(
-    agent: Agent, pending: Any, identity: IdentityServer, change: dict[str, str]
+    agent: Agent, pending: Any, identity: IdentityServer, events: io.StringIO, change: dict[str, str]
 ) -> None:
     pending()
     assert await agent.line(**change) == ""
+    assert [event["request_id"] for event in logged(events, "keys.none")] == [ID]
     assert await agent.factor.key_line(KeysQuestion.of({})) == ""
     assert identity.calls == []
 
@@ -147,9 +155,10 @@ async def test_operator_is_told_of_a_wrong_fingerprint_hash_of_sshd(agent: Agent
     assert (event["level"], event["event"]) == ("error", "keys.none")
 
 
-async def test_unknown_key_gets_nothing(agent: Agent, pending: Any) -> None:
+async def test_unknown_key_gets_nothing(agent: Agent, pending: Any, events: io.StringIO) -> None:
     pending()
     assert await agent.line(OTHER_KEY) == ""
+    assert [event["reason"] for event in logged(events, "keys.none")] == ["unknown"]
 
 
 async def test_key_of_two_waiting_users_opens_nothing_and_is_logged(
@@ -317,6 +326,7 @@ async def test_made_up_ticket_is_refused(agent: Agent, identity: IdentityServer,
     assert await agent.report(ticket, code="482913") == {"state": "invalid_ticket"}
     assert await agent.factor.answer_login(AcceptRequest.of({})) == {"state": "invalid_ticket"}
     assert identity.count("/accept") == 0
+    assert agent.factor.outcomes == {"invalid_ticket": 2}
 
 
 async def test_ticket_ends_after_two_minutes_and_with_its_challenge(agent: Agent, pending: Any, clock: Any) -> None:
@@ -371,11 +381,97 @@ async def test_hanging_accept_ends_at_its_deadline(identity: IdentityServer, pen
     agent = agent_of(identity, clock, KEY, accept_seconds=0.2)
     began = asyncio.get_running_loop().time()
     assert (await agent.report(await agent.ticket(), code="1"))["state"] == "unavailable"
-    assert asyncio.get_running_loop().time() - began < 0.8
+    assert asyncio.get_running_loop().time() - began < 4
     agent.close()
 
 
+@pytest.mark.parametrize("kind", ["accept", "reject"])
+async def test_call_that_does_not_end_in_time_is_unavailable(
+    identity: IdentityServer, pending: Any, clock: Any, events: io.StringIO, kind: str
+) -> None:
+    pending()
+    more = {"accept_seconds": 0.5, "mfa_reject_endpoint": f"{identity.url}/reject"}
+    agent = agent_of(identity, clock, KEY, kind, sleep=lambda _: time.sleep(1.2), **more)
+    ticket = await agent.ticket()
+    identity.replies[f"/{kind}"] = Reply(503)
+    assert (await agent.report(ticket, code="1"))["state"] == "unavailable"
+    assert [event["message"] for event in logged(events, "login.failed")] == ["no answer in time"]
+    assert agent.factor.outcomes == {"unavailable": 1}
+    assert agent.observed == ["list", kind]
+    agent.close()
+
+
+async def test_agent_that_stops_does_not_wait_for_its_calls(
+    agent: Agent, identity: IdentityServer, pending: Any
+) -> None:
+    pending()
+    ticket = await agent.ticket()
+    arrived, is_closed, in_time = threading.Event(), threading.Event(), []
+
+    def answer_later(_connection: socket.socket) -> None:
+        arrived.set()
+        in_time.append(is_closed.wait(2))
+
+    identity.replies["/accept"] = Reply(write=answer_later)
+    answer = asyncio.create_task(agent.report(ticket, code="1"))
+    await asyncio.to_thread(arrived.wait)
+    agent.factor.close()
+    is_closed.set()
+    assert (await answer)["state"] == "unavailable"
+    assert in_time[0]
+
+
+async def test_closed_agent_begins_nothing(agent: Agent, pending: Any) -> None:
+    pending()
+    ticket = await agent.ticket()
+    agent.factor.close()
+    with pytest.raises(RuntimeError, match="shutdown"):
+        await agent.report(ticket, code="1")
+    with pytest.raises(RuntimeError, match="shutdown"):
+        await agent.line(SK_KEY)
+
+
+async def test_new_configuration_is_used_for_every_later_call(
+    agent: Agent, identity: IdentityServer, pending: Any
+) -> None:
+    pending()
+    ticket = await agent.ticket()
+    with IdentityServer() as other:
+        other.entries = [dict(identity.entries[0], challenge="new")]
+        other.replies["/accept"] = reply_json({"state": "accepted"})
+        new = agent_of(other, None, KEY)
+        agent.factor.replace_client(new.client)
+        assert (await agent.report(ticket, code="482913"))["state"] == "accepted"
+        assert last(other, "/accept").json["challenge"] == "new"
+        new.close()
+    assert identity.count("/accept") == 0
+
+
 # --- lines that were printed before the login was started
+
+
+@pytest.mark.parametrize(
+    ("seconds", "entries", "state"), [(-1, 1, "expired"), (0, 1, "expired"), (300, 0, "no_challenge")]
+)
+async def test_login_that_ended_before_the_ticket_came_sends_no_request(
+    agent: Agent, identity: IdentityServer, pending: Any, clock: Any, seconds: int, entries: int, state: str
+) -> None:
+    entry = pending()
+    ticket = await agent.ticket()
+    entry["expires_at"] = clock.later(seconds + 3)
+    identity.entries = identity.entries[:entries]
+    clock.move(3)
+    assert (await agent.report(ticket, code="1"))["state"] == state
+    assert identity.count("/accept") == 0
+    assert len(agent.factor.logins) == 0
+
+
+async def test_login_is_remembered_as_long_as_its_ticket(agent: Agent, pending: Any, clock: Any) -> None:
+    pending(expires_at=clock.later(90))
+    await agent.report(await agent.ticket())
+    for seconds, logins in ((89, 1), (90, 0)):
+        agent.factor.logins.purge(clock() + seconds)
+        assert len(agent.factor.logins) == logins
 
 
 async def test_registered_key_without_a_challenge_learns_that_nothing_waits(
@@ -444,24 +540,74 @@ async def test_second_user_who_waits_with_the_same_key_closes_the_login(agent: A
 OVER = reply_json({"error": "expired"}, 410)
 
 
-async def test_login_that_was_started_again_gets_the_code(agent: Agent, identity: IdentityServer, pending: Any) -> None:
-    entry = pending()
-    ticket = await agent.ticket()
+@pytest.mark.parametrize("kind", ["accept", "reject"])
+@pytest.mark.parametrize("error", ["no_challenge", "expired", "cancelled", "rejected", "already_used"])
+@pytest.mark.parametrize("verified", [False, True])
+async def test_login_that_was_started_again_gets_the_code_or_the_denial(
+    agent: Agent, identity: IdentityServer, pending: Any, kind: str, error: str, verified: bool
+) -> None:
+    key = SK_KEY if verified else KEY
+    entry = pending(key=key, verify_required=verified)
+    ticket = await agent.ticket(key)
     entry["challenge"] = "c2"
-    identity.replies["/accept"] = [OVER, reply_json({"state": "accepted"})]
-    assert (await agent.report(ticket, code="482913"))["state"] == "accepted"
-    first, second = [call for call in identity.calls if call.path == "/accept"]
+    identity.replies[f"/{kind}"] = [reply_json({"error": error}, 410), reply_json({})]
+    code = {"code": "482913"} if kind == "accept" else {}
+    assert (await agent.report(ticket, kind, key, **code))["state"] == f"{kind}ed"
+    first, second = [call for call in identity.calls if call.path == f"/{kind}"]
     assert (first.json["challenge"], second.json["challenge"]) == ("c1", "c2")
     assert first.headers["idempotency-key"] != second.headers["idempotency-key"]
+    assert agent.observed[-3:] == [kind, "list", kind]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"challenge": None, "expires_at": None}, {"expires_at": "2026-11-22T12:00:00Z"}],
+    ids=["the same login", "none", "over"],
+)
 async def test_login_that_ended_and_was_not_started_again_gets_one_request(
+    agent: Agent, identity: IdentityServer, pending: Any, change: dict[str, Any]
+) -> None:
+    entry = pending()
+    identity.replies["/accept"] = OVER
+    ticket = await agent.ticket()
+    entry.update(change)
+    assert (await agent.report(ticket, code="482913"))["state"] == "expired"
+    assert identity.count("/accept") == 1
+
+
+async def test_login_that_ended_while_a_second_user_waits_with_the_same_key_gets_one_request(
     agent: Agent, identity: IdentityServer, pending: Any
 ) -> None:
-    pending()
+    entry = pending()
     identity.replies["/accept"] = OVER
-    assert (await agent.report(await agent.ticket(), code="482913"))["state"] == "expired"
+    ticket = await agent.ticket()
+    entry["challenge"] = "c2"
+    pending("mallory", challenge="c3")
+    assert (await agent.report(ticket, code="482913"))["state"] == "expired"
     assert identity.count("/accept") == 1
+
+
+async def test_sessions_of_one_connection_pass_at_the_same_time(
+    agent: Agent, identity: IdentityServer, pending: Any
+) -> None:
+    """Finding S23: every login that signs gets its own pass."""
+    pending()
+    ticket = await agent.ticket()
+    identity.delay = 0.05
+    answers = await asyncio.gather(*(agent.report(ticket, code="482913") for _ in range(3)))
+    assert [answer["state"] for answer in answers] == ["accepted"] * 3
+
+
+async def test_denial_takes_the_pass_from_no_other_session(
+    agent: Agent, identity: IdentityServer, pending: Any
+) -> None:
+    pending(key=SK_KEY)
+    ticket = await agent.ticket(SK_KEY)
+    identity.delay = 0.05
+    denied = asyncio.create_task(agent.report(ticket, "reject", SK_KEY))
+    await asyncio.sleep(0.01)
+    passed = await agent.report(ticket, "accept", SK_KEY, code="482913")
+    assert ((await denied)["state"], passed["state"]) == ("rejected", "accepted")
 
 
 async def test_first_answer_stands_if_the_newer_list_fails(
@@ -588,12 +734,16 @@ async def test_confirmation_passes_the_login_that_the_person_has_read(
     assert [call.json["challenge"] for call in identity.calls if call.path == "/accept"] == ["c1", "c1"]
 
 
+@pytest.mark.parametrize("wanted_later", [True, False])
 async def test_accept_says_that_the_line_required_verification(
-    agent: Agent, identity: IdentityServer, pending: Any
+    agent: Agent, identity: IdentityServer, pending: Any, clock: Any, wanted_later: bool
 ) -> None:
-    pending(key=SK_KEY, verify_required=True)
+    entry = pending(key=SK_KEY, verify_required=True)
     assert "verify-required" in await agent.line(SK_KEY)
-    await agent.report(await agent.ticket(SK_KEY), public=SK_KEY, code="482913")
+    ticket = await agent.ticket(SK_KEY)
+    entry["verify_required"] = wanted_later
+    clock.move(3)
+    await agent.report(ticket, public=SK_KEY, code="482913")
     assert last(identity, "/accept").json["verified"] is True
 
 
@@ -634,6 +784,19 @@ async def test_person_chooses_among_several_waiting_logins(
     assert last(identity, "/accept").json["challenge"] == "c1"
 
 
+async def test_choice_stays_possible_after_an_answer_without_a_list(
+    agent: Agent, identity: IdentityServer, pending: Any
+) -> None:
+    pending(binding="code_back")
+    ticket = await agent.ticket()
+    for reply in (reply_json(WAITING, 409), reply_json({"error": "confirm_required"}, 403)):
+        identity.replies["/accept"] = reply
+        await agent.report(ticket)
+    identity.replies["/accept"] = reply_json({"state": "presented", "code": "550127"})
+    assert (await agent.report(ticket, choice="1", confirmed="yes"))["state"] == "presented"
+    assert last(identity, "/accept").json["challenge"] == "c2"
+
+
 @pytest.mark.parametrize("choice", ["0", "3", "9", "10", "c1", "-1", "\u0661"])
 async def test_number_that_was_not_listed_chooses_nothing(
     agent: Agent, identity: IdentityServer, pending: Any, choice: str
@@ -656,14 +819,25 @@ async def test_choice_without_a_list_chooses_nothing(agent: Agent, identity: Ide
 # --- processes that wait
 
 
-async def test_logins_that_wait_for_a_person_are_bounded_for_each_key(agent: Agent, pending: Any) -> None:
-    pending()
-    for number in range(PROMPTS_PER_KEY + 1):
+@pytest.mark.parametrize("question", ["code_required", "confirm_required", "choice_required"])
+async def test_logins_that_wait_for_a_person_are_bounded_for_each_key(
+    agent: Agent, identity: IdentityServer, pending: Any, events: io.StringIO, question: str
+) -> None:
+    pending(binding="code_in" if question == "code_required" else "none")
+    identity.replies["/accept"] = reply_json(WAITING | {"error": question}, 409)
+    tickets = []
+    for number in range(9):
         line = await agent.line(request_id=f"{number:032x}")
-        ticket = re.search(r"--ticket ([\w-]+)\"", line)[1]  # type: ignore[index]
-        answer = await agent.report(ticket)
-    assert answer["state"] == "too_many_prompts"
-    assert (await agent.report(ticket, code="482913"))["state"] == "accepted"  # a code needs no prompt
+        tickets.append(re.search(r"--ticket ([\w-]+)\"", line)[1])  # type: ignore[index]
+    states = [(await agent.report(ticket))["state"] for ticket in tickets]
+    assert states == [question] * 8 + ["too_many_prompts"]
+    assert agent.factor.outcomes == {question: 8, "too_many_prompts": 1}
+    assert [event["reason"] for event in logged(events, "login.refused")] == ["too_many_prompts"]
+    identity.replies["/accept"] = reply_json({"error": "invalid_code"}, 403)
+    assert (await agent.report(tickets[8], code="1"))["state"] == "invalid_code"  # a code needs no prompt
+    assert (await agent.report(tickets[0], code="1"))["state"] == "invalid_code"  # this process waits no more
+    identity.replies["/accept"] = reply_json(WAITING | {"error": question}, 409)
+    assert (await agent.report(tickets[8]))["state"] == question
 
 
 async def test_login_without_verification_does_not_wait_for_the_one_with(agent: Agent, pending: Any) -> None:

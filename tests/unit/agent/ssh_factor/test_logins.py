@@ -5,7 +5,7 @@ from fakes import public_keys
 
 from sshaft import public_key
 from sshaft.listing import Grant
-from sshaft_agent.ssh_factor.logins import PROMPT_SECONDS, Login, Logins, Prompts
+from sshaft_agent.ssh_factor.logins import Login, Logins, Prompts
 
 GRANT = Grant(
     user="alice",
@@ -64,8 +64,25 @@ def test_network_of_one_person_in_ipv6_counts_as_one_address() -> None:
     assert not prompts.begin("t2", "b", "2001:db8::ffff:1", 0)
 
 
+@pytest.mark.parametrize("first", ["2001:db8::1", "192.0.2.1", ""])
+@pytest.mark.parametrize("second", ["2001:db8:0:0:1::", "2001:db8::ffff", "::ffff:192.0.2.1", "192.0.2.1"])
+def test_address_has_its_bound_whatever_stands_beside_it(first: str, second: str) -> None:
+    prompts = Prompts(per_key=10, per_address=1)
+    assert prompts.begin("t1", "a", first, 0)
+    same = first == second or (first.startswith("2001") and second.startswith("2001"))
+    assert prompts.begin("t2", "b", second, 0) is not same
+
+
 def test_process_counts_no_longer_than_it_can_wait() -> None:
+    """sshaft-login waits 90 s for a person. A little later its place is free."""
     prompts = Prompts(per_key=1, per_address=1)
     assert prompts.begin("t1", "k", "192.0.2.1", 0)
-    assert not prompts.begin("t2", "k", "192.0.2.1", PROMPT_SECONDS - 1)
-    assert prompts.begin("t2", "k", "192.0.2.1", PROMPT_SECONDS)
+    assert not prompts.begin("t2", "k", "192.0.2.1", 94.9)
+    assert prompts.begin("t2", "k", "192.0.2.1", 95)
+
+
+def test_two_hundred_processes_of_an_address_may_wait() -> None:
+    """Many people may come from one address."""
+    prompts = Prompts()
+    begun = [prompts.begin(f"t{number}", f"k{number}", "192.0.2.1", 0) for number in range(201)]
+    assert begun == [True] * 200 + [False]
