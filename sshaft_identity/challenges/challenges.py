@@ -23,9 +23,9 @@ from sshaft_identity.database.tables import challenges
 RETENTION = timedelta(days=7)
 """A challenge is deleted this long after its opening."""
 
-_MAX_ALIKE = {Binding.CODE_IN: 1, Binding.CODE_BACK: 5, Binding.NONE: 1}
-"""The most pending challenges for the same user, client and address of the browser. Where a person types a code, a
-provider may begin logins for strangers too, and not name their addresses. So several must be able to wait."""
+_MAX_WITHOUT_ADDRESS = 5
+"""The most pending `code_back` challenges for the same user and client if nobody knows the address of the browser. A
+provider may begin such logins for strangers too. So several must be able to wait; elsewhere one for each address."""
 _MAX_OF_CLIENT = 20
 """The most pending challenges for the same user and client, whatever their addresses are."""
 
@@ -297,14 +297,15 @@ def _superseded(wish: Wish, pending: Sequence[Challenge], now: datetime) -> list
     """Returns the challenges that a new one ends, of those that are pending for its user.
 
     These are the ones of the client whose time is over, the oldest ones from the same address if there would be more
-    than `_MAX_ALIKE`, and the oldest ones from anywhere if there would be more than `_MAX_OF_CLIENT`. So a stranger at
+    than are allowed, and the oldest ones from anywhere if there would be more than `_MAX_OF_CLIENT`. So a stranger at
     another address does not end the login of a person.
     """
     of_client = [each for each in pending if each.client == wish.client]
     over = [each for each in of_client if each.state_at(now) is not State.PENDING]
     waiting = [each for each in of_client if each not in over]
     alike = [each for each in waiting if _source(each.context) == _source(wish.context)]
-    oldest_alike = alike[: max(0, len(alike) + 1 - _MAX_ALIKE[wish.binding])]
+    is_unclear = wish.binding is Binding.CODE_BACK and wish.context.ip is None
+    oldest_alike = alike[: max(0, len(alike) + 1 - (_MAX_WITHOUT_ADDRESS if is_unclear else 1))]
     others = [each for each in waiting if each not in oldest_alike]
     return over + oldest_alike + others[: max(0, len(others) + 1 - _MAX_OF_CLIENT)]
 

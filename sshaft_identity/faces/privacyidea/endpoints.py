@@ -97,8 +97,8 @@ def _begin_login(call: Call, client: Client, parameters: Parameters) -> Response
 def _challenges_to_finish(call: Call, client: Client, parameters: Parameters) -> list[Challenge]:
     """Returns the challenges that the transaction or the code may be meant for; none: the plugin begins a login.
 
-    Without a transaction the text may also be a password. It is a code only if ssh has printed one: a stranger who
-    begins a login in the name of a person must not turn the person's password into a wrong code.
+    Without a transaction the text may also be a password. A stranger who begins a login in the name of a person must
+    not turn the person's password into a wrong code.
     """
     user, state = user_of(call, parameters), call.state
     if transaction := parameters.get("transaction_id"):
@@ -111,8 +111,7 @@ def _challenges_to_finish(call: Call, client: Client, parameters: Parameters) ->
         return [challenge]
     if not typed_codes.is_code(parameters.get("pass", "")):
         return []
-    pending = typed_codes.pending_challenges(call, client, user)
-    return [each for each in pending if each.presented_at is not None]
+    return typed_codes.pending_challenges(call, client, user)
 
 
 def _passed(call: Call, meant: list[Challenge], code: str) -> Challenge | None:

@@ -20,8 +20,8 @@ class Portal(Provider):
     def __init__(self, service: Service, name: str = "portal", networks: tuple[str, ...] = (), **options: Any) -> None:
         super().__init__(service, "code_back", "/code-back/", name, options, networks)
 
-    def init(self, user: str = "alice") -> Any:
-        answer = self.call("init", {"user": user, "ip": "192.0.2.7"})
+    def init(self, user: str = "alice", ip: str = "192.0.2.7") -> Any:
+        answer = self.call("init", {"user": user, "ip": ip})
         assert answer.status_code == 200, answer.text
         return answer.json()
 
@@ -93,9 +93,19 @@ def test_a_new_init_does_not_end_the_one_before(service: Service, portal: Portal
     """Finding S4: a stranger can make a portal begin logins for a name. The login of its owner still waits."""
     portal.init()
     code = printed(service, alice)
-    portal.init()
-    portal.init()
+    portal.init(ip="203.0.113.9")
+    portal.init(ip="")
     assert portal.verify(code) == {"result": True}
+
+
+def test_a_new_init_from_the_same_address_takes_the_place_of_the_one_before(
+    service: Service, portal: Portal, alice: str
+) -> None:
+    portal.init()
+    old = printed(service, alice)
+    portal.init()
+    assert portal.verify(old) == {"result": False}
+    assert portal.verify(printed(service, alice)) == {"result": True}
 
 
 def test_unknown_user_gets_the_same_answer_as_a_known_user(portal: Portal) -> None:

@@ -402,7 +402,8 @@ def test_code_is_refused_from_another_client(service: Service, radius: Plugin, a
     other = Plugin(service, "other", "interactive")
     radius.check(code="begin")
     code = printed(service, alice)
-    assert other.check(code=code) == (False, "CHALLENGE"), "the code of no login of this client begins a login"
+    assert other.check(code=code) == (False, "CHALLENGE")
+    assert other.check(code=code) == (False, "REJECT")
     assert radius.check(code=code) == (True, "ACCEPT")
 
 
