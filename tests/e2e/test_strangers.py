@@ -3,13 +3,13 @@
 import json
 import re
 import secrets
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from e2e.choosing import choose
 from e2e.conftest import Keys, Site
 from fakes.security_key import SecurityKey
 from fakes.ssh_agent import SshAgent
@@ -167,22 +167,10 @@ def test_person_chooses_their_login_where_a_stranger_has_begun_another(
     begun = portal.post(f"{site.identity.url}/code-back/init", json={"user": name, "ip": "127.0.0.1"}, timeout=10)
     assert begun.json() == {"result": True}
     vpn.post(f"{site.identity.url}/validate/check", data={"user": name, "pass": "x"}, timeout=10)
-    with subprocess.Popen(
-        site.sshd.command(key), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as ssh:
-        assert ssh.stdin
-        assert ssh.stdout
-        assert ssh.stderr
-        asked = b""
-        while not asked.endswith(b"none: "):
-            part = ssh.stderr.read(1)
-            assert part, asked
-            asked += part
-        lines = asked.decode().splitlines()
-        assert re.search("1  to freeradius.*started [0-9]+ second", lines[1]), asked
-        assert re.search("2  to lemonldap.*from a browser at 127.0.0.1, started [0-9]+ second", lines[2]), asked
-        out, _ = ssh.communicate(b"2\n", timeout=60)
-    assert ssh.returncode == 0
-    code = re.findall(r"\b[0-9]{6}\b", out.decode())[-1]
+    out, asked = choose(site.sshd, key, 2)
+    lines = asked.splitlines()
+    assert re.search("1  to freeradius.*started [0-9]+ second", lines[1]), asked
+    assert re.search("2  to lemonldap.*from a browser at 127.0.0.1, started [0-9]+ second", lines[2]), asked
+    code = re.findall(r"\b[0-9]{6}\b", out)[-1]
     answer = portal.post(f"{site.identity.url}/code-back/verify", json={"user": name, "code": code}, timeout=10)
     assert answer.json() == {"result": True}
