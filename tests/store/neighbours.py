@@ -164,6 +164,9 @@ def _content(store: Store, clock: Clock) -> Iterator[tuple[Table, dict[str, Any]
             public = parse(ed25519(f"{user} {key}"))
             values = {"type": public.type, "blob": public.blob, "name": key, "source": "operator", "created_at": now}
             yield ssh_keys, {"fingerprint": f"{user}'s {key}", "user_name": user, **values, **more}
+    bobs = parse(ed25519("bobs"))
+    values = {"type": bobs.type, "blob": bobs.blob, "name": "", "source": "operator", "created_at": now}
+    yield ssh_keys, {"fingerprint": bobs.fingerprint, "user_name": "bob", **values}
     for client in CLIENTS:
         secret = {"secret_hash": digest(f"{client} secret")}
         yield clients, {"client_id": client, **secret, "scope": "challenges", "created_at": now}

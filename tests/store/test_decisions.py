@@ -1,4 +1,7 @@
-"""Tests each branch of the decision about one attempt: the verdict, the logins it names, and what it touches. `test_races` has both databases."""
+"""Tests each branch of the decision about one attempt: the verdict, the logins it names, and what it touches.
+
+The decision does not depend on the database; `test_races` tests the statements on both.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

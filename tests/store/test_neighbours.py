@@ -11,16 +11,17 @@ from fakes.public_keys import ed25519
 from service.service import Clock
 from store.neighbours import ADDRESS, CLIENTS, MINUTE, PEOPLE, TAKEN, Neighbours, fill
 
-from sshaft.public_key import parse
+from sshaft.public_key import PublicKey, parse
 from sshaft_identity.challenges.challenge import Context
 from sshaft_identity.challenges.challenges import Wish
-from sshaft_identity.enrolment.enrolment import Presentation
+from sshaft_identity.enrolment.enrolment import Enrolment, Presentation
 from sshaft_identity.people.key_policy import KeyPolicy
 from sshaft_identity.people.registration import NewKey
 from sshaft_identity.people.sessions import Method
 from sshaft_identity.store import Store
 
 NEW = parse(ed25519("new"))
+BOBS = parse(ed25519("bobs"))
 SHOWN = parse(ed25519("alice's new key")).fingerprint
 PENDING = ("waits", "back", "printed")
 PASSED = ("passed", "other-key", "no-key")
@@ -355,12 +356,22 @@ def enrolment_event(event: str, enrolment: str, **facts: Any) -> dict[str, Any]:
     return {"event": f"enrolment.{event}", "user": "alice", "enrolment": enrolment, **facts}
 
 
-def present(enrolment: str) -> Callable[[Neighbours], object]:
+def present(enrolment: str, key: PublicKey = NEW) -> Callable[[Neighbours], object]:
     def act(of: Neighbours) -> object:
         code = of.store.enrolments.code_of(enrolment)
-        return of.store.enrolments.present(code, Presentation(NEW, ADDRESS), of.clock(), KeyPolicy())
+        return of.store.enrolments.present(code, Presentation(key, ADDRESS), of.clock(), KeyPolicy())
 
     return act
+
+
+def enrolment(of: Neighbours, name: str) -> Enrolment:
+    found = of.store.enrolments.get(name)
+    assert found
+    return found
+
+
+def approve(challenge: str) -> Callable[[Neighbours], object]:
+    return lambda of: of.store.enrolments.approve("alice-to-approve", challenge, of.clock(), KeyPolicy())
 
 
 ENROLMENT_CASES = [
@@ -399,6 +410,19 @@ ENROLMENT_CASES = [
         for name in ("over", "done", "denied", "ancient")
     ),
     Case(
+        "presenting another person's key",
+        present("alice-invited", BOBS),
+        {"enrolments: alice-invited"},
+        [enrolment_event("refused", "alice-invited", reason="key_taken", **KEY_OF | {"fingerprint": BOBS.fingerprint})],
+    ),
+    Case(
+        "presenting a key for a code that was refused twice",
+        lambda of: [present("alice-invited", BOBS)(of) for _ in range(3)],
+        {"enrolments: alice-invited"},
+        [enrolment_event("refused", "alice-invited", reason="key_taken", **KEY_OF | {"fingerprint": BOBS.fingerprint})]
+        * 3,
+    ),
+    Case(
         "presenting a signed key",
         lambda of: of.store.enrolments.present_signed(
             "alice-invited", Presentation(NEW, ADDRESS, "signature"), of.clock(), KeyPolicy()
@@ -414,6 +438,24 @@ ENROLMENT_CASES = [
             {"event": "key.enrolled", "user": "alice", "enrolment": "alice-shown", "fingerprint": SHOWN}
             | {"key_type": NEW.type, "source": "ssh", "attested": False}
         ],
+    ),
+    Case(
+        "confirming a key against the policy",
+        lambda of: of.store.enrolments.confirm("alice-shown", SHOWN, of.clock(), KeyPolicy(security_keys_only=True)),
+    ),
+    Case(
+        "waiting for an approval",
+        lambda of: of.store.enrolments.await_approval(enrolment(of, "alice-to-approve"), "x", of.clock(), "a device"),
+        {"enrolments: alice-to-approve"},
+    ),
+    Case(
+        "waiting for the approval of no key",
+        lambda of: of.store.enrolments.await_approval(enrolment(of, "alice-invited"), "x", of.clock()),
+    ),
+    Case("approval that nobody has passed", approve("alice-approval")),
+    Case(
+        "approval by another challenge",
+        approve("alice-web-passed"),
     ),
     Case(
         "confirming a key that an existing key must approve",
