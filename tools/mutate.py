@@ -114,6 +114,8 @@ def _is_left_out(node: ast.AST) -> bool:
             return True
         case ast.Call(ast.Name(id="Field" | "ConfigDict")):
             return True
+        case ast.BinOp(op=ast.BitOr(), right=ast.Constant(None)):  # a type
+            return True
         case ast.ClassDef(bases=[ast.Name(id="StrEnum")]):  # another text for a value is another name, no fault
             return True
         case _:
