@@ -84,6 +84,8 @@ def _changes(node: ast.AST) -> Iterator[ast.AST]:
         case ast.IfExp(test, body, orelse):
             yield from (body, orelse)
             del test
+        case ast.BinOp(_, ast.BitOr(), ast.Constant(None)):  # a type
+            return
         case ast.BinOp(left, ast.BitAnd() | ast.BitOr(), right):
             yield from (left, right)
         case ast.BinOp(left, op, right) if type(op) in _SWAPPED and not isinstance(left, ast.Constant | ast.JoinedStr):
@@ -113,8 +115,6 @@ def _is_left_out(node: ast.AST) -> bool:
         case ast.Call(ast.Attribute(attr="debug" | "info" | "warning" | "error" | "bind")):
             return True
         case ast.Call(ast.Name(id="Field" | "ConfigDict")):
-            return True
-        case ast.BinOp(op=ast.BitOr(), right=ast.Constant(None)):  # a type
             return True
         case ast.ClassDef(bases=[ast.Name(id="StrEnum")]):  # another text for a value is another name, no fault
             return True
