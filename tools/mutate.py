@@ -91,6 +91,8 @@ def _changes(node: ast.AST) -> Iterator[ast.AST]:
         case ast.IfExp(test, body, orelse):
             yield from (body, orelse)
             del test
+        case ast.BinOp(_, ast.BitOr(), ast.Constant(None)):  # a type
+            return
         case ast.BinOp(left, ast.BitAnd() | ast.BitOr(), right):
             yield from (left, right)
         case ast.BinOp(left, op, right) if type(op) in _SWAPPED and not isinstance(left, ast.Constant | ast.JoinedStr):
