@@ -2,9 +2,7 @@
 
 import base64
 import json
-from collections.abc import Callable
-from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -12,12 +10,21 @@ import requests
 from joserfc import jwt
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 from service.service import Service
+from starlette.requests import Request
+from starlette.responses import Response
 
 from sshaft_identity.clients.clients import Client, Scope
 from sshaft_identity.service.purge import batches
 from sshaft_identity.store import Store
 from sshaft_identity.web.call import Call
-from sshaft_identity.web.oauth import Credentials, OAuthError, credentials_of, fields_of, issue_token
+from sshaft_identity.web.oauth import (
+    Credentials,
+    OAuthError,
+    answers_errors,
+    credentials_of,
+    fields_of,
+    issue_token,
+)
 
 GRANT = {"grant_type": "client_credentials"}
 FORM = "application/x-www-form-urlencoded"
@@ -79,6 +86,15 @@ def test_refusal_has_the_status_of_its_error(error: str, status: int | None, exp
 # --- client_secret_basic and client_secret_post
 
 
+def read_credentials(authorization: str | None, form: dict[str, str]) -> tuple[str, str]:
+    """Returns the id and the secret, or else the error and its description."""
+    try:
+        given = credentials_of(authorization, form)
+    except OAuthError as refused:
+        return refused.error, refused.description
+    return given.client_id, given.client_secret
+
+
 @pytest.mark.parametrize(
     ("authorization", "form", "expected"),
     [
@@ -111,11 +127,7 @@ def test_refusal_has_the_status_of_its_error(error: str, status: int | None, exp
 def test_id_and_secret_come_in_one_of_two_ways(
     authorization: str | None, form: dict[str, str], expected: tuple[str, str]
 ) -> None:
-    try:
-        given = credentials_of(authorization, form)
-        assert (given.client_id, given.client_secret) == expected
-    except OAuthError as refused:
-        assert (refused.error, refused.description) == expected
+    assert read_credentials(authorization, form) == expected
 
 
 def test_secret_is_not_part_of_a_printed_credential() -> None:
@@ -143,6 +155,24 @@ def test_refusal_says_what_is_wrong_and_is_recorded(
     assert (event["face"], event["error"], event["reason"], event.get("client")) == ("oauth", *error, None)
 
 
+def call_of(service: Service) -> Call:
+    return Call(Request({"type": "http", "app": service.app, "headers": [], "client": None}))
+
+
+@pytest.mark.parametrize(
+    ("error", "recorded"), [("authorization_pending", 0), ("slow_down", 0), ("access_denied", 1), ("invalid_grant", 1)]
+)
+def test_client_that_is_told_to_wait_is_not_recorded(service: Service, error: str, recorded: int) -> None:
+    def refuse(_: Call) -> Response:
+        raise OAuthError(error, "why")
+
+    for face in ("oauth", "ciba"):
+        answer = (answers_errors(refuse) if face == "oauth" else answers_errors(refuse, face))(call_of(service))
+        assert (answer.status_code, json.loads(bytes(answer.body))["error"]) == (400, error)
+        events = [each for each in service.audited("request.refused") if each["face"] == face]
+        assert [each["reason"] for each in events] == ["why"] * recorded
+
+
 def test_content_type_may_have_parameters_and_any_case(service: Service) -> None:
     headers = {"Content-Type": "Application/X-WWW-Form-Urlencoded ; charset=utf-8", "Authorization": "x"}
     answer = service.call("POST", "/oauth2/token", data=urlencode(GRANT), headers=headers)
@@ -159,13 +189,8 @@ def test_client_at_another_address_is_refused_by_its_name(service: Service) -> N
 
 def test_client_that_is_removed_meanwhile_gets_no_token(service: Service) -> None:
     removed = Client("removed", frozenset([Scope.LIST]))
-    assert service.app
-
-    class Request:
-        app = service.app
-
     with pytest.raises(OAuthError) as refused:
-        issue_token(Call(cast("Any", Request())), removed, removed.scopes)
+        issue_token(call_of(service), removed, removed.scopes)
     assert (refused.value.error, refused.value.description) == UNKNOWN
 
 
@@ -173,7 +198,6 @@ def test_client_that_is_removed_meanwhile_gets_no_token(service: Service) -> Non
 
 KEY = ECKey.generate_key("P-256")
 RSA = RSAKey.generate_key(2048)
-Send = Callable[..., tuple[str, str] | None]
 
 
 def add_app(store: Store, service: Service, key: Any = KEY, name: str = "app", **more: Any) -> None:
@@ -306,15 +330,19 @@ def test_assertion_needs_both_fields_and_nothing_else(service: Service) -> None:
     assert send(service, form | {"client_assertion": f"{unsigned}.{body}."}) == PROVES_NOTHING
 
 
+def test_client_with_a_key_has_no_secret(service: Service) -> None:
+    jwks = {"keys": [KEY.as_dict(private=False)]}
+    secret = service.store.clients.add(Client("app", frozenset([Scope.LIST]), jwks=jwks), service.clock())
+    assert send(service, {}, auth=("app", secret)) == UNKNOWN
+
+
 def test_client_with_a_key_may_call_from_its_networks_only(service: Service) -> None:
     add_app(service.store, service, networks=("192.0.2.0/24",))
     assert send(service, signed(service)) == NOT_FROM_THERE
 
 
 def test_token_of_a_client_is_described_exactly(service: Service) -> None:
-    service.store.clients.add(Client("two", frozenset([Scope.LIST, Scope.ACCEPT])), service.clock())
-    assert service.app
-    secret = service.store.clients.rotate_secret("two", service.clock(), timedelta())
+    secret = service.store.clients.add(Client("two", frozenset([Scope.LIST, Scope.ACCEPT])), service.clock())
     told = service.call("POST", "/oauth2/token", data=GRANT, auth=("two", secret)).json()
     assert told.pop("access_token")
     assert told == {"token_type": "Bearer", "expires_in": 300, "scope": "mfa:accept mfa:list"}
