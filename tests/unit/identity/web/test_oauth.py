@@ -346,3 +346,5 @@ def test_token_of_a_client_is_described_exactly(service: Service) -> None:
     told = service.call("POST", "/oauth2/token", data=GRANT, auth=("two", secret)).json()
     assert told.pop("access_token")
     assert told == {"token_type": "Bearer", "expires_in": 300, "scope": "mfa:accept mfa:list"}
+    (event,) = service.events("token.issued")
+    assert (event["client"], event["scope"]) == ("two", "mfa:accept mfa:list")
