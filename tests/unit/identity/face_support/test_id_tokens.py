@@ -111,12 +111,12 @@ def test_id_token_has_no_acr_that_is_not_proven(service: Service, shop: Client) 
 
 
 def test_no_token_is_made_for_nobody(service: Service, shop: Client) -> None:
-    with pytest.raises(ValueError, match="^the login has no user$"):
+    with pytest.raises(ValueError, match=r"^the login has no user$"):
         token_response(call_of(service), shop, replace(PASSED, user=None), "openid", AcrRequest())
     with pytest.raises(OAuthError) as refused:
         token_response(call_of(service), shop, replace(PASSED, user="bob"), "openid", AcrRequest())
     assert (refused.value.error, refused.value.description) == ("invalid_grant", "the person is no longer a user")
-    with pytest.raises(ValueError, match="^the challenge has not passed$"):
+    with pytest.raises(ValueError, match=r"^the challenge has not passed$"):
         authentication_claims(replace(PASSED, approval=None))
 
 
