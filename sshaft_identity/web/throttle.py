@@ -55,7 +55,7 @@ class Throttle:
             steps = {step: count for step, count in self._recent(source, now).items() if count}
         if sum(steps.values()) < self._most:
             return 0
-        return max(1, min(steps) * _STEP + int(WINDOW.total_seconds()) - int(now.timestamp()))
+        return min(steps) * _STEP + int(WINDOW.total_seconds()) - int(now.timestamp())
 
     def _recent(self, source: str, now: datetime) -> dict[int, int]:
         """Returns the counts of the steps within `WINDOW`. After the clock was set back, later steps are dropped."""

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -89,6 +89,21 @@ def test_strangers_from_many_addresses_share_one_count() -> None:
     assert sum(events) == MAX_OF_STRANGERS
     counts = refusals.take_counts()
     assert list(counts.items()) == [(Refusal("oauth", "invalid_client", "no such client", None, None), 4900)]
+
+
+def test_flood_of_strangers_leaves_the_counts_of_clients_and_of_earlier_sources() -> None:
+    """Finding S20: after 100 events of strangers, a client and a source with an event keep counts of their own."""
+    refusals, of_client = Refusals(), Refusal("oauth", "invalid_scope", "no such scope", "app", "192.0.2.1")
+    for number in range(MAX_OF_STRANGERS):
+        assert refusals.is_event(stranger(number), NOW) is True
+    events = [refusals.is_event(of_client, NOW) for _ in range(12)]
+    assert events == [True] * 10 + [False] * 2
+    assert [refusals.is_event(each, NOW) for each in (stranger(3), stranger(3), stranger(5000))] == [False] * 3
+    nobody = Refusal("oauth", "invalid_client", "no such client", None, None)
+    assert refusals.take_counts() == {of_client: 2, stranger(3): 2, nobody: 1}
+    assert refusals.take_counts() == {}
+    later = [NOW + timedelta(seconds=seconds) for seconds in (59.9, 60)]
+    assert [refusals.is_event(stranger(6000), moment) for moment in later] == [False, True]
 
 
 def test_clock_that_is_set_back_begins_a_new_minute() -> None:

@@ -24,3 +24,18 @@ def test_process_is_bounded() -> None:
     with waiting.place("a", "192.0.2.1"), waiting.place("b", "192.0.2.2") as has_place:
         assert not has_place
     assert not waiting._counts  # noqa: SLF001 - there is no public list of places
+
+
+def test_page_has_one_place_of_each_bound_until_it_ends() -> None:
+    """A page that found no place takes none, and pages without an address share one source."""
+    waiting = Waiting(most=3, most_of_source=2, most_of_challenge=1)
+    with ExitStack() as stack:
+        places = [("a", None), ("a", "192.0.2.1"), ("b", None), ("c", None), ("c", "192.0.2.1"), ("d", "192.0.2.2")]
+        taken = [stack.enter_context(waiting.place(*place)) for place in places]
+        assert taken == [True, False, True, False, True, False]
+    with waiting.place("a", "192.0.2.1") as has_place:
+        assert has_place
+
+
+def test_process_has_five_thousand_places() -> None:
+    assert Waiting().most == 5_000
