@@ -112,20 +112,23 @@ class Judge:
         key_type = self._key_type(attempt)
         if key_type is None and (attempt.fingerprint is not None or not self._is_user(attempt.user)):
             return Answer(Verdict.UNKNOWN_KEY if attempt.fingerprint else Verdict.NO_CHALLENGE)
-        if judged := self._judged(attempt):
-            return self._answer_decided(judged, attempt.name)
         running = rows.read_all(self.connection, rows.RUNNING_OF_USER, user=attempt.user, now=self.now)
         meant = [each for each in running if attempt.challenge in (None, each.id)]
+        fitting = [] if attempt.code is None else self._with_code(attempt.code, running)
+        # A code that fits an open challenge is usually a first attempt, so the usual login needs no such search.
+        is_first = fitting and all(each.attempt != attempt.name for each in fitting)
+        if not is_first and (judged := self._judged(attempt)):
+            return self._answer_decided(judged, attempt.name)
         if attempt.code is not None:
-            return self._accept_code(attempt.code, attempt, key_type, running, meant)
+            return self._accept_code(attempt.code, attempt, key_type, fitting, meant)
         counted = _subjects(attempt, meant)
         return (meant and self._locked(counted, meant)) or self._accept_without_code(attempt, key_type, meant)
 
     def _accept_code(
-        self, code: str, attempt: Attempt, key_type: str | None, running: list[Challenge], meant: list[Challenge]
+        self, code: str, attempt: Attempt, key_type: str | None, fitting: list[Challenge], meant: list[Challenge]
     ) -> Answer:
-        """Judges a login with a code. `running`: all challenges of the user. `meant`: those that the attempt names."""
-        fitting, counted = self._with_code(code, running), _subjects(attempt, meant)
+        """Judges a login with a code. `fitting` have this code; `meant` are the ones that the attempt names."""
+        counted = _subjects(attempt, meant)
         tried = [each for each in meant if each.binding is Binding.CODE_IN]
         is_guess = bool(tried) or self._is_guess(code)
         if (fitting or is_guess) and (locked := self._locked(counted, meant)):
