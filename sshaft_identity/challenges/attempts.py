@@ -23,7 +23,7 @@ from sshaft_identity.challenges.challenge import (
     address_verdict,
     verdict_before_code,
 )
-from sshaft_identity.challenges.codes import ANONYMOUS_DIGITS, Codes
+from sshaft_identity.challenges.codes import Codes, is_long
 from sshaft_identity.challenges.events import record_challenge
 from sshaft_identity.challenges.limits import Limits, Scope, Subject, subjects
 from sshaft_identity.common.times import rfc3339
@@ -243,7 +243,7 @@ class Judge:
             for each in running
             if each.binding is Binding.CODE_IN and self.codes.matches(each.id, code, each.code_hmac)
         ]
-        if not _is_long(code):
+        if not is_long(code):
             return of_user
         found = rows.read_all(self.connection, self._FIND_BY_CODE, index=self.codes.index(code), now=self.now)
         return of_user + [each for each in found if each.user is None]
@@ -272,7 +272,7 @@ class Judge:
         since = self.now - _RECENT
         recent = rows.read_all(self.connection, self._FIND_RECENT, user=attempt.user, since=since)
         fitting = [each for each in recent if self.codes.matches(each.id, code, each.code_hmac)]
-        if not fitting and _is_long(code):
+        if not fitting and is_long(code):
             index = self.codes.index(code)
             fitting = rows.read_all(self.connection, self._FIND_RECENT_BY_CODE, index=index, since=since)
         if not fitting:
@@ -312,7 +312,7 @@ class Judge:
 
     def _is_guess(self, code: str) -> bool:
         """Whether the code may be a guess at a challenge without a user: some such challenge waits for its code."""
-        return _is_long(code) and bool(self._ANY_WAITS.all(self.connection, {"now": self.now})[0].waits)
+        return is_long(code) and bool(self._ANY_WAITS.all(self.connection, {"now": self.now})[0].waits)
 
     def _locked(self, counted: Collection[Subject], concerned: Collection[Challenge]) -> Answer | None:
         until = limits.locked_until(self.connection, counted, self.rules.limits, self.now)
@@ -435,8 +435,3 @@ def _facts(attempt: Attempt, key_type: str | None) -> Facts:
 def _subjects(attempt: Attempt, meant: Collection[Challenge]) -> list[Subject]:
     """Returns the subjects that a wrong code of the attempt counts for."""
     return subjects(attempt.user, attempt.client_ip, (each.client for each in meant))
-
-
-def _is_long(code: str) -> bool:
-    """Whether the code is long enough to find a challenge without a user."""
-    return len(code) == ANONYMOUS_DIGITS

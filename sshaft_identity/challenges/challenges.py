@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, case, insert, select, update
 from sshaft_identity.challenges import limits, listing, rows
 from sshaft_identity.challenges.attempts import Answer, Attempt, Judge, Rules
 from sshaft_identity.challenges.challenge import RESULT_GRACE, Binding, Challenge, Context, State, Verdict
-from sshaft_identity.challenges.codes import ANONYMOUS_DIGITS, DIGITS, Codes, is_code
+from sshaft_identity.challenges.codes import ANONYMOUS_DIGITS, DIGITS, Codes, is_code, is_long
 from sshaft_identity.challenges.events import record_challenge
 from sshaft_identity.challenges.listing import ListedKey
 from sshaft_identity.common.addresses import source_of
@@ -166,8 +166,7 @@ class Challenges:
 
     def _is_taken(self, connection: Connection, code: str, others: Sequence[Challenge]) -> bool:
         """Whether one of `others`, or a pending challenge without a user, has the code."""
-        is_long = len(code) == ANONYMOUS_DIGITS
-        if is_long and rows.read_all(connection, self._FIND_BY_CODE, index=self._codes.index(code)):
+        if is_long(code) and rows.read_all(connection, self._FIND_BY_CODE, index=self._codes.index(code)):
             return True
         return any(self._codes.matches(other.id, code, other.code_hmac) for other in others)
 
@@ -177,7 +176,7 @@ class Challenges:
         """Returns the code that the page of the challenge shows, or None."""
         if challenge.binding is not Binding.CODE_IN:
             return None
-        return self._codes.of_page(page_token, ANONYMOUS_DIGITS if challenge.is_anonymous else DIGITS)
+        return self._codes.of_page(page_token, challenge.digits)
 
     def get(self, identifier: str) -> Challenge | None:
         with self._database.read() as connection:

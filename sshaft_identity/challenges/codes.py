@@ -57,6 +57,11 @@ class Codes:
         return hmac.digest(self.key, "\0".join(parts).encode(), "sha256")
 
 
+def is_long(code: str) -> bool:
+    """Whether the code is long enough to find a challenge without a user."""
+    return len(code) == ANONYMOUS_DIGITS
+
+
 def is_code(text: str) -> bool:
     """Whether a client may choose this text as the code of its challenge."""
     return _CHOSEN.fullmatch(text) is not None

@@ -101,9 +101,10 @@ def _lock_failures(count: int) -> Prepared:
     return Prepared(query.order_by(failures.c.scope, failures.c.subject).with_for_update())
 
 
-_of_users = select(failures).where(failures.c.scope == Scope.USER, failures.c.ends_at > bindparam("now"))
-_LOCKED = Prepared(_of_users.where(failures.c.times >= bindparam("most")))
-_LOCKED_USER = Prepared(_of_users.where(failures.c.times >= bindparam("most"), failures.c.subject == bindparam("user")))
+_is_live = (failures.c.scope == Scope.USER) & (failures.c.ends_at > bindparam("now"))
+_locked = select(failures).where(_is_live, failures.c.times >= bindparam("most"))
+_LOCKED = Prepared(_locked)
+_LOCKED_USER = Prepared(_locked.where(failures.c.subject == bindparam("user")))
 
 
 def locked_users(connection: Connection, limits: Limits, now: datetime) -> dict[str, datetime]:

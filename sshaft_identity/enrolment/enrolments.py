@@ -155,17 +155,16 @@ class Enrolments:
                 return Outcome(Verdict.TOO_MANY, retry_at=retry_at)
             found = _one(connection, _is_alive, _is_in_time(now), enrolments.c.code_index == self._index(code))
             if found is None:
-                limits.count(connection, subjects, now, _ATTEMPTS_WINDOW)
-                self._record_wrong_code(connection, subjects, presentation, now)
+                counts = limits.count(connection, subjects, now, _ATTEMPTS_WINDOW)
+                self._record_wrong_code(connection, counts, presentation, now)
                 return Outcome(Verdict.INVALID_CODE)
             return _present(connection, found, presentation, now, policy)
 
     def _record_wrong_code(
-        self, connection: Connection, subjects: list[Subject], presentation: Presentation, now: datetime
+        self, connection: Connection, counts: list[limits.Count], presentation: Presentation, now: datetime
     ) -> None:
         record_event(connection, "enrolment.wrong_code", now, user=None, **_facts(presentation))
-        everybody = [subject for subject in subjects if subject.scope is Scope.ENROL_ALL]
-        if limits.locked_until(connection, everybody, self.limits, now) is not None:
+        if any(each.subject.scope is Scope.ENROL_ALL and each.times >= self.limits.enrol_all for each in counts):
             record_event(connection, "enrolment.locked", now, user=None, **_facts(presentation))
 
     def present_signed(self, page_token: str, presentation: Presentation, now: datetime, policy: KeyPolicy) -> Outcome:
