@@ -6,21 +6,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    BaseModel,
-    StringConstraints,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-)
+from pydantic import AfterValidator, AwareDatetime, BaseModel, StringConstraints, ValidationError
 from pydantic_core import from_json
 
 from sshaft import public_key
 from sshaft.clocks import shifted
 from sshaft.errors import IdentityServiceError, InvalidKeyError
 from sshaft.public_key import PublicKey
+from sshaft.validation import OptionalMember
 
 _MAX_ENTRIES = 50_000
 _KNOWN_BINDINGS = ("code_in", "code_back", "none")
@@ -47,20 +40,12 @@ class Context:
         return self if self.started_at is None else replace(self, started_at=shifted(self.started_at, by))
 
 
-def _or_none(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
-    """Returns None for a malformed value: it is for display only, and must not make the login fail."""
-    try:
-        return read(value)
-    except ValidationError:
-        return None
-
-
 class ContextMessage(BaseModel):
-    """`context` of a list entry and of the answer to accept."""
+    """`context` of a list entry and of the answer to accept. It is for display only."""
 
-    app: Annotated[str | None, WrapValidator(_or_none)] = None
-    ip: Annotated[str | None, WrapValidator(_or_none)] = None
-    started_at: Annotated[AwareDatetime | None, WrapValidator(_or_none)] = None
+    app: OptionalMember[str] = None
+    ip: OptionalMember[str] = None
+    started_at: OptionalMember[AwareDatetime] = None
 
     @property
     def value(self) -> Context:
@@ -74,7 +59,7 @@ class _Entry(BaseModel):
     expires_at: Annotated[AwareDatetime, AfterValidator(_in_utc)] | None = None
     binding: str = "none"
     verify_required: bool = False
-    context: Annotated[ContextMessage | None, WrapValidator(_or_none)] = None
+    context: OptionalMember[ContextMessage] = None
 
 
 class _Offer(BaseModel):
