@@ -42,7 +42,7 @@ def make_state(store: Store, settings: Settings, clock: Clock, roots: Iterable[x
         run_read = run_write = Batches(threads=_POSTGRESQL_THREADS, most=1).run
     else:
         run_read, run_write = Batches(store.access_tokens.cached).run, Batches(store.together).run
-    return AppState(
+    state = AppState(
         store,
         settings,
         clock,
@@ -51,10 +51,9 @@ def make_state(store: Store, settings: Settings, clock: Clock, roots: Iterable[x
         activity=Activity(store.database),
         run_read=run_read,
         run_write=run_write,
-        openid=_openid(store, settings, settings.oidc, clock) if settings.oidc else None,
-        open_enrolment=partial(_open_enrolment, store, settings),
-        attestation_roots=list(roots),
+        openid=None,
     )
+    return changed_state(state, settings, roots)
 
 
 def changed_state(state: AppState, settings: Settings, roots: Iterable[x509.Certificate]) -> AppState:
