@@ -32,6 +32,7 @@ from sshaft_demo.parts import Agent, Identity, Sshd, StartError, free_port
 from sshaft_demo.place import CHECKOUT, Place
 
 sys.path.append(str(CHECKOUT / "tests"))
+from fakes import supervisor
 from fakes.postgresql import CRASH_SAFE, PostgreSQL, programs, running
 
 _PASSED, _WRONG_CODE = 0, 1
@@ -140,22 +141,11 @@ class Chaos:
 
     # --- crashes
 
-    def kill(self, victim: Identity | Agent | PostgreSQL) -> None:
-        """Kills a process, and starts a new one as a supervisor does."""
-        self.kills[type(victim).__name__] += 1
-        if isinstance(victim, PostgreSQL):
-            victim.crash()
-            return
-        victim.process.kill()
-        victim.process.wait(10)
-        while True:
-            with suppress(StartError):  # its database may be away
-                victim.process = victim.start()
-                return
-
     def crash(self, seconds: float) -> None:
         while not self.over.wait(random.uniform(0.5, 1.5) * seconds):
-            self.kill(random.choice([self.identity, self.agent, self.database]))
+            victim = random.choice([self.identity, self.agent, self.database])
+            self.kills[type(victim).__name__] += 1
+            supervisor.kill(victim)
 
     def run(self, seconds_between_kills: float) -> dict[str, Any]:
         """Runs everything until there are enough logins. Returns the figures."""

@@ -3,16 +3,16 @@
 import random
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import pytest
 from e2e.conftest import Keys, Site
 from e2e.crowd import PEOPLE, Crowd
-from fakes import postgresql
+from fakes import postgresql, supervisor
 from fakes.postgresql import PostgreSQL
 
-from sshaft_demo.parts import Agent, Identity, Sshd, StartError, free_port
+from sshaft_demo.parts import Agent, Identity, Sshd, free_port
 from sshaft_demo.place import Place
 
 KILLS = 10
@@ -25,18 +25,6 @@ class Crashing:
     site: Site
     keys: Keys
     database: PostgreSQL | None
-
-    def kill(self, victim: Identity | Agent | PostgreSQL) -> None:
-        """Kills the process, and starts a new process like a supervisor."""
-        if isinstance(victim, PostgreSQL):
-            victim.crash()
-            return
-        victim.process.kill()
-        victim.process.wait(10)
-        while True:
-            with suppress(StartError):  # its database may be away
-                victim.process = victim.start()
-                return
 
     @property
     def victims(self) -> list[Identity | Agent | PostgreSQL]:
@@ -72,7 +60,7 @@ def test_only_permitted_people_pass_and_each_passed_is_accepted(crashing: Crashi
     def crash() -> None:
         for number in range(KILLS):
             time.sleep(dice.uniform(0.2, 1.2))  # the time between two crashes is what this is about
-            crashing.kill(crashing.victims[number % len(crashing.victims)])
+            supervisor.kill(crashing.victims[number % len(crashing.victims)])
 
     site.identity.open_challenge("ann")  # the client is made before it gets rough
     crowd.log_in_while(crash)
