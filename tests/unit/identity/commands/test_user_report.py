@@ -20,7 +20,6 @@ from sshaft_identity.people.sessions import Method, Sessions, SessionTimes
 from sshaft_identity.store import Store
 
 KEY = parse(ed25519("alice"))
-NOW = datetime.now(UTC)
 Run = Callable[..., str]
 
 
@@ -40,20 +39,21 @@ def store(run: Run, tmp_path: Path) -> Store:
     """Returns a store in which something of Alice waits everywhere."""
     del run
     directory = tmp_path / "id"
-    store = open_store(directory, settings.load(directory))
-    store.users.add("alice", NOW)
-    store.keys.add("alice", [(KEY, "laptop\x1b[31m")], NOW)
-    Sessions(store.database, SessionTimes()).start("alice", Method.OIDC, NOW, authenticated_at=NOW)
-    store.enrolments.open("alice", NOW)
-    store.challenges.open(Wish("alice", timedelta(minutes=5), client="web"), NOW)
+    store, now = open_store(directory, settings.load(directory)), datetime.now(UTC)
+    store.users.add("alice", now)
+    store.keys.add("alice", [(KEY, "laptop\x1b[31m")], now)
+    Sessions(store.database, SessionTimes()).start("alice", Method.OIDC, now, authenticated_at=now)
+    store.enrolments.open("alice", now)
+    store.challenges.open(Wish("alice", timedelta(minutes=5), client="web"), now)
     return store
 
 
 def lock(store: Store) -> None:
+    now = datetime.now(UTC)
     for number in range(10):
-        opened = store.challenges.open(Wish("alice", timedelta(minutes=5), client=f"web{number}"), NOW)
+        opened = store.challenges.open(Wish("alice", timedelta(minutes=5), client=f"web{number}"), now)
         attempt = Attempt("alice", opened.challenge.id, wrong(opened.code), KEY.fingerprint)
-        store.challenges.accept(attempt, NOW)
+        store.challenges.accept(attempt, now)
 
 
 def test_show_prints_everything_of_a_user(run: Run, store: Store) -> None:
