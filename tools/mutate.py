@@ -24,6 +24,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FrameType
@@ -35,23 +36,10 @@ GOAL = 0.95
 _MAX_TESTS = 400
 _SECONDS = 120
 _SELECTION = ("-m", "not root and not image and not e2e and not web and not providers", "-k", "not postgresql")
-_QUIET = ("-q", "--no-header", "-p", "no:cacheprovider", "-p", "no:rerunfailures", "-p", "no:xdist", "-W", "ignore")
-# Loaded once, before the processes that run the tests are forked.
-_LIBRARIES = (
-    "sqlalchemy",
-    "alembic.command",
-    "starlette.applications",
-    "uvicorn",
-    "pydantic",
-    "requests",
-    "hypothesis.strategies",
-    "pytest",
-    "_pytest.terminal",
-    "structlog",
-    "psycopg",
-    "sqlalchemy.dialects.postgresql",
-    "sqlalchemy.dialects.sqlite",
-)
+_QUIET = (
+    "-q", "--no-header", "--assert=plain", "-W", "ignore",
+    "-p", "no:cacheprovider", "-p", "no:rerunfailures", "-p", "no:xdist",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -215,11 +203,34 @@ def _run_traced(path: str, result: str, tests: list[str]) -> int:
     tracer = Tracer(path)
     status = pytest.main([*_QUIET, *_SELECTION, "-x", *tests], plugins=[tracer])
     lines = {str(line): sorted(found) for line, found in tracer.lines.items()}
-    Path(result).write_text(json.dumps({"lines": lines, "seconds": tracer.seconds}))
+    loaded = [name for name in sys.modules if not name.startswith(("tests.", "test_"))]
+    Path(result).write_text(json.dumps({"lines": lines, "seconds": tracer.seconds, "loaded": loaded}))
     return int(status)
 
 
 # --- the runs
+
+
+class _Blocker:
+    """Refuses to import one module, so that nothing that depends on it is loaded."""
+
+    def __init__(self, module: str) -> None:
+        self._module = module
+
+    def find_spec(self, name: str, _path: Any = None, _target: Any = None) -> None:
+        if name == self._module:
+            raise ImportError(name)
+
+
+def load_all_but(module: str, names: list[str]) -> None:
+    """Imports what does not depend on the module, once, before the processes that run the tests are forked."""
+    sys.path[:0] = [str(TOP), str(TOP / "tests")]
+    blocker = _Blocker(module)
+    sys.meta_path.insert(0, blocker)  # type: ignore[arg-type]
+    for name in names:
+        with suppress(Exception):
+            importlib.import_module(name)
+    sys.meta_path.remove(blocker)  # type: ignore[arg-type]
 
 
 class _Finder:
@@ -314,6 +325,8 @@ def main() -> int:
     parser.add_argument("--lines", default="1-100000", help="such as 60-80")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     given = parser.parse_args()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     path = TOP / f"{given.module.replace('.', '/')}.py"
     if not path.exists():
         parser.error(f"there is no module {given.module}")
@@ -322,8 +335,7 @@ def main() -> int:
     found = [fault for fault in faults(source) if first <= fault.line <= last]
     print(f"{len(found)} faults; tracing the tests of {given.module} ...", flush=True)
     traced = trace(given.module, str(path), given.tests)
-    for name in _LIBRARIES:
-        importlib.import_module(name)
+    load_all_but(given.module, traced["loaded"])
     known, survived, started = _known_survivors(given.module), [], time.monotonic()
 
     def judge(fault: Fault) -> tuple[Fault, bool]:

@@ -5,7 +5,7 @@
 People open a login, run the real ssh, try again if something was away, and consume the result. Attackers begin logins
 for the names of these people, invent codes, bring the right code of another person with their own key, offer unknown
 keys, and hold or flood connections. A false pass: somebody passed who must not. A lost pass: ssh said "Passed", and the
-login is not accepted. The exit status is 1 after a false or a lost pass.
+login is not accepted. The exit status is 1 after a false or a lost pass, and if an attacker's thread has failed.
 """
 
 import argparse
@@ -110,7 +110,8 @@ class Chaos:
 
     def bring_the_code_of_another(self) -> None:
         """The attacker has a registered key and reads the code on the screen of a colleague."""
-        waiting = [each for each, (_, _) in list(self.opened.items())[-50:] if not self.passed[each]]
+        newest = list(self.opened.copy())[-50:]  # a copy: other threads go on
+        waiting = [each for each in newest if not self.passed[each]]
         if not waiting:
             return
         challenge = random.choice(waiting)
@@ -167,10 +168,11 @@ class Chaos:
             people[0].join(0)
             time.sleep(10)
             say(f"  {len(self.opened)} logins, {self.kills.total()} kills, {self.attacks.total()} attacks")
+        failed = sum(not each.is_alive() for each in others)
         self.over.set()
         for thread in (*people, *others):
             thread.join()
-        return self._figures(time.monotonic() - began)
+        return self._figures(time.monotonic() - began) | {"attackers that failed": failed}
 
     def _figures(self, seconds: float) -> dict[str, Any]:
         accepted = Counter(
@@ -229,7 +231,8 @@ def main() -> int:
     with ExitStack() as stack:
         figures = _set_up(stack, given.people, given.logins).run(given.seconds_between_kills)
     print(json.dumps(figures, indent=2))
-    return 1 if figures["lost passes"] or figures["false passes"] or figures["accepted more than once"] else 0
+    faults = "lost passes", "false passes", "accepted more than once", "attackers that failed"
+    return 1 if any(figures[each] for each in faults) else 0
 
 
 if __name__ == "__main__":
