@@ -17,7 +17,7 @@ ROUNDS = 8
 been reported, and comes again; on a machine that runs nobody has to.
 """
 REFUSED_BY_SSHD = 255
-MANY, TIMES, AT_ONCE = 20, 5, 50
+MANY, TIMES, AT_ONCE = 20, 10, 200
 
 ASK_A_HUNDRED_TIMES = """
 import json, sys

@@ -147,6 +147,7 @@ def test_an_accept_stores_the_proof(store: Store, opened: Opened, clock: Clock) 
 
 
 def test_wrong_codes_from_one_ipv6_network_of_64_bits_count_as_one_source(store: Store, clock: Clock) -> None:
+    """Finding S17: a source with IPv6 had a new address for each wrong code."""
     store.challenges.rules = Rules(limits=Limits(source=3))
 
     store.users.add("alice", clock())
