@@ -1,22 +1,25 @@
 """Tests the conditions of statements: each decides alone if the row changed after it was read, on both databases."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from fakes.public_keys import ed25519
-from service.service import Clock
-from sqlalchemy import insert, update
+from service.service import START, Clock
+from sqlalchemy import delete, insert, select, update
 from store.neighbours import ADDRESS, MINUTE, Neighbours, fill
 
 from sshaft.public_key import parse
 from sshaft_identity.challenges.attempts import Answer
 from sshaft_identity.challenges.challenge import MAX_TRIES, Context, State, Verdict
 from sshaft_identity.challenges.challenges import Wish
-from sshaft_identity.database.tables import challenges, enrolments, ssh_keys
+from sshaft_identity.database.tables import challenges, enrolments, face_requests, ssh_keys
 from sshaft_identity.enrolment.enrolment import Presentation
 from sshaft_identity.enrolment.enrolment import Verdict as Enrolled
+from sshaft_identity.face_support.face_requests import FaceRequests, Returns
 from sshaft_identity.people.key_policy import KeyPolicy
 from sshaft_identity.store import Store
 
@@ -217,3 +220,73 @@ def test_key_that_another_person_registered_meanwhile_keeps_its_owner(neighbours
     enrolment = neighbours.store.enrolments.get("alice-shown")
     assert enrolment
     assert enrolment.state == "presented"
+
+
+# --- the requests of faces
+
+REQUEST = "alice-web-taken"
+REDEEMED, OVER, NOT_BEGUN = {"used_at": START - MINUTE}, {"handle_until": START}, {"handle_until": None}
+DELETED = delete(face_requests).where(face_requests.c.id == REQUEST)
+
+
+def requests_of(of: Neighbours) -> FaceRequests:
+    return FaceRequests(of.store.database, "openid")
+
+
+def issue(of: Neighbours) -> Any:
+    return requests_of(of).issue_handle(REQUEST, of.clock() + MINUTE)
+
+
+def renew(of: Neighbours) -> Any:
+    return requests_of(of).renew_handle(REQUEST, of.clock())
+
+
+def redeem(of: Neighbours) -> Any:
+    return requests_of(of).redeem_handle(REQUEST, of.clock())
+
+
+def begin_return(of: Neighbours) -> Any:
+    return Returns(of.store.database).begin(REQUEST, of.clock() + LATE)
+
+
+@pytest.mark.parametrize(
+    ("act", "before", "meanwhile"),
+    [
+        (issue, {}, {"handle_hash": "theirs", "handle_until": START + LATE}),
+        (renew, {"handle_hash": "mine"}, REDEEMED),
+        (renew, {"handle_hash": "mine"}, OVER),
+        (renew, {"handle_hash": "mine"}, NOT_BEGUN),
+        (redeem, {"handle_hash": "mine"}, REDEEMED),
+        (begin_return, NOT_BEGUN, {"handle_until": START + MINUTE}),
+    ],
+)
+def test_request_that_changed_meanwhile_stays_as_it_is(
+    neighbours: Neighbours, act: Act, before: dict[str, Any], meanwhile: dict[str, Any]
+) -> None:
+    """The first application, tab or service decides: a second one gets no handle and redeems none."""
+    mine, query = face_requests.c.id == REQUEST, select(face_requests).where(face_requests.c.id == REQUEST)
+    with neighbours.store.database.write() as connection:
+        connection.execute(update(face_requests).where(mine).values({"handle_until": START + MINUTE} | before))
+        expected = connection.execute(query).one()._asdict() | meanwhile
+    with neighbours.meanwhile("UPDATE face_requests", update(face_requests).where(mine).values(meanwhile)):
+        assert not act(neighbours)
+    with neighbours.store.database.read() as connection:
+        assert connection.execute(query).one()._asdict() == expected
+
+
+@pytest.mark.parametrize("act", [issue, renew, redeem, begin_return])
+def test_request_that_was_deleted_meanwhile_has_no_handle(neighbours: Neighbours, act: Act) -> None:
+    with neighbours.meanwhile("UPDATE face_requests", DELETED):
+        assert not act(neighbours)
+    assert requests_of(neighbours).get(REQUEST) is None
+
+
+@pytest.mark.parametrize(("act", "successes"), [(issue, 1), (renew, 8), (redeem, 1)])
+def test_one_handle_of_two_services_counts(neighbours: Neighbours, url: str, act: Act, successes: int) -> None:
+    """Each renewal succeeds, and voids the handles before."""
+    with Store(url, neighbours.store.codes) as store, ThreadPoolExecutor(8) as pool:
+        services = [neighbours, replace(neighbours, store=store)] * 4
+        answers = [each for each in pool.map(act, services) if each]
+    assert len(answers) == successes
+    if act is not redeem:
+        assert len([each for each in answers if requests_of(neighbours).of_handle(each)]) == 1
