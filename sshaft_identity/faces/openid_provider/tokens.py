@@ -54,8 +54,8 @@ def authorization_code(call: Call, client: Client, form: Mapping[str, str]) -> d
 
 def _verifier_matches(verifier: str | None, challenge: str | None) -> bool:
     """Whether the verifier matches (RFC 7636 §4.6). A request without a challenge has no verifier (RFC 9700 §2.1.1)."""
-    if challenge is None or verifier is None:
-        return challenge is None and verifier is None
+    if verifier is None:
+        return challenge is None
     digest = urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
     return _VERIFIER.fullmatch(verifier) is not None and digest == challenge
 
