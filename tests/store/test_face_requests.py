@@ -38,7 +38,7 @@ def test_handle_is_renewed_until_it_is_redeemed(store: Store, clock: Clock) -> N
     assert requests.of_handle(first) is None
     assert requests.of_handle(second) is not None
     assert returns.may_repeat(LOGIN, clock())
-    assert requests.redeem_handle(LOGIN, clock())
+    assert requests.redeem_handle(LOGIN, second, clock())
     assert requests.renew_handle(LOGIN, clock()) is None
     assert not returns.may_repeat(LOGIN, clock())
 
@@ -78,6 +78,7 @@ def test_change_of_one_login_leaves_its_neighbours(store: Store, clock: Clock, c
     requests, returns = with_neighbours(store, clock)
     if change == "renew":
         returns.begin(LOGIN, clock() + MINUTE)
+    handle = requests.issue_handle(LOGIN, clock() + MINUTE) if change == "redeem" else None
     if change == "early poll":
         requests.record_poll(LOGIN, clock(), MINUTE)
         clock.advance(1)
@@ -85,7 +86,7 @@ def test_change_of_one_login_leaves_its_neighbours(store: Store, clock: Clock, c
     changes = {
         "issue": lambda: requests.issue_handle(LOGIN, clock() + MINUTE),
         "renew": lambda: requests.renew_handle(LOGIN, clock()),
-        "redeem": lambda: requests.redeem_handle(LOGIN, clock()),
+        "redeem": lambda: requests.redeem_handle(LOGIN, handle or "", clock()),
         "poll": lambda: requests.record_poll(LOGIN, clock(), MINUTE),
         "early poll": lambda: requests.record_poll(LOGIN, clock(), MINUTE),
         "begin": lambda: returns.begin(LOGIN, clock() + MINUTE),
@@ -106,7 +107,7 @@ def test_requests_of_another_face_are_invisible(store: Store, clock: Clock) -> N
     assert requests.of_handle(handle) is None
     assert requests.issue_handle(OTHER_FACE, clock()) is None
     assert requests.renew_handle(OTHER_FACE, clock()) is None
-    assert not requests.redeem_handle(OTHER_FACE, clock())
+    assert not requests.redeem_handle(OTHER_FACE, handle, clock())
     assert not requests.record_poll(OTHER_FACE, clock(), MINUTE)
     assert rows(store) == before
     assert [face_of(store.database, each) for each in (LOGIN, NEIGHBOUR, OTHER_FACE, "3" * 32)] == [
@@ -129,7 +130,7 @@ def test_handle_is_issued_and_redeemed_once(store: Store, clock: Clock) -> None:
     found = requests.of_handle(handle)
     assert found
     assert (found.id, found.handle_until) == (LOGIN, clock() + MINUTE)
-    assert [requests.redeem_handle(LOGIN, clock() + each * MINUTE) for each in range(2)] == [True, False]
+    assert [requests.redeem_handle(LOGIN, handle, clock() + each * MINUTE) for each in range(2)] == [True, False]
     found = requests.get(LOGIN)
     assert found
     assert found.used_at == clock(), "the second use changes nothing"

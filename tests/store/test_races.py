@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from fakes.public_keys import ed25519
 from service.service import START, Clock
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, update
 from store.neighbours import ADDRESS, MINUTE, Neighbours, fill
 
 from sshaft.public_key import parse
 from sshaft_identity.challenges.attempts import Answer
 from sshaft_identity.challenges.challenge import MAX_TRIES, Context, State, Verdict
 from sshaft_identity.challenges.challenges import Wish
+from sshaft_identity.common.digests import digest
 from sshaft_identity.database.tables import challenges, enrolments, face_requests, ssh_keys
 from sshaft_identity.enrolment.enrolment import Presentation
 from sshaft_identity.enrolment.enrolment import Verdict as Enrolled
@@ -225,8 +226,8 @@ def test_key_that_another_person_registered_meanwhile_keeps_its_owner(neighbours
 # --- the requests of faces
 
 REQUEST = "alice-web-taken"
-REDEEMED, OVER, NOT_BEGUN = {"used_at": START - MINUTE}, {"handle_until": START}, {"handle_until": None}
-DELETED = delete(face_requests).where(face_requests.c.id == REQUEST)
+NEW_REQUEST, NOT_BEGUN = {"handle_until": START + MINUTE}, {"handle_until": None}
+WITH_HANDLE = {"handle_hash": digest("mine"), "handle_until": START + MINUTE}
 
 
 def requests_of(of: Neighbours) -> FaceRequests:
@@ -242,21 +243,31 @@ def renew(of: Neighbours) -> Any:
 
 
 def redeem(of: Neighbours) -> Any:
-    return requests_of(of).redeem_handle(REQUEST, of.clock())
+    return requests_of(of).redeem_handle(REQUEST, "mine", of.clock())
 
 
 def begin_return(of: Neighbours) -> Any:
     return Returns(of.store.database).begin(REQUEST, of.clock() + LATE)
 
 
+UPDATE = update(face_requests).where(face_requests.c.id == REQUEST)
+
+
+def set_request(of: Neighbours, values: dict[str, Any]) -> dict[str, Any]:
+    """Changes the request, and returns its row."""
+    with of.store.database.write() as connection:
+        return connection.execute(UPDATE.values(values).returning(face_requests)).one()._asdict()
+
+
 @pytest.mark.parametrize(
     ("act", "before", "meanwhile"),
     [
-        (issue, {}, {"handle_hash": "theirs", "handle_until": START + LATE}),
-        (renew, {"handle_hash": "mine"}, REDEEMED),
-        (renew, {"handle_hash": "mine"}, OVER),
-        (renew, {"handle_hash": "mine"}, NOT_BEGUN),
-        (redeem, {"handle_hash": "mine"}, REDEEMED),
+        (issue, NEW_REQUEST, {"handle_hash": "theirs", "handle_until": START + LATE}),
+        (renew, WITH_HANDLE, {"used_at": START - MINUTE}),
+        (renew, WITH_HANDLE, {"handle_until": START}),
+        (renew, WITH_HANDLE, NOT_BEGUN),
+        (redeem, WITH_HANDLE, {"used_at": START - MINUTE}),
+        (redeem, WITH_HANDLE, {"handle_hash": "newer"}),
         (begin_return, NOT_BEGUN, {"handle_until": START + MINUTE}),
     ],
 )
@@ -264,26 +275,28 @@ def test_request_that_changed_meanwhile_stays_as_it_is(
     neighbours: Neighbours, act: Act, before: dict[str, Any], meanwhile: dict[str, Any]
 ) -> None:
     """The first application, tab or service decides: a second one gets no handle and redeems none."""
-    mine, query = face_requests.c.id == REQUEST, select(face_requests).where(face_requests.c.id == REQUEST)
-    with neighbours.store.database.write() as connection:
-        connection.execute(update(face_requests).where(mine).values({"handle_until": START + MINUTE} | before))
-        expected = connection.execute(query).one()._asdict() | meanwhile
-    with neighbours.meanwhile("UPDATE face_requests", update(face_requests).where(mine).values(meanwhile)):
+    expected = set_request(neighbours, before) | meanwhile
+    with neighbours.meanwhile("UPDATE face_requests", UPDATE.values(meanwhile)):
         assert not act(neighbours)
-    with neighbours.store.database.read() as connection:
-        assert connection.execute(query).one()._asdict() == expected
+    assert set_request(neighbours, {"id": REQUEST}) == expected
 
 
 @pytest.mark.parametrize("act", [issue, renew, redeem, begin_return])
 def test_request_that_was_deleted_meanwhile_has_no_handle(neighbours: Neighbours, act: Act) -> None:
-    with neighbours.meanwhile("UPDATE face_requests", DELETED):
+    set_request(neighbours, WITH_HANDLE)
+    with neighbours.meanwhile("UPDATE face_requests", delete(face_requests).where(face_requests.c.id == REQUEST)):
         assert not act(neighbours)
     assert requests_of(neighbours).get(REQUEST) is None
 
 
-@pytest.mark.parametrize(("act", "successes"), [(issue, 1), (renew, 8), (redeem, 1)])
-def test_one_handle_of_two_services_counts(neighbours: Neighbours, url: str, act: Act, successes: int) -> None:
+@pytest.mark.parametrize(
+    ("act", "before", "successes"), [(issue, NEW_REQUEST, 1), (renew, WITH_HANDLE, 8), (redeem, WITH_HANDLE, 1)]
+)
+def test_one_handle_of_two_services_counts(
+    neighbours: Neighbours, url: str, act: Act, before: dict[str, Any], successes: int
+) -> None:
     """Each renewal succeeds, and voids the handles before."""
+    set_request(neighbours, before)
     with Store(url, neighbours.store.codes) as store, ThreadPoolExecutor(8) as pool:
         services = [neighbours, replace(neighbours, store=store)] * 4
         answers = [each for each in pool.map(act, services) if each]

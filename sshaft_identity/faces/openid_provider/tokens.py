@@ -29,13 +29,14 @@ def authorization_code(call: Call, client: Client, form: Mapping[str, str]) -> d
     state, now = call.state, call.state.clock()
     requests = FaceRequests(state.store.database, NAME)
     invalid_code = OAuthError("invalid_grant", "there is no valid code of this client")
-    request = requests.of_handle(form.get("code", ""))
+    code = form.get("code", "")
+    request = requests.of_handle(code)
     if request is None or request.client_id != client.client_id or NAME not in client.faces:
         raise invalid_code
-    if not requests.redeem_handle(request.id, now):
+    if not requests.redeem_handle(request.id, code, now):
         # §4.1.2: the first use may have been a theft
         state.store.access_tokens.revoke_login(request.id)
-        raise OAuthError("invalid_grant", "the code was used before: its tokens are revoked")
+        raise OAuthError("invalid_grant", "the code was used or replaced: its tokens are revoked")
     details = Details.model_validate(request.details)
     if request.handle_until is None or now >= request.handle_until:
         raise invalid_code

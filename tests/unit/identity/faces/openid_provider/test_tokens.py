@@ -15,7 +15,7 @@ from sshaft_identity.database.tables import challenges, face_requests
 from sshaft_identity.faces.openid_provider.tokens import _verifier_matches
 
 NO_CODE = "there is no valid code of this client"
-USED = "the code was used before: its tokens are revoked"
+USED = "the code was used or replaced: its tokens are revoked"
 URI = "redirect_uri differs from the request"
 VERIFIER = "code_verifier does not match the request"
 NOBODY = "the access token belongs to no user"
