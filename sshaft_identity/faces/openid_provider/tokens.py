@@ -65,7 +65,7 @@ def userinfo(call: Call) -> Response:
     """`GET` or `POST /oauth2/userinfo` (§5.3), with the access token that came with the ID token."""
     kind, _, token = call.request.headers.get("authorization", "").partition(" ")
     found, reason = None, "the access token belongs to no user"
-    if kind.lower() == "bearer" and token:
+    if kind.lower() == "bearer":
         found = call.state.store.access_tokens.person_of(token.strip(), call.state.clock())
     if found is not None and not found[0].may_call_from(client_address(call.request)):
         call.caller, found, reason = found[0].client_id, None, "this client may not call from there"

@@ -160,6 +160,12 @@ def test_userinfo_needs_a_bearer_token_of_a_user(service: Service, shop: Relying
     assert "client" not in event
 
 
+def test_userinfo_without_a_token_is_refused(service: Service) -> None:
+    for headers in ({}, {"Authorization": "Bearer"}, {"Authorization": "Bearer "}, {"Authorization": "Bearer x"}):
+        answer = service.call("GET", "/oauth2/userinfo", headers=headers)
+        assert (answer.status_code, answer.json()["error"]) == (401, "invalid_token")
+
+
 def test_userinfo_refuses_another_address_by_the_name_of_the_client(service: Service, alice: str) -> None:
     assert alice
     client = Client("far", frozenset([Scope.LIST]), networks=("192.0.2.0/24",))
