@@ -205,7 +205,7 @@ def test_other_tab_hears_of_the_login_that_this_tab_ends(
     waiting = service.app.state.sshaft.waiting
     with ThreadPoolExecutor(1) as pool:
         other_tab = pool.submit(
-            Browser(replace(service, session=requests.Session()), browser.cookies).get, f"{page}/state?wait=5"
+            Browser(replace(service, session=requests.Session()), browser.cookies).get, f"{page}/state?wait=30"
         )
         while not waiting._counts:  # noqa: SLF001 - there is no public list of places
             assert not other_tab.done()
