@@ -65,9 +65,10 @@ class FaceRequests:
             done = connection.execute(change).rowcount
         return handle if done else None
 
-    def redeem_handle(self, challenge: str, now: datetime) -> bool:
-        """Marks the handle as used. Returns whether this was its first use."""
-        change = self._update(challenge).where(face_requests.c.used_at.is_(None))
+    def redeem_handle(self, challenge: str, handle: str, now: datetime) -> bool:
+        """Marks the handle as used. Returns whether this was its first use, and no renewal has voided it."""
+        is_handle = face_requests.c.handle_hash == digest(handle)
+        change = self._update(challenge).where(is_handle, face_requests.c.used_at.is_(None))
         with self._database.write() as connection:
             return connection.execute(change.values(used_at=now)).rowcount > 0
 

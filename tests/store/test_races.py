@@ -1,22 +1,26 @@
 """Tests the conditions of statements: each decides alone if the row changed after it was read, on both databases."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from fakes.public_keys import ed25519
-from service.service import Clock
-from sqlalchemy import insert, update
+from service.service import START, Clock
+from sqlalchemy import delete, insert, update
 from store.neighbours import ADDRESS, MINUTE, Neighbours, fill
 
 from sshaft.public_key import parse
 from sshaft_identity.challenges.attempts import Answer
 from sshaft_identity.challenges.challenge import MAX_TRIES, Context, State, Verdict
 from sshaft_identity.challenges.challenges import Wish
-from sshaft_identity.database.tables import challenges, enrolments, ssh_keys
+from sshaft_identity.common.digests import digest
+from sshaft_identity.database.tables import challenges, enrolments, face_requests, ssh_keys
 from sshaft_identity.enrolment.enrolment import Presentation
 from sshaft_identity.enrolment.enrolment import Verdict as Enrolled
+from sshaft_identity.face_support.face_requests import FaceRequests, Returns
 from sshaft_identity.people.key_policy import KeyPolicy
 from sshaft_identity.store import Store
 
@@ -217,3 +221,85 @@ def test_key_that_another_person_registered_meanwhile_keeps_its_owner(neighbours
     enrolment = neighbours.store.enrolments.get("alice-shown")
     assert enrolment
     assert enrolment.state == "presented"
+
+
+# --- the requests of faces
+
+REQUEST = "alice-web-taken"
+NEW_REQUEST, NOT_BEGUN = {"handle_until": START + MINUTE}, {"handle_until": None}
+WITH_HANDLE = {"handle_hash": digest("mine"), "handle_until": START + MINUTE}
+
+
+def requests_of(of: Neighbours) -> FaceRequests:
+    return FaceRequests(of.store.database, "openid")
+
+
+def issue(of: Neighbours) -> Any:
+    return requests_of(of).issue_handle(REQUEST, of.clock() + MINUTE)
+
+
+def renew(of: Neighbours) -> Any:
+    return requests_of(of).renew_handle(REQUEST, of.clock())
+
+
+def redeem(of: Neighbours) -> Any:
+    return requests_of(of).redeem_handle(REQUEST, "mine", of.clock())
+
+
+def begin_return(of: Neighbours) -> Any:
+    return Returns(of.store.database).begin(REQUEST, of.clock() + LATE)
+
+
+UPDATE = update(face_requests).where(face_requests.c.id == REQUEST)
+
+
+def set_request(of: Neighbours, values: dict[str, Any]) -> dict[str, Any]:
+    """Changes the request, and returns its row."""
+    with of.store.database.write() as connection:
+        return connection.execute(UPDATE.values(values).returning(face_requests)).one()._asdict()
+
+
+@pytest.mark.parametrize(
+    ("act", "before", "meanwhile"),
+    [
+        (issue, NEW_REQUEST, {"handle_hash": "theirs", "handle_until": START + LATE}),
+        (renew, WITH_HANDLE, {"used_at": START - MINUTE}),
+        (renew, WITH_HANDLE, {"handle_until": START}),
+        (renew, WITH_HANDLE, NOT_BEGUN),
+        (redeem, WITH_HANDLE, {"used_at": START - MINUTE}),
+        (redeem, WITH_HANDLE, {"handle_hash": "newer"}),
+        (begin_return, NOT_BEGUN, {"handle_until": START + MINUTE}),
+    ],
+)
+def test_request_that_changed_meanwhile_stays_as_it_is(
+    neighbours: Neighbours, act: Act, before: dict[str, Any], meanwhile: dict[str, Any]
+) -> None:
+    """The first application, tab or service decides: a second one gets no handle and redeems none."""
+    expected = set_request(neighbours, before) | meanwhile
+    with neighbours.meanwhile("UPDATE face_requests", UPDATE.values(meanwhile)):
+        assert not act(neighbours)
+    assert set_request(neighbours, {"id": REQUEST}) == expected
+
+
+@pytest.mark.parametrize("act", [issue, renew, redeem, begin_return])
+def test_request_that_was_deleted_meanwhile_has_no_handle(neighbours: Neighbours, act: Act) -> None:
+    set_request(neighbours, WITH_HANDLE)
+    with neighbours.meanwhile("UPDATE face_requests", delete(face_requests).where(face_requests.c.id == REQUEST)):
+        assert not act(neighbours)
+    assert requests_of(neighbours).get(REQUEST) is None
+
+
+@pytest.mark.parametrize(
+    ("act", "before", "successes"), [(issue, NEW_REQUEST, 1), (renew, WITH_HANDLE, 8), (redeem, WITH_HANDLE, 1)]
+)
+def test_one_handle_of_two_services_counts(
+    neighbours: Neighbours, url: str, act: Act, before: dict[str, Any], successes: int
+) -> None:
+    """Each renewal succeeds, and voids the handles before."""
+    set_request(neighbours, before)
+    with Store(url, neighbours.store.codes) as store, ThreadPoolExecutor(8) as pool:
+        services = [neighbours, replace(neighbours, store=store)] * 4
+        answers = [each for each in pool.map(act, services) if each]
+    assert len(answers) == successes
+    if act is not redeem:
+        assert len([each for each in answers if requests_of(neighbours).of_handle(each)]) == 1

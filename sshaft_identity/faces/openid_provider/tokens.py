@@ -29,13 +29,14 @@ def authorization_code(call: Call, client: Client, form: Mapping[str, str]) -> d
     state, now = call.state, call.state.clock()
     requests = FaceRequests(state.store.database, NAME)
     invalid_code = OAuthError("invalid_grant", "there is no valid code of this client")
-    request = requests.of_handle(form.get("code", ""))
+    code = form.get("code", "")
+    request = requests.of_handle(code)
     if request is None or request.client_id != client.client_id or NAME not in client.faces:
         raise invalid_code
-    if not requests.redeem_handle(request.id, now):
+    if not requests.redeem_handle(request.id, code, now):
         # §4.1.2: the first use may have been a theft
         state.store.access_tokens.revoke_login(request.id)
-        raise OAuthError("invalid_grant", "the code was used before: its tokens are revoked")
+        raise OAuthError("invalid_grant", "the code was used or replaced: its tokens are revoked")
     details = Details.model_validate(request.details)
     if request.handle_until is None or now >= request.handle_until:
         raise invalid_code
@@ -54,8 +55,8 @@ def authorization_code(call: Call, client: Client, form: Mapping[str, str]) -> d
 
 def _verifier_matches(verifier: str | None, challenge: str | None) -> bool:
     """Whether the verifier matches (RFC 7636 §4.6). A request without a challenge has no verifier (RFC 9700 §2.1.1)."""
-    if challenge is None or verifier is None:
-        return challenge is None and verifier is None
+    if verifier is None:
+        return challenge is None
     digest = urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
     return _VERIFIER.fullmatch(verifier) is not None and digest == challenge
 
@@ -64,7 +65,7 @@ def userinfo(call: Call) -> Response:
     """`GET` or `POST /oauth2/userinfo` (§5.3), with the access token that came with the ID token."""
     kind, _, token = call.request.headers.get("authorization", "").partition(" ")
     found, reason = None, "the access token belongs to no user"
-    if kind.lower() == "bearer" and token:
+    if kind.lower() == "bearer":
         found = call.state.store.access_tokens.person_of(token.strip(), call.state.clock())
     if found is not None and not found[0].may_call_from(client_address(call.request)):
         call.caller, found, reason = found[0].client_id, None, "this client may not call from there"

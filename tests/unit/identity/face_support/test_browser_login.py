@@ -1,21 +1,25 @@
 """Tests each decision about a login in a browser: whose it is, how it ends, and which login makes room."""
 
+import json
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+import requests
 from fakes.public_keys import ed25519
 from service.browser import Browser, heading
 from service.relying_party import RelyingParty, back, give_rsa_key
 from service.service import START, Service
-from sqlalchemy import delete, update
+from sqlalchemy import Executable, delete, update
 from starlette.requests import Request
 
+from sshaft_identity.challenges.attempts import Attempt
 from sshaft_identity.challenges.challenge import Challenge, Context, State
 from sshaft_identity.challenges.challenges import Wish
-from sshaft_identity.database.tables import face_requests
+from sshaft_identity.database.tables import challenges, face_requests
 from sshaft_identity.face_support import browser_login
 from sshaft_identity.web.call import Call
 from sshaft_identity.web.html import PageError
@@ -80,11 +84,27 @@ def test_cookie_lives_as_long_as_the_result(browser: Browser, shop: RelyingParty
 
 
 def test_pages_of_no_login_say_what_to_do(browser: Browser, shop: RelyingParty) -> None:
+    """The login of another browser is none, and neither is one with the cookie of another login."""
     page, _ = shop.begin(Browser(browser.service))
-    for path in (page, f"{page}/finish"):
-        answer = browser.get(path)
-        assert (answer.status_code, heading(answer)) == (404, "No such login")
-        assert NOT_OPEN in answer.text
+    shop.begin(browser)
+    (token,) = browser.cookies.values()
+    other_name = f"__Host-sshaft-login-{page.removeprefix('/login/')[:16]}"
+    for each in (browser, Browser(browser.service, {other_name: token})):
+        for path in (page, f"{page}/finish"):
+            answer = each.get(path)
+            assert (answer.status_code, heading(answer)) == (404, "No such login")
+            assert f">{NOT_OPEN}<" in answer.text
+
+
+def test_page_leads_on_after_each_end_of_the_login(browser: Browser, shop: RelyingParty) -> None:
+    page, _ = shop.begin(browser)
+    shown = browser.get(page).text
+    words = re.search(r"const returnWords = (.*?);", shown)
+    assert words
+    ends = ("rejected", "expired", "cancelled", "tried_out", "unknown")
+    assert json.loads(words[1]) == {"accepted": "Continue"} | dict.fromkeys(ends, "Go back")
+    for place in (f'data-base="{page}"', f'data-passed="{page}/finish"', f'href="{page}/finish"'):
+        assert place in shown
 
 
 @pytest.mark.parametrize(("seconds", "status"), [(359, 200), (360, 404)])
@@ -159,6 +179,64 @@ def test_result_is_taken_again_for_a_minute_by_the_same_login_only(
     assert len(service.audited("challenge.consumed")) == 2
 
 
+@pytest.mark.parametrize(
+    "spoil", [update(challenges).values(state=State.CANCELLED), delete(challenges)], ids=["cancelled", "deleted"]
+)
+def test_login_that_ended_after_it_was_read_has_no_result(
+    service: Service, browser: Browser, shop: RelyingParty, alice: str, spoil: Executable
+) -> None:
+    page, code = shop.begin(browser)
+    service.accept("alice", code=code, fingerprint=alice, confirmed=True)
+    challenge = service.store.challenges.get(page.removeprefix("/login/"))
+    assert challenge
+    with service.store.database.write() as connection:
+        connection.execute(spoil)
+    with pytest.raises(PageError) as refused:
+        browser_login.take_result(call_of(service), challenge, service.clock())
+    assert refused.value.status == 410
+
+
+def test_other_tab_hears_of_the_login_that_this_tab_ends(
+    service: Service, browser: Browser, shop: RelyingParty, alice: str
+) -> None:
+    """The SSH login came to another process, whose news have not come here yet."""
+    page, code = shop.begin(browser)
+    assert service.app
+    waiting = service.app.state.sshaft.waiting
+    with ThreadPoolExecutor(1) as pool:
+        other_tab = pool.submit(
+            Browser(replace(service, session=requests.Session()), browser.cookies).get, f"{page}/state?wait=30"
+        )
+        while not waiting._counts:  # noqa: SLF001 - there is no public list of places
+            assert not other_tab.done()
+        service.store.challenges.accept(Attempt("alice", None, code, alice, confirmed=True), service.clock())
+        browser.get(f"{page}/finish")
+        assert other_tab.result().json()["state"] == "accepted"
+
+
+def test_page_that_posts_the_answer_may_send_it_anywhere(service: Service) -> None:
+    """Cases browser_form_post and browser_popup: the application may redirect on, and keeps its pop-up."""
+    page = browser_login.form_post(call_of(service), "https://app.example.org/cb?a=1&b", {"code": "x", "state": '"'})
+    text = bytes(page.body).decode()
+    assert page.status_code == 200
+    assert '<form class="actions" id="answer" method="post" action="https://app.example.org/cb?a=1&amp;b">' in text
+    assert re.findall(r'name="(.*?)" value="(.*?)"', text) == [("code", "x"), ("state", "&#34;")]
+    assert "form-action" not in page.headers["Content-Security-Policy"]
+    assert page.headers["Cross-Origin-Opener-Policy"] == "unsafe-none"
+
+
+def test_request_without_a_trusted_way_back_is_recorded_and_told_to_the_person(service: Service) -> None:
+    error = browser_login.untrusted_request(call_of(service), "openid", "the client is not registered")
+    sentence = (
+        "The application that sent you here is not set up correctly: the client is not registered. Tell its "
+        "administrator."
+    )
+    assert (error.status, error.title, error.sentence) == (400, "This login cannot begin", sentence)
+    (event,) = service.audited("request.refused")
+    told = (event["face"], event["error"], event["reason"])
+    assert told == ("openid", "invalid_request", "the client is not registered")
+
+
 def test_login_that_has_passed_makes_room_and_marks_the_browser(
     service: Service, browser: Browser, shop: RelyingParty, alice: str
 ) -> None:
@@ -168,6 +246,7 @@ def test_login_that_has_passed_makes_room_and_marks_the_browser(
     assert shop.ask(Browser(service)).status_code == 429
     service.accept("alice", code=code, fingerprint=alice, confirmed=True)
     back(browser.get(f"{page}/finish"))
+    assert browser.get(page).headers["Location"] == f"{page}/finish", "another tab goes on, too"
     assert "__Host-sshaft-known" in browser.cookies
     denied = Browser(service)
     page, _ = shop.begin(denied, login_hint="alice")
@@ -185,10 +264,11 @@ def test_only_open_logins_of_this_browser_make_room(service: Service, browser: B
     own, _ = shop.begin(browser)
     strange = {f"__Host-sshaft-login-{number:032x}": "x" * 43 for number in range(8)}
     assert shop.ask(Browser(service, strange | browser.cookies)).status_code == 429
-    one_less = dict(list(strange.items())[:7])
+    one_less = dict(list(strange.items())[:6])
+    more = {"other": "x" * 43, "sshaft-login-of-another-host": "x" * 43}
     stolen = {name: token for token in neighbour.cookies.values() for name in browser.cookies}
     assert shop.ask(Browser(service, stolen)).status_code == 429, "the token is of another login"
-    assert shop.ask(Browser(service, one_less | {"other": "x" * 43} | browser.cookies)).status_code == 303
+    assert shop.ask(Browser(service, one_less | more | browser.cookies)).status_code == 303
     assert heading(browser.get(own)) == "Cancelled"
     assert heading(neighbour.get(others)) == "Confirm with SSH"
     assert shop.ask(browser).status_code == 429, "its login has ended"

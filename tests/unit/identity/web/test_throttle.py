@@ -91,5 +91,11 @@ def test_limits_are_those_of_the_manual(page: str, sentence: str, limits: list[i
     assert ", ".join(f"{limit:,}" for limit in limits) in sentence
 
 
+@pytest.mark.parametrize(("most", "number"), [(MAX_SIGN_INS, 60), (MAX_LOGINS, 1000), (MAX_UNKNOWN_USERS, 30)])
+def test_source_may_begin_as_often_as_its_limit_says(most: int, number: int) -> None:
+    throttle = Throttle(most)
+    assert sum(throttle.allows("192.0.2.1", START) for _ in range(1100)) == number
+
+
 def test_window_is_five_minutes() -> None:
     assert timedelta(minutes=5) == WINDOW

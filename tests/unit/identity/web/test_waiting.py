@@ -2,6 +2,8 @@
 
 from contextlib import ExitStack
 
+import pytest
+
 from sshaft_identity.web.waiting import Waiting
 
 
@@ -37,5 +39,12 @@ def test_page_has_one_place_of_each_bound_until_it_ends() -> None:
         assert has_place
 
 
-def test_process_has_five_thousand_places() -> None:
-    assert Waiting().most == 5_000
+@pytest.mark.parametrize(("same", "most"), [("challenge", 16), ("source", 1_000), ("process", 5_000)])
+def test_pages_find_so_many_places(same: str, most: int) -> None:
+    waiting, taken = Waiting(), 0
+    with ExitStack() as stack:
+        for number in range(most + 2):
+            challenge = "a" if same == "challenge" else f"challenge {number}"
+            address = "192.0.2.1" if same == "source" else f"10.0.{number // 256}.{number % 256}"
+            taken += stack.enter_context(waiting.place(challenge, address))
+    assert taken == most

@@ -1,19 +1,23 @@
 """Tests each decision of the authorization endpoint: what is refused with which words, and what is stored."""
 
 import json
+import re
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 from fakes.public_keys import ed25519
-from service.browser import ORIGIN, Browser
+from service.browser import ORIGIN, Browser, heading
 from service.relying_party import BACK, RelyingParty, back, give_rsa_key
-from service.service import SETTINGS, Service
+from service.service import SETTINGS, START, Service
 from sqlalchemy import update
+from starlette.requests import Request
 
+from sshaft_identity.challenges.challenge import Challenge, Context
 from sshaft_identity.database.tables import challenges
-from sshaft_identity.face_support.face_requests import FaceRequests
-from sshaft_identity.faces.openid_provider.authorize import metadata
+from sshaft_identity.face_support.face_requests import FaceRequests, Returns
+from sshaft_identity.faces.openid_provider.authorize import Details, _is_requested, metadata
+from sshaft_identity.web.call import Call
 
 LONG = "state, nonce, acr_values and claims have at most 4096 characters"
 NO_USER = "the hints name no user, or more than one user"
@@ -108,6 +112,7 @@ def test_refusal_goes_back_with_its_reason(
 ) -> None:
     came = back(shop.ask(browser, **wishes))
     assert (came["error"], came["error_description"], came["iss"]) == (error, description, ORIGIN)
+    assert came["state"] == wishes.get("state", "the state")
     (event,) = service.audited("request.refused")
     assert (event["face"], event["error"], event["reason"]) == ("openid", error, description)
     assert service.store.challenges.recent() == []
@@ -158,6 +163,29 @@ def test_request_without_a_known_way_back_is_told_to_the_person(
     assert "client" not in event, "anybody can name the client"
 
 
+@pytest.mark.parametrize(("method", "part"), [("GET", "params"), ("POST", "data")])
+def test_request_that_is_no_form_is_told_to_the_person(
+    service: Service, shop: RelyingParty, method: str, part: str
+) -> None:
+    form, headers = urlencode(shop.wishes()), {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = service.call(method, "/oauth2/authorize", headers=headers, **{part: f"{form}&state=another"})
+    assert answer.status_code == 400
+    assert "The application that sent you here is not set up correctly: a parameter came twice." in answer.text
+
+
+def test_request_by_post_begins_a_login(browser: Browser, shop: RelyingParty) -> None:
+    answer = browser.post("/oauth2/authorize", shop.wishes(), headers={})
+    assert answer.headers["Location"].startswith("/login/")
+
+
+def test_refusal_goes_back_as_the_request_says(browser: Browser, shop: RelyingParty) -> None:
+    answer = shop.ask(browser, response_mode="form_post", prompt="none", state=None)
+    assert answer.status_code == 200
+    assert f'action="{BACK}"' in answer.text
+    sent = dict(re.findall(r'name="(.*?)" value="(.*?)"', answer.text))
+    assert sent == {"error": "login_required", "error_description": SSH, "iss": ORIGIN}
+
+
 @pytest.mark.parametrize(
     ("wishes", "stored"),
     [
@@ -187,6 +215,8 @@ def test_request_is_stored_for_the_way_back(
     }  # fmt: skip
     assert request
     assert (request.client_id, request.details) == ("shop", usual | stored)
+    (found,) = service.store.challenges.recent()
+    assert found.context.app == "The shop"
 
 
 @pytest.mark.parametrize(
@@ -210,6 +240,47 @@ def test_unauthenticated_request_names_a_hint_and_no_user(
     assert (found.context.app, found.context.ip) == ("bare", "127.0.0.1")
     assert found.context.user_agent
     assert (found.expires_at - found.created_at).total_seconds() == 300
+
+
+def test_sub_names_the_person_and_not_the_user_of_that_name(
+    service: Service, browser: Browser, shop: RelyingParty
+) -> None:
+    """A user name is not an identity: the name `bob` has a new owner, whose `sub` is another."""
+    service.add_user("bob", ed25519("bob"))
+    service.store.revocation.remove_user("bob", service.clock())
+    service.add_user("bob", ed25519("new"))
+    new = service.store.users.id_of("bob")
+    assert new
+    assert new != "bob"
+    page, _ = shop.begin(browser, claims=json.dumps({"id_token": {"sub": {"value": new}}}), login_hint="bob")
+    (found,) = service.store.challenges.recent()
+    assert found.hint == "bob"
+    assert subject_stored(service, page) == new
+
+
+def test_id_token_of_an_earlier_login_names_the_person(
+    service: Service, browser: Browser, shop: RelyingParty, alice: str
+) -> None:
+    token = shop.redeem(shop.log_in(browser, "alice", alice)["code"]).json()["id_token"]
+    service.clock.advance(1)
+    page, _ = shop.begin(browser, id_token_hint=token, claims='{"id_token": {"sub": {"value": "alice"}}}')
+    assert service.store.challenges.recent()[0].hint == subject_stored(service, page) == "alice"
+    for other in ({"claims": '{"id_token": {"sub": {"value": "bob"}}}'}, {"login_hint": "bob"}):
+        assert back(shop.ask(browser, id_token_hint=token, **other))["error_description"] == NO_USER
+
+
+def test_client_with_pairwise_subjects_names_nobody_by_another_text(service: Service, browser: Browser) -> None:
+    bank = RelyingParty(service, "bank", pairwise_sector="bank.example.org")
+    for subject in ("alice", ""):
+        came = back(bank.ask(browser, claims=json.dumps({"id_token": {"sub": {"value": subject}}})))
+        assert came["error_description"] == NO_USER
+
+
+def subject_stored(service: Service, page: str) -> str | None:
+    request = FaceRequests(service.store.database, "openid").get(page.removeprefix("/login/"))
+    assert request
+    found: str | None = request.details["subject"]
+    return found
 
 
 def test_way_back_keeps_the_query_of_the_redirect_uri(service: Service, browser: Browser) -> None:
@@ -287,3 +358,33 @@ def test_expired_login_says_so(service: Service, browser: Browser, shop: Relying
     page, _ = shop.begin(browser)
     service.clock.advance(300)
     assert refused_back(service, browser, page) == ("access_denied", "no SSH login passed in time")
+
+
+def test_login_whose_time_for_a_code_is_over_is_finished(
+    service: Service, browser: Browser, shop: RelyingParty, alice: str
+) -> None:
+    """The service stopped after it began the time, and before it took the result."""
+    page = passed_page(service, browser, shop, alice)
+    Returns(service.store.database).begin(page.removeprefix("/login/"), service.clock())
+    assert heading(browser.get(f"{page}/finish")) == "Login already finished"
+
+
+@pytest.mark.usefixtures("alice", "shop")
+def test_person_is_the_requested_one_by_sub(service: Service) -> None:
+    call = Call(Request({"type": "http", "app": service.app, "headers": [], "client": None}))
+    for client, subject, user, is_requested in (
+        ("shop", None, "alice", True),
+        ("shop", "alice", "alice", True),
+        ("shop", "bob", "alice", False),
+        ("shop", "nobody", "nobody", False),
+        ("shop", None, None, True),
+        ("shop", "alice", None, False),
+        ("gone", None, "alice", True),
+        ("gone", "alice", "alice", False),
+    ):
+        details = Details(
+            redirect_uri=BACK, response_mode="query", state=None, nonce=None, code_challenge=None, scope="openid",
+            acr=(), essential=False, subject=subject,
+        )  # fmt: skip
+        passed = Challenge("0" * 32, user, client, Context(), START, START)
+        assert _is_requested(call, client, details, passed) is is_requested, (client, subject, user)
