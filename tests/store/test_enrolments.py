@@ -311,11 +311,11 @@ def test_key_keeps_its_name_and_the_way_in_which_it_came(place: Place, source: s
 
 def test_a_refused_key_is_never_confirmed(place: Place) -> None:
     invited = place.open()
-    assert not place.invitations.refuse(invited.page_token, place.clock())
+    assert place.invitations.refuse(invited.page_token, place.clock()) is False
     place.present(invited.code)
     assert place.invitations.refuse(invited.page_token, place.clock())
     assert place.confirm(invited).verdict is Verdict.NONE
-    assert not place.invitations.refuse(invited.page_token, place.clock())
+    assert place.invitations.refuse(invited.page_token, place.clock()) is False
     assert place.owners() == {}
 
 
@@ -419,6 +419,8 @@ def test_only_a_login_that_the_same_person_has_passed_approves_a_key(
     assert waiting
     tied = place.invitations.await_approval(waiting, login, place.clock(), "a device")
     assert tied.verdict is Verdict.APPROVAL_REQUIRED
+    another = place.invitations.approve(invited.page_token, "another", place.clock(), OPEN)
+    assert another.verdict is Verdict.NONE
     assert place.invitations.approve(invited.page_token, login, place.clock(), OPEN).verdict == verdict
     keys = [(each.user, each.attested) for each in place.store.keys.all()]
     assert keys == ([("alice", "a device")] if verdict == "confirmed" else [])

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from fakes.public_keys import ed25519
 from service.service import Clock
-from sqlalchemy import insert, update
+from sqlalchemy import delete, insert, update
 from store.neighbours import ADDRESS, MINUTE, Neighbours, fill
 
 from sshaft.public_key import parse
 from sshaft_identity.challenges.attempts import Answer
 from sshaft_identity.challenges.challenge import MAX_TRIES, Context, State, Verdict
 from sshaft_identity.challenges.challenges import Wish
-from sshaft_identity.database.tables import challenges, enrolments, ssh_keys
+from sshaft_identity.database.tables import challenges, enrolments, ssh_keys, users
 from sshaft_identity.enrolment.enrolment import Presentation
 from sshaft_identity.enrolment.enrolment import Verdict as Enrolled
 from sshaft_identity.people.key_policy import KeyPolicy
@@ -200,6 +200,13 @@ def test_enrolment_that_ended_meanwhile_takes_no_step(
     left = neighbours.store.enrolments.get(concerned)
     assert left
     assert (left.state_at(now), left.approval) != ("open", "another")
+    assert not neighbours.audited()
+
+
+def test_person_who_was_removed_meanwhile_gets_no_key(neighbours: Neighbours) -> None:
+    with neighbours.meanwhile("SELECT users.name", delete(users).where(users.c.name == "alice")):
+        outcome = confirm(neighbours)
+    assert outcome.verdict is Enrolled.NONE
     assert not neighbours.audited()
 
 
