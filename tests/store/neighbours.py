@@ -249,7 +249,7 @@ def _enrolments(store: Store, clock: Clock) -> Iterator[tuple[Table, dict[str, A
             "to-approve": {"state": "presented", "opened_in": "ssh", "approval": f"{user}-approval", **shown},
             "over": {"state": "open", "expires_at": now},
             "done": {"state": "confirmed", "opened_in": "ssh", "approval": f"{user}-web-waits", **shown},
-            "denied": {"state": "refused", "invited_by": "web", **shown},
+            "denied": {"state": "refused", "expires_at": now, "invited_by": "web", **shown},
             "ancient": {"state": "cancelled", "created_at": now - timedelta(days=7), "expires_at": now - MINUTE},
         }.items():
             identifier = f"{user}-{name}"
