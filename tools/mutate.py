@@ -251,8 +251,8 @@ class _Finder:
         exec(self._code, module.__dict__)
 
 
-def is_noticed(fault: Fault, module: str, path: str, tests: list[str]) -> bool:
-    """Whether one of the tests fails, or never ends, with this fault."""
+def is_noticed(fault: Fault, module: str, path: str, tests: list[str], usual: float) -> bool:
+    """Whether one of the tests fails, or never ends, with this fault. Without a fault they end in `usual` seconds."""
     if not tests:  # without a name, pytest would run every test of the project
         return False
     code = compile(ast.fix_missing_locations(fault.tree), path, "exec")
@@ -270,7 +270,7 @@ def is_noticed(fault: Fault, module: str, path: str, tests: list[str]) -> bool:
             status = int(pytest.main([*_QUIET, "-x", *tests]))
         finally:
             os._exit(status)
-    deadline = time.monotonic() + _SECONDS
+    deadline = time.monotonic() + _SECONDS + usual
     while time.monotonic() < deadline:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
@@ -339,7 +339,9 @@ def main() -> int:
     known, survived, started = _known_survivors(given.module), [], time.monotonic()
 
     def judge(fault: Fault) -> tuple[Fault, bool]:
-        return fault, is_noticed(fault, given.module, str(path), _tests_of(fault, traced, source))
+        tests = _tests_of(fault, traced, source)
+        usual = sum(traced["seconds"][each] for each in tests)
+        return fault, is_noticed(fault, given.module, str(path), tests, usual)
 
     with ThreadPoolExecutor(given.jobs) as pool:
         for number, (fault, noticed) in enumerate(pool.map(judge, found), 1):

@@ -7,7 +7,7 @@ open pages of every process hear of it. No enrolment is opened, presented or con
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, delete, or_, select, update
+from sqlalchemy import ColumnElement, Connection, delete, false, or_, select, update
 
 from sshaft_identity.audit.log import Fact, record_event
 from sshaft_identity.challenges import limits
@@ -29,6 +29,7 @@ from sshaft_identity.enrolment import enrolments as invitations
 from sshaft_identity.people.registration import owner_of
 from sshaft_identity.people.sessions import Method, Session, hash_of
 
+_NONE: ColumnElement[bool] = false()
 _is_accepted = challenges.c.state == State.ACCEPTED
 _is_pending = challenges.c.state == State.PENDING
 _is_printed = _is_pending & challenges.c.presented_at.is_not(None)
@@ -39,9 +40,9 @@ _is_printed = _is_pending & challenges.c.presented_at.is_not(None)
 class Ended:
     """What ended: the number of sessions, and the ids of enrolments and challenges."""
 
-    sessions: int = 0
-    enrolments: tuple[str, ...] = ()
-    challenges: tuple[str, ...] = ()
+    sessions: int
+    enrolments: tuple[str, ...]
+    challenges: tuple[str, ...]
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -172,9 +173,9 @@ def _end(
     connection: Connection,
     now: datetime,
     *,
-    results: ColumnElement[bool] | None = None,
-    passed: ColumnElement[bool] | None = None,
-    of_sessions: ColumnElement[bool] | None = None,
+    results: ColumnElement[bool] = _NONE,
+    passed: ColumnElement[bool] = _NONE,
+    of_sessions: ColumnElement[bool] = _NONE,
     of_enrolments: ColumnElement[bool],
 ) -> Ended:
     """Ends the named enrolments, challenges (`results`) and sessions, and what the challenges `passed` have left.
@@ -184,12 +185,10 @@ def _end(
     ended = invitations.cancel_where(connection, of_enrolments)
     cancelled = [each.id for each in ended]
     approvals = challenges.c.id.in_([each.approval for each in ended if each.approval]) & _is_pending
-    chosen = approvals if results is None else or_(approvals, results)
-    cancel = update(challenges).where(chosen).values(state=State.CANCELLED).returning(challenges.c.id)
+    cancel = update(challenges).where(or_(approvals, results)).values(state=State.CANCELLED).returning(challenges.c.id)
     over = connection.scalars(cancel).all()
-    if passed is not None:
-        _end_codes_and_tokens(connection, passed, now)
-    count = 0 if of_sessions is None else connection.execute(delete(sessions).where(of_sessions)).rowcount
+    _end_codes_and_tokens(connection, passed, now)
+    count = connection.execute(delete(sessions).where(of_sessions)).rowcount
     return Ended(count, tuple(cancelled), tuple(over))
 
 

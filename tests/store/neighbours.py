@@ -166,7 +166,8 @@ def _content(store: Store, clock: Clock) -> Iterator[tuple[Table, dict[str, Any]
             yield ssh_keys, {"fingerprint": f"{user}'s {key}", "user_name": user, **values, **more}
     bobs = parse(ed25519("bobs"))
     values = {"type": bobs.type, "blob": bobs.blob, "name": "", "source": "operator", "created_at": now}
-    yield ssh_keys, {"fingerprint": bobs.fingerprint, "user_name": "bob", **values}
+    added = {"added_with": "alice's key"}  # before Alice had that key, it was Bob's
+    yield ssh_keys, {"fingerprint": bobs.fingerprint, "user_name": "bob", **values, **added}
     for client in CLIENTS:
         secret = {"secret_hash": digest(f"{client} secret")}
         yield clients, {"client_id": client, **secret, "scope": "challenges", "created_at": now}
@@ -177,6 +178,9 @@ def _content(store: Store, clock: Clock) -> Iterator[tuple[Table, dict[str, Any]
         yield access_tokens, _token(login, client) | {"expires_at": now + MINUTE, "user_name": user, "login": login}
         values = {"id": login, "face": "openid", "client_id": client, "details": "{}", "expires_at": now + MINUTE}
         yield face_requests, values | {"handle_until": now + (MINUTE if client == "web" else -MINUTE)}
+    for user in PEOPLE:  # a face of CIBA gives its handle at the beginning
+        values = {"id": f"{user}-web-waits", "face": "ciba", "client_id": "web", "details": "{}"}
+        yield face_requests, values | {"expires_at": now + MINUTE, "handle_until": now + MINUTE}
     for name, fingerprint in {
         "alice ssh": "alice's key", "alice other key": "alice's other key", "alice oidc": None, "alice ended": None,
         "bob ssh": "bob's key", "bob oidc": None,
@@ -202,6 +206,7 @@ def _challenges(store: Store, clock: Clock) -> Iterator[tuple[Table, dict[str, A
     made: list[tuple[Challenge, dict[str, Any]]] = []
     for user in PEOPLE:
         proof = {"accepted_at": now, "fingerprint": f"{user}'s key"}
+        printed = {"presented_at": now, "fingerprint": f"{user}'s key"}
         made.append((replace(base, id=f"{user}-approval", user=user), {}))
         made.append((replace(base, id=f"hint-{user}", hint=user), {}))
         for client in CLIENTS:
@@ -214,13 +219,14 @@ def _challenges(store: Store, clock: Clock) -> Iterator[tuple[Table, dict[str, A
                 (one("waits"), {}),
                 (one("over", expires_at=now), {}),
                 (one("back", binding=Binding.CODE_BACK), {}),
-                (one("printed", binding=Binding.CODE_BACK), {"presented_at": now, "fingerprint": f"{user}'s key"}),
+                (one("printed", binding=Binding.CODE_BACK), printed),
                 (one("passed", state=State.ACCEPTED), proof),
                 (one("other-key", state=State.ACCEPTED), proof | {"fingerprint": f"{user}'s other key"}),
                 (one("no-key", state=State.ACCEPTED), proof | {"fingerprint": None}),
                 (one("taken", state=State.CONSUMED), proof),
                 (one("taken-by-other-key", state=State.CONSUMED), proof | {"fingerprint": f"{user}'s other key"}),
                 (one("denied", state=State.REJECTED), {}),
+                (one("printed-denied", binding=Binding.CODE_BACK, state=State.REJECTED), printed),
                 (one("cancelled", state=State.CANCELLED), {}),
             ]
     for challenge, more in made:
@@ -239,11 +245,11 @@ def _enrolments(store: Store, clock: Clock) -> Iterator[tuple[Table, dict[str, A
         for name, more in {
             "invited": {"state": "open", "invited_by": "web"},
             "asked": {"state": "open", "invited_by": "shop"},
-            "shown": {"state": "presented", "opened_in": "oidc", **shown},
+            "shown": {"state": "presented", "opened_in": "oidc", "approval": f"{user}-web-denied", **shown},
             "to-approve": {"state": "presented", "opened_in": "ssh", "approval": f"{user}-approval", **shown},
             "over": {"state": "open", "expires_at": now},
             "done": {"state": "confirmed", "opened_in": "ssh", "approval": f"{user}-web-waits", **shown},
-            "denied": {"state": "refused", "invited_by": "web", **shown},
+            "denied": {"state": "refused", "expires_at": now, "invited_by": "web", **shown},
             "ancient": {"state": "cancelled", "created_at": now - timedelta(days=7), "expires_at": now - MINUTE},
         }.items():
             identifier = f"{user}-{name}"

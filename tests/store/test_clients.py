@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -7,10 +8,22 @@ from service.service import Clock
 from sqlalchemy import event, select
 
 from sshaft_identity.clients.access_tokens import TOKEN_LIFETIME
-from sshaft_identity.clients.clients import Client, Scope
+from sshaft_identity.clients.clients import Client, Clients, Scope
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.database.tables import access_tokens, audit_events, clients
 from sshaft_identity.store import Store
+
+PLAIN = Client("plain", frozenset([Scope.LIST]))
+FULL = Client(
+    "full",
+    frozenset([Scope.LIST, Scope.ACCEPT]),
+    allows_unbound=True,
+    return_urls=("https://a.example/", "https://b.example/"),
+    networks=("192.0.2.0/24", "2001:db8::/32"),
+    faces={"cas": {"service": "https://a.example/"}},
+    jwks={"keys": [{"kty": "EC"}]},
+    pairwise_sector="a.example",
+)
 
 
 @pytest.fixture
@@ -68,8 +81,87 @@ def test_a_removed_client_gets_no_token(store: Store, web: Client, clock: Clock)
 
 @pytest.mark.parametrize("name", ["", "-x", "a b", "a:b", "a" * 65, "ä"])
 def test_a_client_name_with_special_characters_is_refused(store: Store, clock: Clock, name: str) -> None:
-    with pytest.raises(RegistryError, match="1 to 64"):
+    with pytest.raises(RegistryError, match=r"^a client's name is 1 to 64 .* starts with a letter or digit$"):
         store.clients.add(Client(name, frozenset([Scope.LIST])), clock())
+    assert store.clients.all() == []
+
+
+@pytest.mark.parametrize("client", [FULL, PLAIN])
+def test_client_is_found_as_it_was_registered(store: Store, web: Client, clock: Clock, client: Client) -> None:
+    store.clients.add(client, clock())
+    assert store.clients.get(client.client_id) == client
+    assert store.clients.all() == sorted([client, web], key=lambda each: each.client_id)
+    assert store.clients.get("nobody") is None
+    with store.database.read() as connection:
+        keys = connection.scalar(select(clients.c.jwks).where(clients.c.client_id == client.client_id))
+    assert (keys is None) is (client.jwks is None)
+
+
+def test_client_has_no_right_that_was_not_given(store: Store, web: Client) -> None:
+    found = store.clients.get(web.client_id)
+    assert found
+    assert (found.allows_unbound, found.return_urls, found.faces) == (False, (), {})
+
+
+def test_name_of_a_client_is_taken_once(store: Store, web: Client, clock: Clock) -> None:
+    with pytest.raises(RegistryError, match=r"^there is already a client web$"):
+        store.clients.add(Client("web", frozenset([Scope.LIST])), clock())
+    assert store.clients.all() == [web]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda of, now: of.set_face("nobody", "cas", {}, now),
+        lambda of, now: of.set_return_urls("nobody", ["https://a.example/"], now),
+        lambda of, now: of.rotate_secret("nobody", now, timedelta()),
+    ],
+)
+@pytest.mark.usefixtures("web")
+def test_unknown_client_cannot_be_changed(
+    store: Store, clock: Clock, change: Callable[[Clients, datetime], object]
+) -> None:
+    with pytest.raises(RegistryError, match=r"^there is no client nobody$"):
+        change(store.clients, clock())
+
+
+@pytest.mark.usefixtures("web")
+def test_change_of_a_face_leaves_the_other_faces(store: Store, clock: Clock) -> None:
+    def faces() -> object:
+        client = store.clients.get("web")
+        return client and client.faces
+
+    store.clients.set_face("web", "cas", {"a": 1}, clock())
+    store.clients.set_face("web", "openid", {}, clock())
+    assert faces() == {"cas": {"a": 1}, "openid": {}}
+    store.clients.set_face("web", "cas", {"b": 2}, clock())
+    assert faces() == {"cas": {"b": 2}, "openid": {}}
+    store.clients.set_face("web", "cas", None, clock())
+    assert faces() == {"openid": {}}
+    with store.database.read() as connection:
+        facts = connection.scalars(select(audit_events.c.facts).where(audit_events.c.event == "client.face_set"))
+        assert [json.loads(each)["on"] for each in facts] == [True, True, True, False]
+
+
+def test_return_urls_are_replaced(store: Store, clock: Clock) -> None:
+    store.clients.add(FULL, clock())
+    store.clients.set_return_urls("full", ["https://c.example/", "https://d.example/"], clock())
+    client = store.clients.get("full")
+    assert client == replace(FULL, return_urls=("https://c.example/", "https://d.example/"))
+
+
+@pytest.mark.parametrize(
+    ("networks", "address", "may"),
+    [
+        ((), "192.0.2.1", True),
+        ((), None, True),
+        (("192.0.2.0/24", "2001:db8::/32"), "192.0.2.1", True),
+        (("192.0.2.0/24", "2001:db8::/32"), "198.51.100.1", False),
+        (("192.0.2.0/24",), None, False),
+    ],
+)
+def test_client_calls_from_its_networks_only(networks: tuple[str, ...], address: str | None, *, may: bool) -> None:
+    assert replace(PLAIN, networks=networks).may_call_from(address) is may
 
 
 # --- rotation
@@ -101,6 +193,9 @@ def test_a_rotation_without_overlap_ends_the_old_secret_and_the_access_tokens(st
     new = store.clients.rotate_secret("web", clock(), timedelta())
     assert store.clients.authenticate("web", old, clock()) is None
     assert store.clients.authenticate("web", new, clock()) is not None
+    with store.database.read() as connection:
+        previous = select(clients.c.previous_secret_hash, clients.c.previous_secret_until)
+        assert connection.execute(previous).one() == (None, None)
     assert store.access_tokens.client_of(token, clock()) is None
 
 

@@ -148,6 +148,13 @@ def test_an_earlier_enrolment_is_expired(store: Store, clock: Clock) -> None:
     assert store.enrolments.present(again.code, Presentation(KEY), clock(), KeyPolicy()).verdict is Enrolled.PRESENTED
 
 
+def test_hosts_with_clocks_less_than_a_minute_apart_share_enrolments(store: Store, clock: Clock) -> None:
+    invited = store.enrolments.open("alice", clock())
+    clock.advance(-CLOCK_TOLERANCE.total_seconds())
+    assert store.enrolments.open_until(clock()) == invited.enrolment.expires_at
+    assert store.enrolments.present(invited.code, Presentation(KEY), clock(), KeyPolicy()).verdict is Enrolled.PRESENTED
+
+
 def test_a_key_presented_earlier_cannot_be_confirmed(store: Store, clock: Clock) -> None:
     invited = store.enrolments.open("alice", clock())
     store.enrolments.present(invited.code, Presentation(KEY), clock(), KeyPolicy())

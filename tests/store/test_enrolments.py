@@ -8,16 +8,20 @@ from typing import Any
 import pytest
 from fakes import public_keys
 from service.service import Clock, wrong
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from sshaft.public_key import PublicKey, parse
+from sshaft_identity.challenges.challenges import Wish
+from sshaft_identity.challenges.codes import DIGITS, Codes
+from sshaft_identity.challenges.limits import Limits
 from sshaft_identity.common.addresses import source_of
 from sshaft_identity.common.errors import RegistryError
-from sshaft_identity.database.tables import audit_events
+from sshaft_identity.database.tables import audit_events, challenges
 from sshaft_identity.enrolment.enrolment import OpenedEnrolment, Outcome, Presentation, State, Verdict
 from sshaft_identity.enrolment.enrolments import MAX_LIFETIME, RETENTION, Enrolments
 from sshaft_identity.people.key_policy import KeyPolicy, KeyRefusal
 from sshaft_identity.people.keys import NewKey
+from sshaft_identity.people.sessions import Method, Session, Sessions, SessionTimes
 from sshaft_identity.store import Store
 
 OPEN = KeyPolicy()
@@ -39,6 +43,12 @@ class Place:
 
     def open(self, user: str = "alice", **more: Any) -> OpenedEnrolment:
         return self.invitations.open(user, self.clock(), **more)
+
+    def session(self) -> Session:
+        sessions = Sessions(self.store.database, SessionTimes())
+        session = sessions.start("alice", Method.SSH, self.clock(), authenticated_at=self.clock())
+        assert session
+        return session
 
     def present(self, code: str, seed: str = "new", ip: str | None = "192.0.2.1", policy: KeyPolicy = OPEN) -> Outcome:
         return self.invitations.present(code, Presentation(key(seed), ip), self.clock(), policy)
@@ -172,6 +182,46 @@ def test_no_code_is_right_or_counted_while_no_enrolment_is_open(place: Place) ->
     assert place.present(place.open().code).verdict is Verdict.PRESENTED
 
 
+def test_limit_of_all_guessers_alone_is_an_event(place: Place) -> None:
+    """The count of one guesser may outlast the count of all, because it began later."""
+    enrolments = Enrolments(place.store.database, place.store.codes, Limits(enrol_all=2, enrol_source=9, enrol_key=9))
+
+    def guess(invited: OpenedEnrolment, seed: str, ip: str) -> Verdict:
+        what = Presentation(key(seed), ip)
+        return enrolments.present(wrong(invited.code), what, place.clock(), OPEN).verdict
+
+    assert guess(place.open(), "first", "192.0.2.1") is Verdict.INVALID_CODE
+    assert place.audited("enrolment.locked") == []
+    place.clock.advance(14 * 60)
+    assert guess(place.open(), "second", "192.0.2.2") is Verdict.INVALID_CODE
+    assert len(place.audited("enrolment.locked")) == 1
+    place.clock.advance(60)
+    assert guess(place.open(), "second", "192.0.2.2") is Verdict.INVALID_CODE
+    assert len(place.audited("enrolment.locked")) == 1
+
+
+def test_code_of_an_enrolment_that_is_alive_is_not_given_again(place: Place) -> None:
+    class Drawn(Codes):
+        def of_page(self, page_token: str, digits: int = DIGITS) -> str:
+            del page_token, digits
+            return drawn.pop(0)
+
+    drawn: list[str] = []
+    codes = Drawn(place.store.codes.key)
+    enrolments = Enrolments(place.store.database, codes, Limits())
+
+    def open_with(user: str, *more: str) -> str:
+        drawn[:] = more
+        return enrolments.open(user, place.clock()).code
+
+    assert open_with("alice", "11111111") == "11111111"
+    assert open_with("bob", "11111111", "22222222") == "22222222"
+    assert enrolments.present("11111111", Presentation(key("new")), place.clock(), OPEN).verdict is Verdict.PRESENTED
+    assert open_with("bob", "11111111", "33333333") == "33333333", "the key that was shown is not confirmed yet"
+    place.invitations.cancel("alice", place.clock())
+    assert open_with("bob", "11111111") == "11111111"
+
+
 # --- one key, one person
 
 
@@ -243,13 +293,29 @@ def test_only_the_shown_key_is_confirmed_once(place: Place) -> None:
     assert (mine.key, mine.source) == (key("new"), "ssh")
 
 
+@pytest.mark.parametrize("source", ["ssh", "signature"])
+def test_key_keeps_its_name_and_the_way_in_which_it_came(place: Place, source: str) -> None:
+    what = Presentation(key("new"), "192.0.2.1", source, "laptop")
+    refused, invited = place.open(), place.open("bob")
+    for each in (refused, invited):
+        shown = place.invitations.of_page(each.page_token)
+        assert shown
+        assert (shown.key, shown.name) == (None, "")
+        place.invitations.present_signed(each.page_token, what, place.clock(), OPEN)
+    place.invitations.refuse(refused.page_token, place.clock())
+    assert place.audited("enrolment.refused")[0]["source"] == source
+    place.confirm(invited)
+    (mine,) = place.store.keys.all("bob")
+    assert (mine.key, mine.name, mine.source) == (key("new"), "laptop", source)
+
+
 def test_a_refused_key_is_never_confirmed(place: Place) -> None:
     invited = place.open()
-    assert not place.invitations.refuse(invited.page_token, place.clock())
+    assert place.invitations.refuse(invited.page_token, place.clock()) is False
     place.present(invited.code)
     assert place.invitations.refuse(invited.page_token, place.clock())
     assert place.confirm(invited).verdict is Verdict.NONE
-    assert not place.invitations.refuse(invited.page_token, place.clock())
+    assert place.invitations.refuse(invited.page_token, place.clock()) is False
     assert place.owners() == {}
 
 
@@ -295,8 +361,18 @@ def test_an_invitation_that_is_over_cannot_be_cancelled(place: Place) -> None:
 
 
 def test_an_unknown_user_cannot_be_invited(place: Place) -> None:
-    with pytest.raises(RegistryError, match="there is no user mallory"):
+    with pytest.raises(RegistryError) as unknown:
         place.open("mallory")
+    assert str(unknown.value) == "there is no user mallory: `sshaft identity user add mallory` makes one"
+    assert place.audited("enrolment.opened") == []
+
+
+def test_enrolment_is_opened_only_in_a_session_that_goes_on(place: Place) -> None:
+    session = place.session()
+    assert place.open(session=session).enrolment.opened_in == Method.SSH
+    place.store.revocation.end_session(session, place.clock())
+    with pytest.raises(RegistryError, match=r"^the session has ended$"):
+        place.open(session=session)
 
 
 def test_a_removed_users_invitation_is_removed(place: Place) -> None:
@@ -304,6 +380,50 @@ def test_a_removed_users_invitation_is_removed(place: Place) -> None:
     place.store.revocation.remove_user("alice", place.clock())
     assert place.invitations.of_page(invited.page_token) is None
     assert place.present(invited.code).verdict is Verdict.NONE
+
+
+# --- the approval by an existing key
+
+
+def test_key_of_an_enrolment_in_a_session_by_ssh_needs_an_approval(place: Place) -> None:
+    invited = place.open(session=place.session())
+    none = place.invitations.await_approval(invited.enrolment, "x", place.clock())
+    assert (none.verdict, none.enrolment) == (Verdict.NONE, invited.enrolment)
+    place.present(invited.code)
+    outcome = place.confirm(invited)
+    assert outcome.verdict is Verdict.APPROVAL_REQUIRED
+    assert outcome.enrolment == place.invitations.of_page(invited.page_token)
+    assert place.owners() == {}
+
+
+@pytest.mark.parametrize(
+    ("passed", "verdict"),
+    [
+        ({"state": "accepted", "user_name": "alice", "accepted_at": ..., "fingerprint": "SHA256:mine"}, "confirmed"),
+        ({"state": "pending", "user_name": "alice"}, "no_enrolment"),
+        ({"state": "consumed", "user_name": "alice", "accepted_at": ...}, "no_enrolment"),
+        ({"state": "accepted", "user_name": "bob", "accepted_at": ...}, "no_enrolment"),
+        ({"state": "accepted", "user_name": "alice"}, "no_enrolment"),
+    ],
+)
+def test_only_a_login_that_the_same_person_has_passed_approves_a_key(
+    place: Place, passed: dict[str, Any], verdict: str
+) -> None:
+    invited = place.open()
+    place.present(invited.code)
+    login = place.store.challenges.open(Wish("alice", MAX_LIFETIME), place.clock()).challenge.id
+    values = {name: place.clock() if value is ... else value for name, value in passed.items()}
+    with place.store.database.write() as connection:
+        connection.execute(update(challenges).where(challenges.c.id == login).values(values))
+    waiting = place.invitations.of_page(invited.page_token)
+    assert waiting
+    tied = place.invitations.await_approval(waiting, login, place.clock(), "a device")
+    assert tied.verdict is Verdict.APPROVAL_REQUIRED
+    another = place.invitations.approve(invited.page_token, "another", place.clock(), OPEN)
+    assert another.verdict is Verdict.NONE
+    assert place.invitations.approve(invited.page_token, login, place.clock(), OPEN).verdict == verdict
+    keys = [(each.user, each.attested) for each in place.store.keys.all()]
+    assert keys == ([("alice", "a device")] if verdict == "confirmed" else [])
 
 
 # --- the policy
@@ -375,7 +495,8 @@ def test_every_step_is_in_the_audit_log_without_a_code(place: Place) -> None:
     place.present(invited.code)
     place.confirm(invited)
     place.store.revocation.remove_key(key("new").fingerprint, place.clock())
-    assert place.audited("enrolment.opened")[0]["invited_by"] == "helpdesk"
+    place.open()
+    assert [each["invited_by"] for each in place.audited("enrolment.opened")] == ["helpdesk", "operator"]
     presented = place.audited("enrolment.presented")[0]
     assert presented == {
         "user": "alice",

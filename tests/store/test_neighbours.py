@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 from fakes.public_keys import ed25519
-from service.service import Clock
+from service.service import START, Clock
 from store.neighbours import ADDRESS, CLIENTS, MINUTE, PEOPLE, TAKEN, Neighbours, fill
 
 from sshaft.public_key import PublicKey, parse
 from sshaft_identity.challenges.challenge import Context
 from sshaft_identity.challenges.challenges import Wish
+from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.enrolment.enrolment import Enrolment, Presentation
+from sshaft_identity.enrolment.revocation import Ended, Revocation
 from sshaft_identity.people.key_policy import KeyPolicy
 from sshaft_identity.people.registration import NewKey
 from sshaft_identity.people.sessions import Method
@@ -110,7 +112,7 @@ CLIENT_CASES = [
         "removal of a client",
         lambda of: of.store.revocation.remove_client("web", of.clock()),
         {"-clients: web", "-failures: client web", *WEB_TOKENS}
-        | rows("-face_requests", *logins(TAKEN, PEOPLE, ["web"]))
+        | rows("-face_requests", *logins((*TAKEN, "waits"), PEOPLE, ["web"]))
         | rows("challenges", *OF_WEB)
         | rows("enrolments", "alice-invited", "bob-invited"),
         [client_event("removed", challenges=set(OF_WEB), enrolments={"alice-invited", "bob-invited"})],
@@ -197,6 +199,18 @@ PEOPLE_CASES = [
         [
             {"event": "session.ended", "user": "alice", "sessions": 1, "by": "somebody"}
             | {"challenges": {"alice-approval"}, "enrolments": IN_SESSION}
+        ],
+    ),
+    Case(
+        "sign-out of two browsers one after the other",
+        lambda of: [of.store.revocation.end_session(of.session(each), of.clock()) for each in ("bob ssh", "bob oidc")],
+        rows("-sessions", "bob ssh", "bob oidc")
+        | rows("enrolments", "bob-shown", "bob-to-approve")
+        | {"challenges: bob-approval"},
+        [
+            {"event": "session.ended", "user": "bob", "sessions": 1}
+            | {"challenges": {"bob-approval"}, "enrolments": {"bob-shown", "bob-to-approve"}},
+            {"event": "session.ended", "user": "bob", "sessions": 1},
         ],
     ),
     Case(
@@ -486,6 +500,50 @@ CASES = [*CLIENT_CASES, *PEOPLE_CASES, *CHALLENGE_CASES, *ENROLMENT_CASES]
 def test_change_touches_its_own_rows_only_and_is_audited(neighbours: Neighbours, case: Case) -> None:
     assert neighbours.touched(case.act) == set(case.touches)
     assert [readable(each, case.events) for each in neighbours.audited()] == list(case.events)
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda of: of.store.revocation.remove_user("alice", START),
+        lambda of: of.store.revocation.remove_client("web", START),
+        lambda of: of.store.revocation.sign_out("alice", START),
+        lambda of: of.store.revocation.end_session(of.session("bob ssh"), START),
+        lambda of: of.store.revocation.remove_key("alice's key", START).ended,
+    ],
+)
+def test_removal_returns_what_its_event_names(neighbours: Neighbours, act: Callable[[Neighbours], Ended]) -> None:
+    ended = act(neighbours)
+    (event,) = neighbours.audited()
+    assert set(ended.ids) == {*event["enrolments"].split(), *event["challenges"].split()}
+    assert ended.sessions == event.get("sessions", 0)
+
+
+def test_removed_key_names_its_owner_and_the_keys_that_were_added_with_it(neighbours: Neighbours) -> None:
+    removed = neighbours.store.revocation.remove_key("alice's key", START)
+    assert removed
+    assert (removed.user, removed.added) == ("alice", ("alice's other key",))
+    assert neighbours.store.revocation.remove_key("alice's key", START) is None
+
+
+@pytest.mark.parametrize(
+    ("act", "message"),
+    [
+        (lambda of: of.remove_user("carol", START), "there is no user carol"),
+        (lambda of: of.sign_out("carol", START), "there is no user carol"),
+        (lambda of: of.remove_client("bank", START), "there is no client bank"),
+    ],
+)
+def test_removal_of_nobody_changes_nothing(
+    neighbours: Neighbours, act: Callable[[Revocation], object], message: str
+) -> None:
+    def refused(of: Neighbours) -> None:
+        with pytest.raises(RegistryError) as error:
+            act(of.store.revocation)
+        assert str(error.value) == message
+
+    assert neighbours.touched(refused) == set()
+    assert neighbours.audited() == []
 
 
 def readable(event: dict[str, Any], expected: Iterable[dict[str, Any]]) -> dict[str, Any]:

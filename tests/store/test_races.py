@@ -17,7 +17,7 @@ from sshaft_identity.challenges.attempts import Answer
 from sshaft_identity.challenges.challenge import MAX_TRIES, Context, State, Verdict
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.common.digests import digest
-from sshaft_identity.database.tables import challenges, enrolments, face_requests, ssh_keys
+from sshaft_identity.database.tables import challenges, enrolments, face_requests, ssh_keys, users
 from sshaft_identity.enrolment.enrolment import Presentation
 from sshaft_identity.enrolment.enrolment import Verdict as Enrolled
 from sshaft_identity.face_support.face_requests import FaceRequests, Returns
@@ -204,6 +204,13 @@ def test_enrolment_that_ended_meanwhile_takes_no_step(
     left = neighbours.store.enrolments.get(concerned)
     assert left
     assert (left.state_at(now), left.approval) != ("open", "another")
+    assert not neighbours.audited()
+
+
+def test_person_who_was_removed_meanwhile_gets_no_key(neighbours: Neighbours) -> None:
+    with neighbours.meanwhile("SELECT users.name", delete(users).where(users.c.name == "alice")):
+        outcome = confirm(neighbours)
+    assert outcome.verdict is Enrolled.NONE
     assert not neighbours.audited()
 
 

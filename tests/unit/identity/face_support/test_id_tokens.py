@@ -125,6 +125,7 @@ def test_client_with_pairwise_subjects_gets_no_user_name(service: Service, shop:
     assert user_claims(call, shop, "alice", "openid") == {"sub": "alice"}
     assert user_claims(call, shop, "alice", "profile") == {"sub": "alice", "preferred_username": "alice"}
     assert user_claims(call, shop, "bob", "profile") is None
+    assert user_claims(call, apart, "bob", "profile") is None
     claims = user_claims(call, apart, "alice", "openid profile")
     assert claims is not None
     assert list(claims) == ["sub"]

@@ -101,6 +101,9 @@ def test_text_that_is_no_user_name_is_recorded(service: Service) -> None:
     assert reasons(service) == []
     assert typed_codes.check_user_name(call_of(service), FACE, "a b") is False
     assert reasons(service) == [(FACE, "invalid_request", "the text is not a user name of this service")]
+    assert service.app
+    service.app.state.sshaft.unknown_users.report(service.store.users)
+    assert [each["user"] for each in service.events("user.unknown")] == ["a b"]
 
 
 def test_login_begins_with_the_words_of_the_provider(service: Service, portal: Client) -> None:

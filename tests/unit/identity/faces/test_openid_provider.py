@@ -109,7 +109,9 @@ def test_id_token_without_scope_profile_has_no_preferred_username(
     browser: Browser, shop: RelyingParty, alice: str
 ) -> None:
     came = shop.log_in(browser, "alice", alice, scope="openid")
-    assert "preferred_username" not in shop.claims(shop.redeem(came["code"]).json()["id_token"])
+    told = shop.redeem(came["code"]).json()
+    assert told["scope"] == "openid"
+    assert "preferred_username" not in shop.claims(told["id_token"])
 
 
 def test_pairwise_subject_depends_on_the_sector(service: Service, browser: Browser, alice: str) -> None:
