@@ -22,11 +22,11 @@ DAY = timedelta(days=1)
 
 @pytest.fixture
 def store(on_sqlite: Store, clock: Clock) -> Store:
-    """Returns a store in which alice and bob have one usable key each, and one that has expired now."""
-    for user in ("alice", "bob"):
+    """Returns a store in which alice has two usable keys and two that have expired, and bob has three usable keys."""
+    for user, times in {"alice": (None, SECOND, 0 * SECOND, -SECOND), "bob": (None, None, None)}.items():
         on_sqlite.users.add(user, clock())
-        for number, ends in enumerate((None, clock() + SECOND, clock())):
-            add(on_sqlite, ed25519(f"{user} {number}"), user, ends)
+        for number, left in enumerate(times):
+            add(on_sqlite, ed25519(f"{user} {number}"), user, None if left is None else clock() + left)
     return on_sqlite
 
 
