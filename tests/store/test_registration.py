@@ -12,7 +12,7 @@ from sshaft.public_key import parse
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.database.tables import ssh_keys
 from sshaft_identity.people.key_policy import KeyPolicy, KeyRefusal
-from sshaft_identity.people.registration import NewKey, lock_user, owner_of, refusal_of, register
+from sshaft_identity.people.registration import NewKey, add_key, lock_user, owner_of, refusal_of, register
 from sshaft_identity.store import Store
 
 KEY = parse(ed25519("key"))
@@ -99,6 +99,14 @@ def test_operator_learns_the_owner_of_a_key(store: Store, clock: Clock) -> None:
         store.keys.add("alice", [(KEY, "")], clock(), KeyPolicy(most_per_user=2))
     with pytest.raises(RegistryError, match="there is no user carol"):
         store.keys.add("carol", [(KEY, "")], clock())
+
+
+def test_key_that_the_user_has_is_not_added_again(store: Store, clock: Clock) -> None:
+    with store.database.write() as connection:
+        added = [
+            add_key(connection, "alice", NewKey(key), KeyPolicy(), clock()) for key in (parse(ed25519("alice 0")), KEY)
+        ]
+    assert added == [False, True]
 
 
 def test_only_a_user_who_exists_is_locked(store: Store) -> None:
