@@ -266,6 +266,25 @@ def test_typed_code_gets_its_verdict(
     assert [neighbours.challenge(each) for each in found] == list(answer.challenges), "as they are now"
 
 
+def test_attempt_that_passed_has_taken_a_try_and_may_be_repeated(neighbours: Neighbours) -> None:
+    store, now = neighbours.store, neighbours.clock()
+    typed = store.codes.given_back(PRINTED)
+    for attempt in (
+        lambda: store.challenges.accept(neighbours.attempt(WAITS, name="mine"), now),
+        lambda: store.challenges.verify([neighbours.challenge(PRINTED)], typed, "mine", now),
+    ):
+        first, again = attempt(), attempt()
+        assert first == again
+        assert (first.verdict, first.challenges[0].tries) == (Verdict.ACCEPTED, 1)
+
+
+def test_text_about_an_attempt_does_not_hold_its_code(neighbours: Neighbours) -> None:
+    shown = neighbours.store.challenges.accept(neighbours.attempt(BACK, code=None), neighbours.clock())
+    assert shown.code == neighbours.store.codes.given_back(BACK)
+    assert shown.code not in repr(shown)
+    assert code_of(WAITS) not in repr(neighbours.attempt(WAITS))
+
+
 # --- lock-outs
 
 
