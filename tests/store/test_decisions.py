@@ -165,6 +165,8 @@ CASES = [
          | there("alice-web-passed", attempt="mine"), RIGHT, Verdict.ACCEPTED, ("alice-web-passed",)),
     Case("a repeated wrong attempt at two logins", there(WAITS, SHOP, attempt="mine", tries=1), {"code": WRONG},
          Verdict.INVALID_CODE, (SHOP, WAITS)),
+    Case("a repeated wrong attempt while a new login waits", there(WAITS, attempt="mine", tries=1) | there(SHOP),
+         {"code": WRONG}, Verdict.INVALID_CODE, (WAITS,)),
     Case("a repeated attempt whose code fits by now", there(WAITS) | there(SHOP, attempt="mine", tries=1), RIGHT,
          Verdict.ACCEPTED, (WAITS,), touch(WAITS) | {USED}),
 ]  # fmt: skip
