@@ -14,7 +14,7 @@ from sqlalchemy import delete, update
 from store.neighbours import ADDRESS, Neighbours, code_of, fill
 
 from sshaft_identity.challenges.attempts import Answer, Attempt, Rules
-from sshaft_identity.challenges.challenge import MAX_TRIES, State, Verdict
+from sshaft_identity.challenges.challenge import MAX_TRIES, Approval, State, Verdict
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.challenges.codes import ANONYMOUS_DIGITS
 from sshaft_identity.challenges.limits import Limits
@@ -278,6 +278,16 @@ def test_attempt_that_passed_has_taken_a_try_and_may_be_repeated(neighbours: Nei
         first, again = attempt(), attempt()
         assert first == again
         assert (first.verdict, first.challenges[0].tries) == (Verdict.ACCEPTED, 1)
+
+
+def test_login_passes_with_the_key_to_which_its_code_was_shown(neighbours: Neighbours) -> None:
+    store, now = neighbours.store, neighbours.clock()
+    key = "alice's security key"
+    attempt = neighbours.attempt(BACK, code=None, fingerprint=key, verified=True)
+    code = store.challenges.accept(attempt, now).code
+    assert code
+    (passed,) = store.challenges.verify([neighbours.challenge(BACK)], code, None, now).challenges
+    assert passed.approval == Approval(now, key, "sk-ssh-ed25519@openssh.com", ADDRESS, verified=True)
 
 
 def test_text_about_an_attempt_does_not_hold_its_code(neighbours: Neighbours) -> None:
