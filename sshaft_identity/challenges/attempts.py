@@ -160,7 +160,7 @@ class Judge:
     _ACCEPT = Prepared(_update_open.values(_acceptance | _proof))
 
     def _pass(self, chosen: Challenge, attempt: Attempt, key_type: str | None) -> Answer:
-        if chosen.user is None and chosen.hint not in (None, attempt.user):
+        if chosen.hint not in (None, attempt.user):
             return Answer(Verdict.OTHER_USER)
         if chosen.verify_required and not attempt.verified:
             return Answer(Verdict.VERIFICATION_REQUIRED, (self._claimed(chosen, attempt, key_type),))
@@ -220,9 +220,10 @@ class Judge:
         right = [each for each in presented if self.codes.matches_given_back(each.id, code, each.digits)]
         if not right:
             return self._count_wrong_code(presented, name, (), {})
-        after = self._change(self._VERIFY, right[0], name)
+        chosen = right[0]
+        after = self._change(self._VERIFY, chosen, name)
         if not after:
-            return self._answer_decided(self._read_again(right[:1]), name)
+            return self._answer_decided(self._read_again([chosen]), name)
         self._record("challenge.accepted", after)
         return Answer(Verdict.ACCEPTED, tuple(after))
 
@@ -230,8 +231,6 @@ class Judge:
 
     def _judged(self, attempt: Attempt) -> list[Challenge]:
         """Returns the challenges for which the same attempt was judged before."""
-        if attempt.name is None:
-            return []
         return rows.read_all(self.connection, self._FIND_JUDGED, user=attempt.user, name=attempt.name)
 
     _FIND_BY_CODE = Prepared(rows.of_code.where(challenges.c.expires_at > bindparam("now")))
@@ -347,25 +346,26 @@ class Judge:
             record_event(self.connection, "challenge.wrong_code", self.now, user=user, **facts)
         tried_out = [each for each in after if each.state is State.REJECTED]
         self._record("challenge.rejected", tried_out, facts | {"reason": "tried_out"})
-        locked_until = self._record_limits(limits.count(self.connection, counted, self.now))
-        if locked_until is None or user is None:
+        locked = self._record_limits(limits.count(self.connection, counted, self.now))
+        if locked is None:
             return Answer(Verdict.INVALID_CODE, tuple(after))
-        return Answer(Verdict.TOO_MANY_ATTEMPTS, (*tried_out, *self._end_locked(user)), retry_at=locked_until)
+        ended = self._end_locked(locked.subject.name)
+        return Answer(Verdict.TOO_MANY_ATTEMPTS, (*tried_out, *ended), retry_at=locked.ends_at)
 
-    def _record_limits(self, counts: Collection[limits.Count]) -> datetime | None:
+    def _record_limits(self, counts: Collection[limits.Count]) -> limits.Count | None:
         """Records an event for each count that has just reached its limit: from now on no code is checked.
 
-        Returns until when the user is locked out; None: the user is not.
+        Returns the count of the user, if it is one of these; None: the user is not locked out.
         """
-        locked_until = None
+        locked = None
         for each in counts:
             subject = each.subject
             if each.times == self.rules.limits.of(subject.scope):
                 user = subject.name if subject.scope is Scope.USER else None
                 facts: Facts = {"scope": subject.scope, "subject": subject.name, "until": rfc3339(each.ends_at)}
                 record_event(self.connection, "limit.reached", self.now, user=user, **facts)
-                locked_until = locked_until if user is None else each.ends_at
-        return locked_until
+                locked = each if user else locked
+        return locked
 
     _is_waiting = (challenges.c.user_name == bindparam("user")) & rows.is_running
     _END_LOCKED = Prepared(
@@ -408,7 +408,7 @@ class Judge:
 
     def _key_type(self, attempt: Attempt) -> str | None:
         """Returns the type of the user's registered key. The agent's statement is not used: `amr` depends on it."""
-        values = {"fingerprint": attempt.fingerprint or "", "user": attempt.user, "now": self.now}
+        values = {"fingerprint": attempt.fingerprint, "user": attempt.user, "now": self.now}
         key = self._FIND_KEY_TYPE.first(self.connection, values)
         return None if key is None else key.type
 
@@ -419,7 +419,7 @@ class Judge:
     )
 
     def _mark_used(self, attempt: Attempt) -> None:
-        values = {"the_fingerprint": attempt.fingerprint or "", "now": self.now, "client_ip": attempt.client_ip}
+        values = {"the_fingerprint": attempt.fingerprint, "now": self.now, "client_ip": attempt.client_ip}
         self._MARK_USED.all(self.connection, values)
 
     def _record(self, event: str, concerned: Collection[Challenge], facts: Facts | None = None) -> None:

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, bindparam, case, insert, select, update
+from sqlalchemy import Connection, bindparam, case, insert, or_, select, update
 
 from sshaft_identity.challenges import limits, listing, rows
 from sshaft_identity.challenges.attempts import Answer, Attempt, Judge, Rules
@@ -72,8 +72,8 @@ class Opened:
     challenge: Challenge
     code: str
     page_token: str
-    superseded: tuple[Challenge, ...] = ()
-    is_known: bool = True
+    superseded: tuple[Challenge, ...]
+    is_known: bool
 
 
 class Challenges:
@@ -245,7 +245,9 @@ class Challenges:
         return self._database.write(alone=attempts_of(user))
 
     _FIND_REJECTED = Prepared(
-        rows.named.where(challenges.c.user_name == bindparam("user"), challenges.c.state == State.REJECTED)
+        rows.named.where(
+            or_(challenges.c.user_name == bindparam("user"), _is_hinted), challenges.c.state == State.REJECTED
+        )
     )
 
     _FIND_HINTED = Prepared(select(challenges).where(rows.is_running, _is_hinted))
@@ -263,7 +265,7 @@ class Challenges:
             facts = {"fingerprint": attempt.fingerprint, "ssh_address": attempt.client_ip, "reason": "denied"}
             for each in done:
                 record_challenge(connection, "challenge.rejected", each, now, **facts)
-            if attempt.challenge is not None and not done:
+            if not done:
                 done = rows.read_all(connection, self._FIND_REJECTED, challenge=attempt.challenge, user=attempt.user)
             return Answer(Verdict.REJECTED if done else Verdict.NO_CHALLENGE, tuple(done))
 

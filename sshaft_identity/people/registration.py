@@ -53,7 +53,8 @@ def refusal_of(
     if row is not None and (row.expires_at is None or row.expires_at > now):
         return KeyRefusal.OWN
     usable = select(func.count()).select_from(ssh_keys).where(ssh_keys.c.user_name == user, is_usable)
-    return judge(key, policy, attested=attested, registered=connection.scalar(usable, {"now": now}) or 0)
+    registered = connection.execute(usable, {"now": now}).scalar_one()
+    return judge(key, policy, attested=attested, registered=registered)
 
 
 def register(connection: Connection, user: str, new: NewKey, policy: KeyPolicy, now: datetime) -> KeyRefusal | None:

@@ -14,7 +14,9 @@ from sqlalchemy import delete, update
 from store.neighbours import ADDRESS, Neighbours, code_of, fill
 
 from sshaft_identity.challenges.attempts import Answer, Attempt, Rules
-from sshaft_identity.challenges.challenge import MAX_TRIES, State, Verdict
+from sshaft_identity.challenges.challenge import MAX_TRIES, Approval, State, Verdict
+from sshaft_identity.challenges.challenges import Wish
+from sshaft_identity.challenges.codes import ANONYMOUS_DIGITS
 from sshaft_identity.challenges.limits import Limits
 from sshaft_identity.database.tables import challenges
 from sshaft_identity.store import Store
@@ -54,6 +56,7 @@ WAITS, SHOP, BACK, PRINTED = "alice-web-waits", "alice-shop-waits", "alice-web-b
 UNBOUND = {"binding": "none"}
 RIGHT = {"code": code_of(WAITS)}
 NO_CODE: dict[str, Any] = {"code": None}
+ELSEWHERE = {"client_ip": "203.0.113.9"}
 LONG = {"code": code_of("hint-bob")}
 
 
@@ -68,9 +71,9 @@ CASES = [
     Case("another person's key", there(WAITS), RIGHT | {"fingerprint": "bob's key"}, Verdict.UNKNOWN_KEY),
     Case("an expired key", there(WAITS), RIGHT | {"fingerprint": "alice's old key"}, Verdict.UNKNOWN_KEY),
     Case("an empty fingerprint", there(WAITS), RIGHT | {"fingerprint": ""}, Verdict.NO_CHALLENGE),
-    Case("an unknown user without a key", there(WAITS), RIGHT | {"user": "x", "fingerprint": None},
+    Case("an unknown user without a key", there(WAITS, user_name="x"), RIGHT | {"user": "x", "fingerprint": None},
          Verdict.NO_CHALLENGE),
-    Case("an unknown user with a key", there(WAITS), RIGHT | {"user": "x"}, Verdict.UNKNOWN_KEY),
+    Case("an unknown user with a key", there(WAITS, user_name="x"), RIGHT | {"user": "x"}, Verdict.UNKNOWN_KEY),
     Case("no key", there(WAITS), RIGHT | {"fingerprint": None}, Verdict.ACCEPTED, (WAITS,), touch(WAITS)),
     # the right code
     Case("the code alone", there(WAITS, SHOP, BACK), RIGHT, Verdict.ACCEPTED, (WAITS,), touch(WAITS) | {USED}),
@@ -90,6 +93,9 @@ CASES = [
          Verdict.VERIFICATION_REQUIRED, ("hint-alice",)),
     Case("no claim without a key", there("hint-alice", verify_required=True),
          {"code": code_of("hint-alice"), "fingerprint": None}, Verdict.VERIFICATION_REQUIRED, ("hint-alice",)),
+    Case("another address", there(WAITS), RIGHT | ELSEWHERE, Verdict.CONFIRM_REQUIRED, (WAITS,)),
+    Case("another address that the person confirms", there(WAITS), RIGHT | ELSEWHERE | {"confirmed": True},
+         Verdict.ACCEPTED, (WAITS,), touch(WAITS) | {USED}),
     # a wrong code
     Case("a wrong code for every login", there(WAITS, SHOP, BACK), {"code": WRONG}, Verdict.INVALID_CODE, (SHOP, WAITS),
          touch(WAITS, SHOP) | COUNTED | {"failures: client web", "failures: client shop"}),
@@ -134,6 +140,8 @@ CASES = [
          {"code": code_of("hint-alice")}, Verdict.EXPIRED, ("hint-alice",)),
     Case("a code that is too late for a login without a user", there("hint-alice", expires_at=ago(seconds=900)),
          {"code": code_of("hint-alice")}, Verdict.NO_CHALLENGE),
+    Case("a code at the end of a login without a user", there("hint-alice", expires_at=ago(), verify_required=True),
+         {"code": code_of("hint-alice")}, Verdict.EXPIRED, ("hint-alice",)),
     Case("a late code that hints at somebody else", there("hint-bob", expires_at=ago(seconds=1)), LONG,
          Verdict.OTHER_USER),
     Case("a code of another person's finished login", there("hint-alice", state="accepted", user_name="bob"),
@@ -146,6 +154,9 @@ CASES = [
     Case("the last login but over", there("alice-web-denied", expires_at=ago()), NO_CODE, Verdict.NO_CHALLENGE),
     Case("the last login of two", there("alice-web-denied", expires_at=ago(seconds=-9)) | there("alice-web-taken"),
          NO_CODE, Verdict.ALREADY_USED, ("alice-web-taken",)),
+    Case("a wrong code after a denied login", there("alice-web-denied"), {"code": WRONG}, Verdict.REJECTED,
+         ("alice-web-denied",)),
+    Case("a wrong code after a passed login", there("alice-web-taken"), {"code": WRONG}, Verdict.NO_CHALLENGE),
     # repeated attempts
     Case("a repeated attempt", there(WAITS, state="accepted", attempt="mine"), RIGHT, Verdict.ACCEPTED, (WAITS,)),
     Case("another attempt", there(WAITS, state="accepted", attempt="theirs"), RIGHT, Verdict.ALREADY_USED, (WAITS,)),
@@ -154,6 +165,10 @@ CASES = [
          | there("alice-web-passed", attempt="mine"), RIGHT, Verdict.ACCEPTED, ("alice-web-passed",)),
     Case("a repeated wrong attempt at two logins", there(WAITS, SHOP, attempt="mine", tries=1), {"code": WRONG},
          Verdict.INVALID_CODE, (SHOP, WAITS)),
+    Case("a repeated wrong attempt while a new login waits", there(WAITS, attempt="mine", tries=1) | there(SHOP),
+         {"code": WRONG}, Verdict.INVALID_CODE, (WAITS,)),
+    Case("a repeated attempt whose code fits by now", there(WAITS) | there(SHOP, attempt="mine", tries=1), RIGHT,
+         Verdict.ACCEPTED, (WAITS,), touch(WAITS) | {USED}),
 ]  # fmt: skip
 
 
@@ -179,23 +194,37 @@ def test_attempt_gets_its_verdict(neighbours: Neighbours, case: Case) -> None:
     touched = neighbours.touched(lambda of: answers.append(of.store.challenges.accept(attempt, of.clock())))
     (answer,) = answers
     assert (answer.verdict, sorted(each.id for each in answer.challenges)) == (case.verdict, sorted(case.answer))
+    assert [neighbours.challenge(each.id) for each in answer.challenges] == list(answer.challenges), "as they are now"
     assert touched == case.touches
 
 
-def test_many_ended_logins_hide_an_older_one(neighbours: Neighbours) -> None:
-    """A code is compared with the last ten logins: the eleventh counts as wrong."""
-    with neighbours.store.database.write() as connection:
-        connection.execute(delete(challenges).where(challenges.c.id == "alice-approval"))
-        first = update(challenges).where(challenges.c.id == "alice-web-cancelled")
-        connection.execute(first.values(expires_at=neighbours.clock() - timedelta(seconds=9)))
-    code = code_of("alice-web-cancelled")
+def test_ten_later_logins_hide_the_code_of_an_ended_one(neighbours: Neighbours) -> None:
+    """A code is compared with the last ten logins: that of the eleventh counts as wrong."""
+    ended = there("alice-web-cancelled", expires_at=ago(seconds=9))
+    later = [f"alice-shop-{each}" for each in ("waits", "back", "printed", "passed", "other-key", "no-key", "taken",
+                                               "taken-by-other-key", "denied", "cancelled")]  # fmt: skip
+    for number, verdict in ((10, Verdict.INVALID_CODE), (9, Verdict.CANCELLED)):
+        only(neighbours, ended | there(*later[:number]))
+        attempt = neighbours.attempt(None, code=code_of("alice-web-cancelled"))
+        assert neighbours.store.challenges.accept(attempt, neighbours.clock()).verdict is verdict
+
+
+@pytest.mark.parametrize("user", ["alice", "bob"])
+def test_code_that_ssh_has_shown_is_no_code_for_ssh(neighbours: Neighbours, user: str) -> None:
+    codes = neighbours.store.codes
+    printed = f"{user}-web-printed"
+    code = codes.given_back(printed, ANONYMOUS_DIGITS)
+    only(neighbours, there(printed, code_index=codes.index(code)))
     answer = neighbours.store.challenges.accept(neighbours.attempt(None, code=code), neighbours.clock())
-    assert answer.verdict is Verdict.INVALID_CODE
-    keep = ("alice-web-cancelled", *(f"alice-shop-{each}" for each in ("waits", "back", "printed", "passed", "taken")))
-    only(neighbours, {each: {} for each in (*keep, "alice-shop-no-key", "alice-shop-other-key", "alice-shop-denied",
-                                           "alice-shop-cancelled")})  # fmt: skip
-    answer = neighbours.store.challenges.accept(neighbours.attempt(None, code=code), neighbours.clock())
-    assert answer.verdict is Verdict.CANCELLED
+    assert answer.verdict is (Verdict.INVALID_CODE if user == "alice" else Verdict.NO_CHALLENGE)
+
+
+def test_long_code_that_a_client_chose_is_known_after_the_end(neighbours: Neighbours) -> None:
+    wish = Wish("alice", HOUR, client="web", code=WRONG_LONG)
+    opened = neighbours.store.challenges.open(wish, neighbours.clock())
+    neighbours.store.challenges.cancel(opened.challenge.id, neighbours.clock())
+    answer = neighbours.store.challenges.accept(neighbours.attempt(None, code=WRONG_LONG), neighbours.clock())
+    assert (answer.verdict, [each.id for each in answer.challenges]) == (Verdict.CANCELLED, [opened.challenge.id])
 
 
 # --- codes that are typed in the web login
@@ -236,6 +265,36 @@ def test_typed_code_gets_its_verdict(
     assert neighbours.touched(verify) == touches
     (answer,) = answers
     assert (answer.verdict, tuple(each.id for each in answer.challenges)) == (verdict, found)
+    assert [neighbours.challenge(each) for each in found] == list(answer.challenges), "as they are now"
+
+
+def test_attempt_that_passed_has_taken_a_try_and_may_be_repeated(neighbours: Neighbours) -> None:
+    store, now = neighbours.store, neighbours.clock()
+    typed = store.codes.given_back(PRINTED)
+    for attempt in (
+        lambda: store.challenges.accept(neighbours.attempt(WAITS, name="mine"), now),
+        lambda: store.challenges.verify([neighbours.challenge(PRINTED)], typed, "mine", now),
+    ):
+        first, again = attempt(), attempt()
+        assert first == again
+        assert (first.verdict, first.challenges[0].tries) == (Verdict.ACCEPTED, 1)
+
+
+def test_login_passes_with_the_key_to_which_its_code_was_shown(neighbours: Neighbours) -> None:
+    store, now = neighbours.store, neighbours.clock()
+    key = "alice's security key"
+    attempt = neighbours.attempt(BACK, code=None, fingerprint=key, verified=True)
+    code = store.challenges.accept(attempt, now).code
+    assert code
+    (passed,) = store.challenges.verify([neighbours.challenge(BACK)], code, None, now).challenges
+    assert passed.approval == Approval(now, key, "sk-ssh-ed25519@openssh.com", ADDRESS, verified=True)
+
+
+def test_text_about_an_attempt_does_not_hold_its_code(neighbours: Neighbours) -> None:
+    shown = neighbours.store.challenges.accept(neighbours.attempt(BACK, code=None), neighbours.clock())
+    assert shown.code == neighbours.store.codes.given_back(BACK)
+    assert shown.code not in repr(shown)
+    assert code_of(WAITS) not in repr(neighbours.attempt(WAITS))
 
 
 # --- lock-outs
@@ -246,6 +305,7 @@ def test_typed_code_gets_its_verdict(
     [
         (RIGHT, Verdict.TOO_MANY_ATTEMPTS, (BACK, SHOP, WAITS)),
         (RIGHT | {"challenge": WAITS}, Verdict.TOO_MANY_ATTEMPTS, (WAITS,)),
+        (RIGHT | {"challenge": BACK}, Verdict.TOO_MANY_ATTEMPTS, (BACK,)),
         ({"code": WRONG}, Verdict.TOO_MANY_ATTEMPTS, (BACK, SHOP, WAITS)),
         ({"code": WRONG, "challenge": BACK}, Verdict.INVALID_CODE, ()),
         (NO_CODE | {"challenge": BACK}, Verdict.TOO_MANY_ATTEMPTS, (BACK,)),
@@ -278,7 +338,9 @@ def test_locked_user_is_told_until_when_if_a_login_waits(
 def test_limit_is_recorded_once_when_it_is_reached(
     neighbours: Neighbours, limits: Limits, scope: str, subject: str, user: str | None, verdict: Verdict
 ) -> None:
-    only(neighbours, there(WAITS, tries=MAX_TRIES - 1) | there(SHOP, BACK, "bob-web-waits"))
+    others = {BACK: State.PENDING, "alice-web-taken": State.CONSUMED, "alice-web-over": State.PENDING,
+              "bob-web-waits": State.PENDING}  # fmt: skip
+    only(neighbours, there(WAITS, tries=MAX_TRIES - 1) | there(SHOP, *others))
     neighbours.store.challenges.rules = Rules(limits=limits)
     answer = neighbours.store.challenges.accept(neighbours.attempt(WAITS, code=WRONG), neighbours.clock())
     assert answer.verdict is verdict
@@ -290,4 +352,4 @@ def test_limit_is_recorded_once_when_it_is_reached(
     ]
     assert ended == [(WAITS, "tried_out"), *([(SHOP, "locked")] if user else [])]
     assert {each.id for each in answer.challenges} == ({WAITS, SHOP} if user else {WAITS})
-    assert [neighbours.challenge(each).state for each in (BACK, "bob-web-waits")] == [State.PENDING] * 2
+    assert {each: neighbours.challenge(each).state for each in others} == others

@@ -12,7 +12,7 @@ from service.service import START, Clock
 from store.neighbours import ADDRESS, CLIENTS, MINUTE, PEOPLE, TAKEN, Neighbours, fill
 
 from sshaft.public_key import PublicKey, parse
-from sshaft_identity.challenges.challenge import Context
+from sshaft_identity.challenges.challenge import MAX_TRIES, Context
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.enrolment.enrolment import Enrolment, Presentation
@@ -290,6 +290,19 @@ CHALLENGE_CASES = [
         [login_event("wrong_code", "alice-web-waits", **SSH)],
     ),
     Case(
+        "the fifth wrong code",
+        lambda of: [accept("alice-web-waits", code="000000")(of) for _ in range(MAX_TRIES)],
+        {"challenges: alice-web-waits"} | rows("failures", "client web", "user alice", f"source {ADDRESS}"),
+        [login_event("wrong_code", "alice-web-waits", **SSH)] * MAX_TRIES
+        + [login_event("rejected", "alice-web-waits", reason="tried_out", **SSH)],
+    ),
+    Case(
+        "a long wrong code that concerns no login",
+        accept("alice-web-back", code="00000000"),
+        rows("failures", "client web", "user alice", f"source {ADDRESS}"),
+        [{"event": "challenge.wrong_code", "user": "alice", **SSH}],
+    ),
+    Case(
         "a code that ssh shows",
         accept("alice-web-back", code=None),
         {"challenges: alice-web-back", "ssh_keys: alice's key"},
@@ -344,6 +357,15 @@ CHALLENGE_CASES = [
     Case(
         "showing the page",
         lambda of: of.store.challenges.show(of.challenge("alice-web-waits"), of.clock(), "203.0.113.9"),
+        {"challenges: alice-web-waits"},
+        [login_event("shown", "alice-web-waits", page_address="203.0.113.9")],
+    ),
+    Case(
+        "showing the page again",
+        lambda of: [
+            of.store.challenges.show(of.challenge("alice-web-waits"), of.clock(), address)
+            for address in ("203.0.113.9", "203.0.113.10")
+        ],
         {"challenges: alice-web-waits"},
         [login_event("shown", "alice-web-waits", page_address="203.0.113.9")],
     ),

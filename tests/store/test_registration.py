@@ -12,7 +12,7 @@ from sshaft.public_key import parse
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.database.tables import ssh_keys
 from sshaft_identity.people.key_policy import KeyPolicy, KeyRefusal
-from sshaft_identity.people.registration import NewKey, lock_user, owner_of, refusal_of, register
+from sshaft_identity.people.registration import NewKey, add_key, lock_user, owner_of, refusal_of, register
 from sshaft_identity.store import Store
 
 KEY = parse(ed25519("key"))
@@ -22,11 +22,11 @@ DAY = timedelta(days=1)
 
 @pytest.fixture
 def store(on_sqlite: Store, clock: Clock) -> Store:
-    """Returns a store in which alice and bob have one usable key each, and one that has expired now."""
-    for user in ("alice", "bob"):
+    """Returns a store in which alice has two usable keys and two that have expired, and bob has three usable keys."""
+    for user, times in {"alice": (None, SECOND, 0 * SECOND, -SECOND), "bob": (None, None, None)}.items():
         on_sqlite.users.add(user, clock())
-        for number, ends in enumerate((None, clock() + SECOND, clock())):
-            add(on_sqlite, ed25519(f"{user} {number}"), user, ends)
+        for number, left in enumerate(times):
+            add(on_sqlite, ed25519(f"{user} {number}"), user, None if left is None else clock() + left)
     return on_sqlite
 
 
@@ -99,6 +99,14 @@ def test_operator_learns_the_owner_of_a_key(store: Store, clock: Clock) -> None:
         store.keys.add("alice", [(KEY, "")], clock(), KeyPolicy(most_per_user=2))
     with pytest.raises(RegistryError, match="there is no user carol"):
         store.keys.add("carol", [(KEY, "")], clock())
+
+
+def test_key_that_the_user_has_is_not_added_again(store: Store, clock: Clock) -> None:
+    with store.database.write() as connection:
+        added = [
+            add_key(connection, "alice", NewKey(key), KeyPolicy(), clock()) for key in (parse(ed25519("alice 0")), KEY)
+        ]
+    assert added == [False, True]
 
 
 def test_only_a_user_who_exists_is_locked(store: Store) -> None:

@@ -29,6 +29,10 @@ def test_session_is_found_by_its_token_only(neighbours: Neighbours) -> None:
         assert neighbours.sessions.of_token(token, neighbours.clock()) is None
 
 
+def test_text_about_a_session_does_not_hold_its_token(neighbours: Neighbours) -> None:
+    assert "alice oidc" not in repr(neighbours.session("alice oidc"))
+
+
 def test_session_ends_to_the_microsecond(neighbours: Neighbours, clock: Clock) -> None:
     ends = neighbours.session("alice ssh").expires_at
     assert neighbours.sessions.of_token("alice ssh", ends - timedelta(microseconds=1))
