@@ -250,7 +250,7 @@ class IdentityClient:
         Ask for several keys only if an earlier listing of this server says how many it `takes`. Raises
         `RemoteServiceError`.
         """
-        parameters = {"fingerprint": list(fingerprints)} if fingerprints else None
+        parameters = {"fingerprint": list(fingerprints)}
 
         def once() -> Answer:
             return self._authorized("GET", self.config.mfa_list_endpoint, deadline, request_id, params=parameters)
