@@ -200,15 +200,15 @@ HOSTILE_WORDS = [
 @pytest.mark.parametrize("word", HOSTILE_WORDS)
 def test_word_with_syntax_of_a_shell_or_sshd_is_refused(word: str) -> None:
     assert not authorized_keys.is_safe_word(word)
-    with pytest.raises(ValueError, match="not plain$"):
+    with pytest.raises(ValueError, match=r"not plain$"):
         authorized_keys.line(KEY, ("/login", word))
-    with pytest.raises(ValueError, match="not plain$"):
+    with pytest.raises(ValueError, match=r"not plain$"):
         authorized_keys.line(KEY, ("/" + word + "\n",))
 
 
 @pytest.mark.parametrize("command", [(), ("login",), ("./login",), ("",), ("-x", "/login")])
 def test_command_without_an_absolute_path_is_refused(command: tuple[str, ...]) -> None:
-    with pytest.raises(ValueError, match="not plain$"):
+    with pytest.raises(ValueError, match=r"not plain$"):
         authorized_keys.line(KEY, command)
 
 
@@ -217,7 +217,7 @@ def test_verify_required_is_for_security_keys_only(key: public_key.PublicKey) ->
     if key.is_security_key:
         assert ",verify-required " in authorized_keys.line(key, ("/l",), verify_required=True)
     else:
-        with pytest.raises(ValueError, match="no security key$"):
+        with pytest.raises(ValueError, match=r"no security key$"):
             authorized_keys.line(key, ("/l",), verify_required=True)
 
 

@@ -167,6 +167,16 @@ async def test_sixteen_lists_are_out_at_a_time_and_more_than_sixteen_waiting_loo
     assert questions(identity)[17:] == sizes
 
 
+def test_thirty_two_lists_go_out_at_once_and_then_fifty_a_second(asked: Asked) -> None:
+    limit = asked.lookups._rate_limit  # noqa: SLF001 - no clock of a test moves the timers of asyncio
+    for now in (1000.0, 2000.0):
+        assert [limit.delay(now) for _ in range(32)] == [0.0] * 32
+        assert limit.delay(now) == pytest.approx(0.02)
+        assert limit.delay(now + 0.015) == pytest.approx(0.005)
+        assert limit.delay(now + 0.021) == 0.0
+        assert limit.delay(now + 0.021) == pytest.approx(0.019)
+
+
 async def test_failure_that_no_lookup_waits_for_is_no_error_of_the_event_loop(
     asked: Asked, identity: IdentityServer
 ) -> None:
@@ -177,9 +187,7 @@ async def test_failure_that_no_lookup_waits_for_is_no_error_of_the_event_loop(
     task = asyncio.create_task(asked.users(1))
     await asyncio.sleep(0.01)
     task.cancel()
-    while not asked.observed:
-        await asyncio.sleep(0.01)
-        gc.collect()
+    await asyncio.wait(asked.lookups._batches)  # noqa: SLF001 - the look-up itself is cancelled
     await asyncio.sleep(0.01)
     gc.collect()
     assert errors == []
@@ -200,7 +208,7 @@ async def test_all_waiting_lookups_fail_with_the_first_and_send_no_requests(
 
 async def test_cache_of_unknown_keys_is_limited(asked: Asked, identity: IdentityServer, clock: Any) -> None:
     identity.filters, identity.takes = True, 50
-    for at in range(0, 5000, 500):
+    for at in range(0, 1500, 500):
         strangers = [public_key.fingerprint(str(i).encode()) for i in range(at, at + 500)]
         await asyncio.gather(*(asked.entries(each) for each in strangers))
         clock.move(1)
@@ -476,12 +484,29 @@ async def test_unknown_keys_cost_one_list_each_and_one_token(
 ) -> None:
     identity.filters = True
     identity.entries = []
-    made_up = [public_key.fingerprint(str(i).encode()) for i in range(300)]
+    made_up = [public_key.fingerprint(str(i).encode()) for i in range(90)]
     for at in range(0, len(made_up), 30):
         await asyncio.gather(*(asked.entries(each) for each in made_up[at : at + 30]))
         clock.move(1)
     assert identity.count("/token") == 1
-    assert identity.count("/keys") == 300
+    assert identity.count("/keys") == 90
+
+
+async def test_agent_that_stops_does_not_wait_for_its_lists(asked: Asked, identity: IdentityServer) -> None:
+    arrived, is_closed, in_time = threading.Event(), threading.Event(), []
+
+    def answer_later(_connection: socket.socket) -> None:
+        arrived.set()
+        in_time.append(is_closed.wait(2))
+
+    identity.replies["/keys"] = Reply(write=answer_later)
+    answer = asyncio.create_task(asked.users(1))
+    await asyncio.to_thread(arrived.wait)
+    asked.lookups.close()
+    is_closed.set()
+    with pytest.raises(ReachError):
+        await answer
+    assert in_time[0]
 
 
 def test_closed_lookups_accept_no_work(identity: IdentityServer, clock: Any) -> None:
