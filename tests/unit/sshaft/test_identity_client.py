@@ -196,7 +196,7 @@ def test_code_for_the_browser_has_up_to_twelve_digits(identity: IdentityServer, 
 def test_login_that_waits_for_an_unreadable_code_is_a_failure_and_not_accepted(
     identity: IdentityServer, connect: Connect, code: object
 ) -> None:
-    with pytest.raises(IdentityServiceError, match="no code of 1 to 12 digits"):
+    with pytest.raises(IdentityServiceError, match=r"no code of 1 to 12 digits$"):
         present(identity, connect, code=code)
 
 
