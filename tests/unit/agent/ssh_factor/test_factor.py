@@ -96,6 +96,15 @@ async def test_line_ends_by_the_clock_of_this_host_if_the_clocks_differ(
     assert [event["ahead_of_identity_service"] for event in told] == [hours * 3600]
 
 
+async def test_questions_of_sshd_and_the_login_share_one_list(
+    agent: Agent, identity: IdentityServer, pending: Any
+) -> None:
+    pending()
+    await agent.line()
+    assert (await agent.report(await agent.ticket()))["state"] == "code_required"
+    assert identity.count("/keys") == 1
+
+
 async def test_each_line_has_a_ticket_of_its_own_and_leaves_nothing_in_the_memory(agent: Agent, pending: Any) -> None:
     """Finding S23: logins of one person at once shared one ticket, and one of them passed."""
     pending()
