@@ -221,8 +221,9 @@ class Lookups:
             self._lists_every_key = True
         if self._lists_every_key:
             self._store(_EVERY_KEY, listing)
-        for question in () if self._lists_every_key else questions:
-            self._store(question, listing.only(question))
+        else:
+            for question in questions:
+                self._store(question, listing.only(question))
 
     def _store(self, question: str, listing: Listing) -> None:
         """Caches an answer and removes the oldest ones that have expired or are too many."""

@@ -19,11 +19,12 @@ from fakes import public_keys
 from fakes.identity_server import BUSY, ERROR, IdentityServer, Reply, hang, reply_json
 from unit.agent.ssh_factor.agent import ID, logged
 
-from sshaft import public_key
+from sshaft import listing, public_key
 from sshaft.config import Config
 from sshaft.errors import ConfigurationError, IdentityServiceError, ReachError, RemoteServiceError
 from sshaft.identity_client import IdentityClient
 from sshaft.listing import Entry
+from sshaft.public_key import DEFAULT_TYPES
 from sshaft_agent.ssh_factor.lookup import Lookups
 
 KEYS = [public_keys.ed25519(str(i)) for i in range(100)]
@@ -210,13 +211,16 @@ async def test_all_waiting_lookups_fail_with_the_first_and_send_no_requests(
     assert identity.count("/keys") <= 1 + 16 + 2 + 1, "the first, those out at a time, two after failures, the last"
 
 
-async def test_cache_of_unknown_keys_is_limited(asked: Asked, identity: IdentityServer, clock: Any) -> None:
-    identity.filters, identity.takes = True, 50
-    for at in range(0, 1500, 500):
-        strangers = [public_key.fingerprint(str(i).encode()) for i in range(at, at + 500)]
-        await asyncio.gather(*(asked.entries(each) for each in strangers))
-        clock.move(1)
-    assert len(asked.lookups._cache) <= 500  # noqa: SLF001 - nothing else tells
+def test_cache_holds_ten_thousand_answers_and_drops_the_oldest_and_the_expired(asked: Asked, clock: Any) -> None:
+    store, cache = asked.lookups._store, asked.lookups._cache  # noqa: SLF001 - nothing else tells
+    unknown = listing.parse(b"[]", DEFAULT_TYPES)
+    for number in range(10_001):
+        store(str(number), unknown)
+    assert (len(cache), next(iter(cache))) == (10_000, "1")
+    clock.move(0.5)
+    for question in ("a", "b", "a"):
+        store(question, unknown)
+    assert list(cache) == ["b", "a"]
 
 
 async def test_answer_is_cached_for_the_second_question_of_a_login(
