@@ -118,7 +118,7 @@ class Lookups:
         Raises `RemoteServiceError`, at once while the breaker is open.
         """
         self.count += 1
-        if self._first_answer is not None:
+        if self._first_answer is not None and not self._first_answer.done():
             # The first answer shows whether this server filters. If not, it answers all look-ups that wait here. If
             # the first question fails, the others would fail too.
             await asyncio.shield(self._first_answer)
