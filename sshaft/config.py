@@ -130,6 +130,8 @@ class Config(BaseModel):
         if missing:
             also = " (or client_secret_file)" if missing == ["client_secret"] else ""
             raise ValueError(f"{self.token_endpoint_auth_method} needs {' and '.join(missing)}{also}")
+        if (self.client_certificate_file is None) != (self.client_certificate_key_file is None):
+            raise ValueError("client_certificate_file and client_certificate_key_file belong together; give both")
         return self
 
     @property

@@ -250,7 +250,7 @@ class IdentityClient:
         Ask for several keys only if an earlier listing of this server says how many it `takes`. Raises
         `RemoteServiceError`.
         """
-        parameters = {"fingerprint": list(fingerprints)} if fingerprints else None
+        parameters = {"fingerprint": list(fingerprints)}
 
         def once() -> Answer:
             return self._authorized("GET", self.config.mfa_list_endpoint, deadline, request_id, params=parameters)
@@ -377,7 +377,7 @@ class IdentityClient:
                 lambda error: isinstance(error, ReachError) and (may_repeat or error.unsent)
             ),
             stop=tenacity.stop_after_attempt(MAX_TRIES) | tenacity.stop_before_delay(deadline.remaining()),
-            wait=tenacity.wait_exponential(multiplier=0.05, max=0.5) + tenacity.wait_random(0, 0.05),
+            wait=tenacity.wait_exponential(multiplier=0.05) + tenacity.wait_random(0, 0.05),
             sleep=self._sleep,
             reraise=True,
         )

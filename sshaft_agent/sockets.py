@@ -129,12 +129,12 @@ def _remove_stale(path: Path) -> None:
     if not path.exists():
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as trial:
-        trial.settimeout(1)
+        trial.setblocking(False)
         try:
             trial.connect(str(path))
         except (ConnectionRefusedError, FileNotFoundError):
             path.unlink(missing_ok=True)
             return
-        except (TimeoutError, BlockingIOError):
+        except BlockingIOError:
             pass  # the queue of a running agent is full
     raise ConfigurationError(f"{path}: another agent is running there (see `sshaft agent status`)")

@@ -43,16 +43,17 @@ class Enrolment:
         self._clock = clock
         self._now = now
 
-    def is_open(self, until: datetime | None, config: Config) -> bool:
+    def is_open(self, until: datetime, config: Config) -> bool:
         """Whether an unregistered key may present a code. `until` is the end of the last open enrolment."""
-        return config.mfa_enrol_endpoint is not None and until is not None and until > self._now()
+        return config.mfa_enrol_endpoint is not None and until > self._now()
 
-    def key_line(self, key: PublicKey, until: datetime | None, config: Config, request_id: str) -> str:
+    def key_line(self, key: PublicKey, until: datetime, config: Config, request_id: str) -> str:
         """Returns the line of an unregistered key, or an empty string for a key that has just wanted to log in."""
-        if until is None or self._clock() < self._skipped.get(key.fingerprint, 0):
+        now = self._clock()
+        if now < self._skipped.get(key.fingerprint, now):
             return ""
         lifetime = min(LIFETIME, (until - self._now()).total_seconds())
-        ticket = self._tickets.write(Ticket(Purpose.ENROLMENT, request_id, self._clock() + lifetime), key)
+        ticket = self._tickets.write(Ticket(Purpose.ENROLMENT, request_id, now + lifetime), key)
         log.get_logger().info("keys.listed_for_enrolment", request_id=request_id, fingerprint=key.fingerprint)
         command = (config.login_path, "--agent", self._login_socket, "--ticket", ticket)
         return authorized_keys.line(key, command) + "\n"

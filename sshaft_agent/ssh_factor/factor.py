@@ -83,9 +83,9 @@ class Factor:
             logger.warning("key.opens_nothing", reason=grant, fingerprint=key.fingerprint)
             return ""
         until = listed.enrolment_until(key.fingerprint)
-        if grant is None and self.enrolment.is_open(until, self.client.config):
+        if until is not None and self.enrolment.is_open(until, self.client.config):
             return self.enrolment.key_line(key, until, self.client.config, question.request_id)
-        if grant is None or grant.key != key:
+        if grant is None:
             logger.debug("keys.none", reason="unknown", fingerprint=key.fingerprint)
             return ""
         return self._line_with_ticket(grant, question.request_id, logger)
@@ -161,7 +161,7 @@ class Factor:
         grant = listing.decide(listed.of(key.fingerprint), self._now())
         if not isinstance(grant, Grant):
             return Outcome({listing.EXPIRED: "expired", None: "no_challenge"}.get(grant, "refused"))
-        if grant.key != key or self.tickets.owner(grant.user) != ticket.owner:
+        if self.tickets.owner(grant.user) != ticket.owner:
             return Outcome("invalid_ticket")
         return self.logins.add(request.ticket, Login(grant, ticket.expires_at))
 

@@ -130,7 +130,7 @@ class Lookups:
         answer = self._answers.get(question)
         if answer is None:
             if not self.breaker.allows(self._clock()):
-                raise ReachError("the identity service is down (circuit open)", unsent=True)
+                raise ReachError("the identity service is down (circuit open)")
             answer = self._answers[question] = asyncio.get_running_loop().create_future()
             answer.add_done_callback(_mark_error_as_seen)
             self._first_answer = self._first_answer or answer
@@ -177,7 +177,7 @@ class Lookups:
             return
         for lookup in batch:
             self._answers.pop(lookup.question, None)
-            lookup.answer.set_result(listing if lookup.question == _EVERY_KEY else listing.only(lookup.question))
+            lookup.answer.set_result(listing)
 
     async def _request_list(self, questions: list[str], request_id: str) -> Listing:
         """Requests a list from the identity service and reports to the breaker; no questions: the list of every key."""
@@ -221,8 +221,9 @@ class Lookups:
             self._lists_every_key = True
         if self._lists_every_key:
             self._store(_EVERY_KEY, listing)
-        for question in () if self._lists_every_key else questions:
-            self._store(question, listing.only(question))
+        else:
+            for question in questions:
+                self._store(question, listing.only(question))
 
     def _store(self, question: str, listing: Listing) -> None:
         """Caches an answer and removes the oldest ones that have expired or are too many."""

@@ -158,6 +158,7 @@ def test_random_arguments_are_refused_or_give_a_line_that_sshd_reads_as_meant(
 @given(st.lists(st.text(alphabet="abcXYZ019._@+/:-", min_size=1, max_size=20), max_size=5))
 def test_shell_reads_the_command_as_the_words_that_were_given(rest: list[str]) -> None:
     command = ("/bin/echo", *rest)
+    assert all(authorized_keys.is_safe_word(word) for word in command)
     line = sshd_reads(authorized_keys.line(KEY, command)).values["command"]
     assert line.split(" ") == list(command)
     assert not set(line) & set("\"'\\$`;&|<>()*?[]#~!{}=\n\t")
@@ -199,15 +200,15 @@ HOSTILE_WORDS = [
 @pytest.mark.parametrize("word", HOSTILE_WORDS)
 def test_word_with_syntax_of_a_shell_or_sshd_is_refused(word: str) -> None:
     assert not authorized_keys.is_safe_word(word)
-    with pytest.raises(ValueError, match="not plain"):
+    with pytest.raises(ValueError, match=r"not plain$"):
         authorized_keys.line(KEY, ("/login", word))
-    with pytest.raises(ValueError, match="not plain"):
+    with pytest.raises(ValueError, match=r"not plain$"):
         authorized_keys.line(KEY, ("/" + word + "\n",))
 
 
 @pytest.mark.parametrize("command", [(), ("login",), ("./login",), ("",), ("-x", "/login")])
 def test_command_without_an_absolute_path_is_refused(command: tuple[str, ...]) -> None:
-    with pytest.raises(ValueError, match="not plain"):
+    with pytest.raises(ValueError, match=r"not plain$"):
         authorized_keys.line(KEY, command)
 
 
@@ -216,7 +217,7 @@ def test_verify_required_is_for_security_keys_only(key: public_key.PublicKey) ->
     if key.is_security_key:
         assert ",verify-required " in authorized_keys.line(key, ("/l",), verify_required=True)
     else:
-        with pytest.raises(ValueError, match="no security key"):
+        with pytest.raises(ValueError, match=r"no security key$"):
             authorized_keys.line(key, ("/l",), verify_required=True)
 
 

@@ -212,6 +212,8 @@ def test_unknown_key_names_the_nearest_known_one(write_config: WriteConfig, key:
             {"token_endpoint_auth_method": "tls_client_auth"},
             "tls_client_auth needs client_certificate_file and client_certificate_key_file",
         ),
+        ({"client_certificate_file": "/c.pem"}, "client_certificate_file and client_certificate_key_file belong"),
+        ({"client_certificate_key_file": "/c.key"}, "client_certificate_file and client_certificate_key_file belong"),
         ({"private_key_algorithm": "HS256"}, "private_key_algorithm "),
         ({"private_key_algorithm": "none"}, "private_key_algorithm "),
         ({"allowed_key_types": []}, "allowed_key_types "),

@@ -187,14 +187,16 @@ def present(identity: IdentityServer, connect: Connect, **body: object) -> Outco
 
 @pytest.mark.parametrize("code", ["0", "550127", "0" * 12])
 def test_code_for_the_browser_has_up_to_twelve_digits(identity: IdentityServer, connect: Connect, code: str) -> None:
-    assert present(identity, connect, code=code) == Outcome("presented", code=code)
+    outcome = present(identity, connect, code=code)
+    assert outcome == Outcome("presented", code=code)
+    assert f"'{code}'" not in repr(outcome)
 
 
 @pytest.mark.parametrize("code", [None, "", "55 0127", "ABCD", "1\n", "\u0661", "0" * 13, 550127, ["1"]], ids=repr)
 def test_login_that_waits_for_an_unreadable_code_is_a_failure_and_not_accepted(
     identity: IdentityServer, connect: Connect, code: object
 ) -> None:
-    with pytest.raises(IdentityServiceError, match="no code of 1 to 12 digits"):
+    with pytest.raises(IdentityServiceError, match=r"no code of 1 to 12 digits$"):
         present(identity, connect, code=code)
 
 

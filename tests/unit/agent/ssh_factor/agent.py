@@ -31,6 +31,8 @@ class Agent:
     kind: str
     observed: list[str]
     """The calls to the service whose durations were measured."""
+    durations: list[float]
+    """The seconds of these calls."""
 
     async def line(self, public: str | None = None, request_id: str = ID, **more: str) -> str:
         key_type, encoded = public_keys.of(public or self.key)
@@ -75,5 +77,11 @@ def agent_of(
     client = IdentityClient(settings, sleep=sleep, now=lambda: datetime.now(UTC) + ahead)
     now: Callable[[], datetime] = lambda: clock.now() + ahead  # noqa: E731
     observed: list[str] = []
-    factor = Factor(client, SOCKET, lambda call, _seconds: observed.append(call), clock=clock, now=now)
-    return Agent(client, factor, key, kind, observed)
+    durations: list[float] = []
+
+    def observe(call: str, seconds: float) -> None:
+        observed.append(call)
+        durations.append(seconds)
+
+    factor = Factor(client, SOCKET, observe, clock=clock, now=now)
+    return Agent(client, factor, key, kind, observed, durations)

@@ -276,7 +276,9 @@ async def test_presentation_that_does_not_end_in_time_is_unavailable(
     agent = agent_of(identity, clock, KEY, "enrol", sleep=lambda _: time.sleep(1.2), **more)
     ticket = await agent.ticket()
     identity.replies["/enrol"] = Reply(503)
+    began = time.monotonic()
     assert (await agent.report(ticket, code="58217741"))["state"] == "unavailable"
+    assert time.monotonic() - began > 0.5
     assert [event["message"] for event in logged(events, "enrol.failed")] == ["no answer in time"]
     agent.close()
 

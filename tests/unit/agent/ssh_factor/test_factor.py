@@ -96,6 +96,15 @@ async def test_line_ends_by_the_clock_of_this_host_if_the_clocks_differ(
     assert [event["ahead_of_identity_service"] for event in told] == [hours * 3600]
 
 
+async def test_questions_of_sshd_and_the_login_share_one_list(
+    agent: Agent, identity: IdentityServer, pending: Any
+) -> None:
+    pending()
+    await agent.line()
+    assert (await agent.report(await agent.ticket()))["state"] == "code_required"
+    assert identity.count("/keys") == 1
+
+
 async def test_each_line_has_a_ticket_of_its_own_and_leaves_nothing_in_the_memory(agent: Agent, pending: Any) -> None:
     """Finding S23: logins of one person at once shared one ticket, and one of them passed."""
     pending()
@@ -210,7 +219,8 @@ async def test_accept_names_the_key_that_signed(
     assert re.fullmatch("[0-9a-f]{32}", call.headers["idempotency-key"])
     assert agent.factor.outcomes["accepted"] == 1
     (event,) = logged(events, "login.accepted")
-    assert (event["user"], event["client_ip"], event["key_type"]) == ("alice", "192.0.2.7", "ssh-ed25519")
+    facts = {"user": "alice", "client_ip": "192.0.2.7", "key_type": "ssh-ed25519", "request_id": ID}
+    assert event == event | facts | {"fingerprint": public_key.parse(KEY).fingerprint}
     assert "482913" not in events.getvalue()
 
 
@@ -394,7 +404,9 @@ async def test_call_that_does_not_end_in_time_is_unavailable(
     agent = agent_of(identity, clock, KEY, kind, sleep=lambda _: time.sleep(1.2), **more)
     ticket = await agent.ticket()
     identity.replies[f"/{kind}"] = Reply(503)
+    began = time.monotonic()
     assert (await agent.report(ticket, code="1"))["state"] == "unavailable"
+    assert 0.5 < agent.durations[-1] <= time.monotonic() - began
     assert [event["message"] for event in logged(events, "login.failed")] == ["no answer in time"]
     assert agent.factor.outcomes == {"unavailable": 1}
     assert agent.observed == ["list", kind]
@@ -419,6 +431,29 @@ async def test_agent_that_stops_does_not_wait_for_its_calls(
     is_closed.set()
     assert (await answer)["state"] == "unavailable"
     assert in_time[0]
+
+
+async def test_eight_reports_are_out_at_a_time_and_a_closed_agent_sends_no_other(
+    agent: Agent, identity: IdentityServer, pending: Any
+) -> None:
+    pending()
+    ticket = await agent.ticket()
+    arrived, is_closed = threading.Semaphore(0), threading.Event()
+
+    def answer_later(connection: socket.socket) -> None:
+        arrived.release()
+        is_closed.wait(30)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    identity.replies["/accept"] = Reply(write=answer_later)
+    reports = [asyncio.create_task(agent.report(ticket, code="1")) for _ in range(10)]
+    for _ in range(8):
+        await asyncio.to_thread(arrived.acquire)
+    agent.factor.close()
+    is_closed.set()
+    ends = await asyncio.gather(*reports, return_exceptions=True)
+    assert [end if isinstance(end, dict) else type(end) for end in ends[8:]] == [asyncio.CancelledError] * 2
+    assert identity.count("/accept") == 8
 
 
 async def test_closed_agent_begins_nothing(agent: Agent, pending: Any) -> None:
@@ -464,6 +499,19 @@ async def test_login_that_ended_before_the_ticket_came_sends_no_request(
     assert (await agent.report(ticket, code="1"))["state"] == state
     assert identity.count("/accept") == 0
     assert len(agent.factor.logins) == 0
+
+
+async def test_login_that_its_person_has_seen_is_reported_even_if_the_list_has_it_no_more(
+    agent: Agent, identity: IdentityServer, pending: Any, clock: Any
+) -> None:
+    pending()
+    ticket = await agent.ticket()
+    assert (await agent.report(ticket))["state"] == "code_required"
+    identity.entries.clear()
+    clock.move(3)
+    identity.replies["/accept"] = reply_json({"error": "cancelled"}, 410)
+    assert (await agent.report(ticket, code="1"))["state"] == "cancelled"
+    assert last(identity, "/accept").json["challenge"] == "c1"
 
 
 async def test_login_is_remembered_as_long_as_its_ticket(agent: Agent, pending: Any, clock: Any) -> None:
@@ -683,13 +731,16 @@ CONTEXT = {"app": "Wiki", "ip": "198.51.100.7", "started_at": "2026-11-22T11:59:
 SHOWN = {"app": "Wiki", "address": "198.51.100.7", "age": "20"}
 
 
-async def test_person_gets_the_code_for_the_browser(agent: Agent, identity: IdentityServer, pending: Any) -> None:
+async def test_person_gets_the_code_for_the_browser(
+    agent: Agent, identity: IdentityServer, pending: Any, events: io.StringIO
+) -> None:
     pending(binding="code_back")
     identity.replies["/accept"] = reply_json({"state": "presented", "code": "550127", "context": CONTEXT})
     ticket = await agent.ticket()
     answer = await agent.report(ticket)
     assert answer == {"state": "presented", "code": "550127", "reference": ID} | SHOWN
     assert "code" not in last(identity, "/accept").json
+    assert [event["user"] for event in logged(events, "login.presented")] == ["alice"]
 
 
 async def test_state_presented_without_a_code_is_unavailable(

@@ -49,7 +49,7 @@ def test_processes_that_wait_are_bounded_for_each_key() -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "second"), [("192.0.2.1", "192.0.2.2"), ("2001:db8:0:1::1", "2001:db8:0:2::1"), ("", "UNKNOWN")]
+    ("first", "second"), [("192.0.2.1", "192.0.2.2"), ("2001:db8:0:2::1", "2001:db8:0:3::1"), ("", "UNKNOWN")]
 )
 def test_processes_that_wait_are_bounded_for_each_address(first: str, second: str) -> None:
     prompts = Prompts(per_key=10, per_address=1)
@@ -61,7 +61,7 @@ def test_processes_that_wait_are_bounded_for_each_address(first: str, second: st
 def test_network_of_one_person_in_ipv6_counts_as_one_address() -> None:
     prompts = Prompts(per_key=10, per_address=1)
     assert prompts.begin("t1", "a", "2001:db8::1", 0)
-    assert not prompts.begin("t2", "b", "2001:db8::ffff:1", 0)
+    assert not prompts.begin("t2", "b", "2001:db8:0:0:ffff::1", 0)
 
 
 @pytest.mark.parametrize("first", ["2001:db8::1", "192.0.2.1", ""])

@@ -56,7 +56,7 @@ def test_field_of_a_request_is_read(field: str, text: str, read: object) -> None
 
 
 def test_kind_of_a_message_chooses_the_request() -> None:
-    assert {kind: made.__name__ for kind, made in LOGIN_REQUESTS.items()} == {
+    assert {kind: type(made.of({})).__name__ for kind, made in LOGIN_REQUESTS.items()} == {
         "accept": "AcceptRequest",
         "reject": "RejectRequest",
         "enrol": "EnrolRequest",

@@ -21,6 +21,12 @@ def test_ticket_is_read_as_it_was_written(purpose: Purpose) -> None:
     assert tickets.read(tickets.write(ticket, KEY), KEY, 1120.4) == ticket
 
 
+def test_ticket_of_an_unregistered_key_is_read_as_it_was_written() -> None:
+    tickets = Tickets()
+    ticket = Ticket(Purpose.ENROLMENT, "f" * 32, 1120.5)
+    assert tickets.read(tickets.write(ticket, KEY), KEY, 0) == ticket
+
+
 def test_ticket_ends_at_its_time() -> None:
     tickets = Tickets()
     assert tickets.read(tickets.write(TICKET, KEY), KEY, 1120.5) is None
