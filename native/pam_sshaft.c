@@ -104,12 +104,14 @@ static bool is_ready(const struct call *call, short events, long limit) {
 
 /* Whether only root and one other account, the agent's, can have made the socket. Sets `owner` to that account, or root.
  *
- * Every folder of the path belongs to one of the two, and nobody else may write to it.
+ * Every folder of the path belongs to one of the two, and nobody else may write to it. An sshd that is not root serves
+ * its own account alone. Then that account is the other one, and the path may begin in a folder such as /tmp.
  */
 static bool is_trusted(const char *path, uid_t *owner) {
     char part[sizeof ((struct sockaddr_un *)0)->sun_path];
     struct stat status;
     *owner = geteuid();
+    bool is_root = geteuid() == 0;
     for (const char *slash = path; slash != NULL; slash = strchr(slash + 1, '/')) {
         size_t length = slash == path ? 1 : (size_t)(slash - path);
         if (length >= sizeof part)
@@ -119,11 +121,12 @@ static bool is_trusted(const char *path, uid_t *owner) {
         if (lstat(part, &status) != 0)
             return false;
         if (status.st_uid != 0 && status.st_uid != *owner) {
-            if (*owner != geteuid())
+            if (*owner != 0)
                 return false;
             *owner = status.st_uid;
         }
-        if (!S_ISDIR(status.st_mode) || (status.st_mode & 022) != 0)
+        bool is_open = (status.st_mode & 022) != 0 && (is_root || (status.st_mode & S_ISVTX) == 0);
+        if (!S_ISDIR(status.st_mode) || is_open)
             return false;
     }
     return true;

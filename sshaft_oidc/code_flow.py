@@ -101,9 +101,10 @@ class RelyingParty:
             raise OpenIdError("no code came back")
         tokens = self._tokens(query["code"], attempt, metadata.token_endpoint, deadline)
         claims, all_claims = self._provider.verify_id_token(tokens.id_token, deadline, derive(attempt, "nonce"))
-        name = self._provider.claim(self.provider.user_claim, claims, all_claims, tokens.access_token, deadline)
+        claim = self.provider.user_claim
+        name = self._provider.add_userinfo({claim}, all_claims, tokens.access_token, deadline).get(claim)
         if not isinstance(name, str) or not name:
-            raise OpenIdError(f"the provider does not say {self.provider.user_claim}")
+            raise OpenIdError(f"the provider does not say {claim}")
         return Person(name, claims.iss, claims.sub, _authenticated_at(claims, attempt, now))
 
     def _check_issuer(self, iss: str | None, metadata: Metadata) -> None:

@@ -5,7 +5,7 @@
 
 import hmac
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
@@ -144,15 +144,16 @@ class Provider:
             raise OpenIdError(f"the id_token is not good: {', '.join(wrong)}")
         return claims, all_claims
 
-    def claim(
-        self, name: str, claims: Claims, all_claims: dict[str, Any], access_token: str | None, deadline: Deadline
-    ) -> Any:
-        """Returns a claim of the person, from the ID token or else from UserInfo (§5.3.2: the same `sub`), or None."""
+    def add_userinfo(
+        self, wanted: Collection[str], all_claims: dict[str, Any], access_token: str | None, deadline: Deadline
+    ) -> dict[str, Any]:
+        """Returns the claims of an ID token, and those of `wanted` that only UserInfo has (§5.3.2: the same `sub`)."""
         endpoint = self.metadata(deadline).userinfo_endpoint
-        if name not in all_claims and access_token and endpoint:
-            headers = {"Authorization": f"Bearer {access_token}"}
-            answer = self.http.send("GET", endpoint, deadline, headers=headers)
-            all_claims = json_object(answer, "the userinfo endpoint")
-            if all_claims.get("sub") != claims.sub:
-                raise OpenIdError("the userinfo endpoint speaks of somebody else")
-        return all_claims.get(name)
+        missing = set(wanted) - set(all_claims)
+        if not missing or not access_token or not endpoint:
+            return all_claims
+        headers = {"Authorization": f"Bearer {access_token}"}
+        told = json_object(self.http.send("GET", endpoint, deadline, headers=headers), "the userinfo endpoint")
+        if told.get("sub") != all_claims["sub"]:
+            raise OpenIdError("the userinfo endpoint speaks of somebody else")
+        return all_claims | {name: value for name, value in told.items() if name in missing}

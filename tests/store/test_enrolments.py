@@ -10,8 +10,8 @@ from fakes import public_keys
 from service.service import Clock, wrong
 from sqlalchemy import select
 
+from sshaft.addresses import source_of
 from sshaft.public_key import PublicKey, parse
-from sshaft_identity.common.addresses import source_of
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.database.tables import audit_events
 from sshaft_identity.enrolment.enrolment import OpenedEnrolment, Outcome, Presentation, State, Verdict
