@@ -5,7 +5,7 @@ import secrets
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -45,8 +45,14 @@ class _RefusedError(Exception):
 class HostLogin:
     """Host login at one OpenID Provider. Runs on the event loop; HTTP and look-ups of accounts run in threads."""
 
-    def __init__(self, settings: HostLoginSettings, host_name: str | None = None) -> None:
+    def __init__(
+        self,
+        settings: HostLoginSettings,
+        host_name: str | None = None,
+        find_account: Callable[[str], Account | None] = accounts.find,
+    ) -> None:
         self.outcomes: Counter[str] = Counter()
+        self._find_account = find_account
         self._host_name = host_name or socket.gethostname()
         self._pending: Counter[str] = Counter()
         self._workers = ThreadPoolExecutor(_WORKERS, "host-login")
@@ -133,7 +139,7 @@ class HostLogin:
     async def _approve(self, question: LoginQuestion, conversation: Conversation, logger: Any) -> str:
         """Returns the subject who approved this login and owns the account. Raises `_RefusedError`."""
         settings, grant = self.settings, self._grant
-        account = await conversation.keep_waiting(self._in_thread(accounts.find, question.user))
+        account = await conversation.keep_waiting(self._in_thread(self._find_account, question.user))
         ends_at = time.monotonic() + min(question.timeout - 5, settings.login_seconds)
         code = await conversation.keep_waiting(self._in_thread(grant.begin, Deadline.after(_REQUEST_SECONDS)))
         ends_at = min(ends_at, time.monotonic() + code.expires_in)
