@@ -20,7 +20,7 @@ import requests
 from sshaft.errors import ConfigurationError
 from sshaft.text import printable
 from sshaft_demo.parts import Agent, connects, free_port, openssh_version, wait_for
-from sshaft_demo.place import CHECKOUT, SSHD, Place, StartError
+from sshaft_demo.place import AGENT, CHECKOUT, SSHD, Place, StartError
 from sshaft_demo.provider import CLIENT_ID
 from sshaft_demo.steps import STOP, Steps, interrupted
 
@@ -127,13 +127,15 @@ def _start(place: Place, step: Steps, port: int, provider_port: int) -> tuple[st
     )
     wait_for(lambda: connects(provider_port), provider, lambda: place.log("provider"), "the provider")
     step(f"OpenID Provider up: {issuer}")
+    host_login = {
+        "issuer": issuer, "client_id": CLIENT_ID, "allow": {"everyone": True},
+        "state_directory": str(place.folder("state", AGENT, 0o700)),
+    }  # fmt: skip
     config = place.directory / "config.json"
-    config.write_text(
-        json.dumps({"host_login": {"issuer": issuer, "client_id": CLIENT_ID, "allow": {"everyone": True}}}, indent=2)
-    )
+    config.write_text(json.dumps({"host_login": host_login}, indent=2))
     agent = Agent(place, config)
     socket = agent.runtime / "host" / "agent.sock"
-    step(f"agent up: {socket}; its configuration has {len(config.read_text().splitlines()) - 4} lines")
+    step(f"agent up: {socket}")
     sshd = HostSshd(place, socket, port)
     step(f"sshd up: 127.0.0.1 port {port}, with pam_sshaft.so in its PAM stack")
     return issuer, sshd

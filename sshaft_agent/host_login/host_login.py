@@ -20,6 +20,7 @@ from sshaft.http_client import HttpClient
 from sshaft.text import printable
 from sshaft_agent.host_login import accounts, texts
 from sshaft_agent.host_login.accounts import Account
+from sshaft_agent.host_login.bindings import Bindings, BindingsError
 from sshaft_agent.host_login.conversation import Conversation, GoneError, LoginQuestion
 from sshaft_agent.host_login.settings import HostLoginSettings
 from sshaft_oidc.device_grant import DeviceCode, DeviceGrant, DeviceGrantError
@@ -53,6 +54,7 @@ class HostLogin:
     ) -> None:
         self.outcomes: Counter[str] = Counter()
         self._find_account = find_account
+        self._bindings = Bindings(settings.state_directory)
         self._host_name = host_name or socket.gethostname()
         self._pending: Counter[str] = Counter()
         self._workers = ThreadPoolExecutor(_WORKERS, "host-login")
@@ -109,11 +111,11 @@ class HostLogin:
             logger.warning("host_login.refused", reason=str(refused))
             await conversation.prompt(refused.text.format(reference=reference), echo=False)
             await conversation.result("denied", f"refused, reference {reference}")
-        except (RemoteServiceError, OpenIdError) as error:
+        except (RemoteServiceError, OpenIdError, BindingsError) as error:
             self.outcomes["unavailable"] += 1
             logger.error("host_login.failed", message=str(error))  # noqa: TRY400 - it is no fault of the agent
             await conversation.prompt(texts.UNAVAILABLE.format(reference=reference), echo=False)
-            await conversation.result("unavailable", f"the provider did not help, reference {reference}")
+            await conversation.result("unavailable", f"{error.code}, reference {reference}")
         else:
             self.outcomes["accepted"] += 1
             logger.info("host_login.accepted", subject=printable(subject))
@@ -148,7 +150,7 @@ class HostLogin:
         try:
             tokens = await self._wait_for_approval(question, conversation, code, polling)
             return await conversation.keep_waiting(
-                self._in_thread(_identify, grant.provider, settings, account, tokens)
+                self._in_thread(self._identify, grant.provider, settings, account, tokens)
             )
         finally:
             polling.cancel()
@@ -182,22 +184,25 @@ class HostLogin:
     async def _in_thread(self, function: Any, *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._workers, function, *arguments)
 
+    def _identify(
+        self, provider: Provider, settings: HostLoginSettings, account: Account | None, tokens: Tokens
+    ) -> str:
+        """Returns the subject of the tokens, who owns the account and may use it. Raises `_RefusedError`.
 
-def _identify(provider: Provider, settings: HostLoginSettings, account: Account | None, tokens: Tokens) -> str:
-    """Returns the subject of the tokens, who owns the account and may use it. Raises `_RefusedError`.
-
-    It comes after the approval, also for a name that nobody has: a stranger must not learn which accounts exist.
-    """
-    deadline = Deadline.after(_REQUEST_SECONDS)
-    claims, in_token = provider.verify_id_token(tokens.id_token, deadline)
-    named_by = settings.uid_claim or settings.claim
-    wanted = {named_by} | ({settings.groups_claim} if settings.allow.groups is not None else set())
-    all_claims = provider.add_userinfo(wanted, in_token, tokens.access_token, deadline)
-    if account is None:
-        raise _RefusedError("no account of a person has this name")
-    if not accounts.belongs(account, settings, all_claims.get(named_by)):
-        raise _RefusedError(f"the account belongs to another person than {printable(claims.sub)}")
-    reason = accounts.refusal(account, settings, in_token, all_claims.get(settings.groups_claim))
-    if reason is not None:
-        raise _RefusedError(f"{reason}: {printable(claims.sub)}")
-    return claims.sub
+        It comes after the approval, also for a name that nobody has: a stranger must not learn which accounts exist.
+        """
+        deadline = Deadline.after(_REQUEST_SECONDS)
+        claims, in_token = provider.verify_id_token(tokens.id_token, deadline)
+        named_by = settings.uid_claim or settings.claim
+        wanted = {named_by} | ({settings.groups_claim} if settings.allow.groups is not None else set())
+        all_claims = provider.add_userinfo(wanted, in_token, tokens.access_token, deadline)
+        if account is None:
+            raise _RefusedError("no account of a person has this name")
+        if not accounts.belongs(account, settings, all_claims.get(named_by)):
+            raise _RefusedError(f"the account belongs to another person than {printable(claims.sub)}")
+        reason = accounts.refusal(account, settings, in_token, all_claims.get(settings.groups_claim))
+        if reason is not None:
+            raise _RefusedError(f"{reason}: {printable(claims.sub)}")
+        if not self._bindings.bind(account.name, claims.iss, claims.sub, datetime.now(UTC)):
+            raise _RefusedError(f"another identity is bound to the account than {printable(claims.sub)}")
+        return claims.sub

@@ -1,6 +1,7 @@
 """Describes `host_login` in config.json: the OpenID Provider, who may log in, and the account of each person."""
 
 import re
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -54,6 +55,9 @@ class HostLoginSettings(ClientSettings):
         default=None, description="instead of `claim`: the account is the one that has this uid on this host"
     )
     groups_claim: Text = "groups"
+    state_directory: Path = Field(
+        default=Path("/var/lib/sshaft-agent"), description="which identity has which account; the agent writes there"
+    )
     login_seconds: _SECONDS = Field(
         default=300, description="a login ends after this time, or when the provider ends it"
     )

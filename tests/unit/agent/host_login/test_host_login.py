@@ -61,7 +61,8 @@ def provider() -> Iterator[OpenIdProvider]:
 
 def run(provider: OpenIdProvider, directory: Path, *logins: Login, **changes: Any) -> HostLogin:
     """Runs the logins one after the other at an agent for the provider. Returns its host login."""
-    configured = {"issuer": provider.issuer, "client_id": CLIENT_ID, "allow": {"everyone": True}} | changes
+    configured = {"issuer": provider.issuer, "client_id": CLIENT_ID, "allow": {"everyone": True},
+                  "state_directory": str(directory)} | changes  # fmt: skip
     settings = HostLoginSettings.model_validate_json(json.dumps(configured))
     host_login = HostLogin(settings, "web1", {"alice": Account("alice", 1000)}.get)
 
@@ -99,6 +100,26 @@ def test_person_who_approves_and_presses_enter_is_in(provider: OpenIdProvider, t
         assert await module.result() == "success"
 
     assert run(provider, tmp_path, login).outcomes == {"accepted": 1}
+
+
+def test_account_stays_with_its_first_identity(provider: OpenIdProvider, tmp_path: Path) -> None:
+    """The provider gives the name alice to another person: the first one keeps the account."""
+
+    async def login(module: Module) -> None:
+        await begun(module)
+        module.send("answer", text="")
+        assert await module.result() == "success"
+
+    async def refused(module: Module) -> None:
+        provider.bend_claims = {"sub": "somebody-new"}
+        await begun(module)
+        module.send("answer", text="")
+        assert "This login was not accepted." in await module.prompt()
+        module.send("answer", text="")
+        assert await module.result() == "denied"
+
+    provider.is_approved = True
+    assert run(provider, tmp_path, login, refused).outcomes == {"accepted": 1, "refused": 1}
 
 
 def test_enter_before_the_approval_asks_again(provider: OpenIdProvider, tmp_path: Path) -> None:
