@@ -74,7 +74,7 @@ class HostLogin:
 
     def status(self) -> dict[str, Any]:
         """Returns the facts of `sshaft agent status`."""
-        waiting = sum(count for name, count in self._pending.items() if name.startswith("user "))
+        waiting = sum(count for name, count in self._pending.items() if name.startswith("source "))
         return {"host_logins_waiting": waiting, "host_logins_accepted": self.outcomes["accepted"]}
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -123,10 +123,14 @@ class HostLogin:
 
     @contextmanager
     def _counted(self, question: LoginQuestion) -> Iterator[None]:
-        """Counts a login that waits. Raises `_RefusedError` if too many wait for this name or from this source."""
+        """Counts a login that waits. Raises `_RefusedError` if too many wait from this source, for this name or at all.
+
+        Nothing is counted for a name alone: a stranger elsewhere could then keep its owner out.
+        """
+        source = source_of(question.client_ip)
         limits = {
-            f"user {question.user}": self.settings.pending_per_user,
-            f"source {source_of(question.client_ip)}": self.settings.pending_per_source,
+            f"user {question.user} from {source}": self.settings.pending_per_user,
+            f"source {source}": self.settings.pending_per_source,
         }
         for name, limit in limits.items():
             if self._pending[name] >= limit:

@@ -61,8 +61,12 @@ class HostLoginSettings(ClientSettings):
     login_seconds: _SECONDS = Field(
         default=300, description="a login ends after this time, or when the provider ends it"
     )
-    pending_per_user: Annotated[int, Field(ge=1, le=100)] = 1
-    pending_per_source: Annotated[int, Field(ge=1, le=10_000)] = 3
+    pending_per_user: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=1, description="logins that wait for one account from one address"
+    )
+    pending_per_source: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=3, description="logins that wait from one address (IPv6: network of 64 bits)"
+    )
 
     @model_validator(mode="after")
     def _template_fits(self) -> "HostLoginSettings":

@@ -15,9 +15,7 @@ DENIED = "\nThe login was denied in the browser." + _END
 EXPIRED = "\nNobody approved this login in time. Run ssh again for a new code." + _END
 OF_ERROR = {"access_denied": DENIED, "expired_token": EXPIRED}
 """By the error code of the provider (RFC 8628 §3.5)."""
-TOO_MANY = (
-    "\nLogins wait already for this account or from your address. Approve or end them,\nthen run ssh again." + _END
-)
+TOO_MANY = "\nLogins wait already from your address. Approve or end them, then run ssh again." + _END
 UNAVAILABLE = (
     "\nThe sign-in of your organisation cannot be used now. Try again in a minute.\nReference: {reference}" + _END
 )

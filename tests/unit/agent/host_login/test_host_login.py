@@ -214,16 +214,35 @@ def test_person_who_leaves_ends_the_poll_and_frees_the_place(provider: OpenIdPro
     assert run(provider, tmp_path, leave, fail, login).outcomes == {"gone": 2, "accepted": 1}
 
 
-def test_pending_logins_are_bounded_for_a_name_and_for_a_source(provider: OpenIdProvider, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("user", "source", "is_refused"),
+    [
+        ("alice", "192.0.2.7", True),
+        ("carol", "192.0.2.7", False),
+        ("alice", "203.0.113.9", False),
+        ("alice", "", False),
+    ],
+)
+def test_pending_logins_are_bounded_for_a_source(
+    provider: OpenIdProvider, tmp_path: Path, user: str, source: str, *, is_refused: bool
+) -> None:
+    """A stranger elsewhere, who knows only the name, must not keep its owner out."""
+
     async def login(module: Module) -> None:
         await begun(module)
-        for name, source in (("alice", "203.0.113.9"), ("carol", "192.0.2.7")):
-            more = Module(*await asyncio.open_unix_connection(sockets.host_path(tmp_path)))
-            assert "Logins wait already" in await begun(more, user=name, rhost=source)
-            more.writer.close()
-        other = Module(*await asyncio.open_unix_connection(sockets.host_path(tmp_path)))
-        assert "open this page" in await begun(other, user="carol", rhost="203.0.113.9")
-        other.writer.close()
+        more = Module(*await asyncio.open_unix_connection(sockets.host_path(tmp_path)))
+        assert ("Logins wait already" in await begun(more, user=user, rhost=source)) is is_refused
+        more.writer.close()
+
+    run(provider, tmp_path, login, pending_per_source=2)
+
+
+def test_source_may_begin_only_some_logins(provider: OpenIdProvider, tmp_path: Path) -> None:
+    async def login(module: Module) -> None:
+        await begun(module, rhost="2001:db8::1")
+        more = Module(*await asyncio.open_unix_connection(sockets.host_path(tmp_path)))
+        assert "Logins wait already" in await begun(more, user="carol", rhost="2001:db8::2")
+        more.writer.close()
 
     run(provider, tmp_path, login, pending_per_source=1)
 
