@@ -24,8 +24,8 @@ from sshaft_demo.place import AGENT, CHECKOUT, SSHD, Place, StartError
 from sshaft_demo.provider import CLIENT_ID
 from sshaft_demo.steps import STOP, Steps, interrupted
 
-_MODULE = CHECKOUT / "native" / "pam_sshaft.so"
-_CODE = re.compile(r"[A-Z]{4}-[A-Z]{4}")
+MODULE = CHECKOUT / "native" / "pam_sshaft.so"
+CODE = re.compile(r"[A-Z]{4}-[A-Z]{4}")
 _SSHD_CONFIG = """\
 Port {port}
 ListenAddress 127.0.0.1
@@ -57,8 +57,8 @@ class HostSshd:
 
     def __post_init__(self) -> None:
         directory = self.place.directory
-        module = directory / _MODULE.name
-        module.write_bytes(_MODULE.read_bytes())
+        module = directory / MODULE.name
+        module.write_bytes(MODULE.read_bytes())
         services = directory / "pam.d"
         services.mkdir()
         (services / "other").write_text("auth required pam_deny.so\n")
@@ -105,7 +105,7 @@ def host(*, once: bool, port: int, provider_port: int) -> None:
     os.umask(0o022)
     step = Steps()
     try:
-        if not _MODULE.exists():
+        if not MODULE.exists():
             raise ConfigurationError("native/pam_sshaft.so is missing; ./dev setup demo builds it")
         with Place() as place:
             issuer, sshd = _start(place, step, free_port(port), free_port(provider_port))
@@ -148,7 +148,7 @@ def _log_in(step: Steps, issuer: str, sshd: HostSshd) -> None:
     terminal = Terminal(sshd.command(user, "echo logged in as $(id -u), on the terminal $SSH_TTY"))
     said = terminal.wait_for("Press Enter")
     click.echo("".join(f"          {printable(line)}\n" for line in said.splitlines()), nl=False)
-    code = _CODE.search(said)
+    code = CODE.search(said)
     if code is None:
         raise StartError(f"ssh shows no code\n{said}\n{sshd.place.log('sshd')}\n{sshd.place.log('agent')}")
     form = {"user_code": code[0], "user": user, "answer": "approve"}
