@@ -44,8 +44,9 @@ void message_end(struct buffer *buffer) { append(buffer, "\n", 1); }
 
 /* --- reading */
 
-bool message_has_ended(const char *data, size_t length) {
-    return length >= 2 && data[length - 1] == '\n' && data[length - 2] == '\n';
+size_t message_length(const char *data, size_t length) {
+    const char *end = memmem(data, length, "\n\n", 2);
+    return end == NULL ? 0 : (size_t)(end - data) + 2;
 }
 
 bool text_is(struct text text, const char *word) {
@@ -154,7 +155,7 @@ const char *message_decode(char *data, size_t length, struct message *message) {
     size_t first = strlen(FIRST);
     if (length > MESSAGE_MAX)
         return "message too long";
-    if (!message_has_ended(data, length) || length < first || memcmp(data, FIRST, first) != 0)
+    if (message_length(data, length) != length || length < first || memcmp(data, FIRST, first) != 0)
         return "not a whole message";
     data += first;
     length -= first + 2;

@@ -1,11 +1,11 @@
-/* The messages between the agent and the commands that sshd starts, over a UNIX socket, one request and one answer:
+/* The messages between the agent and what sshd starts or loads, over a UNIX socket:
  *
  *     sshaft/1 KIND\n
  *     NAME VALUE\n        VALUE in UTF-8, every byte outside 0x21-0x7e and `%` itself as %XX
  *     \n                  the end: a message without it was cut off and is refused
  *
- * sshaft/messages.py has the same format. No function here allocates, reads or writes anything, so a PAM module can use
- * them too.
+ * The keys client sends one and gets one. The PAM module and the agent send several, in turn, on one connection.
+ * sshaft/messages.py has the same format. No function here allocates, reads or writes anything.
  */
 #ifndef SSHAFT_MESSAGE_H
 #define SSHAFT_MESSAGE_H
@@ -42,8 +42,8 @@ void message_begin(struct buffer *buffer, const char *kind);
 void message_add(struct buffer *buffer, const char *name, const char *value);
 void message_end(struct buffer *buffer);
 
-/* Whether the data ends as a message does. */
-bool message_has_ended(const char *data, size_t length);
+/* Returns the length of the first message in the data, or 0 if it has not ended yet. */
+size_t message_length(const char *data, size_t length);
 
 /* Decodes one whole message. The values are unescaped inside `data`, so `message` is valid as long as `data` is.
  * Returns NULL, or the reason for a failure; then `message` must not be used. */

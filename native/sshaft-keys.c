@@ -167,7 +167,7 @@ static void exchange(const char *path, struct buffer *buffer) {
         sent += (size_t)step;
     }
     buffer->length = 0;
-    while (!message_has_ended(buffer->data, buffer->length) && buffer->length < sizeof buffer->data) {
+    while (message_length(buffer->data, buffer->length) == 0 && buffer->length < sizeof buffer->data) {
         ssize_t step = recv(agent, buffer->data + buffer->length, sizeof buffer->data - buffer->length, 0);
         if (step < 0)
             unreachable(path);

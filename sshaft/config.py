@@ -146,10 +146,21 @@ class Config(BaseModel):
 
 def load(path: Path) -> Config:
     """Returns the configuration in `path`. Raises `ConfigurationError`, whose one line names the file and the fault."""
+    return parse(path, read_object(path))
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Returns the JSON object in `path`, and refuses a file that shows its secret to everybody."""
     text, mode = _read(path)
     data = _object(path, text)
     if "client_secret" in data:
         _refuse_open(path, mode)
+    return data
+
+
+def parse(path: Path, data: dict[str, Any]) -> Config:
+    """Returns the configuration of the SSH factor. `host_login` belongs to the agent, which reads it by itself."""
+    data = {name: value for name, value in data.items() if name != "host_login"}
     secret_file = data.get("client_secret_file")
     if isinstance(secret_file, str):
         if "client_secret" in data:
@@ -160,7 +171,7 @@ def load(path: Path) -> Config:
     try:
         config = Config.model_validate(data)
     except ValidationError as error:
-        raise ConfigurationError(f"{path}: {'; '.join(_sentence(e) for e in error.errors())}") from None
+        raise ConfigurationError(f"{path}: {'; '.join(sentence(e, Config) for e in error.errors())}") from None
     _check_files(config)
     return config
 
@@ -238,10 +249,11 @@ def _refuse_open(path: Path, mode: int) -> None:
         )
 
 
-def _sentence(error: Any) -> str:
+def sentence(error: Any, kind: type[BaseModel]) -> str:
+    """Returns one sentence for a fault that pydantic found in a configuration of this kind."""
     name = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(name, list(Config.model_fields), n=1, cutoff=0.0)
+        near = difflib.get_close_matches(name, list(kind.model_fields), n=1, cutoff=0.0)
         return f"unknown key {name!r}; the nearest known one is {near[0]!r}"
     if error["type"] == "missing":
         return f"{name} is missing"

@@ -1,4 +1,4 @@
-"""Answers sshaft-keys, sshaft-login and the operator; reloads and stops on signals."""
+"""Answers sshaft-keys, sshaft-login, pam_sshaft and the operator; reloads and stops on signals."""
 
 import asyncio
 import json
@@ -6,25 +6,30 @@ import signal
 import time
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import sshaft
-from sshaft import config, log
+from sshaft import log
 from sshaft.clocks import ClockWatch
 from sshaft.daemon import notify
-from sshaft.errors import SshaftError
+from sshaft.errors import ConfigurationError, SshaftError
 from sshaft.identity_client import IdentityClient
-from sshaft_agent import sockets
+from sshaft_agent import configuration, sockets
+from sshaft_agent.configuration import Configuration
 from sshaft_agent.server import Endpoint, Message, Server, one_answer
 from sshaft_agent.sockets import Account
 from sshaft_agent.ssh_factor.factor import Factor
 from sshaft_agent.ssh_factor.lookup import Observe, observe_nothing
 from sshaft_agent.ssh_factor.questions import LOGIN_REQUESTS, KeysQuestion, LoginRequest
 
+if TYPE_CHECKING:
+    from sshaft_agent.host_login.host_login import HostLogin
+
 PURGE_SECONDS = 30.0
 
 
 class Agent:
-    """The agent of one identity service."""
+    """The agent of one host: the SSH factor of an identity service, host login at a provider, or both."""
 
     def __init__(
         self,
@@ -40,17 +45,28 @@ class Agent:
         self._login_user = login_user
         self._started = time.monotonic()
         self._refused_configuration: str | None = None
-        self.factor = Factor(IdentityClient(config.load(config_path)), str(sockets.login_path(directory)), observe)
+        found = configuration.load(config_path)
+        self.factor: Factor | None = None
+        if found.factor is not None:
+            self.factor = Factor(IdentityClient(found.factor), str(sockets.login_path(directory)), observe)
+        self.host_login = _new_host_login(found)
         self.server = Server(self._endpoints())
 
     def _endpoints(self) -> tuple[Endpoint, ...]:
         """Returns the table of sockets."""
-        logins = {kind: partial(self._answer_login, request) for kind, request in LOGIN_REQUESTS.items()}
-        return (
-            Endpoint(sockets.keys_path(self._directory), self._keys_user, one_answer({"keys": self._answer_keys})),
-            Endpoint(sockets.login_path(self._directory), self._login_user, one_answer(logins)),
-            Endpoint(sockets.status_path(self._directory), None, one_answer({"status": self._answer_status})),
-        )
+        status = one_answer({"status": self._answer_status})
+        endpoints = [Endpoint(sockets.status_path(self._directory), None, status)]
+        if self.factor is not None:
+            keys = one_answer({"keys": partial(self._answer_keys, self.factor)})
+            kinds = {kind: partial(self._answer_login, self.factor, each) for kind, each in LOGIN_REQUESTS.items()}
+            endpoints += [
+                Endpoint(sockets.keys_path(self._directory), self._keys_user, keys),
+                Endpoint(sockets.login_path(self._directory), self._login_user, one_answer(kinds)),
+            ]
+        if self.host_login is not None:
+            path = sockets.host_path(self._directory)
+            endpoints.append(Endpoint(path, sockets.ROOT, self.host_login.handle))
+        return tuple(endpoints)
 
     async def run(self) -> None:
         """Serves until SIGTERM or SIGINT. Raises `ConfigurationError` before it serves anything."""
@@ -75,36 +91,33 @@ class Agent:
         log.get_logger().info("agent.stopping", open=len(self.server.connections))
         purging.cancel()
         await self.server.stop()
-        self.factor.close()
+        for part in (self.factor, self.host_login):
+            if part is not None:
+                part.close()
         log.get_logger().info("agent.stopped")
 
-    async def _answer_keys(self, fields: dict[str, str]) -> Message:
+    async def _answer_keys(self, factor: Factor, fields: dict[str, str]) -> Message:
         question = KeysQuestion.of(fields)
         try:
-            return "keys", {"lines": await self.factor.key_line(question)}
+            return "keys", {"lines": await factor.key_line(question)}
         except SshaftError as error:
             # The level is info because this happens for every offered key while the service is down.
             log.get_logger().info("keys.failed", message=str(error), request_id=question.request_id)
             return "error", {"reason": error.code}
 
-    async def _answer_login(self, request: type[LoginRequest], fields: dict[str, str]) -> Message:
-        return "result", await self.factor.answer_login(request.of(fields))
+    async def _answer_login(self, factor: Factor, request: type[LoginRequest], fields: dict[str, str]) -> Message:
+        return "result", await factor.answer_login(request.of(fields))
 
     async def _answer_status(self, _fields: dict[str, str]) -> Message:
-        lookups = self.factor.lookups
-        left = self.factor.client.access_tokens.seconds_left()
-        reached = "ok" if lookups.list_requests else "not asked yet"
-        facts = {
+        facts: dict[str, Any] = {
             "version": sshaft.__version__,
             "uptime_seconds": int(time.monotonic() - self._started),
-            "identity_service": "down" if lookups.breaker.is_open else reached,
-            "access_token_seconds_left": None if left is None else int(left),
-            "logins": len(self.factor.logins),
-            "lookups": lookups.count,
-            "list_requests": lookups.list_requests,
-            "accepted": self.factor.outcomes["accepted"],
-            "refused_configuration": self._refused_configuration,
         }
+        if self.factor is not None:
+            facts |= self.factor.status()
+        if self.host_login is not None:
+            facts |= self.host_login.status()
+        facts["refused_configuration"] = self._refused_configuration
         return "status", {"json": json.dumps(facts)}
 
     def _reload(self) -> None:
@@ -112,13 +125,23 @@ class Agent:
         notify.reloading()
         self._refused_configuration = None
         try:
-            self.factor.replace_client(IdentityClient(config.load(self._config_path)))
+            self._use(configuration.load(self._config_path))
         except SshaftError as error:
             self._refused_configuration = str(error)
             log.get_logger().error("config.refused", message=str(error), in_use="the old configuration")
         else:
             log.get_logger().info("config.reloaded", path=str(self._config_path))
         notify.reloaded(self._refused_configuration)
+
+    def _use(self, found: Configuration) -> None:
+        """Switches to a configuration that was read again. Raises `ConfigurationError`."""
+        had = self.factor is not None, self.host_login is not None
+        if had != (found.factor is not None, found.host_login is not None):
+            raise ConfigurationError("host_login or the SSH factor was added or removed: restart the agent")
+        if self.host_login is not None and found.host_login is not None:
+            self.host_login.replace_settings(found.host_login)
+        if self.factor is not None and found.factor is not None:
+            self.factor.replace_client(IdentityClient(found.factor))
 
     async def _purge(self) -> None:
         """Removes logins whose ticket has expired every 30 seconds, and logs jumps of the clock."""
@@ -127,4 +150,13 @@ class Agent:
             await asyncio.sleep(PURGE_SECONDS)
             if seconds := watch.jumped():
                 log.get_logger().error("clock.jumped", seconds=round(seconds))
-            self.factor.logins.purge(time.monotonic())
+            if self.factor is not None:
+                self.factor.logins.purge(time.monotonic())
+
+
+def _new_host_login(found: Configuration) -> "HostLogin | None":
+    if found.host_login is None:
+        return None
+    from sshaft_agent.host_login.host_login import HostLogin  # noqa: PLC0415 - needs the packages of sshaft[host]
+
+    return HostLogin(found.host_login)

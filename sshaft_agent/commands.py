@@ -13,12 +13,12 @@ from pathlib import Path
 
 import click
 
-from sshaft import agent_socket, config, log
+from sshaft import agent_socket, log
 from sshaft.errors import ConfigurationError, SshaftError
 from sshaft.host_port import HOST_PORT
 from sshaft.identity_client import IdentityClient
 from sshaft.text import printable
-from sshaft_agent import sockets
+from sshaft_agent import configuration, sockets
 from sshaft_agent.agent import Agent
 
 _PR_SET_DUMPABLE = 4  # prctl(2)
@@ -29,7 +29,7 @@ directory_option = click.option(
     type=click.Path(path_type=Path),
     default=sockets.DEFAULT_DIRECTORY,
     show_default=True,
-    help="The folder of the sockets: keys/agent.sock, login/agent.sock, status.sock.",
+    help="The folder of the sockets: keys/agent.sock, login/agent.sock, host/agent.sock, status.sock.",
 )
 
 
@@ -77,7 +77,11 @@ def agent(
 @click.option("--config", "config_path", type=click.Path(path_type=Path), required=True, help="config.json.")
 def check(config_path: Path) -> None:
     """Check config.json and the files that it names. Exit status 78 if the agent refuses them."""
-    IdentityClient(config.load(config_path)).close()
+    found = configuration.load(config_path)
+    if found.factor is not None:
+        IdentityClient(found.factor).close()
+    if found.host_login is not None:
+        found.host_login.credentials()
     click.echo(f"{config_path} is right.")
 
 

@@ -1,6 +1,7 @@
 """Serves a table of UNIX sockets: which accounts may ask where, and which handler talks to them."""
 
 import asyncio
+import os
 import socket
 import time
 from collections import Counter
@@ -27,7 +28,7 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One row of the table. Only `user` may ask there.
+    """One row of the table. Only `user` may ask there, and the agent's own account where `user` is root.
 
     Without a `user` the mode of the socket decides: root and the agent's group may ask.
     """
@@ -38,7 +39,8 @@ class Endpoint:
 
     def allows(self, uid: int) -> bool:
         """Whether the account of this uid may ask here."""
-        return self.user is None or uid == self.user.uid
+        own = self.user == sockets.ROOT and uid == os.geteuid()
+        return self.user is None or uid == self.user.uid or own
 
     @property
     def most_connections(self) -> int:

@@ -22,6 +22,9 @@ class Account:
     gid: int
 
 
+ROOT = Account("root", 0, 0)
+
+
 def account(name: str | None) -> Account:
     """Returns the account of this name, or the account of this process. Raises `ConfigurationError`."""
     try:
@@ -39,6 +42,10 @@ def keys_path(directory: Path) -> Path:
 
 def login_path(directory: Path) -> Path:
     return directory / "login" / "agent.sock"
+
+
+def host_path(directory: Path) -> Path:
+    return directory / "host" / "agent.sock"
 
 
 def status_path(directory: Path) -> Path:
@@ -68,13 +75,14 @@ def make_directory(directory: Path) -> None:
 def listen_for(user: Account | None, path: Path) -> socket.socket:
     """Returns a listening socket at `path`. Raises `ConfigurationError`.
 
-    Only the agent and `user` can enter the socket's directory. The agent must be root or in the group of `user`.
+    Only the agent and `user` can enter the socket's directory. The agent must be root or in the group of `user`, unless
+    that is root, who can enter every directory.
     Without a `user`, root and the agent's group can connect.
     """
     try:
         if user is None:
             return _bind(path, 0o660, None)
-        own = user.uid == os.geteuid()
+        own = user.uid in (0, os.geteuid())
         _make_user_directory(path.parent, None if own else user)
         return _bind(path, 0o600 if own else 0o660, None if own else user.gid)
     except OSError as error:

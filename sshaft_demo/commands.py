@@ -6,42 +6,35 @@ import sys
 import threading
 import time
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
 from sshaft.text import printable
+from sshaft_demo.host import host
 from sshaft_demo.parts import Agent, Identity, Sshd, free_port
 from sshaft_demo.place import Place, StartError
+from sshaft_demo.steps import STOP, Steps, interrupted
 
 USER = "alice"
-STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Steps:
-    """Prints lines like `  0.42 s  the agent is up`."""
-
-    def __init__(self) -> None:
-        self._started = time.monotonic()
-
-    def __call__(self, text: str) -> None:
-        click.echo(f"{time.monotonic() - self._started:6.2f} s  {text}")
-
-
-@click.command()
+@click.group(invoke_without_command=True)
+@click.pass_context
 @click.option("--once", is_flag=True, help="End after the scripted login; exit status 0 if it passed.")
 @click.option("--port", default=2222, show_default=True, help="The port of sshd, or the next free one.")
 @click.option(
     "--identity-port", default=8080, show_default=True, help="The port of the identity service, or the next free one."
 )
-def demo(*, once: bool, port: int, identity_port: int) -> None:
+def demo(context: click.Context, *, once: bool, port: int, identity_port: int) -> None:
     """Run a real login: identity service, agent, sshd and ssh on loopback, with a temporary key.
 
     Then everything stays up for you to try, until Ctrl-C. No account, file or process is left behind.
     """
+    if context.invoked_subcommand is not None:
+        return
     for number in STOP:
-        signal.signal(number, _interrupted)
+        signal.signal(number, interrupted)
     os.umask(0o022)  # each account reads what is made for it
     step = Steps()
     try:
@@ -53,6 +46,9 @@ def demo(*, once: bool, port: int, identity_port: int) -> None:
     except KeyboardInterrupt:
         click.echo("\nstopped; nothing is left running")
         sys.exit(0 if not once else 130)
+
+
+demo.add_command(host)
 
 
 def _start(place: Place, step: Steps, port: int, identity_port: int) -> tuple[Identity, Sshd, Path]:
@@ -102,9 +98,3 @@ def _stay(identity: Identity, sshd: Sshd, key: Path) -> None:
 Enter opens another one, Ctrl-C ends it all and removes everything.""")
         if not sys.stdin.readline():  # standard input is no terminal
             threading.Event().wait()
-
-
-def _interrupted(_number: int, _frame: FrameType | None) -> NoReturn:
-    for number in STOP:
-        signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not interrupt the clean-up
-    raise KeyboardInterrupt

@@ -6,6 +6,7 @@ user. Only the processes of the trial see the accounts, because nss_wrapper show
 
 import glob
 import os
+import pwd
 import re
 import shutil
 import subprocess
@@ -27,9 +28,19 @@ SSHD = "/usr/sbin/sshd"
 CHECKOUT = Path(__file__).resolve().parent.parent
 NATIVE = CHECKOUT / "native" / "sshaft-keys-native"
 """`./dev` builds this file if there is a compiler."""
-PACKAGES = ("sshaft", "sshaft_agent", "sshaft_doctor", "sshaft_identity", "sshaft_keys", "sshaft_login", "sshaft_oidc")
+PACKAGES = (
+    "sshaft",
+    "sshaft_agent",
+    "sshaft_demo",
+    "sshaft_doctor",
+    "sshaft_identity",
+    "sshaft_keys",
+    "sshaft_login",
+    "sshaft_oidc",
+)
 AGENT, KEYS, LOGIN, IDENTITY = "sshaft", "_sshaft-keys", "mfa", "sshaft-identity"
 _FIRST_UID = 64801
+_PERSON, _PERSON_UID = "alice", 59901
 
 
 class StartError(SshaftError):
@@ -80,6 +91,11 @@ class Place:
             self.close()
             raise
 
+    @property
+    def person(self) -> str:
+        """The account that a person of the demo logs in to: for root one of its own, or else this user's."""
+        return _PERSON if self.accounts.separate else pwd.getpwuid(os.geteuid()).pw_name
+
     def _prepare(self) -> None:
         if self.accounts.separate and not os.path.isdir("/run/sshd"):  # noqa: PTH112 - sshd's own folder, which the boot makes
             Path("/run/sshd").mkdir(mode=0o755)
@@ -110,6 +126,9 @@ class Place:
             passwd.append(f"{name}:*:{uid}:{gid}::{self.empty_home}:{shell}")
             members = AGENT if self.accounts.separate and name != AGENT else ""
             group.append(f"{name}:*:{gid}:{members}")
+        if self.accounts.separate:
+            passwd.append(f"{_PERSON}:*:{_PERSON_UID}:{_PERSON_UID}::{self.empty_home}:/bin/sh")
+            group.append(f"{_PERSON}:*:{_PERSON_UID}:")
         (self.directory / "passwd").write_text("\n".join(passwd) + "\n")
         (self.directory / "group").write_text("\n".join(group) + "\n")
 
@@ -121,6 +140,12 @@ class Place:
             f"import sys; sys.path.append({str(self.packages)!r}); from sshaft.__main__ import main; sys.exit(main())"
         )
         return [Path(sys.executable).resolve(), "-IS", "-c", start, *arguments]
+
+    def python(self) -> list[str | Path]:
+        """Returns the command line of a Python that every account can run, with the packages of sshaft."""
+        if not self.accounts.separate:
+            return [sys.executable]
+        return ["/usr/bin/env", f"PYTHONPATH={self.packages}", Path(sys.executable).resolve()]
 
     def agent_clients(self) -> list[str]:
         """Returns the names of the keys clients that can ask an agent, the preferred one first."""

@@ -1,4 +1,4 @@
-"""Describes `oidc` in identity.json: the organisation's OpenID Provider, where people may sign in to "my keys"."""
+"""Describes an OpenID Provider, and a program as its client, in a configuration."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,8 +17,8 @@ def _issuer(value: str) -> str:
     return value
 
 
-class ProviderSettings(BaseModel):
-    """An OpenID Provider, and this service as its client. The client has one redirect URI there."""
+class ClientSettings(BaseModel):
+    """An OpenID Provider, and what proves this program as its client."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -29,19 +29,10 @@ class ProviderSettings(BaseModel):
     private_key_id: Text | None = Field(default=None, description="kid of the assertion")
     private_key_algorithm: Algorithm = "ES256"
     scopes: tuple[Annotated[str, Field(pattern=r"^[\x21\x23-\x5B\x5D-\x7E]+$")], ...] = ("openid", "profile")
-    user_claim: str = Field(
-        default="preferred_username",
-        min_length=1,
-        description="the claim that is the user name here; the person must not be able to change it",
-    )
-    create_users: bool = Field(default=False, description="whether a person becomes a user at the first sign-in")
-    label: str = Field(
-        default="your organisation", min_length=1, max_length=80, description="the provider's name on the button"
-    )
     ca_file: str | None = Field(default=None, description="PEM bundle to trust instead of the public authorities")
 
     @model_validator(mode="after")
-    def _has_one_proof(self) -> "ProviderSettings":
+    def _has_one_proof(self) -> "ClientSettings":
         if self.client_secret_file is not None and self.private_key_file is not None:
             raise ValueError("client_secret_file and private_key_file are both there; keep one")
         return self
@@ -61,12 +52,26 @@ class ProviderSettings(BaseModel):
         return ClientCredentials(self.client_id, "client_secret_basic", _secret(Path(self.client_secret_file)))
 
 
+class ProviderSettings(ClientSettings):
+    """The organisation's OpenID Provider, at which people sign in to "my keys". One redirect URI belongs to it."""
+
+    user_claim: str = Field(
+        default="preferred_username",
+        min_length=1,
+        description="the claim that is the user name here; the person must not be able to change it",
+    )
+    create_users: bool = Field(default=False, description="whether a person becomes a user at the first sign-in")
+    label: str = Field(
+        default="your organisation", min_length=1, max_length=80, description="the provider's name on the button"
+    )
+
+
 def _secret(path: Path) -> str:
     try:
         secret = files.read_text(path).strip()
     except (OSError, files.NotTextError) as error:
         reason = getattr(error, "strerror", None) or f"it is {error}"
-        raise ConfigurationError(f"oidc.client_secret_file {path} cannot be read: {reason}") from error
+        raise ConfigurationError(f"client_secret_file {path} cannot be read: {reason}") from error
     if not secret:
-        raise ConfigurationError(f"oidc.client_secret_file {path} is empty")
+        raise ConfigurationError(f"client_secret_file {path} is empty")
     return secret

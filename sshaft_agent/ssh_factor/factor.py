@@ -59,6 +59,19 @@ class Factor:
         self.client = client
         self.lookups.replace_client(client)
 
+    def status(self) -> dict[str, Any]:
+        """Returns the facts of `sshaft agent status`."""
+        left = self.client.access_tokens.seconds_left()
+        reached = "ok" if self.lookups.list_requests else "not asked yet"
+        return {
+            "identity_service": "down" if self.lookups.breaker.is_open else reached,
+            "access_token_seconds_left": None if left is None else int(left),
+            "logins": len(self.logins),
+            "lookups": self.lookups.count,
+            "list_requests": self.lookups.list_requests,
+            "accepted": self.outcomes["accepted"],
+        }
+
     def close(self) -> None:
         self.lookups.close()
         self._workers.shutdown(wait=False, cancel_futures=True)

@@ -5,8 +5,8 @@ sshd has checked the signature of each: somebody who only offers public keys rea
 
 from collections import Counter
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
 
+from sshaft.addresses import source_of
 from sshaft.listing import Grant
 
 PROMPT_SECONDS = 95.0
@@ -55,15 +55,6 @@ class Logins:
         self._by_ticket = {ticket: login for ticket, login in self._by_ticket.items() if now < login.expires_at}
 
 
-def _network(address: str) -> str:
-    """Returns the /64 network of an IPv6 address, because one person has all of it. Other texts stay as they are."""
-    try:
-        found = ip_address(address)
-    except ValueError:
-        return address
-    return str(ip_network((found, 64), strict=False)) if found.version == 6 else address
-
-
 @dataclass(frozen=True)
 class _Prompt:
     key: str
@@ -82,7 +73,7 @@ class Prompts:
     def begin(self, ticket: str, fingerprint: str, address: str, now: float) -> bool:
         """Counts a process that will ask its person something. False: too many wait already."""
         self._by_ticket = {name: prompt for name, prompt in self._by_ticket.items() if now < prompt.until}
-        address = _network(address)
+        address = source_of(address)
         keys = Counter(prompt.key for prompt in self._by_ticket.values())
         addresses = Counter(prompt.address for prompt in self._by_ticket.values())
         if keys[fingerprint] >= self._per_key or addresses[address] >= self._per_address:

@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, bindparam, case, insert, or_, select, update
 
+from sshaft.addresses import source_of
 from sshaft_identity.challenges import limits, listing, rows
 from sshaft_identity.challenges.attempts import Answer, Attempt, Judge, Rules
 from sshaft_identity.challenges.challenge import RESULT_GRACE, Binding, Challenge, Context, State, Verdict
 from sshaft_identity.challenges.codes import ANONYMOUS_DIGITS, DIGITS, Codes, is_code, is_long
 from sshaft_identity.challenges.events import record_challenge
 from sshaft_identity.challenges.listing import ListedKey
-from sshaft_identity.common.addresses import source_of
 from sshaft_identity.common.digests import digest, new_page_token
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.prepared import Prepared

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, bindparam, case, delete, literal, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from sshaft_identity.common.addresses import source_of
+from sshaft.addresses import source_of
 from sshaft_identity.database.prepared import Prepared
 from sshaft_identity.database.tables import failures
 

@@ -1,12 +1,13 @@
-"""Reads addresses: the browser behind trusted proxies, the source that is counted, hosts and origins of URLs."""
+"""Compares addresses: the browser behind trusted proxies, networks, hosts and origins of URLs."""
 
-import re
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import ip_network
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator
+
+from sshaft.addresses import parse, source_of
 
 
 def _network(text: str) -> str:
@@ -23,7 +24,7 @@ def read(text: str) -> str | None:
 
     A port is left out: `192.0.2.7:4711` and `[2001:db8::1]:4711`. IPv4 within IPv6 becomes IPv4.
     """
-    found = _address(text.strip())
+    found = parse(text.strip())
     return None if found is None else str(found)
 
 
@@ -47,10 +48,10 @@ def believed(peer: str | None, forwarded: Iterable[str], trusted: Iterable[Netwo
     """
     networks = [ip_network(each) for each in trusted]
     hops = [each.strip() for line in forwarded for each in line.split(",")]
-    found = _address(peer or "")
+    found = parse(peer or "")
     if found is None:
         return peer
-    for hop in map(_address, reversed(hops[-most:])):
+    for hop in map(parse, reversed(hops[-most:])):
         if hop is None or not any(found in network for network in networks):
             break
         found = hop
@@ -59,23 +60,15 @@ def believed(peer: str | None, forwarded: Iterable[str], trusted: Iterable[Netwo
 
 def is_within(address: str | None, networks: Iterable[Network]) -> bool:
     """Whether the address is known and in one of the networks."""
-    found = _address(address or "")
+    found = parse(address or "")
     return found is not None and any(found in ip_network(each) for each in networks)
-
-
-def source_of(address: str) -> str:
-    """Returns the source that wrong codes and requests are counted for: an IPv4 address, or the /64 of an IPv6 address.
-
-    An IPv6 host can use every address of its /64. A text that is not an address is returned unchanged.
-    """
-    found = _address(address)
-    return address if found is None else _source(found)
 
 
 def is_same_source(one: str | None, other: str | None) -> bool:
     """Whether both are addresses, and of the same source."""
-    found = _address(one or ""), _address(other or "")
-    return found[0] is not None and found[1] is not None and _source(found[0]) == _source(found[1])
+    if parse(one or "") is None or parse(other or "") is None:
+        return False
+    return source_of(one or "") == source_of(other or "")
 
 
 def bracketed(host: str) -> str:
@@ -89,22 +82,3 @@ def origin_of(url: str) -> str:
     usual = {"http": 80, "https": 443}.get(parts.scheme)
     port = f":{parts.port}" if parts.port not in (None, usual) else ""
     return f"{parts.scheme}://{bracketed(parts.hostname or '')}{port}"
-
-
-def _source(address: IPv4Address | IPv6Address) -> str:
-    return str(ip_network((address, 64), strict=False)) if isinstance(address, IPv6Address) else str(address)
-
-
-def _address(text: str) -> IPv4Address | IPv6Address | None:
-    """Reads `192.0.2.7`, `192.0.2.7:4711`, `2001:db8::1` and `[2001:db8::1]:4711`."""
-    bare = re.fullmatch(r"\[([^\]]*)\](?::\d+)?|([0-9.]+):\d+", text)
-    return _bare_address((bare[1] or bare[2] or "") if bare else text)
-
-
-def _bare_address(text: str) -> IPv4Address | IPv6Address | None:
-    """Reads an address without a port. IPv4 within IPv6 becomes IPv4."""
-    try:
-        address = ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address

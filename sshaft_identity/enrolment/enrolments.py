@@ -29,13 +29,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, case, delete, func, insert, not_, select, update
 
+from sshaft.addresses import source_of
 from sshaft.public_key import PublicKey
 from sshaft_identity.audit.log import record_event
 from sshaft_identity.challenges import limits
 from sshaft_identity.challenges.challenges import consume
 from sshaft_identity.challenges.codes import ANONYMOUS_DIGITS, Codes
 from sshaft_identity.challenges.limits import Limits, Scope, Subject
-from sshaft_identity.common.addresses import source_of
 from sshaft_identity.common.digests import digest, new_page_token
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.times import latest_begin

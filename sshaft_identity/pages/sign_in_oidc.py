@@ -20,7 +20,8 @@ from sshaft_identity.web.browsers import client_address
 from sshaft_identity.web.html import PageError
 from sshaft_identity.web.known_browsers import remember, source_of_request
 from sshaft_identity.web.state import OpenId, state_of
-from sshaft_oidc.code_flow import SIGN_IN_LIFETIME, Person, new_attempt
+from sshaft_oidc.code_flow import Person, new_attempt
+from sshaft_oidc.provider import SIGN_IN_LIFETIME
 from sshaft_oidc.remote_keys import OpenIdError
 
 CALLBACK = "/sign-in/oidc/callback"

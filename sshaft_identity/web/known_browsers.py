@@ -10,7 +10,7 @@ from datetime import timedelta
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sshaft_identity.common.addresses import source_of
+from sshaft.addresses import source_of
 from sshaft_identity.web import cookies
 from sshaft_identity.web.browsers import client_address
 from sshaft_identity.web.html import PageError

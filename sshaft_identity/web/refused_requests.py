@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
+from sshaft.addresses import source_of
 from sshaft.log import get_logger
 from sshaft_identity.audit.log import record_event
-from sshaft_identity.common.addresses import source_of
 from sshaft_identity.common.fields import one_line
 from sshaft_identity.web.browsers import client_address
 from sshaft_identity.web.refusals import Refusal

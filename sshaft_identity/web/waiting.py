@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from sshaft_identity.common.addresses import source_of
+from sshaft.addresses import source_of
 
 
 @dataclass(slots=True)

@@ -1,5 +1,6 @@
-"""A small OpenID Provider on loopback, strict about its requests: code flow, PKCE S256, client authentication, exact
-redirect URI, codes that count once. It asks nobody for a password: `user` is signed in there. A test bends its answers.
+"""A small OpenID Provider on loopback, strict about its requests: code flow and device grant, PKCE S256, client
+authentication, exact redirect URI, codes that count once. It asks nobody for a password: `user` is signed in there, and
+approves a device login when a test says so. A test bends its answers.
 """
 
 import base64
@@ -9,7 +10,7 @@ import json
 import secrets
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -32,6 +33,12 @@ def encode(part: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
 
 
+def _challenge_of(verifier: str) -> str:
+    """Returns the PKCE challenge (RFC 7636 §4.2), or an empty text for no verifier."""
+    digest = hashlib.sha256(verifier.encode()).digest()
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=") if verifier else ""
+
+
 @dataclass
 class OpenIdProvider:
     """`bend_*` change what is answered, just before it is sent."""
@@ -50,6 +57,11 @@ class OpenIdProvider:
     bend_answer: dict[str, Any] = field(default_factory=dict)
     bend_userinfo: dict[str, Any] | None = None
     """None: there is no userinfo endpoint."""
+    bend_device: dict[str, Any] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+    """What the token endpoint answers to the next requests of a device, before it looks for an approval."""
+    is_approved: bool = False
+    """Whether the person has approved all device logins."""
     make_token: Callable[[dict[str, Any], dict[str, Any]], str] | None = None
     status: dict[str, int] = field(default_factory=dict)
     """By path: another status than the usual one."""
@@ -60,6 +72,7 @@ class OpenIdProvider:
 
     def __post_init__(self) -> None:
         self.codes: dict[str, dict[str, str]] = {}
+        self.devices: dict[str, dict[str, str]] = {}
         self.key: Key = _first_key()
         self.published = [self.key]
         outer = self
@@ -142,8 +155,12 @@ class OpenIdProvider:
                 return 200, self._metadata() | self.bend_metadata
             case "/jwks":
                 return 200, {"keys": [each.as_dict(private=False) for each in self.published]}
+            case "/device_authorization":
+                return self._begin_device(authorization, dict(parse_qsl(body.decode())))
             case "/token":
-                return self._token(authorization, dict(parse_qsl(body.decode())))
+                form = dict(parse_qsl(body.decode()))
+                is_device = form.get("grant_type", "").endswith(":device_code")
+                return self._device_token(authorization, form) if is_device else self._token(authorization, form)
             case "/userinfo" if authorization == "Bearer access":
                 return 200, self.bend_userinfo
         return 404, {}
@@ -153,6 +170,7 @@ class OpenIdProvider:
         return {
             "issuer": self.issuer,
             "authorization_endpoint": f"{self.issuer}/authorize",
+            "device_authorization_endpoint": f"{self.issuer}/device_authorization",
             "token_endpoint": f"{self.issuer}/token",
             "jwks_uri": f"{self.issuer}/jwks",
             "authorization_response_iss_parameter_supported": True,
@@ -163,11 +181,38 @@ class OpenIdProvider:
         asked = self.codes.pop(form.get("code", ""), None)
         if not self._knows(authorization, form):
             return 401, {"error": "invalid_client"}
-        verifier = hashlib.sha256(form.get("code_verifier", "").encode()).digest()
-        challenge = base64.urlsafe_b64encode(verifier).decode().rstrip("=")
+        challenge = _challenge_of(form.get("code_verifier", ""))
         if asked is None or challenge != asked["code_challenge"] or form.get("redirect_uri") != self.redirect_uri:
             return 400, {"error": "invalid_grant"}
         return 200, {"access_token": "access", "token_type": "Bearer", "id_token": self._id_token(asked)}
+
+    def _begin_device(self, authorization: str, form: dict[str, str]) -> tuple[int, Any]:
+        self.forms.append(form)
+        if not self._knows(authorization, form):
+            return 401, {"error": "invalid_client"}
+        device_code = secrets.token_urlsafe(16)
+        self.devices[device_code] = form
+        answer = {
+            "device_code": device_code, "user_code": "WDJB-MJHT", "verification_uri": f"{self.issuer}/device",
+            "expires_in": 600, "interval": 0.01,
+        }  # fmt: skip
+        return 200, {name: value for name, value in (answer | self.bend_device).items() if value is not None}
+
+    def _device_token(self, authorization: str, form: dict[str, str]) -> tuple[int, Any]:
+        self.forms.append(form)
+        if not self._knows(authorization, form):
+            return 401, {"error": "invalid_client"}
+        if self.errors:
+            return 400, {"error": self.errors.pop(0)}
+        asked = self.devices.get(form["device_code"])
+        if asked is None:
+            return 400, {"error": "invalid_grant"}
+        if not self.is_approved:
+            return 400, {"error": "authorization_pending"}
+        if asked.get("code_challenge", "") != _challenge_of(form.get("code_verifier", "")):
+            return 400, {"error": "invalid_grant"}
+        del self.devices[form["device_code"]]
+        return 200, {"access_token": "access", "token_type": "Bearer", "id_token": self._id_token({"nonce": None})}
 
     def _knows(self, authorization: str, form: dict[str, str]) -> bool:
         if self.client_key is not None:
@@ -189,7 +234,7 @@ class OpenIdProvider:
         self.assertions.append(claims["jti"])
         return is_ours and is_first and token.header.get("kid") == key.kid and now - 1 <= claims["iat"] < claims["exp"]
 
-    def _id_token(self, asked: dict[str, str]) -> str:
+    def _id_token(self, asked: Mapping[str, str | None]) -> str:
         now = int(self.clock().timestamp())
         claims = {"iss": self.issuer, "aud": CLIENT_ID, "exp": now + 300, "iat": now, "nonce": asked["nonce"]}
         if "max_age" in asked:

@@ -10,11 +10,11 @@ from fakes import public_keys
 from service.service import Clock, wrong
 from sqlalchemy import select, update
 
+from sshaft.addresses import source_of
 from sshaft.public_key import PublicKey, parse
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.challenges.codes import DIGITS, Codes
 from sshaft_identity.challenges.limits import Limits
-from sshaft_identity.common.addresses import source_of
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.database.tables import audit_events, challenges
 from sshaft_identity.enrolment.enrolment import OpenedEnrolment, Outcome, Presentation, State, Verdict

@@ -1,0 +1,216 @@
+"""`sshaft demo host` logs a person in to this machine at a throwaway OpenID Provider, by the system's ssh and sshd."""
+
+import glob
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import requests
+
+from sshaft.errors import ConfigurationError
+from sshaft.text import printable
+from sshaft_demo.parts import Agent, connects, free_port, openssh_version, wait_for
+from sshaft_demo.place import AGENT, CHECKOUT, SSHD, Place, StartError
+from sshaft_demo.provider import CLIENT_ID
+from sshaft_demo.steps import STOP, Steps, interrupted
+
+MODULE = CHECKOUT / "native" / "pam_sshaft.so"
+CODE = re.compile(r"[A-Z]{4}-[A-Z]{4}")
+_SSHD_CONFIG = """\
+Port {port}
+ListenAddress 127.0.0.1
+HostKey {directory}/ssh_host_ed25519_key
+PidFile none
+UsePAM yes
+KbdInteractiveAuthentication yes
+PasswordAuthentication no
+PubkeyAuthentication no
+LoginGraceTime 300
+StrictModes no
+{more}"""
+_PAM = """\
+auth    [success=done ignore=ignore default=die] {module} socket={socket} timeout=280
+auth    requisite pam_deny.so
+account [success=ok ignore=ignore default=bad] {module} socket={socket}
+account required pam_permit.so
+session required pam_permit.so
+"""
+
+
+@dataclass
+class HostSshd:
+    """A running sshd whose PAM stack has our module. Only its own processes see that stack, by pam_wrapper."""
+
+    place: Place
+    socket: Path
+    port: int
+
+    def __post_init__(self) -> None:
+        directory = self.place.directory
+        module = directory / MODULE.name
+        module.write_bytes(MODULE.read_bytes())
+        services = directory / "pam.d"
+        services.mkdir()
+        (services / "other").write_text("auth required pam_deny.so\n")
+        (services / "sshd").write_text(_PAM.format(module=module, socket=self.socket))
+        config = directory / "sshd_config.host"
+        more = "PerSourcePenalties no\n" if openssh_version() >= (9, 8) else ""
+        config.write_text(_SSHD_CONFIG.format(port=self.port, directory=directory, more=more))
+        environment = {
+            "LD_PRELOAD": _library("libpam_wrapper.so"),
+            "PAM_WRAPPER": "1",
+            "PAM_WRAPPER_SERVICE_DIR": str(services),
+        }
+        self.process = self.place.start("sshd", [SSHD, "-D", "-e", "-f", config], more=environment)
+        wait_for(lambda: connects(self.port), self.process, lambda: self.place.log("sshd"), "sshd")
+        host_key = (directory / "ssh_host_ed25519_key.pub").read_text().split()[:2]
+        self.known_hosts = directory / "known_hosts"
+        self.known_hosts.write_text(f"* {' '.join(host_key)}\n")
+
+    def command(self, user: str, *words: str) -> list[str]:
+        """Returns `ssh USER@127.0.0.1 WORDS`, without the configuration of this user."""
+        known = ["-o", f"UserKnownHostsFile={self.known_hosts}", "-o", "PubkeyAuthentication=no"]
+        return ["ssh", "-F", "none", "-p", str(self.port), *known, f"{user}@127.0.0.1", *words]
+
+
+def _library(name: str) -> str:
+    found = sorted(glob.glob(f"/usr/lib/*/{name}") + glob.glob(f"/usr/lib*/{name}"))  # noqa: PTH207
+    if not found:
+        raise ConfigurationError(f"{name} is missing; ./dev setup demo installs it")
+    return found[0]
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="End after the scripted login; exit status 0 if it passed.")
+@click.option("--port", default=2222, show_default=True, help="The port of sshd, or the next free one.")
+@click.option("--provider-port", default=8090, show_default=True, help="The provider's port, or the next free one.")
+def host(*, once: bool, port: int, provider_port: int) -> None:
+    """Log in to this machine for real: OpenID Provider, agent, pam_sshaft, sshd and ssh on loopback.
+
+    The approval is made by a script at the provider. Then everything stays up for you to try, until Ctrl-C. The PAM
+    configuration of this machine is not changed, and nothing is left behind.
+    """
+    for number in STOP:
+        signal.signal(number, interrupted)
+    os.umask(0o022)
+    step = Steps()
+    try:
+        if not MODULE.exists():
+            raise ConfigurationError("native/pam_sshaft.so is missing; ./dev setup demo builds it")
+        with Place() as place:
+            issuer, sshd = _start(place, step, free_port(port), free_port(provider_port))
+            _log_in(step, issuer, sshd)
+            if not once:
+                _stay(issuer, sshd)
+    except KeyboardInterrupt:
+        click.echo("\nstopped; nothing is left running")
+        sys.exit(0 if not once else 130)
+
+
+def _start(place: Place, step: Steps, port: int, provider_port: int) -> tuple[str, HostSshd]:
+    user = place.person
+    issuer = f"http://127.0.0.1:{provider_port}"
+    how = "each part with its own account" if place.accounts.separate else "all parts as you (not root)"
+    step(f"a folder for this run: {place.directory}, {how}")
+    provider = place.start(
+        "provider", [*place.python(), "-m", "sshaft_demo.provider", str(provider_port), user, "mallory"]
+    )
+    wait_for(lambda: connects(provider_port), provider, lambda: place.log("provider"), "the provider")
+    step(f"OpenID Provider up: {issuer}")
+    host_login = {
+        "issuer": issuer, "client_id": CLIENT_ID, "allow": {"everyone": True},
+        "state_directory": str(place.folder("state", AGENT, 0o700)),
+    }  # fmt: skip
+    config = place.directory / "config.json"
+    config.write_text(json.dumps({"host_login": host_login}, indent=2))
+    agent = Agent(place, config)
+    socket = agent.runtime / "host" / "agent.sock"
+    step(f"agent up: {socket}")
+    sshd = HostSshd(place, socket, port)
+    step(f"sshd up: 127.0.0.1 port {port}, with pam_sshaft.so in its PAM stack")
+    return issuer, sshd
+
+
+def _log_in(step: Steps, issuer: str, sshd: HostSshd) -> None:
+    """Runs ssh in a terminal, approves at the provider, and presses Enter. Raises `StartError` if no shell opens."""
+    user = sshd.place.person
+    step(f"$ ssh {user}@127.0.0.1 -p {sshd.port}")
+    terminal = Terminal(sshd.command(user, "echo logged in as $(id -u), on the terminal $SSH_TTY"))
+    said = terminal.wait_for("Press Enter")
+    click.echo("".join(f"          {printable(line)}\n" for line in said.splitlines()), nl=False)
+    code = CODE.search(said)
+    if code is None:
+        raise StartError(f"ssh shows no code\n{said}\n{sshd.place.log('sshd')}\n{sshd.place.log('agent')}")
+    form = {"user_code": code[0], "user": user, "answer": "approve"}
+    requests.post(f"{issuer}/device", data=form, timeout=10).raise_for_status()
+    step(f"{user} approves the code {code[0]} at the provider")
+    began = time.monotonic()
+    time.sleep(1.2)  # the provider is asked every second
+    terminal.type("\n")
+    said, status = terminal.end()
+    step(f"Enter: {printable(said.strip())} (exit status {status}, {time.monotonic() - began:.2f} s)")
+    if status != 0 or "logged in" not in said:
+        raise StartError(f"the login did not pass\n{sshd.place.log('sshd')}\n{sshd.place.log('agent')}")
+
+
+def _stay(issuer: str, sshd: HostSshd) -> None:
+    click.echo(f"""
+Try it by hand:
+
+  {" ".join(sshd.command(sshd.place.person))}
+  approve at   {issuer}/device
+  the logs     tail -f {sshd.place.directory}/*.log
+
+Ctrl-C ends it all and removes everything.""")
+    threading.Event().wait()
+
+
+class Terminal:
+    """A program in a terminal of its own."""
+
+    def __init__(self, command: list[str]) -> None:
+        self._master, slave = pty.openpty()
+        environment = {"PATH": os.defpath, "TERM": "xterm"}
+        self._process = subprocess.Popen(
+            ["setsid", "--ctty", "--wait", *command], stdin=slave, stdout=slave, stderr=slave, env=environment
+        )
+        os.close(slave)
+        self._said = ""
+
+    def type(self, text: str) -> None:
+        os.write(self._master, text.encode())
+
+    def wait_for(self, text: str, seconds: float = 30) -> str:
+        """Returns what the program has written since the last call, until `text`, or until it ends."""
+        end = time.monotonic() + seconds
+        while text not in self._said and self._read(end):
+            pass
+        said, self._said = self._said, ""
+        return said
+
+    def end(self, seconds: float = 30) -> tuple[str, int]:
+        """Returns what the program writes until its end, and its exit status."""
+        said = self.wait_for("\0", seconds)
+        self._process.terminate()
+        status = self._process.wait(10)
+        os.close(self._master)
+        return said, status
+
+    def _read(self, end: float) -> bool:
+        ready, _, _ = select.select([self._master], [], [], max(0, end - time.monotonic()))
+        try:
+            part = os.read(self._master, 4096) if ready else b""
+        except OSError:  # the program has ended
+            part = b""
+        self._said += part.decode(errors="replace")
+        return bool(part)

@@ -1,0 +1,176 @@
+"""Tests host login with the real sshd, ssh in a terminal, PAM and agent, at a throwaway provider."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+
+from sshaft_demo.host import CODE, MODULE, HostSshd, Terminal
+from sshaft_demo.parts import Agent, connects, free_port, wait_for
+from sshaft_demo.place import AGENT, Place
+from sshaft_demo.provider import CLIENT_ID
+
+PRESS_ENTER = "Press Enter"
+REFUSED = "This login was not accepted."
+
+
+@dataclass
+class Host:
+    """A host with host login for the account `place.person`. The provider also knows mallory."""
+
+    place: Place
+    issuer: str
+    agent: Agent
+    sshd: HostSshd
+
+    def ssh(self, *words: str, user: str = "") -> Terminal:
+        return Terminal(self.sshd.command(user or self.place.person, *words))
+
+    def answer(self, code: str, answer: str = "approve", user: str = "") -> None:
+        form = {"user_code": code, "user": user or self.place.person, "answer": answer}
+        requests.post(f"{self.issuer}/device", data=form, timeout=10).raise_for_status()
+        time.sleep(1.2)  # the agent asks the provider every second
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[Host]:
+    if not MODULE.exists():
+        pytest.skip("native/pam_sshaft.so is not built: ./dev setup host")
+    with Place() as place:
+        port = free_port()
+        issuer = f"http://127.0.0.1:{port}"
+        command = [*place.python(), "-m", "sshaft_demo.provider", str(port), place.person, "mallory"]
+        provider = place.start("provider", command)
+        wait_for(lambda: connects(port), provider, lambda: place.log("provider"), "the provider")
+        config = place.directory / "config.json"
+        host_login = {
+            "issuer": issuer, "client_id": CLIENT_ID, "allow": {"everyone": True},
+            "pending_per_user": 10, "pending_per_source": 10,
+            "state_directory": str(place.folder("state", AGENT, 0o700)),
+        }  # fmt: skip
+        config.write_text(json.dumps({"host_login": host_login}))
+        agent = Agent(place, config)
+        yield Host(place, issuer, agent, HostSshd(place, agent.runtime / "host" / "agent.sock", free_port()))
+
+
+def code_of(terminal: Terminal) -> str:
+    said = terminal.wait_for(PRESS_ENTER)
+    found = CODE.search(said)
+    assert found, said
+    return found[0]
+
+
+def test_person_who_approves_gets_a_shell(host: Host) -> None:
+    terminal = host.ssh("id -u")
+    host.answer(code_of(terminal))
+    terminal.type("\n")
+    said, status = terminal.end()
+    assert status == 0
+    uid = 59901 if host.place.accounts.separate else os.geteuid()
+    assert said.split() == [str(uid)]
+
+
+def test_enter_before_the_approval_asks_again(host: Host) -> None:
+    terminal = host.ssh("echo in")
+    code = code_of(terminal)
+    terminal.type("\n")
+    assert "not approved yet" in terminal.wait_for("approved the login: ")
+    host.answer(code)
+    terminal.type("\n")
+    assert terminal.end() == ("\r\nin\r\n", 0)
+
+
+def test_approval_of_another_person_opens_nothing(host: Host) -> None:
+    terminal = host.ssh("echo in")
+    host.answer(code_of(terminal), user="mallory")
+    terminal.type("\n")
+    said = terminal.wait_for("end this login")
+    assert REFUSED in said
+    assert "mallory" not in said
+    terminal.type("\n\x03")
+    said, status = terminal.end()
+    assert status != 0
+    assert "in\r\n" not in said
+
+
+def test_name_that_nobody_has_looks_like_any_other(host: Host) -> None:
+    terminal = host.ssh("echo in", user="mallory")
+    host.answer(code_of(terminal), user="mallory")
+    terminal.type("\n")
+    assert REFUSED in terminal.wait_for("end this login")
+    terminal.type("\n\x03")
+    assert terminal.end()[1] != 0
+
+
+def test_denial_in_the_browser_is_told(host: Host) -> None:
+    terminal = host.ssh("echo in")
+    host.answer(code_of(terminal), "deny")
+    terminal.type("\n")
+    assert "denied in the browser" in terminal.wait_for("end this login")
+    terminal.type("\n\x03")
+    assert terminal.end()[1] != 0
+
+
+def test_agent_that_dies_during_a_login_lets_nobody_in(host: Host) -> None:
+    terminal = host.ssh("echo in")
+    host.answer(code_of(terminal))
+    host.place.stop(host.agent.process, 0)
+    try:
+        terminal.type("\n\x03")
+        said, status = terminal.end()
+        assert status != 0
+        assert "in\r\n" not in said
+        refused = subprocess.run(
+            host.sshd.command(host.place.person, "echo in"), stdin=subprocess.DEVNULL, capture_output=True, timeout=30,
+            check=False,
+        )  # fmt: skip
+        assert refused.returncode == 255
+    finally:
+        host.agent.process = host.agent.start()
+
+
+def test_frozen_agent_does_not_hold_a_login_for_long(host: Host) -> None:
+    os.killpg(host.agent.process.pid, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        refused = subprocess.run(
+            host.sshd.command(host.place.person, "true"), stdin=subprocess.DEVNULL,
+            capture_output=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert refused.returncode == 255
+        assert time.monotonic() - began < 45
+    finally:
+        os.killpg(host.agent.process.pid, signal.SIGCONT)
+
+
+def test_log_of_a_login_names_the_person_and_no_secret(host: Host) -> None:
+    terminal = host.ssh("true")
+    code = code_of(terminal)
+    host.answer(code)
+    terminal.type("typed by mistake\n")
+    assert terminal.end()[1] == 0
+    log = host.place.log("agent") + host.place.log("sshd")
+    assert f'"subject": "id-of-{host.place.person}"' in log
+    assert "typed by mistake" not in log
+    assert code not in log
+    assert "device_code" not in log
+
+
+def test_socket_of_the_module_is_closed_to_other_accounts(host: Host) -> None:
+    if not host.place.accounts.separate:
+        pytest.skip("needs root: an ordinary user has one account")
+    path: Path = host.agent.runtime / "host" / "agent.sock"
+    program = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
+    done = subprocess.run(
+        ["setpriv", "--reuid=64803", "--regid=64803", "--clear-groups", *host.place.python(), "-c", program, path],
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "PermissionError" in done.stderr
