@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 TOP = Path(__file__).resolve().parents[2]
-PAGES = [TOP / "docs" / name for name in ("install.md", "identity-service.md", "operating.md")]
+PAGES = [TOP / "docs" / name for name in ("install.md", "identity-service.md", "operating.md", "host-login.md")]
 COMMANDS = [line.strip() for page in PAGES for line in page.read_text().splitlines() if line.startswith("    ")]
 
 
