@@ -19,6 +19,7 @@ PROGRAMS = {
     "agent": ("sshaft_agent.commands", "agent", "Run the agent on the host of sshd, or print its status."),
     "demo": ("sshaft_demo.commands", "demo", "Run one login for real, on this machine, with throwaway keys."),
     "doctor": ("sshaft_doctor.commands", "doctor", "Check the host of sshd, and print what to change."),
+    "host": ("sshaft_agent.host_login.commands", "host", "Host login: accounts, and why a login is refused."),
     "identity": ("sshaft_identity.commands.identity", "identity", "The identity service: users, keys, challenges."),
     "sshd-config": (
         "sshaft_doctor.commands",
@@ -43,7 +44,8 @@ class _Programs(click.Group):
         except ModuleNotFoundError as error:
             if error.name is None or error.name.startswith("sshaft"):
                 raise
-            raise click.ClickException(f"{cmd_name} needs {error.name}: pip install 'sshaft[identity]'") from None
+            extra = "host" if cmd_name == "host" else "identity"
+            raise click.ClickException(f"{cmd_name} needs {error.name}: pip install 'sshaft[{extra}]'") from None
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature

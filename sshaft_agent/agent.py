@@ -16,7 +16,7 @@ from sshaft.errors import ConfigurationError, SshaftError
 from sshaft.identity_client import IdentityClient
 from sshaft_agent import configuration, sockets
 from sshaft_agent.configuration import Configuration
-from sshaft_agent.server import Endpoint, Message, Server, one_answer
+from sshaft_agent.server import Answer, Endpoint, Message, Server, one_answer
 from sshaft_agent.sockets import Account
 from sshaft_agent.ssh_factor.factor import Factor
 from sshaft_agent.ssh_factor.lookup import Observe, observe_nothing
@@ -54,8 +54,10 @@ class Agent:
 
     def _endpoints(self) -> tuple[Endpoint, ...]:
         """Returns the table of sockets."""
-        status = one_answer({"status": self._answer_status})
-        endpoints = [Endpoint(sockets.status_path(self._directory), None, status)]
+        operator: dict[str, Answer] = {"status": self._answer_status}
+        if self.host_login is not None:
+            operator |= self.host_login.operator.answers()
+        endpoints = [Endpoint(sockets.status_path(self._directory), None, one_answer(operator))]
         if self.factor is not None:
             keys = one_answer({"keys": partial(self._answer_keys, self.factor)})
             kinds = {kind: partial(self._answer_login, self.factor, each) for kind, each in LOGIN_REQUESTS.items()}

@@ -22,6 +22,8 @@ _DRAIN_SECONDS = 15.0
 
 Message = tuple[str, dict[str, str]]
 """The kind and the fields."""
+Answer = Callable[[dict[str, str]], Awaitable[Message]]
+"""Answers a question that has these fields."""
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 """Serves one connection. Raises `MessageError` for a message that does not belong there."""
 
@@ -47,7 +49,7 @@ class Endpoint:
         return _MAX_CONNECTIONS if self.user else _MAX_OPERATORS
 
 
-def one_answer(answers: Mapping[str, Callable[[dict[str, str]], Awaitable[Message]]]) -> Handler:
+def one_answer(answers: Mapping[str, Answer]) -> Handler:
     """Returns a handler for connections with one question. `answers` has a function for each kind of question."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

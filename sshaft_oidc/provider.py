@@ -36,6 +36,7 @@ class Metadata(Document):
     authorization_endpoint: OptionalMember[Url] = None
     device_authorization_endpoint: OptionalMember[Url] = None
     userinfo_endpoint: OptionalMember[Url] = None
+    revocation_endpoint: OptionalMember[Url] = None
     code_challenge_methods_supported: OptionalMember[list[str]] = None
     token_endpoint_auth_methods_supported: OptionalMember[list[str]] = None
     authorization_response_iss_parameter_supported: OptionalMember[bool] = None
@@ -49,6 +50,7 @@ class Metadata(Document):
             self.token_endpoint,
             self.jwks_uri,
             self.userinfo_endpoint,
+            self.revocation_endpoint,
         )
         if self.issuer.startswith("https:") and not all(
             each is None or each.startswith("https:") for each in endpoints
@@ -117,6 +119,12 @@ class Provider:
             credentials = replace(credentials, method="client_secret_post")
         request = credentials.token_request(form, metadata.token_endpoint, self._clock().timestamp())
         return self.http.send("POST", endpoint, deadline, **request)
+
+    def revoke(self, token: str, deadline: Deadline) -> None:
+        """Ends a token at the provider, if it offers that (RFC 7009 §2.1). The answer decides nothing."""
+        endpoint = self.metadata(deadline).revocation_endpoint
+        if endpoint is not None:
+            self.post(endpoint, {"token": token, "token_type_hint": "access_token"}, deadline)
 
     def verify_id_token(self, token: str, deadline: Deadline, nonce: str = "") -> tuple[Claims, dict[str, Any]]:
         """Returns the claims of an ID token that is valid by §3.1.3.7: those of `Claims`, and all of them.

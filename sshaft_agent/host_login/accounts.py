@@ -5,9 +5,11 @@ Everything here is a plain function: no network, no files except the host's own 
 
 import pwd
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sshaft.text import printable
 from sshaft_agent.host_login.settings import HostLoginSettings
 
 _FIRST_UID = 1000
@@ -37,7 +39,34 @@ def find(name: str) -> Account | None:
     return Account(entry.pw_name, entry.pw_uid) if is_person and entry.pw_name == name else None
 
 
-def belongs(account: Account, settings: HostLoginSettings, value: Any) -> bool:
+@dataclass(frozen=True)
+class Check:
+    """One rule of the configuration, and what it says of a person. `rule` is the member's name; `detail` is foreign."""
+
+    rule: str
+    passed: bool
+    detail: str
+
+
+def checks(account: Account | None, settings: HostLoginSettings, claims: Mapping[str, Any]) -> Iterator[Check]:
+    """Yields the checks of a login in their order. Every one must pass; what cannot be decided does not."""
+    if account is None:
+        yield Check("account", passed=False, detail="no account of a person has this name on this host")
+        return
+    yield Check("account", passed=True, detail=f"{account.name} has the uid {account.uid}")
+    named_by = settings.uid_claim or settings.claim
+    rule = "uid_claim" if settings.uid_claim else "claim"
+    value = claims.get(named_by)
+    yield Check(rule, passed=_belongs(account, settings, value), detail=f"{named_by} is {_shown(value)}")
+    yield from _policy(account, settings, claims)
+
+
+def wanted(settings: HostLoginSettings) -> set[str]:
+    """Returns the claims that may come from UserInfo. `acr` and `amr` count only in the ID token."""
+    return {settings.uid_claim or settings.claim} | ({settings.groups_claim} if settings.allow.groups else set())
+
+
+def _belongs(account: Account, settings: HostLoginSettings, value: Any) -> bool:
     """Whether the value of `uid_claim`, or else of `claim`, names this account."""
     if settings.uid_claim is not None:
         number = int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,10}", value) else value
@@ -48,19 +77,24 @@ def belongs(account: Account, settings: HostLoginSettings, value: Any) -> bool:
     return found is not None and found.expand(settings.name) == account.name
 
 
-def refusal(account: Account, settings: HostLoginSettings, claims: dict[str, Any], groups: Any) -> str | None:
-    """Returns why the policy refuses this person, or None. What cannot be decided is refused."""
+def _policy(account: Account, settings: HostLoginSettings, claims: Mapping[str, Any]) -> Iterator[Check]:
+    """Yields a check for each member of `allow` that is there."""
     allow = settings.allow
-    if allow.users is not None and account.name not in allow.users:
-        return "allow.users does not name the account"
-    if allow.groups is not None and not set(allow.groups) & _texts(groups):
-        return f"no group of allow.groups is in {settings.groups_claim}"
-    if allow.acr is not None and claims.get("acr") not in allow.acr:
-        return "acr is not in allow.acr"
-    if allow.amr is not None and not set(allow.amr) <= _texts(claims.get("amr")):
-        return "amr lacks a method of allow.amr"
-    return None
+    groups, amr = claims.get(settings.groups_claim), claims.get("amr")
+    if allow.users is not None:
+        yield Check("allow.users", account.name in allow.users, f"the account is {account.name}")
+    if allow.groups is not None:
+        is_member = bool(set(allow.groups) & _texts(groups))
+        yield Check("allow.groups", is_member, f"{settings.groups_claim} is {_shown(groups)}")
+    if allow.acr is not None:
+        yield Check("allow.acr", claims.get("acr") in allow.acr, f"acr is {_shown(claims.get('acr'))}")
+    if allow.amr is not None:
+        yield Check("allow.amr", set(allow.amr) <= _texts(amr), f"amr is {_shown(amr)}")
 
 
 def _texts(value: Any) -> set[str]:
     return {each for each in value if isinstance(each, str)} if isinstance(value, list) else set()
+
+
+def _shown(value: Any) -> str:
+    return "missing" if value is None else printable(repr(value))

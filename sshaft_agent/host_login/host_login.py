@@ -22,6 +22,7 @@ from sshaft_agent.host_login import accounts, texts
 from sshaft_agent.host_login.accounts import Account
 from sshaft_agent.host_login.bindings import Bindings, BindingsError
 from sshaft_agent.host_login.conversation import Conversation, GoneError, LoginQuestion
+from sshaft_agent.host_login.operator import Operator
 from sshaft_agent.host_login.settings import HostLoginSettings
 from sshaft_oidc.device_grant import DeviceCode, DeviceGrant, DeviceGrantError
 from sshaft_oidc.provider import Provider, Tokens
@@ -36,11 +37,12 @@ _MAX_PROMPTS = 6
 
 
 class _RefusedError(Exception):
-    """The login ends without success. The text is for the log; the person reads one of `texts`."""
+    """The login ends without success. The reason and the subject are for the log; the person reads one of `texts`."""
 
-    def __init__(self, reason: str, text: str = texts.REFUSED) -> None:
+    def __init__(self, reason: str, text: str = texts.REFUSED, *, subject: str | None = None) -> None:
         super().__init__(reason)
         self.text = text
+        self.subject = subject
 
 
 class HostLogin:
@@ -55,6 +57,7 @@ class HostLogin:
         self.outcomes: Counter[str] = Counter()
         self._find_account = find_account
         self._bindings = Bindings(settings.state_directory)
+        self.operator = Operator(lambda: self.settings, self._bindings, find_account)
         self._host_name = host_name or socket.gethostname()
         self._pending: Counter[str] = Counter()
         self._workers = ThreadPoolExecutor(_WORKERS, "host-login")
@@ -108,7 +111,8 @@ class HostLogin:
                 subject = await self._approve(question, conversation, logger)
         except _RefusedError as refused:
             self.outcomes["refused"] += 1
-            logger.warning("host_login.refused", reason=str(refused))
+            facts = {} if refused.subject is None else {"subject": printable(refused.subject)}
+            logger.warning("host_login.refused", reason=str(refused), **facts)
             await conversation.prompt(refused.text.format(reference=reference), echo=False)
             await conversation.result("denied", f"refused, reference {reference}")
         except (RemoteServiceError, OpenIdError, BindingsError) as error:
@@ -163,8 +167,13 @@ class HostLogin:
     async def _wait_for_approval(
         self, question: LoginQuestion, conversation: Conversation, code: DeviceCode, polling: "asyncio.Task[Tokens]"
     ) -> Tokens:
-        """Shows the page and the code until the person has approved and pressed Enter."""
+        """Shows the page and the code until the person has approved and, if the configuration says so, pressed Enter."""
         text = texts.page_and_code(code, self._host_name, question.user, question.client_ip)
+        if self.settings.enter == "never":
+            await conversation.info(text)
+            await conversation.keep_waiting(asyncio.wait({polling}))
+            return polling.result()
+        text += texts.PRESS_ENTER
         for _ in range(_MAX_PROMPTS):
             await conversation.prompt(text)
             await conversation.keep_waiting(asyncio.wait({polling}, timeout=_GRACE_SECONDS))
@@ -197,16 +206,22 @@ class HostLogin:
         """
         deadline = Deadline.after(_REQUEST_SECONDS)
         claims, in_token = provider.verify_id_token(tokens.id_token, deadline)
-        named_by = settings.uid_claim or settings.claim
-        wanted = {named_by} | ({settings.groups_claim} if settings.allow.groups is not None else set())
+        wanted = accounts.wanted(settings)
         all_claims = provider.add_userinfo(wanted, in_token, tokens.access_token, deadline)
-        if account is None:
-            raise _RefusedError("no account of a person has this name")
-        if not accounts.belongs(account, settings, all_claims.get(named_by)):
-            raise _RefusedError(f"the account belongs to another person than {printable(claims.sub)}")
-        reason = accounts.refusal(account, settings, in_token, all_claims.get(settings.groups_claim))
-        if reason is not None:
-            raise _RefusedError(f"{reason}: {printable(claims.sub)}")
+        self._workers.submit(_revoke, provider, tokens.access_token)  # nothing needs it from here on
+        for check in accounts.checks(account, settings, all_claims):
+            if not check.passed:
+                raise _RefusedError(f"{check.rule}: {check.detail}", subject=claims.sub)
+        assert account is not None  # noqa: S101 - the first check
         if not self._bindings.bind(account.name, claims.iss, claims.sub, datetime.now(UTC)):
-            raise _RefusedError(f"another identity is bound to the account than {printable(claims.sub)}")
+            raise _RefusedError("the account belongs to another identity", subject=claims.sub)
         return claims.sub
+
+
+def _revoke(provider: Provider, access_token: str | None) -> None:
+    """Ends the access token at the provider. A failure is logged; the token ends by itself in time."""
+    try:
+        if access_token is not None:
+            provider.revoke(access_token, Deadline.after(_REQUEST_SECONDS))
+    except (RemoteServiceError, OpenIdError) as error:
+        log.get_logger().warning("host_login.token_not_revoked", message=str(error))

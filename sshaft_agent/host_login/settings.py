@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -57,6 +57,10 @@ class HostLoginSettings(ClientSettings):
     groups_claim: Text = "groups"
     state_directory: Path = Field(
         default=Path("/var/lib/sshaft-agent"), description="which identity has which account; the agent writes there"
+    )
+    enter: Literal["always", "never"] = Field(
+        default="always",
+        description="never: the login goes on by itself; only OpenSSH 10.3 and later shows the code then",
     )
     login_seconds: _SECONDS = Field(
         default=300, description="a login ends after this time, or when the provider ends it"

@@ -6,6 +6,7 @@ A prompt begins with a line end, because ssh writes "(user@host) " before it.
 from sshaft.text import printable
 from sshaft_oidc.device_grant import DeviceCode
 
+PRESS_ENTER = "Press Enter when you have approved the login: "
 _END = "\nPress Enter to end this login."
 REFUSED = (
     "\nThis login was not accepted. If you think it should be, give your administrator\nthis reference: {reference}"
@@ -22,7 +23,7 @@ UNAVAILABLE = (
 
 
 def page_and_code(code: DeviceCode, host: str, user: str, client_ip: str) -> str:
-    """Returns the prompt that asks for the approval in a browser, and ends at the Enter key."""
+    """Returns what asks for the approval in a browser. `PRESS_ENTER` makes it a prompt."""
     return f"""
 To log in to {printable(host)} as {printable(user)} from {printable(client_ip) or "here"}, open this page:
 
@@ -33,7 +34,7 @@ and enter this code:
     {code.user_code}
 
 If you did not start this ssh, close that page.
-Press Enter when you have approved the login: """
+"""
 
 
 def not_approved_yet(code: DeviceCode) -> str:
@@ -41,4 +42,4 @@ def not_approved_yet(code: DeviceCode) -> str:
     return f"""
 The login is not approved yet. The page is {code.verification_uri}
 and the code is {code.user_code}
-Press Enter when you have approved the login: """
+{PRESS_ENTER}"""

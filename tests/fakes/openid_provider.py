@@ -149,7 +149,7 @@ class OpenIdProvider:
         handler.end_headers()
         handler.wfile.write(text)
 
-    def _answer(self, path: str, authorization: str, body: bytes) -> tuple[int, Any]:
+    def _answer(self, path: str, authorization: str, body: bytes) -> tuple[int, Any]:  # noqa: PLR0911 - one for each path
         match path:
             case "/.well-known/openid-configuration":
                 return 200, self._metadata() | self.bend_metadata
@@ -161,6 +161,9 @@ class OpenIdProvider:
                 form = dict(parse_qsl(body.decode()))
                 is_device = form.get("grant_type", "").endswith(":device_code")
                 return self._device_token(authorization, form) if is_device else self._token(authorization, form)
+            case "/revoke":
+                self.forms.append(dict(parse_qsl(body.decode())))
+                return 200, {}
             case "/userinfo" if authorization == "Bearer access":
                 return 200, self.bend_userinfo
         return 404, {}

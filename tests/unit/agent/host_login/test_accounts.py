@@ -54,7 +54,9 @@ def test_no_person_has_the_account_of_root_or_of_the_system(name: str) -> None:
 def test_account_belongs_to_the_person_whom_the_claim_names(
     changes: dict[str, Any], value: Any, *, belongs: bool
 ) -> None:
-    assert accounts.belongs(ALICE, settings(**changes), value) is belongs
+    configured = settings(**changes)
+    first, second = accounts.checks(ALICE, configured, {configured.uid_claim or configured.claim: value})
+    assert (first.passed, second.passed) == (True, belongs)
 
 
 @pytest.mark.parametrize(
@@ -84,8 +86,9 @@ def test_account_belongs_to_the_person_whom_the_claim_names(
 def test_policy_refuses_what_it_cannot_decide(
     allow: dict[str, Any], claims: dict[str, Any], groups: Any, *, is_refused: bool
 ) -> None:
-    reason = accounts.refusal(ALICE, settings(allow=allow), claims, groups)
-    assert (reason is not None) is is_refused
+    configured = settings(allow=allow)
+    _account, _claim, *policy = accounts.checks(ALICE, configured, claims | {configured.groups_claim: groups})
+    assert all(each.passed for each in policy) is not is_refused
 
 
 @pytest.mark.parametrize(
@@ -105,3 +108,8 @@ def test_policy_refuses_what_it_cannot_decide(
 def test_configuration_that_would_surprise_is_refused(changes: dict[str, Any], text: str) -> None:
     with pytest.raises(ValidationError, match=text):
         settings(**changes)
+
+
+def test_no_account_fails_the_first_check() -> None:
+    (check,) = accounts.checks(None, settings(), {"preferred_username": "alice"})
+    assert (check.rule, check.passed) == ("account", False)

@@ -102,6 +102,18 @@ def test_person_who_approves_and_presses_enter_is_in(provider: OpenIdProvider, t
     assert run(provider, tmp_path, login).outcomes == {"accepted": 1}
 
 
+def test_access_token_is_revoked_after_its_use(provider: OpenIdProvider, tmp_path: Path) -> None:
+    async def login(module: Module) -> None:
+        await begun(module)
+        module.send("answer", text="")
+        assert await module.result() == "success"
+
+    provider.is_approved, provider.bend_metadata = True, {"revocation_endpoint": f"{provider.issuer}/revoke"}
+    provider.status["/revoke"] = 503
+    run(provider, tmp_path, login)
+    assert provider.forms[-1] == {"token": "access", "token_type_hint": "access_token", "client_id": CLIENT_ID}
+
+
 def test_account_stays_with_its_first_identity(provider: OpenIdProvider, tmp_path: Path) -> None:
     """The provider gives the name alice to another person: the first one keeps the account."""
 
@@ -120,6 +132,30 @@ def test_account_stays_with_its_first_identity(provider: OpenIdProvider, tmp_pat
 
     provider.is_approved = True
     assert run(provider, tmp_path, login, refused).outcomes == {"accepted": 1, "refused": 1}
+
+
+def test_login_without_enter_goes_on_by_itself(provider: OpenIdProvider, tmp_path: Path) -> None:
+    async def login(module: Module) -> None:
+        module.send("login", **ALICE)
+        kind, fields = await module.read()
+        assert kind == "info"
+        assert "    WDJB-MJHT" in fields["text"].splitlines()
+        assert "Enter" not in fields["text"]
+        provider.is_approved = True
+        assert await module.result() == "success"
+
+    run(provider, tmp_path, login, enter="never")
+
+
+def test_person_who_leaves_a_login_without_enter_ends_it(provider: OpenIdProvider, tmp_path: Path) -> None:
+    async def leave(module: Module) -> None:
+        module.send("login", **ALICE)
+        await module.read()
+        module.writer.close()
+        await module.writer.wait_closed()
+        await asyncio.sleep(0.1)
+
+    assert run(provider, tmp_path, leave, enter="never").outcomes == {"gone": 1}
 
 
 def test_enter_before_the_approval_asks_again(provider: OpenIdProvider, tmp_path: Path) -> None:
