@@ -167,7 +167,7 @@ class HostLogin:
     async def _wait_for_approval(
         self, question: LoginQuestion, conversation: Conversation, code: DeviceCode, polling: "asyncio.Task[Tokens]"
     ) -> Tokens:
-        """Shows the page and the code until the person has approved and, if the configuration says so, pressed Enter."""
+        """Shows the page and the code until the person has approved and, unless `enter` is never, pressed Enter."""
         text = texts.page_and_code(code, self._host_name, question.user, question.client_ip)
         if self.settings.enter == "never":
             await conversation.info(text)

@@ -60,7 +60,7 @@ class HostLoginSettings(ClientSettings):
     )
     enter: Literal["always", "never"] = Field(
         default="always",
-        description="never: the login goes on by itself; only OpenSSH 10.3 and later shows the code then",
+        description="never: the login goes on by itself; OpenSSH before 10.3 shows no code then",
     )
     login_seconds: _SECONDS = Field(
         default=300, description="a login ends after this time, or when the provider ends it"
