@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+import pytest
 import requests
+from fakes.public_keys import ed25519
 from joserfc import jwt
 from joserfc.jwk import KeySet
 from service.browser import Browser, code_on
@@ -106,3 +108,23 @@ def back(answer: requests.Response) -> dict[str, str]:
     url = urlsplit(answer.headers["Location"])
     assert f"{url.scheme}://{url.netloc}{url.path}" == BACK
     return dict(parse_qsl(url.query))
+
+
+# --- fixtures
+
+
+@pytest.fixture
+def alice(service: Service) -> str:
+    """The fingerprint of her key."""
+    give_rsa_key(service)
+    return service.add_user("alice", ed25519("alice"))[0]
+
+
+@pytest.fixture
+def browser(service: Service) -> Browser:
+    return Browser(service)
+
+
+@pytest.fixture
+def shop(service: Service) -> RelyingParty:
+    return RelyingParty(service)

@@ -9,9 +9,8 @@ from datetime import timedelta
 
 import pytest
 import requests
-from fakes.public_keys import ed25519
 from service.browser import Browser, heading
-from service.relying_party import RelyingParty, back, give_rsa_key
+from service.relying_party import RelyingParty, back
 from service.service import START, Service
 from sqlalchemy import Executable, delete, update
 from starlette.requests import Request
@@ -31,23 +30,6 @@ NOT_OPEN = (
     "must accept our cookie, which needs https."
 )
 PENDING = Challenge("0" * 32, None, "shop", Context(), START, START + timedelta(minutes=5))
-
-
-@pytest.fixture
-def alice(service: Service) -> str:
-    """The fingerprint of her key."""
-    give_rsa_key(service)
-    return service.add_user("alice", ed25519("alice"))[0]
-
-
-@pytest.fixture
-def browser(service: Service) -> Browser:
-    return Browser(service)
-
-
-@pytest.fixture
-def shop(service: Service) -> RelyingParty:
-    return RelyingParty(service)
 
 
 def call_of(service: Service) -> Call:

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from fakes.public_keys import ed25519, sk_ed25519
+from fakes.public_keys import sk_ed25519
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 from service.browser import ORIGIN, Browser, heading
@@ -17,24 +17,6 @@ from service.relying_party import BACK, RelyingParty, back, give_rsa_key
 from service.service import Service
 
 from sshaft_identity.web.throttle import Throttle
-
-
-@pytest.fixture
-def alice(service: Service) -> str:
-    """The fingerprint of her key."""
-    give_rsa_key(service)
-    return service.add_user("alice", ed25519("alice"))[0]
-
-
-@pytest.fixture
-def browser(service: Service) -> Browser:
-    return Browser(service)
-
-
-@pytest.fixture
-def shop(service: Service) -> RelyingParty:
-    return RelyingParty(service)
-
 
 # --- a login
 

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import pytest
 from fakes.public_keys import ed25519
 from service.browser import ORIGIN, Browser, heading
-from service.relying_party import BACK, RelyingParty, back, give_rsa_key
+from service.relying_party import BACK, RelyingParty, back
 from service.service import SETTINGS, START, Service
 from sqlalchemy import update
 from starlette.requests import Request
@@ -27,23 +27,6 @@ PKCE = "code_challenge must have the method S256"
 SSH = "every login needs SSH, so prompt=none never succeeds"
 ACR = "the requested acr cannot be proven here"
 VERIFIED = "urn:sshaft:acr:verified-code"
-
-
-@pytest.fixture
-def alice(service: Service) -> str:
-    """The fingerprint of her key."""
-    give_rsa_key(service)
-    return service.add_user("alice", ed25519("alice"))[0]
-
-
-@pytest.fixture
-def browser(service: Service) -> Browser:
-    return Browser(service)
-
-
-@pytest.fixture
-def shop(service: Service) -> RelyingParty:
-    return RelyingParty(service)
 
 
 def acr(**more: Any) -> str:

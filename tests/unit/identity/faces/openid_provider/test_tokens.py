@@ -4,9 +4,8 @@ import base64
 import hashlib
 
 import pytest
-from fakes.public_keys import ed25519
 from service.browser import Browser
-from service.relying_party import BACK, RelyingParty, give_rsa_key
+from service.relying_party import BACK, RelyingParty
 from service.service import Service
 from sqlalchemy import Executable, delete, update
 
@@ -20,18 +19,6 @@ URI = "redirect_uri differs from the request"
 VERIFIER = "code_verifier does not match the request"
 NOBODY = "the access token belongs to no user"
 NOT_FROM_THERE = "this client may not call from there"
-
-
-@pytest.fixture
-def alice(service: Service) -> str:
-    """The fingerprint of her key."""
-    give_rsa_key(service)
-    return service.add_user("alice", ed25519("alice"))[0]
-
-
-@pytest.fixture
-def shop(service: Service) -> RelyingParty:
-    return RelyingParty(service)
 
 
 @pytest.fixture

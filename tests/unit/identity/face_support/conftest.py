@@ -1,0 +1,1 @@
+from service.relying_party import alice, browser, shop  # noqa: F401 - fixtures
