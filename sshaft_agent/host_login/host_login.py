@@ -168,18 +168,22 @@ class HostLogin:
         self, question: LoginQuestion, conversation: Conversation, code: DeviceCode, polling: "asyncio.Task[Tokens]"
     ) -> Tokens:
         """Shows the page and the code until the person has approved and, unless `enter` is never, pressed Enter."""
-        text = texts.page_and_code(code, self._host_name, question.user, question.client_ip)
-        if self.settings.enter == "never":
+        settings, messages = self.settings, self.settings.messages
+        who = texts.login_line(self._host_name, question.user, question.client_ip)
+        qr = texts.qr_code(texts.address_of(code), settings.qr, settings.qr_error_correction)
+        text = texts.page_and_code(code, who, messages, has_qr=bool(qr))
+        if settings.enter == "never":
             await conversation.info(text)
+            await conversation.info(qr + texts.CLOSE)  # apart: an old ssh cuts what has other characters than ASCII
             await conversation.keep_waiting(asyncio.wait({polling}))
             return polling.result()
-        text += texts.PRESS_ENTER
+        text += qr + texts.CLOSE + messages.prompt_enter
         for _ in range(_MAX_PROMPTS):
             await conversation.prompt(text)
             await conversation.keep_waiting(asyncio.wait({polling}, timeout=_GRACE_SECONDS))
             if polling.done():
                 return polling.result()
-            text = texts.not_approved_yet(code)
+            text = texts.not_approved_yet(code, messages)
         raise _RefusedError("Enter was pressed too often before the approval")
 
     async def _poll(self, grant: DeviceGrant, code: DeviceCode, ends_at: float) -> Tokens:

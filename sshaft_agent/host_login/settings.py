@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from sshaft.config import Text
+from sshaft_agent.host_login.texts import Drawing, ErrorCorrection, Messages
 from sshaft_oidc.settings import ClientSettings
 
 _SECONDS = Annotated[float, Field(gt=0, le=3600)]
@@ -58,6 +59,9 @@ class HostLoginSettings(ClientSettings):
     state_directory: Path = Field(
         default=Path("/var/lib/sshaft-agent"), description="which identity has which account; the agent writes there"
     )
+    messages: Messages = Messages()
+    qr: Drawing = Field(default="utf8", description="ascii: for clients without UTF-8")
+    qr_error_correction: ErrorCorrection = "L"
     enter: Literal["always", "never"] = Field(
         default="always",
         description="never: the login goes on by itself; OpenSSH before 10.3 shows no code then",

@@ -91,8 +91,7 @@ async def begun(module: Module, **changes: str) -> str:
 def test_person_who_approves_and_presses_enter_is_in(provider: OpenIdProvider, tmp_path: Path) -> None:
     async def login(module: Module) -> None:
         text = await begun(module)
-        assert text.isascii()
-        assert "To log in to web1 as alice from 192.0.2.7, open this page:" in text.splitlines()
+        assert text.startswith("\nThis is a login to web1 as alice from 192.0.2.7.\n")
         assert f"    {provider.issuer}/device" in text.splitlines()
         assert "    WDJB-MJHT" in text.splitlines()
         provider.is_approved = True
@@ -141,6 +140,9 @@ def test_login_without_enter_goes_on_by_itself(provider: OpenIdProvider, tmp_pat
         assert kind == "info"
         assert "    WDJB-MJHT" in fields["text"].splitlines()
         assert "Enter" not in fields["text"]
+        assert fields["text"].isascii()
+        kind, fields = await module.read()
+        assert (kind, fields["text"].splitlines()[-1]) == ("info", "If you did not start this ssh, close that page.")
         provider.is_approved = True
         assert await module.result() == "success"
 
@@ -297,6 +299,6 @@ def test_hostile_name_reaches_the_terminal_escaped(provider: OpenIdProvider, tmp
     async def login(module: Module) -> None:
         text = await begun(module, user="\x1b[2Jeve\u202e", rhost="host\nname")
         assert "\x1b" not in text
-        assert "as \\x1b[2Jeve\\u202e from host\\x0aname, open" in text
+        assert "as \\x1b[2Jeve\\u202e from host\\x0aname." in text
 
     run(provider, tmp_path, login)
