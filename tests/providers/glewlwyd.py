@@ -1,4 +1,4 @@
-"""Starts the real Glewlwyd of Debian. Its administrator is the person, and an OAuth2 scheme the second factor."""
+"""Starts the real Glewlwyd of Debian: with an OAuth2 scheme as second factor, or as an OpenID Provider."""
 
 import shutil
 import sqlite3
@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
+from joserfc.jwk import RSAKey
 
 from sshaft_demo.parts import connects, free_port
 
@@ -51,17 +52,58 @@ class Glewlwyd:
         scopes = ["g_admin", "g_profile", SCOPE]
         admin.call("PUT", f"/user/{USER}", {"username": USER, "name": "A", "scope": scopes, "enabled": True})
 
+    def set_up_provider(self, user: str, client: str, secret: str) -> str:
+        """Makes it an OpenID Provider with the device grant for the user and the client. Returns the issuer."""
+        admin, issuer = Session(self), f"{self.url}/api/oidc"
+        admin.call("POST", "/user/?source=database", {
+            "username": user, "name": user, "password": PASSWORD, "enabled": True, "scope": ["openid"],
+        })  # fmt: skip
+        admin.call("POST", "/client/?source=database", {
+            "client_id": client, "name": client, "client_secret": secret, "confidential": True, "enabled": True,
+            "token_endpoint_auth_method": ["client_secret_basic"], "authorization_type": ["device_authorization"],
+            "redirect_uri": [self.redirect_uri], "scope": [],
+        })  # fmt: skip
+        key = RSAKey.generate_key(2048)
+        name = {"name": "username", "user-property": "username", "type": "string", "mandatory": True,
+                "on-demand": False, "scope": []}  # fmt: skip
+        admin.call("POST", "/mod/plugin/", {
+            "module": "oidc", "name": "oidc", "display_name": "OIDC", "enabled": True,
+            "parameters": {
+                "iss": issuer, "jwt-type": "rsa", "jwt-key-size": "256", "key": key.as_pem(private=True).decode(),
+                "cert": key.as_pem(private=False).decode(), "default-kid": "k1", "jwks-show": True,
+                "access-token-duration": 3600, "refresh-token-duration": 3600, "code-duration": 600,
+                "refresh-token-rolling": False, "allow-non-oidc": True, "auth-type-code-enabled": True,
+                "auth-type-id-token-enabled": True, "auth-type-device-enabled": True,
+                "device-authorization-expiration": 600, "device-authorization-interval": 1,
+                "scope": [{"name": "openid", "refresh-token-rolling": False}], "allowed-scope": ["openid"],
+                "claims": [name], "name-claim": "no", "email-claim": "no", "scope-claim": "no",
+                "subject-type": "public", "pkce-allowed": True, "pkce-method-plain-allowed": False,
+                "introspection-revocation-allowed": True, "introspection-revocation-auth-scope": [],
+                "introspection-revocation-allow-target-client": True,
+            },
+        })  # fmt: skip
+        return issuer
+
+    def approve(self, user: str, client: str, user_code: str) -> None:
+        """Signs the person in, and approves the code of a device."""
+        person = Session(self, user)
+        person.call("PUT", f"/auth/grant/{client}", {"scope": "openid"})
+        query = {"code": user_code, "g_continue": ""}
+        answer = person.http.get(f"{self.url}/api/oidc/device", params=query, timeout=30, allow_redirects=False)
+        assert "deviceComplete" in answer.headers.get("Location", ""), (answer.status_code, answer.headers)
+
 
 @dataclass
 class Session:
     """A browser that is logged in by password."""
 
     server: Glewlwyd
+    user: str = USER
     http: requests.Session = field(default_factory=requests.Session)
 
     def __post_init__(self) -> None:
         self.http.trust_env = False
-        self.call("POST", "/auth/", {"username": USER, "password": PASSWORD})
+        self.call("POST", "/auth/", {"username": self.user, "password": PASSWORD})
 
     def call(self, method: str, path: str, body: Any = None, status: int = 200) -> Any:
         answer = self.http.request(method, f"{self.server.url}/api{path}", json=body, timeout=30)
