@@ -1,10 +1,13 @@
 /* pam_sshaft: carries the conversation between the person who logs in and the agent. It decides nothing itself.
  *
- *     auth    [success=done ignore=ignore default=die] pam_sshaft.so [socket=PATH] [timeout=SECONDS] [config=PATH] [debug]
- *     account [success=ok ignore=ignore default=bad]   pam_sshaft.so [socket=PATH] [timeout=SECONDS] [config=PATH] [debug]
+ *     auth    [success=done ignore=ignore default=die] pam_sshaft.so ARGUMENT...
+ *     account [success=ok ignore=ignore default=bad]   pam_sshaft.so ARGUMENT...
+ *
+ * Arguments: socket=PATH timeout=SECONDS config=PATH break_glass=NAME,NAME... debug
  *
  * auth asks the agent to log a person in, and shows what the agent says. account asks whether the account is approved,
- * also for logins by a key or a certificate. root is never asked for: both return PAM_IGNORE at once.
+ * also for logins by a key or a certificate. For root and the accounts of break_glass both return PAM_IGNORE at once, so
+ * that the other modules decide, also while the agent is away.
  *
  *     to the agent    login | account (user, service, rhost, tty, ssh_auth_info, timeout, config), answer (text),
  *                     failed (code)
@@ -33,7 +36,7 @@ enum { SILENCE = 15, TIMEOUT = 100, TIMEOUT_MAX = 3600 }; /* seconds */
 static const char SOCKET[] = "/run/sshaft/host/agent.sock";
 
 struct options {
-    const char *socket, *config;
+    const char *socket, *config, *break_glass;
     long timeout;
     bool debug;
 };
@@ -61,14 +64,16 @@ static bool parse(pam_handle_t *pam, int count, const char **words, struct optio
             options->socket = word + 7;
         else if (strncmp(word, "config=/", 8) == 0)
             options->config = word + 7;
+        else if (strncmp(word, "break_glass=", 12) == 0 && word[12] != '\0')
+            options->break_glass = word + 12;
         else if (strcmp(word, "debug") == 0)
             options->debug = true;
         else if (strncmp(word, "timeout=", 8) == 0 && (options->timeout = strtol(word + 8, &end, 10)) > 0 &&
                  options->timeout <= TIMEOUT_MAX && *end == '\0')
             continue;
         else {
-            pam_syslog(pam, LOG_ERR, "cannot use the argument %s: use socket=/PATH, timeout=SECONDS, config=/PATH or debug",
-                       word);
+            pam_syslog(pam, LOG_ERR, "cannot use the argument %s: use socket=/PATH, timeout=SECONDS, config=/PATH, "
+                       "break_glass=NAME,... or debug", word);
             return false;
         }
     }
@@ -316,6 +321,15 @@ static int talk(struct call *call, const char *kind, const char *user) {
     return follow(call, strcmp(kind, "login") == 0);
 }
 
+/* Whether the name is in a list with commas. */
+static bool is_listed(const char *list, const char *name) {
+    size_t length = strlen(name);
+    for (const char *at = list; at != NULL; at = strchr(at, ',') == NULL ? NULL : strchr(at, ',') + 1)
+        if (strcspn(at, ",") == length && strncmp(at, name, length) == 0)
+            return true;
+    return false;
+}
+
 static int ask(pam_handle_t *pam, int flags, int count, const char **words, const char *kind) {
     struct options options;
     const char *user = NULL;
@@ -325,6 +339,10 @@ static int ask(pam_handle_t *pam, int flags, int count, const char **words, cons
         return PAM_USER_UNKNOWN;
     if (strcmp(user, "root") == 0)
         return PAM_IGNORE;
+    if (is_listed(options.break_glass, user)) {
+        pam_syslog(pam, LOG_WARNING, "%s is an emergency account (break_glass): host login does not decide", user);
+        return PAM_IGNORE;
+    }
     struct call *call = calloc(1, sizeof *call);
     if (call == NULL)
         return PAM_BUF_ERR;

@@ -211,7 +211,7 @@ def test_agent_that_hangs_ends_at_the_deadline(stack: Stack) -> None:
 @pytest.mark.parametrize(
     "arguments",
     ["timeout=0", "timeout=-1", "timeout=99999999999999999999", "timeout=1x", "timeout=", "sockets=/x", "socket=x",
-     "config=relative", "Debug", "debug=1"],
+     "config=relative", "break_glass=", "Debug", "debug=1"],
 )  # fmt: skip
 def test_wrong_argument_denies(stack: Stack, arguments: str) -> None:
     stack.arguments = arguments
@@ -227,6 +227,15 @@ def test_root_is_never_asked_for(stack: Stack) -> None:
     with UnixServer(stack.path, agent):
         assert stack.run(user="root")[0] == IGNORED
         assert stack.run(user="root", phase="account")[0] == IGNORED
+
+
+def test_emergency_accounts_are_left_to_the_other_modules(stack: Stack) -> None:
+    stack.arguments = "break_glass=admin,ops"
+    for user in ("admin", "ops"):
+        assert stack.run(user=user)[0] == IGNORED
+        assert stack.run(user=user, phase="account")[0] == IGNORED
+    for user in ("admi", "admin,", "admin,ops", "op", "s", ",", "adminops"):
+        assert stack.run(user=user)[0] == UNAVAILABLE
 
 
 def test_missing_agent_is_unavailable_at_once(stack: Stack) -> None:
