@@ -13,6 +13,7 @@ from sshaft.errors import SshaftError
 from sshaft.text import printable
 from sshaft_agent import sockets
 from sshaft_agent.commands import directory_option
+from sshaft_agent.host_login import enable
 
 
 class _AgentError(SshaftError):
@@ -37,7 +38,7 @@ def _ask(directory: Path, kind: str, **fields: str) -> Any:
         answered, answer = agent_socket.ask_as_owner(str(sockets.status_path(directory)), kind, fields)
     except agent_socket.AgentUnavailableError as error:
         raise _AgentError(str(error)) from None
-    if answered != "answer":
+    if answered not in ("answer", "status"):
         reason = answer.get("reason", answered)
         hint = "; is host_login in its config.json?" if reason == "bad_message" else ""
         raise _AgentError(f"the agent cannot answer: {printable(reason)}{hint}")
@@ -47,6 +48,33 @@ def _ask(directory: Path, kind: str, **fields: str) -> Any:
 @click.group()
 def host() -> None:
     """Host login: which identity has which account, and why a login is refused."""
+
+
+@host.command("enable")
+@directory_option
+@click.option(
+    "--break-glass", multiple=True, metavar="NAME", help="An account that keeps its password login; repeatable."
+)
+def enable_host(directory: Path, break_glass: tuple[str, ...]) -> None:
+    """Ask for host login at every login by sshd. Run it as root.
+
+    It puts pam_sshaft before the other methods in /etc/pam.d/sshd, writes /etc/ssh/sshd_config.d/30-sshaft.conf, and
+    checks both with sshd. If that fails, nothing has changed.
+    """
+    if "host_logins_waiting" not in _ask(directory, "status"):
+        raise _NotDoneError("the agent serves no host login: is host_login in its config.json?")
+    remaining = enable.enable(break_glass)
+    click.echo("sshd asks for host login after its next reload: systemctl reload ssh")
+    click.echo("Keep this session open, and try a login in another one.")
+    click.echo(f"Other ways to log in that remain: {'; '.join(remaining)}.")
+
+
+@host.command("disable")
+def disable_host() -> None:
+    """Take host login out of sshd again. Run it as root."""
+    if not enable.disable():
+        raise _NotDoneError("host login is not enabled here")
+    click.echo("sshd is as before after its next reload: systemctl reload ssh")
 
 
 @host.group("accounts")
