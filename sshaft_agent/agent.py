@@ -54,10 +54,8 @@ class Agent:
 
     def _endpoints(self) -> tuple[Endpoint, ...]:
         """Returns the table of sockets."""
+        endpoints: list[Endpoint] = []
         operator: dict[str, Answer] = {"status": self._answer_status}
-        if self.host_login is not None:
-            operator |= self.host_login.operator.answers()
-        endpoints = [Endpoint(sockets.status_path(self._directory), None, one_answer(operator))]
         if self.factor is not None:
             keys = one_answer({"keys": partial(self._answer_keys, self.factor)})
             kinds = {kind: partial(self._answer_login, self.factor, each) for kind, each in LOGIN_REQUESTS.items()}
@@ -66,9 +64,10 @@ class Agent:
                 Endpoint(sockets.login_path(self._directory), self._login_user, one_answer(kinds)),
             ]
         if self.host_login is not None:
+            operator |= self.host_login.operator.answers()
             path = sockets.host_path(self._directory)
             endpoints.append(Endpoint(path, sockets.ROOT, self.host_login.handle))
-        return tuple(endpoints)
+        return (*endpoints, Endpoint(sockets.status_path(self._directory), None, one_answer(operator)))
 
     async def run(self) -> None:
         """Serves until SIGTERM or SIGINT. Raises `ConfigurationError` before it serves anything."""
