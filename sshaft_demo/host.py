@@ -176,11 +176,11 @@ Ctrl-C ends it all and removes everything.""")
 
 
 class Terminal:
-    """A program in a terminal of its own."""
+    """A program in a terminal of its own. ssh shows a QR code only in a UTF-8 locale."""
 
-    def __init__(self, command: list[str]) -> None:
+    def __init__(self, command: list[str], locale: str = "C.UTF-8") -> None:
         self._master, slave = pty.openpty()
-        environment = {"PATH": os.defpath, "TERM": "xterm"}
+        environment = {"PATH": os.defpath, "TERM": "xterm", "LC_ALL": locale}
         self._process = subprocess.Popen(
             ["setsid", "--ctty", "--wait", *command], stdin=slave, stdout=slave, stderr=slave, env=environment
         )

@@ -77,6 +77,19 @@ def test_person_who_approves_gets_a_shell(host: Host) -> None:
     assert said.split() == [str(uid)]
 
 
+@pytest.mark.parametrize(("locale", "has_blocks"), [("C.UTF-8", True), ("C", False)])
+def test_address_and_code_are_readable_in_every_locale(host: Host, locale: str, *, has_blocks: bool) -> None:
+    """Without UTF-8, ssh shows the QR code as escapes. The address and the code stand before it, in ASCII."""
+    terminal = Terminal(host.sshd.command(host.place.person, "true"), locale)
+    lines = terminal.wait_for(PRESS_ENTER).splitlines()
+    assert any(line.startswith(f"    {host.issuer}/device?user_code=") for line in lines)
+    assert any(CODE.fullmatch(line.strip()) for line in lines)
+    assert any(line.startswith("\u2588") for line in lines) is has_blocks
+    assert "If you did not start this ssh, close that page." in lines
+    terminal.type("\x03")
+    assert terminal.end()[1] != 0
+
+
 def test_enter_before_the_approval_asks_again(host: Host) -> None:
     terminal = host.ssh("echo in")
     code = code_of(terminal)
