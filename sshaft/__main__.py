@@ -44,8 +44,7 @@ class _Programs(click.Group):
         except ModuleNotFoundError as error:
             if error.name is None or error.name.startswith("sshaft"):
                 raise
-            extra = "host" if cmd_name == "host" else "identity"
-            raise click.ClickException(f"{cmd_name} needs {error.name}: pip install 'sshaft[{extra}]'") from None
+            raise click.ClickException(f"{cmd_name} needs {error.name}: pip install 'sshaft[identity]'") from None
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature

@@ -82,6 +82,7 @@ def check(config_path: Path) -> None:
         IdentityClient(found.factor).close()
     if found.host_login is not None:
         found.host_login.credentials()
+        found.host_login.http_client("provider").close()
     click.echo(f"{config_path} is right.")
 
 
@@ -93,19 +94,12 @@ def status(directory: Path, *, as_json: bool) -> None:
 
     Exit status 0 if the agent answers, 69 if not, 77 if you may not ask it.
     """
-    path = str(sockets.status_path(directory))
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.alarm(5)
-    try:
-        kind, answer = agent_socket.ask_as_owner(path, "status", {})
-    except agent_socket.AgentUnavailableError as error:
-        if isinstance(error.__cause__, PermissionError):
-            raise _NotPermittedError(_who_may_ask(path)) from None
-        raise _NotRunningError(str(error)) from None
+    kind, answer = ask_agent(directory, "status")
     try:
         facts = dict(json.loads(answer["json"]))
     except (KeyError, TypeError, ValueError):
-        raise _NotRunningError(f"what answers at {path} ({kind}) gives no status") from None
+        path = sockets.status_path(directory)
+        raise NotRunningError(f"what answers at {path} ({kind}) gives no status") from None
     if as_json:
         click.echo(json.dumps(facts))
         return
@@ -115,6 +109,22 @@ def status(directory: Path, *, as_json: bool) -> None:
     width = max(map(len, names), default=0)
     for name, value in zip(names, values, strict=True):
         click.echo(f"{name:{width}}  {value}")
+
+
+def ask_agent(directory: Path, kind: str, *, seconds: int = 5, **fields: str) -> tuple[str, dict[str, str]]:
+    """Returns what the running agent answers to its operator. SIGALRM ends this process after `seconds`.
+
+    Raises `NotRunningError`, or `_NotPermittedError` for an account that may not ask.
+    """
+    path = str(sockets.status_path(directory))
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(seconds)
+    try:
+        return agent_socket.ask_as_owner(path, kind, fields)
+    except agent_socket.AgentUnavailableError as error:
+        if isinstance(error.__cause__, PermissionError):
+            raise _NotPermittedError(_who_may_ask(path)) from None
+        raise NotRunningError(str(error)) from None
 
 
 def _run_with_metrics(new_agent: Callable[..., Agent], host: str, port: int) -> None:
@@ -142,7 +152,9 @@ class _NotPermittedError(SshaftError):
     exit_status = 77
 
 
-class _NotRunningError(SshaftError):
+class NotRunningError(SshaftError):
+    """No agent runs there, or it gives no usable answer."""
+
     code = "agent_unavailable"
     exit_status = 69
 

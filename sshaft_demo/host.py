@@ -1,6 +1,5 @@
 """`sshaft demo host` logs a person in to this machine at a throwaway OpenID Provider, by the system's ssh and sshd."""
 
-import glob
 import json
 import os
 import pty
@@ -13,6 +12,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import requests
@@ -20,7 +20,7 @@ import requests
 from sshaft.errors import ConfigurationError
 from sshaft.text import printable
 from sshaft_demo.parts import Agent, connects, free_port, openssh_version, wait_for
-from sshaft_demo.place import AGENT, CHECKOUT, SSHD, Place, StartError
+from sshaft_demo.place import AGENT, CHECKOUT, SSHD, Place, StartError, library
 from sshaft_demo.provider import CLIENT_ID
 from sshaft_demo.steps import STOP, Steps, interrupted
 
@@ -67,27 +67,45 @@ class HostSshd:
         more = "PerSourcePenalties no\n" if openssh_version() >= (9, 8) else ""
         config.write_text(_SSHD_CONFIG.format(port=self.port, directory=directory, more=more))
         environment = {
-            "LD_PRELOAD": _library("libpam_wrapper.so"),
+            "LD_PRELOAD": library("libpam_wrapper.so", "libpam-wrapper"),
             "PAM_WRAPPER": "1",
             "PAM_WRAPPER_SERVICE_DIR": str(services),
         }
         self.process = self.place.start("sshd", [SSHD, "-D", "-e", "-f", config], more=environment)
         wait_for(lambda: connects(self.port), self.process, lambda: self.place.log("sshd"), "sshd")
-        host_key = (directory / "ssh_host_ed25519_key.pub").read_text().split()[:2]
-        self.known_hosts = directory / "known_hosts"
-        self.known_hosts.write_text(f"* {' '.join(host_key)}\n")
 
     def command(self, user: str, *words: str) -> list[str]:
         """Returns `ssh USER@127.0.0.1 WORDS`, without the configuration of this user."""
-        known = ["-o", f"UserKnownHostsFile={self.known_hosts}", "-o", "PubkeyAuthentication=no"]
+        known = ["-o", f"UserKnownHostsFile={self.place.known_hosts}", "-o", "PubkeyAuthentication=no"]
         return ["ssh", "-F", "none", "-p", str(self.port), *known, f"{user}@127.0.0.1", *words]
 
 
-def _library(name: str) -> str:
-    found = sorted(glob.glob(f"/usr/lib/*/{name}") + glob.glob(f"/usr/lib*/{name}"))  # noqa: PTH207
-    if not found:
-        raise ConfigurationError(f"{name} is missing; ./dev setup demo installs it")
-    return found[0]
+@dataclass
+class DemoProvider:
+    """A running throwaway provider. It knows `place.person` and mallory."""
+
+    place: Place
+    port: int
+
+    def __post_init__(self) -> None:
+        self.issuer = f"http://127.0.0.1:{self.port}"
+        command = [*self.place.python(), "-m", "sshaft_demo.provider", str(self.port), self.place.person, "mallory"]
+        process = self.place.start("provider", command)
+        wait_for(lambda: connects(self.port), process, lambda: self.place.log("provider"), "the provider")
+
+    def answer(self, user_code: str, answer: str = "approve", user: str = "") -> None:
+        """Approves or denies a login as a person does at the page of the provider."""
+        form = {"user_code": user_code, "user": user or self.place.person, "answer": answer}
+        requests.post(f"{self.issuer}/device", data=form, timeout=10).raise_for_status()
+
+    def write_config(self, **more: Any) -> Path:
+        """Writes a config.json with host login at this provider. `more` are members of `host_login`."""
+        state = str(self.place.folder("state", AGENT, 0o700))
+        host_login = {"issuer": self.issuer, "client_id": CLIENT_ID, "allow": {"everyone": True},
+                      "state_directory": state} | more  # fmt: skip
+        config = self.place.directory / "config.json"
+        config.write_text(json.dumps({"host_login": host_login}, indent=2))
+        return config
 
 
 @click.command()
@@ -108,40 +126,29 @@ def host(*, once: bool, port: int, provider_port: int) -> None:
         if not MODULE.exists():
             raise ConfigurationError("native/pam_sshaft.so is missing; ./dev setup demo builds it")
         with Place() as place:
-            issuer, sshd = _start(place, step, free_port(port), free_port(provider_port))
-            _log_in(step, issuer, sshd)
+            provider, sshd = _start(place, step, free_port(port), free_port(provider_port))
+            _log_in(step, provider, sshd)
             if not once:
-                _stay(issuer, sshd)
+                _stay(provider, sshd)
     except KeyboardInterrupt:
         click.echo("\nstopped; nothing is left running")
         sys.exit(0 if not once else 130)
 
 
-def _start(place: Place, step: Steps, port: int, provider_port: int) -> tuple[str, HostSshd]:
-    user = place.person
-    issuer = f"http://127.0.0.1:{provider_port}"
+def _start(place: Place, step: Steps, port: int, provider_port: int) -> tuple[DemoProvider, HostSshd]:
     how = "each part with its own account" if place.accounts.separate else "all parts as you (not root)"
     step(f"a folder for this run: {place.directory}, {how}")
-    provider = place.start(
-        "provider", [*place.python(), "-m", "sshaft_demo.provider", str(provider_port), user, "mallory"]
-    )
-    wait_for(lambda: connects(provider_port), provider, lambda: place.log("provider"), "the provider")
-    step(f"OpenID Provider up: {issuer}")
-    host_login = {
-        "issuer": issuer, "client_id": CLIENT_ID, "allow": {"everyone": True},
-        "state_directory": str(place.folder("state", AGENT, 0o700)),
-    }  # fmt: skip
-    config = place.directory / "config.json"
-    config.write_text(json.dumps({"host_login": host_login}, indent=2))
-    agent = Agent(place, config)
+    provider = DemoProvider(place, provider_port)
+    step(f"OpenID Provider up: {provider.issuer}")
+    agent = Agent(place, provider.write_config())
     socket = agent.runtime / "host" / "agent.sock"
     step(f"agent up: {socket}")
     sshd = HostSshd(place, socket, port)
     step(f"sshd up: 127.0.0.1 port {port}, with pam_sshaft.so in its PAM stack")
-    return issuer, sshd
+    return provider, sshd
 
 
-def _log_in(step: Steps, issuer: str, sshd: HostSshd) -> None:
+def _log_in(step: Steps, provider: DemoProvider, sshd: HostSshd) -> None:
     """Runs ssh in a terminal, approves at the provider, and presses Enter. Raises `StartError` if no shell opens."""
     user = sshd.place.person
     step(f"$ ssh {user}@127.0.0.1 -p {sshd.port}")
@@ -151,8 +158,7 @@ def _log_in(step: Steps, issuer: str, sshd: HostSshd) -> None:
     code = CODE.search(said)
     if code is None:
         raise StartError(f"ssh shows no code\n{said}\n{sshd.place.log('sshd')}\n{sshd.place.log('agent')}")
-    form = {"user_code": code[0], "user": user, "answer": "approve"}
-    requests.post(f"{issuer}/device", data=form, timeout=10).raise_for_status()
+    provider.answer(code[0])
     step(f"{user} approves the code {code[0]} at the provider")
     began = time.monotonic()
     time.sleep(1.2)  # the provider is asked every second
@@ -163,12 +169,12 @@ def _log_in(step: Steps, issuer: str, sshd: HostSshd) -> None:
         raise StartError(f"the login did not pass\n{sshd.place.log('sshd')}\n{sshd.place.log('agent')}")
 
 
-def _stay(issuer: str, sshd: HostSshd) -> None:
+def _stay(provider: DemoProvider, sshd: HostSshd) -> None:
     click.echo(f"""
 Try it by hand:
 
   {" ".join(sshd.command(sshd.place.person))}
-  approve at   {issuer}/device
+  approve at   {provider.issuer}/device
   the logs     tail -f {sshd.place.directory}/*.log
 
 Ctrl-C ends it all and removes everything.""")

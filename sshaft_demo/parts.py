@@ -165,9 +165,6 @@ class Sshd:
         self.name = f"sshd.{self.port}"
         self.process = self.place.start(self.name, [SSHD, "-D", "-e", "-f", path], more=self.environment)
         wait_for(lambda: connects(self.port), self.process, self.log, "sshd")
-        host_key = (self.place.directory / "ssh_host_ed25519_key.pub").read_text().split()[:2]
-        self.known_hosts = self.place.directory / "known_hosts"
-        self.known_hosts.write_text(f"* {' '.join(host_key)}\n")
 
     def log(self) -> str:
         return self.place.log(self.name)
@@ -178,12 +175,12 @@ class Sshd:
         if key is not None:
             settings |= {"IdentitiesOnly": "yes", "IdentityAgent": "none", "IdentityFile": str(key)}
         flags = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
-        known = ["-o", f"UserKnownHostsFile={self.known_hosts}", "-o", "StrictHostKeyChecking=yes"]
+        known = ["-o", f"UserKnownHostsFile={self.place.known_hosts}", "-o", "StrictHostKeyChecking=yes"]
         return ["ssh", "-F", "none", "-p", str(self.port), *known, *flags, *options, f"{LOGIN}@127.0.0.1", *words]
 
     def by_hand(self, key: Path) -> str:
         """Returns the ssh command for a person to paste."""
-        only = f"-o IdentitiesOnly=yes -o IdentityAgent=none -o UserKnownHostsFile={self.known_hosts} -i {key}"
+        only = f"-o IdentitiesOnly=yes -o IdentityAgent=none -o UserKnownHostsFile={self.place.known_hosts} -i {key}"
         return f"ssh -F none {only} -p {self.port} {LOGIN}@127.0.0.1"
 
     def ssh(

@@ -114,7 +114,9 @@ class Place:
         self.empty_home = self.directory / "home"
         self.empty_home.mkdir(mode=0o755)
         self._write_accounts()
-        self.generate_key("ssh_host_ed25519_key")
+        host_key = self.generate_key("ssh_host_ed25519_key").with_suffix(".pub").read_text().split()[:2]
+        self.known_hosts = self.directory / "known_hosts"
+        self.known_hosts.write_text(f"* {' '.join(host_key)}\n")
 
     def _write_accounts(self) -> None:
         """Writes passwd and group files with the accounts, for nss_wrapper."""
@@ -162,12 +164,9 @@ class Place:
 
     def environment(self) -> dict[str, str]:
         """Returns the environment of processes that must see the accounts. Raises `ConfigurationError`."""
-        found = sorted(glob.glob("/usr/lib/*/libnss_wrapper.so") + glob.glob("/usr/lib*/libnss_wrapper.so"))  # noqa: PTH207
-        if not found:
-            raise ConfigurationError("libnss-wrapper is missing; ./dev setup demo installs it")
         return {
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
-            "LD_PRELOAD": found[0],
+            "LD_PRELOAD": library("libnss_wrapper.so", "libnss-wrapper"),
             "NSS_WRAPPER_PASSWD": str(self.directory / "passwd"),
             "NSS_WRAPPER_GROUP": str(self.directory / "group"),
         }
@@ -259,6 +258,14 @@ class Place:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def library(name: str, package: str) -> str:
+    """Returns the path of a library that a process can be started with. Raises `ConfigurationError`."""
+    found = sorted(glob.glob(f"/usr/lib/*/{name}") + glob.glob(f"/usr/lib*/{name}"))  # noqa: PTH207
+    if not found:
+        raise ConfigurationError(f"{package} is missing; ./dev setup demo installs it")
+    return found[0]
 
 
 def _copy_packages(target: Path) -> None:

@@ -36,7 +36,6 @@ class _Device:
     """A device login. `user` is who has approved it; an empty text: somebody has denied it."""
 
     client_id: str
-    code_challenge: str
     ends_at: float = field(default_factory=lambda: time.monotonic() + _LIFETIME)
     user: str | None = None
 
@@ -76,7 +75,7 @@ class Provider:
         form = await request.form()
         device_code = secrets.token_urlsafe(32)
         user_code = "".join(secrets.choice("BCDFGHJKLMNPQRSTVWXZ") for _ in range(8))
-        self._devices[device_code] = _Device(str(form.get("client_id")), str(form.get("code_challenge", "")))
+        self._devices[device_code] = _Device(str(form.get("client_id")))
         self._codes[user_code] = device_code
         return JSONResponse(
             {

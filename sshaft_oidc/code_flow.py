@@ -4,8 +4,6 @@ The browser keeps one random value, the attempt, in a cookie. `state`, `nonce` a
 so an answer counts only in the browser that asked. The service keeps nothing between the two requests.
 """
 
-import base64
-import hashlib
 import hmac
 import secrets
 from collections.abc import Callable
@@ -16,7 +14,7 @@ from urllib.parse import urlencode
 from sshaft.client_authentication import ClientCredentials
 from sshaft.deadline import Deadline
 from sshaft.http_client import HttpClient
-from sshaft_oidc.provider import CLOCK_LEEWAY, SIGN_IN_LIFETIME, Claims, Metadata, Provider, Tokens
+from sshaft_oidc.provider import CLOCK_LEEWAY, SIGN_IN_LIFETIME, Claims, Metadata, Provider, Tokens, s256
 from sshaft_oidc.remote_keys import OpenIdError, parse
 from sshaft_oidc.settings import ProviderSettings
 
@@ -44,7 +42,7 @@ def new_attempt(now: datetime, *, again: bool = False) -> str:
 
 def derive(attempt: str, purpose: str) -> str:
     """Returns 43 characters that do not disclose the attempt, of the form of a PKCE verifier (RFC 7636 §4.1)."""
-    return _base64url(hashlib.sha256(f"{purpose}\0{attempt}".encode()).digest())
+    return s256(f"{purpose}\0{attempt}")
 
 
 class RelyingParty:
@@ -72,7 +70,7 @@ class RelyingParty:
             "scope": " ".join(self.provider.scopes),
             "state": derive(attempt, "state"),
             "nonce": derive(attempt, "nonce"),
-            "code_challenge": _base64url(hashlib.sha256(derive(attempt, "verifier").encode()).digest()),
+            "code_challenge": s256(derive(attempt, "verifier")),
             "code_challenge_method": "S256",
         }
         if _is_again(attempt):
@@ -145,7 +143,3 @@ def _authenticated_at(claims: Claims, attempt: str, now: datetime) -> datetime |
     if _is_again(attempt) and (at is None or at < began - CLOCK_LEEWAY):
         raise OpenIdError("the provider did not ask the person to sign in anew", code="not_anew")
     return at
-
-
-def _base64url(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).decode().rstrip("=")

@@ -1,7 +1,5 @@
 """Logs a person in at an OpenID Provider from a device without a browser: the device grant (RFC 8628)."""
 
-import base64
-import hashlib
 import secrets
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -13,7 +11,7 @@ from sshaft.deadline import Deadline
 from sshaft.errors import ReachError
 from sshaft.http_client import Answer
 from sshaft.validation import OptionalMember
-from sshaft_oidc.provider import Provider, Tokens
+from sshaft_oidc.provider import Provider, Tokens, s256
 from sshaft_oidc.remote_keys import Document, OpenIdError, parse
 
 _DEFAULT_INTERVAL = 5.0
@@ -78,8 +76,7 @@ class DeviceGrant:
         form = {"client_id": self.provider.credentials.client_id, "scope": " ".join(self._scopes)}
         if "S256" in (metadata.code_challenge_methods_supported or ()):
             verifier = secrets.token_urlsafe(32)
-            digest = hashlib.sha256(verifier.encode()).digest()
-            form["code_challenge"] = base64.urlsafe_b64encode(digest).decode().rstrip("=")
+            form["code_challenge"] = s256(verifier)
             form["code_challenge_method"] = "S256"
         answer = self.provider.post(metadata.device_authorization_endpoint, form, deadline)
         given = parse(_DeviceAuthorization, answer, "the device authorization endpoint")

@@ -3,6 +3,8 @@
 `code_flow` and `device_grant` build on it.
 """
 
+import base64
+import hashlib
 import hmac
 import threading
 from collections.abc import Callable, Collection
@@ -44,14 +46,7 @@ class Metadata(Document):
     @model_validator(mode="after")
     def _is_encrypted_throughout(self) -> "Metadata":
         """Refuses http below an https issuer: a provider must not make this program call its own loopback."""
-        endpoints = (
-            self.authorization_endpoint,
-            self.device_authorization_endpoint,
-            self.token_endpoint,
-            self.jwks_uri,
-            self.userinfo_endpoint,
-            self.revocation_endpoint,
-        )
+        endpoints = [value for name, value in self if name.endswith(("_endpoint", "_uri"))]
         if self.issuer.startswith("https:") and not all(
             each is None or each.startswith("https:") for each in endpoints
         ):
@@ -165,3 +160,8 @@ class Provider:
         if told.get("sub") != all_claims["sub"]:
             raise OpenIdError("the userinfo endpoint speaks of somebody else")
         return all_claims | {name: value for name, value in told.items() if name in missing}
+
+
+def s256(text: str) -> str:
+    """Returns the SHA-256 of a text in 43 characters: the code challenge of a PKCE verifier (RFC 7636 §4.2)."""
+    return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=")

@@ -7,8 +7,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from sshaft import files
 from sshaft.client_authentication import Algorithm, ClientCredentials
-from sshaft.config import Text, Url
+from sshaft.config import Text, Url, refuse_byte_order_mark
 from sshaft.errors import ConfigurationError
+from sshaft.http_client import HttpClient
+from sshaft_oidc.remote_keys import MAX_ANSWER
 
 
 def _issuer(value: str) -> str:
@@ -50,6 +52,13 @@ class ClientSettings(BaseModel):
         if self.client_secret_file is None:
             return ClientCredentials(self.client_id, "none")
         return ClientCredentials(self.client_id, "client_secret_basic", _secret(Path(self.client_secret_file)))
+
+    def http_client(self, peer: str) -> HttpClient:
+        """Returns a client for requests to the provider. `peer` names it in failures. Raises `ConfigurationError`."""
+        ca_file = Path(self.ca_file) if self.ca_file else None
+        if ca_file is not None:
+            refuse_byte_order_mark(ca_file)
+        return HttpClient(ca_file=ca_file, max_answer=MAX_ANSWER, peer=peer)
 
 
 class ProviderSettings(ClientSettings):

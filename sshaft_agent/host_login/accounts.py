@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from sshaft.text import printable
+from sshaft_agent.host_login import USER_NAME
 from sshaft_agent.host_login.settings import HostLoginSettings
 
 _FIRST_UID = 1000
 _SYSTEM_RANGES = (range(61184, 65520), range(65534, 65536), range(2**32 - 2, 2**32))
 """systemd's DynamicUser, nobody, and the values that mean "no user"."""
-_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ def find(name: str) -> Account | None:
 
     Asks every source that the host uses (nsswitch.conf), so it may block.
     """
-    if not _USER.fullmatch(name):
+    if not USER_NAME.fullmatch(name):
         return None
     try:
         entry = pwd.getpwnam(name)
@@ -54,16 +54,15 @@ def checks(account: Account | None, settings: HostLoginSettings, claims: Mapping
         yield Check("account", passed=False, detail="no account of a person has this name on this host")
         return
     yield Check("account", passed=True, detail=f"{account.name} has the uid {account.uid}")
-    named_by = settings.uid_claim or settings.claim
     rule = "uid_claim" if settings.uid_claim else "claim"
-    value = claims.get(named_by)
-    yield Check(rule, passed=_belongs(account, settings, value), detail=f"{named_by} is {_shown(value)}")
+    value = claims.get(settings.named_by)
+    yield Check(rule, passed=_belongs(account, settings, value), detail=f"{settings.named_by} is {_shown(value)}")
     yield from _policy(account, settings, claims)
 
 
 def wanted(settings: HostLoginSettings) -> set[str]:
     """Returns the claims that may come from UserInfo. `acr` and `amr` count only in the ID token."""
-    return {settings.uid_claim or settings.claim} | ({settings.groups_claim} if settings.allow.groups else set())
+    return {settings.named_by} | ({settings.groups_claim} if settings.allow.groups else set())
 
 
 def _belongs(account: Account, settings: HostLoginSettings, value: Any) -> bool:

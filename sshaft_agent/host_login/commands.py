@@ -1,26 +1,17 @@
 """`sshaft host`: accounts and decisions of host login. Each command asks the running agent."""
 
 import json
-import signal
 import sys
 from pathlib import Path
 from typing import IO, Any
 
 import click
 
-from sshaft import agent_socket, exit_status
+from sshaft import exit_status
 from sshaft.errors import SshaftError
 from sshaft.text import printable
-from sshaft_agent import sockets
-from sshaft_agent.commands import directory_option
+from sshaft_agent.commands import NotRunningError, ask_agent, directory_option
 from sshaft_agent.host_login import enable
-
-
-class _AgentError(SshaftError):
-    """The agent does not run, or cannot answer."""
-
-    code = "agent_unavailable"
-    exit_status = exit_status.UNAVAILABLE
 
 
 class _NotDoneError(SshaftError):
@@ -31,17 +22,12 @@ class _NotDoneError(SshaftError):
 
 
 def _ask(directory: Path, kind: str, **fields: str) -> Any:
-    """Returns what the agent answers. Raises `_AgentError`."""
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.alarm(10)
-    try:
-        answered, answer = agent_socket.ask_as_owner(str(sockets.status_path(directory)), kind, fields)
-    except agent_socket.AgentUnavailableError as error:
-        raise _AgentError(str(error)) from None
+    """Returns what the agent answers. Raises `NotRunningError`."""
+    answered, answer = ask_agent(directory, kind, seconds=10, **fields)
     if answered not in ("answer", "status"):
         reason = answer.get("reason", answered)
         hint = "; is host_login in its config.json?" if reason == "bad_message" else ""
-        raise _AgentError(f"the agent cannot answer: {printable(reason)}{hint}")
+        raise NotRunningError(f"the agent cannot answer: {printable(reason)}{hint}")
     return json.loads(answer["json"])
 
 

@@ -30,12 +30,9 @@ class LoginQuestion:
     """What the module says of a login. Only sshd, as root, can say it; the user name is what a stranger typed."""
 
     user: str
-    service: str
     client_ip: str
     timeout: float
     """Seconds until the module gives up."""
-    auth_info: str
-    """The methods that passed before, as in sshd's SSH_AUTH_INFO_0: `publickey ssh-ed25519 AAAA...`, one a line."""
 
     @classmethod
     def of(cls, fields: Mapping[str, str]) -> Self:
@@ -44,10 +41,8 @@ class LoginQuestion:
         seconds = float(timeout) if timeout.isascii() and timeout.isdigit() and len(timeout) < 6 else _DEFAULT_TIMEOUT
         return cls(
             user=fields.get("user", ""),
-            service=fields.get("service", ""),
             client_ip=fields.get("rhost", ""),
             timeout=min(seconds, _MAX_TIMEOUT),
-            auth_info=fields.get("ssh_auth_info", ""),
         )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sshaft import files
 from sshaft.errors import ConfigurationError
+from sshaft_agent.host_login import USER_NAME
 
 _BEGIN = "# sshaft: begin. `sshaft host disable` removes these lines.\n"
 _END = "# sshaft: end\n"
@@ -25,7 +26,6 @@ LoginGraceTime {_GRACE_SECONDS}
 """
 _NEEDED = {"usepam": "yes", "kbdinteractiveauthentication": "yes"}
 _MODULES = ("/usr/lib/*/security", "/usr/lib/security", "/usr/lib64/security", "/lib/security", "/lib/*/security")
-_ACCOUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def enable(break_glass: Sequence[str], where: SshdFiles | None = None) -> list[s
     Raises `ConfigurationError`, and then nothing has changed.
     """
     where = where or SshdFiles()
-    if wrong := [name for name in break_glass if not _ACCOUNT.fullmatch(name)]:
+    if wrong := [name for name in break_glass if not USER_NAME.fullmatch(name)]:
         raise ConfigurationError(f"{wrong[0]!r} is not the name of an account")
     if not any(glob.glob(f"{folder}/pam_sshaft.so") for folder in _MODULES):  # noqa: PTH207
         raise ConfigurationError("pam_sshaft.so is not installed: make -C native install-pam")
@@ -86,7 +86,7 @@ def _with_module(text: str, break_glass: Sequence[str]) -> str:
     """Returns the stack with the module before its first `auth` line."""
     emergency = f" break_glass={','.join(break_glass)}" if break_glass else ""
     line = f"auth [success=done ignore=ignore default=die] pam_sshaft.so timeout={_GRACE_SECONDS - 20}{emergency}\n"
-    found = re.search(r"^(?:-?auth\s|@include\s+common-auth\b|auth\s)", text, re.MULTILINE)
+    found = re.search(r"^(?:-?auth\s|@include\s+common-auth\b)", text, re.MULTILINE)
     if found is None:
         raise ConfigurationError("/etc/pam.d/sshd has no auth line: this stack lets nobody in")
     return text[: found.start()] + _BEGIN + line + _END + text[found.start() :]

@@ -9,14 +9,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from sshaft import log, messages
 from sshaft.addresses import source_of
 from sshaft.deadline import Deadline
 from sshaft.errors import RemoteServiceError
-from sshaft.http_client import HttpClient
 from sshaft.text import printable
 from sshaft_agent.host_login import accounts, texts
 from sshaft_agent.host_login.accounts import Account
@@ -26,7 +24,7 @@ from sshaft_agent.host_login.operator import Operator
 from sshaft_agent.host_login.settings import HostLoginSettings
 from sshaft_oidc.device_grant import DeviceCode, DeviceGrant, DeviceGrantError
 from sshaft_oidc.provider import Provider, Tokens
-from sshaft_oidc.remote_keys import MAX_ANSWER, OpenIdError
+from sshaft_oidc.remote_keys import OpenIdError
 
 _WORKERS = 16
 _REQUEST_SECONDS = 10.0
@@ -65,9 +63,7 @@ class HostLogin:
 
     def replace_settings(self, settings: HostLoginSettings) -> None:
         """Uses a configuration that was read again, for logins that begin from now on. Raises `ConfigurationError`."""
-        http = HttpClient(
-            ca_file=Path(settings.ca_file) if settings.ca_file else None, max_answer=MAX_ANSWER, peer="provider"
-        )
+        http = settings.http_client("provider")
         provider = Provider(settings.issuer, settings.credentials(), http, lambda: datetime.now(UTC))
         self._grant = DeviceGrant(provider, settings.scopes)
         self.settings = settings

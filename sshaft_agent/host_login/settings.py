@@ -76,6 +76,11 @@ class HostLoginSettings(ClientSettings):
         default=3, description="logins that wait from one address (IPv6: network of 64 bits)"
     )
 
+    @property
+    def named_by(self) -> str:
+        """Returns the claim that names the account."""
+        return self.uid_claim or self.claim
+
     @model_validator(mode="after")
     def _template_fits(self) -> "HostLoginSettings":
         """Refuses a template that names a group which `match` does not have."""

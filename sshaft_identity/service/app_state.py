@@ -5,13 +5,10 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from ipaddress import ip_network
-from pathlib import Path
 
 from anyio import CapacityLimiter
 from cryptography import x509
 
-from sshaft.config import refuse_byte_order_mark
-from sshaft.http_client import HttpClient
 from sshaft.log import get_logger
 from sshaft_identity.common.times import Clock
 from sshaft_identity.database.batches import Batches
@@ -24,7 +21,6 @@ from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
 from sshaft_identity.web.state import AppState, OpenId
 from sshaft_oidc.code_flow import RelyingParty
-from sshaft_oidc.remote_keys import MAX_ANSWER
 from sshaft_oidc.settings import ProviderSettings
 
 _PROVIDER_THREADS = 8
@@ -74,9 +70,6 @@ def _open_enrolment(store: Store, settings: Settings, session: Session, now: dat
 
 
 def _openid(store: Store, settings: Settings, provider: ProviderSettings, clock: Clock) -> OpenId:
-    ca_file = Path(provider.ca_file) if provider.ca_file else None
-    if ca_file is not None:
-        refuse_byte_order_mark(ca_file)
-    http = HttpClient(ca_file=ca_file, max_answer=MAX_ANSWER, peer="openid_provider")
+    http = provider.http_client("openid_provider")
     party = RelyingParty(provider, settings.base_url + CALLBACK, provider.credentials(), http, clock)
     return OpenId(party, LinkedAccounts(store.database), CapacityLimiter(_PROVIDER_THREADS))

@@ -1,6 +1,5 @@
 """Tests host login with the real sshd, ssh in a terminal, PAM and agent, at a throwaway provider."""
 
-import json
 import os
 import signal
 import subprocess
@@ -10,12 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import requests
 
-from sshaft_demo.host import CODE, MODULE, HostSshd, Terminal
-from sshaft_demo.parts import Agent, connects, free_port, wait_for
-from sshaft_demo.place import AGENT, Place
-from sshaft_demo.provider import CLIENT_ID
+from sshaft_demo.host import CODE, MODULE, DemoProvider, HostSshd, Terminal
+from sshaft_demo.parts import Agent, free_port
+from sshaft_demo.place import Place
 
 PRESS_ENTER = "Press Enter"
 REFUSED = "This login was not accepted."
@@ -26,16 +23,12 @@ class Host:
     """A host with host login for the account `place.person`. The provider also knows mallory."""
 
     place: Place
-    issuer: str
+    provider: DemoProvider
     agent: Agent
     sshd: HostSshd
 
     def ssh(self, *words: str, user: str = "") -> Terminal:
         return Terminal(self.sshd.command(user or self.place.person, *words))
-
-    def answer(self, code: str, answer: str = "approve", user: str = "") -> None:
-        form = {"user_code": code, "user": user or self.place.person, "answer": answer}
-        requests.post(f"{self.issuer}/device", data=form, timeout=10).raise_for_status()
 
 
 @pytest.fixture(scope="module")
@@ -43,20 +36,9 @@ def host() -> Iterator[Host]:
     if not MODULE.exists():
         pytest.skip("native/pam_sshaft.so is not built: ./dev setup host")
     with Place() as place:
-        port = free_port()
-        issuer = f"http://127.0.0.1:{port}"
-        command = [*place.python(), "-m", "sshaft_demo.provider", str(port), place.person, "mallory"]
-        provider = place.start("provider", command)
-        wait_for(lambda: connects(port), provider, lambda: place.log("provider"), "the provider")
-        config = place.directory / "config.json"
-        host_login = {
-            "issuer": issuer, "client_id": CLIENT_ID, "allow": {"everyone": True},
-            "pending_per_user": 10, "pending_per_source": 10,
-            "state_directory": str(place.folder("state", AGENT, 0o700)),
-        }  # fmt: skip
-        config.write_text(json.dumps({"host_login": host_login}))
-        agent = Agent(place, config)
-        yield Host(place, issuer, agent, HostSshd(place, agent.runtime / "host" / "agent.sock", free_port()))
+        provider = DemoProvider(place, free_port())
+        agent = Agent(place, provider.write_config(pending_per_user=10, pending_per_source=10))
+        yield Host(place, provider, agent, HostSshd(place, agent.runtime / "host" / "agent.sock", free_port()))
 
 
 def code_of(terminal: Terminal) -> str:
@@ -68,7 +50,7 @@ def code_of(terminal: Terminal) -> str:
 
 def test_person_who_approves_gets_a_shell(host: Host) -> None:
     terminal = host.ssh("id -u")
-    host.answer(code_of(terminal))
+    host.provider.answer(code_of(terminal))
     terminal.type("\n")
     said, status = terminal.end()
     assert status == 0
@@ -81,7 +63,7 @@ def test_address_and_code_are_readable_in_every_locale(host: Host, locale: str, 
     """Without UTF-8, ssh shows the QR code as escapes. The address and the code stand before it, in ASCII."""
     terminal = Terminal(host.sshd.command(host.place.person, "true"), locale)
     lines = terminal.wait_for(PRESS_ENTER).splitlines()
-    assert any(line.startswith(f"    {host.issuer}/device?user_code=") for line in lines)
+    assert any(line.startswith(f"    {host.provider.issuer}/device?user_code=") for line in lines)
     assert any(CODE.fullmatch(line.strip()) for line in lines)
     assert any(line.startswith("\u2588") for line in lines) is has_blocks
     assert "If you did not start this ssh, close that page." in lines
@@ -94,14 +76,14 @@ def test_enter_before_the_approval_asks_again(host: Host) -> None:
     code = code_of(terminal)
     terminal.type("\n")
     assert "not approved yet" in terminal.wait_for("approved the login: ")
-    host.answer(code)
+    host.provider.answer(code)
     terminal.type("\n")
     assert terminal.end() == ("\r\nin\r\n", 0)
 
 
 def test_approval_of_another_person_opens_nothing(host: Host) -> None:
     terminal = host.ssh("echo in")
-    host.answer(code_of(terminal), user="mallory")
+    host.provider.answer(code_of(terminal), user="mallory")
     terminal.type("\n")
     said = terminal.wait_for("end this login")
     assert REFUSED in said
@@ -114,7 +96,7 @@ def test_approval_of_another_person_opens_nothing(host: Host) -> None:
 
 def test_name_that_nobody_has_looks_like_any_other(host: Host) -> None:
     terminal = host.ssh("echo in", user="mallory")
-    host.answer(code_of(terminal), user="mallory")
+    host.provider.answer(code_of(terminal), user="mallory")
     terminal.type("\n")
     assert REFUSED in terminal.wait_for("end this login")
     terminal.type("\n\x03")
@@ -123,7 +105,7 @@ def test_name_that_nobody_has_looks_like_any_other(host: Host) -> None:
 
 def test_denial_in_the_browser_is_told(host: Host) -> None:
     terminal = host.ssh("echo in")
-    host.answer(code_of(terminal), "deny")
+    host.provider.answer(code_of(terminal), "deny")
     terminal.type("\n")
     assert "denied in the browser" in terminal.wait_for("end this login")
     terminal.type("\n\x03")
@@ -132,7 +114,7 @@ def test_denial_in_the_browser_is_told(host: Host) -> None:
 
 def test_agent_that_dies_during_a_login_lets_nobody_in(host: Host) -> None:
     terminal = host.ssh("echo in")
-    host.answer(code_of(terminal))
+    host.provider.answer(code_of(terminal))
     host.place.stop(host.agent.process, 0)
     try:
         terminal.type("\n\x03")
@@ -165,7 +147,7 @@ def test_frozen_agent_does_not_hold_a_login_for_long(host: Host) -> None:
 def test_log_of_a_login_names_the_person_and_no_secret(host: Host) -> None:
     terminal = host.ssh("true")
     code = code_of(terminal)
-    host.answer(code)
+    host.provider.answer(code)
     terminal.type("typed by mistake\n")
     assert terminal.end()[1] == 0
     log = host.place.log("agent") + host.place.log("sshd")
