@@ -1,127 +1,25 @@
-"""Runs `sshaft`, the operator's command."""
+"""Runs `sshaft`. The programs that people start at each login come first: they load as little as they can."""
 
-import errno
 import importlib
-import os
 import sys
-import traceback
-from pathlib import Path
 from typing import Any
 
-import click
-
-import sshaft
-from sshaft import exit_status, launchers
-from sshaft.errors import SshaftError
-from sshaft.text import printable
-
-PROGRAMS = {
-    "agent": ("sshaft_agent.commands", "agent", "Run the agent on the host of sshd, or print its status."),
-    "demo": ("sshaft_demo.commands", "demo", "Run one login for real, on this machine, with throwaway keys."),
-    "doctor": ("sshaft_doctor.commands", "doctor", "Check the host of sshd, and print what to change."),
-    "host": ("sshaft_agent.host_login.commands", "host", "Host login: accounts, and why a login is refused."),
-    "identity": ("sshaft_identity.commands.identity", "identity", "The identity service: users, keys, challenges."),
-    "sshd-config": (
-        "sshaft_doctor.commands",
-        "sshd_config",
-        "Write the hardened sshd_config for a version of OpenSSH.",
-    ),
+CLIENT = {
+    "info": "Show what a host says of logins with access tokens.",
+    "scp": "Copy files, with an access token as the password.",
+    "sftp": "Transfer files, with an access token as the password.",
+    "ssh": "Log in to a host, with an access token as the password.",
 }
 
 
-class _Programs(click.Group):
-    """Loads a program when it is called: the agent must start where the identity service is not installed."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), *PROGRAMS])
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in PROGRAMS:
-            return super().get_command(ctx, cmd_name)
-        module, attribute, _help = PROGRAMS[cmd_name]
-        try:
-            command: click.Command = getattr(importlib.import_module(module), attribute)
-        except ModuleNotFoundError as error:
-            if error.name is None or error.name.startswith("sshaft"):
-                raise
-            raise click.ClickException(f"{cmd_name} needs {error.name}: pip install 'sshaft[identity]'") from None
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
-        commands = {name: command.get_short_help_str(90) for name, command in self.commands.items()}
-        rows = sorted((commands | {name: text for name, (_, _, text) in PROGRAMS.items()}).items())
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
-
-
-@click.group(cls=_Programs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(sshaft.__version__, prog_name="sshaft")
-def cli() -> None:
-    """An SSH login as an authentication factor of a web login."""
-
-
-@cli.command("install-commands")
-@click.argument("directory", type=click.Path(path_type=Path))
-def install_commands(directory: Path) -> None:
-    """Write sshaft-keys and sshaft-login, the commands that sshd starts, into DIRECTORY.
-
-    /usr/libexec/sshaft is a good place. Only root may be able to change DIRECTORY, the folders above it and the
-    installed packages of sshaft. Otherwise nothing is written: another account could change every login.
-    """
-    launchers.check(directory, launchers.module_folders())
-    for path in launchers.install(directory):
-        click.echo(path)
-
-
 def main(arguments: list[str] | None = None) -> Any:
-    """Runs the command. Turns an error into one line on stderr and a status of sysexits.h."""
-    try:
-        status = cli.main(arguments, prog_name="sshaft", standalone_mode=False)
-    except Exception as error:  # noqa: BLE001 - the last handler: no stack trace
-        message, status = _message_and_status(error)
-        _discard_unwritten_output()
-        click.echo(f"sshaft: {printable(message, 2000)}" if message else str(error), err=True)
-    return status if isinstance(status, int) else exit_status.OK
+    """Runs the command. Turns an error into one line on stderr and an exit status."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if words and words[0] in CLIENT:
+        return importlib.import_module("sshaft_client.__main__").main(words)  # a library imports no program by name
+    from sshaft.command_line import main as operator  # noqa: PLC0415 - click alone takes longer than ssh
 
-
-def _message_and_status(error: Exception) -> tuple[str, int]:
-    """Returns the message and the exit status. The message is empty if the error is the help text itself."""
-    match error:
-        case SshaftError():
-            return str(error), error.exit_status
-        case click.exceptions.NoArgsIsHelpError():
-            return "", exit_status.USAGE
-        case click.UsageError():
-            command = error.ctx.command_path if error.ctx else "sshaft"
-            return f"{error.format_message()} See '{command} --help'.", exit_status.USAGE
-        case click.ClickException():
-            return error.format_message(), exit_status.SOFTWARE
-        case click.Abort():
-            return "interrupted", 130
-    return _message_of_python(error)
-
-
-def _message_of_python(error: Exception) -> tuple[str, int]:
-    """Returns the message and the exit status for an error of Python, which no program has turned into its own."""
-    match error:
-        case UnicodeEncodeError(encoding="utf-8"):  # Python keeps other bytes of an argument as lone surrogates
-            return "an argument is not UTF-8", exit_status.USAGE
-        case OSError(filename=str() as name, strerror=str() as reason):
-            return f"{name}: {reason}", exit_status.UNAVAILABLE
-        case OSError(errno=errno.ENOSPC):
-            return "the output cannot be written: no space left on device", exit_status.UNAVAILABLE
-    at = traceback.extract_tb(error.__traceback__)[-1]
-    where = f"{Path(at.filename).name}:{at.lineno}"
-    return f"a fault of this program, at {where}: {type(error).__name__}: {error}", exit_status.SOFTWARE
-
-
-def _discard_unwritten_output() -> None:
-    """Drops what standard output refuses. Python would try to write it again at its end and return status 120."""
-    try:
-        click.echo(nl=False)  # flushes
-    except OSError:
-        with Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    return operator(words)
 
 
 if __name__ == "__main__":

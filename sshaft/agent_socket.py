@@ -1,4 +1,7 @@
-"""Asks the agent one question. Imports built-in modules only: it is on the start-up path of every login."""
+"""Asks the agent one question. Imports built-in modules only: it is on the start-up path of every login.
+
+The askpass of `sshaft ssh` asks its broker by the same function.
+"""
 
 import _socket
 import posix

@@ -1,17 +1,28 @@
 """Reads and checks `config.json`. The original's seven keys work unchanged; all others are optional."""
 
 import difflib
-import ipaddress
 import json
 import os
+import re
 import stat
+from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import IO, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 
 from sshaft import files
+from sshaft.addresses import is_loopback
 from sshaft.authorized_keys import is_safe_word
 from sshaft.client_authentication import Algorithm, ClientCredentials
 from sshaft.errors import ConfigurationError
@@ -30,18 +41,9 @@ def _url(value: str) -> str:
         raise ValueError("is not an https address")
     if parts.username is not None or parts.password is not None or parts.fragment:
         raise ValueError("must not carry a user name, a password or a fragment")
-    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
         raise ValueError("must be https (http only to 127.0.0.1, ::1 or localhost)")
     return value
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _command_path(value: str) -> str:
@@ -72,9 +74,28 @@ def _secret(value: SecretStr) -> SecretStr:
     return value
 
 
+def _pattern(value: str) -> str:
+    try:
+        re.compile(value, re.ASCII)
+    except re.error as error:
+        raise ValueError(f"is no regular expression: {error}") from None
+    return value
+
+
+def _period(value: object) -> object:
+    match = re.fullmatch(r"([1-9][0-9]{0,4})([mhd])", value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("must be a number and m, h or d, such as 15m, 12h or 30d")
+    return timedelta(**{{"m": "minutes", "h": "hours", "d": "days"}[match[2]]: int(match[1])})
+
+
 Url = Annotated[str, AfterValidator(_url)]
 Text = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_text)]
+Pattern = Annotated[str, Field(max_length=512), AfterValidator(_pattern)]
+"""A regular expression, for `re.ASCII`: with (?i), letters of other alphabets would count as those of ASCII."""
 Seconds = Annotated[float, Field(gt=0, le=60)]
+Period = Annotated[timedelta, BeforeValidator(_period)]
+"""A time of minutes, hours or days, such as `15m`, `12h` and `30d`."""
 
 
 class Config(BaseModel):
@@ -83,28 +104,40 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     token_endpoint: Url
+    """Where the agent gets its access token: https, or http to loopback. No redirect is followed."""
     client_id: Text
+    """This client at the identity service."""
     token_scope: Annotated[str, AfterValidator(_text)] = ""
+    """The scope of the access token."""
     mfa_list_endpoint: Url
+    """Lists the pending logins of a key."""
     mfa_accept_endpoint: Url
+    """Accepts a login."""
     mfa_reject_endpoint: Url | None = None
+    """For `ssh mfa@host deny`."""
     mfa_enrol_endpoint: Url | None = None
     """Without it, the agent never lets in a key without an owner."""
     login_path: Annotated[str, AfterValidator(_command_path)]
+    """The absolute path of `sshaft-login`, the forced command of each key line."""
 
     token_endpoint_auth_method: Literal[
         "client_secret_post", "client_secret_basic", "private_key_jwt", "tls_client_auth"
     ] = "client_secret_post"
+    """How this client proves itself at the token endpoint."""
     client_secret: Annotated[SecretStr, AfterValidator(_secret)] | None = None
+    """The secret itself. Nobody else may then read the file (`chmod o=`)."""
     client_secret_file: Path | None = None
+    """The file with the secret, instead of `client_secret`."""
     private_key_file: Path | None = None
     """PEM private key for `private_key_jwt`."""
     private_key_id: Text | None = None
     """`kid` of the assertion, for a server that holds several keys of this client."""
     private_key_algorithm: Algorithm = "ES256"
+    """The algorithm of the assertion."""
     client_certificate_file: Path | None = None
     """PEM certificate (chain) for `tls_client_auth`, sent with every call (RFC 8705 §3)."""
     client_certificate_key_file: Path | None = None
+    """PEM private key of the certificate."""
 
     ca_file: Path | None = None
     """PEM bundle to trust instead of the public certificate authorities."""
@@ -114,9 +147,11 @@ class Config(BaseModel):
     allowed_key_types: Annotated[tuple[Annotated[str, AfterValidator(_key_type)], ...], Field(min_length=1)] = (
         DEFAULT_TYPES
     )
+    """Keys of other types open nothing."""
     list_seconds: Annotated[float, Field(gt=0, le=2.8)] = 2.5
     """Deadline of one look-up with its retries and its token. `sshaft-keys` itself ends after 3 s."""
     accept_seconds: Seconds = 10.0
+    """Deadline of one acceptance, with its retries and its token."""
 
     @model_validator(mode="after")
     def _has_members_for_client_authentication(self) -> "Config":
@@ -152,8 +187,9 @@ def load(path: Path) -> Config:
 def read_object(path: Path) -> dict[str, Any]:
     """Returns the JSON object in `path`, and refuses a file that shows its secret to everybody."""
     text, mode = _read(path)
-    data = _object(path, text)
-    if "client_secret" in data:
+    data = parse_object(path, text)
+    host_login = data.get("host_login")
+    if "client_secret" in data or (isinstance(host_login, dict) and "client_secret" in host_login):
         _refuse_open(path, mode)
     return data
 
@@ -192,7 +228,7 @@ def _check_files(config: Config) -> None:
 def refuse_byte_order_mark(path: Path) -> None:
     """Refuses a PEM file in which OpenSSL would overlook the first certificate. Raises `ConfigurationError`."""
     try:
-        with path.open("rb") as file:
+        with _open_regular(path) as file:
             beginning = file.read(3)
     except OSError as error:
         raise ConfigurationError(f"{path}: can't be read: {error.strerror}") from None
@@ -200,9 +236,10 @@ def refuse_byte_order_mark(path: Path) -> None:
         raise ConfigurationError(f"{path}: begins with a byte order mark: save it as UTF-8 without a byte order mark")
 
 
-def _object(path: Path, text: str) -> dict[str, Any]:
+def parse_object(path: Path, text: str) -> dict[str, Any]:
+    """Returns the JSON object in the text of `path`. A name that is there twice is an error."""
     try:
-        data = json.loads(text, object_pairs_hook=_without_repetition)
+        data = json.loads(text, object_pairs_hook=without_repetition)
     except RecursionError:
         raise ConfigurationError(f"{path}: not JSON: nested too deep") from None
     except ValueError as error:
@@ -212,7 +249,8 @@ def _object(path: Path, text: str) -> dict[str, Any]:
     return data
 
 
-def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Returns the members of a JSON object. Raises `ValueError` if a name is there twice."""
     data = dict(pairs)
     if len(data) < len(pairs):
         names = [name for name, _value in pairs]
@@ -223,13 +261,17 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _read(path: Path, limit: int = MAX_FILE) -> tuple[str, int]:
     """Returns the text and the mode of a regular file."""
+    text, status = read_file(path, limit)
+    return text, status.st_mode
+
+
+def read_file(path: Path, limit: int = MAX_FILE) -> tuple[str, os.stat_result]:
+    """Returns the text and the state of a regular file. Raises `ConfigurationError` for any other file."""
     if not str(path).isprintable():
         raise ConfigurationError(f"{str(path)!r}: not a path")
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123 - a pipe must not block
+        with _open_regular(path) as file:
             status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise ConfigurationError(f"{path}: not a regular file")
             data = file.read(limit + 1)
     except OSError as error:
         who = f" by uid {os.geteuid()}" if isinstance(error, PermissionError) else ""
@@ -237,9 +279,32 @@ def _read(path: Path, limit: int = MAX_FILE) -> tuple[str, int]:
     if len(data) > limit:
         raise ConfigurationError(f"{path}: larger than {limit // 1024} KiB")
     try:
-        return files.decode_text(data), status.st_mode
+        return files.decode_text(data), status
     except files.NotTextError as error:
         raise ConfigurationError(f"{path}: {error}") from None
+
+
+def read_trusted_file(path: Path, limit: int) -> tuple[str, os.stat_result]:
+    """Returns the text and the state of a file that decides who may log in.
+
+    Raises `ConfigurationError` for a file that is not of root or of this account, or that others can write to.
+    """
+    text, status = read_file(path, limit)
+    if status.st_uid not in (0, os.geteuid()):
+        raise ConfigurationError(f"{path}: belongs to uid {status.st_uid}, not to root or to the agent")
+    if status.st_mode & 0o022:
+        mode = stat.S_IMODE(status.st_mode)
+        raise ConfigurationError(f"{path}: others can write to it (mode {mode:04o}): chmod go-w {path}")
+    return text, status
+
+
+def _open_regular(path: Path) -> IO[bytes]:
+    """Opens a regular file to read. Raises `ConfigurationError` for any other file, and `OSError`."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe must not block
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise ConfigurationError(f"{path}: not a regular file")
+    return os.fdopen(handle, "rb")
 
 
 def _refuse_open(path: Path, mode: int) -> None:

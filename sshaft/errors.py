@@ -28,6 +28,13 @@ class ConfigurationError(SshaftError):
     exit_status = exit_status.CONFIGURATION
 
 
+class ListenError(SshaftError):
+    """The program cannot listen on the address."""
+
+    code = "listen"
+    exit_status = exit_status.UNAVAILABLE
+
+
 class RemoteServiceError(SshaftError):
     """Another service gave no usable answer. `peer` names the service; the code is `PEER_unavailable`."""
 

@@ -15,9 +15,16 @@ TOO_MANY = 4
 """`sshaft-login`: too many wrong codes."""
 
 USAGE = 64
+"""Wrong usage: an unknown command, option or value."""
 DATA = 65
+"""The input is wrong, or what it names does not exist."""
 UNAVAILABLE = 69
+"""A service, a file or an address that is needed cannot be used now."""
 SOFTWARE = 70
+"""A fault of the program, or a package that is missing."""
 TEMPORARY = 75
+"""A time limit has passed. Another try may help."""
 NO_PERMISSION = 77
+"""This account may not do that."""
 CONFIGURATION = 78
+"""The configuration or the host is wrong."""

@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+import traceback
 from collections.abc import MutableMapping
 from typing import Any, TextIO
 
@@ -15,6 +16,7 @@ HIDDEN = ("secret", "token", "password", "authorization", "assertion", "ticket",
 """If a key is one of these words, or ends with one (`client_secret`), its value is never written."""
 
 _MAX_VALUE = 512
+_MOST_FRAMES = 6
 _JSON = json.JSONEncoder()
 
 
@@ -41,6 +43,12 @@ def set_up(level: str = "info", stream: TextIO | None = None) -> None:
 
 def get_logger() -> Any:
     return structlog.get_logger()
+
+
+def fault(event: str, error: Exception, **facts: object) -> None:
+    """Writes a mistake of ours as an event: its kind, file names and lines. Its message could hold a token."""
+    frames = [f"{each.filename}:{each.lineno}" for each in traceback.extract_tb(error.__traceback__)]
+    get_logger().error(event, error=type(error).__name__, at=frames[-_MOST_FRAMES:], **facts)
 
 
 class _AsEvents(logging.Handler):

@@ -23,6 +23,7 @@ MAX_TEXT = 24 * 1024
 MIN_RSA_BITS = 2048
 MAX_RSA_BITS = 16384  # OpenSSH's own limit (OPENSSL_RSA_MAX_MODULUS_BITS)
 
+_CERTIFICATE = "-cert-v01@openssh.com"
 _CURVES = {"nistp256": 65, "nistp384": 97, "nistp521": 133}  # uncompressed points, SEC 1 §2.3.3
 
 
@@ -62,6 +63,27 @@ def fingerprint(blob: bytes) -> str:
     return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
 
 
+def accepted_fingerprint(key_type: str, encoded: str) -> str:
+    """Returns the fingerprint of a key that sshd has accepted, as sshd logs it: of a certificate, that of its key.
+
+    sshd has judged the key, so only the form is checked here. Raises `InvalidKeyError`.
+    """
+    if not is_certificate_type(key_type):
+        blob = _decode(encoded)
+        if _fields(blob)[:1] != [key_type.encode()]:
+            raise InvalidKeyError("the key data is of another type than its name")
+        return fingerprint(blob)
+    plain_type = key_type.removesuffix(_CERTIFICATE) + ("@openssh.com" if key_type.startswith("sk-") else "")
+    count = _number_of_fields(plain_type)
+    if count is None:
+        raise InvalidKeyError("a certificate of an unknown type")
+    fields = _fields(_decode(encoded), 2 + count)  # the type, a nonce and the key (OpenSSH's PROTOCOL.certkeys)
+    if len(fields) != 2 + count or fields[0] != key_type.encode():
+        raise InvalidKeyError("the certificate is of another type than its name")
+    key = (plain_type.encode(), *fields[2:])
+    return fingerprint(b"".join(struct.pack(">I", len(part)) + part for part in key))
+
+
 def parse(text: str, types: Collection[str] = DEFAULT_TYPES) -> PublicKey:
     """Returns the key in `TYPE BASE64 [COMMENT]`, without the comment.
 
@@ -84,12 +106,7 @@ def from_blob(key_type: str, encoded: str, types: Collection[str] = DEFAULT_TYPE
     """Returns the key in sshd's `%t` and `%k`. Raises `InvalidKeyError` as `parse` does."""
     if key_type not in types:
         raise InvalidKeyError("not a public key of an allowed type")
-    try:
-        blob = base64.b64decode(encoded.encode("ascii"), validate=True)
-    except (UnicodeEncodeError, binascii.Error):
-        raise InvalidKeyError("not base64") from None
-    if base64.b64encode(blob).decode() != encoded:  # one key, one spelling
-        raise InvalidKeyError("not canonical base64")
+    blob = _decode(encoded)
     fields = _fields(blob)
     if not fields or fields[0] != key_type.encode():
         raise InvalidKeyError("the key data is of another type than its name")
@@ -97,10 +114,21 @@ def from_blob(key_type: str, encoded: str, types: Collection[str] = DEFAULT_TYPE
     return PublicKey(key_type, blob)
 
 
-def _fields(blob: bytes) -> list[bytes]:
-    """Returns the strings (RFC 4251 §5) of a blob."""
-    fields, at = [], 0
-    while at < len(blob):
+def _decode(encoded: str) -> bytes:
+    try:
+        blob = base64.b64decode(encoded.encode("ascii"), validate=True)
+    except (UnicodeEncodeError, binascii.Error):
+        raise InvalidKeyError("not base64") from None
+    if base64.b64encode(blob).decode() != encoded:  # one key, one spelling
+        raise InvalidKeyError("not canonical base64")
+    return blob
+
+
+def _fields(blob: bytes, most: int = MAX_TEXT) -> list[bytes]:
+    """Returns the strings (RFC 4251 §5) of a blob, the first `most` of them."""
+    fields: list[bytes] = []
+    at = 0
+    while at < len(blob) and len(fields) < most:
         if at + 4 > len(blob):
             raise InvalidKeyError("truncated key data")
         (length,) = struct.unpack_from(">I", blob, at)
@@ -112,12 +140,17 @@ def _fields(blob: bytes) -> list[bytes]:
     return fields
 
 
-def _check(key_type: str, fields: list[bytes]) -> None:
-    expected = {"ssh-rsa": 2, "ssh-ed25519": 1}.get(key_type)
+def _number_of_fields(key_type: str) -> int | None:
+    """Returns how many strings follow the type in a blob. None: the type is not known here."""
     if key_type.startswith("ecdsa-sha2-"):
-        expected = 2
-    elif key_type in SK_TYPES:
-        expected = 2 if "ed25519" in key_type else 3
+        return 2
+    if key_type in SK_TYPES:
+        return 2 if "ed25519" in key_type else 3
+    return {"ssh-rsa": 2, "ssh-ed25519": 1}.get(key_type)
+
+
+def _check(key_type: str, fields: list[bytes]) -> None:
+    expected = _number_of_fields(key_type)
     if expected is None:  # a type that the operator has allowed and this module does not know
         if not fields or is_certificate_type(key_type):
             raise InvalidKeyError("no key data")

@@ -1,1 +1,1 @@
-"""What programs that run until a signal share: messages to systemd, and metrics for Prometheus."""
+"""What programs that run until a signal share: messages to systemd, UNIX sockets, and metrics for Prometheus."""

@@ -1,0 +1,1 @@
+"""Files of a host that several programs read."""
