@@ -4,32 +4,31 @@
  *     account [success=ok ignore=ignore default=bad]   pam_sshaft.so ARGUMENT...
  *
  * Arguments: socket=PATH timeout=SECONDS config=PATH break_glass=NAME,NAME... debug
+ * Other modules have PATH for config=PATH, and logs= and log_level=, which this one ignores.
  *
  * auth asks the agent to log a person in, and shows what the agent says. account asks whether the account is approved,
  * also for logins by a key or a certificate. For root and the accounts of break_glass both return PAM_IGNORE at once, so
  * that the other modules decide, also while the agent is away.
  *
- *     to the agent    login | account (user, service, rhost, tty, ssh_auth_info, timeout, config), answer (text),
+ *     to the agent    login | account (user, service, rhost, tty, ssh_auth_info, timeout, config, began), answer (text),
  *                     failed (code)
  *     from the agent  prompt (text, echo), info (text), wait, result (result, reason)
  *
- * Whatever is not in this list denies, and so does an agent that is silent for SILENCE seconds.
+ * Whatever is not in this list denies, and so does an agent that is silent for SILENCE seconds. Whatever the agent says,
+ * account refuses a name that the host has no account for.
  */
 #include <errno.h>
-#include <poll.h>
+#include <pwd.h>
 #include <security/pam_ext.h>
 #include <security/pam_modules.h>
+#include <security/pam_modutil.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <syslog.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "message.h"
+#include "agent_socket.h"
 
 enum { SILENCE = 15, TIMEOUT = 100, TIMEOUT_MAX = 3600 }; /* seconds */
 
@@ -46,11 +45,7 @@ struct call {
     pam_handle_t *pam;
     const struct options *options;
     bool is_silent;
-    int agent;
-    struct timespec end; /* CLOCK_MONOTONIC */
-    size_t used;         /* the bytes of the first message in `received`, which has been read */
-    struct message message;
-    struct buffer sent, received;
+    struct agent agent;
 };
 
 /* --- options */
@@ -64,6 +59,10 @@ static bool parse(pam_handle_t *pam, int count, const char **words, struct optio
             options->socket = word + 7;
         else if (strncmp(word, "config=/", 8) == 0)
             options->config = word + 7;
+        else if (word[0] == '/') /* as the C++ module has it */
+            options->config = word;
+        else if (strncmp(word, "logs=", 5) == 0 || strncmp(word, "log_level=", 10) == 0) /* of the Rust module */
+            pam_syslog(pam, LOG_INFO, "%s is ignored: this module writes to the log of the system", word);
         else if (strncmp(word, "break_glass=", 12) == 0 && word[12] != '\0')
             options->break_glass = word + 12;
         else if (strcmp(word, "debug") == 0)
@@ -80,129 +79,7 @@ static bool parse(pam_handle_t *pam, int count, const char **words, struct optio
     return true;
 }
 
-/* --- time */
-
-/* Returns the milliseconds until the end of this call, never less than 0. */
-static long left(const struct call *call) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    long ms = (call->end.tv_sec - now.tv_sec) * 1000 + (call->end.tv_nsec - now.tv_nsec) / 1000000;
-    return ms > 0 ? ms : 0;
-}
-
-/* Waits until the agent's socket is ready. `limit` is in milliseconds. */
-static bool is_ready(const struct call *call, short events, long limit) {
-    struct pollfd agent = {.fd = call->agent, .events = events};
-    long until = left(call) > limit ? left(call) - limit : 0; /* what must be left */
-    for (long ms; (ms = left(call) - until) > 0;) {
-        int ready = poll(&agent, 1, (int)ms);
-        if (ready > 0)
-            return true;
-        if (ready < 0 && errno != EINTR)
-            return false;
-    }
-    errno = ETIMEDOUT;
-    return false;
-}
-
-/* --- the agent's socket */
-
-/* Whether only root and one other account, the agent's, can have made the socket. Sets `owner` to that account, or root.
- *
- * Every folder of the path belongs to one of the two, and nobody else may write to it. An sshd that is not root serves
- * its own account alone. Then that account is the other one, and the path may begin in a folder such as /tmp.
- */
-static bool is_trusted(const char *path, uid_t *owner) {
-    char part[sizeof ((struct sockaddr_un *)0)->sun_path];
-    struct stat status;
-    *owner = geteuid();
-    bool is_root = geteuid() == 0;
-    for (const char *slash = path; slash != NULL; slash = strchr(slash + 1, '/')) {
-        size_t length = slash == path ? 1 : (size_t)(slash - path);
-        if (length >= sizeof part)
-            return false;
-        memcpy(part, path, length);
-        part[length] = '\0';
-        if (lstat(part, &status) != 0)
-            return false;
-        if (status.st_uid != 0 && status.st_uid != *owner) {
-            if (*owner != 0)
-                return false;
-            *owner = status.st_uid;
-        }
-        bool is_open = (status.st_mode & 022) != 0 && (is_root || (status.st_mode & S_ISVTX) == 0);
-        if (!S_ISDIR(status.st_mode) || is_open)
-            return false;
-    }
-    return true;
-}
-
-static bool is_agent(int agent, uid_t owner) {
-    struct ucred peer;
-    socklen_t length = sizeof peer;
-    if (getsockopt(agent, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0)
-        return false;
-    return peer.uid == owner || peer.uid == 0;
-}
-
-static bool connect_to_agent(struct call *call) {
-    const char *path = call->options->socket;
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    uid_t owner;
-    if (strlen(path) >= sizeof address.sun_path || !is_trusted(path, &owner)) {
-        pam_syslog(call->pam, LOG_ERR, "%s: the agent is not there, or another account can change a folder of this path",
-                   path);
-        return false;
-    }
-    memcpy(address.sun_path, path, strlen(path));
-    call->agent = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (call->agent < 0 || connect(call->agent, (struct sockaddr *)&address, sizeof address) != 0) {
-        pam_syslog(call->pam, LOG_ERR, "%s: no agent answers: %m: is `sshaft agent` running?", path);
-        return false;
-    }
-    if (!is_agent(call->agent, owner)) {
-        pam_syslog(call->pam, LOG_ERR, "%s: another account than the agent's listens there", path);
-        return false;
-    }
-    return true;
-}
-
 /* --- messages */
-
-static bool send_message(struct call *call) {
-    struct buffer *buffer = &call->sent;
-    message_end(buffer);
-    errno = EMSGSIZE;
-    for (size_t sent = 0; !buffer->full && sent < buffer->length;) {
-        if (!is_ready(call, POLLOUT, SILENCE * 1000))
-            return false;
-        ssize_t step = send(call->agent, buffer->data + sent, buffer->length - sent, MSG_NOSIGNAL);
-        if (step < 0 && errno != EINTR && errno != EAGAIN)
-            return false;
-        sent += step > 0 ? (size_t)step : 0;
-    }
-    return !buffer->full;
-}
-
-/* Reads the next message into `call->message`. Returns NULL, or the reason for a failure. */
-static const char *receive_message(struct call *call) {
-    struct buffer *buffer = &call->received;
-    buffer->length -= call->used;
-    memmove(buffer->data, buffer->data + call->used, buffer->length);
-    while ((call->used = message_length(buffer->data, buffer->length)) == 0) {
-        if (buffer->length == sizeof buffer->data)
-            return "a message is too long";
-        if (!is_ready(call, POLLIN, SILENCE * 1000))
-            return "the agent is silent";
-        ssize_t step = recv(call->agent, buffer->data + buffer->length, sizeof buffer->data - buffer->length, 0);
-        if (step == 0)
-            return "the agent ended the connection";
-        if (step < 0 && errno != EINTR && errno != EAGAIN)
-            return strerror(errno);
-        buffer->length += step > 0 ? (size_t)step : 0;
-    }
-    return message_decode(buffer->data, call->used, &call->message);
-}
 
 /* Returns the value of a field as a C string that the caller frees, or NULL. */
 static char *copy_of(const struct message *message, const char *name) {
@@ -215,33 +92,34 @@ static char *copy_of(const struct message *message, const char *name) {
 static void add_item(struct call *call, const char *name, int item) {
     const void *value = NULL;
     if (pam_get_item(call->pam, item, &value) == PAM_SUCCESS && value != NULL)
-        message_add(&call->sent, name, value);
+        message_add(&call->agent.sent, name, value);
 }
 
 /* --- the conversation */
 
 /* Shows the prompt and sends the answer. Returns PAM_SUCCESS, or what the conversation with the person ended with. */
 static int ask_person(struct call *call, const char *text) {
-    const struct text *echo = message_field(&call->message, "echo");
+    const struct text *echo = message_field(&call->agent.message, "echo");
     char *answer = NULL;
     int style = echo != NULL && text_is(*echo, "yes") ? PAM_PROMPT_ECHO_ON : PAM_PROMPT_ECHO_OFF;
     int status = pam_prompt(call->pam, style, &answer, "%s", text);
     if (status == PAM_SUCCESS && answer == NULL)
         status = PAM_CONV_ERR;
     if (status == PAM_SUCCESS) {
-        message_begin(&call->sent, "answer");
-        message_add(&call->sent, "text", answer);
+        message_begin(&call->agent.sent, "answer");
+        message_add(&call->agent.sent, "text", answer);
     } else {
         char code[12];
         snprintf(code, sizeof code, "%d", status);
-        message_begin(&call->sent, "failed");
-        message_add(&call->sent, "code", code);
+        message_begin(&call->agent.sent, "failed");
+        message_add(&call->agent.sent, "code", code);
     }
     if (answer != NULL) {
         explicit_bzero(answer, strlen(answer));
         free(answer);
     }
-    if (!send_message(call) && status == PAM_SUCCESS)
+    /* An agent that has ended the connection meanwhile has said why: `follow` shows that. */
+    if (!agent_send(&call->agent) && status == PAM_SUCCESS && errno != EPIPE && errno != ECONNRESET)
         status = PAM_AUTHINFO_UNAVAIL;
     return status;
 }
@@ -254,11 +132,12 @@ static int result_of(struct call *call, bool is_login) {
         {"success", PAM_SUCCESS, PAM_SUCCESS},
         {"ignore", PAM_IGNORE, PAM_IGNORE},
         {"denied", PAM_AUTH_ERR, PAM_PERM_DENIED},
+        {"final", PAM_MAXTRIES, PAM_PERM_DENIED},
         {"unknown_user", PAM_USER_UNKNOWN, PAM_USER_UNKNOWN},
         {"unavailable", PAM_AUTHINFO_UNAVAIL, PAM_AUTHINFO_UNAVAIL},
     };
-    const struct text *result = message_field(&call->message, "result");
-    char *reason = copy_of(&call->message, "reason");
+    const struct text *result = message_field(&call->agent.message, "result");
+    char *reason = copy_of(&call->agent.message, "reason");
     int status = PAM_SYSTEM_ERR;
     for (size_t i = 0; result != NULL && i < sizeof results / sizeof results[0]; i++)
         if (text_is(*result, results[i].word))
@@ -272,19 +151,19 @@ static int result_of(struct call *call, bool is_login) {
 /* Does what the agent says until it gives a result. */
 static int follow(struct call *call, bool is_login) {
     for (;;) {
-        const char *wrong = receive_message(call);
+        const char *wrong = agent_receive(&call->agent);
         if (wrong != NULL) {
             pam_syslog(call->pam, LOG_ERR, "%s: %s", call->options->socket, wrong);
             return PAM_AUTHINFO_UNAVAIL;
         }
         if (call->options->debug)
-            pam_syslog(call->pam, LOG_DEBUG, "the agent says: %.*s", (int)call->message.kind.length, call->message.kind.at);
-        if (text_is(call->message.kind, "result"))
+            pam_syslog(call->pam, LOG_DEBUG, "the agent says: %.*s", (int)call->agent.message.kind.length, call->agent.message.kind.at);
+        if (text_is(call->agent.message.kind, "result"))
             return result_of(call, is_login);
-        if (text_is(call->message.kind, "wait"))
+        if (text_is(call->agent.message.kind, "wait"))
             continue;
-        bool is_prompt = text_is(call->message.kind, "prompt");
-        char *text = is_prompt || text_is(call->message.kind, "info") ? copy_of(&call->message, "text") : NULL;
+        bool is_prompt = text_is(call->agent.message.kind, "prompt");
+        char *text = is_prompt || text_is(call->agent.message.kind, "info") ? copy_of(&call->agent.message, "text") : NULL;
         int status = PAM_SUCCESS;
         if (text == NULL)
             status = PAM_SYSTEM_ERR;
@@ -298,23 +177,46 @@ static int follow(struct call *call, bool is_login) {
     }
 }
 
+/* Returns when this connection to sshd began, in milliseconds since the start of the machine, or 0 if nobody can say so.
+ * sshd makes a process for each connection, which leads a session. It keeps what it first hears of a name, so the agent
+ * must know which of its answers that process can have heard. */
+static unsigned long long connection_began(void) {
+    char path[32], line[1024];
+    long ticks = sysconf(_SC_CLK_TCK);
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)getsid(0));
+    FILE *file = ticks > 0 ? fopen(path, "re") : NULL;
+    if (file == NULL)
+        return 0;
+    line[fread(line, 1, sizeof line - 1, file)] = '\0';
+    fclose(file);
+    const char *at = strrchr(line, ')'); /* the end of the second field, which may have blanks */
+    for (int field = 2; at != NULL && field < 22; field++)
+        at = strchr(at + 1, ' ');
+    return at == NULL ? 0 : strtoull(at, NULL, 10) * 1000 / (unsigned long long)ticks;
+}
+
 static int talk(struct call *call, const char *kind, const char *user) {
-    char timeout[24];
+    char timeout[24], began[24];
     const char *methods = pam_getenv(call->pam, "SSH_AUTH_INFO_0");
-    if (!connect_to_agent(call))
+    const char *wrong = agent_connect(&call->agent, call->options->socket, call->options->timeout * 1000, SILENCE * 1000);
+    if (wrong != NULL) {
+        pam_syslog(call->pam, LOG_ERR, "%s: %m: %s", call->options->socket, wrong);
         return PAM_AUTHINFO_UNAVAIL;
+    }
     snprintf(timeout, sizeof timeout, "%ld", call->options->timeout);
-    message_begin(&call->sent, kind);
-    message_add(&call->sent, "user", user);
+    snprintf(began, sizeof began, "%llu", connection_began());
+    message_begin(&call->agent.sent, kind);
+    message_add(&call->agent.sent, "user", user);
     add_item(call, "service", PAM_SERVICE);
     add_item(call, "rhost", PAM_RHOST);
     add_item(call, "tty", PAM_TTY);
-    message_add(&call->sent, "timeout", timeout);
+    message_add(&call->agent.sent, "timeout", timeout);
+    message_add(&call->agent.sent, "began", began);
     if (methods != NULL)
-        message_add(&call->sent, "ssh_auth_info", methods);
+        message_add(&call->agent.sent, "ssh_auth_info", methods);
     if (call->options->config != NULL)
-        message_add(&call->sent, "config", call->options->config);
-    if (!send_message(call)) {
+        message_add(&call->agent.sent, "config", call->options->config);
+    if (!agent_send(&call->agent)) {
         pam_syslog(call->pam, LOG_ERR, "%s: %m", call->options->socket);
         return PAM_AUTHINFO_UNAVAIL;
     }
@@ -349,15 +251,24 @@ static int ask(pam_handle_t *pam, int flags, int count, const char **words, cons
     call->pam = pam;
     call->options = &options;
     call->is_silent = ((unsigned)flags & PAM_SILENT) != 0;
-    call->agent = -1;
-    clock_gettime(CLOCK_MONOTONIC, &call->end);
-    call->end.tv_sec += options.timeout;
     int status = talk(call, kind, user);
-    if (call->agent >= 0)
-        close(call->agent);
+    agent_close(&call->agent);
     explicit_bzero(call, sizeof *call);
     free(call);
     return status;
+}
+
+/* Whether the host itself has the account, and not a name that the agent has reserved for sshd. This module asks the host,
+ * because an agent in the hands of an attacker would say anything. */
+static bool is_made(pam_handle_t *pam) {
+    const char *user = NULL;
+    if (pam_get_user(pam, &user, NULL) != PAM_SUCCESS || user == NULL)
+        return false;
+    const struct passwd *entry = pam_modutil_getpwnam(pam, user);
+    if (entry == NULL || strcmp(entry->pw_gecos, NO_ACCOUNT_YET) != 0)
+        return true; /* sshd itself refuses a name that nobody knows */
+    pam_syslog(pam, LOG_ERR, "this host has no account of this name: no session opens");
+    return false;
 }
 
 /* --- what libpam calls */
@@ -367,7 +278,8 @@ int pam_sm_authenticate(pam_handle_t *pam, int flags, int count, const char **wo
 }
 
 int pam_sm_acct_mgmt(pam_handle_t *pam, int flags, int count, const char **words) {
-    return ask(pam, flags, count, words, "account");
+    int status = ask(pam, flags, count, words, "account");
+    return (status == PAM_SUCCESS || status == PAM_IGNORE) && !is_made(pam) ? PAM_USER_UNKNOWN : status;
 }
 
 /* sshd calls this in another process than pam_sm_authenticate. If every module ignores it, sshd ends the login. */
