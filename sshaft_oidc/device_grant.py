@@ -1,17 +1,17 @@
 """Logs a person in at an OpenID Provider from a device without a browser: the device grant (RFC 8628)."""
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import AliasChoices, Field
 
 from sshaft.config import Url
 from sshaft.deadline import Deadline
 from sshaft.errors import ReachError
-from sshaft.http_client import Answer
 from sshaft.validation import OptionalMember
-from sshaft_oidc.provider import Provider, Tokens, s256
+from sshaft_oidc.provider import Provider, Tokens, error_of, s256
 from sshaft_oidc.remote_keys import Document, OpenIdError, parse
 
 _DEFAULT_INTERVAL = 5.0
@@ -27,21 +27,19 @@ class DeviceGrantError(OpenIdError):
         self.error = error
 
 
+_ShownUrl = Annotated[Url, Field(max_length=900)]
+"""An old ssh cuts a text without a prompt after 1,024 characters."""
+
+
 class _DeviceAuthorization(Document):
-    """The answer of the device authorization endpoint (§3.2)."""
+    """The answer of the device authorization endpoint (§3.2). Google says `verification_url`."""
 
     device_code: str = Field(min_length=1, max_length=4096, repr=False)
     user_code: str = Field(pattern=r"^[\x21-\x7E](?:[\x20-\x7E]{0,62}[\x21-\x7E])?$")
-    verification_uri: Url
-    verification_uri_complete: OptionalMember[Url] = None
+    verification_uri: _ShownUrl = Field(validation_alias=AliasChoices("verification_uri", "verification_url"))
+    verification_uri_complete: OptionalMember[_ShownUrl] = None
     expires_in: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     interval: OptionalMember[Annotated[float, Field(gt=0, allow_inf_nan=False)]] = None
-
-
-class _Error(Document):
-    """An error answer of the token endpoint (RFC 6749 §5.2)."""
-
-    error: str = Field(pattern=r"^[\x21\x23-\x5B\x5D-\x7E]{1,64}$")
 
 
 @dataclass(slots=True)
@@ -63,9 +61,11 @@ class DeviceGrant:
     They raise `OpenIdError` for an answer that proves nothing, and `RemoteServiceError` for a provider that gives none.
     """
 
-    def __init__(self, provider: Provider, scopes: tuple[str, ...]) -> None:
+    def __init__(self, provider: Provider, scopes: tuple[str, ...], more: Mapping[str, str] | None = None) -> None:
+        """`more` are further parameters of the request, such as the audience."""
         self.provider = provider
         self._scopes = scopes
+        self._more = dict(more or {})
 
     def begin(self, deadline: Deadline) -> DeviceCode:
         """Asks for a new user code (§3.1), with PKCE S256 (RFC 7636) where the metadata lists it."""
@@ -73,12 +73,15 @@ class DeviceGrant:
         if metadata.device_authorization_endpoint is None:
             raise OpenIdError("the provider's metadata names no device_authorization_endpoint")
         verifier = None
-        form = {"client_id": self.provider.credentials.client_id, "scope": " ".join(self._scopes)}
+        form = self._more | {"client_id": self.provider.credentials.client_id, "scope": " ".join(self._scopes)}
         if "S256" in (metadata.code_challenge_methods_supported or ()):
             verifier = secrets.token_urlsafe(32)
             form["code_challenge"] = s256(verifier)
             form["code_challenge_method"] = "S256"
-        answer = self.provider.post(metadata.device_authorization_endpoint, form, deadline)
+        try:
+            answer = self.provider.post(metadata.device_authorization_endpoint, form, deadline)
+        except ReachError:  # the provider may have closed a connection that was kept; a second code harms nobody
+            answer = self.provider.post(metadata.device_authorization_endpoint, form, deadline)
         given = parse(_DeviceAuthorization, answer, "the device authorization endpoint")
         return DeviceCode(
             given.user_code, given.verification_uri, given.verification_uri_complete,
@@ -102,7 +105,7 @@ class DeviceGrant:
             return None
         if answer.status == 200:
             return parse(Tokens, answer, "the token endpoint")
-        match _error_of(answer):
+        match error_of(answer):
             case "authorization_pending":
                 return None
             case "slow_down":
@@ -114,10 +117,3 @@ class DeviceGrant:
 
 def _slow_down(code: DeviceCode) -> None:
     code.interval = min(code.interval + 5, _MAX_INTERVAL)
-
-
-def _error_of(answer: Answer) -> str:
-    try:
-        return _Error.model_validate_json(answer.body).error
-    except ValidationError:
-        raise OpenIdError(f"the token endpoint answered {answer.status}") from None

@@ -3,6 +3,7 @@
 An answer that is hostile or broken is an error and has no other effect.
 """
 
+import json
 import threading
 import warnings
 from collections.abc import Callable, Collection
@@ -12,8 +13,10 @@ from typing import Any, TypeVar
 from joserfc import jwt
 from joserfc.errors import InvalidKeyIdError, JoseError
 from joserfc.jwk import GuestProtocol, Key, KeySet
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from joserfc.jwt import Token
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from sshaft.config import without_repetition
 from sshaft.deadline import Deadline
 from sshaft.errors import SshaftError
 from sshaft.http_client import Answer, HttpClient
@@ -39,7 +42,13 @@ class Document(BaseModel):
 
 
 ADocument = TypeVar("ADocument", bound=Document)
-_OBJECT = TypeAdapter(dict[str, Any])
+
+
+class _Decoder(json.JSONDecoder):
+    """Refuses an object with two members of the same name, which two programs may read differently."""
+
+    def __init__(self) -> None:
+        super().__init__(object_pairs_hook=without_repetition)
 
 
 class RemoteKeys:
@@ -50,9 +59,10 @@ class RemoteKeys:
         self._clock = clock
         self._lock = threading.Lock()
         self._keys: tuple[datetime, KeySet] | None = None
+        self._asked_anew_at: datetime | None = None
 
-    def decode(self, token: str, jwks_uri: str, algorithms: Collection[str], deadline: Deadline) -> dict[str, Any]:
-        """Returns the claims of a JWT that one of the provider's keys has signed with one of `algorithms`.
+    def decode(self, token: str, jwks_uri: str, algorithms: Collection[str], deadline: Deadline) -> Token:
+        """Returns a JWT that one of the provider's keys has signed with one of `algorithms`.
 
         An unknown key makes the key set be fetched anew. Only the signature is checked here: the caller checks the
         claims. Raises `JoseError`, `OpenIdError` or `RemoteServiceError`.
@@ -65,16 +75,23 @@ class RemoteKeys:
 
     def _key_set(self, jwks_uri: str, deadline: Deadline, *, anew: bool = False) -> KeySet:
         """Returns the key set. `anew` counts once in `_MIN_FETCH_INTERVAL`: tokens of strangers must cause no flood."""
+        known = self._keys
+        if known is not None and not anew and self._age(known[0]) < KEYS_LIFETIME:
+            return known[1]  # without the lock: nobody waits while keys are fetched for the token of a stranger
         with self._lock:
-            now = self._clock()
-            age = KEYS_LIFETIME if self._keys is None else abs(now - self._keys[0])  # abs: the clock may be set back
-            if age >= KEYS_LIFETIME or (anew and age >= _MIN_FETCH_INTERVAL):
-                self._keys = now, _keys(json_object(self._http.send("GET", jwks_uri, deadline), "the JWKS"))
-            assert self._keys is not None  # noqa: S101 - just read
+            if anew and self._keys is not None and self._age(self._asked_anew_at) < _MIN_FETCH_INTERVAL:
+                return self._keys[1]
+            if anew or self._keys is None or self._age(self._keys[0]) >= KEYS_LIFETIME:
+                self._asked_anew_at = self._clock()
+                document = json_object(self._http.send("GET", jwks_uri, deadline), "the JWKS")
+                self._keys = self._clock(), _keys(document)
             return self._keys[1]
 
+    def _age(self, at: datetime | None) -> timedelta:
+        return timedelta.max if at is None else abs(self._clock() - at)  # abs: the clock may be set back
 
-def _decoded(token: str, keys: KeySet, algorithms: Collection[str]) -> dict[str, Any]:
+
+def _decoded(token: str, keys: KeySet, algorithms: Collection[str]) -> Token:
     def key_of(token: GuestProtocol) -> Key:
         kid = token.headers().get("kid")
         candidates = [key for key in keys.keys if kid is None or key.kid == kid]
@@ -82,7 +99,10 @@ def _decoded(token: str, keys: KeySet, algorithms: Collection[str]) -> dict[str,
             raise InvalidKeyIdError
         return candidates[0]
 
-    return jwt.decode(token, key_of, algorithms=list(algorithms)).claims
+    try:
+        return jwt.decode(token, key_of, algorithms=list(algorithms), decoder_cls=_Decoder)
+    except RecursionError:
+        raise OpenIdError("the token is nested too deep") from None
 
 
 def _keys(document: dict[str, Any]) -> KeySet:
@@ -111,6 +131,9 @@ def json_object(answer: Answer, what: str) -> dict[str, Any]:
     if answer.status != 200:
         raise OpenIdError(f"{what} answered {answer.status}")
     try:
-        return _OBJECT.validate_json(answer.body)
-    except ValidationError:
-        raise OpenIdError(f"{what} did not answer a JSON object") from None
+        found = json.loads(answer.body, cls=_Decoder)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise OpenIdError(f"{what} did not answer a JSON object")
+    return found

@@ -1,7 +1,7 @@
 """Describes an OpenID Provider, and a program as its client, in a configuration."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -19,6 +19,34 @@ def _issuer(value: str) -> str:
     return value
 
 
+ScopeName = Annotated[str, Field(pattern=r"^[\x21\x23-\x5B\x5D-\x7E]+$")]
+"""`scope-token` of RFC 6749 §3.3."""
+
+
+class Endpoints(BaseModel):
+    """Addresses at a provider. Each one replaces the address that its metadata names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    device_authorization_endpoint: Url | None = None
+    """Begins a login with a browser (RFC 8628)."""
+    token_endpoint: Url | None = None
+    """Gives tokens. With the device authorization endpoint, no metadata is read."""
+    jwks_uri: Url | None = None
+    """The keys that sign ID tokens and access tokens."""
+    userinfo_endpoint: Url | None = None
+    """For `userinfo`."""
+    introspection_endpoint: Url | None = None
+    """For `introspection` (RFC 7662)."""
+    revocation_endpoint: Url | None = None
+    """Ends tokens after their use (RFC 7009)."""
+
+    @property
+    def are_enough(self) -> bool:
+        """Whether a device login needs no metadata. Then nothing is fetched, and only these addresses are used."""
+        return self.device_authorization_endpoint is not None and self.token_endpoint is not None
+
+
 class ClientSettings(BaseModel):
     """An OpenID Provider, and what proves this program as its client."""
 
@@ -26,11 +54,18 @@ class ClientSettings(BaseModel):
 
     issuer: Annotated[Url, AfterValidator(_issuer)] = Field(description="as its metadata and its id_tokens name it")
     client_id: Text
+    """This program at the provider."""
     client_secret_file: str | None = Field(default=None, description="without it and private_key_file: a public client")
+    token_endpoint_auth_method: Literal["client_secret_basic", "client_secret_post"] = Field(
+        default="client_secret_basic",
+        description="how the secret is sent; client_secret_post also where the metadata does not list the other one",
+    )
     private_key_file: str | None = Field(default=None, description="PEM private key for private_key_jwt")
-    private_key_id: Text | None = Field(default=None, description="kid of the assertion")
+    private_key_id: Text | None = Field(default=None, description="`kid` of the assertion")
     private_key_algorithm: Algorithm = "ES256"
-    scopes: tuple[Annotated[str, Field(pattern=r"^[\x21\x23-\x5B\x5D-\x7E]+$")], ...] = ("openid", "profile")
+    """The algorithm of the assertion."""
+    scopes: tuple[ScopeName, ...] = ("openid", "profile")
+    """What is asked for."""
     ca_file: str | None = Field(default=None, description="PEM bundle to trust instead of the public authorities")
 
     @model_validator(mode="after")
@@ -51,14 +86,18 @@ class ClientSettings(BaseModel):
             return credentials
         if self.client_secret_file is None:
             return ClientCredentials(self.client_id, "none")
-        return ClientCredentials(self.client_id, "client_secret_basic", _secret(Path(self.client_secret_file)))
+        secret = _secret(Path(self.client_secret_file))
+        return ClientCredentials(self.client_id, self.token_endpoint_auth_method, secret)
 
-    def http_client(self, peer: str) -> HttpClient:
-        """Returns a client for requests to the provider. `peer` names it in failures. Raises `ConfigurationError`."""
+    def http_client(self, peer: str, usual: Path | None = None) -> HttpClient:
+        """Returns a client for requests to the provider. `peer` names it in failures. Raises `ConfigurationError`.
+
+        `usual` has the authorities to trust without `ca_file`. Without both, they are those of the library.
+        """
         ca_file = Path(self.ca_file) if self.ca_file else None
         if ca_file is not None:
             refuse_byte_order_mark(ca_file)
-        return HttpClient(ca_file=ca_file, max_answer=MAX_ANSWER, peer=peer)
+        return HttpClient(ca_file=ca_file or usual, max_answer=MAX_ANSWER, peer=peer)
 
 
 class ProviderSettings(ClientSettings):
