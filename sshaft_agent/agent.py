@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 import time
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,16 +17,19 @@ from sshaft.errors import ConfigurationError, SshaftError
 from sshaft.identity_client import IdentityClient
 from sshaft_agent import configuration, sockets
 from sshaft_agent.configuration import Configuration
+from sshaft_agent.observe import Observe, observe_nothing
 from sshaft_agent.server import Answer, Endpoint, Message, Server, one_answer
+from sshaft_agent.server_thread import ServerThread
 from sshaft_agent.sockets import Account
 from sshaft_agent.ssh_factor.factor import Factor
-from sshaft_agent.ssh_factor.lookup import Observe, observe_nothing
 from sshaft_agent.ssh_factor.questions import LOGIN_REQUESTS, KeysQuestion, LoginRequest
 
 if TYPE_CHECKING:
     from sshaft_agent.host_login.host_login import HostLogin
 
 PURGE_SECONDS = 30.0
+
+_NO_API = "without host_login there is no socket for sshaft-host-api: --api-user has no effect"
 
 
 class Agent:
@@ -38,19 +42,38 @@ class Agent:
         keys_user: Account,
         login_user: Account,
         observe: Observe = observe_nothing,
+        api_user: Account | None = None,
     ) -> None:
+        """`api_user` is the account of sshaft-host-api. None: there is no socket for it."""
         self._config_path = config_path
         self._directory = directory
         self._keys_user = keys_user
         self._login_user = login_user
+        self._api_user = api_user
         self._started = time.monotonic()
         self._refused_configuration: str | None = None
         found = configuration.load(config_path)
+        _log_notes(found)
         self.factor: Factor | None = None
         if found.factor is not None:
             self.factor = Factor(IdentityClient(found.factor), str(sockets.login_path(directory)), observe)
-        self.host_login = _new_host_login(found)
+        self.host_login = _new_host_login(found, observe)
+        if api_user is not None and self.host_login is None:
+            log.get_logger().warning("config.warning", message=_NO_API)
         self.server = Server(self._endpoints())
+        self.api_server = self._new_api_server()
+
+    def _new_api_server(self) -> ServerThread | None:
+        """Returns the server of the API socket. No login waits for the questions of strangers there."""
+        if self.host_login is None or self._api_user is None:
+            return None
+        answers = one_answer(self.host_login.api.answers())
+        path = sockets.api_path(self._directory)
+        return ServerThread(Server([Endpoint(path, self._api_user, answers, is_repeated=True)]), "host-api")
+
+    def refused(self) -> Counter[str]:
+        """Returns how many connections were refused, by reason."""
+        return self.server.refused + (self.api_server.server.refused if self.api_server else Counter())
 
     def _endpoints(self) -> tuple[Endpoint, ...]:
         """Returns the table of sockets."""
@@ -65,20 +88,26 @@ class Agent:
             ]
         if self.host_login is not None:
             operator |= self.host_login.operator.answers()
-            path = sockets.host_path(self._directory)
-            endpoints.append(Endpoint(path, sockets.ROOT, self.host_login.handle))
-        return (*endpoints, Endpoint(sockets.status_path(self._directory), None, one_answer(operator)))
+            names = one_answer({"name": self.host_login.first_login.answer_name})
+            endpoints += [
+                Endpoint(sockets.host_path(self._directory), sockets.ROOT, self.host_login.handle),
+                Endpoint(sockets.names_path(self._directory), sockets.ROOT, names),
+            ]
+        status = one_answer(operator, self.host_login.operator.for_owner if self.host_login else ())
+        return (*endpoints, Endpoint(sockets.status_path(self._directory), None, status))
 
     async def run(self) -> None:
         """Serves until SIGTERM or SIGINT. Raises `ConfigurationError` before it serves anything."""
         sockets.make_directory(self._directory)
-        await self.server.start()
+        await self._open_sockets()
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         purging = asyncio.create_task(self._purge())
+        if self.host_login is not None:
+            self.host_login.periodic.start()
         log.get_logger().info(
             "agent.ready",
             version=sshaft.__version__,
@@ -91,11 +120,24 @@ class Agent:
         notify.notify("STOPPING=1")
         log.get_logger().info("agent.stopping", open=len(self.server.connections))
         purging.cancel()
+        if self.host_login is not None:
+            self.host_login.stop()
         await self.server.stop()
+        if self.api_server is not None:
+            await self.api_server.stop()
         for part in (self.factor, self.host_login):
             if part is not None:
                 part.close()
         log.get_logger().info("agent.stopped")
+
+    async def _open_sockets(self) -> None:
+        await self.server.start()
+        if self.api_server is not None:
+            try:
+                await self.api_server.start()
+            except ConfigurationError:
+                await self.server.stop()
+                raise
 
     async def _answer_keys(self, factor: Factor, fields: dict[str, str]) -> Message:
         question = KeysQuestion.of(fields)
@@ -141,6 +183,7 @@ class Agent:
             raise ConfigurationError("host_login or the SSH factor was added or removed: restart the agent")
         if self.host_login is not None and found.host_login is not None:
             self.host_login.replace_settings(found.host_login)
+            _log_notes(found)
         if self.factor is not None and found.factor is not None:
             self.factor.replace_client(IdentityClient(found.factor))
 
@@ -155,9 +198,14 @@ class Agent:
                 self.factor.logins.purge(time.monotonic())
 
 
-def _new_host_login(found: Configuration) -> "HostLogin | None":
+def _log_notes(found: Configuration) -> None:
+    for note in found.notes:
+        log.get_logger().warning("config.warning", message=note)
+
+
+def _new_host_login(found: Configuration, observe: Observe) -> "HostLogin | None":
     if found.host_login is None:
         return None
     from sshaft_agent.host_login.host_login import HostLogin  # noqa: PLC0415 - needs the packages of sshaft[host]
 
-    return HostLogin(found.host_login)
+    return HostLogin(found.host_login, observe=observe)

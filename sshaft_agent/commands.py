@@ -14,8 +14,8 @@ from pathlib import Path
 import click
 
 from sshaft import agent_socket, log
+from sshaft.daemon.host_port import HOST_PORT
 from sshaft.errors import ConfigurationError, SshaftError
-from sshaft.host_port import HOST_PORT
 from sshaft.identity_client import IdentityClient
 from sshaft.text import printable
 from sshaft_agent import configuration, sockets
@@ -29,7 +29,7 @@ directory_option = click.option(
     type=click.Path(path_type=Path),
     default=sockets.DEFAULT_DIRECTORY,
     show_default=True,
-    help="The folder of the sockets: keys/agent.sock, login/agent.sock, host/agent.sock, status.sock.",
+    help="The folder of the sockets: keys/agent.sock, login/agent.sock, host/agent.sock, api/agent.sock, status.sock.",
 )
 
 
@@ -38,17 +38,19 @@ directory_option = click.option(
 @directory_option
 @click.option("--keys-user", help="sshd's AuthorizedKeysCommandUser.  [default: the account that runs this]")
 @click.option("--login-user", help="The account people log in to (mfa).  [default: the account that runs this]")
+@click.option("--api-user", help="The account of sshaft-host-api, which asks for people with access tokens.")
 @click.option("--metrics-listen", type=HOST_PORT, help="Answer Prometheus there, at /metrics; needs sshaft[metrics].")
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
 @click.pass_context
-def agent(
+def agent(  # noqa: PLR0913, PLR0917 - one for each option
     context: click.Context,
     config_path: Path | None,
     directory: Path,
     keys_user: str | None,
     login_user: str | None,
+    api_user: str | None,
     metrics_listen: tuple[str, int] | None,
     log_level: str,
 ) -> None:
@@ -66,7 +68,10 @@ def agent(
     _keep_memory_private()
     if os.geteuid() == 0:
         log.get_logger().warning("agent.runs_as_root", message="start it as an account of its own instead")
-    new_agent = partial(Agent, config_path, directory, sockets.account(keys_user), sockets.account(login_user))
+    new_agent = partial(
+        Agent, config_path, directory, sockets.account(keys_user), sockets.account(login_user),
+        api_user=None if api_user is None else sockets.account(api_user),
+    )  # fmt: skip
     if metrics_listen is None:
         asyncio.run(new_agent().run())
     else:
@@ -81,8 +86,11 @@ def check(config_path: Path) -> None:
     if found.factor is not None:
         IdentityClient(found.factor).close()
     if found.host_login is not None:
-        found.host_login.credentials()
-        found.host_login.http_client("provider").close()
+        for provider in found.host_login.providers:
+            provider.credentials()
+            provider.http_client("provider").close()
+    for note in found.notes:
+        click.echo(printable(note, 500))
     click.echo(f"{config_path} is right.")
 
 
@@ -112,7 +120,7 @@ def status(directory: Path, *, as_json: bool) -> None:
 
 
 def ask_agent(directory: Path, kind: str, *, seconds: int = 5, **fields: str) -> tuple[str, dict[str, str]]:
-    """Returns what the running agent answers to its operator. SIGALRM ends this process after `seconds`.
+    """Returns what the running agent answers to its operator. SIGALRM ends this process after `seconds` without it.
 
     Raises `NotRunningError`, or `_NotPermittedError` for an account that may not ask.
     """
@@ -125,6 +133,8 @@ def ask_agent(directory: Path, kind: str, *, seconds: int = 5, **fields: str) ->
         if isinstance(error.__cause__, PermissionError):
             raise _NotPermittedError(_who_may_ask(path)) from None
         raise NotRunningError(str(error)) from None
+    finally:
+        signal.alarm(0)
 
 
 def _run_with_metrics(new_agent: Callable[..., Agent], host: str, port: int) -> None:

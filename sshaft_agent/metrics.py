@@ -1,32 +1,41 @@
 """Gives Prometheus the numbers of the running agent. No label names a user or a key."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sshaft.daemon import metrics
 from sshaft_agent.agent import Agent
+from sshaft_agent.observe import Observe
 from sshaft_agent.ssh_factor.factor import Factor
-from sshaft_agent.ssh_factor.lookup import Observe
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from prometheus_client.core import Metric
 
+    from sshaft_agent.host_login.host_login import HostLogin
+
+_CALLS = (
+    (
+        "sshaft_agent_identity_call_seconds",
+        "How long the identity service took to answer.",
+        ("list", "accept", "reject"),
+    ),
+    (
+        "sshaft_agent_provider_call_seconds",
+        "How long the OpenID Provider took for one step of a host login.",
+        ("begin", "poll", "identify", "revoke", "recheck"),
+    ),
+)
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 10)
 
 
 def observer(registry: "CollectorRegistry") -> Observe:
-    """Adds the histogram of calls to the identity service to a registry. Returns its observer."""
-    seconds = metrics.library().Histogram(
-        "sshaft_agent_identity_call_seconds",
-        "How long the identity service took to answer.",
-        ["call"],
-        registry=registry,
-        buckets=_BUCKETS,
-    )
-    for call in ("list", "accept", "reject"):
-        seconds.labels(call)
-    return lambda call, taken: seconds.labels(call).observe(taken)
+    """Adds the histograms of calls to other services to a registry. Returns their observer."""
+    seconds: dict[str, Any] = {}
+    for name, text, calls in _CALLS:
+        histogram = metrics.library().Histogram(name, text, ["call"], registry=registry, buckets=_BUCKETS)
+        seconds |= {call: histogram.labels(call) for call in calls}
+    return lambda call, taken: seconds[call].observe(taken)
 
 
 class AgentCollector:
@@ -41,8 +50,10 @@ class AgentCollector:
 
         if self._agent.factor is not None:
             yield from _of_factor(self._agent.factor)
+        if self._agent.host_login is not None:
+            yield from _of_host_login(self._agent.host_login)
         refused = Counter("sshaft_agent_connections_refused", "Connections to our sockets.", labels=["reason"])
-        for reason, count in ({"peer": 0, "busy": 0, "bad_message": 0} | dict(self._agent.server.refused)).items():
+        for reason, count in ({"peer": 0, "busy": 0, "bad_message": 0} | dict(self._agent.refused())).items():
             refused.add_metric([reason], count)
         yield refused
 
@@ -64,3 +75,37 @@ def _of_factor(factor: Factor) -> Iterable["Metric"]:
     for state, count in ({"accepted": 0, "rejected": 0} | dict(factor.outcomes)).items():
         logins.add_metric([state], count)
     yield logins
+
+
+def _of_host_login(host_login: "HostLogin") -> Iterable["Metric"]:
+    """Yields the numbers of host login."""
+    from prometheus_client.core import CounterMetricFamily as Counter  # noqa: PLC0415 - an extra
+    from prometheus_client.core import GaugeMetricFamily as Gauge  # noqa: PLC0415 - as above
+
+    yield Gauge("sshaft_agent_host_logins_waiting", "Host logins that wait for a person.", host_login.waiting.count)
+    logins = Counter("sshaft_agent_host_logins", "Host logins by how they ended.", labels=["state"])
+    for state, count in host_login.ends().items():
+        logins.add_metric([state], count)
+    yield logins
+    checks = Counter("sshaft_agent_host_accounts", "Accounts that sshd asked about, by the answer.", labels=["state"])
+    for state, count in (
+        {"accepted": 0, "refused": 0, "unavailable": 0} | dict(host_login.account_phase.outcomes)
+    ).items():
+        checks.add_metric([state], count)
+    yield checks
+    rechecks = Counter(
+        "sshaft_agent_host_rechecks", "Checks of people without a login, by the result.", labels=["state"]
+    )
+    for state, count in host_login.rounds.counts().items():
+        rechecks.add_metric([state], count)
+    yield rechecks
+    names = Counter("sshaft_agent_host_names", "Names without an account, by the answer.", labels=["answer"])
+    for answer, count in ({"reserved": 0, "full": 0} | dict(host_login.first_login.names)).items():
+        names.add_metric([answer], count)
+    yield names
+    api = Counter(
+        "sshaft_agent_host_api", "Questions of sshaft-host-api about people, by the answer.", labels=["answer"]
+    )
+    for answer, count in host_login.api.counts().items():
+        api.add_metric([answer], count)
+    yield api

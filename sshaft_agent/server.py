@@ -5,12 +5,13 @@ import os
 import socket
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from sshaft import log, messages
+from sshaft.daemon.unix_socket import BACKLOG
 from sshaft_agent import sockets
 from sshaft_agent.sockets import Account
 
@@ -38,6 +39,8 @@ class Endpoint:
     path: Path
     user: Account | None
     handler: Handler
+    is_repeated: bool = False
+    """Whether `user` may ask one question after another on a connection."""
 
     def allows(self, uid: int) -> bool:
         """Whether the account of this uid may ask here."""
@@ -49,8 +52,11 @@ class Endpoint:
         return _MAX_CONNECTIONS if self.user else _MAX_OPERATORS
 
 
-def one_answer(answers: Mapping[str, Answer]) -> Handler:
-    """Returns a handler for connections with one question. `answers` has a function for each kind of question."""
+def one_answer(answers: Mapping[str, Answer], for_owner: Collection[str] = ()) -> Handler:
+    """Returns a handler for connections with one question. `answers` has a function for each kind of question.
+
+    Only root and the agent's account may ask the kinds in `for_owner`.
+    """
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async with asyncio.timeout(_MESSAGE_SECONDS):
@@ -58,6 +64,9 @@ def one_answer(answers: Mapping[str, Answer]) -> Handler:
         kind, fields = messages.decode(data)
         if kind not in answers:
             raise messages.MessageError(f"{kind} is not asked here")
+        if kind in for_owner and sockets.peer_uid(writer.get_extra_info("socket")) not in (0, os.geteuid()):
+            await _write(writer, ("error", {"reason": "only root may do this"}))
+            return
         try:
             answer = await answers[kind](fields)
         except Exception:  # noqa: BLE001 - one broken question must not end the agent
@@ -80,6 +89,7 @@ class Server:
         self._endpoints = endpoints
         self._servers: list[asyncio.Server] = []
         self.connections: set[asyncio.Task[None]] = set()
+        self._repeated: set[asyncio.StreamReader] = set()
 
     async def start(self) -> None:
         """Opens all sockets and serves them, or opens none and raises `ConfigurationError`."""
@@ -98,6 +108,8 @@ class Server:
         for server, endpoint in zip(self._servers, self._endpoints, strict=True):
             server.close()
             endpoint.path.unlink(missing_ok=True)  # at once, because another agent may start here
+        for reader in self._repeated:
+            reader.feed_eof()  # there will be no further question
         if self.connections:
             await asyncio.wait(self.connections, timeout=_DRAIN_SECONDS)
 
@@ -108,18 +120,19 @@ class Server:
             self.connections.add(task)
             self._open[endpoint.path] += 1
             try:
+                if endpoint.is_repeated:
+                    self._repeated.add(reader)
                 await self._handle(endpoint, reader, writer)
             except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError):
                 pass  # the other side went away, or sent no whole message in time
             finally:
                 self.connections.discard(task)
+                self._repeated.discard(reader)
                 self._open[endpoint.path] -= 1
                 writer.close()
 
         # asyncio calls listen() again, by default with a queue of 100.
-        return await asyncio.start_unix_server(
-            connected, sock=listening, limit=messages.MAX_MESSAGE, backlog=sockets.BACKLOG
-        )
+        return await asyncio.start_unix_server(connected, sock=listening, limit=messages.MAX_MESSAGE, backlog=BACKLOG)
 
     async def _handle(self, endpoint: Endpoint, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = sockets.peer_uid(writer.get_extra_info("socket"))
@@ -132,6 +145,8 @@ class Server:
             return
         try:
             await endpoint.handler(reader, writer)
+            while endpoint.is_repeated:
+                await endpoint.handler(reader, writer)
         except messages.MessageError as error:
             self._log_refusal("message.refused", message=str(error))
             await self._refuse(writer, "bad_message")

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sshaft.authorized_keys import is_safe_word
+from sshaft.daemon.unix_socket import InUseError, listen_at
 from sshaft.errors import ConfigurationError
 
 DEFAULT_DIRECTORY = Path("/run/sshaft")
-BACKLOG = 1024
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,14 @@ def host_path(directory: Path) -> Path:
     return directory / "host" / "agent.sock"
 
 
+def names_path(directory: Path) -> Path:
+    return directory / "host" / "names.sock"
+
+
+def api_path(directory: Path) -> Path:
+    return directory / "api" / "agent.sock"
+
+
 def status_path(directory: Path) -> Path:
     return directory / "status.sock"
 
@@ -81,10 +89,12 @@ def listen_for(user: Account | None, path: Path) -> socket.socket:
     """
     try:
         if user is None:
-            return _bind(path, 0o660, None)
+            return listen_at(path, 0o660)
         own = user.uid in (0, os.geteuid())
         _make_user_directory(path.parent, None if own else user)
-        return _bind(path, 0o600 if own else 0o660, None if own else user.gid)
+        return listen_at(path, 0o600 if own else 0o660, None if own else user.gid)
+    except InUseError:
+        raise ConfigurationError(f"{path}: another agent is running there (see `sshaft agent status`)") from None
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror or error}") from None
 
@@ -113,36 +123,3 @@ def _give_to_group(path: Path, user: Account) -> None:
             f"{path}: the agent's account {account(None).name} is not in the group of {user.name} (gid {user.gid}): "
             f"usermod -aG {user.name} {account(None).name}"
         ) from None
-
-
-def _bind(path: Path, mode: int, gid: int | None) -> socket.socket:
-    _remove_stale(path)
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    # No other account can connect between bind and chmod: the kernel refuses a connect before listen().
-    try:
-        listening.bind(str(path))
-        if gid is not None:
-            os.chown(path, -1, gid)
-        path.chmod(mode)
-        listening.listen(BACKLOG)
-    except OSError:
-        listening.close()
-        raise
-    listening.setblocking(False)
-    return listening
-
-
-def _remove_stale(path: Path) -> None:
-    """Removes the socket of a killed agent. Raises `ConfigurationError` if an agent still listens there."""
-    if not path.exists():
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as trial:
-        trial.setblocking(False)
-        try:
-            trial.connect(str(path))
-        except (ConnectionRefusedError, FileNotFoundError):
-            path.unlink(missing_ok=True)
-            return
-        except BlockingIOError:
-            pass  # the queue of a running agent is full
-    raise ConfigurationError(f"{path}: another agent is running there (see `sshaft agent status`)")

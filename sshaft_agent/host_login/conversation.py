@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from typing import Literal, Self, TypeVar
 
 from sshaft import messages
+from sshaft.text import printable
+from sshaft_agent.host_login.auth_info import UsedKey, used_keys
 
-Result = Literal["success", "denied", "unknown_user", "unavailable", "ignore"]
+Result = Literal["success", "denied", "final", "unknown_user", "unavailable", "ignore"]
+"""`final`: denied, and sshd shall not ask again."""
 ATTENTION_SECONDS = 5.0
 """The module gives up after 15 seconds of silence."""
 _SEND_SECONDS = 3.0
@@ -31,35 +34,76 @@ class LoginQuestion:
 
     user: str
     client_ip: str
+    service: str
+    """The PAM service."""
     timeout: float
     """Seconds until the module gives up."""
+    config: str = ""
+    """The file that the PAM line names by `config=`; empty: the agent's own configuration."""
+    keys: tuple[UsedKey, ...] = ()
+    """The keys that sshd has accepted before."""
+    began: float = 0.0
+    """When the connection to sshd began, in seconds since the start of the machine. 0: nobody knows it."""
 
     @classmethod
     def of(cls, fields: Mapping[str, str]) -> Self:
         """Returns the question. A missing field counts as empty."""
-        timeout = fields.get("timeout", "")
-        seconds = float(timeout) if timeout.isascii() and timeout.isdigit() and len(timeout) < 6 else _DEFAULT_TIMEOUT
+        seconds = _digits(fields.get("timeout", ""), 5)
         return cls(
             user=fields.get("user", ""),
             client_ip=fields.get("rhost", ""),
-            timeout=min(seconds, _MAX_TIMEOUT),
+            service=fields.get("service", ""),
+            timeout=_DEFAULT_TIMEOUT if seconds is None else min(seconds, _MAX_TIMEOUT),
+            config=fields.get("config", ""),
+            keys=used_keys(fields.get("ssh_auth_info", "")),
+            began=(_digits(fields.get("began", ""), 15) or 0) / 1000,
         )
+
+    def facts(self) -> dict[str, str]:
+        """Returns what every event in the log says of a login."""
+        keys = {"key_type": [key.type for key in self.keys], "fingerprint": [key.fingerprint for key in self.keys]}
+        return {"user": printable(self.user), "client_ip": printable(self.client_ip)} | {
+            name: ", ".join(values) for name, values in keys.items() if values
+        }
+
+
+def _digits(text: str, most: int) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= most else None
 
 
 class Conversation:
-    """One connection of the module. Each method raises `GoneError` if the other side ends it."""
+    """One connection of the module. Each method raises `GoneError` if the other side ends it.
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    `timeout` is in seconds from now. No answer counts later, so that an sshd without LoginGraceTime holds no login.
+    """
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, timeout: float) -> None:
+        self.is_with_program = False
+        """Whether a program has answered, which presses no Enter."""
         self._reader = reader
         self._writer = writer
+        self._ends_at = asyncio.get_running_loop().time() + timeout
+
+    @property
+    def way(self) -> str:
+        """Returns how the person logs in, for the log."""
+        return "token" if self.is_with_program else "browser"
 
     async def prompt(self, text: str, *, echo: bool = True) -> str:
-        """Shows `text` and returns what the person types, without a limit in time: sshd has one.
+        """Shows `text` and returns what the person types.
 
         sshd refuses a visible prompt (`echo`) to a client that can only send a password, so nobody waits in vain.
         """
         await self._send("prompt", {"text": text, "echo": "yes" if echo else "no"})
-        kind, fields = messages.decode(await self._read())
+        try:
+            async with asyncio.timeout_at(self._ends_at):
+                kind, fields = messages.decode(await self._reader.readuntil(messages.END))
+        except TimeoutError as error:
+            raise GoneError("nobody answered before the timeout of the module") from error
+        except (OSError, asyncio.IncompleteReadError) as error:
+            raise GoneError("the module ended the connection") from error
+        except (asyncio.LimitOverrunError, messages.MessageError) as error:
+            raise GoneError("the module sent no message of this protocol") from error
         if kind != "answer":
             raise GoneError(kind)
         return fields.get("text", "")
@@ -67,6 +111,13 @@ class Conversation:
     async def info(self, text: str) -> None:
         """Shows `text`. A server older than OpenSSH 10.3 shows it together with the next prompt."""
         await self._send("info", {"text": text})
+
+    async def probe(self) -> None:
+        """Shows an empty text, of which clients show nothing.
+
+        While no prompt waits, sshd does not notice that a person has left until it has something to send.
+        """
+        await self.info("")
 
     async def keep_waiting(self, work: Awaitable[T]) -> T:
         """Returns the result of `work`. Meanwhile the module learns that the agent is alive."""
@@ -87,12 +138,6 @@ class Conversation:
     async def result(self, result: Result, reason: str = "") -> None:
         """Ends the conversation. `reason` is for the log of sshd."""
         await self._send("result", {"result": result, "reason": reason})
-
-    async def _read(self) -> bytes:
-        try:
-            return await self._reader.readuntil(messages.END)
-        except (OSError, asyncio.IncompleteReadError) as error:
-            raise GoneError("the module ended the connection") from error
 
     async def _send(self, kind: str, fields: dict[str, str]) -> None:
         self._writer.write(messages.encode(kind, fields))

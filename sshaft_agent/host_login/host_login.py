@@ -6,75 +6,157 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 from sshaft import log, messages
 from sshaft.addresses import source_of
-from sshaft.deadline import Deadline
-from sshaft.errors import RemoteServiceError
+from sshaft.errors import ConfigurationError, RemoteServiceError
 from sshaft.text import printable
 from sshaft_agent.host_login import accounts, texts
+from sshaft_agent.host_login.account_phase import AccountPhase
 from sshaft_agent.host_login.accounts import Account
-from sshaft_agent.host_login.bindings import Bindings, BindingsError
-from sshaft_agent.host_login.conversation import Conversation, GoneError, LoginQuestion
+from sshaft_agent.host_login.bindings import Bindings, is_bound_to
+from sshaft_agent.host_login.conversation import Conversation, GoneError, LoginQuestion, Result
+from sshaft_agent.host_login.database import DatabaseError
+from sshaft_agent.host_login.device_login import DeviceLogin
+from sshaft_agent.host_login.first_login import free
+from sshaft_agent.host_login.first_login.accounts_client import AccountsError
+from sshaft_agent.host_login.first_login.approvals import Approvals
+from sshaft_agent.host_login.first_login.first_login import FirstLogin, Login, uptime
+from sshaft_agent.host_login.first_login.notify import Notifier
+from sshaft_agent.host_login.first_login.operator import RequestsOperator
+from sshaft_agent.host_login.first_login.reservations import Reservations
+from sshaft_agent.host_login.life_cycle.life_cycle import LifeCycle
+from sshaft_agent.host_login.life_cycle.operator import AccountsOperator
+from sshaft_agent.host_login.life_cycle.records import Records
 from sshaft_agent.host_login.operator import Operator
-from sshaft_agent.host_login.settings import HostLoginSettings
-from sshaft_oidc.device_grant import DeviceCode, DeviceGrant, DeviceGrantError
-from sshaft_oidc.provider import Provider, Tokens
+from sshaft_agent.host_login.periodic import Periodic
+from sshaft_agent.host_login.realm import Decider, Realm, RefusedError
+from sshaft_agent.host_login.realms import NamedRealms
+from sshaft_agent.host_login.recheck.recheck import Recheck
+from sshaft_agent.host_login.recheck.rounds import Rounds
+from sshaft_agent.host_login.roles.granted import rights_of
+from sshaft_agent.host_login.roles.role_groups import Membership, RoleGroups, membership
+from sshaft_agent.host_login.settings import HostLoginSettings, HostSettings
+from sshaft_agent.host_login.sshd import Sshd
+from sshaft_agent.host_login.threads import Threads
+from sshaft_agent.host_login.token_login import prompt
+from sshaft_agent.host_login.token_login.api import Api
+from sshaft_agent.host_login.token_login.deciders import Deciders
+from sshaft_agent.host_login.token_login.one_time_passwords import OneTimePasswords
+from sshaft_agent.host_login.token_login.persons import Persons
+from sshaft_agent.host_login.token_login.realms import TokenRealms
+from sshaft_agent.host_login.token_login.standing import Standings
+from sshaft_agent.host_login.waiting import StoppingError, TooManyError, Waiting
+from sshaft_agent.observe import Observe, observe_nothing
+from sshaft_oidc.access_tokens import AccessTokenError, is_cut
+from sshaft_oidc.identity import Identity
+from sshaft_oidc.provider import Tokens
 from sshaft_oidc.remote_keys import OpenIdError
 
-_WORKERS = 16
-_REQUEST_SECONDS = 10.0
+OUTCOMES = ("accepted", "refused", "unavailable", "gone", "fault")
+"""How logins end. `gone`: the person has left. `fault`: the agent has made a mistake."""
 _FIRST_MESSAGE_SECONDS = 3.0
-_GRACE_SECONDS = 10.0
-"""The person may press Enter a little before the provider tells us of the approval."""
-_MAX_PROMPTS = 6
-
-
-class _RefusedError(Exception):
-    """The login ends without success. The reason and the subject are for the log; the person reads one of `texts`."""
-
-    def __init__(self, reason: str, text: str = texts.REFUSED, *, subject: str | None = None) -> None:
-        super().__init__(reason)
-        self.text = text
-        self.subject = subject
+_BEGUN_FOR_EACH_PLACE = 10
+"""Logins of one address in a minute, for each one that may wait. People need more than six seconds for an approval."""
+_PROMPTS_OF_A_SOURCE = 100
+"""Logins of one address that wait for a token. A program answers at once, and many people may share an address."""
+_READING_SECONDS = 60.0
+"""A person has this time to read why a login ended."""
 
 
 class HostLogin:
-    """Host login at one OpenID Provider. Runs on the event loop; HTTP and look-ups of accounts run in threads."""
+    """Host login at OpenID Providers. Runs on the event loop; HTTP and look-ups of accounts run in threads."""
 
     def __init__(
         self,
-        settings: HostLoginSettings,
+        settings: HostSettings,
         host_name: str | None = None,
         find_account: Callable[[str], Account | None] = accounts.find,
+        observe: Observe = observe_nothing,
+        sshd: Sshd | None = None,
+        now: Callable[[], float] = time.time,
+        find_groups: Membership = membership,
     ) -> None:
+        """`now` is in seconds since 1970."""
+        self._now = now
+        self.waiting = Waiting()
         self.outcomes: Counter[str] = Counter()
-        self._find_account = find_account
+        self._threads = Threads(observe)
+        self._sshd = sshd or Sshd()
         self._bindings = Bindings(settings.state_directory)
-        self.operator = Operator(lambda: self.settings, self._bindings, find_account)
+        reservations = Reservations(settings.state_directory, free.is_free_uid)
+        self.life_cycle = LifeCycle(Records(settings.state_directory), settings.create, now)
+        approvals = Approvals(settings.state_directory, self._bindings)
+        self.first_login = FirstLogin(reservations, settings.create, self.life_cycle, approvals, find_account, now)
+        self._role_groups = RoleGroups(self.life_cycle, find_groups)
+        self.recheck = Recheck(self._bindings, now)
+        accounts_operator = AccountsOperator(
+            self.life_cycle, self._bindings, reservations, self.first_login.is_there, now, self.recheck.all
+        )
+        more = accounts_operator.answers() | RequestsOperator(approvals, now).answers()
+        self.operator = Operator(self._deciders, self._bindings, self.first_login.candidate, self._stays_closed, more)
         self._host_name = host_name or socket.gethostname()
-        self._pending: Counter[str] = Counter()
-        self._workers = ThreadPoolExecutor(_WORKERS, "host-login")
+        self.rounds = Rounds(
+            self.recheck, lambda: self._realm, find_account, self.life_cycle, observe, self._apply_roles
+        )
+        self._notifier = Notifier(approvals, lambda: self.first_login.settings, self._host_name, now)
+        self.account_phase = AccountPhase(
+            self._bindings, self.first_login.is_ready, self.recheck.refusal, self._closed, self._logged_in
+        )
+        standings = Standings(self.first_login.candidate, self._bindings, approvals, self._closed_to_tokens, now)
+        self._persons = Persons(
+            standings, self.first_login.is_there, self.first_login.reserve, self._deploy, self.life_cycle,
+            self._bindings,
+        )  # fmt: skip
+        self._passwords = OneTimePasswords()
+        self.api = Api(lambda: self._settings, lambda: self.token_realms, self._passwords, standings, self._persons)
+        self.periodic = Periodic(self.life_cycle.work, self.rounds.work, self._notifier.work)
         self.replace_settings(settings)
 
-    def replace_settings(self, settings: HostLoginSettings) -> None:
+    def replace_settings(self, settings: HostSettings) -> None:
         """Uses a configuration that was read again, for logins that begin from now on. Raises `ConfigurationError`."""
-        http = settings.http_client("provider")
-        provider = Provider(settings.issuer, settings.credentials(), http, lambda: datetime.now(UTC))
-        self._grant = DeviceGrant(provider, settings.scopes)
-        self.settings = settings
+        if settings.state_directory != self._bindings.path.parent:
+            raise ConfigurationError("host_login.state_directory has changed: restart the agent")
+        realm = None if settings.device is None else Realm(settings.device)
+        token_realms = TokenRealms(settings.token_providers)
+        self.recheck.use(settings.recheck)
+        self._realm, self._settings, self.token_realms = realm, settings, token_realms
+        self.first_login.settings = self.life_cycle.settings = settings.create
+        self._named = NamedRealms()
+
+    def _deciders(self) -> Deciders:
+        return Deciders(self._realm, self.token_realms)
+
+    def stop(self) -> None:
+        """Ends the logins that wait for a person, now and from now on. A decision that has begun is finished."""
+        self._notifier.stop()
+        self.waiting.stop()
+        self.rounds.stop()
 
     def close(self) -> None:
-        self._workers.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
+        self.first_login.close()
+        self.account_phase.close()
+        self.api.close()
+        self._notifier.close()
+        self.periodic.close()
 
     def status(self) -> dict[str, Any]:
         """Returns the facts of `sshaft agent status`."""
-        waiting = sum(count for name, count in self._pending.items() if name.startswith("source "))
-        return {"host_logins_waiting": waiting, "host_logins_accepted": self.outcomes["accepted"]}
+        ends = {f"host_logins_{outcome}": count for outcome, count in self.ends().items()}
+        accounts_refused = self.account_phase.outcomes["refused"]
+        names = {f"host_names_{answer}": self.first_login.names[answer] for answer in ("reserved", "full")}
+        rechecks = {f"host_rechecks_{result}": count for result, count in self.rounds.counts().items()}
+        accounts = {"host_accounts_refused": accounts_refused}
+        api = {f"host_api_{outcome}": count for outcome, count in self.api.counts().items()}
+        return {"host_logins_waiting": self.waiting.count, **ends, **accounts, **names, **rechecks, **api}
+
+    def ends(self) -> dict[str, int]:
+        """Returns how many logins have ended in each way."""
+        return dict.fromkeys(OUTCOMES, 0) | dict(self.outcomes)
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serves one connection of pam_sshaft. Raises `MessageError` for a message that does not belong there."""
@@ -82,146 +164,230 @@ class HostLogin:
             kind, fields = messages.decode(await reader.readuntil(messages.END))
         if kind not in ("login", "account"):
             raise messages.MessageError(f"{kind} is not asked here")
-        question, conversation = LoginQuestion.of(fields), Conversation(reader, writer)
+        question = LoginQuestion.of(fields)
+        conversation = Conversation(reader, writer, question.timeout)
         try:
             if kind == "account":
-                await conversation.result("ignore")
+                await self.account_phase.answer(question, conversation, *_new_reference(question))
             else:
                 await self._log_in(question, conversation)
         except GoneError as gone:
-            self.outcomes["gone"] += 1
-            log.get_logger().info("host_login.gone", user=printable(question.user), reason=str(gone))
+            log.get_logger().info("host_login.gone", reason=str(gone), **question.facts())
         except Exception:  # noqa: BLE001 - one broken login must not end the agent
             self.outcomes["fault"] += 1
             log.get_logger().exception("agent.fault")
-            await conversation.result("unavailable", "a fault of the agent: see its log")
+            with suppress(GoneError):
+                await conversation.result("unavailable", "a fault of the agent: see its log")
 
     async def _log_in(self, question: LoginQuestion, conversation: Conversation) -> None:
         """Runs the login and ends the conversation with its result."""
-        reference = secrets.token_hex(4)
-        logger = log.get_logger().bind(
-            reference=reference, user=printable(question.user), client_ip=printable(question.client_ip)
-        )
+        reference, logger = _new_reference(question)
         try:
-            with self._counted(question):
-                subject = await self._approve(question, conversation, logger)
-        except _RefusedError as refused:
+            subject = await self._approve(question, conversation, logger)
+        except GoneError:
+            self.outcomes["gone"] += 1
+            raise
+        except RefusedError as refused:
             self.outcomes["refused"] += 1
             facts = {} if refused.subject is None else {"subject": printable(refused.subject)}
-            logger.warning("host_login.refused", reason=str(refused), **facts)
-            await conversation.prompt(refused.text.format(reference=reference), echo=False)
-            await conversation.result("denied", f"refused, reference {reference}")
-        except (RemoteServiceError, OpenIdError, BindingsError) as error:
+            logger.warning("host_login.refused", reason=str(refused), by=conversation.way, **facts)
+            await self._tell(conversation, refused.text.format(reference=reference))
+            await self._end(conversation, "denied", f"refused, reference {reference}")
+        except (RemoteServiceError, OpenIdError, DatabaseError, ConfigurationError, AccountsError) as error:
             self.outcomes["unavailable"] += 1
-            logger.error("host_login.failed", message=str(error))  # noqa: TRY400 - it is no fault of the agent
-            await conversation.prompt(texts.UNAVAILABLE.format(reference=reference), echo=False)
-            await conversation.result("unavailable", f"{error.code}, reference {reference}")
+            # It is no fault of the agent.
+            logger.error("host_login.failed", message=str(error), by=conversation.way)  # noqa: TRY400
+            text = texts.NOT_MADE if isinstance(error, AccountsError) else texts.UNAVAILABLE
+            await self._tell(conversation, text.format(reference=reference))
+            await self._end(conversation, "unavailable", f"{error.code}, reference {reference}")
+        except StoppingError:
+            self.outcomes["unavailable"] += 1
+            logger.info("host_login.ended", reason="the agent stops")
+            await conversation.info(texts.RESTARTS)
+            await conversation.result("unavailable", "the agent stops")
         else:
             self.outcomes["accepted"] += 1
-            logger.info("host_login.accepted", subject=printable(subject))
+            logger.info("host_login.accepted", subject=printable(subject), by=conversation.way)
             await conversation.result("success")
 
-    @contextmanager
-    def _counted(self, question: LoginQuestion) -> Iterator[None]:
-        """Counts a login that waits. Raises `_RefusedError` if too many wait from this source, for this name or at all.
+    async def _tell(self, conversation: Conversation, text: str) -> None:
+        """Shows a text until the person presses Enter, or the agent stops. A scanner would never press it."""
+        if conversation.is_with_program:
+            await conversation.info(texts.without_enter(text))
+            return
+        with suppress(StoppingError, TimeoutError):
+            async with asyncio.timeout(_READING_SECONDS), self.waiting.until_stop():
+                await conversation.prompt(text, echo=False)
 
-        Nothing is counted for a name alone: a stranger elsewhere could then keep its owner out.
+    async def _end(self, conversation: Conversation, result: Result, reason: str) -> None:
+        """Ends a login that opens nothing. sshd does not ask a program again: it would wait in vain."""
+        await conversation.result("final" if conversation.is_with_program else result, reason)
+
+    @contextmanager
+    def _prompt_place(self, question: LoginQuestion) -> Iterator[None]:
+        """Counts a login that waits for a token. Raises `RefusedError` if too many wait from its source."""
+        source = source_of(question.client_ip)
+        try:
+            with self.waiting.place({f"token of {source}": _PROMPTS_OF_A_SOURCE}):
+                yield
+        except TooManyError as error:
+            raise RefusedError(printable(str(error)), texts.TOO_MANY) from None
+
+    @contextmanager
+    def _place(self, question: LoginQuestion, settings: HostLoginSettings) -> Iterator[None]:
+        """Counts a login that waits. Raises `RefusedError` if too many wait from its source, or have begun there.
+
+        The provider makes a code for each login, also for those that a stranger begins and leaves at once. Nothing is
+        counted for a name alone: a stranger elsewhere could then keep its owner out.
         """
         source = source_of(question.client_ip)
         limits = {
-            f"user {question.user} from {source}": self.settings.pending_per_user,
-            f"source {source}": self.settings.pending_per_source,
+            f"user {question.user} from {source}": settings.pending_per_user,
+            f"source {source}": settings.pending_per_source,
         }
-        for name, limit in limits.items():
-            if self._pending[name] >= limit:
-                raise _RefusedError(f"{self._pending[name]} logins wait already: {printable(name)}", texts.TOO_MANY)
-        self._pending.update(limits.keys())
         try:
-            yield
-        finally:
-            self._pending.subtract(limits.keys())
-            self._pending += Counter()  # forgets what is 0
+            with self.waiting.place(limits):
+                most = _BEGUN_FOR_EACH_PLACE * settings.pending_per_source
+                if not self.waiting.may_begin(source, most):
+                    raise RefusedError(f"{most} logins have begun in this minute: {printable(source)}", texts.TOO_OFTEN)
+                yield
+        except TooManyError as error:
+            raise RefusedError(printable(str(error)), texts.TOO_MANY) from None
 
     async def _approve(self, question: LoginQuestion, conversation: Conversation, logger: Any) -> str:
-        """Returns the subject who approved this login and owns the account. Raises `_RefusedError`."""
-        settings, grant = self.settings, self._grant
-        account = await conversation.keep_waiting(self._in_thread(self._find_account, question.user))
-        ends_at = time.monotonic() + min(question.timeout - 5, settings.login_seconds)
-        code = await conversation.keep_waiting(self._in_thread(grant.begin, Deadline.after(_REQUEST_SECONDS)))
-        ends_at = min(ends_at, time.monotonic() + code.expires_in)
-        logger.info("host_login.waits", code_seconds=round(code.expires_in))
-        polling = asyncio.create_task(self._poll(grant, code, ends_at))
+        """Returns the subject who approved this login and owns the account. Raises `RefusedError`."""
+        realm = self._realm
+        if question.config:
+            realm = await conversation.keep_waiting(self._threads.run(self._named.realm, question.config))
+            logger = logger.bind(config=printable(question.config))
+        elif self.token_realms.all:
+            async with self.waiting.until_stop():
+                with self._prompt_place(question):
+                    token = await prompt.ask(conversation, or_enter=realm is not None)
+            if token or realm is None:
+                return await self._approve_by_token(token, question, conversation)
+        assert realm is not None  # noqa: S101 - there is a browser or a token
+        with self._place(question, realm.settings):
+            return await self._approve_in_browser(realm, question, conversation, logger)
+
+    async def _approve_by_token(self, token: str, question: LoginQuestion, conversation: Conversation) -> str:
+        """Returns the subject of the token, who owns the account. Raises `RefusedError`."""
+        conversation.is_with_program = True
+        presented, token = token, self._passwords.token_of(token)
+        verify = self._threads.verify(self.token_realms.identify, token, question.client_ip)
         try:
-            tokens = await self._wait_for_approval(question, conversation, code, polling)
-            return await conversation.keep_waiting(
-                self._in_thread(self._identify, grant.provider, settings, account, tokens)
-            )
-        finally:
-            polling.cancel()
-            await asyncio.gather(polling, return_exceptions=True)
+            realm, identity = await conversation.keep_waiting(verify)
+        except AccessTokenError as error:
+            fault = "cut" if error.fault in ("signature", "unknown") and is_cut(token) else error.fault
+            raise RefusedError(str(error), texts.OF_TOKEN.get(fault, texts.TOKEN_REFUSED)) from None
+        if realm.settings.allow.publickey and not question.keys:
+            raise RefusedError("allow.publickey: sshd has accepted no key before", subject=identity.subject)
+        await conversation.keep_waiting(self._threads.run(self._decide, realm, question, identity, None))
+        if presented != token and not self._passwords.use(presented):
+            raise RefusedError("another login has used the one-time password", texts.TOKEN_REFUSED)
+        return identity.subject
 
-    async def _wait_for_approval(
-        self, question: LoginQuestion, conversation: Conversation, code: DeviceCode, polling: "asyncio.Task[Tokens]"
-    ) -> Tokens:
-        """Shows the page and the code until the person has approved and, unless `enter` is never, pressed Enter."""
-        settings, messages = self.settings, self.settings.messages
-        who = texts.login_line(self._host_name, question.user, question.client_ip)
-        qr = texts.qr_code(texts.address_of(code), settings.qr, settings.qr_error_correction)
-        text = texts.page_and_code(code, who, messages, has_qr=bool(qr))
-        if settings.enter == "never":
-            await conversation.info(text)
-            await conversation.info(qr + texts.CLOSE)  # apart: an old ssh cuts what has other characters than ASCII
-            await conversation.keep_waiting(asyncio.wait({polling}))
-            return polling.result()
-        text += qr + texts.CLOSE + messages.prompt_enter
-        for _ in range(_MAX_PROMPTS):
-            await conversation.prompt(text)
-            await conversation.keep_waiting(asyncio.wait({polling}, timeout=_GRACE_SECONDS))
-            if polling.done():
-                return polling.result()
-            text = texts.not_approved_yet(code, messages)
-        raise _RefusedError("Enter was pressed too often before the approval")
-
-    async def _poll(self, grant: DeviceGrant, code: DeviceCode, ends_at: float) -> Tokens:
-        """Returns the tokens when the person has approved. Raises `_RefusedError`."""
-        while time.monotonic() + code.interval < ends_at:
-            await asyncio.sleep(code.interval)
-            try:
-                tokens: Tokens | None = await self._in_thread(grant.poll, code, Deadline.after(_REQUEST_SECONDS))
-            except DeviceGrantError as error:
-                raise _RefusedError(str(error), texts.OF_ERROR.get(error.error, texts.UNAVAILABLE)) from None
-            if tokens is not None:
-                return tokens
-        raise _RefusedError("nobody approved in time", texts.EXPIRED)
-
-    async def _in_thread(self, function: Any, *arguments: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._workers, function, *arguments)
-
-    def _identify(
-        self, provider: Provider, settings: HostLoginSettings, account: Account | None, tokens: Tokens
+    async def _approve_in_browser(
+        self, realm: Realm, question: LoginQuestion, conversation: Conversation, logger: Any
     ) -> str:
-        """Returns the subject of the tokens, who owns the account and may use it. Raises `_RefusedError`.
+        """Returns the subject who approved this login and owns the account. Raises `RefusedError`."""
+        if realm.settings.allow.publickey and not question.keys:  # before the provider: it says nothing of accounts
+            raise RefusedError("allow.publickey: sshd has accepted no key before")
+        needs_enter = await conversation.keep_waiting(self._threads.run(self._needs_enter, realm, question))
+        login = DeviceLogin(realm, question, conversation, self._threads, self._host_name, needs_enter, logger)
+        try:
+            async with self.waiting.until_stop():
+                identity = await login.identity()
+            tokens = login.kept[1] if login.kept else None
+            await conversation.keep_waiting(self._threads.run(self._decide, realm, question, identity, tokens))
+        except BaseException:
+            if login.kept is not None:
+                self._threads.ask_later("revoke", self.recheck.revoke_new, realm, *login.kept)
+            raise
+        return identity.subject
 
-        It comes after the approval, also for a name that nobody has: a stranger must not learn which accounts exist.
+    def _decide(self, realm: Decider, question: LoginQuestion, identity: Identity, tokens: Tokens | None) -> None:
+        """Raises `RefusedError` if the account is not this identity's, or it may not use it. It blocks.
+
+        It comes after the approval: before, the time of the look-up would tell a stranger which accounts exist.
         """
-        deadline = Deadline.after(_REQUEST_SECONDS)
-        claims, in_token = provider.verify_id_token(tokens.id_token, deadline)
-        wanted = accounts.wanted(settings)
-        all_claims = provider.add_userinfo(wanted, in_token, tokens.access_token, deadline)
-        self._workers.submit(_revoke, provider, tokens.access_token)  # nothing needs it from here on
-        for check in accounts.checks(account, settings, all_claims):
-            if not check.passed:
-                raise _RefusedError(f"{check.rule}: {check.detail}", subject=claims.sub)
-        assert account is not None  # noqa: S101 - the first check
-        if not self._bindings.bind(account.name, claims.iss, claims.sub, datetime.now(UTC)):
-            raise _RefusedError("the account belongs to another identity", subject=claims.sub)
-        return claims.sub
+        user = question.user
+        account = self._give(realm, user, identity, question.began, is_own=not question.config)
+        if account is not None and not account.is_made:
+            self.first_login.check_connection(user, question.began)
+        self.recheck.logged_in(user, identity, realm, tokens)
+        self._logged_in(user)
+
+    def _give(
+        self, realm: Decider, user: str, identity: Identity, began: float, *, is_own: bool = True
+    ) -> Account | None:
+        """Gives the account to the identity: it is made if it must be, and has its rights. Otherwise as `_decide`.
+
+        Returns the account as it was before. `began` and `is_own` are those of `Login`.
+        """
+        account = self.first_login.account(user)
+        rights = rights_of(realm.settings, identity.claims)
+        person = accounts.person(realm.settings, identity.claims)
+        prepare = partial(self.first_login.prepare, login=Login(rights, began, person, is_own))
+        realm.decide(account, identity, self._bindings, prepare, partial(self._closed_to, realm, identity))
+        if is_own:  # a file that a PAM line names has no roles, so it says nothing of them
+            self._apply_roles(realm, user, identity)
+        return account
+
+    def _deploy(self, realm: Decider, user: str, identity: Identity) -> None:
+        """Gives the account to the identity without a login. It is a check of the person. Otherwise as `_give`."""
+        self._give(realm, user, identity, uptime())
+        self.recheck.logged_in(user, identity, realm, None)
+
+    def _apply_roles(self, realm: Decider, user: str, identity: Identity) -> None:
+        """Sets the groups of an account as its person's roles say. It blocks.
+
+        An account of several people gets none: each of them would have the rights of the one who has logged in last.
+        Raises `RefusedError` if a group stays that no role gives any more, and `DatabaseError`.
+        """
+        groups = rights_of(realm.settings, identity.claims).local_groups
+        is_own = not groups or len(self._bindings.of(user)) == 1
+        self._role_groups.apply(user, groups if is_own else frozenset())
+
+    def _closed_to(self, realm: Decider, identity: Identity, user: str) -> str | None:
+        """Returns why this identity, which may have the account, may not log in now. Raises `DatabaseError`.
+
+        Its approval shows that it is good again. So it opens an account that was closed because it was not. An access
+        token may be older than the check that has closed the account, so it opens nothing.
+        """
+        if not isinstance(realm, Realm):
+            return self._closed_to_tokens(user, identity.issuer, identity.subject)
+        if is_bound_to(self._bindings.of(user), identity.issuer, identity.subject):
+            self.rounds.lift(user)
+        return self._closed(user) or self._persons.suspended(identity.issuer, identity.subject)
+
+    def _closed_to_tokens(self, user: str, issuer: str, subject: str) -> str | None:
+        """Returns why no access token of this identity opens the account. Raises `DatabaseError`."""
+        reason = self.recheck.refused(user, issuer, subject) or self._closed(user)
+        return reason or self._persons.suspended(issuer, subject)
+
+    def _stays_closed(self, user: str) -> str | None:
+        """Returns why not even an approval of its owner opens the account. Raises `DatabaseError`."""
+        return None if self.rounds.has_closed(user) else self._closed(user)
+
+    def _closed(self, user: str) -> str | None:
+        """Returns why nobody may log in to the account now. Raises `DatabaseError`."""
+        return self.life_cycle.refusal(user, self._now())
+
+    def _logged_in(self, user: str) -> None:
+        """Remembers the login. A full disk must not refuse a person who may log in."""
+        try:
+            self.life_cycle.logged_in(user, self._now())
+        except DatabaseError as error:
+            log.get_logger().error("host_login.not_counted", message=str(error))
+
+    def _needs_enter(self, realm: Realm, question: LoginQuestion) -> bool:
+        """Whether the person must press Enter after the approval. It blocks."""
+        enter = realm.settings.enter
+        return not self._sshd.shows_text_at_once(question.service) if enter == "auto" else enter == "always"
 
 
-def _revoke(provider: Provider, access_token: str | None) -> None:
-    """Ends the access token at the provider. A failure is logged; the token ends by itself in time."""
-    try:
-        if access_token is not None:
-            provider.revoke(access_token, Deadline.after(_REQUEST_SECONDS))
-    except (RemoteServiceError, OpenIdError) as error:
-        log.get_logger().warning("host_login.token_not_revoked", message=str(error))
+def _new_reference(question: LoginQuestion) -> tuple[str, Any]:
+    """Returns a number that the person reads, and a logger that writes it into each event."""
+    reference = secrets.token_hex(4)
+    return reference, log.get_logger().bind(reference=reference, **question.facts())

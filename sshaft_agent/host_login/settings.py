@@ -1,70 +1,127 @@
 """Describes `host_login` in config.json: the OpenID Provider, who may log in, and the account of each person."""
 
-import re
+import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from sshaft.config import Text
+from sshaft.config import Text, Url
+from sshaft_agent.host_login.claims import ClaimName
+from sshaft_agent.host_login.recheck.settings import OFFLINE_ACCESS, RecheckSettings
+from sshaft_agent.host_login.rules import HostRules, ProviderRules
 from sshaft_agent.host_login.texts import Drawing, ErrorCorrection, Messages
-from sshaft_oidc.settings import ClientSettings
+from sshaft_agent.host_login.token_login.settings import TokenProvider
+from sshaft_oidc.entra import Tenant, tenant_of
 
+_LONGEST_INFO = 16 * 1024
 _SECONDS = Annotated[float, Field(gt=0, le=3600)]
 
 
-def _pattern(value: str) -> str:
-    try:
-        re.compile(value)
-    except re.error as error:
-        raise ValueError(f"is no regular expression: {error}") from None
+def _short(value: dict[str, Any]) -> dict[str, Any]:
+    """Refuses what does not fit into a message of the agent."""
+    if len(json.dumps(value)) > _LONGEST_INFO:
+        raise ValueError(f"is longer than {_LONGEST_INFO} characters")
     return value
 
 
-class Allow(BaseModel):
-    """Who may log in. Each member that is there must hold; one of `everyone`, `users` and `groups` must be there."""
+class Entra(BaseModel):
+    """Microsoft Entra ID: the identity is the tenant and the object id (`tid`, `oid`)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    everyone: bool = Field(default=False, description="whoever the provider lets in")
-    users: tuple[Text, ...] | None = Field(default=None, description="accounts of this host")
-    groups: tuple[Text, ...] | None = Field(default=None, description="values of `groups_claim`; one of them is enough")
-    acr: tuple[Text, ...] | None = Field(default=None, description="values of acr; one of them must be there")
-    amr: tuple[Text, ...] | None = Field(default=None, description="values of amr; all of them must be there")
-
-    @model_validator(mode="after")
-    def _names_somebody(self) -> "Allow":
-        if not (self.everyone or self.users or self.groups):
-            raise ValueError('names nobody; use "groups", "users", or "everyone": true')
-        return self
+    graph_endpoint: Url | None = Field(
+        default=None, description="Microsoft Graph, which is asked for the groups that do not fit into an ID token"
+    )
+    other_issuer: Url | None = Field(
+        default=None, description="the other name of the same tenant, https://sts.windows.net/TENANT/, in ID tokens"
+    )
 
 
-class HostLoginSettings(ClientSettings):
-    """Host login at one OpenID Provider. Four lines are enough: issuer, client_id, client_secret_file, allow."""
+class HostSettings(HostRules):
+    """What holds for the whole host. With `tokens` alone, nobody can log in with a browser."""
 
-    allow: Allow
-    claim: Text = Field(
-        default="preferred_username", description="names the account; people must not be able to change it"
+    tokens: tuple[TokenProvider, ...] = Field(default=(), description="providers whose access tokens open accounts")
+    login_info: Annotated[dict[Text, Any], AfterValidator(_short)] = Field(
+        default={}, description="what the HTTP API says of this host, such as description, login_help and ssh_host"
     )
-    match: Annotated[str, Field(max_length=512), AfterValidator(_pattern)] = Field(
-        default=r"(.+)", description="a regular expression for the whole value of the claim"
+    recheck: RecheckSettings | None = Field(
+        default=None, description="checks of people who have logged in before; without it, no refresh token is kept"
     )
-    name: Annotated[str, Field(pattern=r"^(?:[A-Za-z0-9._@+-]|\\[1-9])+$")] = Field(
-        default=r"\1", description=r"the account, from the groups of `match`: \1"
-    )
-    uid_claim: Text | None = Field(
-        default=None, description="instead of `claim`: the account is the one that has this uid on this host"
-    )
-    groups_claim: Text = "groups"
     state_directory: Path = Field(
         default=Path("/var/lib/sshaft-agent"), description="which identity has which account; the agent writes there"
     )
+
+    @property
+    def token_providers(self) -> tuple[TokenProvider, ...]:
+        """Returns `tokens`, each one with the rules of the host."""
+        rules = {name: getattr(self, name) for name in HostRules.model_fields}
+        return tuple(each.model_copy(update=rules) for each in self.tokens)
+
+    @property
+    def device(self) -> "HostLoginSettings | None":
+        """Returns the settings of the login with a browser. None: there is none."""
+        return None
+
+    @property
+    def providers(self) -> tuple[ProviderRules, ...]:
+        """Returns each provider with this host as its client."""
+        return self.token_providers if self.device is None else (self.device, *self.token_providers)
+
+    @property
+    def has_secret(self) -> bool:
+        """Whether a secret itself stands here, and not only the name of its file."""
+        return any(each.client_secret is not None for each in self.providers)
+
+    @model_validator(mode="after")
+    def _key_is_apart(self) -> "HostSettings":
+        if self.recheck is not None and self.state_directory in self.recheck.key_file.parents:
+            raise ValueError("recheck.key_file is in state_directory: a copy of the folder would have both")
+        return self
+
+    @model_validator(mode="after")
+    def _token_providers_are_distinct(self) -> "HostSettings":
+        """Refuses what would leave open to which provider a token goes."""
+        if self.device is None and not self.tokens:
+            raise ValueError("names no provider; use issuer, tokens or both")
+        issuers = [each.issuer for each in self.tokens]
+        if len(set(issuers)) < len(issuers):
+            raise ValueError("tokens names an issuer twice")
+        if sum(each.takes_opaque for each in self.tokens) > 1:
+            raise ValueError(
+                "tokens has several providers that would be shown opaque tokens; keep one, and write "
+                '"opaque": false at the others: no provider may see a token of another one'
+            )
+        if self.create is None and any(each.assurance is not None for each in self.providers):
+            raise ValueError("assurance chooses the shell of new accounts, so it needs create")
+        if self.create is not None and any(each.uid_claim is not None for each in self.tokens):
+            raise ValueError("create needs a rule that names the account: match and name, or map, instead of uid_claim")
+        return self
+
+
+class HostLoginSettings(ProviderRules, HostSettings):
+    """Host login at one OpenID Provider. Four lines are enough: issuer, client_id, client_secret_file, allow."""
+
+    identity_from: Literal["id_token", "introspection", "userinfo"] = Field(
+        default="id_token", description="what proves who has approved"
+    )
+    subject_claim: Text | None = Field(
+        default=None, description="with userinfo: names the person at a provider whose answer has no `sub`"
+    )
+    entra: Entra | None = Field(default=None, description="needed only for other values than the usual ones")
     messages: Messages = Messages()
+    """Sentences that people read in ssh."""
     qr: Drawing = Field(default="utf8", description="ascii: for clients without UTF-8")
     qr_error_correction: ErrorCorrection = "L"
-    enter: Literal["always", "never"] = Field(
-        default="always",
-        description="never: the login goes on by itself; OpenSSH before 10.3 shows no code then",
+    """How much of the QR code may be unreadable: L is the least."""
+    enter: Literal["auto", "always", "never"] = Field(
+        default="auto",
+        description="whether the person presses Enter after the approval; auto: where sshd is older than OpenSSH 10.3, "
+        "which would show no code without that",
+    )
+    ask_first: bool = Field(
+        default=False,
+        description="true: a person without a key presses Enter before the provider is asked; scanners do not reach it",
     )
     login_seconds: _SECONDS = Field(
         default=300, description="a login ends after this time, or when the provider ends it"
@@ -77,14 +134,54 @@ class HostLoginSettings(ClientSettings):
     )
 
     @property
-    def named_by(self) -> str:
-        """Returns the claim that names the account."""
-        return self.uid_claim or self.claim
+    def device(self) -> "HostLoginSettings":
+        return self
+
+    @property
+    def asked_scopes(self) -> tuple[str, ...]:
+        """Returns what a login asks for: `scopes`, and what makes the provider give a refresh token."""
+        needs_more = self.recheck is not None and self.recheck.offline_access and OFFLINE_ACCESS not in self.scopes
+        return (*self.scopes, OFFLINE_ACCESS) if needs_more else self.scopes
+
+    @property
+    def named_by(self) -> ClaimName:
+        return self.claim or ("username" if self.identity_from == "introspection" else "preferred_username")
+
+    @property
+    def needed_scopes(self) -> frozenset[str]:
+        return super().needed_scopes | frozenset(self.scopes if self.identity_from == "introspection" else ())
+
+    @property
+    def subject_claims(self) -> tuple[str, ...]:
+        if self.tenant is not None:
+            return ("oid",)  # `sub` is another one for each client
+        return {
+            "id_token": ("sub",),
+            "introspection": ("sub", "username"),
+            "userinfo": (self.subject_claim or "sub",),
+        }[self.identity_from]
+
+    @property
+    def tenant(self) -> Tenant | None:
+        """Returns the tenant of Entra. None: another provider. Raises `ValueError` for an issuer of several tenants."""
+        rules = self.entra or Entra()
+        return tenant_of(self.issuer, rules.graph_endpoint, rules.other_issuer, anywhere=self.entra is not None)
 
     @model_validator(mode="after")
-    def _template_fits(self) -> "HostLoginSettings":
-        """Refuses a template that names a group which `match` does not have."""
-        groups = re.compile(self.match).groups
-        if any(int(number) > groups for number in re.findall(r"\\([1-9])", self.name)):
-            raise ValueError(f"name uses a group that match does not have: it has {groups}")
+    def _identity_can_be_proved(self) -> "HostLoginSettings":
+        """Refuses what could let nobody in, or could not prove who it is."""
+        source = self.identity_from
+        if source == "introspection" and not self.has_proof:
+            raise ValueError("identity_from introspection needs client_secret_file or private_key_file (RFC 7662 §2.1)")
+        if source != "userinfo" and self.subject_claim is not None:
+            raise ValueError("subject_claim needs identity_from userinfo")
+        if source == "userinfo" and (self.allow.acr is not None or self.allow.amr is not None):
+            raise ValueError("allow.acr and allow.amr need identity_from id_token or introspection")
+        needed = {"id_token": "jwks_uri", "introspection": "introspection_endpoint", "userinfo": "userinfo_endpoint"}
+        if self.endpoints.are_enough and getattr(self.endpoints, needed[source]) is None:
+            raise ValueError(f"endpoints.{needed[source]} is missing: identity_from {source} needs it")
+        if self.subject_claims[0] != "sub" and any(each.issuer == self.issuer for each in self.tokens):
+            raise ValueError("tokens has the same issuer, and names people by sub: leave subject_claim out")
+        if self.tenant is not None and source != "id_token":
+            raise ValueError(f"identity_from {source} does not work with Entra: only the ID token has tid and oid")
         return self

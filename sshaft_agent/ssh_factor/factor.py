@@ -16,9 +16,10 @@ from sshaft.errors import InvalidKeyError, SshaftError
 from sshaft.identity_client import Claim, IdentityClient, Outcome
 from sshaft.listing import Grant
 from sshaft.public_key import PublicKey
+from sshaft_agent.observe import Observe, observe_nothing
 from sshaft_agent.ssh_factor.enrolment import Enrolment
 from sshaft_agent.ssh_factor.logins import Login, Logins, Prompts
-from sshaft_agent.ssh_factor.lookup import GRACE_SECONDS, Lookups, Observe, observe_nothing
+from sshaft_agent.ssh_factor.lookup import GRACE_SECONDS, Lookups
 from sshaft_agent.ssh_factor.questions import AcceptRequest, EnrolRequest, KeysQuestion, LoginRequest
 from sshaft_agent.ssh_factor.tickets import LIFETIME, Purpose, Ticket, Tickets
 

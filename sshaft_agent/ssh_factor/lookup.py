@@ -13,6 +13,7 @@ from sshaft.deadline import Deadline
 from sshaft.errors import ReachError
 from sshaft.identity_client import IdentityClient
 from sshaft.listing import Listing
+from sshaft_agent.observe import Observe, observe_nothing
 from sshaft_agent.ssh_factor.breaker import Breaker
 
 CACHE_SECONDS = 2.0
@@ -35,9 +36,6 @@ wait some milliseconds and share a list."""
 _MAX_BATCH = 50
 _MAX_SINGLE = 16
 """If more look-ups wait than this, a server that takes one key at a time is asked for every key."""
-
-Observe = Callable[[str, float], None]
-"""Takes the name of a call to the identity service and its duration in seconds."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +62,6 @@ class _RateLimit:
             return early
         self._due = max(self._due, now) + self._interval
         return 0.0
-
-
-def observe_nothing(_call: str, _seconds: float) -> None:
-    """Ignores the durations, in an agent without metrics."""
 
 
 class Lookups:

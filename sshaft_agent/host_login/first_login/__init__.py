@@ -1,0 +1,1 @@
+"""Gives a name that the host does not know an account: a reserved uid, and `sshaft-accounts` after the approval."""

@@ -1,0 +1,1 @@
+"""Asks the provider again and again whether a person who has logged in before may still do so."""

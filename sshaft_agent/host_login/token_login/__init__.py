@@ -1,0 +1,1 @@
+"""Logs people in with an access token that their own program has."""
