@@ -2,10 +2,7 @@
 
 import json
 import os
-import signal
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +10,7 @@ from typing import Any
 from sshaft import agent_socket
 from sshaft_doctor import accounts, paths
 from sshaft_doctor.accounts import Account
+from sshaft_doctor.alarm import alarm
 from sshaft_doctor.findings import Finding, error, needs_root, ok, warning
 
 SECONDS = 5
@@ -51,12 +49,17 @@ def account(at: Sockets) -> Account | None:
     return None
 
 
+def usual_account() -> Account | None:
+    """Returns the account that the unit of the agent names, for an agent that has not started yet."""
+    return accounts.find("sshaft")
+
+
 def examine(at: Sockets, keys_user: Account | None, login: Account | None) -> list[Finding]:
     """Returns findings about the agent's answer, its account, its folders and its sockets."""
     own = account(at)
     if own is None:
         return [error("agent.status", f"no agent: {at.runtime} is not there", str(at.runtime), START)]
-    found = [_status(at, own)]
+    found = [status(at, own)]
     running = found[0].severity < error("", "").severity
     found += judge_account(own, keys_user, login)
     found += paths.examine("agent.folder", at.runtime, {0, own.uid})
@@ -65,7 +68,8 @@ def examine(at: Sockets, keys_user: Account | None, login: Account | None) -> li
     return found
 
 
-def _status(at: Sockets, own: Account) -> Finding:
+def status(at: Sockets, own: Account) -> Finding:
+    """Returns a finding about the agent's answer."""
     where = str(at.status)
     if os.geteuid() not in (0, own.uid):
         return needs_root("agent.status", "the agent's status", where)
@@ -81,27 +85,14 @@ def _status(at: Sockets, own: Account) -> Finding:
     if facts.get("refused_configuration"):
         what = f"the agent refused a new configuration and works with the old one: {facts['refused_configuration']}"
         return warning("agent.status", what, where, "correct the file, then: systemctl reload sshaft-agent")
-    return ok("agent.status", f"the agent answers (identity service: {facts.get('identity_service')})", where)
+    service = f" (identity service: {facts['identity_service']})" if "identity_service" in facts else ""
+    return ok("agent.status", f"the agent answers{service}", where)
 
 
 def _ask(path: str) -> dict[str, Any]:
-    with _alarm(SECONDS):
+    with alarm(SECONDS):
         _kind, answer = agent_socket.ask_as_owner(path, "status", {})
     return dict(json.loads(answer["json"]))
-
-
-@contextmanager
-def _alarm(seconds: int) -> Iterator[None]:
-    def late(*_: object) -> None:
-        raise TimeoutError(f"no answer in {seconds} s")
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def judge_account(own: Account, keys_user: Account | None, login: Account | None) -> list[Finding]:

@@ -6,10 +6,11 @@ from pathlib import Path
 import click
 
 import sshaft
-from sshaft import exit_status
-from sshaft_doctor import examination, hardened, openssh_version
+from sshaft import exit_status, openssh_version
+from sshaft.command_line.severity import Severity
+from sshaft_doctor import examination, hardened
 from sshaft_doctor.examination import Subject
-from sshaft_doctor.findings import Severity, report
+from sshaft_doctor.findings import report
 from sshaft_doctor.hardened import Choices
 
 SSHD = Path("/usr/sbin/sshd")
@@ -26,15 +27,20 @@ _sshd = click.option("--sshd", type=_path, default=SSHD, show_default=True, help
 @click.option("--runtime-directory", "runtime", type=_path, help="Where the agent's sockets are.  [default: as the "
               "keys command says]")  # fmt: skip
 @click.option("--login-user", default="mfa", show_default=True, help="The account people log in to.")
+@click.option("--host-api-config", "host_api", type=_path, default=Path("/etc/sshaft/host-api.json"),
+              show_default=True, help="The file that sshaft host-api is started with.")  # fmt: skip
+@click.option("--api-user", default="sshaft-host-api", show_default=True, help="The account of sshaft host-api.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.pass_context
-def doctor(
+def doctor(  # noqa: PLR0913, PLR0917 - one for each option
     context: click.Context,
     sshd_config: Path,
     sshd: Path,
     config: Path | None,
     runtime: Path | None,
     login_user: str,
+    host_api: Path,
+    api_user: str,
     *,
     as_json: bool,
 ) -> None:
@@ -51,6 +57,8 @@ def doctor(
         config=config and config.absolute(),
         runtime=runtime and runtime.absolute(),
         login_user=login_user,
+        host_api=host_api.absolute(),
+        api_user=api_user,
     )
     version, findings = examination.examine(subject)
     if as_json:

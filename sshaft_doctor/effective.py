@@ -1,5 +1,6 @@
 """Asks `sshd -T` for the settings of the login account, with Match blocks and Includes applied."""
 
+import re
 import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -52,6 +53,12 @@ def parse(text: str, file: str = "sshd_config", lines: Iterable[Line] = ()) -> E
         if keyword:
             values[keyword.lower()] = (*values.get(keyword.lower(), ()), value.strip())
     return Effective(values, file, tuple(lines))
+
+
+def seconds(value: str) -> float:
+    """Returns the seconds of `45`, `2m` or `1h30m`. sshd -T prints plain seconds."""
+    parts = re.findall(r"(\d+)([smhdw]?)", value.lower())
+    return float(sum(int(n) * {"m": 60, "h": 3600, "d": 86400, "w": 604800}.get(unit, 1) for n, unit in parts))
 
 
 def of_lines(file: str, lines: Iterable[Line], login_user: str = "") -> Effective:

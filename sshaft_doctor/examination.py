@@ -3,12 +3,16 @@
 import os
 import re
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sshaft.errors import ConfigurationError
+from sshaft import openssh_version
+from sshaft.command_line.severity import Severity
+from sshaft.errors import ConfigurationError, SshaftError
+from sshaft.openssh_version import Version
 from sshaft_doctor import (
     accounts,
     agent,
@@ -19,7 +23,6 @@ from sshaft_doctor import (
     keys_command,
     lint,
     listening,
-    openssh_version,
     paths,
     program,
     secret_files,
@@ -29,9 +32,14 @@ from sshaft_doctor import (
 )
 from sshaft_doctor.accounts import Account
 from sshaft_doctor.effective import Effective
-from sshaft_doctor.findings import Finding, Severity, error, is_unchecked, needs_root, note, ok
+from sshaft_doctor.findings import Finding, error, is_unchecked, needs_root, note, ok
 from sshaft_doctor.hardened import OLDEST
-from sshaft_doctor.openssh_version import Version
+from sshaft_doctor.host_api import examination as host_api
+from sshaft_doctor.host_login import host as host_login
+from sshaft_doctor.host_login.host import HostLogin
+
+_PERSON = "person"
+"""Any name: host login is for all accounts, and a Match block for the login user of the SSH factor is not."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,8 @@ class Subject:
     config: Path | None = None
     runtime: Path | None = None
     login_user: str = "mfa"
+    host_api: Path = Path("/etc/sshaft/host-api.json")
+    api_user: str = "sshaft-host-api"
 
 
 def examine(subject: Subject) -> tuple[Version | None, list[Finding]]:
@@ -52,16 +62,69 @@ def examine(subject: Subject) -> tuple[Version | None, list[Finding]]:
     found += more
     if settings is None:
         return version, found
-    found += listening.examine(settings)
-    found += _or_ok("sshd.settings", lint.lint(settings, version, subject.login_user), "sshd's settings are right")
+    found += listening.examine(settings) + _sshd_files(subject, settings)
+    host, more = _host_login(subject, settings, version)
+    if host is None or lint.has_factor(settings):
+        found += _factor(subject, settings, version)
+    return version, _without_doubles(found + more)
+
+
+def _factor(subject: Subject, settings: Effective, version: Version | None) -> list[Finding]:
+    """Returns the findings about the SSH factor: its settings, its accounts, and what the keys command needs."""
+    found = _or_ok("sshd.settings", lint.lint(settings, version, subject.login_user), "sshd's settings are right")
     found += _or_ok("account.both", accounts.examine(settings, subject.login_user), "both accounts are as they must be")
-    login = accounts.find(subject.login_user)
-    keys_user = accounts.find(accounts.keys_user(settings, subject.login_user))
-    found += _sshd_files(subject, settings)
     command = settings.get("AuthorizedKeysCommand", "none")
     if keys_command.is_ours(command):
+        login = accounts.find(subject.login_user)
+        keys_user = accounts.find(accounts.keys_user(settings, subject.login_user))
         found += _command(keys_command.split(command), subject, login, keys_user, version)
-    return version, list(dict.fromkeys(found))  # both commands have the same packages
+    return found
+
+
+def _host_login(
+    subject: Subject, settings: Effective, version: Version | None
+) -> tuple[HostLogin | None, list[Finding]]:
+    """Returns host login, where this sshd has it, and the findings about it."""
+    if lint.has_factor(settings) and settings.get("UsePAM", "no").lower() != "yes":
+        return None, []  # an sshd of the SSH factor alone: the host has another one
+    with suppress(SshaftError):  # reported already; the settings of the login user must do
+        settings = effective.ask(subject.sshd, subject.sshd_config, _PERSON, settings.lines)
+    config = secret_files.find(subject.config, None)
+    try:
+        host = host_login.find(settings, subject.sshd, version, config)
+    except OSError as failure:
+        return None, [needs_root("host.stack", "the PAM stack of sshd", failure.filename or "/etc/pam.d")]
+    if host is None:
+        return None, []
+    found = host_login.examine(host, settings, version, subject.runtime)
+    if config is not None and host.provider is not None:
+        readers = secret_files.Readers(host_login.agent_account(host, subject.runtime))
+        # config.json itself holds no secret of host login
+        found += [
+            each
+            for each in secret_files.examine(config, readers)
+            if each.check == "path.config" or each.where != str(config)
+        ]
+    if lint.has_factor(settings):
+        found += host_login.examine_login_account(host, subject.login_user)
+    found += _host_api(host, subject, config)
+    return host, found + selinux.examine(version, [selinux.AGENT])
+
+
+def _host_api(host: HostLogin, subject: Subject, config: Path | None) -> list[Finding]:
+    """Returns the findings about host-api, which may read neither config.json nor what only the agent may read."""
+    private = [] if config is None else [config, *secret_files.named(config)]
+    tokens = host_api.TokenLogin(
+        host.issuers, [*private, *host.private], host_login.agent_account(host, subject.runtime)
+    )
+    return host_api.examine(host_api.Chosen(subject.host_api, subject.api_user, subject.login_user), tokens)
+
+
+def _without_doubles(found: list[Finding]) -> list[Finding]:
+    """Leaves out what another part has found before: the parts share packages, the agent and some settings."""
+    shared = ("sshd.penalties", "selinux.domains", "selinux.denied", "agent.status")
+    first = {each.check: each for each in reversed(found)}
+    return list(dict.fromkeys(each for each in found if each.check not in shared or first[each.check] is each))
 
 
 def _version(subject: Subject) -> tuple[Version | None, list[Finding]]:
@@ -158,12 +221,12 @@ def _command(
     own_agent = None
     if "agent" in given:
         at = agent.sockets(given["agent"], subject.runtime)
-        own_agent = agent.account(at)
+        own_agent = agent.account(at) or agent.usual_account()
         found += agent.examine(at, keys_user, login)
     found += _configuration(
         secret_files.find(subject.config, given.get("config")), secret_files.Readers(own_agent, keys_user, login)
     )
-    found += selinux.examine(version, with_agent="agent" in given)
+    found += selinux.examine(version, [selinux.AGENT if "agent" in given else selinux.SERVICE, selinux.PYTHON])
     if keys_user is not None:
         found += _dry_run(words, login, keys_user, found)
     if login is not None:

@@ -3,21 +3,13 @@
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from enum import IntEnum
 from typing import Self
 
+from sshaft.command_line import severity as severities
+from sshaft.command_line.severity import Severity
 from sshaft.text import printable
 
 _NOT_CHECKED = "not checked"
-
-
-class Severity(IntEnum):
-    """The weight of a finding. An error means that logins fail, or that the host is open to strangers."""
-
-    OK = 0
-    NOTE = 1
-    WARNING = 2
-    ERROR = 3
 
 
 @dataclass(frozen=True)
@@ -35,7 +27,7 @@ class Finding:
         return self.check.partition(".")[0]
 
     def as_json(self) -> dict[str, str]:
-        return {**asdict(self), "severity": self.severity.name.lower()}
+        return {**asdict(self), "severity": self.severity.word}
 
     @classmethod
     def of_json(cls, data: Mapping[str, str]) -> Self:
@@ -76,6 +68,8 @@ _GROUPS = {
     "keys": "the keys command",
     "account": "accounts",
     "path": "files and folders",
+    "host": "host login",
+    "api": "HTTP API of token login",
     "agent": "agent",
     "service": "identity service",
     "selinux": "SELinux",
@@ -100,10 +94,4 @@ def report(findings: Iterable[Finding]) -> str:
 
 
 def summary(findings: Iterable[Finding]) -> str:
-    found = [finding.severity for finding in findings]
-    counts = [(found.count(severity), severity.name.lower()) for severity in reversed(Severity)]
-    return ", ".join(f"{count} {_plural(name, count)}" for count, name in counts)
-
-
-def _plural(name: str, count: int) -> str:
-    return name if name == "ok" or count == 1 else f"{name}s"
+    return severities.summary(finding.severity for finding in findings)

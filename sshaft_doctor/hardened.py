@@ -7,8 +7,8 @@ from pathlib import Path
 
 from sshaft.authorized_keys import is_safe_word
 from sshaft.errors import ConfigurationError
+from sshaft.openssh_version import Version
 from sshaft_doctor import penalties
-from sshaft_doctor.openssh_version import Version
 
 TEMPLATE = Path(__file__).with_name("sshd_config")
 OLDEST = Version(8, 7)

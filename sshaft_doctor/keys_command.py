@@ -4,8 +4,8 @@ import posixpath
 import re
 from collections.abc import Mapping
 
+from sshaft.openssh_version import Version
 from sshaft_doctor.findings import Finding, error, warning
-from sshaft_doctor.openssh_version import Version
 
 _TOKENS = frozenset("%fhktUu")
 _LATER_TOKENS = {"C": Version(9, 4), "D": Version(9, 4)}

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
+from sshaft.openssh_version import Version
 from sshaft_doctor import keys_command, penalties, rules
-from sshaft_doctor.effective import Effective
+from sshaft_doctor.effective import Effective, seconds
 from sshaft_doctor.findings import Finding, error, note, warning
-from sshaft_doctor.openssh_version import Version
 from sshaft_doctor.rules import name
 from sshaft_doctor.sources import Line
 
@@ -28,7 +28,7 @@ def lint(settings: Effective, version: Version | None, login_user: str = "mfa") 
     A file without sshaft gets one finding only. It may be the host's own file, and advice could lock people out.
     """
     own = _own_line(settings)
-    if own is None and not keys_command.is_ours(settings.get("AuthorizedKeysCommand")):
+    if not has_factor(settings):
         return [_foreign_command(settings, None)]
     found = [finding for rule in rules.RULES for finding in rules.apply(rule, settings)]
     found += rules.forwarding(settings, version)
@@ -38,6 +38,11 @@ def lint(settings: Effective, version: Version | None, login_user: str = "mfa") 
     found += _allowed(settings, login_user)
     found += penalties.check(settings, version)
     return _below(own.match, found) if own and own.match else found
+
+
+def has_factor(settings: Effective) -> bool:
+    """Whether these settings are meant for the SSH factor: sshaft-keys is in them."""
+    return _own_line(settings) is not None or keys_command.is_ours(settings.get("AuthorizedKeysCommand"))
 
 
 def _own_line(settings: Effective) -> Line | None:
@@ -137,7 +142,7 @@ def _idle(settings: Effective) -> list[Finding]:
 
 
 def _time(settings: Effective) -> list[Finding]:
-    tries, grace = _number(settings.get("MaxAuthTries", "6")), _number(settings.get("LoginGraceTime", "120"))
+    tries, grace = seconds(settings.get("MaxAuthTries", "6")), seconds(settings.get("LoginGraceTime", "120"))
     found = []
     needed = (tries + 2) * _KEYS_SECONDS
     where = settings.where("LoginGraceTime")
@@ -158,12 +163,6 @@ def _time(settings: Effective) -> list[Finding]:
         what = "MaxSessions is 0: sshaft-login never runs"
         found.append(error("sshd.maxsessions", what, settings.where("MaxSessions"), "MaxSessions 1"))
     return found
-
-
-def _number(value: str) -> float:
-    """Returns the seconds of `45`, `2m` or `1h30m`. sshd -T prints plain seconds."""
-    parts = re.findall(r"(\d+)([smhdw]?)", value.lower())
-    return float(sum(int(n) * {"m": 60, "h": 3600, "d": 86400, "w": 604800}.get(unit, 1) for n, unit in parts))
 
 
 def _accept_env(settings: Effective) -> list[Finding]:

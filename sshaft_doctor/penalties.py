@@ -5,9 +5,9 @@ A person who runs ssh before the web login waits has failed once, and many peopl
 
 import re
 
+from sshaft.openssh_version import Version
 from sshaft_doctor.effective import Effective
 from sshaft_doctor.findings import Finding, note, warning
-from sshaft_doctor.openssh_version import Version
 
 SINCE = Version(9, 8)
 LINE = "PerSourcePenalties authfail:1s noauth:1s grace-exceeded:10s max:300s"
@@ -15,8 +15,8 @@ _DEFAULT_AUTHFAIL = 5.0
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
-def check(settings: Effective, version: Version | None) -> list[Finding]:
-    """Returns a finding if a few early logins block an address."""
+def check(settings: Effective, version: Version | None, who: str = "come too early") -> list[Finding]:
+    """Returns a finding if a few failed logins block an address. `who` says which people fail."""
     value = settings.get("PerSourcePenalties").lower()
     if version is None or version < SINCE or value == "no":
         return []
@@ -24,8 +24,8 @@ def check(settings: Effective, version: Version | None) -> list[Finding]:
     if seconds <= 1:
         return []
     what = (
-        f"each failed login blocks its address for {seconds:g} s: a few people who come too early lock out "
-        "everybody behind that address"
+        f"each failed login blocks its address for {seconds:g} s: a few people who {who} lock out everybody "
+        "behind that address"
     )
     where = settings.where("PerSourcePenalties")
     if settings.get("PerSourcePenaltyExemptList", "none").lower() not in ("none", ""):

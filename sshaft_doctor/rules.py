@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
+from sshaft.command_line.severity import Severity
+from sshaft.openssh_version import Version
 from sshaft_doctor.effective import Effective
-from sshaft_doctor.findings import Finding, Severity, warning
-from sshaft_doctor.openssh_version import Version
+from sshaft_doctor.findings import Finding, warning
 
 
 @dataclass(frozen=True)

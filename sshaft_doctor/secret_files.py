@@ -22,8 +22,8 @@ class Readers:
     """The accounts of this host. In stand-alone mode (`agent` is None) the other two read the configuration."""
 
     agent: Account | None
-    keys: Account | None
-    login: Account | None
+    keys: Account | None = None
+    login: Account | None = None
 
 
 def find(named: Path | None, of_command: str | None) -> Path | None:
@@ -60,7 +60,7 @@ def examine(path: Path, readers: Readers) -> list[Finding]:
     """Checks that only the agent's account can read the configuration and each secret file."""
     trusted = {0} | ({readers.agent.uid} if readers.agent else {-1})
     found = []
-    for file in dict.fromkeys([path, *_named(path)]):
+    for file in dict.fromkeys([path, *named(path)]):
         # the account of the keys command may own its file where it reads it itself
         own = trusted if readers.agent else {0, *(a.uid for a in (readers.keys, readers.login) if a)}
         found += paths.examine("path.config", file, own)
@@ -68,15 +68,22 @@ def examine(path: Path, readers: Readers) -> list[Finding]:
     return found
 
 
-def _named(path: Path) -> list[Path]:
+def named(path: Path) -> list[Path]:
     """Returns the secret files that a configuration names, even if `config.load` refuses the configuration."""
     try:
         data = json.loads(files.read_text(path))
     except (OSError, ValueError):
         return []
-    if not isinstance(data, dict):
-        return []
-    return [Path(data[name]) for name in _SECRETS if isinstance(data.get(name), str)]
+    host_login = data.get("host_login") if isinstance(data, dict) else None
+    tokens = host_login.get("tokens") if isinstance(host_login, dict) else None
+    parts = [data, host_login, *(tokens if isinstance(tokens, list) else [])]
+    return [
+        Path(part[name])
+        for part in parts
+        if isinstance(part, dict)
+        for name in _SECRETS
+        if isinstance(part.get(name), str)
+    ]
 
 
 def _readers(file: Path, readers: Readers) -> list[Finding]:

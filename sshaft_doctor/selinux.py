@@ -1,9 +1,10 @@
-"""Names the SELinux rights that the keys command needs (mostly on Red Hat's systems)."""
+"""Names the SELinux rights that the keys command and host login need (mostly on Red Hat's systems)."""
 
+from collections.abc import Collection
 from pathlib import Path
 
+from sshaft.openssh_version import Version
 from sshaft_doctor.findings import Finding, note, warning
-from sshaft_doctor.openssh_version import Version
 
 _SPLIT = Version(9, 8)
 """The first version with sshd-session as its own program, which policies run as sshd_session_t."""
@@ -17,19 +18,19 @@ def enforcing(root: Path = Path("/")) -> bool | None:
         return None
 
 
-def examine(version: Version | None, root: Path = Path("/"), *, with_agent: bool = True) -> list[Finding]:
+AGENT = "connect to the agent's sockets (connectto, and write on the sock_file)"
+SERVICE = "connect to the identity service (name_connect on http_port_t)"
+PYTHON = "run Python"
+
+
+def examine(version: Version | None, needed: Collection[str], root: Path = Path("/")) -> list[Finding]:
     """Returns the rights that a policy must give. Only a login and the audit log show whether it gives them."""
     mode = enforcing(root)
     if mode is None:
         return []
     domains = "sshd_t" if version is not None and version < _SPLIT else "sshd_t and sshd_session_t"
-    needed = (
-        "connect to the agent's sockets (connectto, and write on the sock_file)"
-        if with_agent
-        else "connect to the identity service (name_connect on http_port_t)"
-    )
     what = (
-        f"SELinux is {'enforcing' if mode else 'permissive'}: {domains} must be allowed to {needed}, and to run Python"
+        f"SELinux is {'enforcing' if mode else 'permissive'}: {domains} must be allowed to {', and to '.join(needed)}"
     )
     remedy = "ausearch -m avc -ts recent | audit2allow -M sshaft && semodule -i sshaft.pp"
     found = [note("selinux.domains", what, "/sys/fs/selinux/enforce", remedy)]

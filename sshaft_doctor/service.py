@@ -77,12 +77,15 @@ def _authorized(config: Config, where: str) -> list[Finding]:
     return found or [ok("service.list", f"it gives a token and lists keys ({seconds:.2f} s)", config.mfa_list_endpoint)]
 
 
-def clock(date: str | None, now: datetime, where: str) -> list[Finding]:
-    """Compares the clock of this host with the service's Date header (RFC 9110 section 6.6.1)."""
+def clock(
+    date: str | None, now: datetime, where: str, *, check: str = "service.clock", whose: str = "the identity service's",
+    why: str = "certificates and logs go by it",
+) -> list[Finding]:  # fmt: skip
+    """Compares the clock of this host with a Date header (RFC 9110 section 6.6.1). `why` says what it breaks."""
     ahead = ahead_of(date, now)
     off = 0.0 if ahead is None else ahead.total_seconds()  # a Date is not required
     if abs(off) <= CLOCK_NOTICED:
         return []
-    what = f"this host's clock is {abs(off):.0f} s {'ahead of' if off > 0 else 'behind'} the identity service's"
+    what = f"this host's clock is {abs(off):.0f} s {'ahead of' if off > 0 else 'behind'} {whose}"
     how = error if abs(off) > CLOCK_WRONG else warning
-    return [how("service.clock", f"{what}: certificates and logs go by it", where, "timedatectl set-ntp true, on both")]
+    return [how(check, f"{what}: {why}", where, "timedatectl set-ntp true, on both")]
