@@ -9,12 +9,13 @@ from urllib.parse import urlsplit
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from sshaft import files
+from sshaft.addresses import bracketed
 from sshaft.errors import ConfigurationError
 from sshaft.validation import first_fault
 from sshaft_identity.challenges.attempts import Rules
 from sshaft_identity.challenges.challenge import MAX_LIFETIME, MIN_LIFETIME, AddressCheck
 from sshaft_identity.challenges.limits import Limits
-from sshaft_identity.common.addresses import Network, bracketed
+from sshaft_identity.common.addresses import Network
 from sshaft_identity.people.key_policy import KeyPolicy
 from sshaft_identity.people.sessions import SessionTimes
 from sshaft_oidc.settings import ProviderSettings
@@ -32,17 +33,23 @@ class Settings(BaseModel):
 
     database: str | None = Field(default=None, description="SQLAlchemy URL; null: identity.db in the directory")
     host: str = "127.0.0.1"
+    """The address to listen at. A change needs a restart."""
     port: int = Field(default=8080, ge=0, le=65535)
+    """The port to listen at. A change needs a restart."""
     public_url: str | None = Field(default=None, description="the URL at which browsers and agents reach the service")
     ssh_user: str = Field(default="mfa", pattern=r"^[A-Za-z0-9._][A-Za-z0-9._-]{0,63}$")
+    """The account in the ssh command that people see."""
     ssh_host: str = Field(default="localhost", pattern=r"^[A-Za-z0-9.:_][A-Za-z0-9.:_-]{0,252}$")
+    """The host in the ssh command that people see."""
     ssh_port: int = Field(default=22, ge=1, le=65535)
+    """The port in the ssh command that people see."""
     address_check: AddressCheck = Field(
         default=AddressCheck.WARN,
         strict=False,
         description="if ssh and the browser have different addresses: off, warn (ask the person) or require (refuse)",
     )
     limits: Limits = Field(default_factory=Limits)
+    """How many wrong codes are taken."""
     trusted_proxies: tuple[Network, ...] = Field(
         default=(), description="addresses or networks (CIDR) whose X-Forwarded-For is trusted"
     )
@@ -51,10 +58,13 @@ class Settings(BaseModel):
     oidc: ProviderSettings | None = Field(default=None, description='sign-in to "my keys" at this OpenID Provider')
     metrics_host: str | None = Field(default=None, description="the address for Prometheus, with a port of its own")
     metrics_port: int = Field(default=9464, ge=0, le=65535)
+    """The port for Prometheus."""
     metrics_token_file: str | None = Field(default=None, description="clients with its token get them on the main port")
     enrolment_over_ssh: bool = Field(default=True, description="`ssh mfa@host enrol CODE` with a key that no user owns")
     key_policy: KeyPolicy = Field(default_factory=KeyPolicy)
+    """Which keys people may register."""
     lifetime: int = Field(default=300, ge=int(MIN_LIFETIME.total_seconds()), le=int(MAX_LIFETIME.total_seconds()))
+    """The seconds that a challenge waits."""
 
     @field_validator("public_url")
     @classmethod

@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from sshaft import log
+from sshaft.daemon.host_port import HOST_PORT
 from sshaft.daemon.metrics import MetricsServer
 from sshaft.errors import ConfigurationError
-from sshaft.host_port import HOST_PORT
 from sshaft_identity import settings as settings_of
 from sshaft_identity.commands.audit import audit
 from sshaft_identity.commands.challenge import challenge
@@ -103,7 +103,8 @@ def serve(
     It speaks plain HTTP: put a proxy with TLS in front of it, or keep it on loopback. It logs JSON lines to stderr. The
     event `identity.ready` names the address on which it listens. If the address is in use, it ends with status 69.
     """
-    from sshaft_identity.service import app, server  # noqa: PLC0415 - the web framework, which no other command needs
+    from sshaft.http_server import server as http_server  # noqa: PLC0415 - the web framework, which no other command needs
+    from sshaft_identity.service import app, server  # noqa: PLC0415 - as above
     from sshaft_identity.service.metrics import Metrics  # noqa: PLC0415 - as above
     from sshaft_identity.service.metrics_http import read_token  # noqa: PLC0415 - as above
     from sshaft_identity.service.reload import Reload  # noqa: PLC0415 - as above
@@ -117,9 +118,9 @@ def serve(
         token = read_token(Path(settings.metrics_token_file)) if settings.metrics_token_file else None
         metrics = Metrics(store, utc_now) if metrics_listen or token else None
         host, port = listen or (settings.host, settings.port)
-        listening = stack.enter_context(server.listen(host, port))
+        listening = stack.enter_context(http_server.listen(host, port))
         if metrics_listen and metrics:
-            serving = stack.enter_context(MetricsServer(server.listen(*metrics_listen), metrics.registry))
+            serving = stack.enter_context(MetricsServer(http_server.listen(*metrics_listen), metrics.registry))
             log.get_logger().info("metrics.ready", address=f"http://{serving.address}/metrics")
         real = settings_of.changed(settings, {"host": host, "port": listening.getsockname()[1]})
         ready = app.create_app(store, real, utc_now, metrics, token, roots=read_roots(real.key_policy, directory))

@@ -30,7 +30,10 @@ def user() -> None:
 @click.argument("name")
 @click.pass_obj
 def add_user(directory: Path, name: str) -> None:
-    """Make the user NAME: 1 to 64 of A-Z a-z 0-9 . _ @ + -, not starting with a dash."""
+    """Make the user NAME.
+
+    A name has 1 to 64 of A-Z a-z 0-9 . _ @ + -, and does not begin with a dash.
+    """
     with checked_store(directory) as (store, _):
         store.users.add(name, utc_now())
     say(f"The user {name} was added. `sshaft identity key add {name} FILE` adds a key.")

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator
 
-from sshaft.addresses import parse, source_of
+from sshaft.addresses import bracketed, parse, source_of
 
 
 def _network(text: str) -> str:
@@ -69,11 +69,6 @@ def is_same_source(one: str | None, other: str | None) -> bool:
     if parse(one or "") is None or parse(other or "") is None:
         return False
     return source_of(one or "") == source_of(other or "")
-
-
-def bracketed(host: str) -> str:
-    """Returns the host as a URL writes it: an IPv6 address in brackets."""
-    return f"[{host}]" if ":" in host else host
 
 
 def origin_of(url: str) -> str:

@@ -11,13 +11,6 @@ class RegistryError(SshaftError):
     exit_status = exit_status.DATA
 
 
-class ListenError(SshaftError):
-    """The service cannot listen on the address."""
-
-    code = "listen"
-    exit_status = exit_status.UNAVAILABLE
-
-
 class DatabaseError(SshaftError):
     """The database cannot be reached or used."""
 

@@ -27,13 +27,19 @@ class KeyPolicy(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     allowed_types: tuple[str, ...] = Field(default=DEFAULT_TYPES, min_length=1)
+    """The types of keys that people may register."""
     # The minimum is RequiredRSASize of our sshd_config: a key that can register must be able to log in.
     rsa_bits: int = Field(default=MIN_RSA_BITS, ge=MIN_RSA_BITS, le=MAX_RSA_BITS)
+    """The shortest RSA key."""
     security_keys_only: bool = False
+    """Whether only `sk-` keys may be registered."""
     require_attestation: bool = False
+    """Whether only `sk-` keys with an attestation of their maker may be registered; needs `attestation_roots`."""
     attestation_roots: str | None = Field(default=None, description="PEM file of the makers' certificates")
     lifetime_days: int | None = Field(default=None, ge=1, le=3650)
+    """The days until a new key expires."""
     most_per_user: int | None = Field(default=None, ge=1, le=1000)
+    """The largest number of keys of a person; expired keys do not count."""
 
     @field_validator("allowed_types")
     @classmethod

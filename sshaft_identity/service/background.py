@@ -9,14 +9,15 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
+from sshaft.http_server import descriptors
+from sshaft.http_server.connections import Connections, close_overdue
 from sshaft.log import get_logger
 from sshaft_identity.audit import chain
 from sshaft_identity.database import changes_sqlite
 from sshaft_identity.database.changes import Changes, watch_clock
 from sshaft_identity.database.database import Database, reason
 from sshaft_identity.face_support.notifications import Notifier
-from sshaft_identity.service import descriptors, purge
-from sshaft_identity.service.connections import Connections
+from sshaft_identity.service import purge
 from sshaft_identity.web import refused_requests
 from sshaft_identity.web.state import AppState
 
@@ -25,7 +26,6 @@ _SEAL_SECONDS = 1.0
 _FOLLOW_SECONDS = 0.5
 _NOTIFY_SECONDS = 1.0
 _REFUSALS_SECONDS = 60.0
-_OVERDUE_SECONDS = 1.0
 _DESCRIPTORS_SECONDS = 5.0
 _REPORT_SECONDS = 0.5
 
@@ -95,13 +95,6 @@ async def record_refusals(state: AppState, every: float = _REFUSALS_SECONDS) -> 
     finally:
         with suppress(SQLAlchemyError):
             refused_requests.record_counts(state)
-
-
-async def close_overdue(connections: Connections, every: float = _OVERDUE_SECONDS) -> None:
-    """Closes the connections whose clients are late, until cancelled."""
-    while True:
-        connections.close_overdue()
-        await asyncio.sleep(every)
 
 
 async def report_unknown_users(state: AppState, every: float = _REPORT_SECONDS) -> None:

@@ -1,7 +1,6 @@
 """Wraps every request: adds a request id and safe headers, and answers failures without any details."""
 
 import re
-import traceback
 import uuid
 
 import structlog
@@ -11,6 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sshaft import log
 from sshaft.log import get_logger
 from sshaft_identity.database.database import UNAVAILABLE, reason
 from sshaft_identity.web.html import render
@@ -52,9 +52,7 @@ class EveryRequest:
             except DataError:  # the caller sent text that PostgreSQL cannot store, such as a NUL
                 failure = problem("invalid_request")
             except Exception as error:  # noqa: BLE001 - the last handler: the answer says only that something failed
-                # Only file names and lines are logged. Messages and local variables may hold codes, secrets and tokens.
-                frames = [f"{each.filename}:{each.lineno}" for each in traceback.extract_tb(error.__traceback__)]
-                get_logger().error("request.failed", error=type(error).__name__, at=frames[-6:])
+                log.fault("request.failed", error)
                 failure = problem("internal")
             else:
                 return

@@ -54,7 +54,7 @@ class EntraHints:
         deadline, now = Deadline.after(REQUEST_SECONDS), self._clock()
         try:
             jwks_uri, keys = self._keys(options, deadline)
-            claims = Hint.model_validate(keys.decode(hint, jwks_uri, [Algorithm.RS256], deadline))
+            claims = Hint.model_validate(keys.decode(hint, jwks_uri, [Algorithm.RS256], deadline).claims)
         except (JoseError, ValueError) as error:
             fault = first_fault(error) if isinstance(error, ValidationError) else type(error).__name__
             raise OpenIdError(f"the id_token_hint is invalid: {fault}") from None
