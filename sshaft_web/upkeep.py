@@ -1,0 +1,46 @@
+"""Runs what time brings: terminals and sessions that end, and tokens that must be renewed."""
+
+import asyncio
+
+from sshaft.errors import RemoteServiceError
+from sshaft.log import get_logger
+from sshaft_oidc.refresh_grant import GrantEndedError
+from sshaft_oidc.remote_keys import OpenIdError
+from sshaft_web.people.sessions import End, Session
+from sshaft_web.state import AppState
+
+_SECOND = 1.0
+_RENEWAL_SECONDS = 5.0
+
+
+def start(state: AppState) -> list["asyncio.Task[None]"]:
+    """Starts the tasks, which run until they are cancelled."""
+    return [asyncio.create_task(_keep_time(state)), asyncio.create_task(_keep_renewing(state))]
+
+
+async def _keep_time(state: AppState) -> None:
+    while True:
+        await asyncio.sleep(_SECOND)
+        state.terminals.tick()
+        state.sessions.finish_expired()
+
+
+async def _keep_renewing(state: AppState) -> None:
+    while True:
+        await asyncio.sleep(_RENEWAL_SECONDS)
+        await renew(state)
+
+
+async def renew(state: AppState) -> None:
+    """Renews the tokens of sessions with open terminals. A session that the provider has ended ends here."""
+    busy = {id(each.session): each.session for each in state.terminals}
+    await asyncio.gather(*(_renew(state, each) for each in busy.values() if each.tokens.are_due))
+
+
+async def _renew(state: AppState, session: Session) -> None:
+    try:
+        await session.tokens.access_token()
+    except GrantEndedError:
+        state.sessions.finish(session, End.REVOKED)
+    except (OpenIdError, RemoteServiceError) as error:  # an outage: the terminals stay, the next round asks again
+        get_logger().warning("tokens.not_renewed", reason=str(error), error=error.code)
