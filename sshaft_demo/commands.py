@@ -1,7 +1,5 @@
 """`sshaft demo` runs a real login on this machine, and shows each step with its time."""
 
-import os
-import signal
 import sys
 import threading
 import time
@@ -14,7 +12,8 @@ from sshaft.text import printable
 from sshaft_demo.host import host
 from sshaft_demo.parts import Agent, Identity, Sshd, free_port
 from sshaft_demo.place import Place, StartError
-from sshaft_demo.steps import STOP, Steps, interrupted
+from sshaft_demo.steps import Steps, until_stopped
+from sshaft_demo.web import web
 
 USER = "alice"
 
@@ -33,27 +32,19 @@ def demo(context: click.Context, *, once: bool, port: int, identity_port: int) -
     """
     if context.invoked_subcommand is not None:
         return
-    for number in STOP:
-        signal.signal(number, interrupted)
-    os.umask(0o022)  # each account reads what is made for it
-    step = Steps()
-    try:
-        with Place() as place:
-            identity, sshd, key = _start(place, step, free_port(port), free_port(identity_port))
-            _log_in(step, identity, sshd, key)
-            if not once:
-                _stay(identity, sshd, key)
-    except KeyboardInterrupt:
-        click.echo("\nstopped; nothing is left running")
-        sys.exit(0 if not once else 130)
+    with until_stopped(once=once) as step, Place() as place:
+        identity, sshd, key = _start(place, step, free_port(port), free_port(identity_port))
+        _log_in(step, identity, sshd, key)
+        if not once:
+            _stay(identity, sshd, key)
 
 
 demo.add_command(host)
+demo.add_command(web)
 
 
 def _start(place: Place, step: Steps, port: int, identity_port: int) -> tuple[Identity, Sshd, Path]:
-    how = "each part with its own account" if place.accounts.separate else "all parts as you (not root)"
-    step(f"a folder for this run: {place.directory}, {how}")
+    step(f"a folder for this run: {place.summary}")
     identity = Identity(place, identity_port, port)
     step(f"identity service up: {identity.url} (SQLite)")
     key = place.generate_key("id_ed25519")

@@ -15,7 +15,8 @@ from typing import Any
 
 import requests
 
-from sshaft_demo.place import AGENT, CHECKOUT, IDENTITY, KEYS, LOGIN, SSHD, Place, StartError
+from sshaft import openssh_version
+from sshaft_demo.place import AGENT, CHECKOUT, HOST_API, IDENTITY, KEYS, LOGIN, SSHD, WEB, Place, StartError
 
 _SSHD_CONFIG = CHECKOUT / "sshd_config"
 
@@ -72,9 +73,7 @@ class Identity:
         written = self.directory / path.name
         self.run("client", "add", path.stem, *scopes, "--login-path", login_path, "--config-json", written)
         shutil.move(written, path)
-        if self.place.accounts.separate:
-            os.chown(path, self.place.accounts.uids[AGENT], self.place.accounts.uids[AGENT])
-        return path
+        return self.place.give(path, AGENT, 0o600)
 
     def open_challenge(self, user: str | None, **more: Any) -> dict[str, Any]:
         """Opens a challenge as a web login does. Returns `id`, `code`, `ssh_command`, `page_url` and more."""
@@ -131,7 +130,9 @@ class Agent:
 
     def start(self) -> "subprocess.Popen[bytes]":
         own = ("--config", self.config, "--runtime-directory", self.runtime)
-        users = ("--keys-user", KEYS, "--login-user", LOGIN)
+        users = ["--keys-user", KEYS, "--login-user", LOGIN]
+        if "host_login" in json.loads(self.config.read_text()):
+            users += ["--api-user", HOST_API]
         process = self.place.start(
             self.name, self.place.sshaft("agent", *own, *users), account=AGENT, more=self.environment
         )
@@ -144,6 +145,47 @@ class Agent:
         command = self.place.sshaft("agent", "status", "--json", "--runtime-directory", self.runtime)
         facts: dict[str, Any] = json.loads(run(self.place, command, AGENT))
         return facts
+
+
+@dataclass
+class HostApi:
+    """A running `sshaft host-api` of the agent with this runtime directory."""
+
+    place: Place
+    runtime: Path
+    account: str | None = HOST_API
+
+    def __post_init__(self) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        config = self.place.directory / "host-api.json"
+        config.write_text(json.dumps({"port": port, "agent_socket": str(self.runtime / "api" / "agent.sock")}))
+        command = self.place.sshaft("host-api", "--config", config)
+        self.process = self.place.start("host-api", command, account=self.account)
+        wait_for(lambda: connects(port), self.process, lambda: self.place.log("host-api"), "sshaft host-api")
+
+
+@dataclass
+class Web:
+    """A running `sshaft web`. `settings` are members of web.json."""
+
+    place: Place
+    settings: Mapping[str, Any]
+    port: int = 0
+    name: str = "web"
+
+    def __post_init__(self) -> None:
+        self.port = self.port or free_port()
+        settings = {"public_url": f"http://localhost:{self.port}", "port": self.port, **self.settings}
+        self.url = str(settings["public_url"])
+        self.config = self.place.directory / f"{self.name}.json"
+        self.config.write_text(json.dumps(settings))
+        self.process = self.start()
+
+    def start(self) -> "subprocess.Popen[bytes]":
+        process = self.place.start(self.name, self.place.sshaft("web", "--config", self.config), account=WEB)
+        wait_for(lambda: connects(self.port), process, lambda: self.place.log(self.name), "sshaft web")
+        return process
 
 
 @dataclass
@@ -215,7 +257,7 @@ def sshd_config(place: Place, runtime: Path, port: int, changes: dict[str, str] 
         # all clients come from 127.0.0.1 here
         "PerSourceMaxStartups": "200",
         "MaxStartups": "200",
-        **({"PerSourcePenalties": "no"} if openssh_version() >= (9, 8) else {}),
+        **({"PerSourcePenalties": "no"} if openssh_version.installed(Path(SSHD)) >= (9, 8) else {}),
         **(changes or {}),
     }
     text = _SSHD_CONFIG.read_text()
@@ -224,13 +266,6 @@ def sshd_config(place: Place, runtime: Path, port: int, changes: dict[str, str] 
         if not count:
             text += f"{keyword} {value}\n"
     return text
-
-
-def openssh_version() -> tuple[int, ...]:
-    """Returns (9, 2) for "OpenSSH_9.2p1 Debian-2"."""
-    said = subprocess.run([SSHD, "-V"], capture_output=True, text=True, check=False).stderr
-    found = re.search(r"OpenSSH_(\d+)\.(\d+)", said)
-    return tuple(int(number) for number in found.groups()) if found else (0, 0)
 
 
 def run(place: Place, command: list[str | Path], account: str, stdin: str = "") -> str:

@@ -1,9 +1,10 @@
 """Makes the folder and the accounts of a trial, starts its processes, and removes everything at the end.
 
-Root gets separate accounts (keys, login, agent, identity), as in production; for an ordinary user all accounts are that
-user. Only the processes of the trial see the accounts, because nss_wrapper shows them an extended passwd file.
+Root gets separate accounts (keys, login, agent, identity, host-api, web), as in production. For an ordinary user all
+accounts are that user. Only the processes of the trial see the accounts: nss_wrapper shows them an extended passwd.
 """
 
+import atexit
 import glob
 import os
 import pwd
@@ -16,6 +17,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import metadata
 from itertools import chain
 from pathlib import Path
@@ -31,14 +33,18 @@ NATIVE = CHECKOUT / "native" / "sshaft-keys-native"
 PACKAGES = (
     "sshaft",
     "sshaft_agent",
+    "sshaft_client",
     "sshaft_demo",
     "sshaft_doctor",
+    "sshaft_host_api",
     "sshaft_identity",
     "sshaft_keys",
     "sshaft_login",
     "sshaft_oidc",
+    "sshaft_web",
 )
 AGENT, KEYS, LOGIN, IDENTITY = "sshaft", "_sshaft-keys", "mfa", "sshaft-identity"
+HOST_API, WEB = "sshaft-host-api", "sshaft-web"
 _FIRST_UID = 64801
 _PERSON, _PERSON_UID = "alice", 59901
 
@@ -58,7 +64,7 @@ class Accounts:
 
     @classmethod
     def of_this_process(cls) -> "Accounts":
-        names = (AGENT, KEYS, LOGIN, IDENTITY)
+        names = (AGENT, KEYS, LOGIN, IDENTITY, HOST_API, WEB)
         if os.geteuid() == 0:
             return cls({name: _FIRST_UID + i for i, name in enumerate(names)}, separate=True)
         return cls(dict.fromkeys(names, os.geteuid()), separate=False)
@@ -96,6 +102,12 @@ class Place:
         """The account that a person of the demo logs in to: for root one of its own, or else this user's."""
         return _PERSON if self.accounts.separate else pwd.getpwuid(os.geteuid()).pw_name
 
+    @property
+    def summary(self) -> str:
+        """The folder, and whose processes use it."""
+        how = "each part with its own account" if self.accounts.separate else "all parts as you (not root)"
+        return f"{self.directory}, {how}"
+
     def _prepare(self) -> None:
         if self.accounts.separate and not os.path.isdir("/run/sshd"):  # noqa: PTH112 - sshd's own folder, which the boot makes
             Path("/run/sshd").mkdir(mode=0o755)
@@ -129,8 +141,14 @@ class Place:
             members = AGENT if self.accounts.separate and name != AGENT else ""
             group.append(f"{name}:*:{gid}:{members}")
         if self.accounts.separate:
-            passwd.append(f"{_PERSON}:*:{_PERSON_UID}:{_PERSON_UID}::{self.empty_home}:/bin/sh")
+            home = self.directory / _PERSON
+            home.mkdir()
+            os.chown(home, _PERSON_UID, _PERSON_UID)
+            passwd.append(f"{_PERSON}:*:{_PERSON_UID}:{_PERSON_UID}::{home}:/bin/sh")
             group.append(f"{_PERSON}:*:{_PERSON_UID}:")
+        else:
+            # sshd gives a new terminal to the group tty. Only root may, so the terminal must have this group already.
+            group = [line for line in group if not line.startswith("tty:")] + [f"tty:*:{_group_of_terminals()}:"]
         (self.directory / "passwd").write_text("\n".join(passwd) + "\n")
         (self.directory / "group").write_text("\n".join(group) + "\n")
 
@@ -182,8 +200,16 @@ class Place:
         """Makes a folder that belongs to `account`."""
         path = self.directory / name
         path.mkdir()
+        return self.give(path, account, mode)
+
+    def give(self, path: Path, owner: str | None, mode: int, group: str | None = None) -> Path:
+        """Gives `path` to an account, if accounts are separate. Returns `path`.
+
+        `owner` None: root owns it. `group` None: the group is that of the owner, or of the agent where root owns it.
+        """
         if self.accounts.separate:
-            os.chown(path, self.accounts.uids[account], self.accounts.uids[account])
+            uid = 0 if owner is None else self.accounts.uids[owner]
+            os.chown(path, uid, self.accounts.uids[group or owner or AGENT])
         path.chmod(mode)
         return path
 
@@ -199,7 +225,7 @@ class Place:
         user: dict[str, Any] = {}
         if account is not None and self.accounts.separate:
             uid = self.accounts.uids[account]
-            others = [self.accounts.uids[KEYS], self.accounts.uids[LOGIN]] if account == AGENT else []
+            others = [self.accounts.uids[each] for each in (KEYS, LOGIN, HOST_API)] if account == AGENT else []
             user = {"user": uid, "group": uid, "extra_groups": others}
         return subprocess.Popen(
             [str(word) for word in command],
@@ -260,6 +286,16 @@ class Place:
         self.close()
 
 
+def _group_of_terminals() -> int:
+    """Returns the group that new terminals have on this machine."""
+    descriptors = os.openpty()
+    try:
+        return os.fstat(descriptors[1]).st_gid
+    finally:
+        for each in descriptors:
+            os.close(each)
+
+
 def library(name: str, package: str) -> str:
     """Returns the path of a library that a process can be started with. Raises `ConfigurationError`."""
     found = sorted(glob.glob(f"/usr/lib/*/{name}") + glob.glob(f"/usr/lib*/{name}"))  # noqa: PTH207
@@ -273,6 +309,15 @@ def _copy_packages(target: Path) -> None:
     for package in PACKAGES:
         shutil.copytree(CHECKOUT / package, target / package)
     subprocess.run([sys.executable, "-m", "compileall", "-q", str(target)], check=True)
+    subprocess.run(["chmod", "-R", "a+rX", str(target)], check=True)
+    shutil.copytree(_dependencies(target.parent.parent), target, copy_function=os.link, dirs_exist_ok=True)
+
+
+@cache
+def _dependencies(parent: Path) -> Path:
+    """Copies the dependencies of sshaft into a new folder in `parent`, once for all places of this process."""
+    target = Path(tempfile.mkdtemp(prefix="sshaft-demo-packages-", dir=parent))
+    atexit.register(shutil.rmtree, target, ignore_errors=True)
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
     required = chain(project["dependencies"], *project["optional-dependencies"].values())
     wanted, copied = [_name(r) for r in required], set()
@@ -291,6 +336,7 @@ def _copy_packages(target: Path) -> None:
                 (target / file).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(source, target / file)
     subprocess.run(["chmod", "-R", "a+rX", str(target)], check=True)
+    return target
 
 
 def _name(requirement: str) -> str:
