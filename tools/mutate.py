@@ -35,7 +35,12 @@ SURVIVORS = TOP / "tools" / "survivors.txt"
 GOAL = 0.95
 _MAX_TESTS = 400
 _SECONDS = 120
-_SELECTION = ("-m", "not root and not image and not e2e and not web and not providers", "-k", "not postgresql")
+_SELECTION = (
+    "-m",
+    "not root and not image and not debian_host and not e2e and not web and not providers",
+    "-k",
+    "not postgresql",
+)
 _QUIET = (
     "-q", "--no-header", "--assert=plain", "-W", "ignore",
     "-p", "no:cacheprovider", "-p", "no:rerunfailures", "-p", "no:xdist",
