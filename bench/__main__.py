@@ -10,7 +10,21 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-from bench.comparisons import calls, distance, footprint, logins, pending, scale, storm
+from bench.comparisons import (
+    calls,
+    distance,
+    footprint,
+    host_logins,
+    host_module,
+    host_names,
+    host_pending,
+    logins,
+    pending,
+    scale,
+    storm,
+    token_login,
+    web,
+)
 from bench.comparisons.report import TOP, keep, markdown, partial_results, publish
 from bench.progress import Measured, duration, measure, say, stop_on_signals
 
@@ -22,6 +36,12 @@ COMPARISONS = {
     "storm": storm.COMPARISON,
     "footprint": footprint.COMPARISON,
     "scale": scale.COMPARISON,
+    "host-logins": host_logins.COMPARISON,
+    "host-module": host_module.COMPARISON,
+    "host-names": host_names.COMPARISON,
+    "host-pending": host_pending.COMPARISON,
+    "token": token_login.COMPARISON,
+    "web": web.COMPARISON,
 }
 
 
@@ -54,20 +74,28 @@ def _parse() -> argparse.Namespace:
         epilog=_plan(list(COMPARISONS), quick=False),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="a comparison to run (default: all)")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="a comparison to run (default: all); host: those of host login"
+    )
     parser.add_argument("--quick", action="store_true", help="only try whether everything works; write nothing")
     options = parser.parse_args()
-    unknown = set(options.names) - set(COMPARISONS)
+    unknown = [name for name in options.names if not meant(name)]
     if unknown:
         parser.error(f"no such comparison: {', '.join(sorted(unknown))}; there are {', '.join(COMPARISONS)}")
+    options.names = [each for name in options.names for each in meant(name)]
     return options
+
+
+def meant(name: str) -> list[str]:
+    """Returns the comparisons with this name, or with this name before a hyphen."""
+    return [each for each in COMPARISONS if each == name or each.startswith(f"{name}-")]
 
 
 def _plan(names: Sequence[str], *, quick: bool) -> str:
     """Returns one line for each comparison, with its duration on two cores, below a line with the sum."""
     chosen = {name: COMPARISONS[name] for name in names}
     seconds = {name: each.quick_seconds if quick else each.seconds for name, each in chosen.items()}
-    lines = [f"  {name:<10}{duration(seconds[name]):>7}  {each.subject}" for name, each in chosen.items()]
+    lines = [f"  {name:<13}{duration(seconds[name]):>7}  {each.subject}" for name, each in chosen.items()]
     return "\n".join([f"On two cores this takes about {duration(sum(seconds.values()))}:", *lines])
 
 

@@ -116,6 +116,12 @@ def _address(log: Path) -> str:
     raise SystemExit(f"the service did not start: {log.read_text()[:500]}")
 
 
+def resident_mb(pid: int) -> float:
+    """Returns the megabytes that a process has in memory."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
+
+
 def cpu_seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -126,9 +126,7 @@ def tls_in_front(trial: Trial) -> Iterator[Callable[..., Path]]:
                 f"http://127.0.0.1:{trial.identity.port}", f"https://127.0.0.1:{port}"
             )
             config.write_text(json.dumps(json.loads(over_tls) | {"ca_file": str(certificate)} | changes))
-            if trial.place.accounts.separate:
-                os.chown(config, trial.place.accounts.uids[KEYS], trial.place.accounts.uids[KEYS])
-            return config
+            return trial.place.give(config, KEYS, 0o600)
 
         yield write
 

@@ -15,7 +15,15 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from bench.load.identity_service import Service, add_database_options, cpu_seconds, database_of, prepare, serving
+from bench.load.identity_service import (
+    Service,
+    add_database_options,
+    cpu_seconds,
+    database_of,
+    prepare,
+    resident_mb,
+    serving,
+)
 from sshaft_identity.challenges.attempts import Attempt
 from sshaft_identity.challenges.challenges import Opened, Wish
 from sshaft_identity.commands.shared import open_store
@@ -74,11 +82,6 @@ async def wait(service: Service, store: Store, opened: list[Opened]) -> dict[str
         "heard_ms_median": round(times[len(times) // 2] * 1000),
         "heard_ms_longest": round(times[-1] * 1000),
     }
-
-
-def resident_mb(pid: int) -> float:
-    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS:"))
-    return int(line.split()[1]) / 1024
 
 
 def measure(directory: Path, database: str | None, count: int) -> dict[str, float]:
