@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     for item in items:
         folder = item.path.relative_to(HERE).parts[0]
-        if folder in ("e2e", "image", "providers", "web"):
+        if folder in ("debian_host", "e2e", "image", "providers", "web"):
             item.add_marker(folder)
             item.add_marker(pytest.mark.flaky(reruns=1))
 

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,14 +84,6 @@ class FakeSite:
         return [event for event in lines if event["event"] == name]
 
 
-def give(place: Place, path: Path, owner: str, mode: int = 0o400, group: str | None = None) -> Path:
-    """Makes the account the owner of `path` if accounts are separate."""
-    if place.accounts.separate:
-        os.chown(path, place.accounts.uids[owner], place.accounts.uids[group or owner])
-    path.chmod(mode)
-    return path
-
-
 MakeFakeSite = Callable[..., FakeSite]
 
 
@@ -106,7 +97,7 @@ def fake_site(place: Place) -> Iterator[MakeFakeSite]:
         path = place.directory / f"{name}.json"
         values = server.config(login_path=str(place.libexec / "sshaft-login"), **config)
         path.write_text(json.dumps(values))
-        agent = Agent(place, give(place, path, AGENT), name)
+        agent = Agent(place, place.give(path, AGENT, 0o400), name)
         site = FakeSite(server, agent, Sshd(place, agent.runtime, free_port()))
         made.append(site)
         return site
@@ -129,7 +120,7 @@ def standalone(place: Place) -> Iterator[Callable[..., Sshd]]:
             source.write_config(path)
         else:
             path.write_text(json.dumps(source.config(login_path=str(place.libexec / "sshaft-login"))))
-        give(place, path, KEYS, 0o440, group=LOGIN)
+        place.give(path, KEYS, 0o440, group=LOGIN)
         command = place.keys_command(f"--config {path} --fingerprint %f --type %t --key %k")
         sshd = Sshd(place, place.directory, free_port(), {"AuthorizedKeysCommand": command, **changes})
         made.append(sshd)

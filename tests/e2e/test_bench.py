@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from sshaft_demo.host import MODULE
+
+needs_module = pytest.mark.skipif(not MODULE.exists(), reason="native/pam_sshaft.so is not built: ./dev setup host")
 CHECKOUT = Path(__file__).parents[2]
 
 
@@ -44,6 +47,31 @@ def test_storm_of_unknown_keys_is_a_bounded_number_of_lists() -> None:
     found = figures("storm", "--seconds", "4")
     assert found["unknown_keys"]["failed"] == 0
     assert found["lists_a_second"] < 60
+
+
+@needs_module
+def test_logins_to_a_host_are_compared() -> None:
+    found = figures("host_logins", "--rounds", "1", "--logins", "4")
+    assert set(found) == {"pam_permit", "pam_permit again", "pam_sshaft"}
+
+
+@needs_module
+def test_one_call_of_the_module_is_compared() -> None:
+    found = figures("host_module", "--calls", "10")
+    assert {"pam_permit", "pam_sshaft"} <= set(found)
+
+
+@pytest.mark.root
+@needs_module
+def test_names_are_compared() -> None:
+    found = figures("host_names", "--rounds", "1")
+    assert {"without the module", "the agent is frozen"} <= set(found)
+
+
+@needs_module
+def test_logins_to_a_host_that_wait_are_polled() -> None:
+    found = figures("host_pending", "--pending", "40", "--seconds", "8", "--rounds", "1", "--away", "0")
+    assert found["40"]["polls_a_second"] >= 4
 
 
 @pytest.fixture
@@ -95,3 +123,23 @@ def test_run_that_is_stopped_early_keeps_its_rounds_and_changes_no_committed_res
     assert kept["stopped_early_after"] == rounds[1]
     assert {"/bin/true", "python", "curl", "original"} <= set(kept["figures"])
     assert after == before
+
+
+@needs_module
+@pytest.mark.root
+@pytest.mark.timeout(900)  # the first run installs motley_cue
+def test_services_for_access_tokens_are_compared() -> None:
+    if shutil.which("ab") is None:
+        pytest.skip("needs ab: apt-get install apache2-utils")
+    options = ("--requests", "20", "--tokens", "5", "--logins", "1", "--rounds", "1")
+    found = figures("token_login", *options)
+    assert set(found) == {"motley_cue, 2 workers", "sshaft host-api and agent", "plain ssh", "sshaft ssh"}
+
+
+@needs_module
+@pytest.mark.skipif(not (CHECKOUT / "sshaft_web/pages/static/vendor/xterm.mjs").exists(), reason="./dev setup web")
+def test_terminal_in_the_browser_is_compared_with_plain_ssh() -> None:
+    found = figures("web", "--keys", "5", "--megabytes", "1", "--idle", "2", "--rounds", "1")
+    assert set(found) == {"plain ssh", "sshaft web"}
+    assert found["sshaft web"]["idle"] == 2
+    assert {"key_ms", "times", "meanwhile_ms", "idle_mb"} <= set(found["sshaft web"])

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from sshaft_demo.host import MODULE
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 COMMAND = [sys.executable, "-I", "-m", "sshaft", "demo"]
 
@@ -74,18 +76,23 @@ def test_demo_passes_under_a_strict_umask_and_an_empty_environment() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_demo_that_is_interrupted_leaves_nothing(how: signal.Signals) -> None:
-    with running_demo() as demo:
+def check_that_nothing_is_left(how: signal.Signals, processes: int, *words: str) -> None:
+    """Starts a demo, which has so many processes at least, and interrupts it."""
+    with running_demo(*words) as demo:
         output = read_until_it_stays(demo)
         folder = folder_of(output)
-        assert len(running_in(folder)) >= 3
+        assert len(running_in(folder)) >= processes
         demo.send_signal(how)
         output += demo.communicate(timeout=60)[0]
         assert demo.returncode == 0
     assert output.endswith("nothing is left running\n")
     assert not folder.exists()
     assert running_in(folder) == []
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_demo_that_is_interrupted_leaves_nothing(how: signal.Signals) -> None:
+    check_that_nothing_is_left(how, 3)
 
 
 def test_demo_that_is_killed_leaves_no_process() -> None:
@@ -125,3 +132,44 @@ def test_demo_steps_over_taken_ports() -> None:
     assert done.returncode == 0, done.stderr
     assert f"127.0.0.1:{ports[1]} " not in done.stdout
     assert f"port {ports[0]}," not in done.stdout
+
+
+needs_terminal = pytest.mark.skipif(
+    not (ROOT / "sshaft_web/pages/static/vendor/xterm.mjs").exists() or not MODULE.exists(), reason="./dev setup web"
+)
+FREE = ["--port", "0", "--provider-port", "0", "--ssh-port", "0"]
+
+
+@needs_terminal
+def test_demo_of_terminals_in_the_browser_passes_and_leaves_nothing() -> None:
+    if not shutil.which("chromium"):
+        pytest.skip("needs chromium and chromedriver")
+    done = subprocess.run([*COMMAND, "web", "--once", *FREE], capture_output=True, text=True, timeout=200, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    folder = folder_of(done.stdout)
+    for said in ("0 are errors", "Chromium: the shell is there", "\n          in as ", "You are signed out"):
+        assert said in done.stdout
+    assert not folder.exists()
+    assert running_in(folder) == []
+
+
+@needs_terminal
+def test_demo_of_terminals_without_chromium_says_so_and_passes(tmp_path: Path) -> None:
+    programs = {each.name: each for folder in ("/usr/bin", "/usr/sbin") for each in Path(folder).iterdir()}
+    for name, program in programs.items():
+        if not name.startswith("chrom"):
+            (tmp_path / name).symlink_to(program)
+    command = [*COMMAND, "web", "--once", *FREE]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=200, check=False, env={"PATH": str(tmp_path)}
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Chromium is not installed: apt-get install chromium chromium-driver" in done.stdout
+    assert "\n          in as " in done.stdout
+    assert "the terminal ends (4001)" in done.stdout
+
+
+@needs_terminal
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_demo_of_terminals_that_is_interrupted_leaves_nothing(how: signal.Signals) -> None:
+    check_that_nothing_is_left(how, 4, "web", *FREE)

@@ -5,47 +5,21 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from e2e.hosts import PRESS_ENTER, Host, code_of, host_in
 
-from sshaft_demo.host import CODE, MODULE, DemoProvider, HostSshd, Terminal
-from sshaft_demo.parts import Agent, free_port
+from sshaft_demo.host import CODE
 from sshaft_demo.place import Place
 
-PRESS_ENTER = "Press Enter"
 REFUSED = "This login was not accepted."
-
-
-@dataclass
-class Host:
-    """A host with host login for the account `place.person`. The provider also knows mallory."""
-
-    place: Place
-    provider: DemoProvider
-    agent: Agent
-    sshd: HostSshd
-
-    def ssh(self, *words: str, user: str = "") -> Terminal:
-        return Terminal(self.sshd.command(user or self.place.person, *words))
 
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[Host]:
-    if not MODULE.exists():
-        pytest.skip("native/pam_sshaft.so is not built: ./dev setup host")
-    with Place() as place:
-        provider = DemoProvider(place, free_port())
-        agent = Agent(place, provider.write_config(pending_per_user=10, pending_per_source=10))
-        yield Host(place, provider, agent, HostSshd(place, agent.runtime / "host" / "agent.sock", free_port()))
-
-
-def code_of(terminal: Terminal) -> str:
-    said = terminal.wait_for(PRESS_ENTER)
-    found = CODE.search(said)
-    assert found, said
-    return found[0]
+    with Place() as place, host_in(place) as host:
+        yield host
 
 
 def test_person_who_approves_gets_a_shell(host: Host) -> None:
@@ -58,14 +32,12 @@ def test_person_who_approves_gets_a_shell(host: Host) -> None:
     assert said.split() == [str(uid)]
 
 
-@pytest.mark.parametrize(("locale", "has_blocks"), [("C.UTF-8", True), ("C", False)])
-def test_address_and_code_are_readable_in_every_locale(host: Host, locale: str, *, has_blocks: bool) -> None:
-    """Without UTF-8, ssh shows the QR code as escapes. The address and the code stand before it, in ASCII."""
-    terminal = Terminal(host.sshd.command(host.place.person, "true"), locale)
+def test_prompt_has_address_code_and_qr_code(host: Host) -> None:
+    terminal = host.ssh("true")
     lines = terminal.wait_for(PRESS_ENTER).splitlines()
     assert any(line.startswith(f"    {host.provider.issuer}/device?user_code=") for line in lines)
     assert any(CODE.fullmatch(line.strip()) for line in lines)
-    assert any(line.startswith("\u2588") for line in lines) is has_blocks
+    assert any(line.startswith("\u2588") for line in lines)
     assert "If you did not start this ssh, close that page." in lines
     terminal.type("\x03")
     assert terminal.end()[1] != 0
@@ -85,7 +57,7 @@ def test_approval_of_another_person_opens_nothing(host: Host) -> None:
     terminal = host.ssh("echo in")
     host.provider.answer(code_of(terminal), user="mallory")
     terminal.type("\n")
-    said = terminal.wait_for("end this login")
+    said = terminal.wait_for("Enter to go on")
     assert REFUSED in said
     assert "mallory" not in said
     terminal.type("\n\x03")
@@ -98,7 +70,7 @@ def test_name_that_nobody_has_looks_like_any_other(host: Host) -> None:
     terminal = host.ssh("echo in", user="mallory")
     host.provider.answer(code_of(terminal), user="mallory")
     terminal.type("\n")
-    assert REFUSED in terminal.wait_for("end this login")
+    assert REFUSED in terminal.wait_for("Enter to go on")
     terminal.type("\n\x03")
     assert terminal.end()[1] != 0
 
@@ -107,7 +79,7 @@ def test_denial_in_the_browser_is_told(host: Host) -> None:
     terminal = host.ssh("echo in")
     host.provider.answer(code_of(terminal), "deny")
     terminal.type("\n")
-    assert "denied in the browser" in terminal.wait_for("end this login")
+    assert "denied in the browser" in terminal.wait_for("Enter to go on")
     terminal.type("\n\x03")
     assert terminal.end()[1] != 0
 
@@ -142,6 +114,20 @@ def test_frozen_agent_does_not_hold_a_login_for_long(host: Host) -> None:
         assert time.monotonic() - began < 45
     finally:
         os.killpg(host.agent.process.pid, signal.SIGCONT)
+
+
+def test_agent_that_stops_tells_the_person_to_run_ssh_again(host: Host) -> None:
+    terminal = host.ssh("echo in")
+    host.provider.answer(code_of(terminal))
+    try:
+        assert host.place.stop(host.agent.process) == 0
+        terminal.type("\n")
+        assert "The login service of this host restarts. Run ssh again." in terminal.wait_for("ssh again.")
+        said, status = terminal.end()
+        assert status != 0
+        assert "in\r\n" not in said
+    finally:
+        host.agent.process = host.agent.start()
 
 
 def test_log_of_a_login_names_the_person_and_no_secret(host: Host) -> None:

@@ -22,6 +22,7 @@ class AgentProcess:
     """Runs the agent in a new `directory`. `events` has its log events, `notified` its messages to systemd."""
 
     def __init__(self, config: Path, directory: Path, *options: str, notify: Path | None = None, **popen: Any) -> None:
+        self.config = config
         self.directory = directory
         self.keys = directory / "keys" / "agent.sock"
         self.login = directory / "login" / "agent.sock"

@@ -11,6 +11,7 @@ import secrets
 import ssl
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +22,8 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 
 CLIENT_ID, CLIENT_SECRET = "sshaft", "s3cret:+/&"
+AUDIENCE = "https://web1.example.org"
+"""For whom the access tokens of `OpenIdProvider.access_token` are."""
 
 
 @functools.cache
@@ -31,6 +34,10 @@ def _first_key() -> Key:
 
 def encode(part: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
+
+
+def _without_none(members: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if value is not None}
 
 
 def _challenge_of(verifier: str) -> str:
@@ -57,27 +64,74 @@ class OpenIdProvider:
     bend_answer: dict[str, Any] = field(default_factory=dict)
     bend_userinfo: dict[str, Any] | None = None
     """None: there is no userinfo endpoint."""
+    bend_introspection: dict[str, Any] | None = None
+    """None: there is no introspection endpoint."""
     bend_device: dict[str, Any] = field(default_factory=dict)
+    bend_tokens: dict[str, Any] = field(default_factory=dict)
+    gives_refresh_tokens: bool = False
+    """Whether a login that asks for offline_access gets a refresh token."""
+    bend_refresh: dict[str, Any] = field(default_factory=dict)
+    """Changes the answers to refresh tokens."""
+    keeps_refresh_tokens: bool = False
+    """Whether a refresh token stays good after its use. If not, a second use ends its successors (RFC 9700 §4.14.2)."""
+    ends_all: bool = False
+    """Whether the end of one refresh token ends all of them, as at some providers."""
+    member_groups: Any = None
+    """The answer of `checkMemberGroups`, as Microsoft Graph has it at the same host."""
+    asked_groups: list[list[str]] = field(default_factory=list)
+    """The groups of each such question."""
     errors: list[str] = field(default_factory=list)
     """What the token endpoint answers to the next requests of a device, before it looks for an approval."""
     is_approved: bool = False
     """Whether the person has approved all device logins."""
+    may_answer: threading.Event = field(default_factory=threading.Event)
+    """The token endpoint answers the requests of a device while it is set, as it is at first."""
+    good_tokens: set[str] = field(default_factory=lambda: {"access"})
+    """The access tokens that introspection and UserInfo know."""
     make_token: Callable[[dict[str, Any], dict[str, Any]], str] | None = None
+    demands_pkce: bool = False
+    """Whether a device must send PKCE."""
+    other_paths: dict[str, str] = field(default_factory=dict)
+    """Further paths, and the paths above that they stand for."""
     status: dict[str, int] = field(default_factory=dict)
     """By path: another status than the usual one."""
+    on_call: dict[str, Callable[[], object]] = field(default_factory=dict)
+    """By path: what is called before the answer."""
+    raw: dict[str, bytes] = field(default_factory=dict)
+    """By path: another body than the usual one."""
+    dripping: set[str] = field(default_factory=set)
+    """Paths whose answers come byte by byte and never end."""
+    connections: int = 0
+    """Connections that are open."""
     calls: list[str] = field(default_factory=list)
     forms: list[dict[str, str]] = field(default_factory=list)
     assertions: list[str] = field(default_factory=list)
     """The `jti` of each assertion that came."""
 
     def __post_init__(self) -> None:
+        self.may_answer.set()
         self.codes: dict[str, dict[str, str]] = {}
         self.devices: dict[str, dict[str, str]] = {}
+        self.refresh_tokens: dict[str, int] = {}
+        """Those that are good, each with the number of its login."""
+        self._used_refresh_tokens: dict[str, int] = {}
+        self._grants = {
+            "urn:ietf:params:oauth:grant-type:device_code": self._device_token,
+            "refresh_token": self._refresh,
+        }
         self.key: Key = _first_key()
         self.published = [self.key]
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def handle(self) -> None:
+                outer.connections += 1
+                super().handle()
+                outer.connections -= 1
+
             def do_GET(self) -> None:
                 outer._handle(self)
 
@@ -86,6 +140,7 @@ class OpenIdProvider:
             def log_message(self, *_: object) -> None:
                 pass
 
+        self._closed = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.issuer = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.005,), daemon=True)
@@ -107,6 +162,7 @@ class OpenIdProvider:
         self.published = [self.key]
 
     def close(self) -> None:
+        self._closed.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -132,22 +188,37 @@ class OpenIdProvider:
     # --- answers
 
     def _handle(self, handler: BaseHTTPRequestHandler) -> None:
-        parts = urlsplit(handler.path)
+        path = urlsplit(handler.path).path.removeprefix(urlsplit(self.issuer).path.rstrip("/")).replace("//", "/")
+        path = self.other_paths.get(path, path)
         body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
-        self.calls.append(parts.path)
-        if parts.path == "/authorize":
+        self.calls.append(path)
+        self.on_call.get(path, lambda: None)()
+        if path == "/authorize":
             handler.send_response(302)
             handler.send_header("Location", f"{self.redirect_uri}?{self.answer(handler.path)}")
             handler.send_header("Content-Length", "0")
             handler.end_headers()
             return
-        status, answer = self._answer(parts.path, handler.headers.get("Authorization", ""), body)
-        text = json.dumps(answer).encode()
-        handler.send_response(self.status.get(parts.path, status))
+        status, answer = self._answer(path, handler.headers.get("Authorization", ""), body)
+        text = self.raw.get(path, json.dumps(answer).encode())
+        status = self.status.get(path, status)
+        handler.send_response(status)
+        if 300 <= status < 400:
+            handler.send_header("Location", f"{self.issuer}/elsewhere")
         handler.send_header("Content-Type", "application/json")
+        if path in self.dripping:
+            self._drip(handler)
+            return
         handler.send_header("Content-Length", str(len(text)))
         handler.end_headers()
         handler.wfile.write(text)
+
+    def _drip(self, handler: BaseHTTPRequestHandler) -> None:
+        """Sends a byte after the other until the client has enough."""
+        handler.end_headers()
+        with suppress(OSError):
+            while not self._closed.wait(0.02):
+                handler.wfile.write(b" ")
 
     def _answer(self, path: str, authorization: str, body: bytes) -> tuple[int, Any]:  # noqa: PLR0911 - one for each path
         match path:
@@ -159,17 +230,28 @@ class OpenIdProvider:
                 return self._begin_device(authorization, dict(parse_qsl(body.decode())))
             case "/token":
                 form = dict(parse_qsl(body.decode()))
-                is_device = form.get("grant_type", "").endswith(":device_code")
-                return self._device_token(authorization, form) if is_device else self._token(authorization, form)
+                return self._grants.get(form.get("grant_type", ""), self._token)(authorization, form)
             case "/revoke":
-                self.forms.append(dict(parse_qsl(body.decode())))
-                return 200, {}
-            case "/userinfo" if authorization == "Bearer access":
+                return self._revoke(dict(parse_qsl(body.decode())))
+            case "/introspect":
+                form = dict(parse_qsl(body.decode()))
+                self.forms.append(form)
+                if not self._knows(authorization, form):
+                    return 401, {"error": "invalid_client"}
+                return 200, _without_none(
+                    {"active": form["token"] in self.good_tokens} | (self.bend_introspection or {})
+                )
+            case "/v1.0/me/checkMemberGroups" if authorization == "Bearer access":
+                self.asked_groups.append(json.loads(body)["groupIds"])
+                return 200, self.member_groups
+            case "/userinfo" if authorization.removeprefix("Bearer ") in self.good_tokens:
                 return 200, self.bend_userinfo
         return 404, {}
 
     def _metadata(self) -> dict[str, Any]:
         userinfo = {} if self.bend_userinfo is None else {"userinfo_endpoint": f"{self.issuer}/userinfo"}
+        has_introspection = self.bend_introspection is not None
+        introspection = {"introspection_endpoint": f"{self.issuer}/introspect"} if has_introspection else {}
         return {
             "issuer": self.issuer,
             "authorization_endpoint": f"{self.issuer}/authorize",
@@ -177,7 +259,7 @@ class OpenIdProvider:
             "token_endpoint": f"{self.issuer}/token",
             "jwks_uri": f"{self.issuer}/jwks",
             "authorization_response_iss_parameter_supported": True,
-        } | userinfo
+        } | userinfo | introspection  # fmt: skip
 
     def _token(self, authorization: str, form: dict[str, str]) -> tuple[int, Any]:
         self.forms.append(form)
@@ -187,22 +269,25 @@ class OpenIdProvider:
         challenge = _challenge_of(form.get("code_verifier", ""))
         if asked is None or challenge != asked["code_challenge"] or form.get("redirect_uri") != self.redirect_uri:
             return 400, {"error": "invalid_grant"}
-        return 200, {"access_token": "access", "token_type": "Bearer", "id_token": self._id_token(asked)}
+        return 200, _without_none(self._tokens(asked) | self._refresh_token(asked["scope"]) | self.bend_tokens)
 
     def _begin_device(self, authorization: str, form: dict[str, str]) -> tuple[int, Any]:
         self.forms.append(form)
         if not self._knows(authorization, form):
             return 401, {"error": "invalid_client"}
+        if self.demands_pkce and form.get("code_challenge_method") != "S256":
+            return 400, {"error": "invalid_request"}
         device_code = secrets.token_urlsafe(16)
         self.devices[device_code] = form
         answer = {
             "device_code": device_code, "user_code": "WDJB-MJHT", "verification_uri": f"{self.issuer}/device",
             "expires_in": 600, "interval": 0.01,
         }  # fmt: skip
-        return 200, {name: value for name, value in (answer | self.bend_device).items() if value is not None}
+        return 200, _without_none(answer | self.bend_device)
 
     def _device_token(self, authorization: str, form: dict[str, str]) -> tuple[int, Any]:
         self.forms.append(form)
+        self.may_answer.wait(30)
         if not self._knows(authorization, form):
             return 401, {"error": "invalid_client"}
         if self.errors:
@@ -215,7 +300,42 @@ class OpenIdProvider:
         if asked.get("code_challenge", "") != _challenge_of(form.get("code_verifier", "")):
             return 400, {"error": "invalid_grant"}
         del self.devices[form["device_code"]]
-        return 200, {"access_token": "access", "token_type": "Bearer", "id_token": self._id_token({"nonce": None})}
+        return 200, _without_none(self._tokens({}) | self._refresh_token(asked["scope"]) | self.bend_tokens)
+
+    def _refresh_token(self, scope: str) -> dict[str, str]:
+        """Returns the refresh token of a new login, if it gets one."""
+        if not self.gives_refresh_tokens or "offline_access" not in scope.split():
+            return {}
+        return {"refresh_token": self.new_refresh_token(secrets.randbits(32))}
+
+    def _revoke(self, form: dict[str, str]) -> tuple[int, Any]:
+        self.forms.append(form)
+        if self.refresh_tokens.pop(form["token"], None) and self.ends_all:
+            self.refresh_tokens.clear()
+        return 200, {}
+
+    def new_refresh_token(self, login: int) -> str:
+        token = secrets.token_urlsafe(16)
+        self.refresh_tokens[token] = login
+        return token
+
+    def _refresh(self, authorization: str, form: dict[str, str]) -> tuple[int, Any]:
+        self.forms.append(form)
+        if not self._knows(authorization, form):
+            return 401, {"error": "invalid_client"}
+        if self.errors:
+            return 400, {"error": self.errors.pop(0)}
+        token = form["refresh_token"]
+        login = self.refresh_tokens.get(token)
+        if login is None:
+            login = self._used_refresh_tokens.get(token)
+            self.refresh_tokens = {each: of for each, of in self.refresh_tokens.items() if of != login}
+            return 400, {"error": "invalid_grant"}
+        answer = self._tokens({})
+        if not self.keeps_refresh_tokens:
+            self._used_refresh_tokens[token] = self.refresh_tokens.pop(token)
+            answer["refresh_token"] = self.new_refresh_token(login)
+        return 200, _without_none(answer | self.bend_refresh)
 
     def _knows(self, authorization: str, form: dict[str, str]) -> bool:
         if self.client_key is not None:
@@ -237,15 +357,27 @@ class OpenIdProvider:
         self.assertions.append(claims["jti"])
         return is_ours and is_first and token.header.get("kid") == key.kid and now - 1 <= claims["iat"] < claims["exp"]
 
+    def access_token(self, header: Mapping[str, Any] = {}, **changes: Any) -> str:
+        """Returns an access token of `user` (RFC 9068). What changes to None is left out."""
+        now = int(self.clock().timestamp())
+        claims = {"iss": self.issuer, "aud": AUDIENCE, "exp": now + 300, "iat": now, "scope": "openid profile",
+                  "client_id": "oidc-agent", "jti": secrets.token_hex(8)} | self.user | changes  # fmt: skip
+        return self._signed({"typ": "at+jwt", **header}, _without_none(claims))
+
+    def _tokens(self, asked: Mapping[str, str | None]) -> dict[str, Any]:
+        """Returns the answer of the token endpoint. `asked` is what came to the authorization endpoint, if anything."""
+        return {"access_token": "access", "token_type": "Bearer", "id_token": self._id_token(asked)}
+
     def _id_token(self, asked: Mapping[str, str | None]) -> str:
         now = int(self.clock().timestamp())
-        claims = {"iss": self.issuer, "aud": CLIENT_ID, "exp": now + 300, "iat": now, "nonce": asked["nonce"]}
+        claims = {"iss": self.issuer, "aud": CLIENT_ID, "exp": now + 300, "iat": now, "nonce": asked.get("nonce")}
         if "max_age" in asked:
             claims["auth_time"] = now
         claims |= self.user | self.bend_claims
-        claims = {name: value for name, value in claims.items() if value is not None}
-        header = {"alg": self.algorithm, "kid": self.key.kid} | self.bend_header
-        header = {name: value for name, value in header.items() if value is not None}
+        return self._signed({}, _without_none(claims))
+
+    def _signed(self, header: Mapping[str, Any], claims: dict[str, Any]) -> str:
+        header = _without_none({"alg": self.algorithm, "kid": self.key.kid, **header} | self.bend_header)
         if self.make_token is not None:
             return self.make_token(header, claims)
         return jwt.encode(header, claims, self.key, algorithms=[self.algorithm])

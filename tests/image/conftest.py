@@ -7,20 +7,18 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from image.container_engine import Engine, UnavailableError, private_engine, running_engine
+from image.container_engine import Engine, private_engine, running_engine
 from image.containers import CHECKOUT, SUITE, Checkout, Factor, Mounts, Site, StartFactor, start_identity
 from image.containers import start_factor as start
+from image.debian import UnavailableError, base_tar, need_root, skipping
 
-HERE = Path(__file__).parent
 BASE = f"debian:{SUITE}-slim"
 IMAGE = "sshaft:tests"
-BASE_DAYS = 14  # after that, its security updates are too old for a test of today's image
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
@@ -29,28 +27,19 @@ CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
-    try:
-        _need_root()
+    with skipping():
+        need_root()
         running = running_engine()
         if running is not None:
             _have_base(running)
             yield running
             running.clean()
             return
-        base = _base_tar()
+        base = base_tar(SUITE)
         with private_engine() as private:
             private("import", "-c", 'CMD ["bash"]', base, BASE)
             yield private
             private.clean()
-    except UnavailableError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
-
-
-def _need_root() -> None:
-    if os.geteuid() != 0:
-        raise UnavailableError("needs root: what is mounted has owners")
 
 
 def _have_base(engine: Engine) -> None:
@@ -59,22 +48,6 @@ def _have_base(engine: Engine) -> None:
     pulled = engine("pull", BASE, check=False)
     if pulled.returncode != 0:
         raise UnavailableError(f"the engine that runs here can't pull {BASE}: {pulled.stderr.strip()[-300:]}")
-
-
-def _base_tar() -> Path:
-    """Returns a tar of the base image, which is kept between runs."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sshaft"
-    tar = cache / f"debian-{SUITE}-slim.tar"
-    if tar.exists() and time.time() - tar.stat().st_mtime < BASE_DAYS * 86400:
-        return tar
-    if shutil.which("mmdebstrap") is None:
-        raise UnavailableError("missing program: mmdebstrap")
-    cache.mkdir(parents=True, exist_ok=True)
-    part = tar.with_suffix(f".{os.getpid()}")
-    made = subprocess.run([HERE / "make-base", SUITE, part], check=False, capture_output=True, text=True)
-    if made.returncode != 0:
-        raise UnavailableError(f"no base of Debian's packages: {made.stderr[-1000:]}")
-    return part.replace(tar)
 
 
 @pytest.fixture(scope="session")

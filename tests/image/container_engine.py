@@ -10,15 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from image.debian import UnavailableError
+
 DAEMON_PROGRAMS = ("dockerd", "mmdebstrap", "iptables", "iptables-save", "iptables-restore", "ip")
 DIRECTORIES = Path("/var/tmp")
 PREFIX = "sshaft-engine-"
 FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 INTERFACES = Path("/sys/class/net")
-
-
-class UnavailableError(Exception):
-    """No engine can be used here. The message states the reason."""
 
 
 class Engine:

@@ -1,110 +1,38 @@
-"""Tests pam_sshaft with a real libpam: what it asks, what it shows, and that it denies whatever it does not know.
+"""Tests pam_sshaft with a real libpam: what it asks, what it shows, and that it denies whatever it does not know."""
 
-libpam-wrapper shows libpam a folder of services, so the machine's own PAM is not touched.
-"""
-
-import glob
 import os
 import re
 import shutil
 import socket
 import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
 from fakes.unix_server import UnixServer, read_question
+from native.pam_stack import (
+    AUTH_ERR,
+    CONV_ERR,
+    IGNORED,
+    MAXTRIES,
+    PERM_DENIED,
+    PROMPT,
+    SUCCESS,
+    SYSTEM_ERR,
+    UNAVAILABLE,
+    USER_UNKNOWN,
+    Stack,
+    result,
+    saying,
+)
+from process.keys.conftest import NATIVE
 
 from sshaft import messages
-from sshaft_demo.place import CHECKOUT
 
-NATIVE = CHECKOUT / "native"
-HERE = Path(__file__).parent
-SUCCESS, SYSTEM_ERR, AUTH_ERR, UNAVAILABLE, USER_UNKNOWN, CONV_ERR = 0, 4, 7, 9, 10, 19
-PERM_DENIED = 6
-IGNORED = SUCCESS
-"""The next module of the stack lets everybody in."""
-
-
-def result(word: str, **more: str) -> bytes:
-    return messages.encode("result", {"result": word, **more})
-
-
-@dataclass
-class Stack:
-    """One PAM service with our module in it."""
-
-    folder: Path
-    module: Path
-    client: Path
-    environment: dict[str, str]
-    arguments: str = ""
-    watch: list[str] = field(default_factory=list)
-
-    @property
-    def path(self) -> Path:
-        return self.folder / "agent.sock"
-
-    def run(self, *answers: str, user: str = "alice", phase: str = "auth", rounds: int = 1) -> tuple[int, str]:
-        """Returns what libpam returned, and what the module showed."""
-        line = f"[default=die success=done ignore=ignore] {self.module} socket={self.path} {self.arguments}"
-        lines = [f"{kind} {each}" for kind in ("auth", "account") for each in (line, "required pam_permit.so")]
-        (self.folder / "pam.d" / "sshd").write_text("\n".join(lines) + "\n")
-        done = subprocess.run(
-            [*self.watch, self.client, "sshd", user, phase, str(rounds), *answers],
-            capture_output=True, text=True, timeout=120, env=self.environment, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr[-3000:]
-        found = re.search(r"^result: (\d+)", done.stdout, re.MULTILINE)
-        assert found, done.stdout
-        return int(found[1]), done.stdout
-
-
-@pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Returns a folder with the module and its client."""
-    if not Path("/usr/include/security/pam_modules.h").exists():
-        pytest.skip("needs libpam0g-dev: ./dev setup test")
-    folder = tmp_path_factory.mktemp("built")
-    module = folder / "pam_sshaft.so"
-    subprocess.run(["make", "-s", "-C", NATIVE, f"PAM_OUT={module}", module], check=True, timeout=120)
-    client = ["cc", "-Wall", "-Wextra", "-Werror", "-o", folder / "pam_client", HERE / "pam_client.c", "-lpam"]
-    subprocess.run(client, check=True, timeout=60)
-    return folder
-
-
-@pytest.fixture
-def stack(built: Path) -> Iterator[Stack]:
-    """Returns a service in a folder that root trusts."""
-    wrapper = glob.glob("/usr/lib/*/libpam_wrapper.so")  # noqa: PTH207
-    if not wrapper:
-        pytest.skip("needs libpam-wrapper: ./dev setup test")
-    folder = Path(tempfile.mkdtemp(prefix="sshaft-test-", dir="/var/lib" if os.geteuid() == 0 else None))
-    (folder / "pam.d").mkdir()
-    (folder / "pam.d" / "other").write_text("auth required pam_deny.so\n")
-    environment = {
-        "PATH": os.defpath, "LD_PRELOAD": wrapper[0], "PAM_WRAPPER": "1",
-        "PAM_WRAPPER_SERVICE_DIR": str(folder / "pam.d"),
-    }  # fmt: skip
-    yield Stack(folder, built / "pam_sshaft.so", built / "pam_client", environment)
-    shutil.rmtree(folder)
-
-
-def saying(*parts: bytes) -> Callable[[socket.socket], None]:
-    """Returns an agent that says the parts, and reads an answer after each prompt."""
-
-    def speak(connection: socket.socket) -> None:
-        read_question(connection)
-        for part in parts:
-            connection.sendall(part)
-            if part.startswith(b"sshaft/1 prompt"):
-                read_question(connection)
-
-    return speak
+AS_INSTALLED = pytest.mark.parametrize("stack", ["built"], indirect=True)
 
 
 def test_login_shows_what_the_agent_says_and_sends_what_is_typed(stack: Stack) -> None:
@@ -124,6 +52,7 @@ def test_login_shows_what_the_agent_says_and_sends_what_is_typed(stack: Stack) -
         status, shown = stack.run("ab c%\x1b", "x" * 5000)
     assert status == SUCCESS
     assert "info: Hello 100%s\necho: Your \u00e9 code: \nhidden: Token: \n" in shown
+    assert heard[0][1].pop("began").isdigit()  # test_agent_is_told_when_the_connection_began knows its value
     assert heard == [
         ("login", {"user": "alice", "service": "sshd", "rhost": "192.0.2.7", "tty": "ssh", "timeout": "30",
                    "ssh_auth_info": "publickey ssh-ed25519 AAAA", "config": "/etc/other.json"}),
@@ -132,11 +61,31 @@ def test_login_shows_what_the_agent_says_and_sends_what_is_typed(stack: Stack) -
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("kind", ["auth", "account"])
+def test_agent_is_told_when_the_connection_began(stack: Stack, kind: str) -> None:
+    """sshd leads a session for each connection. Its name has blanks and brackets here, as it may have on a host."""
+    heard: list[Any] = []
+
+    def agent(connection: socket.socket) -> None:
+        heard.append(read_question(connection))
+        connection.sendall(result("success"))
+
+    named = stack.folder / "sshd: ) 1 (x"
+    shutil.copy("/bin/sh", named)
+    stack.watch = ["setsid", "-w", str(named), "-c", '"$@"; exit $?', "sh"]
+    before = int(time.clock_gettime(time.CLOCK_BOOTTIME) * 1000)
+    with UnixServer(stack.path, agent):
+        assert stack.run(phase=kind)[0] == SUCCESS
+    after = time.clock_gettime(time.CLOCK_BOOTTIME) * 1000
+    assert before - 10 <= int(heard[0][1]["began"]) <= after
+
+
 @pytest.mark.parametrize(
     ("word", "login", "account"),
     [
         ("success", SUCCESS, SUCCESS),
         ("denied", AUTH_ERR, PERM_DENIED),
+        ("final", MAXTRIES, PERM_DENIED),
         ("unknown_user", USER_UNKNOWN, USER_UNKNOWN),
         ("unavailable", UNAVAILABLE, UNAVAILABLE),
         ("ignore", IGNORED, IGNORED),
@@ -181,31 +130,29 @@ def test_agent_that_breaks_the_rules_lets_nobody_in(stack: Stack, parts: list[by
 
 
 def test_person_who_leaves_is_told_to_the_agent(stack: Stack) -> None:
-    heard: list[Any] = []
+    heard = SimpleQueue[Any]()
 
     def agent(connection: socket.socket) -> None:
         read_question(connection)
         connection.sendall(messages.encode("prompt", {"text": "Code: ", "echo": "yes"}))
-        heard.append(read_question(connection))
+        heard.put(read_question(connection))
         connection.sendall(result("success"))
 
     with UnixServer(stack.path, agent):
         assert stack.run()[0] == CONV_ERR
-        assert heard == [("failed", {"code": str(CONV_ERR)})]
+        assert heard.get(timeout=10) == ("failed", {"code": str(CONV_ERR)})
 
 
-def test_agent_that_hangs_ends_at_the_deadline(stack: Stack) -> None:
-    def hang(connection: socket.socket) -> None:
+def test_person_reads_what_an_agent_has_said_that_stops_during_a_prompt(stack: Stack) -> None:
+    def stop(connection: socket.socket) -> None:
         read_question(connection)
-        while True:
-            connection.sendall(messages.encode("wait", {}))  # it lives, and has no result
-            time.sleep(0.2)
+        connection.sendall(messages.encode("prompt", {"text": "Code: ", "echo": "yes"}))
+        connection.sendall(messages.encode("info", {"text": "Run ssh again."}) + result("unavailable"))
 
-    stack.arguments = "timeout=1"
-    with UnixServer(stack.path, hang):
-        began = time.monotonic()
-        assert stack.run()[0] == UNAVAILABLE
-        assert time.monotonic() - began < 20
+    with UnixServer(stack.path, stop):
+        status, shown = stack.run("123")
+    assert status == UNAVAILABLE
+    assert "info: Run ssh again." in shown
 
 
 @pytest.mark.parametrize(
@@ -218,6 +165,20 @@ def test_wrong_argument_denies(stack: Stack, arguments: str) -> None:
     with UnixServer(stack.path, saying(result("success"))) as agent:
         assert stack.run()[0] == SYSTEM_ERR
         assert agent.asked == []
+
+
+@pytest.mark.parametrize("arguments", ["config=/etc/x.json logs=/var/log/x log_level=warn", "/etc/x.json"])
+def test_arguments_of_other_modules_are_read(stack: Stack, arguments: str) -> None:
+    heard: list[Any] = []
+
+    def agent(connection: socket.socket) -> None:
+        heard.append(read_question(connection)[1]["config"])
+        connection.sendall(result("success"))
+
+    stack.arguments = arguments
+    with UnixServer(stack.path, agent):
+        assert stack.run()[0] == SUCCESS
+    assert heard == ["/etc/x.json"]
 
 
 def test_root_is_never_asked_for(stack: Stack) -> None:
@@ -290,9 +251,33 @@ def test_only_the_owner_of_the_folder_or_root_may_be_the_agent(
         agent.stdout.close()
 
 
+@pytest.mark.root
+def test_path_through_the_folders_of_two_accounts_is_refused(stack: Stack) -> None:
+    deep = stack.folder / "host" / "deep"
+    deep.mkdir(parents=True, mode=0o755)
+    os.chown(deep.parent, 64801, 64801)
+    stack.arguments = f"socket={deep}/agent.sock"
+    with UnixServer(deep / "agent.sock", saying(result("success"))):
+        os.chown(deep, 64802, 64802)
+        assert stack.run()[0] == UNAVAILABLE
+        os.chown(deep, 64801, 64801)
+        assert stack.run()[0] == SUCCESS
+
+
+def test_empty_name_lets_nobody_in(stack: Stack) -> None:
+    with UnixServer(stack.path, saying(result("success"))) as agent:
+        assert stack.run(user="")[0] not in (SUCCESS, IGNORED)
+        assert agent.asked == []
+
+
+@pytest.mark.parametrize("phase", ["setcred", "open", "close"])
+def test_other_phases_pass_without_an_agent(stack: Stack, phase: str) -> None:
+    assert stack.run(phase=phase)[0] == SUCCESS
+
+
+@AS_INSTALLED
 def test_three_thousand_rounds_in_one_process_keep_no_memory(stack: Stack) -> None:
-    prompt = messages.encode("prompt", {"text": "Code: ", "echo": "yes"})
-    with UnixServer(stack.path, saying(prompt, result("success"))):
+    with UnixServer(stack.path, saying(PROMPT, result("success"))):
         status, shown = stack.run("123456", rounds=3000)
     assert status == SUCCESS
     grown = re.search(r"grown: (-?\d+) kB", shown)
@@ -300,13 +285,13 @@ def test_three_thousand_rounds_in_one_process_keep_no_memory(stack: Stack) -> No
     assert int(grown[1]) < 500
 
 
+@AS_INSTALLED
 def test_valgrind_finds_no_fault_in_the_module(stack: Stack) -> None:
     if not shutil.which("valgrind"):
         pytest.skip("needs valgrind: ./dev setup test")
     report = stack.folder / "valgrind"
     stack.watch = ["valgrind", "--leak-check=full", "--track-fds=yes", f"--log-file={report}"]
-    prompt = messages.encode("prompt", {"text": "Code: ", "echo": "yes"})
-    with UnixServer(stack.path, saying(messages.encode("info", {"text": "x"}), prompt, result("denied", reason="no"))):
+    with UnixServer(stack.path, saying(messages.encode("info", {"text": "x"}), PROMPT, result("denied", reason="no"))):
         assert stack.run("123456")[0] == AUTH_ERR
     told = report.read_text()
     # libpam and its wrapper have faults of their own. None of them may go through the module.
@@ -319,3 +304,24 @@ def test_module_needs_only_libc_and_libpam(built: Path) -> None:
     ).stdout
     assert sorted(re.findall(r"\(NEEDED\).*\[(.*)\]", told)) == ["libc.so.6", "libpam.so.0"]
     assert "BIND_NOW" in told
+
+
+def test_fuzzing_the_answers_of_the_agent_lets_nobody_in_against_the_rules(tmp_path: Path) -> None:
+    if not shutil.which("clang"):
+        pytest.skip("needs clang: ./dev setup test")
+    target, corpus = tmp_path / "fuzz_pam", tmp_path / "corpus"
+    corpus.mkdir()
+    worlds = (4, 8 + 16, 32, 64)  # the options of the target
+    first = [
+        b"", PROMPT, messages.encode("wait", {}) + messages.encode("info", {"text": "x"}), messages.encode("info", {}),
+        messages.encode("prompt", {"text": "a\0b"}), b"garbage\n\n", result("denied", reason="no %n"),
+    ]  # fmt: skip
+    for number, (world, said) in enumerate(product(worlds, first)):
+        (corpus / str(number)).write_bytes(bytes([world]) + said + result("success"))
+    command = ["make", "-s", "-C", NATIVE, "TARGET=fuzz_pam", f"FUZZ_OUT={target}", target]
+    subprocess.run(command, check=True, timeout=120)
+    runs = ["-runs=30000", "-max_len=400", "-len_control=0", "-seed=1", f"-artifact_prefix={tmp_path}/"]
+    done = subprocess.run([target, *runs, corpus], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    found = re.findall(r"cov: (\d+)", done.stderr)
+    assert int(found[-1]) > int(found[0])

@@ -1,4 +1,4 @@
-"""Tests that the wheel has no compiled part and is built without a compiler."""
+"""Tests that the wheel has no compiled part, is built without a compiler, and brings the completion of the shells."""
 
 import shutil
 import subprocess
@@ -9,7 +9,7 @@ from pathlib import Path
 import sshaft
 
 CHECKOUT = Path(__file__).parents[2]
-WANTED = ("sshaft*", "native", "pyproject.toml", "README.md", "LICENSE")
+WANTED = ("sshaft*", "native", "completions", "pyproject.toml", "README.md", "LICENSE")
 
 
 def test_wheel_is_pure_python(tmp_path: Path) -> None:
@@ -30,3 +30,9 @@ def test_wheel_is_pure_python(tmp_path: Path) -> None:
     files = {str(path.relative_to(CHECKOUT)) for path in CHECKOUT.glob("sshaft*/**/*") if path.is_file()}
     wanted = {name for name in files if "__pycache__" not in name and ".egg-info" not in name}
     assert wanted <= names
+    shares = {name.partition(".data/data/share/")[2] for name in names if ".data/data/" in name}
+    assert shares == {
+        "bash-completion/completions/sshaft",
+        "zsh/site-functions/_sshaft",
+        "fish/vendor_completions.d/sshaft.fish",
+    }

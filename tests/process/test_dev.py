@@ -27,7 +27,8 @@ def checkout(tmp_path: Path) -> Path:
     for name in ("dev", "tools/environment.sh", "tools/steps.sh"):
         (top / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, top / name)
-    scripts = {"tools/venv": "exit 0", ".venv/bin/python": "env; echo umask=$(umask); echo folder=$(pwd)"}
+    python = "env; echo umask=$(umask); echo folder=$(pwd)"
+    scripts = {"tools/venv": "exit 0", "tools/xterm": "exit 0", ".venv/bin/python": python}
     for name, script in scripts.items():
         (top / name).parent.mkdir(parents=True, exist_ok=True)
         (top / name).write_text(f"#!/bin/sh\n{script}\n")

@@ -74,6 +74,21 @@ def test_explanation_needs_claims(agent: AgentProcess, claims: str) -> None:
     assert host(agent, "explain", "root", "--claims", "-", stdin=claims) == (65, "sshaft: --claims is no JSON object\n")
 
 
+@pytest.mark.parametrize("words", [(), ("--claims", "-", "--token", "-")])
+def test_explanation_needs_claims_or_a_token(agent: AgentProcess, words: tuple[str, ...]) -> None:
+    status, said = host(agent, "explain", "root", *words)
+    assert (status, "Give --claims or --token." in said) == (64, True)
+
+
+def test_token_that_cannot_be_checked_lets_nobody_in(tmp_path: Path) -> None:
+    config, issuer = tmp_path / "config.json", "http://127.0.0.1:9"
+    host_login = {"issuer": issuer, "client_id": "c", "allow": {"everyone": True}, "state_directory": str(tmp_path)}
+    config.write_text(json.dumps({"host_login": host_login}))
+    with AgentProcess(config, tmp_path / "run") as agent:
+        status, said = host(agent, "explain", "root", "--token", "-", stdin="eyJ.x.y\n")
+    assert (status, said) == (1, f"NO   token          {issuer}/.well-known/openid-configuration: Connection refused\n")
+
+
 def test_command_without_an_agent_says_so(agent: AgentProcess) -> None:
     agent.process.kill()
     agent.process.wait()

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 import requests
 
-from sshaft_identity.common.errors import ListenError
-from sshaft_identity.service.server import listen
+from sshaft.errors import ListenError
+from sshaft.http_server.server import listen
 
 
 def identity(directory: Path, *arguments: str) -> list[str]:

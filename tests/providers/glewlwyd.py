@@ -1,5 +1,6 @@
 """Starts the real Glewlwyd of Debian: with an OAuth2 scheme as second factor, or as an OpenID Provider."""
 
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -15,9 +16,11 @@ import pytest
 import requests
 from joserfc.jwk import RSAKey
 
+from sshaft_demo.host import HostSshd, Terminal
 from sshaft_demo.parts import connects, free_port
 
 SCHEMA = Path("/usr/share/dbconfig-common/data/glewlwyd/install/sqlite3")
+CLIENT, SECRET = "ssh-hosts", "s3cret-of-the-hosts"
 USER, PASSWORD, SCHEME, SCOPE = "admin", "password", "sshaft", "app"
 Browse = Callable[[str], str]
 """Follows the address at our provider, and returns the last address of the browser."""
@@ -52,18 +55,23 @@ class Glewlwyd:
         scopes = ["g_admin", "g_profile", SCOPE]
         admin.call("PUT", f"/user/{USER}", {"username": USER, "name": "A", "scope": scopes, "enabled": True})
 
-    def set_up_provider(self, user: str, client: str, secret: str) -> str:
-        """Makes it an OpenID Provider with the device grant for the user and the client. Returns the issuer."""
+    def set_up_provider(self, user: str, client: str, secret: str, full_name: str = "") -> str:
+        """Makes it an OpenID Provider with the device grant for the user and the client. Returns the issuer.
+
+        The access tokens have the full name.
+        """
         admin, issuer = Session(self), f"{self.url}/api/oidc"
         admin.call("POST", "/user/?source=database", {
-            "username": user, "name": user, "password": PASSWORD, "enabled": True, "scope": ["openid"],
+            "username": user, "name": full_name or user, "password": PASSWORD, "enabled": True, "scope": ["openid"],
         })  # fmt: skip
         admin.call("POST", "/client/?source=database", {
             "client_id": client, "name": client, "client_secret": secret, "confidential": True, "enabled": True,
-            "token_endpoint_auth_method": ["client_secret_basic"], "authorization_type": ["device_authorization"],
+            "token_endpoint_auth_method": ["client_secret_basic"],
+            "authorization_type": ["device_authorization", "refresh_token"],
             "redirect_uri": [self.redirect_uri], "scope": [],
         })  # fmt: skip
         key = RSAKey.generate_key(2048)
+        additional = [{"user-parameter": each, "token-parameter": each} for each in ("username", "name")]
         name = {"name": "username", "user-property": "username", "type": "string", "mandatory": True,
                 "on-demand": False, "scope": []}  # fmt: skip
         admin.call("POST", "/mod/plugin/", {
@@ -73,10 +81,11 @@ class Glewlwyd:
                 "cert": key.as_pem(private=False).decode(), "default-kid": "k1", "jwks-show": True,
                 "access-token-duration": 3600, "refresh-token-duration": 3600, "code-duration": 600,
                 "refresh-token-rolling": False, "allow-non-oidc": True, "auth-type-code-enabled": True,
-                "auth-type-id-token-enabled": True, "auth-type-device-enabled": True,
+                "auth-type-id-token-enabled": True, "auth-type-device-enabled": True, "auth-type-refresh-enabled": True,
                 "device-authorization-expiration": 600, "device-authorization-interval": 1,
                 "scope": [{"name": "openid", "refresh-token-rolling": False}], "allowed-scope": ["openid"],
                 "claims": [name], "name-claim": "no", "email-claim": "no", "scope-claim": "no",
+                "additional-parameters": additional,
                 "subject-type": "public", "pkce-allowed": True, "pkce-method-plain-allowed": False,
                 "introspection-revocation-allowed": True, "introspection-revocation-auth-scope": [],
                 "introspection-revocation-allow-target-client": True,
@@ -91,6 +100,28 @@ class Glewlwyd:
         query = {"code": user_code, "g_continue": ""}
         answer = person.http.get(f"{self.url}/api/oidc/device", params=query, timeout=30, allow_redirects=False)
         assert "deviceComplete" in answer.headers.get("Location", ""), (answer.status_code, answer.headers)
+
+    def tokens(self, user: str, client: str, secret: str) -> dict[str, Any]:
+        """Returns the tokens of the person. The access token is a JWT."""
+        issuer, own = f"{self.url}/api/oidc", {"auth": (client, secret), "timeout": 30}
+        form = {"client_id": client, "scope": "openid"}
+        code = requests.post(f"{issuer}/device_authorization", form, **own).json()
+        self.approve(user, client, code["user_code"])
+        grant = "urn:ietf:params:oauth:grant-type:device_code"
+        form = {"grant_type": grant, "device_code": code["device_code"], "client_id": client}
+        tokens: dict[str, Any] = requests.post(f"{issuer}/token", form, **own).json()
+        return tokens
+
+
+def approved_login(server: Glewlwyd, sshd: HostSshd) -> tuple[str, int]:
+    """Runs `echo in` by ssh, approves the code that it shows, and presses Enter. Returns the output and the status."""
+    terminal = Terminal(sshd.command(sshd.place.person, "echo in"))
+    said = terminal.wait_for("approved the login: ")
+    code = re.search(r"^    ([A-Z0-9-]+)\r?$", said, re.MULTILINE)
+    assert code, said + sshd.place.log("agent")
+    server.approve(sshd.place.person, CLIENT, code[1])
+    terminal.type("\n")
+    return terminal.end()
 
 
 @dataclass

@@ -1,10 +1,8 @@
 """Starts the real privacyIDEA from the Python package index, in an environment in the project's cache."""
 
-import hashlib
 import os
 import secrets
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 import requests
-from providers.openid_client import cache
+from providers.python_packages import installed
 
 from sshaft_demo.parts import connects, free_port
 
@@ -64,36 +61,9 @@ class PrivacyIdea:
             return result
 
 
-def installed() -> Path:
-    """Installs the versions of the lock file, and returns the folder of the programs. Skips the test on failure."""
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    environment = cache() / f"privacyidea-{version}-{hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]}"
-    if not (environment / "complete").exists():
-        environment.parent.mkdir(parents=True, exist_ok=True)
-        pip = [
-            environment / "bin" / "python",
-            "-m",
-            "pip",
-            "install",
-            "--disable-pip-version-check",
-            "--no-input",
-            "-q",
-        ]
-        pinned = ["--require-hashes", "--no-deps", "--only-binary", ":all:", "-r", LOCK]
-        try:
-            subprocess.run([sys.executable, "-m", "venv", "--clear", environment], check=True, timeout=60)
-            subprocess.run([*pip, *pinned], check=True, capture_output=True, text=True, timeout=300)
-        except subprocess.CalledProcessError as error:
-            pytest.skip(f"privacyIDEA could not be installed: {(error.stderr or '').strip()[-300:]}")
-        except subprocess.TimeoutExpired:
-            pytest.skip("privacyIDEA could not be installed: it took too long")
-        (environment / "complete").touch()
-    return environment / "bin"
-
-
 @contextmanager
 def running(directory: Path) -> Iterator[PrivacyIdea]:
-    manage = installed() / "pi-manage"
+    manage = installed("privacyidea", LOCK) / "pi-manage"
     port = free_port()
     server = PrivacyIdea(f"http://127.0.0.1:{port}", secrets.token_hex(8), directory / "log")
     settings = {

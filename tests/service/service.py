@@ -22,13 +22,13 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Scope_
 
+from sshaft.http_server.server import listen, quiet_uvicorn
 from sshaft.public_key import parse
 from sshaft_identity.challenges.codes import Codes
 from sshaft_identity.clients.clients import Client, Scope
 from sshaft_identity.database.tables import audit_events
 from sshaft_identity.service import background
 from sshaft_identity.service.app import create_app
-from sshaft_identity.service.server import listen, quiet_uvicorn
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
 from sshaft_identity.web.refused_requests import record_counts

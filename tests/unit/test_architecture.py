@@ -1,6 +1,8 @@
 """The import rules and the architecture page cover every package and name files that exist."""
 
+import ast
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -11,7 +13,7 @@ PROJECT = tomllib.loads((TOP / "pyproject.toml").read_text())
 PACKAGES = {path.parent.name for path in TOP.glob("sshaft*/__init__.py")}
 LIBRARIES = {"sshaft", "sshaft_oidc"}
 CONTRACTS = {each["name"]: each for each in PROJECT["tool"]["importlinter"]["contracts"]}
-FOLDERS = ("", "sshaft_identity", "sshaft_agent", "sshaft_agent/ssh_factor")
+FOLDERS = ("", "sshaft_identity", "sshaft_agent", "sshaft_agent/ssh_factor", "sshaft_web", "sshaft_web/files")
 PAGE = (TOP / "docs/architecture.md").read_text()
 
 
@@ -24,7 +26,7 @@ def test_import_rules_cover_every_package() -> None:
 
 
 def test_type_checker_reads_every_package() -> None:
-    assert set(PROJECT["tool"]["mypy"]["packages"]) == PACKAGES
+    assert set(PROJECT["tool"]["mypy"]["packages"]) == PACKAGES | {"tools.deb", "tools.manual"}
 
 
 def test_architecture_page_names_every_layer_of_the_identity_service() -> None:
@@ -45,6 +47,18 @@ def test_architecture_page_names_functions_that_exist() -> None:
     for name, function in rows:
         path = next(path for folder in FOLDERS if (path := TOP / folder / name).exists())
         assert re.search(rf"^ *(async )?def {function}\(", path.read_text(), re.MULTILINE), (name, function)
+
+
+def test_program_that_runs_as_root_imports_the_standard_library_and_the_messages_only() -> None:
+    imported: set[str] = set()
+    for path in (TOP / "sshaft_accounts").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported |= {f"{node.module}.{alias.name}" for alias in node.names}
+    others = {name for name in imported if name.partition(".")[0] not in {*sys.stdlib_module_names, "sshaft_accounts"}}
+    assert others == {"sshaft.messages"}
 
 
 def test_no_folder_holds_more_than_25_modules() -> None:

@@ -2,16 +2,17 @@
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import asyncssh
 import pytest
 from fakes.identity_server import IdentityServer
 from prometheus_client.parser import text_string_to_metric_families as parse
 from service.service import Clock, new_store
 
-from sshaft import config
 from sshaft.daemon import metrics
 from sshaft_agent import sockets
 from sshaft_agent.agent import Agent
@@ -19,6 +20,12 @@ from sshaft_agent.metrics import AgentCollector, observer
 from sshaft_identity.audit import chain
 from sshaft_identity.clients.clients import Client, Scope
 from sshaft_identity.service.metrics import Metrics
+from sshaft_web.configuration import Limits
+from sshaft_web.events import Audit
+from sshaft_web.metrics import WebCollector
+from sshaft_web.people.sessions import Sessions
+from sshaft_web.targets import Target
+from sshaft_web.terminals.terminals import Terminals
 
 FILE = Path(__file__).resolve().parent.parent.parent / "docs" / "grafana" / "sshaft.json"
 DASHBOARD: dict[str, Any] = json.loads(FILE.read_text())
@@ -28,11 +35,13 @@ EXPRESSIONS = [target["expr"] for panel in PANELS for target in panel["targets"]
 
 @pytest.fixture
 def samples(tmp_path: Path, identity: IdentityServer) -> Iterator[dict[str, set[str]]]:
-    """Every sample of a scrape of both programs, with its labels."""
+    """Every sample of a scrape of all programs, with its labels."""
     path = tmp_path / "config.json"
-    path.write_text(json.dumps(identity.config()))
+    state = tmp_path / "state"
+    state.mkdir()
+    host_login = {"issuer": "https://op.example", "client_id": "a", "allow": {"everyone": True}}
+    path.write_text(json.dumps(identity.config() | {"host_login": host_login | {"state_directory": str(state)}}))
     path.chmod(0o600)
-    assert config.load(path)
     account = sockets.account(None)
     agent = metrics.new_registry("agent")
     agent.register(AgentCollector(Agent(path, tmp_path / "run", account, account, observer(agent))))
@@ -43,8 +52,13 @@ def samples(tmp_path: Path, identity: IdentityServer) -> Iterator[dict[str, set[
         chain.seal_all(store.database, service.count_events)
         service.request_began("/healthz")
         service.request_ended("/healthz", "GET", 200, 0.1)
+        web = metrics.new_registry("web")
+        target = Target("login", "Login host", "login.example.org", 22, asyncssh.import_known_hosts(""), None)
+        sessions = Sessions(time.monotonic, 60)
+        terminals = Terminals({target.name: target}, Limits(), sessions, time.monotonic, Audit)
+        web.register(WebCollector(sessions, terminals))
         found: dict[str, set[str]] = {}
-        for registry in (agent, service.registry):
+        for registry in (agent, service.registry, web):
             for family in parse(metrics.scrape(registry, "")[0].decode()):
                 for sample in family.samples:
                     found.setdefault(sample.name, set()).update(sample.labels)

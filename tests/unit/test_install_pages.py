@@ -7,7 +7,18 @@ from pathlib import Path
 import pytest
 
 TOP = Path(__file__).resolve().parents[2]
-PAGES = [TOP / "docs" / name for name in ("install.md", "identity-service.md", "operating.md", "host-login.md")]
+PAGES = [
+    TOP / "docs" / name
+    for name in (
+        "install.md",
+        "identity-service.md",
+        "operating.md",
+        "host-login.md",
+        "accounts.md",
+        "host-api.md",
+        "web.md",
+    )
+]
 COMMANDS = [line.strip() for page in PAGES for line in page.read_text().splitlines() if line.startswith("    ")]
 
 
@@ -17,7 +28,7 @@ def test_every_unit_is_installed_and_its_account_is_made(unit: Path) -> None:
     assert any(line.startswith("install ") and f"systemd/{unit.name}" in line for line in COMMANDS)
     text = unit.read_text()
     if "[Install]" in text:
-        assert f"systemctl enable --now {unit.stem}" in COMMANDS
+        assert f"systemctl enable --now {unit.name.removesuffix('.service')}" in COMMANDS
     for account in re.findall(r"(?m)^User=(\S+)$", text):
         assert any(line.startswith("useradd ") and line.endswith(f" {account}") for line in COMMANDS)
     for folder in re.findall(r"(?m)^StateDirectory=(\S+)$", text):
@@ -26,8 +37,9 @@ def test_every_unit_is_installed_and_its_account_is_made(unit: Path) -> None:
 
 def test_sshaft_is_on_the_path_before_a_page_uses_it() -> None:
     """Finding N7 (U5)."""
-    lines = [line for line in COMMANDS if re.match(r"ln .*/usr/local/bin/sshaft$|sshaft ", line)]
-    assert lines[0].startswith("ln ")
+    lines = [line for line in COMMANDS if re.match(r"ln .*/usr/local/bin/sshaft$|apt install |sshaft ", line)]
+    assert lines[0].startswith("apt install ./sshaft_")  # the package has /usr/bin/sshaft
+    assert next(line for line in lines[2:] if "setup" not in line).startswith("ln ")
     assert not [line for line in COMMANDS if "python3 -m sshaft" in line]
 
 

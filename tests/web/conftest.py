@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from e2e.web_site import WebSite, web_site
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service as Driver
 from selenium.webdriver.remote.webdriver import WebDriver
 from web.served import Identity, command, serving
+
+from sshaft_demo.place import Place
 
 FLAGS = (
     "--headless",
@@ -26,6 +29,13 @@ FLAGS = (
     "--disable-sync",
     "--window-size=1100,800",
 )
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[WebSite]:
+    """Returns `sshaft web` with a host, at the throwaway provider."""
+    with Place() as place, web_site(place) as site:
+        yield site
 
 
 @pytest.fixture(scope="session")

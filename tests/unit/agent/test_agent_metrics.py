@@ -16,6 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from sshaft import public_key
 
+pytestmark = pytest.mark.slow
+
 KEY = public_keys.ed25519()
 TYPE, ENCODED = public_keys.of(KEY)
 QUESTION = {"type": TYPE, "key": ENCODED, "fingerprint": public_key.parse(KEY).fingerprint, "request_id": "0" * 32}

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from sshaft.openssh_version import Version
 from sshaft_doctor import effective, hardened, sources
 from sshaft_doctor.effective import Effective
 from sshaft_doctor.hardened import Choices
-from sshaft_doctor.openssh_version import Version
 
 OLDEST = Version(9, 2)
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from unit.doctor.conftest import Settings
 
+from sshaft.openssh_version import Version
 from sshaft_doctor.effective import Effective
 from sshaft_doctor.findings import Severity
 from sshaft_doctor.lint import lint
-from sshaft_doctor.openssh_version import Version
 from sshaft_doctor.penalties import LINE, authfail
 from sshaft_doctor.sources import Line
 

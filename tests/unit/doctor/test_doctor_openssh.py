@@ -1,50 +1,15 @@
-"""Tests versions and configuration files of sshd, also with the real sshd of this machine."""
+"""Tests configuration files of sshd, also with the real sshd of this machine."""
 
 import os
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from sshaft.errors import ConfigurationError
-from sshaft_doctor import effective, lint, openssh_version, sources
+from sshaft.openssh_version import Version
+from sshaft_doctor import effective, lint, sources
 from sshaft_doctor.effective import RefusedError
-from sshaft_doctor.openssh_version import Version
-
-
-@pytest.mark.parametrize(
-    ("text", "version"),
-    [
-        ("9.2", (9, 2)),
-        ("9.8p1", (9, 8)),
-        ("10.0p2", (10, 0)),
-        ("OpenSSH_10.0p2 Debian-7", (10, 0)),
-        ("OpenSSH_9.2, OpenSSL 3.0.19 27 Jan 2026", (9, 2)),
-        ("OpenSSH_8.9p1 Ubuntu-3ubuntu0.10, OpenSSL 3.0.2 15 Mar 2022\n", (8, 9)),
-    ],
-)
-def test_version_is_read_in_every_spelling(text: str, version: tuple[int, int]) -> None:
-    assert openssh_version.parse(text) == version
-
-
-@pytest.mark.parametrize("text", ["", "9", "nine.two", "-9.2", "9.2\x1b[31m", "9.1000"])
-def test_text_that_is_no_version_is_refused_in_one_line(text: str) -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        openssh_version.parse(text)
-    assert str(caught.value).isprintable()
-
-
-def test_version_ten_is_newer_than_version_nine() -> None:
-    assert Version(10, 0) > Version(9, 9) > Version(9, 2)
-
-
-def test_error_about_a_missing_sshd_says_how_to_name_it(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="name sshd by --sshd"):
-        openssh_version.installed(tmp_path / "sshd")
-
-
-# --- the files
 
 
 def test_settings_come_with_their_place_through_includes_and_match_blocks(tmp_path: Path) -> None:
@@ -141,13 +106,6 @@ def test_real_sshd_that_refuses_its_file_is_quoted(sshd: Path, real_config: Path
 def test_missing_program_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="No such file"):
         effective.ask(tmp_path / "sshd", tmp_path / "sshd_config", "mfa")
-
-
-def test_installed_version_comes_from_sshd(sshd: Path) -> None:
-    said = subprocess.run([sshd, "-V"], capture_output=True, text=True, check=False).stderr
-    found = re.search(r"OpenSSH_(\d+\.\d+)", said)
-    assert found
-    assert str(openssh_version.installed(sshd)) == found[1]
 
 
 def test_configuration_of_the_manual_for_a_hosts_own_sshd_has_only_a_note(sshd: Path, real_config: Path) -> None:

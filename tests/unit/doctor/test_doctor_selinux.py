@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from sshaft.openssh_version import Version
 from sshaft_doctor import selinux
 from sshaft_doctor.findings import Severity
-from sshaft_doctor.openssh_version import Version
 
 DENIED = (
     'type=AVC msg=audit(1.2:3): avc:  denied  { connectto } for  pid=7 comm="python3" '
@@ -25,14 +25,14 @@ def host(tmp_path: Path, enforce: str | None, audit: str = "") -> Path:
 
 
 def test_host_without_selinux_has_no_finding(tmp_path: Path) -> None:
-    assert selinux.examine(Version(9, 9), host(tmp_path, None, DENIED)) == []
+    assert selinux.examine(Version(9, 9), [selinux.AGENT], host(tmp_path, None, DENIED)) == []
 
 
 @pytest.mark.parametrize(
     ("version", "domains"), [(Version(9, 2), ": sshd_t must"), (Version(9, 8), ": sshd_t and sshd_session_t must")]
 )
 def test_finding_names_the_domains_of_the_version(tmp_path: Path, version: Version, domains: str) -> None:
-    (found,) = selinux.examine(version, host(tmp_path, "1"))
+    (found,) = selinux.examine(version, [selinux.AGENT], host(tmp_path, "1"))
     assert (found.check, found.severity) == ("selinux.domains", Severity.NOTE)
     assert domains in found.what
     assert "connectto" in found.what
@@ -40,17 +40,17 @@ def test_finding_names_the_domains_of_the_version(tmp_path: Path, version: Versi
 
 
 def test_stand_alone_mode_needs_the_network(tmp_path: Path) -> None:
-    (found,) = selinux.examine(None, host(tmp_path, "0"), with_agent=False)
+    (found,) = selinux.examine(None, [selinux.SERVICE, selinux.PYTHON], host(tmp_path, "0"))
     assert "name_connect" in found.what
     assert "permissive" in found.what
 
 
 def test_denials_in_the_audit_log_have_a_finding(tmp_path: Path) -> None:
-    found = selinux.examine(Version(9, 9), host(tmp_path, "1", f"type=LOGIN x\n{DENIED}\n"))
+    found = selinux.examine(Version(9, 9), [selinux.AGENT], host(tmp_path, "1", f"type=LOGIN x\n{DENIED}\n"))
     assert [f.check for f in found] == ["selinux.domains", "selinux.denied"]
     assert found[1].severity == Severity.WARNING
 
 
 @pytest.mark.parametrize("line", ["", DENIED.replace("denied", "granted"), DENIED.replace("sshd_session_t", "httpd_t")])
 def test_other_lines_of_the_audit_log_have_no_finding(tmp_path: Path, line: str) -> None:
-    assert len(selinux.examine(Version(9, 9), host(tmp_path, "1", line))) == 1
+    assert len(selinux.examine(Version(9, 9), [selinux.AGENT], host(tmp_path, "1", line))) == 1

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from sshaft import openssh_version
 from sshaft.__main__ import main
 from sshaft.errors import ConfigurationError
-from sshaft_doctor import effective, hardened, openssh_version, sources
+from sshaft.openssh_version import Version
+from sshaft_doctor import effective, hardened, sources
 from sshaft_doctor.effective import Effective
 from sshaft_doctor.hardened import Choices
-from sshaft_doctor.openssh_version import Version
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent.parent
 NEWEST = Version(10, 5)

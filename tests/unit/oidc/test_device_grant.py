@@ -9,7 +9,7 @@ from service.service import Clock
 
 from sshaft.client_authentication import ClientCredentials
 from sshaft.deadline import Deadline
-from sshaft.errors import RemoteServiceError
+from sshaft.errors import ReachError, RemoteServiceError
 from sshaft.http_client import HttpClient
 from sshaft_oidc.device_grant import DeviceCode, DeviceGrant, DeviceGrantError
 from sshaft_oidc.provider import Provider
@@ -48,7 +48,7 @@ def test_person_who_approves_is_identified(grant: DeviceGrant, provider: OpenIdP
     provider.is_approved = True
     tokens = grant.poll(code, soon())
     assert tokens is not None
-    claims, everything = grant.provider.verify_id_token(tokens.id_token, soon())
+    claims, everything = grant.provider.verify_id_token(tokens, soon())
     assert (claims.sub, everything["preferred_username"]) == ("subject-1", "alice")
     assert provider.forms[0] == {"client_id": CLIENT_ID, "scope": "openid profile"}
 
@@ -62,6 +62,25 @@ def test_public_clients_and_pkce_work(provider: OpenIdProvider, clock: Clock, *,
     assert provider.forms[0]["code_challenge_method"] == "S256"
     provider.is_approved = True
     assert grant.poll(code, soon()) is not None
+
+
+def test_request_for_a_code_is_sent_again_once(grant: DeviceGrant, provider: OpenIdProvider) -> None:
+    path, statuses = "/device_authorization", [502]
+    provider.on_call[path] = lambda: provider.status.update({path: statuses.pop() if statuses else 200})
+    assert begun(grant).user_code == "WDJB-MJHT"
+    statuses.extend([502, 502])
+    with pytest.raises(ReachError):
+        begun(grant)
+    assert provider.calls.count(path) == 4
+
+
+def test_provider_may_answer_as_google_does(grant: DeviceGrant, provider: OpenIdProvider) -> None:
+    """Google names the address `verification_url`, and answers 428 to a login that waits."""
+    provider.bend_device = {"verification_uri": None, "verification_url": "https://www.google.com/device"}
+    provider.status["/token"] = 428
+    code = begun(grant)
+    assert code.verification_uri == "https://www.google.com/device"
+    assert grant.poll(code, soon()) is None
 
 
 def test_interval_grows_when_the_provider_asks_for_it(grant: DeviceGrant, provider: OpenIdProvider) -> None:
@@ -125,6 +144,7 @@ def test_times_are_bounded(
         {"verification_uri": "javascript:alert(1)"},
         {"verification_uri": "https://a.example/\x1b]0;x\x07"},
         {"verification_uri": "https://user@a.example/"},
+        {"verification_uri": "https://a.example/" + "x" * 900},
         {"expires_in": 0},
         {"expires_in": None},
         {"expires_in": "600"},
@@ -139,7 +159,7 @@ def test_answer_that_cannot_be_shown_or_used_begins_nothing(
 
 
 def test_complete_address_is_left_out_if_it_cannot_be_used(grant: DeviceGrant, provider: OpenIdProvider) -> None:
-    for address in ("http://elsewhere.example/?c=1", "https://a.example/ x", 7):
+    for address in ("http://elsewhere.example/?c=1", "https://a.example/ x", "https://a.example/" + "x" * 900, 7):
         provider.bend_device = {"verification_uri_complete": address}
         assert begun(grant).verification_uri_complete is None
     provider.bend_device = {"verification_uri_complete": f"{provider.issuer}/device?c=1"}
@@ -179,7 +199,7 @@ def test_id_token_of_another_login_identifies_nobody(
     tokens = grant.poll(begun(grant), soon())
     assert tokens is not None
     with pytest.raises(OpenIdError, match="id_token"):
-        grant.provider.verify_id_token(tokens.id_token, soon())
+        grant.provider.verify_id_token(tokens, soon())
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,19 @@ import pytest
 
 import sshaft
 from sshaft import launchers
-from sshaft.__main__ import PROGRAMS, cli, main
+from sshaft.__main__ import CLIENT, main
+from sshaft.command_line import PROGRAMS, cli
 from sshaft.errors import ConfigurationError
+
+pytestmark = pytest.mark.slow
 
 Capture = pytest.CaptureFixture[str]
 
 
 def every_command(command: click.Command = cli, *path: str) -> Iterator[tuple[str, ...]]:
     yield path
+    if command is cli:
+        yield from ((name,) for name in CLIENT)
     if isinstance(command, click.Group):
         context = click.Context(command)
         for name in command.list_commands(context):
@@ -40,7 +45,7 @@ def test_every_command_has_help(path: tuple[str, ...], capsys: Capture) -> None:
 def test_every_program_is_listed(capsys: Capture) -> None:
     assert main(["--help"]) == 0
     out = capsys.readouterr().out
-    assert all(f"  {name} " in out for name in (*PROGRAMS, "install-commands"))
+    assert all(f"  {name} " in out for name in (*PROGRAMS, *CLIENT, "install-commands"))
 
 
 def test_version_is_printed(capsys: Capture) -> None:
@@ -100,6 +105,9 @@ def run_as_program(
         ["install-commands", "/a", "/b"],
         ["identity", "--unknown"],
         ["demo", "--unknown"],
+        ["scp", "--unknown"],
+        ["info", "--a\nb\x1b[2J"],
+        ["sftp", "--token", "secret"],
     ],
     ids=ascii,
 )

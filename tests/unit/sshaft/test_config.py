@@ -4,6 +4,7 @@ import json
 import os
 import socket
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import pytest
 from fakes import public_keys
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from sshaft import config
+from sshaft.config import Period
 from sshaft.errors import ConfigurationError
 from sshaft.public_key import DEFAULT_TYPES
 
@@ -401,6 +403,7 @@ anything: st.SearchStrategy[Any] = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(st.sampled_from(sorted(config.Config.model_fields)) | st.text(max_size=10), anything, max_size=4)
 )
@@ -424,3 +427,16 @@ def test_unknown_key_type_may_be_allowed(write_config: WriteConfig) -> None:
         kind,
         "ssh-new@example.com",
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "period"), [("15m", timedelta(minutes=15)), ("12h", timedelta(hours=12)), ("30d", timedelta(days=30))]
+)
+def test_period_is_a_number_and_a_unit(text: str, period: timedelta) -> None:
+    assert TypeAdapter(Period).validate_python(text, strict=True) == period
+
+
+@pytest.mark.parametrize("value", ["", "0d", "30", "d", "1.5h", "30s", "30d ", "٣d", "100000d", 30, None])
+def test_period_of_another_form_is_refused(value: object) -> None:
+    with pytest.raises(ValidationError, match="such as 15m, 12h or 30d"):
+        TypeAdapter(Period).validate_python(value)

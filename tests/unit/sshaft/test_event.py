@@ -50,6 +50,7 @@ def test_event_is_one_json_line_on_stderr() -> None:
 facts = st.dictionaries(st.from_regex("[a-d]{1,3}", fullmatch=True), st.text(st.characters(codec=None)) | st.integers())
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(st.lists(st.tuples(st.from_regex("[a-z.]{1,9}", fullmatch=True), facts), max_size=40))
 @example([("x", {"a": 'a\nb"\\\x1b[2J\u2028\u202e\ud800\U0001f511\0' + "x" * 5000})])

@@ -351,6 +351,7 @@ nearly_entries = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(anything | nearly_entries, max_size=6))
 def test_random_entries_do_not_remove_the_good_entry(items: list[Any]) -> None:
     found = read(*items, GOOD)

@@ -348,12 +348,14 @@ def _accepted(candidates: list[str]) -> list[str]:
     return accepted
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(st.lists(mutated_blobs(), min_size=1, max_size=30))
 def test_openssh_accepts_every_mutated_key_that_we_accept_and_sees_the_same(candidates: list[str]) -> None:
     _assert_openssh_agrees(_accepted(candidates))
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(st.lists(mutated_texts(), min_size=1, max_size=30))
 def test_openssh_reads_every_mutated_text_that_we_read_and_sees_the_same(candidates: list[str]) -> None:
@@ -362,3 +364,37 @@ def test_openssh_reads_every_mutated_text_that_we_read_and_sees_the_same(candida
     # The original text, too: we must not read a key where OpenSSH reads another key.
     as_it_came = public_keys.openssh_fingerprints([text.strip(" \t\r\n") for text in accepted])
     assert as_it_came == [public_key.parse(text).fingerprint for text in accepted]
+
+
+@pytest.mark.parametrize("key", ALL.values(), ids=ALL)
+def test_accepted_certificate_has_the_fingerprint_of_its_key(key: str, tmp_path: Path) -> None:
+    own, authority = tmp_path / "own.pub", tmp_path / "authority"
+    own.write_text(key)
+    subprocess.run([public_keys.SSH_KEYGEN, "-q", "-t", "ed25519", "-N", "", "-f", authority], check=True)
+    subprocess.run([public_keys.SSH_KEYGEN, "-q", "-s", authority, "-I", "id", own], check=True)
+    certificate = (tmp_path / "own-cert.pub").read_text().rstrip()
+    found = public_key.accepted_fingerprint(*public_keys.of(certificate))
+    assert [found] == public_keys.openssh_fingerprints([key])
+    assert public_key.accepted_fingerprint(*public_keys.of(key)) == found
+
+
+_CERTIFICATE_TYPE = "ssh-ed25519-cert-v01@openssh.com"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        public_keys.text(public_keys.blob(_CERTIFICATE_TYPE, b"nonce"), _CERTIFICATE_TYPE),
+        public_keys.text(public_keys.blob(_CERTIFICATE_TYPE), _CERTIFICATE_TYPE),
+        public_keys.text(public_keys.blob("ssh-ed25519", b"nonce", b"key"), _CERTIFICATE_TYPE),
+        public_keys.text(public_keys.blob("ssh-new-cert-v01@openssh.com", b"nonce", b"key")),
+        public_keys.text(public_keys.blob("ssh-ed25519-cert-v02@openssh.com", b"nonce", b"key")),
+        public_keys.text(public_keys.blob("ssh-rsa", b"e", b"n"), "ssh-ed25519"),
+        "ssh-ed25519 AAAA",
+        "ssh-ed25519 %",
+        "ssh-ed25519 ",
+    ],
+)  # fmt: skip
+def test_text_of_another_form_is_no_accepted_key(key: str) -> None:
+    with pytest.raises(InvalidKeyError):
+        public_key.accepted_fingerprint(*public_keys.of(key))

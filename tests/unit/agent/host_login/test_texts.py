@@ -31,6 +31,20 @@ and enter this code:
     )
 
 
+def test_second_prompt_has_address_and_code_in_lines_of_their_own() -> None:
+    lines = texts.not_approved_yet(code(COMPLETE), Messages()).splitlines()
+    assert f"    {COMPLETE}" in lines
+    assert "    WDJB-MJHT" in lines
+
+
+def test_no_line_of_ours_is_broken_by_plink() -> None:
+    """plink has 80 columns. It begins each line with two characters, and breaks what is longer than 77."""
+    ends = [texts.REFUSED, texts.DENIED, texts.EXPIRED, texts.TOO_MANY, texts.UNAVAILABLE, texts.NOT_APPROVED]
+    shown = [*(end.format(reference="0123abcd") for end in ends), texts.RESTARTS, texts.CLOSE]
+    shown += [texts.not_approved_yet(code(None), Messages()), *map(str, Messages().model_dump().values())]
+    assert [line for text in shown for line in text.splitlines() if len(line) > 77] == []
+
+
 @pytest.mark.parametrize("complete", [None, COMPLETE])
 @pytest.mark.parametrize("has_qr", [True, False])
 def test_each_kind_of_prompt_has_a_sentence_of_its_own(complete: str | None, *, has_qr: bool) -> None:
@@ -73,6 +87,16 @@ def test_qr_code_has_only_blocks_and_fits_a_terminal() -> None:
     assert len(ascii_lines) == len(lines[0])
     assert texts.qr_code(COMPLETE, "off", "L") == ""
     assert len(texts.qr_code(COMPLETE, "utf8", "H")) > len("\n".join(lines))
+
+
+@pytest.mark.parametrize("drawing", ["utf8", "ascii"])
+def test_address_that_is_too_long_for_a_terminal_has_no_qr_code(drawing: texts.Drawing) -> None:
+    """A drawing that does not fit would hide the address, or make the module refuse the whole message."""
+    for length in range(20, 900, 20):
+        drawn = texts.qr_code("https://login.example.org/" + "x" * length, drawing, "H")
+        assert all(len(line) <= 100 for line in drawn.splitlines())
+    for length in (1000, 3000, 20_000):
+        assert texts.qr_code("https://login.example.org/" + "x" * length, drawing, "L") == ""
 
 
 def test_drawings_show_the_same_code() -> None:

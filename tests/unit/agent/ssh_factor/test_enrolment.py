@@ -17,6 +17,8 @@ from sshaft import public_key
 from sshaft.errors import RemoteServiceError
 from sshaft.randomart import randomart
 
+pytestmark = pytest.mark.slow
+
 KEY = public_keys.ed25519("stranger")
 ALICES = public_keys.ed25519("alice")
 CONTRACT = json.loads((Path(__file__).parents[3] / "contract" / "enrol.json").read_text())

@@ -26,6 +26,8 @@ from sshaft_identity.common.errors import AuditError
 from sshaft_identity.database.database import Database
 from sshaft_identity.service import background
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., Result]
 FOREIGN = "Wíki\x1b[2J\u202e\x7f\n\"'\\"
 

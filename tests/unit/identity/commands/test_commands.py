@@ -19,6 +19,8 @@ from sshaft.public_key import parse
 from sshaft_identity.commands.identity import identity
 from sshaft_identity.database.tables import metadata
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., Result]
 
 

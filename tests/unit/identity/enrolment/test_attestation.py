@@ -243,6 +243,7 @@ UNUSED_BITS_AT = SAMPLE_DATA.index(CERTIFICATE.signature) - 1
 SENTENCE = r"^[A-Z][^\n]*\.$"
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(at=st.integers(0, len(SAMPLE_DATA) - 1), bits=st.integers(1, 255))
 @example(at=40, bits=128)  # a negative serial number
@@ -257,6 +258,7 @@ def test_changed_byte_is_refused_unless_it_is_reserved(at: int, bits: int) -> No
         refused(bytes(raw), SAMPLE.public, SENTENCE)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(at=st.integers(0, len(SAMPLE_DATA) - 8), removed=st.integers(0, 40), added=st.binary(max_size=40))
 def test_random_mutation_is_refused_in_a_sentence(at: int, removed: int, added: bytes) -> None:
@@ -271,6 +273,7 @@ def test_attestation_that_is_cut_off_is_refused_in_a_sentence(length: int) -> No
     refused(SAMPLE_DATA[:length], SAMPLE.public, SENTENCE)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(flags=st.integers(0, 255), credential=st.binary(max_size=80), extensions=st.binary(max_size=60))
 def test_random_authenticators_data_is_refused_in_a_sentence(flags: int, credential: bytes, extensions: bytes) -> None:

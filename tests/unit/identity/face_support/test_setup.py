@@ -12,6 +12,8 @@ from sshaft.errors import ConfigurationError
 from sshaft_identity.commands.identity import identity
 from sshaft_identity.faces import all_providers
 
+pytestmark = pytest.mark.slow
+
 BASE = "https://id.example.org"
 GIVEN = {
     "entra": ("--app-id", "3F6A9A3C-6c1a-4a7e-9a0c-8f3d1c2b4a5e", "--tenant", "7d2f4c1e-0b9a-4f63-8e5d-2a1b3c4d5e6f"),

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from sshaft.public_key import DEFAULT_TYPES, parse
 from sshaft_identity.people.brought_key import WrongThingError, is_private, read_key, read_keys
 
+pytestmark = pytest.mark.slow
+
 ALL = public_keys.one_of_each()
 KEY = ed25519()
 ENCODED = KEY.split()[1]

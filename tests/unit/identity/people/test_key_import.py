@@ -23,6 +23,8 @@ from sshaft_identity.commands.identity import identity
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.people.key_import import read_records
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., Result]
 
 

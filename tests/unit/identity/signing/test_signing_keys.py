@@ -162,6 +162,7 @@ def test_result_of_a_software_key_says_so(service: Service) -> None:
     assert jwt.decode(answer["result"], published, algorithms=["ES256"]).claims["amr"] == ["swk", "pop"]
 
 
+@pytest.mark.slow
 def test_key_id_never_looks_like_an_option_of_a_command(service: Service) -> None:
     keys, now = service.store.signing_keys, service.clock()
     made = [key for _ in range(100) for key in keys.rotate(now, Algorithm.ES256, wait=timedelta(0))]

@@ -8,8 +8,8 @@ import resource
 
 import pytest
 
-from sshaft_identity.service.connections import Bounds
-from sshaft_identity.service.descriptors import Watch, bounds_for, lowest_free_descriptor
+from sshaft.http_server.connections import Bounds
+from sshaft.http_server.descriptors import Watch, bounds_for, lowest_free_descriptor
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,9 @@ import uvicorn
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from sshaft_identity.service.connections import Bounds, Connections
-from sshaft_identity.service.protocol import MAX_HEADERS, MAX_PIPELINED, BoundedProtocol
-from sshaft_identity.service.server import listen, quiet_uvicorn
+from sshaft.http_server.connections import Bounds, Connections
+from sshaft.http_server.protocol import MAX_HEADERS, MAX_PIPELINED, BoundedProtocol
+from sshaft.http_server.server import listen, quiet_uvicorn
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 WAIT = b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n"

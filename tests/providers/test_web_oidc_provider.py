@@ -1,0 +1,79 @@
+"""Tests `sshaft web` at the real oidc-provider of npm, with the real sshd, PAM, agent and host API."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+from e2e.web_page import WebBrowser
+from providers.oidc_provider import SECRET, OidcProvider
+from providers.openid_client import installed
+
+from sshaft_demo.host import MODULE, HostSshd
+from sshaft_demo.parts import Agent, HostApi, Web, free_port
+from sshaft_demo.place import AGENT, WEB, Place
+
+AUDIENCE = "https://web1.example.org"
+
+
+@dataclass
+class Site:
+    place: Place
+    provider: OidcProvider
+    web: Web
+
+    def browser(self, user: str = "") -> WebBrowser:
+        browser = WebBrowser(self.web.url)
+        page = self.provider.walk(browser.http, f"{self.web.url}/sign-in", user or self.place.person)
+        assert page.url == f"{self.web.url}/", page.text
+        return browser
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    if not MODULE.exists():
+        pytest.skip("native/pam_sshaft.so is not built: ./dev setup host")
+    installed()
+    with Place() as place, running(place) as site:
+        yield site
+
+
+@contextmanager
+def running(place: Place) -> Iterator[Site]:
+    port = free_port()
+    provider = OidcProvider(place, free_port(), f"http://127.0.0.1:{port}")
+    config, secret = place.directory / "config.json", place.directory / "web-secret"
+    tokens = [{"issuer": provider.issuer, "audience": AUDIENCE, "allow": {"everyone": True}, "claim": "username"}]
+    state = str(place.folder("state", AGENT, 0o700))
+    config.write_text(json.dumps({"host_login": {"tokens": tokens, "state_directory": state}}))
+    agent = Agent(place, config)
+    api = HostApi(place, agent.runtime)
+    sshd = HostSshd(place, agent.runtime / "host" / "agent.sock", free_port(), "PubkeyAuthentication yes\n")
+    secret.write_text(SECRET)
+    place.give(secret, WEB, 0o400)
+    client = {"issuer": provider.issuer, "client_id": "web", "client_secret_file": str(secret), "audience": AUDIENCE,
+              "scopes": ["openid", "profile", "ssh"]}  # fmt: skip
+    host = {"host": "127.0.0.1", "port": sshd.port, "api": api.url, "known_hosts": str(place.known_hosts)}
+    settings = {"public_url": provider.web_url, "provider": client, "targets": {"host": host}}
+    yield Site(place, provider, Web(place, settings, port))
+
+
+def test_person_works_in_a_terminal_until_the_provider_signs_them_out(site: Site) -> None:
+    browser = site.browser()
+    other = site.browser()
+    page = browser.attach(browser.open())
+    assert page.wait_until("open")["account"] == site.place.person
+    page.type("echo i''n\n")
+    page.wait_for("in\r\n")
+    site.provider.sign_out(browser.http)
+    assert page.wait_for_end() == 4001
+    assert [each["logout"] for each in site.provider.events() if "logout" in each] == ["success"]
+    assert other.terminals() == [], "another sign-in of the person goes on"
+
+
+def test_sign_out_revokes_the_tokens_at_the_provider(site: Site) -> None:
+    browser = site.browser()
+    browser.open()
+    assert browser.post("/sign-out").status_code == 303
+    assert {"ended": "refresh_token"} in site.provider.events()

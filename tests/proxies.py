@@ -1,0 +1,24 @@
+"""Gives the commands that run nginx and Caddy with a site of ours, in a folder of the test."""
+
+import os
+import re
+from pathlib import Path
+
+
+def nginx(directory: Path, site: str) -> list[str]:
+    """Returns the command of nginx. The certificates of the site are those of the folder."""
+    site = re.sub(r"/etc/letsencrypt/\S+/(\w+\.pem)", rf"{directory}/\1", site)
+    kinds = " ".join(f"{each}_temp_path {directory}/{each};" for each in ("proxy", "fastcgi", "uwsgi", "scgi"))
+    (directory / "nginx.conf").write_text(
+        f"{'user root;' if os.geteuid() == 0 else ''} daemon off; master_process off; pid {directory}/pid;\n"
+        f"error_log stderr; events {{}}\nhttp {{ access_log off; client_body_temp_path {directory}/body; {kinds}\n"
+        f"{site}\n}}"
+    )
+    return ["nginx", "-c", str(directory / "nginx.conf"), "-p", str(directory)]
+
+
+def caddy(directory: Path, site: str) -> list[str]:
+    """Returns the command of Caddy. The certificates of the site are those of the folder."""
+    site = site.replace("/etc/caddy", str(directory))
+    (directory / "Caddyfile").write_text("{\n\tadmin off\n\tauto_https disable_redirects\n}\n" + site)
+    return ["caddy", "run", "--adapter", "caddyfile", "--config", str(directory / "Caddyfile")]
