@@ -95,7 +95,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
         provider = DemoProvider(place, free_port())
         agent = Agent(place, provider.write_config(pending_per_user=10, pending_per_source=10))
         machine = HostMachine(tmp_path / "copies", agent.runtime, agent.config)
-        port, key = free_port(), place.generate_key("alice")
+        port, key = free_port(), place.generate_key("key-of-alice")
         authorized = place.directory / "authorized_keys"
         authorized.write_text(key.with_suffix(".pub").read_text())
         machine.add_to_sshd(f"AuthorizedKeysFile {authorized}", "PermitRootLogin no", "LogLevel VERBOSE")
