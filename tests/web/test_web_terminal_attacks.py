@@ -43,7 +43,8 @@ INJECTIONS = """
     for (const attempt of attempts) try { attempt() } catch { }
     const told = (address) => fetch(address, { mode: "no-cors" }).then(() => "sent", () => "refused");
     const done = arguments[1];
-    told(arguments[0]).then((fetched) => setTimeout(() => done([fetched, window.attacked ?? null, document.baseURI]), 500));
+    const facts = (fetched) => [fetched, window.attacked ?? null, document.baseURI];
+    told(arguments[0]).then((fetched) => setTimeout(() => done(facts(fetched)), 500));
 """
 
 
