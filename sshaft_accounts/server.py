@@ -2,12 +2,12 @@
 
 import signal
 import socket
+import struct
 import sys
 import time
 from collections.abc import Callable
 
 from sshaft import messages
-from sshaft.daemon.unix_socket import peer_uid
 from sshaft_accounts.accounts import Done, Refused
 from sshaft_accounts.requests import Request, RequestError, parse
 
@@ -38,7 +38,7 @@ def serve(listening: socket.socket, may_ask: Callable[[int], bool], handle: Hand
 def _serve_one(connection: socket.socket, may_ask: Callable[[int], bool], handle: Handler) -> None:
     try:
         connection.settimeout(SECONDS)
-        uid = peer_uid(connection)
+        uid = _peer_uid(connection)
         if may_ask(uid):
             connection.sendall(_answer(connection, uid, handle))
     except OSError as error:  # the agent went away; what it asked for is done, and it can ask again
@@ -72,6 +72,12 @@ def _read(connection: socket.socket) -> bytes:
         data += part
     connection.settimeout(SECONDS)
     return data
+
+
+def _peer_uid(connection: socket.socket) -> int:
+    """Returns the uid of the process at the other end."""
+    _pid, uid, _gid = struct.unpack("iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return int(uid)
 
 
 def log(text: str) -> None:
