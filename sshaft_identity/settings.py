@@ -6,7 +6,7 @@ import secrets
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from sshaft import files
 from sshaft.addresses import bracketed
@@ -32,6 +32,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     database: str | None = Field(default=None, description="SQLAlchemy URL; null: identity.db in the directory")
+    database_file: str | None = Field(default=None, description="the file with this URL, instead of `database`")
     host: str = "127.0.0.1"
     """The address to listen at. A change needs a restart."""
     port: int = Field(default=8080, ge=0, le=65535)
@@ -73,6 +74,12 @@ class Settings(BaseModel):
             return None
         AnyHttpUrl(value)  # raises a ValueError of its own
         return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _has_one_database(self) -> "Settings":
+        if self.database is not None and self.database_file is not None:
+            raise ValueError("database and database_file are both there; keep one")
+        return self
 
     @property
     def rules(self) -> Rules:
@@ -177,4 +184,10 @@ def make_key(directory: Path) -> None:
 
 
 def database_url(directory: Path, settings: Settings) -> str:
+    """Returns the URL that the settings name. Raises `ConfigurationError` if `database_file` cannot be used."""
+    if settings.database_file is not None:
+        url = read_secret(Path(settings.database_file), f"database_file {settings.database_file}")
+        if not url:
+            raise ConfigurationError(f"database_file {settings.database_file} is empty")
+        return url
     return settings.database or f"sqlite:///{(directory / _DATABASE_FILE).absolute()}"

@@ -78,13 +78,14 @@ def init(directory: Path, /, listen: tuple[str, int] | None, **options: Any) -> 
 
 def _set_up(directory: Path, wishes: dict[str, object]) -> Settings:
     """Makes what is missing in the directory, and returns the settings. Raises `OSError`."""
-    before = settings_of.load(directory) if (directory / settings_of.SETTINGS_FILE).exists() else Settings()
-    settings = settings_of.changed(before, wishes)
+    before = settings_of.load(directory) if (directory / settings_of.SETTINGS_FILE).exists() else None
+    settings = settings_of.changed(before or Settings(), wishes)
     settings_of.make_key(directory)
     with open_store(directory, settings, patient=True) as store, database_failures():
         store.database.migrate()
         store.signing_keys.ensure(utc_now())
-    settings_of.save(directory, settings)  # last, so that the settings never name a database that cannot be used
+    if settings != before:  # a directory that others fill, as in Kubernetes, may be read-only
+        settings_of.save(directory, settings)  # last, so that the settings never name a database that cannot be used
     return settings
 
 
