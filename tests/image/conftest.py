@@ -73,7 +73,7 @@ def image(engine: Engine, checkout: Checkout, tmp_path_factory: pytest.TempPathF
         shutil.copy(CA_BUNDLE, secrets / "ca_crt")
     if index := os.environ.get("PIP_INDEX_URL"):
         pip_conf += f"index-url = {index}\n"
-    if registry := os.environ.get("NPM_CONFIG_REGISTRY") or os.environ.get("npm_config_registry"):
+    if registry := next(filter(None, map(os.environ.get, ("NPM_CONFIG_REGISTRY", "npm_config_registry"))), None):
         npmrc += f"registry={registry}\n"
     (secrets / "pip_conf").write_text(pip_conf)
     (secrets / "npmrc").write_text(npmrc)
