@@ -73,7 +73,8 @@ def image(engine: Engine, checkout: Checkout, tmp_path_factory: pytest.TempPathF
         shutil.copy(CA_BUNDLE, secrets / "ca_crt")
     if index := os.environ.get("PIP_INDEX_URL"):
         pip_conf += f"index-url = {index}\n"
-    if registry := next(filter(None, map(os.environ.get, ("NPM_CONFIG_REGISTRY", "npm_config_registry"))), None):
+    lower = os.environ.get("npm_config_registry")  # noqa: SIM112 - npm's own name
+    if registry := os.environ.get("NPM_CONFIG_REGISTRY") or lower:
         npmrc += f"registry={registry}\n"
     (secrets / "pip_conf").write_text(pip_conf)
     (secrets / "npmrc").write_text(npmrc)
