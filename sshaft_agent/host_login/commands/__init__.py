@@ -7,6 +7,7 @@ from typing import IO
 
 import click
 
+from sshaft.command_line.colour import coloured
 from sshaft.text import printable
 from sshaft_agent.commands import directory_option
 from sshaft_agent.host_login.commands import check, enable, first_login
@@ -146,5 +147,6 @@ def explain(directory: Path, name: str, claims: IO[str] | None, token: IO[str] |
         click.echo(json.dumps(checks))
     else:
         for each in checks:
-            click.echo(f"{'yes' if each['passed'] else 'NO '}  {each['rule']:13}  {printable(each['detail'], 500)}")
+            mark = coloured("yes" if each["passed"] else "NO ")
+            click.echo(f"{mark}  {each['rule']:13}  {printable(each['detail'], 500)}")
     sys.exit(0 if all(each["passed"] for each in checks) else 1)
