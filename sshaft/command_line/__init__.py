@@ -126,7 +126,7 @@ def message_and_status(error: Exception) -> tuple[str, int]:
         case click.ClickException():
             return error.format_message(), exit_status.SOFTWARE
         case click.Abort():
-            return "interrupted", 130
+            return "interrupted", exit_status.INTERRUPTED
     return _message_of_python(error)
 
 

@@ -6,7 +6,7 @@ from typing import Any, BinaryIO
 import click
 from pydantic import ValidationError
 
-from sshaft import files
+from sshaft import exit_status, files
 from sshaft.command_line.colour import coloured
 from sshaft.command_line.output import write_json
 from sshaft.errors import ConfigurationError
@@ -71,7 +71,7 @@ def checked_options(face: str, text: str) -> dict[str, Any]:
 def test_client(directory: Path, name: str, as_json: bool) -> None:
     """Check what the client NAME and its provider need of each other, as far as this host can check it.
 
-    Exit status 1: a check failed.
+    Exit status 0 if every check passes, 1 if one fails.
     """
     with checked_store(directory) as (store, settings):
         client = store.clients.get(name)
@@ -87,4 +87,4 @@ def test_client(directory: Path, name: str, as_json: bool) -> None:
     if as_json:
         write_json([{"ok": each.ok, "what": each.what, "advice": "" if each.ok else each.advice} for each in findings])
     if not all(each.ok for each in findings):
-        raise click.exceptions.Exit(1)
+        raise click.exceptions.Exit(exit_status.FAILED)
