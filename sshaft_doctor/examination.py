@@ -25,6 +25,7 @@ from sshaft_doctor import (
     listening,
     paths,
     program,
+    published_key,
     secret_files,
     selinux,
     service,
@@ -262,7 +263,7 @@ def _read_and_ask(path: Path) -> dict[str, Any]:
     """Reads the configuration and asks the identity service. Returns the findings and the `login_path`."""
     settings, found = secret_files.load(path)
     if settings is not None:
-        found += service.examine(settings, str(path))
+        found += service.examine(settings, str(path)) + published_key.examine(settings)
     return {"findings": [each.as_json() for each in found], "login_path": settings and str(settings.login_path)}
 
 

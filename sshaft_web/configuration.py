@@ -19,6 +19,8 @@ def _origin(value: str) -> str:
     parts = urlsplit(value)
     if parts.path not in ("", "/") or parts.query or parts.netloc != parts.netloc.lower():
         raise ValueError("must be scheme and host in small letters, such as https://ssh.example.org, without a path")
+    if value.rstrip("/").endswith({"https": ":443", "http": ":80"}[parts.scheme]):
+        raise ValueError("must not name the usual port: browsers leave it out of the address")
     return value.rstrip("/")
 
 

@@ -4,13 +4,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sshaft_web.browsers import RefusedError, session_or_none
+from sshaft_web.browsers import RefusedError, session_or_none, to_public_url
 from sshaft_web.pages.html import Host
 from sshaft_web.state import state_of
 
 
 async def home(request: Request) -> Response:
     """Shows the hosts and the terminals, or the button to sign in."""
+    if elsewhere := to_public_url(request, "/"):
+        return elsewhere
     session, state = session_or_none(request), state_of(request)
     if session is None:
         return state.pages.sign_in(state.settings.provider.label)

@@ -19,6 +19,11 @@ from sshaft.text import printable
 
 PROGRAMS = {
     "agent": ("sshaft_agent.commands", "agent", "Run the agent on the host of sshd, or print its status."),
+    "client-config": (
+        "sshaft_client.client_config",
+        "client_config",
+        "Print the lines of ~/.ssh/config for a short ssh command.",
+    ),
     "demo": ("sshaft_demo.commands", "demo", "Run one login for real, on this machine, with throwaway keys."),
     "doctor": ("sshaft_doctor.commands", "doctor", "Check the host of sshd, and print what to change."),
     "host": ("sshaft_agent.host_login.commands", "host", "Host login: accounts, and why a login is refused."),

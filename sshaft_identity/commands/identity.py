@@ -17,6 +17,7 @@ from sshaft_identity.commands.challenge import challenge
 from sshaft_identity.commands.client import client
 from sshaft_identity.commands.client_face import set_face, test_client
 from sshaft_identity.commands.database import backup, copy, restore
+from sshaft_identity.commands.host_key import HostKeyFile, sshfp
 from sshaft_identity.commands.invite import invite
 from sshaft_identity.commands.owner import acting_as_owner, become_owner
 from sshaft_identity.commands.shared import checked_store, database_failures, open_store
@@ -55,6 +56,11 @@ def identity(context: click.Context, directory: Path) -> None:
 @click.option("--ssh-host", help="The host of the shown ssh command.  [default: localhost]")
 @click.option("--ssh-port", type=int, help="The port of the shown ssh command.  [default: 22]")
 @click.option("--ssh-user", help="The account of the shown ssh command.  [default: mfa]")
+@click.option(
+    "--ssh-host-key", "ssh_host_keys", type=HostKeyFile(), multiple=True, metavar="FILE.pub",
+    help="A public host key of that host, which the pages tell people to expect. May be given several times; the given "
+    "keys take the place of the earlier ones.",
+)  # fmt: skip
 @click.option("--lifetime", type=int, metavar="SECONDS", help="How long a challenge runs, 30 to 600.  [default: 300]")
 @click.option("--database", help="postgresql://USER@HOST/NAME.  [default: identity.db in the directory, SQLite]")
 @click.pass_obj
@@ -65,6 +71,8 @@ def init(directory: Path, /, listen: tuple[str, int] | None, **options: Any) -> 
     that are given into identity.json. You may run it again: it deletes nothing and replaces no key.
     """
     wishes = {name: value for name, value in options.items() if value is not None}
+    if keys := wishes.pop("ssh_host_keys"):
+        wishes["ssh_host_keys"] = tuple(map(str, keys))
     if listen is not None:
         wishes["host"], wishes["port"] = listen
     try:
@@ -78,13 +86,14 @@ def init(directory: Path, /, listen: tuple[str, int] | None, **options: Any) -> 
 
 def _set_up(directory: Path, wishes: dict[str, object]) -> Settings:
     """Makes what is missing in the directory, and returns the settings. Raises `OSError`."""
-    before = settings_of.load(directory) if (directory / settings_of.SETTINGS_FILE).exists() else Settings()
-    settings = settings_of.changed(before, wishes)
+    before = settings_of.load(directory) if (directory / settings_of.SETTINGS_FILE).exists() else None
+    settings = settings_of.changed(before or Settings(), wishes)
     settings_of.make_key(directory)
     with open_store(directory, settings, patient=True) as store, database_failures():
         store.database.migrate()
         store.signing_keys.ensure(utc_now())
-    settings_of.save(directory, settings)  # last, so that the settings never name a database that cannot be used
+    if settings != before:  # a directory that others fill, as in Kubernetes, may be read-only
+        settings_of.save(directory, settings)  # last, so that the settings never name a database that cannot be used
     return settings
 
 
@@ -144,5 +153,5 @@ def check(directory: Path) -> None:
 
 client.add_command(set_face)
 client.add_command(test_client)
-for command in (user, key, invite, client, challenge, backup, restore, copy, signing_key, audit):
+for command in (user, key, invite, client, challenge, backup, restore, copy, signing_key, audit, sshfp):
     identity.add_command(command)

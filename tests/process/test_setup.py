@@ -462,9 +462,10 @@ def test_text_of_the_agents_account_does_not_reach_the_terminal_raw(login: Setup
 def test_broken_files_are_named(factor: SetupMachine) -> None:
     for name in ("/var/lib/sshaft-identity/identity.json", "/etc/sshaft/config.json"):
         path = factor.path(name)
-        path.write_text("{")
-        status, said = factor.run("setup", "--yes", *LOCAL)
-        assert (status, f"{name}: not JSON" in said) == (78, True), said
+        for content in ("{", "[]"):
+            path.write_text(content)
+            status, said = factor.run("setup", "--yes", *LOCAL)
+            assert (status, f"{name}: not " in said) == (78, True), said
 
 
 def test_link_of_the_service_account_is_not_followed_with_the_rights_of_root(factor: SetupMachine) -> None:

@@ -67,6 +67,14 @@ def test_second_init_changes_only_the_given_options(run: Run, tmp_path: Path) ->
     assert run("user", "list").output == "alice\n"
 
 
+def test_init_without_changes_leaves_identity_json_alone(run: Run, tmp_path: Path) -> None:
+    """A container may have the directory read-only. The file may also hold less than every member."""
+    path = tmp_path / "id" / "identity.json"
+    path.write_text('{"ssh_port": 2222}')
+    assert run("init").exit_code == run("init", "--ssh-port", "2222").exit_code == 0
+    assert path.read_text() == '{"ssh_port": 2222}'
+
+
 @pytest.mark.parametrize(
     "options",
     [("--ssh-port", "0"), ("--ssh-host", "-x"), ("--public-url", "nowhere"), ("--database", "nosuch://x")],
