@@ -154,10 +154,8 @@ def _finish(wanted: Wanted, places: Places, units: Sequence[str]) -> None:
     """Runs the doctor, and says what is left."""
     found = present.read(places)
     if wanted.role.has_agent:
-        separate = wanted.answers.get("sshd") == "separate"
-        words = ["doctor", *(["--sshd-config", str(places.sshd_config)] if separate else [])]
-        click.echo(f"\n{programs.shown(words)}")
-        if programs.show(*words) != exit_status.OK:
+        click.echo("\nsshaft doctor")
+        if programs.show("doctor") != exit_status.OK:
             click.echo("Some of these findings may end with what is left to do. Run the doctor again after it.")
     click.echo("\nWhat is left to do:")
     for where, lines in todo.left(wanted.role, wanted.answers, found.config, found.identity, _left(units)):

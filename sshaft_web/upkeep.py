@@ -1,4 +1,4 @@
-"""Runs what time brings: terminals and sessions that end, and tokens that must be renewed."""
+"""Runs what time brings: terminals and sessions that end, tokens to renew, and abandoned uploads."""
 
 import asyncio
 
@@ -11,11 +11,12 @@ from sshaft_web.state import AppState
 
 _SECOND = 1.0
 _RENEWAL_SECONDS = 5.0
+_REMOVAL_SECONDS = 30.0
 
 
 def start(state: AppState) -> list["asyncio.Task[None]"]:
     """Starts the tasks, which run until they are cancelled."""
-    return [asyncio.create_task(_keep_time(state)), asyncio.create_task(_keep_renewing(state))]
+    return [asyncio.create_task(each(state)) for each in (_keep_time, _keep_renewing, _keep_removing)]
 
 
 async def _keep_time(state: AppState) -> None:
@@ -29,6 +30,12 @@ async def _keep_renewing(state: AppState) -> None:
     while True:
         await asyncio.sleep(_RENEWAL_SECONDS)
         await renew(state)
+
+
+async def _keep_removing(state: AppState) -> None:
+    while True:
+        await asyncio.sleep(_REMOVAL_SECONDS)
+        await state.terminals.remove_abandoned_uploads()
 
 
 async def renew(state: AppState) -> None:

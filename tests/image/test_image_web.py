@@ -41,7 +41,7 @@ def web(engine: Engine, image: str, site: Site, tmp_path: Path) -> Iterator[str]
 
 
 def test_page_of_sshaft_web_comes_with_its_terminal(web: str) -> None:
-    page = requests.get(web, timeout=5)
+    page = requests.get(web, headers={"Host": "ssh.example.org"}, timeout=5)
     assert (page.status_code, "your organisation" in page.text) == (200, True)
     root = re.search(r'"(/static/\w+/)', page.text)
     assert root
