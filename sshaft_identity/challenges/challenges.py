@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, bindparam, case, insert, or_, select, update
 
 from sshaft.addresses import source_of
+from sshaft_identity.audit.log import Fact, record_event
 from sshaft_identity.challenges import limits, listing, rows
 from sshaft_identity.challenges.attempts import Answer, Attempt, Judge, Rules
 from sshaft_identity.challenges.challenge import RESULT_GRACE, Binding, Challenge, Context, State, Verdict
@@ -83,10 +84,13 @@ class Challenges:
         self._codes = codes
         self.rules = rules
 
-    def unlock(self, user: str) -> bool:
-        """Forgets the user's wrong codes. Returns whether there were any."""
+    def unlock(self, user: str, now: datetime, **facts: Fact) -> bool:
+        """Forgets the user's wrong codes. Returns whether there were any. `facts` go to the audit log."""
         with self._database.write() as connection:
-            return limits.forget(connection, limits.Scope.USER, user)
+            done = limits.forget(connection, limits.Scope.USER, user)
+            if done:
+                record_event(connection, "user.unlocked", now, user=user, **facts)
+        return done
 
     def locked_until(self, user: str, now: datetime) -> datetime | None:
         """Returns until when no code of the user is checked; None: codes are checked."""

@@ -77,7 +77,7 @@ def sentence_of(ended: Ended) -> str:
 def unlock(directory: Path, name: str) -> None:
     """Reset the wrong codes of the user NAME. Too many wrong codes lock a user out for up to an hour."""
     with checked_store(directory) as (store, _):
-        if not store.challenges.unlock(name):
+        if not store.challenges.unlock(name, utc_now()):
             raise RegistryError(f"{printable(name)} has no wrong codes that count")
     say(f"The wrong codes of {name} no longer count.")
 

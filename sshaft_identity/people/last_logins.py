@@ -68,7 +68,12 @@ def passed(connection: Connection, user: str, most: int = 5) -> list[Ended]:
 
 def failed(connection: Connection, user: str) -> Ended | None:
     """Returns the last event that kept the user out, or None."""
-    return next(iter(_events(connection, user, tuple(_WHY), 1)), None)
+    return next(iter(failures(connection, user, 1)), None)
+
+
+def failures(connection: Connection, user: str, most: int = 5) -> list[Ended]:
+    """Returns the last events that kept the user out, the newest first."""
+    return _events(connection, user, tuple(_WHY), most)
 
 
 def _events(connection: Connection, user: str, names: tuple[str, ...], most: int) -> list[Ended]:
