@@ -63,6 +63,8 @@ users = Table(
     Index("uq_users_id", "id", unique=True),
     Index("uq_users_folded_name", "folded_name", unique=True),  # names that differ in case only are confusable
 )
+# For the search by the beginning of a name. Other collations of PostgreSQL do not sort by characters; SQLite does.
+Index("ix_users_beginning", users.c.folded_name.collate("C")).ddl_if(dialect="postgresql")
 
 ssh_keys = Table(
     "ssh_keys",
@@ -259,6 +261,9 @@ sessions = Table(  # browsers on "my keys"
     Column("user_name", String(64), ForeignKey("users.name", ondelete="CASCADE"), nullable=False, index=True),
     Column("method", String(16), nullable=False),  # ssh, oidc
     Column("fingerprint", String(64)),  # the key that began a session by ssh
+    Column("issuer", Text),  # the OpenID Provider of a session by oidc
+    Column("groups", Text),  # JSON: the groups that the provider named, of those that have a role at the help desk
+    Column("passed_at", UtcTime),  # when the person last passed an SSH login for this session
     Column("authenticated_at", UtcTime, nullable=False),
     Column("expires_at", UtcTime, nullable=False, index=True),
 )

@@ -198,8 +198,9 @@ def test_login_by_the_ssh_factor(debian: Host) -> None:
 
 
 def test_doctor_finds_no_error(debian: Host) -> None:
-    said = debian.run("sshaft", "doctor", "--sshd-config", "/etc/ssh/sshaft_sshd_config").stdout
+    said = debian.run("sshaft", "doctor").stdout
     assert "ERROR" not in said, said
+    assert "(sshaft-sshd.service)" in said
 
 
 def test_stop_of_the_host_sshd_leaves_the_separate_one_its_folder(debian: Host) -> None:
