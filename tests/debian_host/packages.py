@@ -41,13 +41,19 @@ def built(suite: str) -> Path:
 
 def build(suite: str, out: Path, *more: str) -> None:
     """Builds the packages as `./dev deb` does. Raises `UnavailableError` if this machine cannot build them."""
-    tar = base_tar(suite, *(TOOLS / "packages").read_text().split())
+    tar = builder(suite)
     wheels = subprocess.run([TOOLS / "wheels", suite], check=False, capture_output=True, text=True, timeout=600)
     if wheels.returncode != 0:
         raise UnavailableError(f"no Python packages for {suite}: {wheels.stderr[-1000:]}")
     command = [TOOLS / "build", suite, wheels.stdout.split()[-1], out, tar, *more]
     done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert done.returncode == 0, done.stdout[-5000:]
+
+
+def builder(suite: str) -> Path:
+    """Returns a tar of the Debian in which the packages are built. Raises `UnavailableError`."""
+    debian, tools = ("bookworm", CHECKOUT / "tools" / "rpm") if suite == "el9" else (suite, TOOLS)
+    return base_tar(debian, *(tools / "packages").read_text().split())
 
 
 def _digest() -> str:
