@@ -22,7 +22,7 @@ from sshaft_demo.place import AGENT, KEYS, LOGIN, Place
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs" / "doctor.md"
 WELL = {
     "sshd.runs", "sshd.settings", "account.both", "path.sshd", "path.program", "agent.status", "service.list",
-    "keys.dry_run", "keys.line",
+    "service.host_key", "keys.dry_run", "keys.line",
 }  # fmt: skip
 
 Told = dict[str, dict[str, str]]
