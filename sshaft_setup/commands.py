@@ -21,7 +21,6 @@ from sshaft_setup.questions import QUESTIONS
 from sshaft_setup.roles import Role
 from sshaft_setup.steps import Step
 
-_DECLINED = 1
 _SIGNALS = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
 
 
@@ -94,7 +93,7 @@ def setup(
         return
     if not is_wanted:
         click.echo("Nothing was changed.", err=True)
-        context.exit(_DECLINED)
+        context.exit(exit_status.FAILED)
     changed = asking.changed(wanted.answers, found.answers(wanted.role))
     with _uninterrupted():
         for name in ([IDENTITY] if wanted.role.has_identity else []) + ([AGENT] if wanted.role.has_agent else []):

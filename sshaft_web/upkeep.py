@@ -39,9 +39,12 @@ async def _keep_removing(state: AppState) -> None:
 
 
 async def renew(state: AppState) -> None:
-    """Renews the tokens of sessions with open terminals. A session that the provider has ended ends here."""
-    busy = {id(each.session): each.session for each in state.terminals}
-    await asyncio.gather(*(_renew(state, each) for each in busy.values() if each.tokens.are_due))
+    """Renews or checks the tokens of sessions with open terminals. A session that the provider has ended ends here."""
+    busy = {id(each.session) for each in state.terminals}
+    sessions = [each for each in state.sessions if id(each) in busy or each.tokens.revocation.is_new]
+    due = [_renew(state, each) for each in sessions if id(each) in busy and each.tokens.are_due]
+    due += [_check(state, each) for each in sessions if each.tokens.revocation.is_due]
+    await asyncio.gather(*due)
 
 
 async def _renew(state: AppState, session: Session) -> None:
@@ -51,3 +54,11 @@ async def _renew(state: AppState, session: Session) -> None:
         state.sessions.finish(session, End.REVOKED)
     except (OpenIdError, RemoteServiceError) as error:  # an outage: the terminals stay, the next round asks again
         get_logger().warning("tokens.not_renewed", reason=str(error), error=error.code)
+
+
+async def _check(state: AppState, session: Session) -> None:
+    try:
+        if await session.tokens.revocation.is_revoked():
+            state.sessions.finish(session, End.REVOKED)
+    except (OpenIdError, RemoteServiceError) as error:
+        get_logger().warning("tokens.not_checked", reason=str(error), error=error.code)

@@ -1,7 +1,7 @@
 """Opens, finds, lists and ends challenges in the database. `challenge` decides what may happen to a challenge."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -17,6 +17,7 @@ from sshaft_identity.challenges.codes import ANONYMOUS_DIGITS, DIGITS, Codes, is
 from sshaft_identity.challenges.events import record_challenge
 from sshaft_identity.challenges.listing import ListedKey
 from sshaft_identity.common.digests import digest, new_page_token
+from sshaft_identity.database import pages
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.prepared import Prepared
 from sshaft_identity.database.tables import challenges
@@ -197,12 +198,15 @@ class Challenges:
         with self._database.read() as connection:
             return [each for each in rows.read_all(connection, _PENDING_OF_USER, user=user) if each.client == client]
 
-    _FIND_ALL = Prepared(select(challenges).order_by(challenges.c.created_at.desc()))
-
     def recent(self) -> list[Challenge]:
         """Returns all challenges that are kept (`RETENTION`), the newest first."""
-        with self._database.read() as connection:
-            return rows.read_all(connection, self._FIND_ALL)
+        return list(self.each_recent())
+
+    def each_recent(self) -> Iterator[Challenge]:
+        """Returns the same page by page, for lists of any length."""
+        order = challenges.c.created_at, challenges.c.id
+        found = pages.rows(self._database, select(challenges), *order, newest_first=True)
+        return map(rows.challenge_of, found)
 
     def listed(self, now: datetime, fingerprints: Sequence[str] = ()) -> list[ListedKey]:
         """Lists keys for sshd, see `listing.listed`."""
