@@ -180,7 +180,7 @@ def _refused(said: str, where: str) -> Finding:
     missing = re.search(r"[Mm]issing privilege separation directory: (\S+)", said)
     if missing:
         what = f"{missing[1]} is missing, so sshd does not start; systemd removes it when ssh.service stops"
-        remedy = f"install -d -m 0755 {missing[1]}; the unit sshaft-sshd keeps it (docs/install.md)"
+        remedy = f"install -d -m 0755 {missing[1]}; the unit sshaft-sshd keeps it (docs/install-by-hand.md)"
         return error("sshd.directory", what, missing[1], remedy)
     remedy = "sshaft sshd-config writes a file for this version"
     return error("sshd.config", f"sshd does not take its configuration: {said}", where, remedy)

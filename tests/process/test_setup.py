@@ -125,7 +125,7 @@ def test_person_sets_up_factor_of_another_host(machine: SetupMachine, factor_fil
     assert machine.config == FACTOR | {"login_path": "/usr/libexec/sshaft/sshaft-login"}
     assert not machine.path("/etc/ssh/sshaft_sshd_config").exists()
     assert "the client factor is registered at id.example.org: client_credentials, client_secret_post" in said
-    assert "the block `Match User mfa` of docs/install.md" in said
+    assert "the block `Match User mfa` of docs/install-by-hand.md" in said
     assert SECRET not in planned + said
 
 
