@@ -277,12 +277,19 @@ class Challenges:
                 done = rows.read_all(connection, self._FIND_REJECTED, challenge=attempt.challenge, user=attempt.user)
             return Answer(Verdict.REJECTED if done else Verdict.NO_CHALLENGE, tuple(done))
 
-    def cancel(self, identifier: str, now: datetime) -> Challenge | None:
-        """Cancels a running challenge. Returns it, or None if it was not running."""
+    def cancel(self, identifier: str, now: datetime, **facts: Fact) -> Challenge | None:
+        """Cancels a running challenge. Returns it, or None if it was not running. `facts` are for the audit log."""
+        return self._end(identifier, State.CANCELLED, now, facts)
+
+    def deny(self, identifier: str, now: datetime, **facts: Fact) -> Challenge | None:
+        """Rejects a running challenge for the person in the browser. Returns it, or None if it was not running."""
+        return self._end(identifier, State.REJECTED, now, facts)
+
+    def _end(self, identifier: str, state: State, now: datetime, facts: dict[str, Fact]) -> Challenge | None:
         with self._database.write() as connection:
-            done = rows.end(connection, identifier, State.CANCELLED, now)
+            done = rows.end(connection, identifier, state, now)
             for each in done:
-                record_challenge(connection, "challenge.cancelled", each, now)
+                record_challenge(connection, f"challenge.{state}", each, now, **facts)
         return next(iter(done), None)
 
     def consume(self, identifier: str, now: datetime, client: str | None = None) -> Challenge | None:

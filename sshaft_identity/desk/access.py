@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
@@ -10,9 +11,10 @@ from sshaft.log import get_logger
 from sshaft_identity.pages.signed_in import role_of, signed_in
 from sshaft_identity.people.roles import Role
 from sshaft_identity.people.sessions import Session
+from sshaft_identity.people.sessions import take_order as take_order_of
 from sshaft_identity.web.browsers import client_address, form_of
 from sshaft_identity.web.html import PageError
-from sshaft_identity.web.state import state_of
+from sshaft_identity.web.state import AppState, state_of
 
 DESK = "/desk"
 
@@ -83,3 +85,18 @@ def check_may_change(member: Member, person: str) -> None:
 def check_pass(member: Member) -> None:
     if not member.has_pass:
         raise NoFreshPassError
+
+
+async def take_order(request: Request, member: Member) -> None:
+    """Counts an order, just before it is done. Raises `NoFreshPassError` if the SSH login allows no more, or is over.
+
+    A session that has ended meanwhile gives no order.
+    """
+    check_pass(member)
+    if not await run_in_threadpool(_took_order, state_of(request), member):
+        raise NoFreshPassError
+
+
+def _took_order(state: AppState, member: Member) -> bool:
+    with state.store.database.write() as connection:
+        return take_order_of(connection, member.session)

@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from sshaft.log import get_logger
 from sshaft_identity.common.errors import RegistryError
-from sshaft_identity.desk.access import DESK, Member, check_may_change, member_and_form
+from sshaft_identity.desk.access import DESK, Member, check_may_change, member_and_form, take_order
 from sshaft_identity.desk.person import is_member, name_of, no_such_person
 from sshaft_identity.enrolment.revocation import Ended
 from sshaft_identity.pages.signed_in import tell
@@ -124,6 +124,7 @@ async def act(request: Request) -> Response:
         raise PageError(404, "No such action", "The help desk does not know this. Go back and try again.")
     if action.question is not None and form.get("sure") != "yes":
         return _ask(request, order, name, action.button, action.question)
+    await take_order(request, order.member)
     note = await run_in_threadpool(action.do, order)
     order.log(name.replace("-", "_"))
     return redirect(request, f"{_page(request)}?note={note}")
@@ -140,6 +141,7 @@ async def invite(request: Request) -> Response:
         raise PageError(403, "A member of the help desk", sentence)
     if form.get("sure") != "yes":
         return _ask(request, order, "invite", "Invite", _INVITE)
+    await take_order(request, order.member)
     try:
         opened = await run_in_threadpool(_invited, order)
     except RegistryError:

@@ -20,7 +20,7 @@ from sshaft_identity.common.fields import one_line
 from sshaft_identity.common.times import rfc3339
 from sshaft_identity.database.tables import audit_events
 from sshaft_identity.desk import report
-from sshaft_identity.desk.access import DESK, Member, check_pass, member_and_form
+from sshaft_identity.desk.access import DESK, Member, member_and_form, take_order
 from sshaft_identity.desk.person import name_of
 from sshaft_identity.web.state import AppState, state_of
 
@@ -59,7 +59,7 @@ FORMATS: dict[str, tuple[str, Callable[[tuple[str, ...], Iterable[Record]], Iter
 async def people(request: Request) -> Response:
     """Exports the people whose names begin with the field `q`, all people without it."""
     member, form = await member_and_form(request)
-    check_pass(member)
+    await take_order(request, member)
     state, beginning = state_of(request), one_line(form.get("q", ""))[:64]
     await run_in_threadpool(_record_list, state, member, beginning, _format(form))
     return _answer("people", form, PEOPLE, _people(state, beginning))
@@ -68,9 +68,9 @@ async def people(request: Request) -> Response:
 async def events(request: Request) -> Response:
     """Exports the events of the audit log about one person."""
     member, form = await member_and_form(request)
-    check_pass(member)
     state, identifier = state_of(request), request.path_params["person"]
     name = await run_in_threadpool(name_of, state, identifier)
+    await take_order(request, member)
     await run_in_threadpool(_record_person, state, member, name, _format(form))
     return _answer("events", form, EVENTS, _events(state, name, identifier))
 

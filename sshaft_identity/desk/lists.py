@@ -21,7 +21,7 @@ from sshaft_identity.web.state import AppState, state_of
 PAGE_SIZE = 50
 _NOTES = {
     "confirmed": "Your ssh login has passed. For ten minutes you can change something.",
-    "confirm": "This needs an ssh login that is less than ten minutes old.",
+    "confirm": "This needs a new ssh login of yours. Nothing was done yet.",
     "no_cookie": "Nothing was confirmed. Begin again, in this browser.",
 }
 
@@ -44,7 +44,7 @@ async def people(request: Request) -> Response:
 
 def _found(state: AppState, member: Member, beginning: str, after: str | None) -> dict[str, Any]:
     now, most = state.clock(), state.settings.limits
-    _record(state, member, "people", beginning)
+    _note_look(state, member, "people", beginning)
     found = state.store.users.found(beginning, PAGE_SIZE + 1, after) if beginning else []
     page = found[:PAGE_SIZE]
     with state.store.database.read() as connection:
@@ -75,7 +75,7 @@ async def waiting(request: Request) -> Response:
 
 def _waiting(state: AppState, member: Member) -> dict[str, Any]:
     now = state.clock()
-    _record(state, member, "waiting")
+    _note_look(state, member, "waiting")
     with state.store.database.read() as connection:
         logins = report.waiting_logins(connection, now)
         invitations = report.waiting_invitations(connection, now)
@@ -111,7 +111,7 @@ async def clients(request: Request) -> Response:
 
 def _clients(state: AppState, member: Member) -> list[dict[str, Any]]:
     now = state.clock()
-    _record(state, member, "clients")
+    _note_look(state, member, "clients")
     with state.store.database.read() as connection:
         found = report.clients_of(connection)
     return [
@@ -131,7 +131,7 @@ def _clients(state: AppState, member: Member) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _record(state: AppState, member: Member, what: str, beginning: str | None = None) -> None:
+def _note_look(state: AppState, member: Member, what: str, beginning: str | None = None) -> None:
     """Records that the member has looked at a list."""
     facts = {"what": what, "beginning": beginning or None}
     with state.store.database.write() as connection:

@@ -10,19 +10,26 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sshaft_identity.audit.log import record_event
+from sshaft_identity.common.fields import one_line
 from sshaft_identity.desk import report
 from sshaft_identity.desk.access import DESK, Member, member_of
 from sshaft_identity.desk.report import Report
-from sshaft_identity.pages.words import ago, clock, key_kind, moment, source
+from sshaft_identity.pages.words import ago, clock, key_kind, moment
 from sshaft_identity.people.keys import RegisteredKey
 from sshaft_identity.people.last_logins import Ended
 from sshaft_identity.web.html import PageError, render
 from sshaft_identity.web.live import seconds_left
 from sshaft_identity.web.state import AppState, state_of
 
+_SOURCES = {
+    "operator": "by an administrator",
+    "import": "by an administrator, in an import",
+    "ssh": "by the person, over ssh",
+    "signature": "by the person, by a signature",
+}
 NOTES = {
     "confirmed": "Your ssh login has passed. For ten minutes you can change something.",
-    "confirm": "This needs an ssh login that is less than ten minutes old. Nothing was done yet.",
+    "confirm": "This needs a new ssh login of yours. Nothing was done yet.",
     "no_cookie": "Nothing was confirmed. Begin again, in this browser.",
     "unlocked": "The wrong codes no longer count. The person can log in again.",
     "nothing_locked": "There were no wrong codes that count. Nothing was changed.",
@@ -118,7 +125,7 @@ def _login_values(login: Ended) -> dict[str, Any]:
         "at": moment(login.at),
         "iso": login.at.isoformat(),
         "facts": [
-            (label, str(facts[name]))
+            (label, one_line(str(facts[name])))
             for name, label in (
                 ("app", "App"), ("client", "Client"), ("ssh_address", "ssh from"), ("client_ip", "ssh from"),
                 ("browser_address", "Browser at"), ("fingerprint", "Key"),
@@ -131,11 +138,11 @@ def _login_values(login: Ended) -> dict[str, Any]:
 def _key_values(key: RegisteredKey, now: datetime) -> dict[str, Any]:
     return {
         "fingerprint": key.key.fingerprint,
-        "name": key.name or key_kind(key.key.type),
+        "name": one_line(key.name) or key_kind(key.key.type),
         "kind": key_kind(key.key.type),
         "is_hardware": key.key.is_security_key,
         "attested": key.attested,
-        "how": source(key.source),
+        "how": _SOURCES.get(key.source, key.source),
         "since": moment(key.created_at),
         "age": ago(key.created_at, now),
         "used": None if key.last_used_at is None else ago(key.last_used_at, now),

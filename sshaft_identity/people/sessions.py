@@ -22,6 +22,8 @@ from sshaft_identity.database.tables import sessions, users
 
 FRESHNESS = timedelta(minutes=10)
 """The age of the sign-in, at most, to add or remove keys."""
+MAX_ORDERS = 20
+"""Orders at the help desk after one SSH login, at most. So a stolen session cannot remove everybody's keys."""
 _MIN_EXTENSION = timedelta(minutes=1)
 
 
@@ -172,7 +174,14 @@ class Sessions:
 def note_pass(connection: Connection, session: Session, passed_at: datetime) -> bool:
     """Notes that the person has passed an SSH login for this session. Returns whether the session is still there."""
     own = update(sessions).where(sessions.c.token_hash == hash_of(session.token), sessions.c.user_name == session.user)
-    return connection.execute(own.values(passed_at=passed_at)).rowcount == 1
+    return connection.execute(own.values(passed_at=passed_at, orders=0)).rowcount == 1
+
+
+def take_order(connection: Connection, session: Session) -> bool:
+    """Whether the SSH login of this session allows one more order: it is good for `MAX_ORDERS`. Counts the order."""
+    same = sessions.c.token_hash == hash_of(session.token), sessions.c.passed_at == session.passed_at
+    counted = update(sessions).where(*same, sessions.c.orders < MAX_ORDERS).values(orders=sessions.c.orders + 1)
+    return connection.execute(counted).rowcount == 1
 
 
 def hash_of(token: str) -> str:

@@ -48,7 +48,7 @@ class Users:
         folded = beginning.lower()
         if folded and not re.fullmatch(USER_PATTERN, folded):
             return []
-        column = users.c.folded_name.collate("C") if self._database.is_postgresql else users.c.folded_name
+        column = users.c.folded_name
         query = select(users).order_by(column).limit(most).where(column > (after or "").lower())
         if folded:
             query = query.where(column >= folded, column < folded[:-1] + chr(ord(folded[-1]) + 1))

@@ -48,13 +48,15 @@ class Login(asyncssh.SSHClient):
         self.failure: Exception | None = None
         self.token_was_refused = False
         self.begun: Callable[[], object] = lambda: None
-        """Is called when the host has proven its key, and asks for the login."""
+        """Is called when the host has proven its key."""
+
+    def begin_auth(self, _username: str) -> None:
+        self.begun()
 
     def auth_banner_received(self, msg: str, lang: str) -> None:  # noqa: ARG002 - asyncssh's signature
         self._show(msg)
 
     def kbdint_auth_requested(self) -> str | None:
-        self.begun()
         if self._has_token and not self._answers and not self._person_answers:
             self.token_was_refused = True
         return None if self.failure else ""
@@ -65,7 +67,6 @@ class Login(asyncssh.SSHClient):
         return await self._guarded(lambda: self._round(name, instructions, prompts))
 
     async def password_auth_requested(self) -> str | None:
-        self.begun()
         if self.failure:
             return None
         answers = await self._guarded(lambda: self._round("", "", [(f"{self._place}'s password: ", False)]))

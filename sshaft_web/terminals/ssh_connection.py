@@ -24,7 +24,7 @@ async def connect(
 ) -> asyncssh.SSHClientConnection:
     """Returns a connection on which the person is logged in. Raises `LoginError`, whose text is for the person.
 
-    The host must have proven its key and begun the login after `connect_seconds`.
+    The host must have proven its key within `connect_seconds`.
     """
     try:
         # connect_timeout of asyncssh would also count the time in which the person answers.
@@ -62,6 +62,7 @@ async def _connect(target: Target, account: str, login: Login) -> asyncssh.SSHCl
 
 _CODES: tuple[tuple[type[Exception], str], ...] = (
     (asyncssh.HostKeyNotVerifiable, "host_key_changed"),
+    (asyncssh.KeyExchangeFailed, "key_exchange_failed"),
     (asyncssh.PermissionDenied, "permission_denied"),
     (PromptCancelledError, "cancelled"),
     (LoginError, "login_failed"),
@@ -82,6 +83,10 @@ def _sentence(code: str, error: Exception, title: str) -> str:
         "host_key_changed": (
             f"{title} does not have the host key that it must have. Somebody may be in its place, so nothing was sent "
             "to it. Tell your administrator."
+        ),
+        "key_exchange_failed": (
+            f"{title} has no kind of host key, or no cipher, that it must have: {printable(str(error))}. "
+            "Tell your administrator."
         ),
         "permission_denied": f"{title} did not let you in.",
         "cancelled": "You have cancelled the login.",

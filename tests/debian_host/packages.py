@@ -52,7 +52,7 @@ def build(suite: str, out: Path, *more: str, checkout: Path = CHECKOUT, around: 
 
     `around` is a command that starts the build.
     """
-    tar = base_tar(suite, *(TOOLS / "packages").read_text().split())
+    tar = builder(suite)
     if subprocess.run([CHECKOUT / "tools" / "xterm", "--is-there"], check=False).returncode != 0:
         raise UnavailableError("the terminal of sshaft web is missing: tools/xterm fetches it")
     command = [*around, checkout / "tools" / "deb" / "build", suite, wheels(suite), out, tar, *more]
@@ -66,6 +66,12 @@ def wheels(suite: str) -> Path:
     if found.returncode != 0:
         raise UnavailableError(f"no Python packages for {suite}: {found.stderr[-1000:]}")
     return Path(found.stdout.split()[-1])
+
+
+def builder(suite: str) -> Path:
+    """Returns a tar of the Debian in which the packages are built. Raises `UnavailableError`."""
+    debian, tools = ("bookworm", CHECKOUT / "tools" / "rpm") if suite == "el9" else (suite, TOOLS)
+    return base_tar(debian, *(tools / "packages").read_text().split())
 
 
 def _digest() -> str:

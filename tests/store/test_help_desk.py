@@ -19,7 +19,7 @@ from sshaft_identity.store import Store
 
 MANY = 10_000
 INDEXES = {
-    "users": {"uq_users_folded_name", "ix_users_beginning", "uq_users_id", "users_pkey", "sqlite_autoindex_users_1"},
+    "users": {"uq_users_folded_name", "uq_users_id", "users_pkey", "sqlite_autoindex_users_1"},
     "audit_events": {"ix_audit_events_user_name_at"},
     "challenges": {"ix_challenges_user_name_state_expires_at", "ix_challenges_unsettled"},
 }

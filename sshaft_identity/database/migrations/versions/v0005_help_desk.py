@@ -14,12 +14,17 @@ _COLUMNS = (("issuer", sa.Text()), ("groups", sa.Text()), ("passed_at", sa.BigIn
 def upgrade() -> None:
     for name, kind in _COLUMNS:
         op.add_column("sessions", sa.Column(name, kind))
-    if op.get_bind().dialect.name == "postgresql":  # SQLite compares bytes, so its unique index serves
-        op.create_index("ix_users_beginning", "users", [sa.text('folded_name COLLATE "C"')])
+    op.add_column("sessions", sa.Column("orders", sa.Integer(), nullable=False, server_default="0"))
+    _sort("C")
 
 
 def downgrade() -> None:
-    if op.get_bind().dialect.name == "postgresql":
-        op.drop_index("ix_users_beginning", "users")
-    for name, _ in _COLUMNS:
+    for name in ("orders", *(each for each, _ in _COLUMNS)):
         op.drop_column("sessions", name)
+    _sort("default")
+
+
+def _sort(collation: str) -> None:
+    """Changes the order of the names in lower case, and of their index. SQLite always compares bytes."""
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute(f'ALTER TABLE users ALTER COLUMN folded_name TYPE VARCHAR(64) COLLATE "{collation}"')

@@ -183,6 +183,19 @@ def test_ssh_login_confirms_the_session_for_ten_minutes(service: Service, carol:
     assert order(carol, "sign-out").headers["Location"] == "/desk/people/alice?note=confirm"
 
 
+def test_one_ssh_login_is_good_for_twenty_orders(service: Service, carol: Browser, keys: dict[str, str]) -> None:
+    """A stolen session cannot remove everybody's keys within the ten minutes."""
+    for action in ["sign-out", "unlock", "export", "sign-out"] * 5:
+        answer = order(carol, action)
+        assert not answer.headers.get("Location", "").endswith("note=confirm"), answer.headers
+    for action in ("remove-all-keys", "export", "unlock"):
+        assert order(carol, action).headers["Location"] == "/desk/people/alice?note=confirm"
+    assert fingerprints(service) == [keys["alice"]]
+    service.clock.advance(1)
+    confirm(service, carol, "carol", keys["carol"])
+    assert order(carol, "remove-all-keys").headers["Location"].endswith("note=keys_removed")
+
+
 def test_confirmation_counts_once_and_only_in_the_browser_that_began_it(
     service: Service, carol: Browser, keys: dict[str, str]
 ) -> None:
