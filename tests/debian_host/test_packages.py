@@ -13,6 +13,7 @@ from debian_host.packages import IDENTITY, Host, host, log_in_by_the_factor, wit
 from sshaft import __version__
 from sshaft_demo.host import CODE, DemoProvider, Terminal
 from sshaft_demo.parts import connects, free_port, wait_for
+from sshaft_demo.place import CHECKOUT
 from sshaft_demo.provider import CLIENT_ID
 
 pytestmark = pytest.mark.timeout(1800)  # the first test waits for a build
@@ -163,7 +164,7 @@ def test_web_server_starts_by_its_unit_with_the_terminal_and_without_a_program_t
     drop_in.parent.mkdir()
     drop_in.write_text("[Service]\nPrivateUsers=no\n")
     port = free_port()
-    web = json.loads((debian.root / "usr/share/doc/sshaft-web/examples/web.json").read_text())
+    web = json.loads((CHECKOUT / "web" / "web.json").read_text())
     web |= {"public_url": f"http://127.0.0.1:{port}", "port": port}
     web["provider"] = {"issuer": "https://login.example.org", "client_id": "ssh-web"}
     (debian.root / "etc" / "sshaft" / "web.json").write_text(json.dumps(web))
