@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from sshaft import agent_socket, log
+from sshaft import agent_socket, exit_status, log
 from sshaft.daemon.handover import predecessor
 from sshaft.daemon.host_port import HOST_PORT
 from sshaft.errors import ConfigurationError, SshaftError
@@ -165,14 +165,14 @@ def _who_may_ask(path: str) -> str:
 
 class _NotPermittedError(SshaftError):
     code = "not_permitted"
-    exit_status = 77
+    exit_status = exit_status.NO_PERMISSION
 
 
 class NotRunningError(SshaftError):
     """No agent runs there, or it gives no usable answer."""
 
     code = "agent_unavailable"
-    exit_status = 69
+    exit_status = exit_status.UNAVAILABLE
 
 
 def _keep_memory_private() -> None:

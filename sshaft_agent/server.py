@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sshaft import log, messages
-from sshaft.daemon.unix_socket import BACKLOG
+from sshaft.daemon.unix_socket import BACKLOG, peer_uid
 from sshaft_agent import sockets
 from sshaft_agent.sockets import Account
 
@@ -64,7 +64,7 @@ def one_answer(answers: Mapping[str, Answer], for_owner: Collection[str] = ()) -
         kind, fields = messages.decode(data)
         if kind not in answers:
             raise messages.MessageError(f"{kind} is not asked here")
-        if kind in for_owner and sockets.peer_uid(writer.get_extra_info("socket")) not in (0, os.geteuid()):
+        if kind in for_owner and peer_uid(writer.get_extra_info("socket")) not in (0, os.geteuid()):
             await _write(writer, ("error", {"reason": "only root may do this"}))
             return
         try:
@@ -165,7 +165,7 @@ class Server:
         return await asyncio.start_unix_server(connected, sock=listening, limit=messages.MAX_MESSAGE, backlog=BACKLOG)
 
     async def _handle(self, endpoint: Endpoint, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer = sockets.peer_uid(writer.get_extra_info("socket"))
+        peer = peer_uid(writer.get_extra_info("socket"))
         if not endpoint.allows(peer):
             self.refused["peer"] += 1
             self._log_refusal("peer.refused", uid=peer)

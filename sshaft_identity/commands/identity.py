@@ -19,6 +19,7 @@ from sshaft_identity.commands.client import client
 from sshaft_identity.commands.client_face import set_face, test_client
 from sshaft_identity.commands.database import backup, copy, restore
 from sshaft_identity.commands.dry_run import dry_run as try_update
+from sshaft_identity.commands.host_key import HostKeyFile, sshfp
 from sshaft_identity.commands.invite import invite
 from sshaft_identity.commands.owner import acting_as_owner, become_owner
 from sshaft_identity.commands.shared import checked_store, database_failures, open_store, say
@@ -57,6 +58,11 @@ def identity(context: click.Context, directory: Path) -> None:
 @click.option("--ssh-host", help="The host of the shown ssh command.  [default: localhost]")
 @click.option("--ssh-port", type=int, help="The port of the shown ssh command.  [default: 22]")
 @click.option("--ssh-user", help="The account of the shown ssh command.  [default: mfa]")
+@click.option(
+    "--ssh-host-key", "ssh_host_keys", type=HostKeyFile(), multiple=True, metavar="FILE.pub",
+    help="A public host key of that host, which the pages tell people to expect. May be given several times; the given "
+    "keys take the place of the earlier ones.",
+)  # fmt: skip
 @click.option("--lifetime", type=int, metavar="SECONDS", help="How long a challenge runs, 30 to 600.  [default: 300]")
 @click.option("--database", help="postgresql://USER@HOST/NAME.  [default: identity.db in the directory, SQLite]")
 @click.option("--dry-run", is_flag=True, help="Try the update on a copy of the database. Change nothing.")
@@ -73,6 +79,8 @@ def init(directory: Path, /, listen: tuple[str, int] | None, *, dry_run: bool, *
             click.echo(try_update(directory))
         return
     wishes = {name: value for name, value in options.items() if value is not None}
+    if keys := wishes.pop("ssh_host_keys"):
+        wishes["ssh_host_keys"] = tuple(map(str, keys))
     if listen is not None:
         wishes["host"], wishes["port"] = listen
     try:
@@ -86,15 +94,16 @@ def init(directory: Path, /, listen: tuple[str, int] | None, *, dry_run: bool, *
 
 def _set_up(directory: Path, wishes: dict[str, object]) -> Settings:
     """Makes what is missing in the directory, and returns the settings. Raises `OSError`."""
-    before = settings_of.load(directory) if (directory / settings_of.SETTINGS_FILE).exists() else Settings()
-    settings = settings_of.changed(before, wishes)
+    before = settings_of.load(directory) if (directory / settings_of.SETTINGS_FILE).exists() else None
+    settings = settings_of.changed(before or Settings(), wishes)
     settings_of.make_key(directory)
     with open_store(directory, settings, patient=True) as store, database_failures():
         if kept := store.database.copy_before_migration():
             say(f"{kept} is the database from before the migration. Remove it when all works.")
         store.database.migrate()
         store.signing_keys.ensure(utc_now())
-    settings_of.save(directory, settings)  # last, so that the settings never name a database that cannot be used
+    if settings != before:  # a directory that others fill, as in Kubernetes, may be read-only
+        settings_of.save(directory, settings)  # last, so that the settings never name a database that cannot be used
     return settings
 
 
@@ -159,5 +168,5 @@ def check(directory: Path) -> None:
 
 client.add_command(set_face)
 client.add_command(test_client)
-for command in (user, key, invite, client, challenge, backup, restore, copy, signing_key, audit):
+for command in (user, key, invite, client, challenge, backup, restore, copy, signing_key, audit, sshfp):
     identity.add_command(command)
