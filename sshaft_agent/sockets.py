@@ -39,8 +39,12 @@ def keys_path(directory: Path) -> Path:
     return directory / "keys" / "agent.sock"
 
 
-def login_path(directory: Path) -> Path:
-    return directory / "login" / "agent.sock"
+def login_path(directory: Path, *, is_successor: bool = False) -> Path:
+    """Returns where this agent takes logins. A successor has a path of its own.
+
+    The key lines name it, so each login comes back to the agent that knows its ticket.
+    """
+    return directory / "login" / (f"agent.{os.getpid()}.sock" if is_successor else "agent.sock")
 
 
 def host_path(directory: Path) -> Path:

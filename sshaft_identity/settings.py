@@ -20,6 +20,7 @@ from sshaft_identity.challenges.challenge import MAX_LIFETIME, MIN_LIFETIME, Add
 from sshaft_identity.challenges.limits import Limits
 from sshaft_identity.common.addresses import Network
 from sshaft_identity.people.key_policy import KeyPolicy
+from sshaft_identity.people.roles import DeskSettings
 from sshaft_identity.people.sessions import SessionTimes
 from sshaft_oidc.settings import ProviderSettings
 
@@ -92,6 +93,7 @@ class Settings(BaseModel):
     proxies_in_a_row: int = Field(default=1, ge=1, le=10, description="trusted proxies that a request passes, at most")
     sessions: SessionTimes = Field(default_factory=SessionTimes, description='browsers signed in to "my keys"')
     oidc: ProviderSettings | None = Field(default=None, description='sign-in to "my keys" at this OpenID Provider')
+    desk: DeskSettings = Field(default_factory=DeskSettings, description="the help desk in the browser")
     metrics_host: str | None = Field(default=None, description="the address for Prometheus, with a port of its own")
     metrics_port: int = Field(default=9464, ge=0, le=65535)
     """The port for Prometheus."""
@@ -119,6 +121,12 @@ class Settings(BaseModel):
     def _has_one_database(self) -> "Settings":
         if self.database is not None and self.database_file is not None:
             raise ValueError("database and database_file are both there; keep one")
+        return self
+
+    @model_validator(mode="after")
+    def _groups_have_a_source(self) -> "Settings":
+        if self.desk.groups and (self.oidc is None or self.oidc.groups_claim is None):
+            raise ValueError("desk: groups need oidc.groups_claim, the claim that names the groups of a person")
         return self
 
     @property

@@ -77,6 +77,8 @@ class Limits(Section):
     """A terminal stays open for this time after its page was closed or has lost its network."""
     sign_in_seconds: _Count = 12 * 3600
     """People sign in anew after this time."""
+    revocation_seconds: _Count = 60
+    """The provider is asked this often whether it has revoked a token that comes without a refresh token."""
     upload_bytes: _Count = 10 * 1024**3
     """The largest file that a person may upload."""
     transfers_per_person: _Count = 6

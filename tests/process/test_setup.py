@@ -103,7 +103,7 @@ def test_person_sets_up_factor_and_identity_service(machine: SetupMachine) -> No
     sshd_config = machine.path("/etc/ssh/sshaft_sshd_config").read_text()
     assert "\nPort 2022\n" in sshd_config
     assert "AuthorizedKeysCommand /usr/libexec/sshaft/sshaft-keys " in sshd_config
-    assert "sshaft doctor --sshd-config /etc/ssh/sshaft_sshd_config" in said
+    assert "\r\nsshaft doctor\r\n" in said
     assert "https://id.example.org goes to http://127.0.0.1:8080" in said
     assert "people reach TCP port 2022" in said
     assert "systemctl enable --now sshaft-identity sshaft-agent sshaft-sshd" in said
@@ -125,7 +125,7 @@ def test_person_sets_up_factor_of_another_host(machine: SetupMachine, factor_fil
     assert machine.config == FACTOR | {"login_path": "/usr/libexec/sshaft/sshaft-login"}
     assert not machine.path("/etc/ssh/sshaft_sshd_config").exists()
     assert "the client factor is registered at id.example.org: client_credentials, client_secret_post" in said
-    assert "the block `Match User mfa` of docs/install.md" in said
+    assert "the block `Match User mfa` of docs/install-by-hand.md" in said
     assert SECRET not in planned + said
 
 
