@@ -17,11 +17,23 @@ class Periodic:
         self._tasks = tasks
         self._seconds = seconds
         self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
         """Does the tasks at once, and then each minute."""
-        for task in self._tasks:
-            threading.Thread(target=self._repeat, args=(task,), name="host-periodic", daemon=True).start()
+        self._stopping.clear()
+        self._threads = [
+            threading.Thread(target=self._repeat, args=(task,), name="host-periodic", daemon=True)
+            for task in self._tasks
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def pause(self) -> None:
+        """Waits until the tasks that run have ended. No other one begins until `start`."""
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join()
 
     def close(self) -> None:
         self._stopping.set()

@@ -154,6 +154,17 @@ class RejectAnswer(JsonAnswer):
     state: Literal["rejected"]
 
 
+class SshServerAnswer(JsonAnswer):
+    """The sshd that people reach. `host_keys`: `TYPE BASE64` each; empty if the operator gave none."""
+
+    model_config = ConfigDict(title="SshServer")
+
+    user: str
+    host: str
+    port: int
+    host_keys: list[str]
+
+
 class PresentAnswer(JsonAnswer):
     state: Literal["presented"]
     expires_at: Time

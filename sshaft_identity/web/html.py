@@ -1,6 +1,8 @@
 """Renders the pages. The Content-Security-Policy allows only scripts and styles with the nonce of the answer."""
 
+import re
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +10,33 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from sshaft_identity.web.favicon import favicon
 from sshaft_identity.web.state import state_of
 
+
+class _Lean(FileSystemLoader):
+    """Loads templates without what only their authors need: indentation, comments of scripts, blanks of style sheets.
+    No template holds a text that needs its blanks.
+    """
+
+    def get_source(self, environment: Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
+        source, file, is_current = super().get_source(environment, template)
+        lines = [line.strip() for line in source.splitlines()]
+        lean = "\n".join(line for line in lines if line and not line.startswith("// ")) + "\n"
+        if template.endswith(".css"):
+            lean = re.sub(r"\s*([{};,])\s*", r"\1", lean).replace(": ", ":")
+        return lean, file, is_current
+
+
 templates = Environment(
-    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    loader=_Lean(Path(__file__).parent / "templates"),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
 )
 
+templates.globals["favicon"] = favicon
 _PERMISSIONS = "camera=(), geolocation=(), microphone=(), payment=(), usb=(), interest-cohort=()"
 
 

@@ -3,12 +3,15 @@
 All parts run in that Debian, from the packages. It shares the network of this machine.
 """
 
+import fcntl
 import hashlib
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +24,8 @@ from sshaft_demo.parts import free_port, wait_for
 from sshaft_demo.place import CHECKOUT, Place
 
 TOOLS = CHECKOUT / "tools" / "deb"
+IDENTITY = ("sshaft", "identity")
+LONG_AGO = 1_000_000_000
 NOT_IN_PACKAGES = ("tests/", "bench/", ".ci/")
 
 
@@ -29,25 +34,38 @@ def built(suite: str) -> Path:
 
     Raises `UnavailableError` if this machine cannot build them.
     """
-    folder = CACHE / f"deb-{suite}-{_digest()}"
-    if not folder.exists():
-        part = CACHE / f"part-{suite}-{os.getpid()}"
-        build(suite, part)
-        for older in CACHE.glob(f"deb-{suite}-*"):
-            shutil.rmtree(older)
-        part.rename(folder)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / f"deb-{suite}.lock").open("w") as lock:  # test files that run at the same time share one build
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        folder = CACHE / f"deb-{suite}-{_digest()}"
+        if not folder.exists():
+            part = CACHE / f"part-{suite}-{os.getpid()}"
+            build(suite, part)
+            for older in CACHE.glob(f"deb-{suite}-*"):
+                shutil.rmtree(older)
+            part.rename(folder)
     return folder
 
 
-def build(suite: str, out: Path, *more: str) -> None:
-    """Builds the packages as `./dev deb` does. Raises `UnavailableError` if this machine cannot build them."""
+def build(suite: str, out: Path, *more: str, checkout: Path = CHECKOUT, around: Sequence[str] = ()) -> None:
+    """Builds the packages as `./dev deb` does. Raises `UnavailableError` if this machine cannot build them.
+
+    `around` is a command that starts the build.
+    """
     tar = builder(suite)
-    wheels = subprocess.run([TOOLS / "wheels", suite], check=False, capture_output=True, text=True, timeout=600)
-    if wheels.returncode != 0:
-        raise UnavailableError(f"no Python packages for {suite}: {wheels.stderr[-1000:]}")
-    command = [TOOLS / "build", suite, wheels.stdout.split()[-1], out, tar, *more]
+    if subprocess.run([CHECKOUT / "tools" / "xterm", "--is-there"], check=False).returncode != 0:
+        raise UnavailableError("the terminal of sshaft web is missing: tools/xterm fetches it")
+    command = [*around, checkout / "tools" / "deb" / "build", suite, wheels(suite), out, tar, *more]
     done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert done.returncode == 0, done.stdout[-5000:]
+
+
+def wheels(suite: str) -> Path:
+    """Returns the folder with the wheels of this suite. Raises `UnavailableError` if they cannot be fetched."""
+    found = subprocess.run([TOOLS / "wheels", suite], check=False, capture_output=True, text=True, timeout=600)
+    if found.returncode != 0:
+        raise UnavailableError(f"no Python packages for {suite}: {found.stderr[-1000:]}")
+    return Path(found.stdout.split()[-1])
 
 
 def builder(suite: str) -> Path:
@@ -58,14 +76,30 @@ def builder(suite: str) -> Path:
 
 def _digest() -> str:
     """Returns a name for the content of all files that a package could have."""
-    git = ["git", "-c", f"safe.directory={CHECKOUT}", "-C", CHECKOUT, "ls-files", "-z", "--cached", "--others"]
-    names = subprocess.run([*git, "--exclude-standard"], check=True, capture_output=True, text=True).stdout
     digest = hashlib.sha256()
-    for name in sorted(set(names.split("\0")) - {""}):
-        path = CHECKOUT / name
-        if not name.startswith(NOT_IN_PACKAGES) and path.is_file():
+    for name in files_of_the_checkout():
+        if not name.startswith(NOT_IN_PACKAGES):
+            path = CHECKOUT / name
             digest.update(f"{name}\0{path.stat().st_size}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def files_of_the_checkout() -> list[str]:
+    """Returns the files that git knows or would add."""
+    git = ["git", "-c", f"safe.directory={CHECKOUT}", "-C", CHECKOUT, "ls-files", "-z", "--cached", "--others"]
+    names = subprocess.run([*git, "--exclude-standard"], check=True, capture_output=True, text=True).stdout
+    return sorted(name for name in set(names.split("\0")) if (CHECKOUT / name).is_file())
+
+
+def copy_checkout(folder: Path) -> Path:
+    """Copies the files of the checkout into a new folder, as another person has them: closed to others, and old."""
+    for name in files_of_the_checkout():
+        copy = folder / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(CHECKOUT / name, copy)
+        copy.chmod(copy.stat().st_mode & 0o700)
+        os.utime(copy, (LONG_AGO, LONG_AGO))
+    return folder
 
 
 def with_version(packages: Path, out: Path, change: tuple[str, str]) -> None:
@@ -101,7 +135,7 @@ class Host:
         )
         for key in ("ssh_host_ed25519_key", "ssh_host_ed25519_key.pub"):
             shutil.copy(self.place.directory / key, self.root / "etc" / "ssh")
-        shutil.copytree(self.packages, self.root / "packages")
+        shutil.copytree(self.packages, self.root / "packages", ignore=shutil.ignore_patterns("*.buildinfo"))
         with skipping():
             self.cgroup = cgroups() / self.place.directory.name
         self.cgroup.mkdir()
@@ -124,8 +158,8 @@ class Host:
     def run(self, *command: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
         """Runs a program on the host. Standard error is part of the output."""
         enter = ["nsenter", f"--target={self.init}", "--mount", "--pid", "--root", "--wd"]
-        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8",
-                       "DEBIAN_FRONTEND": "noninteractive"}  # fmt: skip
+        environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root",
+                       "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}  # fmt: skip
         return subprocess.run(
             [*enter, *command], check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=240,
             env=environment, input=stdin,
@@ -153,6 +187,21 @@ class Host:
         """Installs packages by apt, with what they need from the Debian alone."""
         return self.do("apt-get", "install", "-y", "--no-install-recommends", *self.files(folder, *names))
 
+    def factor(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        """Runs ssh at the separate sshd, with the key of alice. Standard error is part of the output."""
+        port = re.search(r"(?m)^Port (\d+)$", (self.root / "etc" / "ssh" / "sshaft_sshd_config").read_text())
+        assert port
+        known = self.place.directory / "known-of-factor"
+        host_key = (self.root / "etc" / "ssh" / "keys" / "ssh_host_ed25519_key.pub").read_text()
+        known.write_text(f"[127.0.0.1]:{port[1]} {host_key}")
+        key = self.place.directory / "key-of-alice"
+        options = ("-F", "none", "-i", key, "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none",
+                   "-o", f"UserKnownHostsFile={known}", "-o", "BatchMode=yes")  # fmt: skip
+        command = ["ssh", *options, "-p", port[1], "mfa@127.0.0.1", *words]
+        return subprocess.run(
+            command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60
+        )
+
     def stop(self) -> None:
         with suppress(OSError, ValueError, IndexError):
             os.kill(self.init, signal.SIGKILL)
@@ -172,3 +221,11 @@ def host(suite: str) -> Iterator[Host]:
             yield made
         finally:
             made.stop()
+
+
+def log_in_by_the_factor(debian: Host) -> str:
+    """Opens a challenge, and passes it by ssh at the separate sshd. Returns the state of the challenge."""
+    opened = json.loads(debian.do(*IDENTITY, "challenge", "open", "alice", "--json"))
+    done = debian.factor(opened["code"])
+    assert done.returncode == 0, done.stdout + debian.journal()
+    return str(json.loads(debian.do(*IDENTITY, "challenge", "show", opened["id"]))["state"])

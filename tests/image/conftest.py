@@ -64,15 +64,20 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 
 @pytest.fixture(scope="session")
 def image(engine: Engine, checkout: Checkout, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Builds the image and returns its name. Build secrets give pip the host's certificates and index."""
+    """Builds the image and returns its name. Build secrets give pip and npm the host's certificates and registries."""
     secrets = tmp_path_factory.mktemp("secrets")
-    pip_conf = "[global]\n"
+    pip_conf, npmrc = "[global]\n", ""
     if CA_BUNDLE.exists():
         pip_conf += "cert = /run/secrets/ca_crt\n"
+        npmrc += "cafile=/run/secrets/ca_crt\n"
         shutil.copy(CA_BUNDLE, secrets / "ca_crt")
     if index := os.environ.get("PIP_INDEX_URL"):
         pip_conf += f"index-url = {index}\n"
+    lower = os.environ.get("npm_config_registry")  # noqa: SIM112 - npm's own name
+    if registry := os.environ.get("NPM_CONFIG_REGISTRY") or lower:
+        npmrc += f"registry={registry}\n"
     (secrets / "pip_conf").write_text(pip_conf)
+    (secrets / "npmrc").write_text(npmrc)
     options = [f"--secret=id={path.name},src={path}" for path in secrets.iterdir()]
     if SUITE != "trixie":
         options.append(f"--build-arg=BASE=docker.io/library/{BASE}")

@@ -13,7 +13,7 @@ from image.containers import CHECKOUT, Checkout, Site
 
 import sshaft
 
-ACCOUNTS = {"sshaft": 480, "_sshaft-keys": 481, "mfa": 482, "sshaft-identity": 483}
+ACCOUNTS = {"sshaft": 480, "_sshaft-keys": 481, "mfa": 482, "sshaft-identity": 483, "sshaft-web": 484}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_no_secret_is_in_any_layer(saved: Path, checkout: Checkout, site: Site) 
 
 
 def test_no_build_secret_is_in_any_layer(saved: Path) -> None:
-    left = [path for path, data in files(saved) if re.search(r"/(pip\.conf|ca_crt)$", path) and data]
+    left = [path for path, data in files(saved) if re.search(r"/(pip\.conf|\.npmrc|ca_crt)$", path) and data]
     assert left == []
 
 
@@ -64,7 +64,8 @@ def test_no_secret_is_in_the_metadata_of_the_image(engine: Engine, image: str, c
 
 
 def test_programs_of_the_build_are_not_in_the_image(saved: Path) -> None:
-    assert [path for path, _ in files(saved) if re.search(r"-packages/(pip|setuptools)/__init__.py$", path)] == []
+    programs = r"-packages/(pip|setuptools)/__init__.py$|/bin/(gcc|make|node|npm)$"
+    assert [path for path, _ in files(saved) if re.search(programs, path)] == []
 
 
 def test_accounts_have_the_documented_ids_and_no_password(engine: Engine, image: str) -> None:

@@ -94,6 +94,7 @@ class WebService:
             self.state.sessions.finish_expired()
             self.state.terminals.tick()
             await upkeep.renew(self.state)
+            await self.state.terminals.remove_abandoned_uploads()
 
         self.run(tick)
 

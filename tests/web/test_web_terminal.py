@@ -30,6 +30,14 @@ def test_person_signs_in_types_a_command_and_sees_its_output(page: TerminalPage,
     page.wait_for_state("Connected")
 
 
+def test_person_at_another_address_gets_the_page(site: WebSite, used_browser: WebDriver) -> None:
+    used_browser.get(f"http://127.0.0.1:{site.web.port}")
+    assert used_browser.current_url == f"{site.web.url}/"
+    with TerminalPage(used_browser, site.web.url, site.place.person).in_own_tab() as page:
+        page.sign_in()
+        assert page.errors() == []
+
+
 def test_every_character_comes_out_as_it_went_in(page: TerminalPage) -> None:
     page.run("printf 'ä € 漢字 '; printf '\\360\\237'; sleep 0.3; printf '\\230\\200 end\\n'")
     page.wait_for("\nä € 漢字 😀 end")
