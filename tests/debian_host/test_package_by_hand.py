@@ -1,4 +1,4 @@
-"""Installs sshaft by hand as docs/install-by-hand.md says, then the packages over it. People log in before and after."""
+"""Installs sshaft by hand as the page says, then the packages over it. People log in before and after."""
 
 import re
 import shutil
