@@ -280,17 +280,18 @@ class Challenges:
 
     def cancel(self, identifier: str, now: datetime, **facts: Fact) -> Challenge | None:
         """Cancels a running challenge. Returns it, or None if it was not running. `facts` are for the audit log."""
-        return self._end(identifier, State.CANCELLED, now, facts)
+        with self._database.write() as connection:
+            done = rows.end(connection, identifier, State.CANCELLED, now)
+            for each in done:
+                record_challenge(connection, "challenge.cancelled", each, now, **facts)
+        return next(iter(done), None)
 
     def deny(self, identifier: str, now: datetime, **facts: Fact) -> Challenge | None:
         """Rejects a running challenge for the person in the browser. Returns it, or None if it was not running."""
-        return self._end(identifier, State.REJECTED, now, facts)
-
-    def _end(self, identifier: str, state: State, now: datetime, facts: dict[str, Fact]) -> Challenge | None:
         with self._database.write() as connection:
-            done = rows.end(connection, identifier, state, now)
+            done = rows.end(connection, identifier, State.REJECTED, now)
             for each in done:
-                record_challenge(connection, f"challenge.{state}", each, now, **facts)
+                record_challenge(connection, "challenge.rejected", each, now, **facts)
         return next(iter(done), None)
 
     def ending(self, challenge: Challenge, user: str, now: datetime) -> Ending | None:

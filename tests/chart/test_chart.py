@@ -218,6 +218,7 @@ def test_identity_service_reads_its_configuration(tmp_path: Path, name: str) -> 
     settings = identity_settings.load(tmp_path)
     assert (settings.public_url, settings.ssh_host) == ("https://id.example.org", "mfa.example.org")
     assert settings.database_file == "/var/lib/sshaft-identity/database-url"
+    assert settings.ssh_port == {"smallest": 22, "everything": 2222}[name]  # the port of the Service
     assert (settings.host, settings.metrics_host) == {"smallest": ("0.0.0.0", None), "everything": ("::", "::")}[name]
 
 

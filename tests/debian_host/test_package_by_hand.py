@@ -1,4 +1,4 @@
-"""Installs sshaft by hand as docs/install.md says, then the Debian packages over it. People log in before and after."""
+"""Installs sshaft by hand as the page says, then the packages over it. People log in before and after."""
 
 import re
 import shutil
@@ -15,6 +15,7 @@ pytestmark = pytest.mark.timeout(1800)  # the first test waits for a build
 
 NAMES = ("sshaft", "sshaft-sshd", "sshaft-identity")
 SERVICES = ("sshaft-agent", "sshaft-sshd", "sshaft-identity")
+BY_HAND = "install-by-hand.md"
 UNITS = ("sshaft-agent.service", "sshaft-sshd.service", "sshaft-identity.service", "run-sshd.mount")
 LAUNCHER = '#!/bin/sh\nexec /opt/sshaft/bin/python3 -I -m sshaft "$@"\n'
 
@@ -47,8 +48,8 @@ def logins() -> Iterator[Logins]:
         debian.do("useradd", "--system", "somebody-else")  # the accounts get other uids than on a new host
         identity = steps("identity-service.md", "useradd", "install -m")
         for command in [
-            *steps("install.md", "ln -sf /opt", "sshaft install-commands"),
-            *steps("install.md", "useradd", "install -d -m 0755 /var/empty"),
+            *steps(BY_HAND, "ln -sf /opt", "sshaft install-commands"),
+            *steps(BY_HAND, "useradd", "install -d -m 0755 /var/empty"),
             "install -d -m 0755 /etc/sshaft",
             *identity,
         ]:
@@ -57,12 +58,14 @@ def logins() -> Iterator[Logins]:
         for command in [
             "systemctl daemon-reload",
             "systemctl enable --now sshaft-identity",
-            *steps("install.md", "install -m 0644 systemd/sshaft-agent", "systemctl enable --now sshaft-agent"),
-            *steps("install.md", "install -d -m 0755 /etc/ssh/keys", "sshaft sshd-config"),
+            *steps(BY_HAND, "install -m 0644 systemd/sshaft-agent", "systemctl enable --now sshaft-agent"),
+            *steps(BY_HAND, "install -d -m 0755 /etc/ssh/keys", "sshaft sshd-config"),
         ]:
             debian.do("sh", "-c", f"cd /root/checkout && {command}")
         made.choose_port()
-        for command in steps("install.md", "install -m 0644 systemd/sshaft-sshd", "systemctl enable --now sshaft-sshd"):
+        for command in steps(
+            "install-by-hand.md", "install -m 0644 systemd/sshaft-sshd", "systemctl enable --now sshaft-sshd"
+        ):
             debian.do("sh", "-c", f"cd /root/checkout && {command}")
         yield made
 

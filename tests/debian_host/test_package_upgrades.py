@@ -42,6 +42,9 @@ def migration(revision: str, before: str, more: str = "") -> Change:
     return change
 
 
+FIRST = migration("0005", "0004")
+
+
 def broken(module: str, line: str, instead: str) -> Change:
     """Returns a change of the programs: one line of a module is another one."""
 
@@ -61,7 +64,7 @@ def make(debian: Host, version: str, *changes: Change) -> str:
     folder = debian.root / f"packages-{version}"
     folder.mkdir()
     for name in NAMES:
-        shutil.copy(next(debian.packages.glob(f"{name}_*.deb")), folder)
+        shutil.copy(next((debian.root / "packages").glob(f"{name}_*.deb")), folder)
     made = debian.root / f"made-{version}"
     with_version(folder, made, (__version__, version), *changes)
     shutil.rmtree(folder)
@@ -138,7 +141,7 @@ def test_no_login_fails_while_the_services_get_a_new_version(logins: Logins) -> 
 
 def test_upgrade_migrates_the_database_after_a_backup(logins: Logins) -> None:
     debian = logins.debian
-    debian.install(*NAMES, folder=make(debian, "91.0.0", migration("0005", "0004")))
+    debian.install(*NAMES, folder=make(debian, "91.0.0", FIRST))
     assert revision(debian) == "The database is up to date: it is at revision 0005."
     (backup,) = (debian.root / "var" / "backups").glob("sshaft-identity-90.0.0+*.backup")
     assert (backup.stat().st_uid, backup.stat().st_mode & 0o777) == (0, 0o600)
@@ -150,8 +153,10 @@ def test_upgrade_migrates_the_database_after_a_backup(logins: Logins) -> None:
 
 def test_migration_that_fails_changes_nothing_and_the_way_back_works(logins: Logins) -> None:
     debian = logins.debian
-    done = upgrade(logins, make(debian, "92.0.0", migration("0006", "0005", 'raise RuntimeError("broken")')))
+    fault = migration("0006", "0005", "raise ZeroDivisionError")
+    done = upgrade(logins, make(debian, "92.0.0", FIRST, fault))
     assert done.returncode != 0
+    assert "ZeroDivisionError" in done.stdout
     assert "this version cannot use the database, see above. Nothing was changed, and the old service goes on." in (
         done.stdout
     )
@@ -168,7 +173,7 @@ def test_service_that_does_not_start_leaves_the_database_as_it_was(logins: Login
     fault = broken(
         "sshaft_identity/service/server.py", "        self.stop_on_signals()\n", "        raise SystemExit(1)\n"
     )
-    folder = make(debian, "93.0.0", migration("0006", "0005"), fault)
+    folder = make(debian, "93.0.0", FIRST, migration("0006", "0005"), fault)
     done = debian.run("apt-get", "install", "-y", *debian.files(folder, *NAMES))
     assert done.returncode != 0
     assert "the service of this version does not start" in done.stdout
@@ -185,7 +190,7 @@ def test_agent_that_does_not_start_stops_no_login(logins: Logins) -> None:
         "sshaft_agent/agent.py", "        sockets.make_directory(self._directory)\n", "        raise SystemExit(1)\n"
     )
     before = processes(debian)["sshaft-agent"]
-    done = upgrade(logins, make(debian, "94.0.0", fault))
+    done = upgrade(logins, make(debian, "94.0.0", FIRST, fault))
     assert done.returncode != 0
     assert "the agent of this version does not start" in done.stdout
     assert processes(debian)["sshaft-agent"] == before
@@ -209,9 +214,9 @@ def test_purge_after_a_failed_upgrade_leaves_nothing_and_ends_no_session_of_a_pe
     logins.approve(session, code)
     session.type("begun\n")
     assert "begun" in session.wait_for("begun")
-    assert debian.run("apt-get", "install", "-y", *debian.files("/made-92.0.0", *NAMES)).returncode != 0
-    debian.do("sshaft", "identity", "challenge", "open", "alice")
+    logins.identity("challenge", "open", "alice")
     factor = logins.factor_that_waits()
+    assert debian.run("apt-get", "install", "-y", *debian.files("/made-92.0.0", *NAMES)).returncode != 0
     debian.do("apt-get", "purge", "-y", *NAMES)
     factor.end()
     session.type("goes on\n")

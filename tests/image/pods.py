@@ -7,7 +7,8 @@ from pathlib import Path
 
 import requests
 from helm import Object, only
-from image.container_engine import Engine
+
+from bench.load.container_engine import Engine
 
 DATA = "..2026_01_01"
 

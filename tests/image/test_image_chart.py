@@ -13,11 +13,11 @@ import requests
 import trustme
 from fakes.postgresql import PostgreSQL
 from helm import rendered
-from image.container_engine import Engine
 from image.containers import wait_until
 from image.pods import Pod
 from proxies import nginx
 
+from bench.load.container_engine import Engine
 from sshaft_demo.parts import free_port
 
 CLIENT = ("sshaft", "identity", "client", "add", "factor", "--scope", "mfa:list", "--scope", "mfa:accept", "--json")

@@ -63,6 +63,10 @@ FILES = {
         "/usr/lib/systemd/system/run-sshd.mount /usr/lib/systemd/system/sshaft-sshd.service "
         "/usr/lib/tmpfiles.d/sshaft-sshd.conf"
     ),
+    "sshaft-web": (
+        "/usr/lib/systemd/system-preset/80-sshaft-web.preset /usr/lib/systemd/system/sshaft-web.service "
+        "/usr/lib/sysusers.d/sshaft-web.conf /usr/lib/tmpfiles.d/sshaft-web.conf"
+    ),
 }
 """All but manual pages, documentation, and the Python packages."""
 EXECUTABLE = {
@@ -82,14 +86,15 @@ NEEDS = {
     "sshaft-nss": set(),
     "sshaft-pam": {"sshaft = {version}"},
     "sshaft-selinux": {"policycoreutils", "selinux-policy-targeted"},
+    "sshaft-web": {"sshaft = {version}"},
     "sshaft-sshd": {"openssh", "openssh-server", "sshaft = {version}", "config(sshaft-sshd) = {version}"},
 }  # fmt: skip
 """What each package needs besides the shell, rpm, glibc and libpam."""
 UNITS = (
     "sshaft-accounts.socket", "sshaft-agent.service", "sshaft-host-api.service", "sshaft-identity.service",
-    "sshaft-sshd.service",
+    "sshaft-sshd.service", "sshaft-web.service",
 )  # fmt: skip
-ACCOUNTS = ("sshaft", "_sshaft-keys", "mfa", "sshaft-identity", "sshaft-host-api")
+ACCOUNTS = ("sshaft", "_sshaft-keys", "mfa", "sshaft-identity", "sshaft-host-api", "sshaft-web")
 UNCHANGED = ("etc/pam.d", "etc/ssh/sshd_config", "etc/ssh/sshd_config.d", "etc/nsswitch.conf")
 CONFIG = "etc/ssh/sshaft_sshd_config"
 
@@ -229,6 +234,7 @@ def test_units_run_the_python_of_the_package_and_sshd_may_change_its_domain(host
     units = {path.name: path.read_text() for path in (host.root / "units").rglob("*") if path.is_file()}
     for name, text in units.items():
         assert "/opt/" not in text, name
+        assert "/usr/bin/python3 " not in text, name  # an older one on Enterprise Linux 9
         commands = re.findall(r"(?m)^Exec\w+=(/\S+)", text)
         assert set(commands) <= {"/usr/lib/sshaft/bin/python3", "/usr/sbin/sshd", "/bin/kill"}, name
         if name.endswith((".service", ".socket")):
@@ -265,6 +271,7 @@ def test_installation_changes_neither_sshd_nor_pam_and_makes_accounts_and_folder
         assert host.do("getent", "passwd", name).strip().endswith(f":/var/empty:{shell}")
     assert host.do("getent", "shadow", "mfa").split(":")[1] == "*"
     owners = {"/etc/sshaft": "root 755", "/var/lib/sshaft-identity": "sshaft-identity 700",
+              "/var/lib/sshaft-web": "sshaft-web 700",
               "/var/lib/sshaft-backups": "root 700", "/etc/ssh/keys/ssh_host_ed25519_key": "root 600"}  # fmt: skip
     assert {path: host.do("stat", "-c", "%U %a", path).strip() for path in owners} == owners
 
@@ -356,6 +363,7 @@ def test_removal_leaves_data_and_accounts_and_nothing_else(host: Host) -> None:
                         "*sshaft*", "-print").splitlines())  # fmt: skip
     assert found == {
         f"/{CONFIG}", f"/{CONFIG}.rpmnew", "/etc/sshaft", "/var/lib/sshaft-backups", "/var/lib/sshaft-identity",
+        "/var/lib/sshaft-web",
     }  # fmt: skip
     for name in ACCOUNTS:
         host.do("getent", "passwd", name)
