@@ -141,7 +141,7 @@ def test_launcher_without_its_python_says_what_to_do(debian: Host) -> None:
     assert done.returncode == 69
     assert f"sshaft: {python} is missing" in done.stdout
     assert f"Install {Path(python).name}, or the package of sshaft for this version of Debian." in done.stdout
-    # the shell of the login account and systemd name the file that they cannot start; docs/install.md says what this means
+    # the shell of mfa and systemd name the file that they cannot start, and docs/install.md says what this means
     assert "sshaft-login: not found" in login.stdout
     assert "/usr/lib/sshaft/bin/python3: No such file or directory" in journal
 
