@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from sshaft_identity.web.favicon import favicon
+from sshaft_identity.web.problem import problem_of_status
 from sshaft_identity.web.state import state_of
 
 
@@ -92,3 +94,14 @@ def redirect(request: Request, path: str) -> Response:
 async def answer_page_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, PageError)  # noqa: S101 - narrows the type of Starlette's signature
     return render(request, "said.html", error.status, keeps_opener=True, title=error.title, sentence=error.sentence)
+
+
+async def answer_http_exception(request: Request, error: Exception) -> Response:
+    """Answers an unknown path or method: a page for a browser that wants one, and a problem for everybody else."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - as above
+    if "text/html" not in request.headers.get("accept", ""):
+        return problem_of_status(error)
+    sentence = "There is no such page. If a link has led you here, tell your administrator."
+    page = render(request, "said.html", error.status_code, title="Not here", sentence=sentence)
+    page.headers.update(error.headers or {})
+    return page

@@ -189,3 +189,13 @@ def test_pages_are_light(service: Service, browser: Browser, invited: OpenedEnro
     enrol = f"/enrol/{invited.page_token}"
     pages = [opened["page_url"], enrol, f"{enrol}?by=signature", "/sign-in/ssh", "/"]
     assert {page: size for page in pages if (size := len(browser.get(page).content)) > MOST_BYTES} == {}
+
+
+def test_address_that_leads_nowhere_is_a_page_for_browsers_only(browser: Browser) -> None:
+    """Finding U22: a browser showed JSON."""
+    page = browser.get("/nosuch", headers={"Accept": "text/html,application/xhtml+xml"})
+    assert (page.status_code, page.headers["Content-Type"]) == (404, "text/html; charset=utf-8")
+    assert "There is no such page" in page.text
+    wrong = browser.post("/account/keys", headers={"Accept": "text/html"})
+    assert (wrong.status_code, set(wrong.headers["Allow"].split(", "))) == (405, {"GET", "HEAD"})
+    assert browser.get("/nosuch", headers={"Accept": "*/*"}).json()["error"] == "not_found"
