@@ -119,7 +119,7 @@ async def challenge_page(
         whole_command=server.command(code),
         short_command=server.short_command(code),
         code=code,
-        deny=server.command("deny"),
+        deny=server.short_command("deny") if has_alias(request) else server.command("deny"),
         is_calm=is_calm,
         qr_code=None if base else qr_code(state.settings.page_url(page_token)),
         advice=state.settings.help,

@@ -148,6 +148,7 @@ def _key_values(key: RegisteredKey, now: datetime) -> dict[str, Any]:
         "attested": key.attested,
         "how": source(key.source),
         "since": moment(key.created_at),
+        "since_iso": key.created_at.isoformat(),
         "used": used,
         "used_at": None if key.last_used_at is None else moment(key.last_used_at),
         "used_from": key.last_used_from,
