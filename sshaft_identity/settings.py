@@ -36,6 +36,7 @@ class Advice(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     text: str = Field(default="", max_length=500)
+    """Plain text, which stands before the link."""
     link: str | None = Field(default=None, max_length=500, description="https: or mailto:")
     label: str = Field(default="", max_length=100, description="the words of the link; empty: its address")
 
@@ -54,7 +55,9 @@ class Help(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     lost_key: Advice = Field(default_factory=Advice)
+    """For a person who has lost the key."""
     several_keys: Advice = Field(default_factory=Advice)
+    """For a person whose ssh has several keys."""
 
 
 class Settings(BaseModel):

@@ -36,6 +36,10 @@ class SshServer:
         port = "" if self.port == 22 else f"-p {self.port} "
         return " ".join([f"ssh {port}{self.user}@{self.host}", *filter(None, words)])
 
+    def short_command(self, *words: str | None) -> str:
+        """Returns the command of a person whose ssh_config has the `Host` block."""
+        return " ".join(["ssh", ALIAS, *filter(None, words)])
+
     def plink(self, *words: str | None) -> str:
         """Returns the same command for PuTTY's plink."""
         port = "" if self.port == 22 else f"-P {self.port} "

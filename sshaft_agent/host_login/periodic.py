@@ -21,9 +21,9 @@ class Periodic:
 
     def start(self) -> None:
         """Does the tasks at once, and then each minute."""
-        self._stopping.clear()
+        self._stopping = threading.Event()  # a thread that has not ended yet keeps its own one
         self._threads = [
-            threading.Thread(target=self._repeat, args=(task,), name="host-periodic", daemon=True)
+            threading.Thread(target=self._repeat, args=(task, self._stopping), name="host-periodic", daemon=True)
             for task in self._tasks
         ]
         for thread in self._threads:
@@ -38,10 +38,10 @@ class Periodic:
     def close(self) -> None:
         self._stopping.set()
 
-    def _repeat(self, task: Callable[[], None]) -> None:
-        while not self._stopping.is_set():
+    def _repeat(self, task: Callable[[], None], stopping: threading.Event) -> None:
+        while not stopping.is_set():
             _do(task)
-            self._stopping.wait(self._seconds)
+            stopping.wait(self._seconds)
 
 
 def _do(task: Callable[[], None]) -> None:

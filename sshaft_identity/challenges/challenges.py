@@ -14,6 +14,7 @@ from sshaft_identity.challenges import limits, listing, rows
 from sshaft_identity.challenges.attempts import Answer, Attempt, Judge, Rules
 from sshaft_identity.challenges.challenge import RESULT_GRACE, Binding, Challenge, Context, State, Verdict
 from sshaft_identity.challenges.codes import ANONYMOUS_DIGITS, DIGITS, Codes, is_code, is_long
+from sshaft_identity.challenges.endings import Ending, ending_of
 from sshaft_identity.challenges.events import record_challenge
 from sshaft_identity.challenges.listing import ListedKey
 from sshaft_identity.common.digests import digest, new_page_token
@@ -277,13 +278,28 @@ class Challenges:
                 done = rows.read_all(connection, self._FIND_REJECTED, challenge=attempt.challenge, user=attempt.user)
             return Answer(Verdict.REJECTED if done else Verdict.NO_CHALLENGE, tuple(done))
 
-    def cancel(self, identifier: str, now: datetime) -> Challenge | None:
-        """Cancels a running challenge. Returns it, or None if it was not running."""
+    def cancel(self, identifier: str, now: datetime, **facts: Fact) -> Challenge | None:
+        """Cancels a running challenge. Returns it, or None if it was not running. `facts` are for the audit log."""
         with self._database.write() as connection:
             done = rows.end(connection, identifier, State.CANCELLED, now)
             for each in done:
-                record_challenge(connection, "challenge.cancelled", each, now)
+                record_challenge(connection, "challenge.cancelled", each, now, **facts)
         return next(iter(done), None)
+
+    def deny(self, identifier: str, now: datetime, **facts: Fact) -> Challenge | None:
+        """Rejects a running challenge for the person in the browser. Returns it, or None if it was not running."""
+        with self._database.write() as connection:
+            done = rows.end(connection, identifier, State.REJECTED, now)
+            for each in done:
+                record_challenge(connection, "challenge.rejected", each, now, **facts)
+        return next(iter(done), None)
+
+    def ending(self, challenge: Challenge, user: str, now: datetime) -> Ending | None:
+        """Returns how a challenge of this user ended, see `endings.ending_of`. None for one of another user."""
+        if challenge.user != user:
+            return None
+        with self._database.read() as connection:
+            return ending_of(connection, challenge, now)
 
     def consume(self, identifier: str, now: datetime, client: str | None = None) -> Challenge | None:
         """Consumes an accepted challenge, once, for the client that opened it. Returns it, or None.

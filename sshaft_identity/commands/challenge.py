@@ -55,6 +55,7 @@ def open_challenge(
     if as_json:
         write_json(members)
         return
+    say(f"A login of {printable(user_name)} waits until {members['expires_at']}.")
     for label, name in (("challenge", "id"), ("code", "code"), ("run", "ssh_command"), ("page", "page_url")):
         if name in members:
             click.echo(f"{label:<10} {members[name]}")

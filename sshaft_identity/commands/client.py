@@ -146,7 +146,7 @@ def add_client(  # noqa: PLR0913 - one parameter for each option
         say(f"The client {name} was added, and its secret is in {config_json}.")
     else:
         click.echo(f"client_id      {name}\nclient_secret  {secret}")
-        click.echo("The secret is not shown again.", err=True)
+        say(f"The client {name} was added. Its secret is not shown again.")
     if provider is not None:
         values = {
             "settings": settings,
@@ -265,7 +265,9 @@ def set_return_urls(directory: Path, name: str, urls: tuple[str, ...]) -> None:
 def revoke(directory: Path, name: str) -> None:
     """Revoke every access token of the client NAME. With its secret it can get new ones."""
     with checked_store(directory) as (store, _):
-        click.echo(f"{store.access_tokens.revoke_all(name, utc_now())} access tokens revoked")
+        count = store.access_tokens.revoke_all(name, utc_now())
+    what = "access token was" if count == 1 else "access tokens were"
+    say(f"{count} {what} revoked. The client {name} can get new ones.")
 
 
 @client.command("rotate-secret")
@@ -318,8 +320,9 @@ def rotate_secret(directory: Path, name: str, overlap: timedelta, write_config: 
         return
     for label, value in result.items():
         click.echo(f"{label:<13}  {value}")
+    where = f" and is in {write_config}" if write_config else ""
     end = f"stays good until {until}" if until else "and every access token are void"
-    click.echo(f"The old secret {end}.", err=True)
+    say(f"The client {name} has a new secret{where}. The old secret {end}.")
 
 
 def _config_to_renew(path: Path, client_id: str) -> tuple[dict[str, Any], os.stat_result | None]:

@@ -45,4 +45,4 @@ def invite(directory: Path, user_name: str, as_json: bool, expires_in: int, canc
     for name in ("code", "ssh_command", "page_url"):
         if name in members:
             click.echo(f"{name:<11}  {members[name]}")
-    click.echo(f"Open for {expires_in // 60}:{expires_in % 60:02} minutes.", err=True)
+    say(f"The invitation of {user_name} is open for {expires_in // 60}:{expires_in % 60:02} minutes.")

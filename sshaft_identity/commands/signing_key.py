@@ -54,6 +54,7 @@ def rotate(directory: Path, at_once: bool, algorithm: str | None) -> None:
         made = store.signing_keys.rotate(now, None if algorithm is None else Algorithm(algorithm), wait)
     for key in made:
         click.echo(f"{key.kid} {key.algorithm} {_status(key, now, is_signing=key.signs_from <= now)}")
+    say("The signing keys were rotated." if algorithm is None else f"The signing key for {algorithm} was rotated.")
 
 
 @signing_key.command()

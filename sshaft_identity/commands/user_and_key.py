@@ -68,7 +68,11 @@ def sign_out(directory: Path, name: str) -> None:
 
 def sentence_of(ended: Ended) -> str:
     counts = (ended.sessions, "browser"), (len(ended.enrolments), "enrolment"), (len(ended.challenges), "login")
-    return "Ended: " + ", ".join(f"{count} {what}{'' if count == 1 else 's'}" for count, what in counts) + "."
+    return "Ended: " + ", ".join(_count(number, what) for number, what in counts) + "."
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 @user.command("unlock")
@@ -131,6 +135,7 @@ def add_key(
         added = store.keys.add(user_name, keys, now, settings.key_policy)
     for each in added:
         click.echo(f"{each.fingerprint} {each.type}")
+    say(f"{_count(len(added), 'key')} of {user_name} {'was' if len(added) == 1 else 'were'} added.")
     if len(added) < len(keys):
         say(f"{len(keys) - len(added)} of {len(keys)} keys were registered before.")
 

@@ -11,6 +11,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import BigInteger, Connection, Engine, bindparam, event, func, make_url, select, text
 from sqlalchemy.exc import ArgumentError, InterfaceError, InternalError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -131,6 +132,8 @@ class Database:
                 if self.is_postgresql and connection.scalar(text("SHOW server_encoding")) != "UTF8":
                     raise ConfigurationError("the PostgreSQL database must be one with ENCODING 'UTF8'")
                 command.upgrade(_alembic(connection), "head")
+        except CommandError as error:  # a revision that only a newer version knows
+            raise DatabaseError(f"the database cannot be set up: {error}") from error
         except SQLAlchemyError as error:
             raise DatabaseError(f"the database cannot be set up: {reason(error)}{self._advice(error)}") from error
 
@@ -141,6 +144,8 @@ class Database:
                 self.lock(connection, "migration")
                 command.upgrade(_alembic(connection), "head")
                 transaction.rollback()
+        except CommandError as error:  # a revision that only a newer version knows
+            raise DatabaseError(f"the database cannot be migrated: {error}") from error
         except SQLAlchemyError as error:
             raise DatabaseError(f"the database cannot be migrated: {reason(error)}") from error
 

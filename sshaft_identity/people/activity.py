@@ -48,6 +48,8 @@ SENTENCES = {
 
 REASONS = {
     "denied": "from ssh",
+    "not_me": "in the browser, where somebody said that it was not theirs",
+    "cancelled_in_browser": "in the browser",
     "tried_out": "too many wrong codes",
     "locked": "too many wrong codes in an hour",
     "same_code": "two logins had the same code",

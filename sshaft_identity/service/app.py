@@ -28,8 +28,8 @@ from sshaft_identity.service.metrics_http import MeasureRequests, metrics_route
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
 from sshaft_identity.web.call import in_thread
-from sshaft_identity.web.html import PageError, answer_page_error
-from sshaft_identity.web.problem import ProblemError, answer_http_exception, answer_problem
+from sshaft_identity.web.html import PageError, answer_http_exception, answer_page_error
+from sshaft_identity.web.problem import ProblemError, answer_problem
 
 _MODULES = (sshd, challenges, enrolments, openapi, challenge, enrolment, my_keys, sign_in_ssh, sign_in_oidc, health)
 _DESK_MODULES = (lists, person, ssh_pass, export, actions)

@@ -11,6 +11,7 @@ from sshaft_identity.web.state import state_of
 
 SESSION, SSH_SIGN_IN, OIDC_SIGN_IN, DESK_PASS = "sshaft", "sshaft-ssh", "sshaft-oidc", "sshaft-desk"
 KNOWN_BROWSER = "sshaft-known"
+ALIAS = "sshaft-alias"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 

@@ -11,7 +11,7 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,7 +52,7 @@ def build(suite: str, out: Path, *more: str, checkout: Path = CHECKOUT, around: 
 
     `around` is a command that starts the build.
     """
-    tar = base_tar(suite, *(TOOLS / "packages").read_text().split())
+    tar = builder(suite)
     if subprocess.run([CHECKOUT / "tools" / "xterm", "--is-there"], check=False).returncode != 0:
         raise UnavailableError("the terminal of sshaft web is missing: tools/xterm fetches it")
     command = [*around, checkout / "tools" / "deb" / "build", suite, wheels(suite), out, tar, *more]
@@ -66,6 +66,12 @@ def wheels(suite: str) -> Path:
     if found.returncode != 0:
         raise UnavailableError(f"no Python packages for {suite}: {found.stderr[-1000:]}")
     return Path(found.stdout.split()[-1])
+
+
+def builder(suite: str) -> Path:
+    """Returns a tar of the Debian in which the packages are built. Raises `UnavailableError`."""
+    debian, tools = ("bookworm", CHECKOUT / "tools" / "rpm") if suite == "el9" else (suite, TOOLS)
+    return base_tar(debian, *(tools / "packages").read_text().split())
 
 
 def _digest() -> str:
@@ -96,10 +102,10 @@ def copy_checkout(folder: Path) -> Path:
     return folder
 
 
-def with_version(packages: Path, out: Path, change: tuple[str, str]) -> None:
+def with_version(packages: Path, out: Path, change: tuple[str, str], *more: Callable[[Path], None]) -> None:
     """Writes packages of the same content with another version into `out`.
 
-    `change` has a part of the version, and what takes its place.
+    `change` has a part of the version, and what takes its place. `more` change the folder with the Python packages.
     """
     out.mkdir()
     for path in packages.glob("*.deb"):
@@ -107,6 +113,9 @@ def with_version(packages: Path, out: Path, change: tuple[str, str]) -> None:
         subprocess.run(["dpkg-deb", "--raw-extract", path, tree], check=True, timeout=120)
         control = tree / "DEBIAN" / "control"
         control.write_text(control.read_text().replace(*change))
+        for site in tree.glob("usr/lib/sshaft/lib/python3*/site-packages"):
+            for each in more:
+                each(site)
         build_deb = ["dpkg-deb", "-Zgzip", "-z1", "--build", tree, out / path.name.replace(*change)]
         subprocess.run(build_deb, check=True, timeout=120, stdout=subprocess.DEVNULL)
         shutil.rmtree(tree)
@@ -149,19 +158,19 @@ class Host:
         """Returns the first process of the namespaces, which is the only child of unshare."""
         return int(Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()[0])
 
-    def run(self, *command: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
+    def run(self, *command: str, stdin: str = "", seconds: int = 240) -> "subprocess.CompletedProcess[str]":
         """Runs a program on the host. Standard error is part of the output."""
         enter = ["nsenter", f"--target={self.init}", "--mount", "--pid", "--root", "--wd"]
         environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root",
                        "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}  # fmt: skip
         return subprocess.run(
-            [*enter, *command], check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=240,
-            env=environment, input=stdin,
+            [*enter, *command], check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env=environment, input=stdin, timeout=seconds,
         )  # fmt: skip
 
-    def do(self, *command: str, stdin: str = "") -> str:
+    def do(self, *command: str, stdin: str = "", seconds: int = 240) -> str:
         """Runs a program that must succeed, and returns its output."""
-        done = self.run(*command, stdin=stdin)
+        done = self.run(*command, stdin=stdin, seconds=seconds)
         assert done.returncode == 0, f"{command}: {done.stdout}\n{self.journal()}"
         return done.stdout
 

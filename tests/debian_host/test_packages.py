@@ -13,6 +13,7 @@ from debian_host.packages import IDENTITY, Host, host, log_in_by_the_factor, wit
 from sshaft import __version__
 from sshaft_demo.host import CODE, DemoProvider, Terminal
 from sshaft_demo.parts import connects, free_port, wait_for
+from sshaft_demo.place import CHECKOUT
 from sshaft_demo.provider import CLIENT_ID
 
 pytestmark = pytest.mark.timeout(1800)  # the first test waits for a build
@@ -44,6 +45,8 @@ def debian(request: pytest.FixtureRequest) -> Iterator[Host]:
     """Yields a host on which apt has installed all packages."""
     with host(request.param) as made:
         before = contents(made.root)
+        (command,) = re.findall(r"(?m)^    (apt install .*)", (CHECKOUT / "docs" / "install.md").read_text())
+        made.do("sh", "-c", f"cd /packages && {command} -y --no-install-recommends")
         made.install(*ALL)
         assert contents(made.root) == before
         yield made
@@ -163,7 +166,7 @@ def test_web_server_starts_by_its_unit_with_the_terminal_and_without_a_program_t
     drop_in.parent.mkdir()
     drop_in.write_text("[Service]\nPrivateUsers=no\n")
     port = free_port()
-    web = json.loads((debian.root / "usr/share/doc/sshaft-web/examples/web.json").read_text())
+    web = json.loads((CHECKOUT / "web" / "web.json").read_text())
     web |= {"public_url": f"http://127.0.0.1:{port}", "port": port}
     web["provider"] = {"issuer": "https://login.example.org", "client_id": "ssh-web"}
     (debian.root / "etc" / "sshaft" / "web.json").write_text(json.dumps(web))
@@ -181,19 +184,14 @@ def test_web_server_starts_by_its_unit_with_the_terminal_and_without_a_program_t
 # --- logins
 
 
-def test_login_by_the_ssh_factor(debian: Host) -> None:
+def test_setup_makes_a_factor_in_which_a_login_passes(debian: Host) -> None:
     port, sshd_port = free_port(), free_port()
-    config = debian.root / "etc" / "ssh" / "sshaft_sshd_config"
-    config.write_text(config.read_text().replace("Port 2222", f"Port {sshd_port}"))
     key = debian.place.generate_key("key-of-alice")
-    debian.do(*IDENTITY, "init", "--listen", f"127.0.0.1:{port}", "--public-url", f"http://127.0.0.1:{port}",
-              "--ssh-host", "127.0.0.1", "--ssh-port", str(sshd_port))  # fmt: skip
+    here = ("--role", "factor-and-identity", "--ssh-host", "127.0.0.1", "--ssh-port", str(sshd_port))
+    addresses = ("--listen", f"127.0.0.1:{port}", "--public-url", f"http://127.0.0.1:{port}")
+    debian.do("sshaft", "setup", "--yes", *here, *addresses)
     debian.do(*IDENTITY, "user", "add", "alice")
     debian.do(*IDENTITY, "key", "add", "alice", "-", stdin=key.with_suffix(".pub").read_text())
-    debian.do(*IDENTITY, "client", "add", "factor", "--scope", "mfa:list", "--scope", "mfa:accept", "--login-path",
-              "/usr/libexec/sshaft/sshaft-login", "--config-json", "/root/factor.json")  # fmt: skip
-    debian.do("install", "-m", "0400", "-o", "sshaft", "/root/factor.json", "/etc/sshaft/config.json")
-    debian.do("systemctl", "start", "sshaft-identity", "sshaft-agent", "sshaft-sshd")
     assert log_in_by_the_factor(debian) == "accepted"
 
 

@@ -16,13 +16,13 @@ import pytest
 import requests
 import trustme
 from e2e.hosts import AUDIENCE, PRESS_ENTER, Host, host_in
-from e2e.web_page import TerminalPage, WebBrowser
 from e2e.web_site import CLIENT_ID, WebSite, settings, web_site
 
 from bench.load.identity_service import resident_mb
 from sshaft_demo.host import CODE, HostSshd
 from sshaft_demo.parts import Web, free_port, wait_for
 from sshaft_demo.place import WEB, Place
+from sshaft_demo.web_client import TerminalPage, WebBrowser
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 import requests
-from image.container_engine import Engine
 from image.containers import SUITE, Checkout, wait_until
+
+from bench.load.container_engine import Engine
 
 SSH = "ssh -F none -T -o BatchMode=yes -o IdentitiesOnly=yes -o IdentityAgent=none -o StrictHostKeyChecking=accept-new"
 BUILT = "sshaft:tests-compose"

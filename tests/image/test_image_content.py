@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from image.container_engine import Engine
 from image.containers import CHECKOUT, Checkout, Site
 
 import sshaft
+from bench.load.container_engine import Engine
 
 ACCOUNTS = {"sshaft": 480, "_sshaft-keys": 481, "mfa": 482, "sshaft-identity": 483, "sshaft-web": 484}
 

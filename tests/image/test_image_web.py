@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 import requests
-from image.container_engine import Engine
 from image.containers import CHECKOUT, Site, documented_command, wait_until
+
+from bench.load.container_engine import Engine
 
 WEB_UID = 484
 

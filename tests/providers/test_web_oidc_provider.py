@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
-from e2e.web_page import WebBrowser
 from providers.oidc_provider import SECRET, OidcProvider
 from providers.openid_client import installed
 
 from sshaft_demo.host import MODULE, HostSshd
 from sshaft_demo.parts import Agent, HostApi, Web, free_port, wait_for
 from sshaft_demo.place import AGENT, WEB, Place
+from sshaft_demo.web_client import WebBrowser
 
 AUDIENCE = "https://web1.example.org"
 

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sshaft_identity.audit import chain
 from sshaft_identity.challenges.codes import Codes
 from sshaft_identity.commands.identity import identity
+from sshaft_identity.common.errors import DatabaseError
 from sshaft_identity.database import database
 from sshaft_identity.people.activity import Activity
 from sshaft_identity.store import Store
@@ -145,3 +146,14 @@ def test_init_keeps_sqlite_as_it_was_before_the_migration(tmp_path: Path) -> Non
     kept.unlink()
     assert run_init(tmp_path).exit_code == 0
     assert not kept.exists()
+
+
+def test_database_of_a_newer_version_is_refused(without_tables: str, tmp_path: Path) -> None:
+    at_revision(without_tables, tmp_path, "0004")
+    with Store(without_tables, Codes(b"k" * 32)) as store, store.database.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    for options in (["--dry-run"], []):
+        done = run_init(tmp_path, *options)
+        assert isinstance(done.exception, DatabaseError), done.output
+        assert "9999" in str(done.exception)
+    assert revision_of(without_tables) == "9999"

@@ -32,3 +32,9 @@ def test_each_override_of_lintian_has_its_reason_above_it() -> None:
         lines = path.read_text().splitlines()
         assert lines[0].startswith("# ")
         assert all(line.startswith(("# ", f"{path.stem}: ")) for line in lines)
+
+
+def test_page_of_the_installation_names_every_package_and_no_other() -> None:
+    made = set(re.findall(r"(?m)^Package: (\S+)$", (DEBIAN / "control").read_text()))
+    table = re.findall(r"(?m)^\| (`\S.*?) \| ", (TOP / "docs" / "install.md").read_text())
+    assert {name for names in table for name in re.findall(r"`(\S+)`", names)} == made

@@ -10,6 +10,8 @@ from selenium.webdriver.remote.webdriver import WebDriver
 from web.looking import click, seconds_until, set_size
 from web.terminal_page import LEAVE, TerminalPage
 
+from bench.load.identity_service import resident_mb
+
 
 @pytest.fixture
 def page(site: WebSite, used_browser: WebDriver) -> Iterator[TerminalPage]:
@@ -75,6 +77,27 @@ def test_endless_output_leaves_the_page_responsive(page: TerminalPage) -> None:
     assert slowest < 200
     page.type(Keys.CONTROL + "c")
     assert seconds_until(lambda: page.text().endswith("$")) < 5
+
+
+@pytest.mark.timeout(300)
+def test_huge_output_fills_no_memory_and_leaves_the_page_to_the_person(page: TerminalPage, site: WebSite) -> None:
+    """`./dev bench web` shows 1 GiB."""
+    pid, most = site.web.process.pid, 0.0
+    before = resident_mb(pid)
+    page.run(f"head -c {256 * 1024**2} /dev/zero | tr '\\0' x; echo; echo e''nd")
+    page.wait_for("xxxx")
+    click(page.browser, By.ID, "settings-open")
+    page.type(Keys.ESCAPE)
+    click(page.browser, By.CSS_SELECTOR, "[role=tab]")
+    page.type(Keys.ARROW_RIGHT, Keys.ENTER)
+    page.find(".screen textarea").click()
+    assert "\nend\n" not in page.text(), "the page has answered before the end"
+    while "\nend\n" not in page.text():
+        most = max(most, resident_mb(pid) - before)
+    assert most < 20
+    assert page.browser.execute_script("return performance.memory.usedJSHeapSize") < 200_000_000
+    page.run("echo st''ill here")
+    page.wait_for("still here")
 
 
 def test_several_terminals_are_tabs(page: TerminalPage) -> None:

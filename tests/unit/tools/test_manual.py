@@ -20,6 +20,7 @@ from sshaft_agent.host_login.settings import HostLoginSettings
 from sshaft_client import options
 from sshaft_host_api.configuration import Settings as HostApiSettings
 from sshaft_identity.settings import Settings as IdentitySettings
+from sshaft_login.__main__ import HELP
 from sshaft_web.configuration import Settings as WebSettings
 from tools.manual.__main__ import write
 from tools.manual.configuration import every_file
@@ -137,12 +138,16 @@ def documented_statuses(text: str) -> dict[str, str]:
 
 def test_documented_exit_statuses_are_those_of_the_programs() -> None:
     page = (TOP / "docs/commands.md").read_text().partition("## Exit statuses")[2]
-    programs, _, login = page.partition("ssh mfa@")
-    assert documented_statuses(programs) == OF_PROGRAMS
-    assert {"WRONG_CODE", "NO_LOGIN", "DENIED", "TOO_MANY"} == OF_LOGIN
-    for name in OF_LOGIN:
-        meaning = TEXTS[name].partition(": ")[2].rstrip(".")
-        assert documented_statuses(login)[str(getattr(exit_status, name))].lower().startswith(meaning)
+    assert documented_statuses(page) == OF_PROGRAMS
+
+
+def test_documented_exit_statuses_of_ssh_are_those_of_sshaft_login() -> None:
+    table = (TOP / "README.md").read_text().partition("passes on this exit")[2].partition("## ")[0]
+    rows = re.findall(r"(?m)^\| ([\d, ]+) \|", table)
+    documented = {number for row in rows for number in row.split(", ")}
+    assert {str(getattr(exit_status, name)) for name in OF_LOGIN} < documented
+    in_help = set(re.findall(r"\b\d+\b", HELP.partition("Exit status:")[2]))
+    assert documented - {"255"} == in_help, "255 is that of ssh itself"
 
 
 def test_every_page_of_a_command_names_its_exit_statuses(pages: dict[str, str]) -> None:

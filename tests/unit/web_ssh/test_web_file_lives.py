@@ -8,9 +8,10 @@ from typing import Any
 import asyncssh
 import pytest
 import requests
-from e2e.web_page import TerminalPage, WebBrowser
 from fakes.shell_host import ShellHost, echo
 from service.web_service import WebService, web_service
+
+from sshaft_demo.web_client import TerminalPage, WebBrowser
 
 pytestmark = pytest.mark.slow
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import requests
-from e2e.web_page import WebBrowser
 from fakes.forged_tokens import FORGERIES
 from fakes.openid_provider import CLIENT_ID
 from joserfc import jwt
 from service.web_service import WebService, web_service
 
+from sshaft_demo.web_client import WebBrowser
 from sshaft_oidc.logout_token import EVENT
 
 pytestmark = pytest.mark.slow

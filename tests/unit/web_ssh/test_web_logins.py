@@ -9,12 +9,12 @@ from contextlib import contextmanager, suppress
 
 import asyncssh
 import pytest
-from e2e.web_page import TerminalPage
 from fakes.shell_host import Round, ShellHost
 from fakes.ssh_server import line
 from service.web_service import WebService, web_service
 from websockets.exceptions import ConnectionClosed
 
+from sshaft_demo.web_client import TerminalPage
 from sshaft_web.targets import Target
 from sshaft_web.terminals import ssh_connection
 from sshaft_web.terminals.login import Login, LoginError

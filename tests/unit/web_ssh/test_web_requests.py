@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 import requests
-from e2e.web_page import WebBrowser
 from service.web_service import WebService, web_service
 from websockets.exceptions import InvalidStatus
+
+from sshaft_demo.web_client import WebBrowser
 
 pytestmark = pytest.mark.slow
 
@@ -59,7 +60,7 @@ def test_page_of_another_site_gets_no_websocket(service: WebService, origin: str
 def test_program_without_an_origin_gets_no_websocket(service: WebService) -> None:
     browser = service.browser()
     with pytest.raises(InvalidStatus) as refused:
-        browser.socket(browser.open(), origin=False)
+        browser.socket(browser.open(), origin="")
     assert refused.value.response.status_code == 403
 
 

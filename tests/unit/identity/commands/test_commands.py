@@ -154,7 +154,7 @@ def test_all_keys_of_a_file_are_registered_with_their_comments(run: Run, tmp_pat
     file.write_text(f"# mine\n\n{ed25519('a')} alice@laptop \u202eevil\n{sk_ed25519('a')}\n")
     added = run("key", "add", "alice", str(file))
     prints = [parse(key).fingerprint for key in (ed25519("a"), sk_ed25519("a"))]
-    assert [line.split()[0] for line in added.output.splitlines()] == prints
+    assert [line.split()[0] for line in added.stdout.splitlines()] == prints
     headings, *listed = run("key", "list", "alice").stdout.splitlines()
     assert headings.split() == ["FINGERPRINT", "TYPE", "USER", "EXPIRES", "LAST", "USED", "NAME"]
     assert sorted(re.sub(" {2,}", "|", line) for line in listed) == sorted(
@@ -283,7 +283,7 @@ def test_empty_file_name_is_a_one_line_error(run: Run) -> None:
 
 def test_client_is_revoked_and_removed(run: Run) -> None:
     run("client", "add", "web", "--scope", "challenges")
-    assert run("client", "revoke", "web").output == "0 access tokens revoked\n"
+    assert run("client", "revoke", "web").output == "0 access tokens were revoked. The client web can get new ones.\n"
     assert run("client", "remove", "web").exit_code == 0
     for command in ("revoke", "remove"):
         assert "no client" in refused(run("client", command, "web"))
@@ -318,7 +318,7 @@ def test_name_of_the_application_becomes_one_short_line(run: Run) -> None:
 
 def test_challenge_is_printed_as_lines_without_json(run: Run) -> None:
     run("user", "add", "alice")
-    lines = [line.split(maxsplit=1) for line in run("challenge", "open", "alice").output.splitlines()]
+    lines = [line.split(maxsplit=1) for line in run("challenge", "open", "alice").stdout.splitlines()]
     assert [line[0] for line in lines] == ["challenge", "code", "run", "page"]
     assert lines[2][1] == f"ssh mfa@localhost {lines[1][1]}"
 

@@ -352,7 +352,7 @@ def test_commands_that_change_something_say_what_they_did(run: Run) -> None:
 def test_keys_of_an_address_are_added_and_printed(run: Run, server: IdentityServer) -> None:
     server.replies["/alice.keys"] = Reply(200, f"{ed25519('a')}\n{ed25519('b')}\n".encode())
     result = run("key", "add", "alice", "--from-url", f"{server.url}/alice.keys")
-    assert [line.split()[0] for line in result.output.splitlines()] == [
+    assert [line.split()[0] for line in result.stdout.splitlines()] == [
         parse(ed25519(seed)).fingerprint for seed in ("a", "b")
     ]
     assert "authorization" not in server.calls[0].headers
