@@ -70,7 +70,15 @@ def test_no_query_of_the_help_desk_scans_a_large_table(store: Store, clock: Cloc
 
 @pytest.mark.parametrize(
     ("beginning", "found"),
-    [("a", ["a", "A.b", "a_b", "aB"]), ("A.", ["A.b"]), ("a_", ["a_b"]), ("Z", ["z"]), ("+", ["+1"]), ("%", [])],
+    [
+        ("a", ["a", "A.b", "a_b", "aB"]),
+        ("A.", ["A.b"]),
+        ("a_", ["a_b"]),
+        ("Z", ["z"]),
+        ("+", ["+1"]),
+        ("%", []),
+        ("a\0", []),
+    ],
 )
 def test_search_compares_characters_and_not_words(
     on_postgresql: Store, on_sqlite: Store, clock: Clock, beginning: str, found: list[str]
