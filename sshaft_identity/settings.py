@@ -2,21 +2,25 @@
 
 import json
 import os
+import re
 import secrets
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from sshaft import files
 from sshaft.addresses import bracketed
 from sshaft.errors import ConfigurationError
+from sshaft.host.ssh_server import HOST_PATTERN, USER_PATTERN, SshServer, host_keys
 from sshaft.validation import first_fault
 from sshaft_identity.challenges.attempts import Rules
 from sshaft_identity.challenges.challenge import MAX_LIFETIME, MIN_LIFETIME, AddressCheck
 from sshaft_identity.challenges.limits import Limits
 from sshaft_identity.common.addresses import Network
 from sshaft_identity.people.key_policy import KeyPolicy
+from sshaft_identity.people.roles import DeskSettings
 from sshaft_identity.people.sessions import SessionTimes
 from sshaft_oidc.settings import ProviderSettings
 
@@ -26,23 +30,59 @@ _KEY_FILE = "hmac.key"
 _KEY_BYTES = 32
 
 
+class Advice(BaseModel):
+    """The operator's own words for people, as plain text, and a link that follows them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    text: str = Field(default="", max_length=500)
+    """Plain text, which stands before the link."""
+    link: str | None = Field(default=None, max_length=500, description="https: or mailto:")
+    label: str = Field(default="", max_length=100, description="the words of the link; empty: its address")
+
+    @field_validator("link")
+    @classmethod
+    def _safe(cls, value: str | None) -> str | None:
+        """Takes no other scheme: `javascript:` would run in the page, and http can be changed on its way."""
+        if value is not None and not re.fullmatch(r"(https://|mailto:)[\x21-\x7e]+", value):
+            raise ValueError("must begin with https:// or mailto:, without blanks")
+        return value
+
+
+class Help(BaseModel):
+    """Says what the pages tell people who need help. An empty text: the words of the page itself."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    lost_key: Advice = Field(default_factory=Advice)
+    """For a person who has lost the key."""
+    several_keys: Advice = Field(default_factory=Advice)
+    """For a person whose ssh has several keys."""
+
+
 class Settings(BaseModel):
     """`identity.json`. An unknown member is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     database: str | None = Field(default=None, description="SQLAlchemy URL; null: identity.db in the directory")
+    database_file: str | None = Field(default=None, description="the file with this URL, instead of `database`")
     host: str = "127.0.0.1"
     """The address to listen at. A change needs a restart."""
     port: int = Field(default=8080, ge=0, le=65535)
     """The port to listen at. A change needs a restart."""
     public_url: str | None = Field(default=None, description="the URL at which browsers and agents reach the service")
-    ssh_user: str = Field(default="mfa", pattern=r"^[A-Za-z0-9._][A-Za-z0-9._-]{0,63}$")
+    ssh_user: str = Field(default="mfa", pattern=USER_PATTERN)
     """The account in the ssh command that people see."""
-    ssh_host: str = Field(default="localhost", pattern=r"^[A-Za-z0-9.:_][A-Za-z0-9.:_-]{0,252}$")
+    ssh_host: str = Field(default="localhost", pattern=HOST_PATTERN)
     """The host in the ssh command that people see."""
     ssh_port: int = Field(default=22, ge=1, le=65535)
     """The port in the ssh command that people see."""
+    ssh_host_keys: tuple[str, ...] = Field(
+        default=(), description='the public host keys of that host (TYPE BASE64), for the section "The first time?"'
+    )
+    help: Help = Field(default_factory=Help)
+    """What the pages tell people who need help."""
     address_check: AddressCheck = Field(
         default=AddressCheck.WARN,
         strict=False,
@@ -56,6 +96,7 @@ class Settings(BaseModel):
     proxies_in_a_row: int = Field(default=1, ge=1, le=10, description="trusted proxies that a request passes, at most")
     sessions: SessionTimes = Field(default_factory=SessionTimes, description='browsers signed in to "my keys"')
     oidc: ProviderSettings | None = Field(default=None, description='sign-in to "my keys" at this OpenID Provider')
+    desk: DeskSettings = Field(default_factory=DeskSettings, description="the help desk in the browser")
     metrics_host: str | None = Field(default=None, description="the address for Prometheus, with a port of its own")
     metrics_port: int = Field(default=9464, ge=0, le=65535)
     """The port for Prometheus."""
@@ -73,6 +114,23 @@ class Settings(BaseModel):
             return None
         AnyHttpUrl(value)  # raises a ValueError of its own
         return value.rstrip("/")
+
+    @field_validator("ssh_host_keys")
+    @classmethod
+    def _host_keys(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(str(key) for key in host_keys(value))
+
+    @model_validator(mode="after")
+    def _has_one_database(self) -> "Settings":
+        if self.database is not None and self.database_file is not None:
+            raise ValueError("database and database_file are both there; keep one")
+        return self
+
+    @model_validator(mode="after")
+    def _groups_have_a_source(self) -> "Settings":
+        if self.desk.groups and (self.oidc is None or self.oidc.groups_claim is None):
+            raise ValueError("desk: groups need oidc.groups_claim, the claim that names the groups of a person")
+        return self
 
     @property
     def rules(self) -> Rules:
@@ -101,10 +159,12 @@ class Settings(BaseModel):
     def enrolment_url(self, page_token: str) -> str:
         return f"{self.base_url}/enrol/{page_token}"
 
+    @cached_property
+    def ssh_server(self) -> SshServer:
+        return SshServer(self.ssh_user, self.ssh_host, self.ssh_port, host_keys(self.ssh_host_keys))
+
     def ssh_command(self, *words: str | None) -> str:
-        """Returns the command that the person runs. No part of it needs quotes in a shell."""
-        port = "" if self.ssh_port == 22 else f"-p {self.ssh_port} "
-        return " ".join([f"ssh {port}{self.ssh_user}@{self.ssh_host}", *filter(None, words)])
+        return self.ssh_server.command(*words)
 
 
 def default_directory() -> Path:
@@ -177,4 +237,10 @@ def make_key(directory: Path) -> None:
 
 
 def database_url(directory: Path, settings: Settings) -> str:
+    """Returns the URL that the settings name. Raises `ConfigurationError` if `database_file` cannot be used."""
+    if settings.database_file is not None:
+        url = read_secret(Path(settings.database_file), f"database_file {settings.database_file}")
+        if not url:
+            raise ConfigurationError(f"database_file {settings.database_file} is empty")
+        return url
     return settings.database or f"sqlite:///{(directory / _DATABASE_FILE).absolute()}"

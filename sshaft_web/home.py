@@ -21,6 +21,11 @@ async def home(request: Request) -> Response:
     return state.pages.terminals(session.person.name, hosts)
 
 
+async def healthz(_request: Request) -> Response:
+    """Answers supervisors and proxies as long as the process runs. It asks nobody else: a restart would not help."""
+    return Response("ok\n", media_type="text/plain")
+
+
 async def static(request: Request) -> Response:
     return await state_of(request).files.answer(request)
 
@@ -32,5 +37,6 @@ def refused(request: Request, error: RefusedError) -> Response:
 
 ROUTES = [
     Route("/", home, methods=["GET"]),
+    Route("/healthz", healthz, methods=["GET"]),
     Route("/static/{path:path}", static, methods=["GET"]),
 ]

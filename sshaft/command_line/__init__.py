@@ -9,16 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.exceptions import NoSuchCommand
 from click.shell_completion import CompletionItem
 
 import sshaft
 from sshaft import exit_status, launchers
 from sshaft.__main__ import CLIENT
+from sshaft.command_line.colour import coloured
 from sshaft.errors import SshaftError
 from sshaft.text import printable
 
 PROGRAMS = {
     "agent": ("sshaft_agent.commands", "agent", "Run the agent on the host of sshd, or print its status."),
+    "client-config": (
+        "sshaft_client.client_config",
+        "client_config",
+        "Print the lines of ~/.ssh/config for a short ssh command.",
+    ),
     "demo": ("sshaft_demo.commands", "demo", "Run one login for real, on this machine, with throwaway keys."),
     "doctor": ("sshaft_doctor.commands", "doctor", "Check the host of sshd, and print what to change."),
     "host": ("sshaft_agent.host_login.commands", "host", "Host login: accounts, and why a login is refused."),
@@ -57,6 +64,14 @@ class _Programs(click.Group):
             extra = _EXTRAS.get(cmd_name, "identity")
             raise click.ClickException(f"{cmd_name} needs {error.name}: pip install 'sshaft[{extra}]'") from None
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except NoSuchCommand as error:  # click compares the word with the loaded commands alone
+            raise NoSuchCommand(error.command_name, possibilities=dict(self._texts()), ctx=ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
         with formatter.section("Commands"):
@@ -98,7 +113,8 @@ def main(arguments: list[str]) -> Any:
     except Exception as error:  # noqa: BLE001 - the last handler: no stack trace
         message, status = message_and_status(error)
         _discard_unwritten_output()
-        click.echo(f"sshaft: {printable(message, 2000)}" if message else str(error), err=True)
+        said = f"{coloured('sshaft:', err=True)} {printable(message, 2000)}" if message else str(error)
+        click.echo(said, err=True)
     return status if isinstance(status, int) else exit_status.OK
 
 
@@ -115,7 +131,7 @@ def message_and_status(error: Exception) -> tuple[str, int]:
         case click.ClickException():
             return error.format_message(), exit_status.SOFTWARE
         case click.Abort():
-            return "interrupted", 130
+            return "interrupted", exit_status.INTERRUPTED
     return _message_of_python(error)
 
 

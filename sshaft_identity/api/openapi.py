@@ -111,6 +111,13 @@ OPERATIONS = (
         problems=("invalid_request", "no_challenge"),
     ),
     Operation(
+        "GET",
+        "/api/v1/mfa/ssh/server",
+        "showServer",
+        "Shows the sshd that people reach, and its host keys.",
+        answers.SshServerAnswer,
+    ),
+    Operation(
         "POST",
         "/api/v1/mfa/ssh/enrol",
         "presentKey",

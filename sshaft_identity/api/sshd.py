@@ -1,4 +1,7 @@
-"""Answers the three calls of the sshd side: list the keys that may log in, accept a challenge, reject a challenge."""
+"""Answers the calls of the sshd side: list the keys that may log in, accept a challenge, reject a challenge.
+
+It also publishes the sshd that people reach, see `sshaft.host.ssh_server`.
+"""
 
 import re
 
@@ -7,7 +10,7 @@ from starlette.routing import Route
 
 from sshaft.log import get_logger
 from sshaft_identity.api import enrolments
-from sshaft_identity.api.answers import AcceptAnswer, KeyEntry, KeyList, RejectAnswer
+from sshaft_identity.api.answers import AcceptAnswer, KeyEntry, KeyList, RejectAnswer, SshServerAnswer
 from sshaft_identity.api.refused_attempts import refusal_response
 from sshaft_identity.challenges.attempts import Attempt
 from sshaft_identity.challenges.challenge import Verdict
@@ -24,6 +27,9 @@ _EVENTS = {
     Verdict.INVALID_CODE: "challenge.wrong_code",
     Verdict.CODE_REQUIRED: "challenge.code_required",
 }
+
+
+_OVER = {Verdict.ALREADY_USED, Verdict.EXPIRED, Verdict.REJECTED, Verdict.CANCELLED}
 
 
 class RejectRequest(Message):
@@ -85,7 +91,10 @@ def accept(call: Call) -> Response:
         client=client.client_id,
     )
     if answer.verdict is not Verdict.ACCEPTED and answer.verdict is not Verdict.PRESENTED:
-        return refusal_response(answer, now)
+        ending = None
+        if answer.verdict in _OVER and wanted.fingerprint is not None:  # a key of this user has signed
+            ending = state.store.challenges.ending(answer.challenges[0], wanted.user, now)
+        return refusal_response(answer, now, ending)
     return AcceptAnswer.of(answer.verdict, answer.challenges[0], answer.code).response()
 
 
@@ -110,7 +119,13 @@ def reject(call: Call) -> Response:
     return RejectAnswer(state="rejected").response()
 
 
+def show_server(call: Call) -> Response:
+    """Needs no access token: every page shows the same to strangers."""
+    return SshServerAnswer(**call.state.settings.ssh_server.as_json()).response()
+
+
 ROUTES = [
+    Route("/api/v1/mfa/ssh/server", in_thread(show_server, reads=True), methods=["GET"]),
     Route("/api/v1/mfa/ssh/keys", in_thread(list_keys, reads=True), methods=["GET"]),
     Route("/api/v1/mfa/ssh/accept", in_thread(accept), methods=["POST"]),
     Route("/api/v1/mfa/ssh/reject", in_thread(reject), methods=["POST"]),

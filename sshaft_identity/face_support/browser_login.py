@@ -18,11 +18,11 @@ from sshaft_identity.challenges.challenge import RESULT_GRACE, Challenge, State
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.face_support.face_requests import FaceRequest, FaceRequests, Returns, face_of
 from sshaft_identity.pages.challenge import RETURN_LABELS, challenge_page
+from sshaft_identity.pages.challenge_forms import challenge_routes
 from sshaft_identity.web import cookies, logins, refused_requests
 from sshaft_identity.web.call import Call
 from sshaft_identity.web.html import PageError, redirect, render
 from sshaft_identity.web.known_browsers import remember, source_of_request, too_many
-from sshaft_identity.web.live import live_routes
 from sshaft_identity.web.state import state_of
 
 RETURN_LIFETIME = timedelta(seconds=60)
@@ -87,10 +87,14 @@ async def page(request: Request) -> Response:
     here = f"/login/{challenge.id}"
     if challenge.state is State.CONSUMED:  # a reload, or the same login in another tab
         return redirect(request, f"{here}/finish")
-    back = f"{state_of(request).settings.base_path}{here}/finish"
+    back = _finish_address(request, challenge)
     return await challenge_page(
         request, challenge, token, base=here, passed=f"{here}/finish", return_url=back, return_words=_RETURN_WORDS
     )
+
+
+def _finish_address(request: Request, challenge: Challenge) -> str:
+    return f"{state_of(request).settings.base_path}/login/{challenge.id}/finish"
 
 
 def routes(finishes: Mapping[str, Finish]) -> list[Route]:
@@ -117,7 +121,7 @@ def routes(finishes: Mapping[str, Finish]) -> list[Route]:
     return [
         Route("/login/{id}", page, methods=["GET"]),
         Route("/login/{id}/finish", finish, methods=["GET"]),
-        *live_routes("/login/{id}", find),
+        *challenge_routes("/login/{id}", find, _finish_address),
     ]
 
 

@@ -3,6 +3,8 @@
 import secrets
 from typing import Any
 
+import segno
+from markupsafe import Markup
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -10,22 +12,25 @@ from starlette.routing import Route
 
 from sshaft_identity.challenges.challenge import MAX_TRIES, Binding, Challenge, State, Verdict
 from sshaft_identity.challenges.codes import attempt_name
+from sshaft_identity.pages import first_use
+from sshaft_identity.pages.challenge_forms import NO_SUCH_LOGIN, challenge_routes, has_alias
 from sshaft_identity.pages.words import ago, clock, moment
 from sshaft_identity.web import logins
 from sshaft_identity.web.browsers import browser_name, client_address, form_of
 from sshaft_identity.web.call import Call
+from sshaft_identity.web.favicon import icon_of
 from sshaft_identity.web.html import PageError, redirect, render
-from sshaft_identity.web.live import live_routes, page_state_of, seconds_left
+from sshaft_identity.web.live import page_state_of, seconds_left
 from sshaft_identity.web.state import state_of
 
 TEXTS: dict[str, tuple[str, str]] = {
     State.PENDING: ("Confirm with SSH", "Run this command in a terminal, with a key that you have registered."),
     State.ACCEPTED: ("Passed", "You can go back to where you logged in."),
-    State.REJECTED: ("Denied", "This login was denied from SSH. If that was not you, tell your administrator."),
+    State.REJECTED: ("Denied", "This login was denied. If you did not begin it, tell your administrator."),
     State.EXPIRED: ("Too late", "This code is no longer valid. Start the login again to get a new one."),
     State.CANCELLED: ("Cancelled", "This login is over, or a newer one took its place. Start it again if you need it."),
     "tried_out": ("Denied", "Too many wrong codes were tried. Start the login again, unless ssh told you to wait."),
-    "unknown": ("No such login", "This address belongs to no login, or to one that was long ago."),
+    "unknown": NO_SUCH_LOGIN,
 }
 """The heading and the sentence of each state. The script of the page uses them too."""
 RETURN_LABELS = {
@@ -35,6 +40,7 @@ RETURN_LABELS = {
 
 _TYPE_CODE = "Run this command in a terminal, with a key that you have registered, and type the code that it prints."
 REFRESH_SECONDS = 2
+_TAB_TITLE = "Waiting for SSH"
 
 
 async def page(request: Request) -> Response:
@@ -87,8 +93,10 @@ async def challenge_page(
     types_back = challenge.binding is Binding.CODE_BACK
     title, sentence = TEXTS[page_state]
     left, context = seconds_left(challenge, state), challenge.context
-    # A reload would delete a code that is half typed, so a page with an input field reloads only after its expiry.
-    refresh = left + 1 if types_back else REFRESH_SECONDS
+    code, server = state.store.challenges.code_of(challenge, page_token), state.settings.ssh_server
+    # A reload would delete a code that is half typed and close what the person reads.
+    is_calm = types_back or request.query_params.get("more") == "1"
+    refresh = left + 1 if is_calm else REFRESH_SECONDS
     return render(
         request,
         "challenge.html",
@@ -98,14 +106,26 @@ async def challenge_page(
         page_state=page_state,
         title=title,
         sentence=_TYPE_CODE if types_back and page_state == State.PENDING else sentence,
-        texts=TEXTS,
+        texts={each: text for each, text in TEXTS.items() if each != State.PENDING},
         app=context.app,
         user=challenge.user or challenge.hint,
         address=context.ip,
         browser=browser_name(context.user_agent),
         began=ago(challenge.created_at, state.clock()),
-        command=state.settings.ssh_command(state.store.challenges.code_of(challenge, page_token)),
-        deny=state.settings.ssh_command("deny"),
+        tab_title=_TAB_TITLE if page_state == State.PENDING else title,
+        icons={each: icon_of(each) for each in TEXTS if each != State.PENDING},
+        has_alias=has_alias(request),
+        command=server.short_command(code) if has_alias(request) else server.command(code),
+        whole_command=server.command(code),
+        short_command=server.short_command(code),
+        code=code,
+        deny=server.short_command("deny") if has_alias(request) else server.command("deny"),
+        is_calm=is_calm,
+        qr_code=None if base else qr_code(state.settings.page_url(page_token)),
+        advice=state.settings.help,
+        provider=state.settings.oidc and state.settings.oidc.label,
+        config_block=server.config_block(first_use.identity_file(None)),
+        **first_use.values(request, server, code),
         types_back=types_back,
         verify_required=challenge.verify_required,
         attempt=secrets.token_urlsafe(16),
@@ -120,8 +140,16 @@ async def challenge_page(
     )
 
 
+def qr_code(address: str) -> Markup:
+    """Returns the address as an SVG image."""
+    # Any mask is readable; the comparison of all eight takes longer than the rest of the page.
+    code = segno.make(address, error="l", micro=False, boost_error=False, mask=0)
+    image = code.svg_inline(border=4, omitsize=True, svgclass=None, lineclass=None)
+    return Markup(image.replace("<svg ", '<svg aria-hidden="true" ', 1))  # noqa: S704 - segno's own text
+
+
 def no_such_login() -> PageError:
-    return PageError(404, *TEXTS["unknown"])
+    return PageError(404, *NO_SUCH_LOGIN)
 
 
 async def _challenge(request: Request) -> Challenge | None:
@@ -131,5 +159,5 @@ async def _challenge(request: Request) -> Challenge | None:
 ROUTES = [
     Route("/challenge/{page_token}", page, methods=["GET"]),
     Route("/challenge/{page_token}", type_code, methods=["POST"]),
-    *live_routes("/challenge/{page_token}", _challenge),
+    *challenge_routes("/challenge/{page_token}", _challenge, lambda _, challenge: challenge.context.return_url),
 ]

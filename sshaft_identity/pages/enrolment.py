@@ -19,8 +19,11 @@ from sshaft_identity.challenges.challenge import State as ChallengeState
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.enrolment import sshsig
 from sshaft_identity.enrolment.enrolment import Enrolment, Outcome, Presentation, State, Verdict, hyphenate, log_outcome
+from sshaft_identity.pages import first_use
 from sshaft_identity.pages.challenge import challenge_page, no_such_login
+from sshaft_identity.pages.challenge_forms import challenge_routes, choose_alias, has_alias
 from sshaft_identity.pages.enrolment_form import FAULTS, FaultError, Form, attested_device, form_of, signed_key
+from sshaft_identity.pages.shells import Shell, quoted, sign_command
 from sshaft_identity.pages.signed_in import session_of
 from sshaft_identity.pages.words import clock, source
 from sshaft_identity.people.key_policy import sentence as policy_sentence
@@ -29,7 +32,6 @@ from sshaft_identity.web import logins
 from sshaft_identity.web.browsers import client_address, user_agent
 from sshaft_identity.web.call import Call
 from sshaft_identity.web.html import redirect, render
-from sshaft_identity.web.live import live_routes
 from sshaft_identity.web.problem import problem
 from sshaft_identity.web.state import AppState, state_of
 
@@ -104,8 +106,12 @@ async def approval(request: Request) -> Response:
             request,
             await run_in_threadpool(approve, page_token, challenge.id, state.clock(), state.settings.key_policy),
         )
-    here, back = f"{enrolment_page}/approve/{approval_token}", f"{state.settings.base_path}{enrolment_page}"
+    here, back = f"{enrolment_page}/approve/{approval_token}", _enrolment_address(request, challenge)
     return await challenge_page(request, challenge, approval_token, base=here, passed=here, return_url=back)
+
+
+def _enrolment_address(request: Request, _challenge: Challenge) -> str:
+    return f"{state_of(request).settings.base_path}/enrol/{request.path_params['page_token']}"
 
 
 async def _approved(request: Request, outcome: Outcome) -> Response:
@@ -206,18 +212,22 @@ async def _render(
     needs_approval = values["page_state"] == State.PRESENTED and enrolment.opened_in == Method.SSH
     title, sentence = TEXTS["approval" if needs_approval else values["page_state"]]
     session = await session_of(request)
+    # A reload would delete what the person types, hide a fault, or close what the person reads.
+    is_calm = values["page_state"] != State.OPEN or fault is not None or request.query_params.get("more") == "1"
     return render(
         request,
         "enrol.html",
         status,
-        # never while the person may type, or while the page shows a fault that the person has not read yet
-        refresh=REFRESH_SECONDS if values["page_state"] == State.OPEN and fault is None else None,
+        refresh=None if is_calm else REFRESH_SECONDS,
         keeps_opener=True,
         title=title,
         sentence=sentence,
         fault=fault,
         given={name: given.pasted(name) for name in ("public_key", "signature")},
         is_signed_in=session is not None and session.user == enrolment.user,
+        is_calm=is_calm,
+        has_alias=has_alias(request),
+        **first_use.values(request, state.settings.ssh_server, *values["words"]),
         **values,
     )
 
@@ -242,27 +252,19 @@ def _page_values(state: AppState, page_token: str, enrolment: Enrolment, *, by_s
         "expires_in": left,
         "left": clock(left),
         "over_ssh": over_ssh,
+        "words": ("enrol", code),
         "command": settings.ssh_command("enrol", code),
-        "text": text,
-        "sign_commands": _sign_commands(text),
+        "short_command": settings.ssh_server.short_command("482913"),
+        "config_block": settings.ssh_server.config_block(first_use.identity_file(enrolment.key)),
+        "sign_commands": {shell: sign_command(text, sshsig.NAMESPACE, shell) for shell in Shell},
         "challenge_command": (
-            f"echo '{text}' > challenge; "
+            f"echo {quoted(text, Shell.POSIX)} > challenge; "
             "ssh-keygen -t ed25519-sk -O challenge=challenge -O write-attestation=attestation"
         ),
         "takes_attestations": settings.key_policy.attestation_roots is not None,
         "needs_attestation": settings.key_policy.require_attestation,
         "base": f"{settings.base_path}/enrol/{page_token}",
         "key": enrolment.key and _key_values(enrolment, enrolment.key),
-    }
-
-
-def _sign_commands(text: str) -> dict[str, str]:
-    """Returns the commands that sign `text`, by the names of their shells. No name of a user needs other quotes."""
-    sign = f"ssh-keygen -Y sign -n {sshsig.NAMESPACE} -f"
-    return {
-        "Linux, macOS": f"echo '{text}' | {sign} ~/.ssh/id_ed25519",
-        "PowerShell": f"'{text}' | {sign} \"$HOME\\.ssh\\id_ed25519\"",
-        "cmd.exe": f'echo {text}| {sign} "%USERPROFILE%\\.ssh\\id_ed25519"',
     }
 
 
@@ -283,5 +285,6 @@ ROUTES = [
     Route("/enrol/{page_token}", decide, methods=["POST"]),
     Route("/enrol/{page_token}/state", page_state, methods=["GET"]),
     Route("/enrol/{page_token}/approve/{approval_token}", approval, methods=["GET"]),
-    *live_routes("/enrol/{page_token}/approve/{approval_token}", _approval_of),
+    Route("/enrol/{page_token}/alias", choose_alias, methods=["POST"]),
+    *challenge_routes("/enrol/{page_token}/approve/{approval_token}", _approval_of, _enrolment_address),
 ]

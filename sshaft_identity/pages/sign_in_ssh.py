@@ -16,13 +16,13 @@ from sshaft_identity.challenges.challenge import RESULT_GRACE, Challenge, Contex
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.challenges.sign_in import sign_in_by_ssh
 from sshaft_identity.pages.challenge import challenge_page
+from sshaft_identity.pages.challenge_forms import challenge_routes
 from sshaft_identity.pages.signed_in import KEYS, SIGN_IN, facts_of, lead_to_keys, session_of
 from sshaft_identity.web import cookies, logins
 from sshaft_identity.web.browsers import client_address, form_of, user_agent
 from sshaft_identity.web.call import Call
 from sshaft_identity.web.html import PageError, redirect, render
 from sshaft_identity.web.known_browsers import remember, source_of_request, too_many
-from sshaft_identity.web.live import live_routes
 from sshaft_identity.web.state import state_of
 
 APP = "My keys"
@@ -124,5 +124,5 @@ ROUTES = [
     Route("/account", sign_in, methods=["GET"]),
     Route(_BY_SSH, page, methods=["GET"]),
     Route(_BY_SSH, begin, methods=["POST"]),
-    *live_routes(_BY_SSH, _sign_in_of_browser),
+    *challenge_routes(_BY_SSH, _sign_in_of_browser, lambda request, _: state_of(request).settings.base_path + SIGN_IN),
 ]

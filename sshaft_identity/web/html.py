@@ -1,23 +1,44 @@
 """Renders the pages. The Content-Security-Policy allows only scripts and styles with the nonce of the answer."""
 
+import re
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from sshaft_identity.web.favicon import favicon
+from sshaft_identity.web.problem import problem_of_status
 from sshaft_identity.web.state import state_of
 
+
+class _Lean(FileSystemLoader):
+    """Loads templates without what only their authors need: indentation, comments of scripts, blanks of style sheets.
+    No template holds a text that needs its blanks.
+    """
+
+    def get_source(self, environment: Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
+        source, file, is_current = super().get_source(environment, template)
+        lines = [line.strip() for line in source.splitlines()]
+        lean = "\n".join(line for line in lines if line and not line.startswith("// ")) + "\n"
+        if template.endswith(".css"):
+            lean = re.sub(r"\s*([{};,])\s*", r"\1", lean).replace(": ", ":")
+        return lean, file, is_current
+
+
 templates = Environment(
-    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    loader=_Lean(Path(__file__).parent / "templates"),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
 )
 
+templates.globals["favicon"] = favicon
 _PERMISSIONS = "camera=(), geolocation=(), microphone=(), payment=(), usb=(), interest-cohort=()"
 
 
@@ -73,3 +94,14 @@ def redirect(request: Request, path: str) -> Response:
 async def answer_page_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, PageError)  # noqa: S101 - narrows the type of Starlette's signature
     return render(request, "said.html", error.status, keeps_opener=True, title=error.title, sentence=error.sentence)
+
+
+async def answer_http_exception(request: Request, error: Exception) -> Response:
+    """Answers an unknown path or method: a page for a browser that wants one, and a problem for everybody else."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - as above
+    if "text/html" not in request.headers.get("accept", ""):
+        return problem_of_status(error)
+    sentence = "There is no such page. If a link has led you here, tell your administrator."
+    page = render(request, "said.html", error.status_code, title="Not here", sentence=sentence)
+    page.headers.update(error.headers or {})
+    return page

@@ -76,8 +76,7 @@ async def answer_problem(_request: Request, error: Exception) -> Response:
     return problem(error.error, headers=error.headers, **error.members)
 
 
-async def answer_http_exception(_request: Request, error: Exception) -> Response:
-    """Answers the refusals of Starlette itself: an unknown path or method."""
-    assert isinstance(error, HTTPException)  # noqa: S101 - as above
+def problem_of_status(error: HTTPException) -> Response:
+    """Returns the answer to a refusal of Starlette itself: an unknown path or method."""
     headers = dict(error.headers) if error.headers else None
     return problem(_OF_STATUS.get(error.status_code, "invalid_request"), headers=headers)

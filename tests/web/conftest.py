@@ -43,7 +43,8 @@ def identity(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Identity]:
     base = tmp_path_factory.mktemp("identity")
     directory = base / "directory"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", base / "key"], check=True, timeout=10)
-    command(directory, "init", "--listen", "127.0.0.1:0", "--ssh-host", "login.example.org", "--ssh-port", "2222")
+    command(directory, "init", "--listen", "127.0.0.1:0", "--ssh-host", "login.example.org", "--ssh-port", "2222",
+            "--ssh-host-key", str(base / "key.pub"))  # fmt: skip
     command(directory, "user", "add", "alice")
     fingerprint = command(directory, "key", "add", "alice", str(base / "key.pub")).split()[0]
     with serving(directory, fingerprint) as identity:

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -14,7 +14,7 @@ import pytest
 import requests
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
-from web.looking import seconds_until
+from web.looking import NO_SCRIPTS, click, seconds_until
 from web.served import Identity
 
 pytestmark = pytest.mark.web
@@ -148,6 +148,22 @@ def test_application_may_lead_on_to_another_origin_after_form_post(
     seconds_until(lambda: browser.title == "Welcome")
     assert browser.current_url == f"http://localhost:{posting.port}/welcome"
     assert "code" in posting.came[0]
+
+
+@pytest.mark.parametrize(("mode", "scripts"), [("query", True), ("form_post", False)])
+def test_cancel_leads_back_to_the_application_with_an_error(
+    identity: Identity, applications: list[Application], browse: Callable[..., WebDriver], mode: str, scripts: bool
+) -> None:
+    """Finding U10. Chromium applies `form-action` to the redirects of the form that cancels, too."""
+    applications.append(Application(identity, {"response_mode": mode}))
+    browser = browse(preferences={} if scripts else NO_SCRIPTS)
+    browser.get(applications[0].address)
+    click(browser, By.XPATH, "//button[.='Cancel']")
+    if mode == "form_post" and not scripts:
+        click(browser, By.XPATH, "//button[.='Continue']")
+    seconds_until(lambda: browser.title in ("Back", "Welcome"))
+    (came,) = applications[0].came
+    assert (came["error"], came["state"]) == ("access_denied", "s")
 
 
 def test_browser_that_comes_again_is_led_on_once_more_with_another_code(

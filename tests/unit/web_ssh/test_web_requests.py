@@ -222,3 +222,10 @@ def test_token_never_reaches_the_browser(service: WebService) -> None:
         str(dict(browser.http.cookies)),
     ]
     assert not any('"access"' in each or "'access'" in each for each in seen)
+
+
+def test_health_check_is_answered_at_any_address(service: WebService) -> None:
+    """Kubernetes asks at the address of the pod. A page would send it to `public_url`."""
+    headers = {"Host": "10.0.0.7:8090"}
+    answer = requests.get(f"{service.url}/healthz", headers=headers, allow_redirects=False, timeout=10)
+    assert (answer.status_code, answer.text) == (200, "ok\n")
