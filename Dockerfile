@@ -1,9 +1,23 @@
-# One image for both sides: the factor (sshd and the agent, the default) and the identity service (`sshaft identity serve`).
+# One image for all programs: the factor (sshd and the agent, the default), the identity service (`sshaft identity serve`),
+# SSH in the browser (`sshaft web`), and the others.
 # docs/container.md says how to run it. Needs BuildKit: Docker 23 or newer, before that DOCKER_BUILDKIT=1.
 # There is no "# syntax=" line on purpose: it would fetch a frontend image.
 ARG BASE=docker.io/library/debian:trixie-slim
 
 # No versions are asked of apt (DL3008): Debian keeps one of each package, the one with the security updates.
+FROM ${BASE} AS terminal
+# hadolint ignore=DL3008
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends npm \
+ && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY tools/xterm tools/
+COPY sshaft_web/pages/package.json sshaft_web/pages/package-lock.json sshaft_web/pages/
+# The secrets are optional, as those of pip below.
+RUN --mount=type=secret,id=npmrc,target=/root/.npmrc --mount=type=secret,id=ca_crt \
+    mkdir sshaft_web/pages/static \
+ && tools/xterm
+
 FROM ${BASE} AS build
 # hadolint ignore=DL3008
 RUN apt-get update \
@@ -19,12 +33,18 @@ RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf --mount=type=secret,id=
  && python3 -m venv --without-pip /opt/sshaft \
  && awk '/^[^ #]/ { wanted = /^setuptools==/ } wanted' requirements-dev.lock >build.lock \
  && /build/bin/pip install --only-binary :all: --require-hashes -r build.lock \
- && /build/bin/pip --python /opt/sshaft/bin/python3 install --only-binary :all: --no-deps --require-hashes -r requirements.lock
+ && /build/bin/pip download --only-binary :all: --no-deps --require-hashes --dest fetched -r requirements.lock \
+ && /build/bin/pip --python /opt/sshaft/bin/python3 install --no-index --find-links fetched --no-deps --require-hashes -r requirements.lock
+# What only a debugger reads is a fifth of all.
+RUN find /opt/sshaft -name '*.so*' -type f -exec strip --strip-unneeded {} +
 COPY . .
 RUN make -C native install DESTDIR=/native
+COPY --from=terminal /src/sshaft_web/pages/static/vendor sshaft_web/pages/static/vendor
 # A wheel, not an editable install: nobody can write to it, and its .pyc files are made here, once.
 RUN /build/bin/pip wheel --no-index --no-deps --no-build-isolation --wheel-dir wheels . \
- && /build/bin/pip --python /opt/sshaft/bin/python3 install --no-index --no-deps wheels/*.whl
+ && /build/bin/pip --python /opt/sshaft/bin/python3 install --no-index --no-deps wheels/*.whl \
+ && version=$(/opt/sshaft/bin/python3 -c 'import sshaft; print(sshaft.__version__)') \
+ && python3 tools/sbom.py "$version" fetched sshaft_web/pages/package-lock.json /native/usr/share/doc/sshaft/sshaft.cdx.json
 
 FROM ${BASE}
 # The host keys that Debian's package makes would be the same in every container of this image.
@@ -41,6 +61,7 @@ RUN groupadd --system --gid 480 sshaft \
  && groupadd --system --gid 481 _sshaft-keys \
  && groupadd --system --gid 482 mfa \
  && groupadd --system --gid 483 sshaft-identity \
+ && groupadd --system --gid 484 sshaft-web \
  && install -d -m 0755 /run/sshd /var/empty /sshaft \
  && install -d -m 0700 /etc/ssh/keys \
  && useradd --system --uid 481 --gid 481 --no-create-home --home-dir /var/empty --shell /usr/sbin/nologin --password '*' _sshaft-keys \
@@ -48,6 +69,7 @@ RUN groupadd --system --gid 480 sshaft \
  && useradd --system --uid 480 --gid 480 --groups _sshaft-keys,mfa --no-create-home --home-dir /var/empty --shell /usr/sbin/nologin \
     --password '*' sshaft \
  && useradd --system --uid 483 --gid 483 --no-create-home --home-dir /var/empty --shell /usr/sbin/nologin --password '*' sshaft-identity \
+ && useradd --system --uid 484 --gid 484 --no-create-home --home-dir /var/empty --shell /usr/sbin/nologin --password '*' sshaft-web \
  && rm -f /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow- \
  && install -d -m 0755 -o 480 -g 480 /run/sshaft \
  && install -d -m 0700 -o 480 -g 480 /var/lib/sshaft \

@@ -18,6 +18,7 @@ from bench.comparisons import (
     host_module,
     host_names,
     host_pending,
+    image,
     logins,
     pending,
     scale,
@@ -42,6 +43,7 @@ COMPARISONS = {
     "host-pending": host_pending.COMPARISON,
     "token": token_login.COMPARISON,
     "web": web.COMPARISON,
+    "image": image.COMPARISON,
 }
 
 

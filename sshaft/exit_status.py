@@ -1,10 +1,12 @@
 """Defines the exit statuses of all programs. The numbers from 64 on are those of sysexits.h. ssh itself uses 255.
 
-sshd reads any status but 0 as "no keys". ssh exits with the status of sshaft-login.
+sshd reads any status but 0 as "no keys". ssh exits with the status of sshaft-login. docs/commands.md has the table.
 """
 
 OK = 0
 """Success. `sshaft-login`: the identity service has accepted."""
+FAILED = 1
+"""A check failed, or you answered no."""
 WRONG_CODE = 1
 """`sshaft-login`: the code was wrong."""
 NO_LOGIN = 2
@@ -28,3 +30,9 @@ NO_PERMISSION = 77
 """This account may not do that."""
 CONFIGURATION = 78
 """The configuration or the host is wrong."""
+INTERRUPTED = 130
+"""Ctrl-C ended the program."""
+NO_READER = 141
+"""The reader of the output has gone, as behind `| head`."""
+NO_LOGIN_BY_SSH = 255
+"""`sshaft ssh`, `scp`, `sftp`, `info`: no token, or no usable answer of the host. ssh itself ends so, too."""

@@ -8,17 +8,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import tenacity
-from pydantic import BaseModel, BeforeValidator, FiniteFloat, StringConstraints, ValidationError
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, FiniteFloat, StringConstraints, ValidationError
 
 from sshaft import listing
 from sshaft.access_token import AccessToken, AccessTokens, usable_until
-from sshaft.clocks import correction
+from sshaft.clocks import correction, shifted
 from sshaft.config import Config
 from sshaft.deadline import Deadline
 from sshaft.errors import IDENTITY, ConfigurationError, IdentityServiceError, ReachError
 from sshaft.http_client import Answer, HttpClient
 from sshaft.listing import Context, ContextMessage, Grant, Listing
 from sshaft.public_key import PublicKey
+from sshaft.validation import OptionalMember
 
 MAX_TRIES = 4
 MAX_CHOICES = 9
@@ -56,6 +57,15 @@ class _Choice(BaseModel):
     context: Annotated[ContextMessage | None, _or_absent(dict)] = None
 
 
+class _Ending(BaseModel):
+    """How a login ended that is over."""
+
+    at: OptionalMember[AwareDatetime] = None
+    reason: OptionalMember[str] = None
+    fingerprint: OptionalMember[str] = None
+    key_name: OptionalMember[str] = None
+
+
 class _Problem(BaseModel):
     """The members of a problem (RFC 9457) that choose the sentence for the person."""
 
@@ -65,6 +75,7 @@ class _Problem(BaseModel):
     reason: Annotated[str | None, _or_absent(str)] = None
     retry_after: Annotated[int | None, _or_absent(int)] = None
     choices: Annotated[list[_Choice], BeforeValidator(_readable_choices)] = []
+    ending: OptionalMember[_Ending] = None
 
 
 def _readable_code(value: Any) -> str | None:
@@ -138,6 +149,16 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Ending:
+    """How a login ended that is over. All text is foreign."""
+
+    at: datetime
+    reason: str | None = None
+    key: str | None = None
+    """The name of the key, or its fingerprint."""
+
+
+@dataclass(frozen=True)
 class Outcome:
     """The answer of the identity service.
 
@@ -158,12 +179,14 @@ class Outcome:
     retry_after: int | None = None
     """The seconds until the service looks at codes again (`too_many_attempts`)."""
     choices: tuple[Choice, ...] = ()
+    ending: Ending | None = None
 
     def fields(self, now: datetime) -> dict[str, str]:
         """Returns the fields of the agent's answer to sshaft-login. Only `state` is always there.
 
         `app`, `address` and `age` (in seconds) describe what is approved. `choices` is a number, and
-        `app_a`, `app_b` and so on describe the choices.
+        `app_a`, `app_b` and so on describe the choices. `ended_ago` (in seconds), `ended_with` (a key) and
+        `ended_because` describe how a login ended.
         """
         named = {
             "state": self.state,
@@ -172,6 +195,7 @@ class Outcome:
             "code": self.code,
             "choices": len(self.choices) or None,
             **_described(self.context or Context(), now),
+            **({} if self.ending is None else _ended(self.ending, now)),
         }
         for letter, choice in zip("abcdefghi", self.choices, strict=False):
             named |= {f"{name}_{letter}": value for name, value in _described(choice.context, now).items()}
@@ -180,12 +204,18 @@ class Outcome:
     def shifted(self, by: timedelta) -> "Outcome":
         """Returns the same by the clock of a host that is `by` ahead."""
         choices = tuple(replace(choice, context=choice.context.shifted(by)) for choice in self.choices)
-        return replace(self, context=self.context and self.context.shifted(by), choices=choices)
+        ending = self.ending and replace(self.ending, at=shifted(self.ending.at, by))
+        return replace(self, context=self.context and self.context.shifted(by), choices=choices, ending=ending)
 
 
 def _described(context: Context, now: datetime) -> dict[str, str | int | None]:
     age = None if context.started_at is None else max(0, int((now - context.started_at).total_seconds()))
     return {"app": context.app, "address": context.ip, "age": age}
+
+
+def _ended(ending: Ending, now: datetime) -> dict[str, str | int | None]:
+    ago = max(0, int((now - ending.at).total_seconds()))
+    return {"ended_ago": ago, "ended_with": ending.key, "ended_because": ending.reason}
 
 
 _BY_STATUS = {403: "refused", 404: "no_challenge", 409: "already_used", 410: "expired", 429: "too_many_attempts"}
@@ -329,6 +359,7 @@ class IdentityClient:
             context=_context_of(problem),
             retry_after=problem.retry_after,
             choices=choices,
+            ending=_ending_of(problem.ending),
         )
 
     def _authorized(
@@ -400,6 +431,12 @@ def _passed(body: bytes, success: str) -> Outcome:
 
 def _context_of(answer: _Passed | _Problem | _Choice) -> Context | None:
     return None if answer.context is None else answer.context.value
+
+
+def _ending_of(answer: _Ending | None) -> Ending | None:
+    if answer is None or answer.at is None:
+        return None
+    return Ending(answer.at, answer.reason, answer.key_name or answer.fingerprint)
 
 
 def _problem(body: bytes) -> _Problem:

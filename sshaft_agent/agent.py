@@ -3,8 +3,11 @@
 import asyncio
 import json
 import signal
+import socket
 import time
 from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +16,7 @@ import sshaft
 from sshaft import log
 from sshaft.clocks import ClockWatch
 from sshaft.daemon import notify
+from sshaft.daemon.handover import Handover, predecessor
 from sshaft.errors import ConfigurationError, SshaftError
 from sshaft.identity_client import IdentityClient
 from sshaft_agent import configuration, sockets
@@ -22,12 +26,18 @@ from sshaft_agent.server import Answer, Endpoint, Message, Server, one_answer
 from sshaft_agent.server_thread import ServerThread
 from sshaft_agent.sockets import Account
 from sshaft_agent.ssh_factor.factor import Factor
+from sshaft_agent.ssh_factor.logins import PROMPT_SECONDS
 from sshaft_agent.ssh_factor.questions import LOGIN_REQUESTS, KeysQuestion, LoginRequest
+from sshaft_agent.ssh_factor.tickets import LIFETIME
 
 if TYPE_CHECKING:
     from sshaft_agent.host_login.host_login import HostLogin
 
 PURGE_SECONDS = 30.0
+_RETIRED_SECONDS = 300.0
+"""A login that has begun may go on so long after an upgrade. It is the LoginGraceTime of our sshd_config."""
+_QUEUE_SECONDS = 1.0
+"""Connections to the old sockets that nobody has accepted yet."""
 
 _NO_API = "without host_login there is no socket for sshaft-host-api: --api-user has no effect"
 
@@ -50,13 +60,19 @@ class Agent:
         self._keys_user = keys_user
         self._login_user = login_user
         self._api_user = api_user
+        self._login_path = sockets.login_path(directory, is_successor=predecessor.is_there)
+        self._stopping = asyncio.Event()
+        self._retirement: asyncio.Task[None] | None = None
+        self.listening: dict[str, socket.socket] = {}
+        """Further sockets that a successor gets, by name."""
+        self.on_retire: Callable[[], None] = lambda: None
         self._started = time.monotonic()
         self._refused_configuration: str | None = None
         found = configuration.load(config_path)
         _log_notes(found)
         self.factor: Factor | None = None
         if found.factor is not None:
-            self.factor = Factor(IdentityClient(found.factor), str(sockets.login_path(directory)), observe)
+            self.factor = Factor(IdentityClient(found.factor), str(self._login_path), observe)
         self.host_login = _new_host_login(found, observe)
         if api_user is not None and self.host_login is None:
             log.get_logger().warning("config.warning", message=_NO_API)
@@ -84,7 +100,7 @@ class Agent:
             kinds = {kind: partial(self._answer_login, self.factor, each) for kind, each in LOGIN_REQUESTS.items()}
             endpoints += [
                 Endpoint(sockets.keys_path(self._directory), self._keys_user, keys),
-                Endpoint(sockets.login_path(self._directory), self._login_user, one_answer(kinds)),
+                Endpoint(self._login_path, self._login_user, one_answer(kinds)),
             ]
         if self.host_login is not None:
             operator |= self.host_login.operator.answers()
@@ -99,11 +115,13 @@ class Agent:
     async def run(self) -> None:
         """Serves until SIGTERM or SIGINT. Raises `ConfigurationError` before it serves anything."""
         sockets.make_directory(self._directory)
+        if predecessor.is_there:
+            self._wait_for_predecessor()
         await self._open_sockets()
-        stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stopping.set)
+            loop.add_signal_handler(number, self._stopping.set)
+        Handover(self._retire, self.listening, self._pause, self._resume).listen()
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         purging = asyncio.create_task(self._purge())
         if self.host_login is not None:
@@ -116,7 +134,8 @@ class Agent:
             login_user=self._login_user.name,
         )
         notify.notify("READY=1")
-        await stopping.wait()
+        predecessor.serves()
+        await self._stopping.wait()
         notify.notify("STOPPING=1")
         log.get_logger().info("agent.stopping", open=len(self.server.connections))
         purging.cancel()
@@ -129,6 +148,39 @@ class Agent:
             if part is not None:
                 part.close()
         log.get_logger().info("agent.stopped")
+
+    async def _pause(self) -> None:
+        """Stops what two agents may not do at the same time: both could redeem the same refresh token."""
+        if self.host_login is not None:
+            await asyncio.to_thread(self.host_login.periodic.pause)
+
+    def _resume(self) -> None:
+        if self.host_login is not None:
+            self.host_login.periodic.start()
+
+    def _retire(self) -> None:
+        """Lets the logins of this agent end. New ones come to its successor, which has its sockets."""
+        self.on_retire()
+        if self.api_server is not None:
+            self.api_server.end_repeated()
+        self._retirement = asyncio.create_task(self._wait_for_logins())
+
+    async def _wait_for_logins(self) -> None:
+        """Ends this agent when no login can come back to it any more."""
+        end = time.monotonic() + _RETIRED_SECONDS
+        await asyncio.sleep(_QUEUE_SECONDS if self.factor is None else LIFETIME + PROMPT_SECONDS)
+        if self.server.connections:
+            await asyncio.wait(self.server.connections, timeout=end - time.monotonic())
+        self._stopping.set()
+
+    def _wait_for_predecessor(self) -> None:
+        """Opens the sockets beside those of the agent that runs, and waits for its word. Raises `HandoverError`."""
+        with ExitStack() as undo:
+            for server in (self.server, *([self.api_server.server] if self.api_server else [])):
+                server.open_beside()
+                undo.callback(server.close_beside)
+            predecessor.wait()
+            undo.pop_all()
 
     async def _open_sockets(self) -> None:
         await self.server.start()

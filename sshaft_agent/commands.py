@@ -13,7 +13,8 @@ from pathlib import Path
 
 import click
 
-from sshaft import agent_socket, log
+from sshaft import agent_socket, exit_status, log
+from sshaft.daemon.handover import predecessor
 from sshaft.daemon.host_port import HOST_PORT
 from sshaft.errors import ConfigurationError, SshaftError
 from sshaft.identity_client import IdentityClient
@@ -57,14 +58,16 @@ def agent(  # noqa: PLR0913, PLR0917 - one for each option
     """Run the agent. Only the agent holds the client credentials and speaks to the identity service.
 
     Start it as its own account, which must be in the groups of the two users it serves. SIGTERM lets running logins end
-    first, SIGHUP reads the configuration again. Log events are JSON lines on stderr.
+    first, SIGHUP reads the configuration again, and SIGUSR2 lets a new process of the installed version take over. Log
+    events are JSON lines on stderr.
     """
     if context.invoked_subcommand is not None:
         return
     if config_path is None:
         raise click.UsageError("Missing option '--config'.")
     log.set_up(log_level)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the default would end an agent that starts
+    for number in (signal.SIGHUP, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)  # the default would end an agent that starts
     _keep_memory_private()
     if os.geteuid() == 0:
         log.get_logger().warning("agent.runs_as_root", message="start it as an account of its own instead")
@@ -144,7 +147,10 @@ def _run_with_metrics(new_agent: Callable[..., Agent], host: str, port: int) -> 
     registry = metrics.new_registry("agent")
     agent = new_agent(observe=observer(registry))
     registry.register(AgentCollector(agent))
-    with metrics.MetricsServer(metrics.listen(host, port), registry) as serving:
+    name = f"{host}:{port}"
+    agent.listening[name] = predecessor.listening(name) or metrics.listen(host, port)
+    with metrics.MetricsServer(agent.listening[name], registry) as serving:
+        agent.on_retire = serving.close
         log.get_logger().info("metrics.ready", address=f"http://{serving.address}{metrics.PATH}")
         asyncio.run(agent.run())
 
@@ -159,14 +165,14 @@ def _who_may_ask(path: str) -> str:
 
 class _NotPermittedError(SshaftError):
     code = "not_permitted"
-    exit_status = 77
+    exit_status = exit_status.NO_PERMISSION
 
 
 class NotRunningError(SshaftError):
     """No agent runs there, or it gives no usable answer."""
 
     code = "agent_unavailable"
-    exit_status = 69
+    exit_status = exit_status.UNAVAILABLE
 
 
 def _keep_memory_private() -> None:

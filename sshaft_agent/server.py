@@ -6,12 +6,12 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from sshaft import log, messages
-from sshaft.daemon.unix_socket import BACKLOG
+from sshaft.daemon.unix_socket import BACKLOG, peer_uid
 from sshaft_agent import sockets
 from sshaft_agent.sockets import Account
 
@@ -64,7 +64,7 @@ def one_answer(answers: Mapping[str, Answer], for_owner: Collection[str] = ()) -
         kind, fields = messages.decode(data)
         if kind not in answers:
             raise messages.MessageError(f"{kind} is not asked here")
-        if kind in for_owner and sockets.peer_uid(writer.get_extra_info("socket")) not in (0, os.geteuid()):
+        if kind in for_owner and peer_uid(writer.get_extra_info("socket")) not in (0, os.geteuid()):
             await _write(writer, ("error", {"reason": "only root may do this"}))
             return
         try:
@@ -88,30 +88,60 @@ class Server:
         self._open: Counter[Path] = Counter()
         self._endpoints = endpoints
         self._servers: list[asyncio.Server] = []
+        self._listening: list[socket.socket] = []
+        self._inodes: list[int] = []
         self.connections: set[asyncio.Task[None]] = set()
         self._repeated: set[asyncio.StreamReader] = set()
 
-    async def start(self) -> None:
-        """Opens all sockets and serves them, or opens none and raises `ConfigurationError`."""
+    def open_beside(self) -> None:
+        """Opens all sockets beside those of another agent, or opens none and raises `ConfigurationError`.
+
+        `start` then puts them into the place of the others. No client finds a path without a socket.
+        """
+        self._open_at([_beside(endpoint.path) for endpoint in self._endpoints])
+
+    def close_beside(self) -> None:
+        """Closes what `open_beside` has opened: the other agent goes on."""
+        for endpoint, each in zip(self._endpoints, self._listening, strict=True):
+            each.close()
+            _beside(endpoint.path).unlink(missing_ok=True)
+
+    def _open_at(self, paths: Sequence[Path]) -> None:
         listening = []
         with ExitStack() as undo:
-            for endpoint in self._endpoints:
-                listening.append(sockets.listen_for(endpoint.user, endpoint.path))
-                undo.callback(endpoint.path.unlink, missing_ok=True)
+            for endpoint, path in zip(self._endpoints, paths, strict=True):
+                listening.append(sockets.listen_for(endpoint.user, path))
+                undo.callback(path.unlink, missing_ok=True)
                 undo.callback(listening[-1].close)
             undo.pop_all()
-        for endpoint, each in zip(self._endpoints, listening, strict=True):
+        self._inodes = [path.stat().st_ino for path in paths]
+        self._listening = listening
+
+    async def start(self) -> None:
+        """Opens all sockets and serves them, or opens none and raises `ConfigurationError`."""
+        if self._listening:
+            for endpoint in self._endpoints:
+                _beside(endpoint.path).rename(endpoint.path)
+        else:
+            self._open_at([endpoint.path for endpoint in self._endpoints])
+        for endpoint, each in zip(self._endpoints, self._listening, strict=True):
             self._servers.append(await self._serve(endpoint, each))
 
     async def stop(self) -> None:
         """Closes the sockets and waits until the open connections have ended."""
-        for server, endpoint in zip(self._servers, self._endpoints, strict=True):
+        for server, endpoint, inode in zip(self._servers, self._endpoints, self._inodes, strict=True):
             server.close()
-            endpoint.path.unlink(missing_ok=True)  # at once, because another agent may start here
-        for reader in self._repeated:
-            reader.feed_eof()  # there will be no further question
+            with suppress(FileNotFoundError):
+                if endpoint.path.stat().st_ino == inode:  # it may be that of a successor
+                    endpoint.path.unlink()  # at once, because another agent may start here
+        self.end_repeated()
         if self.connections:
             await asyncio.wait(self.connections, timeout=_DRAIN_SECONDS)
+
+    def end_repeated(self) -> None:
+        """Ends the connections on which one question follows another. The question that is answered now is the last."""
+        for reader in self._repeated:
+            reader.feed_eof()
 
     async def _serve(self, endpoint: Endpoint, listening: socket.socket) -> asyncio.Server:
         async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -135,7 +165,7 @@ class Server:
         return await asyncio.start_unix_server(connected, sock=listening, limit=messages.MAX_MESSAGE, backlog=BACKLOG)
 
     async def _handle(self, endpoint: Endpoint, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer = sockets.peer_uid(writer.get_extra_info("socket"))
+        peer = peer_uid(writer.get_extra_info("socket"))
         if not endpoint.allows(peer):
             self.refused["peer"] += 1
             self._log_refusal("peer.refused", uid=peer)
@@ -164,6 +194,10 @@ class Server:
     async def _refuse(self, writer: asyncio.StreamWriter, reason: str) -> None:
         self.refused[reason] += 1
         await _write(writer, ("error", {"reason": reason}))
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.{os.getpid()}")
 
 
 async def _write(writer: asyncio.StreamWriter, message: Message) -> None:

@@ -27,6 +27,9 @@ class ServerThread:
             self._end()
             raise
 
+    def end_repeated(self) -> None:
+        self._loop.call_soon_threadsafe(self.server.end_repeated)
+
     async def stop(self) -> None:
         """Closes the sockets, waits until the open connections have ended, and ends the thread."""
         await self._there(self.server.stop())

@@ -1,10 +1,9 @@
-"""Opens the agent's sockets with the right owners and modes, and reads the uid of a peer (SO_PEERCRED, unix(7))."""
+"""Opens the agent's sockets with the right owners and modes."""
 
 import os
 import pwd
 import socket
 import stat
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,8 +39,12 @@ def keys_path(directory: Path) -> Path:
     return directory / "keys" / "agent.sock"
 
 
-def login_path(directory: Path) -> Path:
-    return directory / "login" / "agent.sock"
+def login_path(directory: Path, *, is_successor: bool = False) -> Path:
+    """Returns where this agent takes logins. A successor has a path of its own.
+
+    The key lines name it, so each login comes back to the agent that knows its ticket.
+    """
+    return directory / "login" / (f"agent.{os.getpid()}.sock" if is_successor else "agent.sock")
 
 
 def host_path(directory: Path) -> Path:
@@ -107,12 +110,6 @@ def _make_user_directory(directory: Path, user: Account | None) -> None:
     if user is not None:
         _give_to_group(directory, user)
     directory.chmod(0o700 if user is None else 0o710)
-
-
-def peer_uid(connection: socket.socket) -> int:
-    """Returns the uid of the process at the other end."""
-    _pid, uid, _gid = struct.unpack("iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    return int(uid)
 
 
 def _give_to_group(path: Path, user: Account) -> None:

@@ -3,6 +3,7 @@
 import importlib
 import sys
 
+from sshaft import exit_status
 from sshaft.errors import SshaftError
 from sshaft.text import printable
 
@@ -15,11 +16,13 @@ def main(words: list[str]) -> int:
     try:
         importlib.import_module(f"sshaft_client.{_MODULES[program]}").run(*words)
     except KeyboardInterrupt:
-        return 130
+        return exit_status.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last handler: no stack trace
         message, status = _message_and_status(error)
         sys.stderr.write(f"sshaft: {printable(message, 2000)}\n")
-        return 255 if program == "ssh" else status  # the status with which ssh ends if it cannot log in
+        return (
+            exit_status.NO_LOGIN_BY_SSH if program == "ssh" else status
+        )  # the status with which ssh ends if it cannot log in
     return 0
 
 

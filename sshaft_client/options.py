@@ -69,8 +69,16 @@ def parse(words: Sequence[str]) -> tuple[Options, list[str]]:
                 raise UsageError(f"{printable(name)} needs a value; see --help")
             given[_NAMES[name]] = value if equals else rest.pop(0)
         else:
-            raise UsageError(f"{printable(name)} is no option of sshaft; see --help")
+            raise UsageError(f"{printable(name)} is no option of sshaft{_similar(name)}; see --help")
     return Options(**given), rest  # type: ignore[arg-type]
+
+
+def _similar(name: str) -> str:
+    """Returns a question about the option that the person may have meant, or an empty text."""
+    from difflib import get_close_matches  # noqa: PLC0415 - a person who makes no mistake does not wait for it
+
+    found = get_close_matches(name, [*_NAMES, *_FLAGS], n=1)
+    return f" (did you mean {found[0]}?)" if found else ""
 
 
 SSH_OPTIONS = "1246ab:c:e:fgi:kl:m:no:p:qstvxyAB:CD:E:F:GI:J:KL:MNO:P:Q:R:S:TVw:W:XY"

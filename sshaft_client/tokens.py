@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from sshaft import exit_status
 from sshaft.errors import SshaftError
 from sshaft.host_api.service import Service, Wish, canonical
 from sshaft.text import printable
@@ -24,7 +25,7 @@ class TokenError(SshaftError):
     """There is no token."""
 
     code = "no_token"
-    exit_status = 255
+    exit_status = exit_status.NO_LOGIN_BY_SSH
 
 
 def obtain(

@@ -37,8 +37,7 @@ class Identity:
         self.directory = self.place.folder("identity", IDENTITY, 0o700)
         self.url = f"http://127.0.0.1:{self.port}"
         self.run("init", "--listen", f"127.0.0.1:{self.port}", "--public-url", self.url, "--ssh-host", "127.0.0.1",
-                 "--ssh-port", str(self.ssh_port),
-                 "--ssh-host-key", self.place.directory / "ssh_host_ed25519_key.pub")  # fmt: skip
+                 "--ssh-port", str(self.ssh_port), "--ssh-host-key", self.place.host_key)  # fmt: skip
         self.process = self.start()
 
     def start(self) -> "subprocess.Popen[bytes]":

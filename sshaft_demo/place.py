@@ -126,9 +126,9 @@ class Place:
         self.empty_home = self.directory / "home"
         self.empty_home.mkdir(mode=0o755)
         self._write_accounts()
-        host_key = self.generate_key("ssh_host_ed25519_key").with_suffix(".pub").read_text().split()[:2]
+        self.host_key = self.generate_key("ssh_host_ed25519_key").with_suffix(".pub")
         self.known_hosts = self.directory / "known_hosts"
-        self.known_hosts.write_text(f"* {' '.join(host_key)}\n")
+        self.known_hosts.write_text(f"* {' '.join(self.host_key.read_text().split()[:2])}\n")
 
     def _write_accounts(self) -> None:
         """Writes passwd and group files with the accounts, for nss_wrapper."""

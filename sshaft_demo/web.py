@@ -16,7 +16,7 @@ from sshaft_demo.parts import Agent, HostApi, Web, free_port, run
 from sshaft_demo.place import WEB, Place
 from sshaft_demo.steps import Steps, until_stopped
 from sshaft_demo.web_browser import Browser, NoBrowserError
-from sshaft_demo.web_client import WebClient
+from sshaft_demo.web_client import WebBrowser
 
 CLIENT_ID, TARGET, TITLE = "demo-web", "demo", "The host of the demo"
 AUDIENCE = "https://host.demo.example"
@@ -125,18 +125,17 @@ def _use(step: Steps, host: WebHost) -> None:
 
 def _use_without_browser(step: Steps, host: WebHost) -> None:
     user = host.place.person
-    client = WebClient(host.url)
-    client.sign_in(user)
+    browser = WebBrowser(host.url).sign_in(user)
     step(f"{user} is signed in at the provider, and chooses {TITLE}")
-    with client.open(TARGET) as terminal:
-        terminal.wait_for(b"$ ")
+    with browser.attach(browser.open(TARGET)) as page:
+        page.wait_for("$ ")
         step("the shell is there")
-        terminal.type(f"{_COMMAND}\r".encode())
-        shown = terminal.wait_for(b"\nin as ") + terminal.wait_for(b"\n")
-        step(f"the terminal shows:{_indented(shown.decode())}")
+        page.type(f"{_COMMAND}\r")
+        shown = page.wait_for("\nin as ") + page.wait_for("\n")
+        step(f"the terminal shows:{_indented(shown)}")
         began = time.monotonic()
         host.provider.sign_out()
-        code = terminal.wait_for_end()
+        code = page.wait_for_end()
         step(f"{user} signs out at the provider; after {time.monotonic() - began:.2f} s the terminal ends ({code})")
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,12 @@ class Sockets:
 
     @property
     def login(self) -> Path:
-        return self.runtime / "login" / "agent.sock"
+        """The socket of the agent that has started last. After an upgrade it has a number in its name."""
+        folder = self.runtime / "login"
+        found: list[Path] = []
+        with suppress(OSError):
+            found = sorted(folder.glob("agent*.sock"), key=lambda path: path.lstat().st_mtime)
+        return found[-1] if found else folder / "agent.sock"
 
     @property
     def status(self) -> Path:

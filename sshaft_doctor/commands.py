@@ -20,8 +20,8 @@ _sshd = click.option("--sshd", type=_path, default=SSHD, show_default=True, help
 
 
 @click.command()
-@click.option("--sshd-config", "sshd_config", type=_path, default=Path("/etc/ssh/sshd_config"), show_default=True,
-              help="The file that sshd is started with.")  # fmt: skip
+@click.option("--sshd-config", "sshd_config", type=_path, help="The file that sshd is started with.  [default: "
+              f"{examination.SEPARATE} if it is there, and {examination.HOST} if it uses sshaft]")  # fmt: skip
 @_sshd
 @click.option("--config", type=_path, help="The agent's config.json.  [default: /etc/sshaft/config.json]")
 @click.option("--runtime-directory", "runtime", type=_path, help="Where the agent's sockets are.  [default: as the "
@@ -34,7 +34,7 @@ _sshd = click.option("--sshd", type=_path, default=SSHD, show_default=True, help
 @click.pass_context
 def doctor(  # noqa: PLR0913, PLR0917 - one for each option
     context: click.Context,
-    sshd_config: Path,
+    sshd_config: Path | None,
     sshd: Path,
     config: Path | None,
     runtime: Path | None,
@@ -53,7 +53,7 @@ def doctor(  # noqa: PLR0913, PLR0917 - one for each option
     """
     subject = Subject(
         sshd=sshd.absolute(),
-        sshd_config=sshd_config.absolute(),
+        sshd_config=sshd_config and sshd_config.absolute(),
         config=config and config.absolute(),
         runtime=runtime and runtime.absolute(),
         login_user=login_user,

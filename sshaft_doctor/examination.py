@@ -39,6 +39,8 @@ from sshaft_doctor.host_api import examination as host_api
 from sshaft_doctor.host_login import host as host_login
 from sshaft_doctor.host_login.host import HostLogin
 
+HOST = Path("/etc/ssh/sshd_config")
+SEPARATE = Path("/etc/ssh/sshaft_sshd_config")
 _PERSON = "person"
 """Any name: host login is for all accounts, and a Match block for the login user of the SSH factor is not."""
 
@@ -48,7 +50,7 @@ class Subject:
     """The files, folders and accounts that the operator named."""
 
     sshd: Path
-    sshd_config: Path
+    sshd_config: Path | None = None
     config: Path | None = None
     runtime: Path | None = None
     login_user: str = "mfa"
@@ -57,17 +59,33 @@ class Subject:
 
 
 def examine(subject: Subject) -> tuple[Version | None, list[Finding]]:
-    """Returns the version of OpenSSH and all findings."""
+    """Returns the version of OpenSSH and all findings.
+
+    Without a file of sshd it examines the separate sshd of sshaft, and the host's own sshd if that uses sshaft, too.
+    """
     version, found = _version(subject)
-    settings, more = _settings(subject)
-    found += more
+    if subject.sshd_config is not None:
+        found += _sshd(subject, subject.sshd_config, version)
+    elif SEPARATE.exists():
+        found += _sshd(subject, SEPARATE, version) + _sshd(subject, HOST, version, if_used=True)
+    else:
+        found += _sshd(subject, HOST, version)
+    return version, _without_doubles(found)
+
+
+def _sshd(subject: Subject, file: Path, version: Version | None, *, if_used: bool = False) -> list[Finding]:
+    """Returns the findings about the sshd with this file. `if_used`: there are none if it does not use sshaft."""
+    settings, found = _settings(subject, file)
     if settings is None:
-        return version, found
-    found += listening.examine(settings) + _sshd_files(subject, settings)
-    host, more = _host_login(subject, settings, version)
-    if host is None or lint.has_factor(settings):
+        return found
+    host, of_host_login = _host_login(subject, settings, version)
+    has_factor = lint.has_factor(settings)
+    if if_used and host is None and not has_factor:
+        return []
+    found += listening.examine(settings) + _sshd_files(settings)
+    if host is None or has_factor:
         found += _factor(subject, settings, version)
-    return version, _without_doubles(found + more)
+    return found + of_host_login
 
 
 def _factor(subject: Subject, settings: Effective, version: Version | None) -> list[Finding]:
@@ -89,7 +107,7 @@ def _host_login(
     if lint.has_factor(settings) and settings.get("UsePAM", "no").lower() != "yes":
         return None, []  # an sshd of the SSH factor alone: the host has another one
     with suppress(SshaftError):  # reported already; the settings of the login user must do
-        settings = effective.ask(subject.sshd, subject.sshd_config, _PERSON, settings.lines)
+        settings = effective.ask(subject.sshd, Path(settings.file), _PERSON, settings.lines)
     config = secret_files.find(subject.config, None)
     try:
         host = host_login.find(settings, subject.sshd, version, config)
@@ -139,17 +157,17 @@ def _version(subject: Subject) -> tuple[Version | None, list[Finding]]:
     return version, []
 
 
-def _settings(subject: Subject) -> tuple[Effective | None, list[Finding]]:
+def _settings(subject: Subject, file: Path) -> tuple[Effective | None, list[Finding]]:
     """Returns the settings that sshd reports; without sshd the settings of the files, and a finding that says so."""
-    where = str(subject.sshd_config)
+    where = str(file)
     try:
-        lines = sources.read(subject.sshd_config)
+        lines = sources.read(file)
     except ConfigurationError as failure:
-        if os.geteuid() != 0 and subject.sshd_config.exists():
+        if os.geteuid() != 0 and file.exists():
             return None, [needs_root("sshd.settings", "sshd's settings", where)]
         return None, [error("sshd.config", str(failure), where, "sshaft doctor --sshd-config FILE")]
     try:
-        return effective.ask(subject.sshd, subject.sshd_config, subject.login_user, lines), []
+        return effective.ask(subject.sshd, file, subject.login_user, lines), []
     except effective.RefusedError as failure:
         refused = [_refused(str(failure), where)]
     except ConfigurationError as failure:
@@ -162,16 +180,16 @@ def _refused(said: str, where: str) -> Finding:
     missing = re.search(r"[Mm]issing privilege separation directory: (\S+)", said)
     if missing:
         what = f"{missing[1]} is missing, so sshd does not start; systemd removes it when ssh.service stops"
-        remedy = f"install -d -m 0755 {missing[1]}; the unit sshaft-sshd keeps it (docs/install.md)"
+        remedy = f"install -d -m 0755 {missing[1]}; the unit sshaft-sshd keeps it (docs/install-by-hand.md)"
         return error("sshd.directory", what, missing[1], remedy)
     remedy = "sshaft sshd-config writes a file for this version"
     return error("sshd.config", f"sshd does not take its configuration: {said}", where, remedy)
 
 
-def _sshd_files(subject: Subject, settings: Effective) -> list[Finding]:
+def _sshd_files(settings: Effective) -> list[Finding]:
     """Checks the configuration files, the host keys, and the folder that ExposeAuthInfo writes to."""
     found = []
-    for file in sources.files(subject.sshd_config, list(settings.lines)):
+    for file in sources.files(Path(settings.file), list(settings.lines)):
         found += paths.examine("path.sshd_config", file)
     for name in dict.fromkeys(settings.all("HostKey")):
         found += host_key(Path(name))

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Self
 
 from sshaft.command_line import severity as severities
+from sshaft.command_line.colour import coloured
 from sshaft.command_line.severity import Severity
 from sshaft.text import printable
 
@@ -87,7 +88,7 @@ def report(findings: Iterable[Finding]) -> str:
             lines.append(title)
         for finding in own:
             where = f"  ({printable(finding.where, 300)})" if finding.where else ""
-            lines.append(f"  {_MARKS[finding.severity]:7}  {printable(finding.what, 500)}{where}")
+            lines.append(f"  {coloured(f'{_MARKS[finding.severity]:7}')}  {printable(finding.what, 500)}{where}")
             if finding.remedy:
                 lines.append(f"           -> {printable(finding.remedy, 500)}")
     return "\n".join([*lines, summary(findings)])

@@ -21,6 +21,8 @@ def enforcing(root: Path = Path("/")) -> bool | None:
 AGENT = "connect to the agent's sockets (connectto, and write on the sock_file)"
 SERVICE = "connect to the identity service (name_connect on http_port_t)"
 PYTHON = "run Python"
+_OURS = "for the agent's sockets: install sshaft-selinux, or selinux/sshaft.te of the project (docs/rpm.md)"
+_MORE = "ausearch -m avc -ts recent | audit2allow -M sshaft-local && semodule -i sshaft-local.pp"
 
 
 def examine(version: Version | None, needed: Collection[str], root: Path = Path("/")) -> list[Finding]:
@@ -32,7 +34,7 @@ def examine(version: Version | None, needed: Collection[str], root: Path = Path(
     what = (
         f"SELinux is {'enforcing' if mode else 'permissive'}: {domains} must be allowed to {', and to '.join(needed)}"
     )
-    remedy = "ausearch -m avc -ts recent | audit2allow -M sshaft && semodule -i sshaft.pp"
+    remedy = f"{_OURS}; for what is still refused: {_MORE}" if AGENT in needed else _MORE
     found = [note("selinux.domains", what, "/sys/fs/selinux/enforce", remedy)]
     denied = denials(root / "var/log/audit/audit.log")
     if denied:

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from sshaft import log
+from sshaft.daemon.handover import predecessor
 from sshaft_host_api import configuration, server
 
 config_option = click.option(
@@ -28,15 +29,19 @@ def host_api(context: click.Context, config_path: Path, log_level: str) -> None:
     """Serve the HTTP API that mccli, `sshaft ssh` and web terminals ask before a login with an access token.
 
     Start it as its own account, which the agent knows by its option --api-user. It holds no secret: the agent decides.
-    SIGTERM ends it, SIGHUP reads the certificate again. Log events are JSON lines on stderr.
+    SIGTERM ends it, SIGHUP reads the certificate again, and SIGUSR2 lets a new process of the installed version take
+    over. Log events are JSON lines on stderr.
     """
     if context.invoked_subcommand is not None:
         return
     log.set_up(log_level)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the default would end a service that starts
+    for number in (signal.SIGHUP, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)  # the default would end a service that starts
     settings = configuration.load(config_path)
     server.check_files(settings)
-    server.serve(settings, server.listen(settings))
+    listening = server.listen(settings)
+    predecessor.wait()
+    server.serve(settings, listening)
 
 
 @host_api.command()

@@ -3,10 +3,12 @@
 import asyncio
 import signal
 import socket
+from collections.abc import Mapping
 
 import uvloop
 
 from sshaft.daemon import notify
+from sshaft.daemon.handover import predecessor
 from sshaft.daemon.unix_socket import listen_at
 from sshaft.errors import ListenError
 from sshaft.http_server import certificate, descriptors, server
@@ -28,10 +30,16 @@ def listen(settings: Settings) -> socket.socket:
     """
     if settings.socket is None:
         return server.listen(settings.host, settings.port)
+    if inherited := predecessor.listening(_name_of(settings)):
+        return inherited
     try:
         return listen_at(settings.socket, 0o660)
     except OSError as error:
         raise ListenError(f"cannot listen on {settings.socket}: {error.strerror or error}") from error
+
+
+def _name_of(settings: Settings) -> str:
+    return server.name_of(settings.host, settings.port) if settings.socket is None else str(settings.socket)
 
 
 def serve(settings: Settings, listening: socket.socket) -> None:
@@ -39,7 +47,7 @@ def serve(settings: Settings, listening: socket.socket) -> None:
     server.quiet_uvicorn()
     bounds = descriptors.bounds_for(descriptors.raise_limit())
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(Server(settings, bounds).run_on(listening))
+        runner.run(Server(settings, bounds).run_on({_name_of(settings): listening}))
 
 
 class Server(server.BoundedServer):
@@ -57,11 +65,12 @@ class Server(server.BoundedServer):
             **certificate.settings(self._certificate),
         )
 
-    async def run_on(self, listening: socket.socket) -> None:
+    async def run_on(self, listening: Mapping[str, socket.socket]) -> None:
         self.stop_on_signals()
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
         overdue = asyncio.create_task(close_overdue(self.connections))
-        await self.serve(sockets=[listening])
+        self.hand_over_on_signal(listening)
+        await self.serve(sockets=list(listening.values()))
         overdue.cancel()
         self._agent.close()
         get_logger().info("host_api.stopped")
@@ -74,6 +83,7 @@ class Server(server.BoundedServer):
         address = sockets[0].getsockname() if sockets else ""
         get_logger().info("host_api.ready", address=server.shown_address(address, is_tls=self.config.is_ssl))
         notify.notify("READY=1")
+        predecessor.serves()
 
 
 def check_files(settings: Settings) -> None:

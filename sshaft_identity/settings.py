@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from sshaft import files
 from sshaft.addresses import bracketed
@@ -20,6 +20,7 @@ from sshaft_identity.challenges.challenge import MAX_LIFETIME, MIN_LIFETIME, Add
 from sshaft_identity.challenges.limits import Limits
 from sshaft_identity.common.addresses import Network
 from sshaft_identity.people.key_policy import KeyPolicy
+from sshaft_identity.people.roles import DeskSettings
 from sshaft_identity.people.sessions import SessionTimes
 from sshaft_oidc.settings import ProviderSettings
 
@@ -65,6 +66,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     database: str | None = Field(default=None, description="SQLAlchemy URL; null: identity.db in the directory")
+    database_file: str | None = Field(default=None, description="the file with this URL, instead of `database`")
     host: str = "127.0.0.1"
     """The address to listen at. A change needs a restart."""
     port: int = Field(default=8080, ge=0, le=65535)
@@ -94,6 +96,7 @@ class Settings(BaseModel):
     proxies_in_a_row: int = Field(default=1, ge=1, le=10, description="trusted proxies that a request passes, at most")
     sessions: SessionTimes = Field(default_factory=SessionTimes, description='browsers signed in to "my keys"')
     oidc: ProviderSettings | None = Field(default=None, description='sign-in to "my keys" at this OpenID Provider')
+    desk: DeskSettings = Field(default_factory=DeskSettings, description="the help desk in the browser")
     metrics_host: str | None = Field(default=None, description="the address for Prometheus, with a port of its own")
     metrics_port: int = Field(default=9464, ge=0, le=65535)
     """The port for Prometheus."""
@@ -116,6 +119,18 @@ class Settings(BaseModel):
     @classmethod
     def _host_keys(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(str(key) for key in host_keys(value))
+
+    @model_validator(mode="after")
+    def _has_one_database(self) -> "Settings":
+        if self.database is not None and self.database_file is not None:
+            raise ValueError("database and database_file are both there; keep one")
+        return self
+
+    @model_validator(mode="after")
+    def _groups_have_a_source(self) -> "Settings":
+        if self.desk.groups and (self.oidc is None or self.oidc.groups_claim is None):
+            raise ValueError("desk: groups need oidc.groups_claim, the claim that names the groups of a person")
+        return self
 
     @property
     def rules(self) -> Rules:
@@ -222,4 +237,10 @@ def make_key(directory: Path) -> None:
 
 
 def database_url(directory: Path, settings: Settings) -> str:
+    """Returns the URL that the settings name. Raises `ConfigurationError` if `database_file` cannot be used."""
+    if settings.database_file is not None:
+        url = read_secret(Path(settings.database_file), f"database_file {settings.database_file}")
+        if not url:
+            raise ConfigurationError(f"database_file {settings.database_file} is empty")
+        return url
     return settings.database or f"sqlite:///{(directory / _DATABASE_FILE).absolute()}"

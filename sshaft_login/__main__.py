@@ -25,7 +25,8 @@ from sshaft_login.words import DENY, ENROL, read_wish
 _MAX_AUTH_INFO = 64 * 1024
 _MOST_QUESTIONS = 12
 _READING_SECONDS = 100.0
-_PASSED = sentence("accepted")[1]
+_PASSED = "Your login goes on in the browser."
+"""The end of the sentence after which nothing is left to read here."""
 
 HELP = """\
 Usage: sshaft-login --agent SOCKET --ticket T
@@ -106,6 +107,7 @@ def _talk_to_agent(agent: str, fields: dict[str, str], wish: str) -> tuple[int, 
 
         return enrolment.run(agent, fields, wish.removeprefix(ENROL))
     described = ""
+    can_ask_again = not wish or bool(_environment("SSH_TTY"))
     if wish and wish != DENY:
         fields["code"] = wish
     kind = "reject" if wish == DENY else "accept"
@@ -115,7 +117,7 @@ def _talk_to_agent(agent: str, fields: dict[str, str], wish: str) -> tuple[int, 
         if state == "code_required" and not wish and "code" not in fields:
             write(2, describe_login(answer))
             described = about(answer)
-        elif state == "invalid_code" and not wish and answer.get("attempts_left", "0") != "0":
+        elif state == "invalid_code" and can_ask_again and answer.get("attempts_left", "0") != "0":
             write(2, message_for(answer, described)[1] + "\n")
         elif state == "choice_required" and not {"choice", "code"} & set(fields):
             word = choose(choices(answer))

@@ -105,12 +105,37 @@ def message_for(answer: dict[str, str], described: str = "") -> tuple[int, str]:
     """
     state, reference = answer.get("state", ""), answer.get("reference", "")
     status, text = sentence(state, answer.get("attempts_left", ""), reference, answer.get("retry_after", ""))
-    code = answer.get("code", "")
+    code, user = answer.get("code", ""), answer.get("user", "")
+    if state == "accepted" and user:
+        text = text.replace("Passed", f"Passed for {printable(user, 64)}", 1)
+    text = _ending(state, answer) or text
     if state == "presented":
         if not (code.isascii() and code.isdigit()):
             return sentence("unavailable", reference=reference)
         text += f" {code}"
     return status, ("" if about(answer) == described else describe_login(answer)) + text
+
+
+_BECAUSE = {
+    "superseded": ": a newer one took its place. Use the code that the newest page shows.",
+    "same_code": ": two logins had the same code. Start it again in the browser.",
+}
+
+
+def _ending(state: str, answer: dict[str, str]) -> str:
+    """Returns when and how a login ended that is over, or an empty text if the agent does not know."""
+    ago, key = _number(answer.get("ended_ago", "")), answer.get("ended_with", "")
+    if ago is None:
+        return ""
+    when = f"{duration(ago)} ago" if ago else "just now"
+    by_key = f"{when}, with the key {printable(key, 80)}" if key else when
+    return {
+        "already_used": f"Your login was passed already: {by_key}. If that was not you, tell your administrators.",
+        "already_rejected": f"Your login was denied: {by_key}. Start it again in the browser.",
+        "expired": f"Your login expired {when}. Start it again in the browser.",
+        "cancelled": f"Your login was cancelled {when}"
+        + _BECAUSE.get(answer.get("ended_because", ""), ". Start it again in the browser."),
+    }.get(state, "")
 
 
 def describe_login(answer: dict[str, str], letter: str = "") -> str:

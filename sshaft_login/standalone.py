@@ -34,7 +34,7 @@ def run(path: str, user: str, wish: str, key: tuple[str, str] | None, client_ip:
     except InvalidKeyError as error:
         state, message = "wrong_key", str(error)
     else:
-        return message_for(outcome.fields(datetime.now(UTC)) | {"reference": request_id})
+        return message_for(outcome.fields(datetime.now(UTC)) | {"reference": request_id, "user": user})
     event.write_to_syslog(
         "sshaft-login", "login.failed", error=state, message=message, user=user, request_id=request_id
     )

@@ -44,12 +44,14 @@ class Person:
     """A person who has signed in. `name` is the value of the configured claim, and not yet a user of this service.
 
     `authenticated_at` is when the person proved themselves to the provider; None: the provider does not say.
+    `groups` are the values of the configured claim.
     """
 
     name: str
     issuer: str
     subject: str
     authenticated_at: datetime | None
+    groups: frozenset[str] = frozenset()
 
 
 def new_attempt(now: datetime, *, again: bool = False) -> str:
@@ -171,10 +173,21 @@ class RelyingParty(CodeFlow):
         """Returns the person whose browser came back, as `finish` does."""
         done = self.finish(attempt, query)
         claim, token, deadline = self.provider.user_claim, done.tokens.access_token, Deadline.after(_TIMEOUT)
-        name = self.client.add_userinfo({claim}, dict(done.all_claims), token, deadline).get(claim)
+        wanted = {each for each in (claim, self.provider.groups_claim) if each is not None}
+        claims = self.client.add_userinfo(wanted, dict(done.all_claims), token, deadline)
+        name = claims.get(claim)
         if not isinstance(name, str) or not name:
             raise OpenIdError(f"the provider does not say {claim}")
-        return Person(name, done.claims.iss, done.claims.sub, done.authenticated_at)
+        groups = _texts(claims.get(self.provider.groups_claim or ""))
+        return Person(name, done.claims.iss, done.claims.sub, done.authenticated_at, groups)
+
+
+def _texts(value: object) -> frozenset[str]:
+    """Returns the texts of a claim. A value that is no text and no array of texts holds none."""
+    values = [value] if isinstance(value, str) else value
+    if not isinstance(values, list) or not all(isinstance(each, str) for each in values):
+        return frozenset()
+    return frozenset(values)
 
 
 def _is_again(attempt: str) -> bool:

@@ -6,8 +6,10 @@
 import base64
 import hashlib
 import hmac
+import re
 import threading
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
@@ -95,6 +97,23 @@ def error_of(answer: Answer) -> str:
         return _Error.model_validate_json(answer.body).error
     except ValidationError:
         raise OpenIdError(f"the token endpoint answered {answer.status}") from None
+
+
+class InvalidTokenError(OpenIdError):
+    """The provider says that the access token is not good: 401 and `invalid_token` (RFC 6750 §3.1)."""
+
+
+_INVALID_TOKEN = re.compile(r'\berror\s*=\s*"?invalid_token\b')
+
+
+def _is_invalid_token(answer: Answer) -> bool:
+    """Whether the answer says `invalid_token`, in its header (RFC 6750 §3), or in its body as at some providers."""
+    if answer.status != 401:
+        return False
+    with suppress(ValidationError):
+        if _Error.model_validate_json(answer.body).error == "invalid_token":
+            return True
+    return _INVALID_TOKEN.search(answer.headers.get("WWW-Authenticate", "")) is not None
 
 
 NumericDate = Annotated[int | float, Field(ge=0, lt=datetime.max.replace(tzinfo=UTC).timestamp())]
@@ -222,12 +241,18 @@ class Provider:
         return json_object(self.post(endpoint, form, deadline), "the introspection endpoint")
 
     def userinfo(self, access_token: str | None, deadline: Deadline) -> dict[str, Any]:
-        """Returns what the userinfo endpoint says of the person of an access token (§5.3)."""
+        """Returns what the userinfo endpoint says of the person of an access token (§5.3).
+
+        Raises `InvalidTokenError` if the endpoint says that the token is not good.
+        """
         endpoint = self.metadata(deadline).userinfo_endpoint
         if endpoint is None or access_token is None:
             raise OpenIdError("no access_token came back" if endpoint else "the provider has no userinfo_endpoint")
         headers = {"Authorization": f"Bearer {access_token}"}
-        return json_object(self.http.send("GET", endpoint, deadline, headers=headers), "the userinfo endpoint")
+        answer = self.http.send("GET", endpoint, deadline, headers=headers)
+        if _is_invalid_token(answer):
+            raise InvalidTokenError("the userinfo endpoint says invalid_token")
+        return json_object(answer, "the userinfo endpoint")
 
     def add_userinfo(
         self, wanted: Collection[str], all_claims: dict[str, Any], access_token: str | None, deadline: Deadline

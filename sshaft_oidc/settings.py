@@ -108,6 +108,11 @@ class ProviderSettings(ClientSettings):
         min_length=1,
         description="the claim that is the user name here; the person must not be able to change it",
     )
+    groups_claim: str | None = Field(
+        default=None,
+        min_length=1,
+        description="the claim with the groups of the person, if groups may use the help desk",
+    )
     create_users: bool = Field(default=False, description="whether a person becomes a user at the first sign-in")
     label: str = Field(
         default="your organisation", min_length=1, max_length=80, description="the provider's name on the button"

@@ -21,7 +21,6 @@ from sshaft_setup.questions import QUESTIONS
 from sshaft_setup.roles import Role
 from sshaft_setup.steps import Step
 
-_DECLINED = 1
 _SIGNALS = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
 
 
@@ -94,7 +93,7 @@ def setup(
         return
     if not is_wanted:
         click.echo("Nothing was changed.", err=True)
-        context.exit(_DECLINED)
+        context.exit(exit_status.FAILED)
     changed = asking.changed(wanted.answers, found.answers(wanted.role))
     with _uninterrupted():
         for name in ([IDENTITY] if wanted.role.has_identity else []) + ([AGENT] if wanted.role.has_agent else []):
@@ -154,10 +153,8 @@ def _finish(wanted: Wanted, places: Places, units: Sequence[str]) -> None:
     """Runs the doctor, and says what is left."""
     found = present.read(places)
     if wanted.role.has_agent:
-        separate = wanted.answers.get("sshd") == "separate"
-        words = ["doctor", *(["--sshd-config", str(places.sshd_config)] if separate else [])]
-        click.echo(f"\n{programs.shown(words)}")
-        if programs.show(*words) != exit_status.OK:
+        click.echo("\nsshaft doctor")
+        if programs.show("doctor") != exit_status.OK:
             click.echo("Some of these findings may end with what is left to do. Run the doctor again after it.")
     click.echo("\nWhat is left to do:")
     for where, lines in todo.left(wanted.role, wanted.answers, found.config, found.identity, _left(units)):

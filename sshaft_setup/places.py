@@ -1,4 +1,4 @@
-"""Names the files and accounts that set-up works with, as the packages and docs/install.md have them."""
+"""Names the files and accounts that set-up works with, as the packages and docs/install-by-hand.md have them."""
 
 import pwd
 from dataclasses import dataclass
@@ -43,5 +43,5 @@ def account(name: str) -> pwd.struct_passwd:
         return pwd.getpwnam(name)
     except KeyError:
         raise ConfigurationError(
-            f"the account {name} does not exist: install the Debian package, or make it as docs/install.md says"
+            f"the account {name} does not exist: install the Debian package, or make it as docs/install-by-hand.md says"
         ) from None

@@ -1,6 +1,5 @@
 """Reads what the host has: config.json, identity.json and the sshd_config of the separate sshd."""
 
-import json
 import os
 import re
 import shlex
@@ -69,13 +68,16 @@ class Present:
 
 
 def read(places: Places) -> Present:
-    """Returns what the host has. Raises `ConfigurationError` for a file that is no JSON."""
+    """Returns what the host has. Raises `ConfigurationError` for a file that is no JSON object."""
     config: dict[str, Any] = {}
     if places.config.exists():
         text, _status = read_file(places.config)
         config = parse_object(places.config, text)
-    if not isinstance(config.get("host_login", {}), dict):
+    host_login = config.get("host_login", {})
+    if not isinstance(host_login, dict):
         raise ConfigurationError(f"{places.config}: host_login names another file: change that file by hand")
+    if not isinstance(host_login.get("allow", {}), dict):
+        raise ConfigurationError(f"{places.config}: host_login.allow is not a JSON object; correct it first")
     sshd_config = places.sshd_config.read_text(errors="replace") if places.sshd_config.exists() else None
     return Present(config, _identity(places), sshd_config, places.accounts.exists())
 
@@ -99,28 +101,27 @@ def _identity(places: Places) -> dict[str, Any]:
     done = subprocess.run(["/bin/cat", str(path)], capture_output=True, check=False, **rights)
     if done.returncode != 0:
         raise ConfigurationError(f"{path}: {done.stderr.decode(errors='replace').strip()}")
-    try:
-        found: dict[str, Any] = json.loads(done.stdout)
-    except ValueError as error:
-        raise ConfigurationError(f"{path}: not JSON: {error}; correct it first") from None
-    return found
+    return parse_object(path, done.stdout.decode(errors="replace"))
 
 
 def _of_identity(members: Members) -> dict[str, str]:
     found = {name: str(members[name]) for name in ("public_url", "ssh_host", "ssh_port") if members.get(name)}
     if members:
-        found["listen"] = f"{bracketed(members.get('host', '127.0.0.1'))}:{members.get('port', 8080)}"
-        found["database"] = members.get("database") or ""
+        found["listen"] = f"{bracketed(str(members.get('host', '127.0.0.1')))}:{members.get('port', 8080)}"
+        found["database"] = str(members.get("database") or "")
     return found
 
 
 def _of_host_login(members: Members) -> dict[str, str]:
     found = {name: str(members[name]) for name in ("issuer", "client_id") if name in members}
     allow = members.get("allow", {})
-    people = [f"group:{name}" for name in allow.get("groups") or ()]
-    people += [f"user:{name}" for name in allow.get("users") or ()]
+    people = [f"{kind}:{name}" for kind in ("group", "user") for name in _list(allow.get(f"{kind}s"))]
     if people or allow.get("everyone"):
         found["allow"] = shlex.join(people) or "everyone"
     if members:
         found["create"] = "yes" if "create" in members else "no"
     return found
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []

@@ -100,7 +100,7 @@ def _of_factor(role: Role, answers: Mapping[str, str], config: Members) -> Itera
     else:
         yield Left(
             _HERE,
-            ("the block `Match User mfa` of docs/install.md belongs at the end of /etc/ssh/sshd_config",),
+            ("the block `Match User mfa` of docs/install-by-hand.md belongs at the end of /etc/ssh/sshd_config",),
         )
     if role == Role.FACTOR:
         host, scope = urlsplit(str(config["token_endpoint"])).hostname, config.get("token_scope") or "(none)"

@@ -1,10 +1,11 @@
 """Reads from a request: its session, its address, whether one of our pages has sent it, and its JSON body."""
 
 from typing import Annotated, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from sshaft.http_server.cookies import Cookies
 from sshaft.validation import first_fault
@@ -14,6 +15,8 @@ from sshaft_web.terminals.terminal import Terminal
 
 SESSION, SIGN_IN = "sshaft-web", "sshaft-web-sign-in"
 _MAX_BODY = 16 * 1024
+_MOVED = "moved"
+"""The parameter of an address to which a browser was sent because it used another one."""
 
 
 class RefusedError(Exception):
@@ -42,6 +45,19 @@ AMessage = TypeVar("AMessage", bound=Message)
 
 def cookies_of(request: HTTPConnection) -> Cookies:
     return Cookies(is_secure=state_of(request).settings.is_secure)
+
+
+def to_public_url(request: Request, path: str) -> Response | None:
+    """Returns a redirect to this page at `public_url`, if the browser uses another address. Else None.
+
+    A page works at `public_url` alone: cookies, scripts and WebSockets are bound to it. A proxy that changes `Host`
+    makes each address look like another one. So a browser is sent on once, and then gets the page.
+    """
+    public_url = state_of(request).settings.public_url
+    is_there = request.headers.get("host", "").lower() == urlsplit(public_url).netloc
+    if is_there is (_MOVED not in request.query_params):
+        return None
+    return RedirectResponse(public_url + path + ("" if is_there else f"?{_MOVED}"), 302)
 
 
 def session_or_none(request: HTTPConnection) -> Session | None:

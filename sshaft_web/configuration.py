@@ -19,6 +19,8 @@ def _origin(value: str) -> str:
     parts = urlsplit(value)
     if parts.path not in ("", "/") or parts.query or parts.netloc != parts.netloc.lower():
         raise ValueError("must be scheme and host in small letters, such as https://ssh.example.org, without a path")
+    if value.rstrip("/").endswith({"https": ":443", "http": ":80"}[parts.scheme]):
+        raise ValueError("must not name the usual port: browsers leave it out of the address")
     return value.rstrip("/")
 
 
@@ -75,6 +77,8 @@ class Limits(Section):
     """A terminal stays open for this time after its page was closed or has lost its network."""
     sign_in_seconds: _Count = 12 * 3600
     """People sign in anew after this time."""
+    revocation_seconds: _Count = 60
+    """The provider is asked this often whether it has revoked a token that comes without a refresh token."""
     upload_bytes: _Count = 10 * 1024**3
     """The largest file that a person may upload."""
     transfers_per_person: _Count = 6

@@ -18,6 +18,7 @@ from sshaft_web.browsers import (
     client_address,
     cookies_of,
     session_or_none,
+    to_public_url,
 )
 from sshaft_web.people.provider import CALLBACK
 from sshaft_web.people.sessions import End, Person
@@ -29,6 +30,8 @@ _LONGEST_NAME = 80
 
 async def begin(request: Request) -> Response:
     """Redirects to the provider. Another site can send a browser here: that only begins a sign-in of its person."""
+    if elsewhere := to_public_url(request, "/sign-in"):
+        return elsewhere
     state = state_of(request)
     attempt = new_attempt(state.provider.now())
     try:

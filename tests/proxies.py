@@ -1,4 +1,4 @@
-"""Gives the commands that run nginx and Caddy with a site of ours, in a folder of the test."""
+"""Gives the commands that run nginx, Caddy and Traefik with a site of ours, in a folder of the test."""
 
 import os
 import re
@@ -22,3 +22,10 @@ def caddy(directory: Path, site: str) -> list[str]:
     site = site.replace("/etc/caddy", str(directory))
     (directory / "Caddyfile").write_text("{\n\tadmin off\n\tauto_https disable_redirects\n}\n" + site)
     return ["caddy", "run", "--adapter", "caddyfile", "--config", str(directory / "Caddyfile")]
+
+
+def traefik(directory: Path, settings: str, site: str) -> list[str]:
+    """Returns the command of Traefik. The certificates of the site are those of the folder."""
+    for name, text in (("traefik.yaml", settings), ("traefik-identity.yaml", site)):
+        (directory / name).write_text(text.replace("/etc/traefik", str(directory)))
+    return ["traefik", f"--configFile={directory / 'traefik.yaml'}"]

@@ -22,10 +22,10 @@ from bench.progress import Figures, Measured, Rounds, run_alone
 from sshaft import openssh_version
 from sshaft_demo.place import Place
 from sshaft_demo.web import AUDIENCE, TARGET, WebHost
-from sshaft_demo.web_client import WebClient
+from sshaft_demo.web_client import TerminalPage, WebBrowser
 
 PLAIN, OURS = "plain ssh", "sshaft web"
-_PROMPT = b"$ "
+_PROMPT = "$ "
 _AT_ONCE = 25
 _LINE = b"The quick brown fox jumps over the lazy dog, again and again, and again: 0123456789 \n"
 Found = Mapping[str, Mapping[str, list[float]]]
@@ -36,8 +36,7 @@ class Trial:
 
     def __init__(self, host: WebHost, megabytes: int) -> None:
         self.host = host
-        self.client = WebClient(host.url)
-        self.client.sign_in(host.place.person)
+        self.browser = WebBrowser(host.url).sign_in(host.place.person)
         self.file = host.place.directory / "lines"
         self.file.write_bytes(_LINE * (megabytes * 1_000_000 // len(_LINE)))
         self.file.chmod(0o644)
@@ -45,7 +44,7 @@ class Trial:
     @contextmanager
     def terminal(self, name: str) -> Iterator[Typed]:
         """Yields a terminal whose shell waits for the first command."""
-        with closing(self.client.open(TARGET) if name == OURS else self._ssh()) as terminal:
+        with closing(opened(self.browser) if name == OURS else self._ssh()) as terminal:
             terminal.wait_for(_PROMPT)
             yield terminal
 
@@ -54,7 +53,7 @@ class Trial:
         if openssh_version.installed(Path("/usr/bin/ssh")) >= (9, 5):
             command[1:1] = ["-o", "ObscureKeystrokeTiming=no"]  # it waits up to 20 ms with each key
         terminal = SshTerminal(command)
-        terminal.wait_for(b"Access Token:")
+        terminal.wait_for("Access Token:")
         terminal.type(self.host.provider.access_token(AUDIENCE).encode() + b"\n")
         return terminal
 
@@ -81,7 +80,7 @@ class Trial:
         is_ready, may_begin = processes.Event(), processes.Event()
         with self.terminal(OURS) as terminal:
             echo_keys(terminal)
-            arguments = (self.client.url, self.host.place.person, self.file, is_ready, may_begin)
+            arguments = (self.browser.url, self.host.place.person, self.file, is_ready, may_begin)
             flood = processes.Process(target=show_file, args=arguments)
             flood.start()  # a process of its own, so that this one measures the server and not Python's lock
             assert is_ready.wait(60)
@@ -101,18 +100,20 @@ class Trial:
         with ExitStack() as stack:
             for number in range(count):
                 if number % _AT_ONCE == 0:  # a person may not open more of them in a minute
-                    client = WebClient(self.host.url)
-                    client.sign_in(self.host.colleagues[number // _AT_ONCE])
-                terminal = stack.enter_context(client.open(TARGET))
+                    browser = WebBrowser(self.host.url).sign_in(self.host.colleagues[number // _AT_ONCE])
+                terminal = stack.enter_context(opened(browser))
                 terminal.wait_for(_PROMPT)
             return (resident_mb(pid) - before) / count
 
 
+def opened(browser: WebBrowser) -> TerminalPage:
+    """Returns the page of a new terminal."""
+    return browser.attach(browser.open(TARGET))
+
+
 def show_file(url: str, user: str, file: Path, is_ready: Event, may_begin: Event) -> None:
     """Shows the file in a terminal of its own, in another process."""
-    client = WebClient(url)
-    client.sign_in(user)
-    with client.open(TARGET) as terminal:
+    with opened(WebBrowser(url).sign_in(user)) as terminal:
         terminal.wait_for(_PROMPT)
         prepare_cat(terminal, file)
         is_ready.set()

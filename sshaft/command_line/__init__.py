@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.exceptions import NoSuchCommand
 from click.shell_completion import CompletionItem
 
 import sshaft
 from sshaft import exit_status, launchers
 from sshaft.__main__ import CLIENT
+from sshaft.command_line.colour import coloured
 from sshaft.errors import SshaftError
 from sshaft.text import printable
 
@@ -63,6 +65,14 @@ class _Programs(click.Group):
             raise click.ClickException(f"{cmd_name} needs {error.name}: pip install 'sshaft[{extra}]'") from None
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except NoSuchCommand as error:  # click compares the word with the loaded commands alone
+            raise NoSuchCommand(error.command_name, possibilities=dict(self._texts()), ctx=ctx) from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
         with formatter.section("Commands"):
             formatter.write_dl(self._texts())
@@ -103,7 +113,8 @@ def main(arguments: list[str]) -> Any:
     except Exception as error:  # noqa: BLE001 - the last handler: no stack trace
         message, status = message_and_status(error)
         _discard_unwritten_output()
-        click.echo(f"sshaft: {printable(message, 2000)}" if message else str(error), err=True)
+        said = f"{coloured('sshaft:', err=True)} {printable(message, 2000)}" if message else str(error)
+        click.echo(said, err=True)
     return status if isinstance(status, int) else exit_status.OK
 
 
@@ -120,7 +131,7 @@ def message_and_status(error: Exception) -> tuple[str, int]:
         case click.ClickException():
             return error.format_message(), exit_status.SOFTWARE
         case click.Abort():
-            return "interrupted", 130
+            return "interrupted", exit_status.INTERRUPTED
     return _message_of_python(error)
 
 

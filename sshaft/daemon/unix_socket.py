@@ -1,8 +1,9 @@
-"""Opens a UNIX socket to listen on, in the place of one that a killed program has left."""
+"""Opens a UNIX socket in the place of one that a killed program has left, and tells who the peer is (unix(7))."""
 
 import errno
 import os
 import socket
+import struct
 from pathlib import Path
 
 BACKLOG = 1024
@@ -28,6 +29,12 @@ def listen_at(path: Path, mode: int, gid: int | None = None) -> socket.socket:
         raise
     listening.setblocking(False)
     return listening
+
+
+def peer_uid(connection: socket.socket) -> int:
+    """Returns the uid of the process at the other end (SO_PEERCRED). Raises `OSError`."""
+    _pid, uid, _gid = struct.unpack("iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return int(uid)
 
 
 def _remove_stale(path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import sshaft
+from sshaft import exit_status
 from sshaft.errors import SshaftError
 
 MAX_ANSWER = 256 * 1024
@@ -21,7 +22,7 @@ class WebError(SshaftError):
     """The service gave no usable answer."""
 
     code = "service_unavailable"
-    exit_status = 255
+    exit_status = exit_status.NO_LOGIN_BY_SSH
 
 
 class CertificateError(WebError):

@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, cast
@@ -15,13 +15,19 @@ from starlette.types import ASGIApp
 
 from sshaft.addresses import bracketed
 from sshaft.daemon import notify
+from sshaft.daemon.handover import Handover, predecessor
 from sshaft.errors import ListenError
 from sshaft.http_server.connections import Bounds, Connections
 from sshaft.http_server.protocol import BoundedProtocol
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Returns a listening socket. Port 0 stands for a free port. Raises `ListenError`."""
+    """Returns a listening socket: that of a predecessor, or a new one. Port 0 stands for a free port.
+
+    Raises `ListenError`.
+    """
+    if inherited := predecessor.listening(name_of(host, port)):
+        return inherited
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listening = socket.create_server(address[:2], family=family, backlog=1024)
@@ -34,6 +40,11 @@ def listen(host: str, port: int) -> socket.socket:
     # Without it, the second part of every answer on a kept-alive connection waits 40 ms for a delayed acknowledgement.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening
+
+
+def name_of(host: str, port: int) -> str:
+    """Returns the name by which a successor finds the listening socket of this address."""
+    return f"{host}:{port}"
 
 
 def shown_address(address: object, *, is_tls: bool) -> str:
@@ -72,6 +83,13 @@ class BoundedServer(uvicorn.Server):
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
+
+    def hand_over_on_signal(self, listening: Mapping[str, socket.socket]) -> None:
+        """Makes SIGUSR2 start a successor with these sockets. This server then ends what it has begun."""
+        Handover(self._retire, listening).listen()
+
+    def _retire(self) -> None:
+        self.should_exit = True
 
     def stop(self) -> None:
         notify.notify("STOPPING=1")

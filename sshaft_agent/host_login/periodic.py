@@ -17,19 +17,31 @@ class Periodic:
         self._tasks = tasks
         self._seconds = seconds
         self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
         """Does the tasks at once, and then each minute."""
-        for task in self._tasks:
-            threading.Thread(target=self._repeat, args=(task,), name="host-periodic", daemon=True).start()
+        self._stopping = threading.Event()  # a thread that has not ended yet keeps its own one
+        self._threads = [
+            threading.Thread(target=self._repeat, args=(task, self._stopping), name="host-periodic", daemon=True)
+            for task in self._tasks
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def pause(self) -> None:
+        """Waits until the tasks that run have ended. No other one begins until `start`."""
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join()
 
     def close(self) -> None:
         self._stopping.set()
 
-    def _repeat(self, task: Callable[[], None]) -> None:
-        while not self._stopping.is_set():
+    def _repeat(self, task: Callable[[], None], stopping: threading.Event) -> None:
+        while not stopping.is_set():
             _do(task)
-            self._stopping.wait(self._seconds)
+            stopping.wait(self._seconds)
 
 
 def _do(task: Callable[[], None]) -> None:

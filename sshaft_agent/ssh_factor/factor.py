@@ -138,7 +138,8 @@ class Factor:
         login = self.logins.find(request.ticket)
         _log_outcome(logger.bind(user=login.grant.user) if login else logger, outcome.state, key, request.client_ip)
         self._settle(request.ticket, outcome)
-        return outcome.fields(self._now()) | {"reference": ticket.request_id}
+        who = {"user": login.grant.user} if login and outcome.state == "accepted" else {}
+        return outcome.fields(self._now()) | {"reference": ticket.request_id, **who}
 
     def _may_ask(self, request: LoginRequest, key: PublicKey) -> bool:
         """Whether sshaft-login may wait for its person now."""

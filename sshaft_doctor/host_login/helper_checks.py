@@ -2,12 +2,12 @@
 
 import os
 import socket
-import struct
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sshaft import messages
+from sshaft.daemon.unix_socket import peer_uid
 from sshaft_doctor import as_account, paths
 from sshaft_doctor.accounts import Account
 from sshaft_doctor.findings import Finding, error, needs_root, note, warning
@@ -99,7 +99,7 @@ def _ask(path: Path, question: bytes) -> bytes:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(_SECONDS)
         connection.connect(str(path))
-        uid = struct.unpack("iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1]
+        uid = peer_uid(connection)
         if uid != 0:
             raise PermissionError(1, f"uid {uid} listens there, and not root")
         connection.sendall(question)

@@ -4,13 +4,13 @@ import glob
 import os
 import socket
 import stat
-import struct
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sshaft.daemon.unix_socket import peer_uid
 from sshaft.openssh_version import Version
 from sshaft_doctor import accounts, agent, as_account, paths
 from sshaft_doctor.accounts import Account
@@ -155,7 +155,7 @@ def examine_socket(path: Path) -> list[Finding]:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(agent.SECONDS)
             connection.connect(str(path))
-            peer = struct.unpack("iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1]
+            peer = peer_uid(connection)
     except PermissionError:
         return [needs_root("host.socket", "whether the agent answers", str(path))]
     except OSError as failure:

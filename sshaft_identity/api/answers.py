@@ -1,6 +1,7 @@
 """Defines the JSON answers of the API. The endpoints return these types, and `openapi` describes them."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -8,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, RootModel
 
 from sshaft_identity.challenges.challenge import Binding, Challenge, State, Verdict
 from sshaft_identity.challenges.challenges import Opened
+from sshaft_identity.challenges.endings import Ending
 from sshaft_identity.challenges.listing import ListedKey
 from sshaft_identity.common.times import rfc3339
 from sshaft_identity.enrolment import enrolment as enrolments
@@ -47,6 +49,9 @@ class Problem(BaseModel):
     attempts_left: int = Field(default=0, description="with `invalid_code`, if their number is known")
     retry_after: int = Field(default=0, description="seconds, with `too_many_attempts`")
     choices: list["Choice"] = Field(default=[], description="the newest first, with `choice_required`")
+    ending: "EndingAnswer | None" = Field(
+        default=None, description="how a login ended that is over, for the person whose key has signed"
+    )
 
 
 class TokenRequest(BaseModel):
@@ -95,6 +100,22 @@ class Choice(JsonAnswer):
 
     challenge: str
     context: LoginContext
+
+
+class EndingAnswer(JsonAnswer):
+    """When a login ended, and with which key of the person."""
+
+    model_config = ConfigDict(title="Ending")
+
+    at: Time
+    reason: str | None = Field(default=None, description="that of the audit log, such as `denied` and `superseded`")
+    fingerprint: Fingerprint | None = None
+    key_name: str | None = None
+
+    @classmethod
+    def of(cls, ending: Ending) -> Self:
+        known = {name: value for name, value in asdict(ending).items() if value is not None}
+        return cls(**known)
 
 
 class OpenEnrolment(JsonAnswer):

@@ -5,16 +5,18 @@ from datetime import datetime
 
 from starlette.responses import Response
 
-from sshaft_identity.api.answers import LoginContext
+from sshaft_identity.api.answers import EndingAnswer, LoginContext
 from sshaft_identity.challenges.attempts import Answer
 from sshaft_identity.challenges.challenge import Verdict
+from sshaft_identity.challenges.endings import Ending
 from sshaft_identity.web.problem import problem
 
 MAX_CHOICES = 9
 """The most logins that ssh offers to choose from."""
 
 
-def refusal_response(answer: Answer, now: datetime) -> Response:
+def refusal_response(answer: Answer, now: datetime, ending: Ending | None = None) -> Response:
+    """Returns the problem. `ending` is told to the person whose login it was, and to nobody else."""
     match answer.verdict:
         case Verdict.INVALID_CODE if answer.attempts_left is not None:
             return problem("invalid_code", attempts_left=answer.attempts_left)
@@ -28,6 +30,8 @@ def refusal_response(answer: Answer, now: datetime) -> Response:
                 for each in answer.challenges[:MAX_CHOICES]
             ]
             return problem(answer.verdict, choices=choices)
+        case verdict if ending is not None:
+            return problem(verdict, ending=EndingAnswer.of(ending).members())
         case verdict:
             return problem(verdict)
 

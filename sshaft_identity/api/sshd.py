@@ -29,6 +29,9 @@ _EVENTS = {
 }
 
 
+_OVER = {Verdict.ALREADY_USED, Verdict.EXPIRED, Verdict.REJECTED, Verdict.CANCELLED}
+
+
 class RejectRequest(Message):
     user: UserName
     challenge: Identifier | None = None
@@ -88,7 +91,10 @@ def accept(call: Call) -> Response:
         client=client.client_id,
     )
     if answer.verdict is not Verdict.ACCEPTED and answer.verdict is not Verdict.PRESENTED:
-        return refusal_response(answer, now)
+        ending = None
+        if answer.verdict in _OVER and wanted.fingerprint is not None:  # a key of this user has signed
+            ending = state.store.challenges.ending(answer.challenges[0], wanted.user, now)
+        return refusal_response(answer, now, ending)
     return AcceptAnswer.of(answer.verdict, answer.challenges[0], answer.code).response()
 
 

@@ -1,7 +1,7 @@
 """Opens, finds, lists and ends challenges in the database. `challenge` decides what may happen to a challenge."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -9,14 +9,16 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, bindparam, case, insert, or_, select, update
 
 from sshaft.addresses import source_of
-from sshaft_identity.audit.log import Fact
+from sshaft_identity.audit.log import Fact, record_event
 from sshaft_identity.challenges import limits, listing, rows
 from sshaft_identity.challenges.attempts import Answer, Attempt, Judge, Rules
 from sshaft_identity.challenges.challenge import RESULT_GRACE, Binding, Challenge, Context, State, Verdict
 from sshaft_identity.challenges.codes import ANONYMOUS_DIGITS, DIGITS, Codes, is_code, is_long
+from sshaft_identity.challenges.endings import Ending, ending_of
 from sshaft_identity.challenges.events import record_challenge
 from sshaft_identity.challenges.listing import ListedKey
 from sshaft_identity.common.digests import digest, new_page_token
+from sshaft_identity.database import pages
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.prepared import Prepared
 from sshaft_identity.database.tables import challenges
@@ -83,10 +85,13 @@ class Challenges:
         self._codes = codes
         self.rules = rules
 
-    def unlock(self, user: str) -> bool:
-        """Forgets the user's wrong codes. Returns whether there were any."""
+    def unlock(self, user: str, now: datetime, **facts: Fact) -> bool:
+        """Forgets the user's wrong codes. Returns whether there were any. `facts` go to the audit log."""
         with self._database.write() as connection:
-            return limits.forget(connection, limits.Scope.USER, user)
+            done = limits.forget(connection, limits.Scope.USER, user)
+            if done:
+                record_event(connection, "user.unlocked", now, user=user, **facts)
+        return done
 
     def locked_until(self, user: str, now: datetime) -> datetime | None:
         """Returns until when no code of the user is checked; None: codes are checked."""
@@ -194,12 +199,15 @@ class Challenges:
         with self._database.read() as connection:
             return [each for each in rows.read_all(connection, _PENDING_OF_USER, user=user) if each.client == client]
 
-    _FIND_ALL = Prepared(select(challenges).order_by(challenges.c.created_at.desc()))
-
     def recent(self) -> list[Challenge]:
         """Returns all challenges that are kept (`RETENTION`), the newest first."""
-        with self._database.read() as connection:
-            return rows.read_all(connection, self._FIND_ALL)
+        return list(self.each_recent())
+
+    def each_recent(self) -> Iterator[Challenge]:
+        """Returns the same page by page, for lists of any length."""
+        order = challenges.c.created_at, challenges.c.id
+        found = pages.rows(self._database, select(challenges), *order, newest_first=True)
+        return map(rows.challenge_of, found)
 
     def listed(self, now: datetime, fingerprints: Sequence[str] = ()) -> list[ListedKey]:
         """Lists keys for sshd, see `listing.listed`."""
@@ -285,6 +293,13 @@ class Challenges:
             for each in done:
                 record_challenge(connection, "challenge.rejected", each, now, **facts)
         return next(iter(done), None)
+
+    def ending(self, challenge: Challenge, user: str, now: datetime) -> Ending | None:
+        """Returns how a challenge of this user ended, see `endings.ending_of`. None for one of another user."""
+        if challenge.user != user:
+            return None
+        with self._database.read() as connection:
+            return ending_of(connection, challenge, now)
 
     def consume(self, identifier: str, now: datetime, client: str | None = None) -> Challenge | None:
         """Consumes an accepted challenge, once, for the client that opened it. Returns it, or None.

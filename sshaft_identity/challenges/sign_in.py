@@ -1,12 +1,12 @@
-"""Signs a browser in to "my keys" by a passed challenge: takes its result and begins the session."""
+"""Signs a browser in to "my keys" by a passed challenge, or confirms its session by one. Takes the result, once."""
 
 from datetime import datetime
 
-from sshaft_identity.audit.log import Fact
+from sshaft_identity.audit.log import Fact, record_event
 from sshaft_identity.challenges.challenge import Challenge
 from sshaft_identity.challenges.challenges import consume
 from sshaft_identity.database.database import Database
-from sshaft_identity.people.sessions import Method, Session, Sessions
+from sshaft_identity.people.sessions import Method, Proof, Session, Sessions, note_pass
 
 
 def sign_in_by_ssh(
@@ -22,8 +22,24 @@ def sign_in_by_ssh(
         if passed is None or passed.user is None or passed.approval is None:
             return passed, None
         # the session is fresh from the time of the SSH login, not from the time of this request
-        begun = sessions.begin(
-            connection, passed.user, Method.SSH, now, authenticated_at=passed.approval.accepted_at,
-            fingerprint=passed.approval.fingerprint, facts=facts,
-        )  # fmt: skip
+        proof = Proof(Method.SSH, passed.approval.accepted_at, passed.approval.fingerprint)
+        begun = sessions.begin(connection, passed.user, proof, now, facts)
         return passed, begun
+
+
+def confirm_by_ssh(
+    database: Database, session: Session, challenge: str, now: datetime, **facts: Fact
+) -> tuple[Challenge | None, bool]:
+    """Returns the consumed challenge, and whether it now confirms the session. `facts` go to the audit log.
+
+    The challenge is None if its result was taken or cancelled before. A session that has ended is not confirmed.
+    """
+    with database.write() as connection:
+        passed = consume(connection, challenge, now, None)
+        if passed is None or passed.user != session.user or passed.approval is None:
+            return passed, False
+        is_confirmed = note_pass(connection, session, passed.approval.accepted_at)
+        if is_confirmed:
+            fingerprint = passed.approval.fingerprint
+            record_event(connection, "session.passed", now, user=session.user, fingerprint=fingerprint, **facts)
+        return passed, is_confirmed

@@ -1,18 +1,20 @@
 """Defines `sshaft identity challenge`: opens and shows challenges, to try a set-up or to help a user."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import click
 
+from sshaft.command_line.output import Columns, json_option, write_json, write_list
 from sshaft.text import printable
 from sshaft_identity.api.answers import ChallengeAnswer, OpenedAnswer
 from sshaft_identity.challenges.challenge import MAX_LIFETIME, MIN_LIFETIME, Binding, Challenge, Context
 from sshaft_identity.challenges.challenges import Wish
-from sshaft_identity.commands.shared import checked_store, echo_json, say
+from sshaft_identity.commands.shared import checked_store, say
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.fields import one_line
-from sshaft_identity.common.times import rfc3339, utc_now
+from sshaft_identity.common.times import utc_now
 from sshaft_identity.store import Store
 
 
@@ -51,8 +53,9 @@ def open_challenge(
         wish = Wish(user_name, lifetime, context=Context(app=app and one_line(app)), binding=Binding(binding))
         members = OpenedAnswer.of_opened(store.challenges.open(wish, now), settings).members()
     if as_json:
-        echo_json(members)
+        write_json(members)
         return
+    say(f"A login of {printable(user_name)} waits until {members['expires_at']}.")
     for label, name in (("challenge", "id"), ("code", "code"), ("run", "ssh_command"), ("page", "page_url")):
         if name in members:
             click.echo(f"{label:<10} {members[name]}")
@@ -65,19 +68,33 @@ def show_challenge(directory: Path, challenge_id: str) -> None:
     """Print one challenge as JSON. Its code is no longer known."""
     with checked_store(directory) as (store, _):
         found = _get(store, challenge_id)
-    echo_json(ChallengeAnswer.of(found, found.state_at(utc_now())).members())
+    write_json(_as_json(found, utc_now()))
 
 
 @challenge.command("list")
+@json_option
 @click.pass_obj
-def list_challenges(directory: Path) -> None:
-    """Print the challenges of the last seven days, the newest first: id, state, user, time, app."""
+def list_challenges(directory: Path, as_json: bool) -> None:
+    """Print the challenges of the last seven days, the newest first."""
     now = utc_now()
     with checked_store(directory) as (store, _):
-        for each in store.challenges.recent():
-            app = printable(each.context.app or "", 80)
-            line = f"{each.id} {each.state_at(now):<9} {each.user} {rfc3339(each.created_at)} {app}"
-            click.echo(line.rstrip())
+        found = (_as_json(each, now) for each in store.challenges.each_recent())
+        write_list(found, _COLUMNS, as_json=as_json, nothing="No login has begun in the last seven days.")
+
+
+_COLUMNS: Columns = {
+    "ID": "id",
+    "STATE": "state",
+    "USER": "user",
+    "CREATED": "created_at",
+    "CLIENT": "client_id",
+    "APP": "app",
+}
+
+
+def _as_json(found: Challenge, now: datetime) -> dict[str, Any]:
+    """Returns the members of GET /api/v1/challenges/ID, and the client that opened the challenge."""
+    return {**ChallengeAnswer.of(found, found.state_at(now)).members(), "client_id": found.client}
 
 
 @challenge.command("cancel")

@@ -14,13 +14,14 @@ import click
 from pydantic import ValidationError
 
 from sshaft import files
+from sshaft.command_line.output import Columns, json_option, write_json, write_list
 from sshaft.errors import ConfigurationError
 from sshaft.validation import first_fault
 from sshaft_identity.clients.clients import Client, Scope
 from sshaft_identity.clients.return_urls import checked_prefix
 from sshaft_identity.commands.option_types import Duration
 from sshaft_identity.commands.owner import acting_as_caller
-from sshaft_identity.commands.shared import checked_store, echo_json, say
+from sshaft_identity.commands.shared import checked_store, say
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.times import rfc3339, utc_now
 from sshaft_identity.face_support.setup import GivenOptions, Registration, recipe
@@ -139,11 +140,13 @@ def add_client(  # noqa: PLR0913 - one parameter for each option
             err=True,
         )
     if as_json:
-        echo_json({"client_id": name, "client_secret": secret})
+        write_json({"client_id": name, "client_secret": secret})
         return
-    if config_json is None:
+    if config_json is not None:
+        say(f"The client {name} was added, and its secret is in {config_json}.")
+    else:
         click.echo(f"client_id      {name}\nclient_secret  {secret}")
-        click.echo("The secret is not shown again.", err=True)
+        say(f"The client {name} was added. Its secret is not shown again.")
     if provider is not None:
         values = {
             "settings": settings,
@@ -213,21 +216,23 @@ def write_private(path: Path, content: dict[str, Any], like: os.stat_result | No
 
 
 @client.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print the clients as JSON.")
+@json_option
 @click.pass_obj
 def list_clients(directory: Path, as_json: bool) -> None:
-    """Print one client a line: its name, its scopes, and its other settings."""
+    """Print the clients with their scopes and other settings."""
     with checked_store(directory) as (store, _):
         clients = store.clients.all()
-    if as_json:
-        echo_json([_as_json(each) for each in clients])
-        return
-    for each in clients:
-        unbound = ["allow-unbound"] if each.allows_unbound else []
-        returns = ["return-url", *each.return_urls] if each.return_urls else []
-        sources = ["from", *each.networks] if each.networks else []
-        faces = ["face", *sorted(each.faces)] if each.faces else []
-        click.echo(" ".join([each.client_id, *sorted(each.scopes), *unbound, *returns, *sources, *faces]))
+    write_list(map(_as_json, clients), _COLUMNS, as_json=as_json, nothing="No client is registered.")
+
+
+_COLUMNS: Columns = {
+    "CLIENT": "client_id",
+    "SCOPES": "scopes",
+    "FACES": lambda row: sorted(row["faces"]),
+    "UNBOUND": "allow_unbound",
+    "FROM": "networks",
+    "RETURN URLS": "return_urls",
+}
 
 
 def _as_json(each: Client) -> dict[str, object]:
@@ -260,7 +265,9 @@ def set_return_urls(directory: Path, name: str, urls: tuple[str, ...]) -> None:
 def revoke(directory: Path, name: str) -> None:
     """Revoke every access token of the client NAME. With its secret it can get new ones."""
     with checked_store(directory) as (store, _):
-        click.echo(f"{store.access_tokens.revoke_all(name, utc_now())} access tokens revoked")
+        count = store.access_tokens.revoke_all(name, utc_now())
+    what = "access token was" if count == 1 else "access tokens were"
+    say(f"{count} {what} revoked. The client {name} can get new ones.")
 
 
 @client.command("rotate-secret")
@@ -309,12 +316,13 @@ def rotate_secret(directory: Path, name: str, overlap: timedelta, write_config: 
     until = rfc3339(now + overlap) if overlap else None
     result = {"client_id": name} | ({} if write_config else {"client_secret": secret})
     if as_json:
-        echo_json({**result, "previous_secret_until": until})
+        write_json({**result, "previous_secret_until": until})
         return
     for label, value in result.items():
         click.echo(f"{label:<13}  {value}")
+    where = f" and is in {write_config}" if write_config else ""
     end = f"stays good until {until}" if until else "and every access token are void"
-    click.echo(f"The old secret {end}.", err=True)
+    say(f"The client {name} has a new secret{where}. The old secret {end}.")
 
 
 def _config_to_renew(path: Path, client_id: str) -> tuple[dict[str, Any], os.stat_result | None]:

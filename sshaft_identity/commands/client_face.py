@@ -6,12 +6,14 @@ from typing import Any, BinaryIO
 import click
 from pydantic import ValidationError
 
-from sshaft import files
+from sshaft import exit_status, files
+from sshaft.command_line.colour import coloured
+from sshaft.command_line.output import write_json
 from sshaft.errors import ConfigurationError
 from sshaft.text import printable
 from sshaft.validation import first_fault
 from sshaft_identity.commands.client_checks import checks
-from sshaft_identity.commands.shared import checked_store, echo_json, say
+from sshaft_identity.commands.shared import checked_store, say
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.times import utc_now
 from sshaft_identity.face_support.setup import checked_redirect_uri
@@ -69,7 +71,7 @@ def checked_options(face: str, text: str) -> dict[str, Any]:
 def test_client(directory: Path, name: str, as_json: bool) -> None:
     """Check what the client NAME and its provider need of each other, as far as this host can check it.
 
-    Exit status 1: a check failed.
+    Exit status 0 if every check passes, 1 if one fails.
     """
     with checked_store(directory) as (store, settings):
         client = store.clients.get(name)
@@ -79,10 +81,10 @@ def test_client(directory: Path, name: str, as_json: bool) -> None:
     for each in checks(client, settings):
         findings.append(each)
         if not as_json:
-            click.echo(f"{'ok  ' if each.ok else 'fail'}  {printable(each.what)}")
+            click.echo(f"{coloured('ok  ' if each.ok else 'fail')}  {printable(each.what)}")
             if not each.ok:
                 click.echo(f"      {each.advice}")
     if as_json:
-        echo_json([{"ok": each.ok, "what": each.what, "advice": "" if each.ok else each.advice} for each in findings])
+        write_json([{"ok": each.ok, "what": each.what, "advice": "" if each.ok else each.advice} for each in findings])
     if not all(each.ok for each in findings):
-        raise click.exceptions.Exit(1)
+        raise click.exceptions.Exit(exit_status.FAILED)

@@ -10,7 +10,7 @@ import click
 
 from sshaft_identity import settings as settings_of
 from sshaft_identity.commands.owner import acting_as_owner, replacing_as_caller
-from sshaft_identity.commands.shared import checked_store, database_failures
+from sshaft_identity.commands.shared import checked_store, database_failures, say
 from sshaft_identity.common.errors import CopyError
 from sshaft_identity.common.times import utc_now
 from sshaft_identity.database import backup as backups
@@ -36,6 +36,7 @@ def backup(directory: Path, file: Path, force: bool) -> None:
             store.database, file, store.codes.key, utc_now(), progress_bar("backup"), replacing_as_caller
         )
     print_counts(rows)
+    say(f"The backup is in {file}. It has neither identity.json nor hmac.key.")
 
 
 @click.command()
@@ -59,6 +60,7 @@ def restore(directory: Path, file: Path, replace: bool, yes: bool) -> None:
         if whole.key != backups.key_name(store.codes.key):
             click.echo("hmac.key is not that of the backup: challenges that are open cannot be passed.", err=True)
     print_counts(whole.rows)
+    say(f"The database has the rows of {file} now.")
 
 
 @click.command()
@@ -74,6 +76,7 @@ def copy(directory: Path, source_url: str | None, target_url: str) -> None:
     with acting_as_owner(directory):
         rows = _copy(source_url or settings_of.database_url(directory, settings_of.load(directory)), target_url)
     print_counts(rows)
+    say("Every row was copied. Name the new database by `sshaft identity init --database URL`.")
 
 
 def _copy(source_url: str, target_url: str) -> dict[str, int]:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from sshaft import log
+from sshaft.daemon.handover import predecessor
 from sshaft.daemon.host_port import HOST_PORT
 from sshaft.daemon.metrics import MetricsServer
 from sshaft.errors import ConfigurationError
@@ -17,10 +18,11 @@ from sshaft_identity.commands.challenge import challenge
 from sshaft_identity.commands.client import client
 from sshaft_identity.commands.client_face import set_face, test_client
 from sshaft_identity.commands.database import backup, copy, restore
+from sshaft_identity.commands.dry_run import dry_run as try_update
 from sshaft_identity.commands.host_key import HostKeyFile, sshfp
 from sshaft_identity.commands.invite import invite
 from sshaft_identity.commands.owner import acting_as_owner, become_owner
-from sshaft_identity.commands.shared import checked_store, database_failures, open_store
+from sshaft_identity.commands.shared import checked_store, database_failures, open_store, say
 from sshaft_identity.commands.signing_key import signing_key
 from sshaft_identity.commands.user_and_key import key, user
 from sshaft_identity.common.times import utc_now
@@ -63,13 +65,19 @@ def identity(context: click.Context, directory: Path) -> None:
 )  # fmt: skip
 @click.option("--lifetime", type=int, metavar="SECONDS", help="How long a challenge runs, 30 to 600.  [default: 300]")
 @click.option("--database", help="postgresql://USER@HOST/NAME.  [default: identity.db in the directory, SQLite]")
+@click.option("--dry-run", is_flag=True, help="Try the update on a copy of the database. Change nothing.")
 @click.pass_obj
-def init(directory: Path, /, listen: tuple[str, int] | None, **options: Any) -> None:
+def init(directory: Path, /, listen: tuple[str, int] | None, *, dry_run: bool, **options: Any) -> None:
     """Set the directory up, or bring it up to date.
 
     Makes what is missing (directory, settings, HMAC key, signing keys), migrates the database, and writes the options
-    that are given into identity.json. You may run it again: it deletes nothing and replaces no key.
+    that are given into identity.json. You may run it again: it deletes nothing and replaces no key. Before it migrates
+    SQLite, it copies the database to identity.db.REVISION.
     """
+    if dry_run:
+        with acting_as_owner(directory):
+            click.echo(try_update(directory))
+        return
     wishes = {name: value for name, value in options.items() if value is not None}
     if keys := wishes.pop("ssh_host_keys"):
         wishes["ssh_host_keys"] = tuple(map(str, keys))
@@ -86,13 +94,16 @@ def init(directory: Path, /, listen: tuple[str, int] | None, **options: Any) -> 
 
 def _set_up(directory: Path, wishes: dict[str, object]) -> Settings:
     """Makes what is missing in the directory, and returns the settings. Raises `OSError`."""
-    before = settings_of.load(directory) if (directory / settings_of.SETTINGS_FILE).exists() else Settings()
-    settings = settings_of.changed(before, wishes)
+    before = settings_of.load(directory) if (directory / settings_of.SETTINGS_FILE).exists() else None
+    settings = settings_of.changed(before or Settings(), wishes)
     settings_of.make_key(directory)
     with open_store(directory, settings, patient=True) as store, database_failures():
+        if kept := store.database.copy_before_migration():
+            say(f"{kept} is the database from before the migration. Remove it when all works.")
         store.database.migrate()
         store.signing_keys.ensure(utc_now())
-    settings_of.save(directory, settings)  # last, so that the settings never name a database that cannot be used
+    if settings != before:  # a directory that others fill, as in Kubernetes, may be read-only
+        settings_of.save(directory, settings)  # last, so that the settings never name a database that cannot be used
     return settings
 
 
@@ -106,7 +117,8 @@ def _set_up(directory: Path, wishes: dict[str, object]) -> Settings:
 def serve(
     directory: Path, listen: tuple[str, int] | None, metrics_listen: tuple[str, int] | None, log_level: str
 ) -> None:
-    """Serve the API and the challenge pages until SIGTERM. SIGHUP reads identity.json again.
+    """Serve the API and the challenge pages until SIGTERM. SIGHUP reads identity.json again. SIGUSR2 lets a new process
+    of the installed version take over.
 
     It speaks plain HTTP: put a proxy with TLS in front of it, or keep it on loopback. It logs JSON lines to stderr. The
     event `identity.ready` names the address on which it listens. If the address is in use, it ends with status 69.
@@ -119,7 +131,8 @@ def serve(
 
     log.set_up(log_level)
     become_owner(directory)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the default would end a service that starts
+    for number in (signal.SIGHUP, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)  # the default would end a service that starts
     with checked_store(directory) as (store, settings), ExitStack() as stack:
         if metrics_listen is None and settings.metrics_host is not None:
             metrics_listen = settings.metrics_host, settings.metrics_port
@@ -127,13 +140,16 @@ def serve(
         metrics = Metrics(store, utc_now) if metrics_listen or token else None
         host, port = listen or (settings.host, settings.port)
         listening = stack.enter_context(http_server.listen(host, port))
+        sockets = {http_server.name_of(host, port): listening}
         if metrics_listen and metrics:
-            serving = stack.enter_context(MetricsServer(http_server.listen(*metrics_listen), metrics.registry))
+            sockets[http_server.name_of(*metrics_listen)] = of_metrics = http_server.listen(*metrics_listen)
+            serving = stack.enter_context(MetricsServer(of_metrics, metrics.registry))
             log.get_logger().info("metrics.ready", address=f"http://{serving.address}/metrics")
         real = settings_of.changed(settings, {"host": host, "port": listening.getsockname()[1]})
         ready = app.create_app(store, real, utc_now, metrics, token, roots=read_roots(real.key_policy, directory))
         reload = Reload(ready, directory, settings)
-        server.serve(ready, listening, metrics.count_events if metrics else None, reload)
+        predecessor.wait()
+        server.serve(ready, sockets, metrics.count_events if metrics else None, reload)
 
 
 @identity.command()

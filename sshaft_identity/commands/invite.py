@@ -5,8 +5,9 @@ from pathlib import Path
 
 import click
 
+from sshaft.command_line.output import write_json
 from sshaft_identity.api.answers import InvitedAnswer
-from sshaft_identity.commands.shared import checked_store, echo_json, say
+from sshaft_identity.commands.shared import checked_store, say
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.times import utc_now
 from sshaft_identity.enrolment.enrolments import MAX_LIFETIME, MIN_LIFETIME
@@ -39,9 +40,9 @@ def invite(directory: Path, user_name: str, as_json: bool, expires_in: int, canc
         invited = store.enrolments.open(user_name, utc_now(), timedelta(seconds=expires_in))
         members = InvitedAnswer.of_opened(invited, settings).members()
     if as_json:
-        echo_json(members)
+        write_json(members)
         return
     for name in ("code", "ssh_command", "page_url"):
         if name in members:
             click.echo(f"{name:<11}  {members[name]}")
-    click.echo(f"Open for {expires_in // 60}:{expires_in % 60:02} minutes.", err=True)
+    say(f"The invitation of {user_name} is open for {expires_in // 60}:{expires_in % 60:02} minutes.")

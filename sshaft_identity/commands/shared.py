@@ -1,6 +1,5 @@
-"""Opens the store and prints JSON for all commands of the operator."""
+"""Opens the store for all commands of the operator."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,7 +46,3 @@ def database_failures() -> Iterator[None]:
 def say(sentence: str) -> None:
     """Tells a person on stderr what was done. The data for other programs are on stdout."""
     click.echo(sentence, err=True)
-
-
-def echo_json(value: object) -> None:
-    click.echo(json.dumps(value, indent=2))

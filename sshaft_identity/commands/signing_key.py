@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from sshaft_identity.commands.shared import checked_store, echo_json, say
+from sshaft.command_line.output import Columns, json_option, write_list
+from sshaft_identity.commands.shared import checked_store, say
 from sshaft_identity.common.times import rfc3339, utc_now
 from sshaft_identity.signing import signing_keys
 from sshaft_identity.signing.signing_keys import ROTATION_WAIT, Algorithm, SigningKey
@@ -17,19 +18,18 @@ def signing_key() -> None:
 
 
 @signing_key.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print the keys as JSON.")
+@json_option
 @click.pass_obj
 def list_keys(directory: Path, as_json: bool) -> None:
-    """Print the published keys, the newest first: kid, algorithm and status."""
+    """Print the published keys, the newest first."""
     now = utc_now()
     with checked_store(directory) as (store, _):
         keys = store.signing_keys.published(now)
     current = [signing_keys.current_key(keys, now, each) for each in Algorithm]
-    if as_json:
-        echo_json([_as_json(key, key in current) for key in keys])
-        return
-    for key in keys:
-        click.echo(f"{key.kid} {key.algorithm} {_status(key, now, is_signing=key in current)}")
+    status = {key.kid: _status(key, now, is_signing=key in current) for key in keys}
+    columns: Columns = {"KID": "kid", "ALGORITHM": "algorithm", "STATUS": lambda row: status[row["kid"]]}
+    rows = [_as_json(key, key in current) for key in keys]
+    write_list(rows, columns, as_json=as_json, nothing="No signing key: `sshaft identity init` makes them.")
 
 
 @signing_key.command()
@@ -54,6 +54,7 @@ def rotate(directory: Path, at_once: bool, algorithm: str | None) -> None:
         made = store.signing_keys.rotate(now, None if algorithm is None else Algorithm(algorithm), wait)
     for key in made:
         click.echo(f"{key.kid} {key.algorithm} {_status(key, now, is_signing=key.signs_from <= now)}")
+    say("The signing keys were rotated." if algorithm is None else f"The signing key for {algorithm} was rotated.")
 
 
 @signing_key.command()

@@ -8,9 +8,10 @@ from typing import BinaryIO
 import click
 from cryptography import x509
 
+from sshaft.command_line.output import json_option, write_list
 from sshaft.text import printable
 from sshaft_identity.commands.shared import checked_store, say
-from sshaft_identity.commands.user_report import list_users, show_user
+from sshaft_identity.commands.user_report import KEY_COLUMNS, key_as_json, list_users, show_user
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.times import rfc3339, utc_now
 from sshaft_identity.enrolment import attestation
@@ -67,7 +68,11 @@ def sign_out(directory: Path, name: str) -> None:
 
 def sentence_of(ended: Ended) -> str:
     counts = (ended.sessions, "browser"), (len(ended.enrolments), "enrolment"), (len(ended.challenges), "login")
-    return "Ended: " + ", ".join(f"{count} {what}{'' if count == 1 else 's'}" for count, what in counts) + "."
+    return "Ended: " + ", ".join(_count(number, what) for number, what in counts) + "."
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 @user.command("unlock")
@@ -76,7 +81,7 @@ def sentence_of(ended: Ended) -> str:
 def unlock(directory: Path, name: str) -> None:
     """Reset the wrong codes of the user NAME. Too many wrong codes lock a user out for up to an hour."""
     with checked_store(directory) as (store, _):
-        if not store.challenges.unlock(name):
+        if not store.challenges.unlock(name, utc_now()):
             raise RegistryError(f"{printable(name)} has no wrong codes that count")
     say(f"The wrong codes of {name} no longer count.")
 
@@ -130,6 +135,7 @@ def add_key(
         added = store.keys.add(user_name, keys, now, settings.key_policy)
     for each in added:
         click.echo(f"{each.fingerprint} {each.type}")
+    say(f"{_count(len(added), 'key')} of {user_name} {'was' if len(added) == 1 else 'were'} added.")
     if len(added) < len(keys):
         say(f"{len(keys) - len(added)} of {len(keys)} keys were registered before.")
 
@@ -184,13 +190,14 @@ def import_file(directory: Path, file: BinaryIO, kind: str, create_users: bool, 
 
 @key.command("list")
 @click.argument("user_name", metavar="[USER]", required=False)
+@json_option
 @click.pass_obj
-def list_keys(directory: Path, user_name: str | None) -> None:
-    """Print the keys of USER, or all keys: fingerprint, type, user, expiry if there is one, comment."""
+def list_keys(directory: Path, user_name: str | None, as_json: bool) -> None:
+    """Print the keys of USER, or all keys."""
+    nothing = f"{printable(user_name)} has no key." if user_name else "No key is registered."
     with checked_store(directory) as (store, _):
-        for each in store.keys.all(user_name):
-            end = "" if each.expires_at is None else f" expires={rfc3339(each.expires_at)}"
-            click.echo(f"{each.key.fingerprint} {each.key.type} {each.user}{end} {each.name}".rstrip())
+        rows = map(key_as_json, store.keys.each(user_name))
+        write_list(rows, KEY_COLUMNS, as_json=as_json, nothing=nothing)
 
 
 @key.command("remove")

@@ -4,12 +4,14 @@ import hashlib
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import BigInteger, Connection, Engine, bindparam, event, func, make_url, select, text
 from sqlalchemy.exc import ArgumentError, InterfaceError, InternalError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -113,6 +115,16 @@ class Database:
         with self.engine.execution_options(**options).begin() as connection:
             yield connection
 
+    def copy_before_migration(self) -> Path | None:
+        """Copies SQLite to a file beside it if its tables are older than this version. Returns the file."""
+        current, wanted = self.revisions()
+        if self.is_postgresql or current in (None, wanted):
+            return None
+        path = Path(self.engine.url.database or "")
+        kept = path.with_name(f"{path.name}.{current}")
+        sqlite.copy(path, kept)
+        return kept
+
     def migrate(self) -> None:
         """Makes the tables or updates them. Repeated or parallel calls do no harm. Raises `DatabaseError`."""
         try:
@@ -120,8 +132,22 @@ class Database:
                 if self.is_postgresql and connection.scalar(text("SHOW server_encoding")) != "UTF8":
                     raise ConfigurationError("the PostgreSQL database must be one with ENCODING 'UTF8'")
                 command.upgrade(_alembic(connection), "head")
+        except CommandError as error:  # a revision that only a newer version knows
+            raise DatabaseError(f"the database cannot be set up: {error}") from error
         except SQLAlchemyError as error:
             raise DatabaseError(f"the database cannot be set up: {reason(error)}{self._advice(error)}") from error
+
+    def try_migration(self) -> None:
+        """Migrates in a transaction that is undone. Raises `DatabaseError`."""
+        try:
+            with self._writer.connect() as connection, connection.begin() as transaction:
+                self.lock(connection, "migration")
+                command.upgrade(_alembic(connection), "head")
+                transaction.rollback()
+        except CommandError as error:  # a revision that only a newer version knows
+            raise DatabaseError(f"the database cannot be migrated: {error}") from error
+        except SQLAlchemyError as error:
+            raise DatabaseError(f"the database cannot be migrated: {reason(error)}") from error
 
     def renew(self, connection: Connection) -> None:
         """Drops all tables, also with rows that triggers protect, and makes them again in this transaction."""
@@ -129,14 +155,21 @@ class Database:
         connection.execute(text("DROP TABLE alembic_version"))
         command.upgrade(_alembic(connection), "head")
 
-    def check(self) -> None:
-        """Raises `ConfigurationError` for tables of another version, `DatabaseError` for a database that is away."""
+    def revisions(self) -> tuple[str | None, str | None]:
+        """Returns the revision of the tables (None: there are none), and that of this version.
+
+        Raises `DatabaseError` for a database that is away.
+        """
         try:
             with self.read() as connection:
                 current = MigrationContext.configure(connection).get_current_revision()
-                wanted = ScriptDirectory.from_config(_alembic(connection)).get_current_head()
+                return current, ScriptDirectory.from_config(_alembic(connection)).get_current_head()
         except SQLAlchemyError as error:
             raise DatabaseError(f"the database cannot be used: {reason(error)}{self._advice(error)}") from error
+
+    def check(self) -> None:
+        """Raises `ConfigurationError` for tables of another version, `DatabaseError` for a database that is away."""
+        current, wanted = self.revisions()
         if current != wanted:
             raise ConfigurationError(
                 f"the database is at revision {current or 'none'}, this version needs {wanted}: "

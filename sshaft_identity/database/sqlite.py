@@ -3,7 +3,7 @@
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,21 @@ def new_engine(url: URL) -> Engine:
     event.listen(engine, "connect", _on_connect)
     event.listen(engine, "begin", _on_begin)
     return engine
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copies a database into a new file for its owner only, also while others use it. Raises `DatabaseError`."""
+    target.unlink(missing_ok=True)
+    _create_private(target)
+    try:
+        with (
+            closing(sqlite3.connect(source, timeout=LOCK_WAIT_SECONDS)) as original,
+            closing(sqlite3.connect(target)) as made,
+        ):
+            original.backup(made)
+    except sqlite3.Error as error:
+        target.unlink(missing_ok=True)
+        raise DatabaseError(f"{source} cannot be copied to {target}: {error}") from error
 
 
 def _create_private(path: Path) -> None:

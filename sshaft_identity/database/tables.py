@@ -45,6 +45,8 @@ def _folded_name(context: Any) -> str:
     return str(context.get_current_parameters()["name"]).lower()
 
 
+_FOLDED = String(64).with_variant(String(64, collation="C"), "postgresql")
+
 metadata = MetaData()
 
 users = Table(
@@ -54,7 +56,8 @@ users = Table(
     # A name can be given to another person later, an id never.
     Column("id", String(64), nullable=False, default=lambda: secrets.token_hex(16)),
     # Null: at revision 0003 there was an older user whose name differed in case only. New users never have null.
-    Column("folded_name", String(64), default=_folded_name),
+    # Sorted by characters and not as a locale would, so that its index finds the names with a beginning.
+    Column("folded_name", _FOLDED, default=_folded_name),
     # the first person who signed in under this name by the organisation's OpenID Provider: no other person ever may
     Column("oidc_issuer", Text),
     Column("oidc_subject", Text),
@@ -63,6 +66,7 @@ users = Table(
     Index("uq_users_id", "id", unique=True),
     Index("uq_users_folded_name", "folded_name", unique=True),  # names that differ in case only are confusable
 )
+
 
 ssh_keys = Table(
     "ssh_keys",
@@ -259,6 +263,10 @@ sessions = Table(  # browsers on "my keys"
     Column("user_name", String(64), ForeignKey("users.name", ondelete="CASCADE"), nullable=False, index=True),
     Column("method", String(16), nullable=False),  # ssh, oidc
     Column("fingerprint", String(64)),  # the key that began a session by ssh
+    Column("issuer", Text),  # the OpenID Provider of a session by oidc
+    Column("groups", Text),  # JSON: the groups that the provider named, of those that have a role at the help desk
+    Column("passed_at", UtcTime),  # when the person last passed an SSH login for this session
+    Column("orders", Integer, nullable=False, server_default="0"),  # given at the help desk since then
     Column("authenticated_at", UtcTime, nullable=False),
     Column("expires_at", UtcTime, nullable=False, index=True),
 )

@@ -31,7 +31,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, case, de
 
 from sshaft.addresses import source_of
 from sshaft.public_key import PublicKey
-from sshaft_identity.audit.log import record_event
+from sshaft_identity.audit.log import Fact, record_event
 from sshaft_identity.challenges import limits
 from sshaft_identity.challenges.challenges import consume
 from sshaft_identity.challenges.codes import ANONYMOUS_DIGITS, Codes
@@ -73,11 +73,15 @@ class Enrolments:
         lifetime: timedelta = MAX_LIFETIME,
         invited_by: str | None = None,
         session: Session | None = None,
+        *,
+        inviter: str = "operator",
+        **facts: Fact,
     ) -> OpenedEnrolment:
         """Opens an enrolment and cancels the user's last one. `session`: the person opens it there.
 
-        `lifetime` is cut to `MIN_LIFETIME` and `MAX_LIFETIME`. Raises `RegistryError` if there is no such user, or the
-        session has ended.
+        The audit log gets `facts`, and who invites: the client `invited_by`, the person, or else `inviter`. `lifetime`
+        is cut to `MIN_LIFETIME` and `MAX_LIFETIME`. Raises `RegistryError` if there is no such user, or the session
+        has ended.
         """
         identifier, opened_in = secrets.token_hex(16), None if session is None else session.method
         with self._database.write(alone="enrolment") as connection:
@@ -109,7 +113,8 @@ class Enrolments:
                 now,
                 user=user,
                 enrolment=identifier,
-                invited_by=invited_by or ("operator" if session is None else "person"),
+                invited_by=invited_by or (inviter if session is None else "person"),
+                **facts,
             )
         opened = Enrolment(identifier, user, State.OPEN, invited_by, now, ends, opened_in=opened_in)
         return OpenedEnrolment(opened, code, page_token)
@@ -239,11 +244,11 @@ class Enrolments:
             _record(connection, "enrolment.refused", found, presentation, now, reason="not_my_key")
             return True
 
-    def cancel(self, user: str, now: datetime) -> bool:
-        """Cancels the user's enrolment. Returns whether there was one."""
+    def cancel(self, user: str, now: datetime, **facts: Fact) -> bool:
+        """Cancels the user's enrolment. Returns whether there was one. `facts` go to the audit log."""
         with self._database.write(alone="enrolment") as connection:
             _sweep(connection, now)
-            return _cancel(connection, user, now)
+            return _cancel(connection, user, now, **facts)
 
 
 def _confirm(
@@ -345,11 +350,11 @@ def _facts(presentation: Presentation) -> dict[str, str | None]:
     return {**facts, "source": presentation.source, "client_ip": presentation.client_ip}
 
 
-def _cancel(connection: Connection, user: str, now: datetime, reason: str | None = None) -> bool:
+def _cancel(connection: Connection, user: str, now: datetime, **facts: Fact) -> bool:
     """Cancels the user's open or presented enrolment. Returns whether there was one."""
     ended = cancel_where(connection, enrolments.c.user_name == user)
     for each in ended:
-        record_event(connection, "enrolment.cancelled", now, user=user, enrolment=each.id, reason=reason)
+        record_event(connection, "enrolment.cancelled", now, user=user, enrolment=each.id, **facts)
     return bool(ended)
 
 

@@ -93,6 +93,9 @@ class Revocation:
                 connection, now, results=by_key & or_(_is_accepted, _is_printed), passed=by_key, of_sessions=by_ssh,
                 of_enrolments=(enrolments.c.user_name == owner) & (enrolments.c.opened_in == Method.SSH),
             )  # fmt: skip
+            # the removed key may have passed for a session that began elsewhere
+            passes = update(sessions).where(sessions.c.user_name == owner, sessions.c.passed_at.is_not(None))
+            connection.execute(passes.values(passed_at=None))
             record_event(connection, "key.removed", now, user=owner, fingerprint=fingerprint, **ended.facts, **facts)
             added = select(ssh_keys.c.fingerprint).where(
                 ssh_keys.c.user_name == owner, ssh_keys.c.added_with == fingerprint

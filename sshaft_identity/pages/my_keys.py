@@ -18,6 +18,7 @@ from sshaft_identity.pages.signed_in import (
     SIGN_IN,
     NotSignedInError,
     facts_of,
+    role_of,
     session_and_form,
     signed_in,
     tell,
@@ -46,7 +47,7 @@ async def keys(request: Request) -> Response:
         keys=[_key_values(key, now) for key in own_keys],
         can_enrol=state.open_enrolment is not None,
         done=_DONE_SENTENCES.get(request.query_params.get("done", "")),
-        **_account_values(session, "keys"),
+        **await _account_values(request, session, "keys"),
     )
 
 
@@ -71,7 +72,7 @@ async def ask_to_remove(request: Request) -> Response:
         return redirect(request, _SIGN_IN_AGAIN)
     added = [_key_values(each, state.clock()) for each in own_keys if each.added_with == key.key.fingerprint]
     values: dict[str, Any] = {"key": _key_values(key, state.clock()), "is_last": len(own_keys) == 1, "added": added}
-    return render(request, "remove_key.html", **values, **_account_values(session, "keys"))
+    return render(request, "remove_key.html", **values, **await _account_values(request, session, "keys"))
 
 
 async def remove(request: Request) -> Response:
@@ -117,7 +118,7 @@ async def activity(request: Request) -> Response:
     values: dict[str, Any] = {
         "happenings": moments, "older": page.older, "is_first": number is None, "names": names,
     }  # fmt: skip
-    return render(request, "activity.html", **values, **_account_values(session, "activity"))
+    return render(request, "activity.html", **values, **await _account_values(request, session, "activity"))
 
 
 async def sign_out(request: Request, *, everywhere: bool = False) -> Response:
@@ -159,10 +160,11 @@ def _key_values(key: RegisteredKey, now: datetime) -> dict[str, Any]:
     }
 
 
-def _account_values(session: Session, here: str) -> dict[str, Any]:
-    """Returns the values that every page of the account needs."""
+async def _account_values(request: Request, session: Session, here: str) -> dict[str, Any]:
+    """Returns the values that every page of the account needs. `desk`: whether to link to the help desk."""
     return {
         "user": session.user, "form_token": session.form_token, "here": here, "max_name": MAX_NAME,
+        "desk": await role_of(request, session) is not None,
     }  # fmt: skip
 
 

@@ -74,7 +74,9 @@ async def _start_session(request: Request, person: Person) -> Response:
         raise PageError(403, *SENTENCES[verdict])
     # The time of the authentication at the provider counts. An unknown time counts as no longer fresh.
     authenticated_at = max(person.authenticated_at or now - FRESHNESS, now - FRESHNESS)
-    response = await begin_session(request, person.name, Method.OIDC, authenticated_at)
+    # Of the groups, a session keeps only those that have a role.
+    groups = person.groups & state.settings.desk.groups
+    response = await begin_session(request, person.name, Method.OIDC, authenticated_at, person.issuer, groups)
     if response is None:
         raise PageError(403, *SENTENCES[LinkVerdict.NO_USER])
     get_logger().info("session.started", user=person.name, method=Method.OIDC)

@@ -1,6 +1,8 @@
 """Finds and begins the session of a signed-in person, for the pages of "My keys"."""
 
+from collections.abc import Collection
 from datetime import datetime
+from functools import partial
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -8,6 +10,7 @@ from starlette.responses import Response
 
 from sshaft_identity.audit.log import Fact
 from sshaft_identity.enrolment.revocation import Ended
+from sshaft_identity.people.roles import Role
 from sshaft_identity.people.sessions import Method, Session
 from sshaft_identity.web import cookies
 from sshaft_identity.web.browsers import browser_name, client_address, form_of, user_agent
@@ -37,6 +40,17 @@ async def signed_in(request: Request) -> Session:
     return session
 
 
+async def role_of(request: Request, session: Session) -> Role | None:
+    """Returns the role of the person at the help desk. The settings and the user of this moment decide, each time."""
+    state = state_of(request)
+    desk, provider = state.settings.desk, state.settings.oidc
+    user_id = await run_in_threadpool(state.store.users.id_of, session.user) if desk.is_on else None
+    if user_id is None:
+        return None
+    is_of_provider = provider is not None and session.issuer == provider.issuer
+    return desk.role_of(user_id, session.groups if is_of_provider else ())
+
+
 async def answer_not_signed_in(request: Request, _error: Exception) -> Response:
     return redirect(request, f"{SIGN_IN}?note=nobody")
 
@@ -51,13 +65,12 @@ async def session_and_form(request: Request) -> tuple[Session, dict[str, str]]:
 
 
 async def begin_session(
-    request: Request, user: str, method: Method, authenticated_at: datetime | None = None
+    request: Request, user: str, method: Method, authenticated_at: datetime, issuer: str, groups: Collection[str]
 ) -> Response | None:
-    """Starts a session and returns a redirect to the keys; None if there is no such user."""
+    """Starts a session and returns a redirect to the keys; None if there is no such user. See `Sessions.start`."""
     state = state_of(request)
-    now = state.clock()
-    start, authenticated_at = state.sessions.start, authenticated_at or now
-    session = await run_in_threadpool(start, user, method, now, authenticated_at=authenticated_at, **facts_of(request))
+    start = partial(state.sessions.start, user, method, state.clock(), authenticated_at=authenticated_at)
+    session = await run_in_threadpool(partial(start, issuer=issuer, groups=groups, **facts_of(request)))
     return None if session is None else await lead_to_keys(request, session)
 
 

@@ -26,6 +26,7 @@ SENTENCES = {
     "challenge.cancelled": "A login was cancelled",
     "user.added": "You were added as a user",
     "user.removed": "You were removed as a user",
+    "user.unlocked": "The wrong codes no longer count",
     "user.bound": "Your account at the OpenID Provider was tied to your user name",
     "key.enrolled": "A key was added",
     "key.end_changed": "The end of a key was changed",
@@ -39,6 +40,9 @@ SENTENCES = {
     "session.refused": "A sign-in to my keys was refused",
     "session.ended": "Signed out of my keys",
     "session.all_ended": "Signed out everywhere",
+    "session.passed": "A help desk session was confirmed with ssh",
+    "desk.looked": "The help desk looked at your data",
+    "desk.exported": "The help desk exported your data",
 }
 """A sentence for every event about a user. An event of a later version shows its own name."""
 

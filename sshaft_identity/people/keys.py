@@ -1,6 +1,6 @@
 """Adds, lists and renames the users' SSH keys. One key has one owner. `enrolment.revocation` removes keys."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,6 +10,7 @@ from sqlalchemy import Row, Select, func, select, update
 from sshaft.public_key import PublicKey
 from sshaft_identity.audit.log import Fact, record_event
 from sshaft_identity.common.errors import RegistryError
+from sshaft_identity.database import pages
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import ssh_keys
 from sshaft_identity.people.key_policy import KeyPolicy
@@ -55,11 +56,18 @@ class Keys:
 
     def all(self, user: str | None = None) -> list[RegisteredKey]:
         """Returns the keys of everybody, or of one user. Raises `RegistryError` if there is no such user."""
-        query = select(ssh_keys).order_by(ssh_keys.c.user_name, ssh_keys.c.created_at, ssh_keys.c.fingerprint)
-        with self._database.read() as connection:
-            if user is not None and not user_exists(connection, user):
-                raise RegistryError(f"there is no user {user}")
-        return self._read(query if user is None else query.where(ssh_keys.c.user_name == user))
+        return list(self.each(user))
+
+    def each(self, user: str | None = None) -> Iterator[RegisteredKey]:
+        """Returns the same page by page, for lists of any length."""
+        query = select(ssh_keys)
+        if user is not None:
+            query = query.where(ssh_keys.c.user_name == user)
+            with self._database.read() as connection:
+                if not user_exists(connection, user):
+                    raise RegistryError(f"there is no user {user}")
+        order = ssh_keys.c.user_name, ssh_keys.c.created_at, ssh_keys.c.fingerprint
+        return map(registered_key, pages.rows(self._database, query, *order))
 
     def of(self, user: str) -> list[RegisteredKey]:
         """Returns the user's keys, the last used first."""
@@ -78,10 +86,11 @@ class Keys:
 
     def _read(self, query: Select[Any]) -> list[RegisteredKey]:
         with self._database.read() as connection:
-            return [_registered_key(row) for row in connection.execute(query)]
+            return [registered_key(row) for row in connection.execute(query)]
 
 
-def _registered_key(row: Row[Any]) -> RegisteredKey:
+def registered_key(row: Row[Any]) -> RegisteredKey:
+    """Returns a row of the table as a key."""
     return RegisteredKey(
         row.user_name, PublicKey(row.type, row.blob), row.name, row.created_at, row.source, row.attested,
         row.expires_at, row.last_used_at, row.last_used_from, row.added_with,

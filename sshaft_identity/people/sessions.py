@@ -4,8 +4,9 @@ A session ends after a time without use, and in any case after a fixed time. `en
 """
 
 import hmac
+import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -21,6 +22,8 @@ from sshaft_identity.database.tables import sessions, users
 
 FRESHNESS = timedelta(minutes=10)
 """The age of the sign-in, at most, to add or remove keys."""
+MAX_ORDERS = 20
+"""Orders at the help desk after one SSH login, at most. So a stolen session cannot remove everybody's keys."""
 _MIN_EXTENSION = timedelta(minutes=1)
 
 
@@ -42,7 +45,8 @@ class SessionTimes(BaseModel):
 class Session:
     """A browser that is signed in. `authenticated_at` is when the person proved themselves, `token` the cookie.
 
-    `fingerprint` is that of the key that began a session by ssh.
+    `fingerprint` is that of the key that began a session by ssh. `issuer` and `groups` are those of a sign-in at the
+    OpenID Provider. `passed_at` is when the person last passed an SSH login for this session.
     """
 
     user: str
@@ -51,9 +55,16 @@ class Session:
     expires_at: datetime
     token: str = field(repr=False)
     fingerprint: str | None = None
+    issuer: str | None = None
+    groups: frozenset[str] = frozenset()
+    passed_at: datetime | None = None
 
     def is_fresh(self, now: datetime) -> bool:
         return now < self.authenticated_at + FRESHNESS
+
+    def has_fresh_pass(self, now: datetime) -> bool:
+        """Whether the person has passed an SSH login for this session within `FRESHNESS`."""
+        return self.passed_at is not None and self.passed_at <= latest_begin(now) and now < self.passed_at + FRESHNESS
 
     @property
     def form_token(self) -> str:
@@ -65,32 +76,54 @@ class Session:
         return hmac.compare_digest(self.form_token.encode(), form_token.encode())
 
 
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What begins a session: the time at which the person proved themselves, and by what.
+
+    `fingerprint`: the key of a sign-in by ssh. `issuer` and `groups`: what the OpenID Provider named.
+    """
+
+    method: Method
+    authenticated_at: datetime
+    fingerprint: str | None = None
+    issuer: str | None = None
+    groups: frozenset[str] = frozenset()
+
+
 class Sessions:
     def __init__(self, database: Database, times: SessionTimes) -> None:
         self._database = database
         self._idle, self._longest = timedelta(seconds=times.idle), timedelta(seconds=times.longest)
 
     def start(
-        self, user: str, method: Method, now: datetime, *, authenticated_at: datetime, **facts: Fact
-    ) -> Session | None:
-        """Starts a session, or returns None if there is no such user. `facts` go to the audit log."""
-        with self._database.write() as connection:
-            return self.begin(connection, user, method, now, authenticated_at=authenticated_at, facts=facts)
-
-    def begin(
         self,
-        connection: Connection,
         user: str,
         method: Method,
         now: datetime,
         *,
         authenticated_at: datetime,
-        facts: Mapping[str, Fact],
-        fingerprint: str | None = None,
+        issuer: str | None = None,
+        groups: Collection[str] = (),
+        **facts: Fact,
     ) -> Session | None:
-        """Starts a session in this transaction, see `start`. `fingerprint`: the key that begins it."""
-        end = self._end(authenticated_at, now)
-        session = Session(user, method, authenticated_at, end, secrets.token_urlsafe(32), fingerprint)
+        """Starts a session, or returns None if there is no such user. `facts` go to the audit log.
+
+        `issuer` and `groups`: the OpenID Provider at which the person signed in, and what it named.
+        """
+        proof = Proof(method, authenticated_at, issuer=issuer, groups=frozenset(groups))
+        with self._database.write() as connection:
+            return self.begin(connection, user, proof, now, facts)
+
+    def begin(
+        self, connection: Connection, user: str, proof: Proof, now: datetime, facts: Mapping[str, Fact]
+    ) -> Session | None:
+        """Starts a session in this transaction, see `start`."""
+        method, authenticated_at = proof.method, proof.authenticated_at
+        passed_at = authenticated_at if method is Method.SSH else None
+        session = Session(
+            user, method, authenticated_at, self._end(authenticated_at, now), secrets.token_urlsafe(32),
+            proof.fingerprint, proof.issuer, proof.groups, passed_at,
+        )  # fmt: skip
         connection.execute(delete(sessions).where(sessions.c.expires_at <= now))
         # The user cannot be removed before this transaction ends.
         locked = select(users.c.name).where(users.c.name == user).with_for_update(read=True, key_share=True)
@@ -101,12 +134,16 @@ class Sessions:
                 token_hash=hash_of(session.token),
                 user_name=user,
                 method=method,
-                fingerprint=fingerprint,
+                fingerprint=proof.fingerprint,
+                issuer=proof.issuer,
+                groups=json.dumps(sorted(proof.groups)) if proof.groups else None,
+                passed_at=passed_at,
                 authenticated_at=authenticated_at,
                 expires_at=session.expires_at,
             )
         )
-        record_event(connection, "session.started", now, user=user, method=method, fingerprint=fingerprint, **facts)
+        known: dict[str, Fact] = {"method": method, "fingerprint": proof.fingerprint, **facts}
+        record_event(connection, "session.started", now, user=user, **known)
         return session
 
     def of_token(self, token: str, now: datetime) -> Session | None:
@@ -125,10 +162,26 @@ class Sessions:
                 connection.execute(
                     update(sessions).where(sessions.c.token_hash == row.token_hash).values(expires_at=end)
                 )
-        return Session(row.user_name, Method(row.method), row.authenticated_at, end, token, row.fingerprint)
+        return Session(
+            row.user_name, Method(row.method), row.authenticated_at, end, token, row.fingerprint, row.issuer,
+            frozenset(json.loads(row.groups or "[]")), row.passed_at,
+        )  # fmt: skip
 
     def _end(self, authenticated_at: datetime, now: datetime) -> datetime:
         return min(now + self._idle, authenticated_at + self._longest)
+
+
+def note_pass(connection: Connection, session: Session, passed_at: datetime) -> bool:
+    """Notes that the person has passed an SSH login for this session. Returns whether the session is still there."""
+    own = update(sessions).where(sessions.c.token_hash == hash_of(session.token), sessions.c.user_name == session.user)
+    return connection.execute(own.values(passed_at=passed_at, orders=0)).rowcount == 1
+
+
+def take_order(connection: Connection, session: Session) -> bool:
+    """Whether the SSH login of this session allows one more order: it is good for `MAX_ORDERS`. Counts the order."""
+    same = sessions.c.token_hash == hash_of(session.token), sessions.c.passed_at == session.passed_at
+    counted = update(sessions).where(*same, sessions.c.orders < MAX_ORDERS).values(orders=sessions.c.orders + 1)
+    return connection.execute(counted).rowcount == 1
 
 
 def hash_of(token: str) -> str:

@@ -6,6 +6,7 @@ if nobody had the name before, because relying parties compare it with the name;
 
 import re
 import secrets
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, insert, select
@@ -15,6 +16,13 @@ from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.fields import USER_PATTERN
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import audit_events, users
+
+
+@dataclass(frozen=True, slots=True)
+class FoundUser:
+    name: str
+    id: str
+    created_at: datetime
 
 
 class Users:
@@ -30,6 +38,26 @@ class Users:
         """Returns the names in alphabetical order."""
         with self._database.read() as connection:
             return list(connection.scalars(select(users.c.name).order_by(users.c.name)))
+
+    def found(self, beginning: str, most: int, after: str | None = None) -> list[FoundUser]:
+        """Returns at most `most` users whose names begin with this text in any case, in the order of their names.
+
+        `after` is the last name of the page before. An empty beginning finds everybody, and a text that no name can
+        begin with finds nobody.
+        """
+        folded = beginning.lower()
+        if folded and not re.fullmatch(USER_PATTERN, folded):
+            return []
+        column = users.c.folded_name
+        query = select(users).order_by(column).limit(most).where(column > (after or "").lower())
+        if folded:
+            query = query.where(column >= folded, column < folded[:-1] + chr(ord(folded[-1]) + 1))
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+            # Revision 0003 left a name without its lower case if an older name differs in case only.
+            exact = connection.execute(select(users).where(users.c.name == beginning)).all() if after is None else []
+        unique = {row.name: FoundUser(row.name, row.id, row.created_at) for row in [*exact, *rows]}
+        return list(unique.values())[:most]
 
     def exists(self, name: str) -> bool:
         """Whether there is a user with this name."""

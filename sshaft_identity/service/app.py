@@ -12,6 +12,9 @@ from sshaft_identity.api import challenges, enrolments, openapi, sshd
 from sshaft_identity.api.discovery import discovery, jwks
 from sshaft_identity.api.token import client_credentials, token_endpoint
 from sshaft_identity.common.times import Clock, utc_now
+from sshaft_identity.desk import actions, export, lists, person, ssh_pass
+from sshaft_identity.desk.access import NoFreshPassError
+from sshaft_identity.desk.ssh_pass import answer_no_fresh_pass
 from sshaft_identity.face_support import browser_login
 from sshaft_identity.face_support.face import Face
 from sshaft_identity.faces import all_faces
@@ -29,6 +32,7 @@ from sshaft_identity.web.html import PageError, answer_http_exception, answer_pa
 from sshaft_identity.web.problem import ProblemError, answer_problem
 
 _MODULES = (sshd, challenges, enrolments, openapi, challenge, enrolment, my_keys, sign_in_ssh, sign_in_oidc, health)
+_DESK_MODULES = (lists, person, ssh_pass, export, actions)
 
 
 def all_routes(faces: Collection[Face], clock: Clock) -> list[Route]:
@@ -40,7 +44,7 @@ def all_routes(faces: Collection[Face], clock: Clock) -> list[Route]:
         Route("/oauth2/token", in_thread(token_endpoint(grants)), methods=["POST"]),
         Route("/.well-known/openid-configuration", discovery(grants, metadata), methods=["GET"]),
         Route("/.well-known/jwks.json", jwks, methods=["GET"]),
-        *(route for module in _MODULES for route in module.ROUTES),
+        *(route for module in (*_MODULES, *_DESK_MODULES) for route in module.ROUTES),
         *browser_login.routes(finishes),
         *(route for face in faces for route in face.routes(clock)),
     ]
@@ -73,6 +77,7 @@ def create_app(
             HTTPException: answer_http_exception,
             PageError: answer_page_error,
             NotSignedInError: answer_not_signed_in,
+            NoFreshPassError: answer_no_fresh_pass,
         },
     )
     app.router.redirect_slashes = False  # such a redirect would name the host of the request's Host header

@@ -1,9 +1,11 @@
 """Answers the health checks of a supervisor or a proxy: `/healthz` and `/readyz`."""
 
+from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Message
 
 from sshaft.errors import SshaftError
 from sshaft.log import get_logger
@@ -32,6 +34,24 @@ async def readyz(request: Request) -> Response:
 def _fault(state: AppState) -> str | None:
     state.store.database.check()
     return None if state.store.signing_keys.check(state.clock()) else "no signing key"
+
+
+async def readiness(app: Starlette) -> int:
+    """Returns the status of `/readyz` of an application that no server runs."""
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    host = [(b"host", b"localhost")]
+    scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "scheme": "http",
+             "path": "/readyz", "raw_path": b"/readyz", "query_string": b"", "root_path": "", "headers": host,
+             "client": ("127.0.0.1", 0), "server": ("localhost", 80)}  # fmt: skip
+    await app(scope, receive, send)
+    return int(sent[0]["status"])
 
 
 ROUTES = [

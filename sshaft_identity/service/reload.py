@@ -14,7 +14,7 @@ from sshaft_identity.service.app_state import changed_state
 from sshaft_identity.settings import Settings
 from sshaft_identity.web.state import AppState
 
-_FIXED = ("database", "host", "port", "metrics_host", "metrics_port", "metrics_token_file")
+_FIXED = ("database", "database_file", "host", "port", "metrics_host", "metrics_port", "metrics_token_file")
 """The members that only a new start changes: the database and the sockets are open."""
 
 

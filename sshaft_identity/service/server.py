@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import cast
 
@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 
 from sshaft.addresses import bracketed
 from sshaft.daemon import notify
+from sshaft.daemon.handover import predecessor
 from sshaft.http_server import descriptors
 from sshaft.http_server.connections import Bounds
 from sshaft.http_server.server import BoundedServer, quiet_uvicorn
@@ -29,10 +30,12 @@ _THREADS = 20
 """More threads would only compete for the interpreter's lock."""
 
 
-def serve(app: Starlette, listening: socket.socket, on_sealed: OnSealed | None, reload: Callable[[], None]) -> None:
+def serve(
+    app: Starlette, listening: Mapping[str, socket.socket], on_sealed: OnSealed | None, reload: Callable[[], None]
+) -> None:
     """Serves until a signal stops it. SIGHUP calls `reload`. Logs `identity.ready` with the real address.
 
-    `on_sealed`: see `audit.chain`.
+    The first of `listening` is the socket of the service. A successor gets all. `on_sealed`: see `audit.chain`.
     """
     quiet_uvicorn()
     bounds = descriptors.bounds_for(descriptors.raise_limit())
@@ -52,13 +55,14 @@ class Server(BoundedServer):
         self._state.waiting.most = bounds.connections // 2
         self._background: list[asyncio.Task[None]] = []
 
-    async def run_on(self, listening: socket.socket) -> None:
+    async def run_on(self, listening: Mapping[str, socket.socket]) -> None:
         current_default_thread_limiter().total_tokens = _THREADS
         self.stop_on_signals()
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
         database = self._state.store.database
         sealing = asyncio.create_task(background.keep_sealing(database, self._on_sealed))
-        await self.serve(sockets=[listening])
+        self.hand_over_on_signal(listening)
+        await self.serve(sockets=[next(iter(listening.values()))])
         sealing.cancel()
         with suppress(SQLAlchemyError):  # the next start seals the remaining events
             await run_in_threadpool(chain.seal_all, database)
@@ -70,6 +74,7 @@ class Server(BoundedServer):
         host, port = sockets[0].getsockname()[:2] if sockets else (None, None)
         get_logger().info("identity.ready", address=f"http://{bracketed(str(host))}:{port}")
         notify.notify("READY=1")
+        predecessor.serves()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._state.changes.close()

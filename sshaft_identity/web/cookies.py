@@ -9,7 +9,7 @@ from starlette.responses import Response
 from sshaft.http_server.cookies import Cookies
 from sshaft_identity.web.state import state_of
 
-SESSION, SSH_SIGN_IN, OIDC_SIGN_IN = "sshaft", "sshaft-ssh", "sshaft-oidc"
+SESSION, SSH_SIGN_IN, OIDC_SIGN_IN, DESK_PASS = "sshaft", "sshaft-ssh", "sshaft-oidc", "sshaft-desk"
 KNOWN_BROWSER = "sshaft-known"
 ALIAS = "sshaft-alias"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")

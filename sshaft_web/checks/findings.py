@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from sshaft.command_line.colour import coloured
 from sshaft.command_line.severity import Severity, summary
 from sshaft.text import printable
 
@@ -33,7 +34,7 @@ def table(findings: Iterable[Finding]) -> str:
         for finding in findings:
             if finding.part == part:
                 mark = "ERROR" if finding.level is Severity.ERROR else finding.level.word
-                lines.append(f"  {mark:8} {finding.check:12} {printable(finding.what, _LONGEST)}")
+                lines.append(f"  {coloured(f'{mark:8}')} {finding.check:12} {printable(finding.what, _LONGEST)}")
                 if finding.remedy:
                     lines.append(f"           {'':12} -> {printable(finding.remedy, _LONGEST)}")
     return "\n".join([*lines, summary(finding.level for finding in findings)])

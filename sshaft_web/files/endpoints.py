@@ -92,7 +92,7 @@ def _files_of(terminal: Terminal) -> FileSession:
     if terminal.connection is None or terminal.state is not State.OPEN:
         raise errors.not_open()
     if terminal.files is None:
-        terminal.files = FileSession(terminal.connection)
+        terminal.files = FileSession(terminal.connection, terminal.clock)
     return terminal.files
 
 

@@ -1,16 +1,19 @@
-"""Lets one request at a time write an upload, and remembers which uploads are complete."""
+"""Lets one request at a time write an upload, remembers which uploads are complete, and removes abandoned ones."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+import math
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from sshaft_web.files import errors
+from sshaft_web.files.errors import FileError
 from sshaft_web.files.sftp import Sftp
 from sshaft_web.files.upload import Upload
 from sshaft_web.files.uploading import remove_part, write_chunk
 
 _MAX_COMPLETE = 100
+_MAX_UNFINISHED = 1000
 
 
 @dataclass(frozen=True)
@@ -19,17 +22,33 @@ class _Turn:
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
 
+@dataclass
+class _Unfinished:
+    """An upload that has a part on the host. `used_at` is the end of its last request; infinite while one runs."""
+
+    upload: Upload
+    used_at: float = math.inf
+
+
 class Uploads:
     """The uploads of one terminal.
 
     After a lost network, the page sends a chunk again while the server still waits for the rest of the first try. The
-    later request ends the earlier one.
+    later request ends the earlier one. `clock` is in seconds, and never goes back.
     """
 
-    def __init__(self, sftp: Sftp) -> None:
+    def __init__(self, sftp: Sftp, clock: Callable[[], float]) -> None:
         self._sftp = sftp
+        self._clock = clock
         self._turns: dict[str, _Turn] = {}
         self._complete: dict[str, int] = {}
+        self._unfinished: dict[str, _Unfinished] = {}
+        self._closed = asyncio.Event()
+
+    @property
+    def are_finished(self) -> bool:
+        """Whether no upload has a part on the host."""
+        return not self._unfinished
 
     async def write(self, upload: Upload, offset: int, body: AsyncIterator[bytes]) -> tuple[int, bool]:
         """Writes a chunk. Returns the offset of its end, and whether this call has completed the file.
@@ -38,10 +57,18 @@ class Uploads:
         `FileError`.
         """
         async with self._turn_of(upload) as turn:
+            if self._closed.is_set():
+                raise errors.not_open()
             if upload.number in self._complete:
                 return self._complete[upload.number], False
-            async with aclosing(_until(turn.superseded, body)) as pieces:
-                end = await write_chunk(self._sftp, upload, offset, pieces)
+            unfinished = self._begin(upload)
+            try:
+                async with aclosing(_until(turn.superseded, body)) as pieces:
+                    end = await write_chunk(self._sftp, upload, offset, pieces)
+            except FileError as error:
+                raise errors.not_open() if self._closed.is_set() else error from error
+            finally:
+                unfinished.used_at = self._clock()
             is_complete = end == upload.total
             if is_complete:
                 self._remember(upload)
@@ -50,9 +77,33 @@ class Uploads:
     async def remove(self, upload: Upload) -> None:
         """Ends an upload and removes what it has written. Raises `FileError`."""
         async with self._turn_of(upload):
+            self._unfinished.pop(upload.number, None)
             await remove_part(self._sftp, upload)
 
+    async def remove_unused(self, seconds: float) -> None:
+        """Removes the uploads that no request has gone on with for so long."""
+        since = self._clock() - seconds
+        await self._remove([each.upload for each in self._unfinished.values() if each.used_at <= since])
+
+    async def close(self) -> None:
+        """Ends and removes all uploads that are not complete, and takes no more."""
+        self._closed.set()
+        await self._remove([each.upload for each in self._unfinished.values()])
+
+    async def _remove(self, uploads: list[Upload]) -> None:
+        for each in uploads:
+            with suppress(FileError):  # the host does not let it go, so it stays there
+                await self.remove(each)
+
+    def _begin(self, upload: Upload) -> _Unfinished:
+        unfinished = self._unfinished.setdefault(upload.number, _Unfinished(upload))
+        unfinished.used_at = math.inf
+        if len(self._unfinished) > _MAX_UNFINISHED:  # a page has a few; the oldest one stays on the host
+            del self._unfinished[next(iter(self._unfinished))]
+        return unfinished
+
     def _remember(self, upload: Upload) -> None:
+        self._unfinished.pop(upload.number, None)
         self._complete[upload.number] = upload.total
         if len(self._complete) > _MAX_COMPLETE:
             del self._complete[next(iter(self._complete))]

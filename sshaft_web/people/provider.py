@@ -25,6 +25,7 @@ class WebProvider:
     def __init__(self, settings: Settings, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         """Raises `ConfigurationError`: a file of the settings cannot be used."""
         self.settings = settings.provider
+        self.revocation_seconds = settings.limits.revocation_seconds
         http = self.settings.http_client("provider")
         self.now = now
         self.client = Provider(self.settings.issuer, self.settings.credentials(), http, now)

@@ -9,6 +9,7 @@ from sshaft_oidc import refresh_grant
 from sshaft_oidc.provider import Tokens
 from sshaft_oidc.remote_keys import OpenIdError
 from sshaft_web.people.provider import WebProvider
+from sshaft_web.people.revocation import RevocationCheck
 
 _SECONDS = 10.0
 
@@ -26,6 +27,7 @@ class SessionTokens:
         self._provider = provider
         self._clock = clock
         self._renewal: asyncio.Task[None] | None = None
+        self.revocation = RevocationCheck(provider, tokens, clock)
         self._take(tokens)
 
     def __repr__(self) -> str:

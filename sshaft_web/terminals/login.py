@@ -47,6 +47,11 @@ class Login(asyncssh.SSHClient):
         self._text = 0
         self.failure: Exception | None = None
         self.token_was_refused = False
+        self.begun: Callable[[], object] = lambda: None
+        """Is called when the host has proven its key."""
+
+    def begin_auth(self, _username: str) -> None:
+        self.begun()
 
     def auth_banner_received(self, msg: str, lang: str) -> None:  # noqa: ARG002 - asyncssh's signature
         self._show(msg)

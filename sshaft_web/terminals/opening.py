@@ -73,6 +73,8 @@ async def run(terminal: Terminal, api: HostApi | None, user: str, opened: Callab
     finally:
         opening.cancel()
         await asyncio.wait([opening])
+        if terminal.files is not None and terminal.connection is not None:
+            await terminal.files.close()
         terminal.drop_connection()
 
 

@@ -1,5 +1,7 @@
 """Connects to a host of web.json by ssh. Its key must be the known one before anything secret is sent."""
 
+import asyncio
+
 import asyncssh
 
 from sshaft.text import printable
@@ -17,38 +19,50 @@ _CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly13
 """Those of OpenSSH. GCM comes first: with the usual ChaCha20, the output of a host costs twice as much CPU here."""
 
 
-async def connect(target: Target, account: str, login: Login) -> asyncssh.SSHClientConnection:
-    """Returns a connection on which the person is logged in. Raises `LoginError`, whose text is for the person."""
+async def connect(
+    target: Target, account: str, login: Login, connect_seconds: float = _CONNECT_SECONDS
+) -> asyncssh.SSHClientConnection:
+    """Returns a connection on which the person is logged in. Raises `LoginError`, whose text is for the person.
+
+    The host must have proven its key within `connect_seconds`.
+    """
     try:
-        connection, _ = await asyncssh.create_connection(
-            lambda: login,
-            target.host,
-            target.port,
-            known_hosts=target.host_keys,
-            username=account,
-            client_version=_VERSION,
-            config=None,  # neither files nor keys nor the agent of this account
-            client_keys=None,
-            agent_path=None,
-            agent_forwarding=False,
-            gss_host=None,
-            preferred_auth="keyboard-interactive,password",
-            public_key_auth=False,
-            host_based_auth=False,
-            encryption_algs=_CIPHERS,
-            compression_algs=["none"],  # a host could send little that becomes much
-            connect_timeout=_CONNECT_SECONDS,
-            login_timeout=_LOGIN_SECONDS,
-            keepalive_interval=_KEEPALIVE_SECONDS,
-        )
+        # connect_timeout of asyncssh would also count the time in which the person answers.
+        async with asyncio.timeout(connect_seconds) as until_login:
+            login.begun = lambda: until_login.reschedule(None)
+            return await _connect(target, account, login)
     except Exception as error:
         cause = login.failure or error
         raise LoginError(_sentence(_code(cause), cause, target.title), code=_code(cause)) from error
+
+
+async def _connect(target: Target, account: str, login: Login) -> asyncssh.SSHClientConnection:
+    connection, _ = await asyncssh.create_connection(
+        lambda: login,
+        target.host,
+        target.port,
+        known_hosts=target.host_keys,
+        username=account,
+        client_version=_VERSION,
+        config=None,  # neither files nor keys nor the agent of this account
+        client_keys=None,
+        agent_path=None,
+        agent_forwarding=False,
+        gss_host=None,
+        preferred_auth="keyboard-interactive,password",
+        public_key_auth=False,
+        host_based_auth=False,
+        encryption_algs=_CIPHERS,
+        compression_algs=["none"],  # a host could send little that becomes much
+        login_timeout=_LOGIN_SECONDS,
+        keepalive_interval=_KEEPALIVE_SECONDS,
+    )
     return connection
 
 
 _CODES: tuple[tuple[type[Exception], str], ...] = (
     (asyncssh.HostKeyNotVerifiable, "host_key_changed"),
+    (asyncssh.KeyExchangeFailed, "key_exchange_failed"),
     (asyncssh.PermissionDenied, "permission_denied"),
     (PromptCancelledError, "cancelled"),
     (LoginError, "login_failed"),
@@ -69,6 +83,10 @@ def _sentence(code: str, error: Exception, title: str) -> str:
         "host_key_changed": (
             f"{title} does not have the host key that it must have. Somebody may be in its place, so nothing was sent "
             "to it. Tell your administrator."
+        ),
+        "key_exchange_failed": (
+            f"{title} has no kind of host key, or no cipher, that it must have: {printable(str(error))}. "
+            "Tell your administrator."
         ),
         "permission_denied": f"{title} did not let you in.",
         "cancelled": "You have cancelled the login.",

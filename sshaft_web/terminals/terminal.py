@@ -87,7 +87,7 @@ class Terminal:
         self.connection: asyncssh.SSHClientConnection | None = None
         self.files: FileSession | None = None
         self.prompts = TypedLines(self.show)
-        self._clock = clock
+        self.clock = clock
         self._page: Page | None = None
         self._channel: asyncssh.SSHClientChannel[bytes] | None = None
         self._is_paused = False
@@ -126,7 +126,7 @@ class Terminal:
     def detach(self, page: Page) -> None:
         if self._page is page:
             self._page = None
-            self.left_at = self._clock()
+            self.left_at = self.clock()
             self._unwatched = 0
             self._follow()
 
@@ -167,7 +167,7 @@ class Terminal:
 
     def wrote(self, data: bytes) -> None:
         """Takes output of the host."""
-        if not data:
+        if not data or self.state is State.CLOSED:
             return
         self.active()
         self.output.add(data)
@@ -200,18 +200,27 @@ class Terminal:
 
     def active(self) -> None:
         """Says that somebody uses it."""
-        self.active_at = self._clock()
+        self.active_at = self.clock()
 
     def used(self) -> None:
         """Says that a transfer of files uses it. It then stays open without a page, too."""
         self.active()
         if self.left_at is not None:
-            self.left_at = self._clock()
+            self.left_at = self.clock()
 
     def tick(self) -> None:
         """Is called each second: without a page, the host may write some more."""
         self._unwatched = 0
         self._follow()
+
+    def _leave_host(self) -> None:
+        """Ends the shell and all transfers. The connection stays while unfinished uploads are removed from the host."""
+        if self.files is None or self.files.uploads.are_finished:
+            self.drop_connection()
+            return
+        self.files.sftp.close()
+        if self._channel is not None:
+            self._channel.abort()
 
     def drop_connection(self) -> None:
         if self.connection is not None:
@@ -233,7 +242,7 @@ class Terminal:
         self.reason = reason
         self.become(State.CLOSED, message)
         self.may_write(may=True)
-        self.drop_connection()
+        self._leave_host()
         for listener in self.listeners:
             listener.closed(reason)
         self._unwatch()

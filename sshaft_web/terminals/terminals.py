@@ -7,6 +7,7 @@ from typing import Protocol
 
 from sshaft_oidc.refresh_grant import GrantEndedError
 from sshaft_web.configuration import Limits
+from sshaft_web.files.session import REMOVAL_SECONDS
 from sshaft_web.people.sessions import End, Person, Session, Sessions
 from sshaft_web.targets import Target
 from sshaft_web.terminals import opening
@@ -14,6 +15,7 @@ from sshaft_web.terminals.opening import HostApi
 from sshaft_web.terminals.pace import Pace
 from sshaft_web.terminals.terminal import Listener, Size, Terminal
 
+_STOP_SECONDS = REMOVAL_SECONDS + 1
 CLOSED = "closed"
 """The reason of a terminal that the person has closed."""
 Observer = Callable[[Terminal], Listener | None]
@@ -140,9 +142,14 @@ class Terminals:
         """Whether no page has shown the terminal for too long."""
         return terminal.left_at is not None and now - terminal.left_at >= self._limits.keep_seconds
 
+    async def remove_abandoned_uploads(self) -> None:
+        """Removes the unfinished uploads that nobody has gone on with for `idle_seconds`."""
+        files = [each.files for each in self if each.files is not None]
+        await asyncio.gather(*(each.remove_unused_uploads(self._limits.idle_seconds) for each in files))
+
     async def stop(self) -> None:
         """Ends all terminals."""
         for terminal in self:
             terminal.close("stopped", "The service was stopped. Open the terminal again in a minute.")
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=2)
+            await asyncio.wait(self._tasks, timeout=_STOP_SECONDS)

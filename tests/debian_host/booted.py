@@ -18,7 +18,8 @@ from image.debian import UnavailableError, skipping
 
 from sshaft_demo.place import CHECKOUT
 
-PACKAGES = ("systemd", "systemd-sysv", "libnss-systemd", "libpam-systemd", "dbus", "cron", "procps")
+PACKAGES = ("systemd", "systemd-sysv", "libnss-systemd", "libpam-systemd", "dbus", "cron", "procps",
+            "python3-venv", "ca-certificates")  # fmt: skip
 MASKED = ("systemd-networkd.service", "systemd-networkd.socket", "console-getty.service", "getty@.service")
 MOUNTS = """set -e
 mount --make-rprivate /

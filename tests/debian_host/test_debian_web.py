@@ -14,7 +14,7 @@ from image.containers import wait_until
 
 from sshaft_demo.parts import free_port
 from sshaft_demo.place import CHECKOUT
-from sshaft_demo.web_client import WebClient
+from sshaft_demo.web_client import WebBrowser
 
 PYTHON = {(3, 11): "bookworm", (3, 13): "trixie"}
 """The Debian whose Python loads the packages of this one."""
@@ -79,18 +79,17 @@ def in_the_sandbox(debian: Booted, program: str, argument: str) -> tuple[int, st
 
 
 def test_terminal_works_and_is_recorded_in_the_sandbox(debian: Booted) -> None:
-    client = WebClient(f"http://localhost:{PORT}")
-    client.sign_in(debian.place.person)
-    with client.open("host", user=debian.place.person) as terminal:
-        terminal.wait_for(b"This terminal is recorded")
-        shown = terminal.wait_for(b"Press Enter").decode()
+    browser = WebBrowser(f"http://localhost:{PORT}").sign_in(debian.place.person)
+    with browser.attach(browser.open(user=debian.place.person)) as terminal:
+        terminal.wait_for("This terminal is recorded")
+        shown = terminal.wait_for("Press Enter")
         code = re.search(r"[A-Z]{4}-[A-Z]{4}", shown)
         assert code, shown
         debian.provider.answer(code[0])
-        terminal.type(b"\r")
+        terminal.type("\r")
         terminal.wait_until("open")
-        terminal.type(b"echo t''wo; exit\r")
-        terminal.wait_for(b"two\r\n")
+        terminal.type("echo t''wo; exit\r")
+        terminal.wait_for("two\r\n")
         assert terminal.wait_for_end() == 4002
     folder = debian.root / "var" / "lib" / "sshaft-web"
     wait_until(lambda: "terminal.closed" in debian.journal("-u", "sshaft-web"), "the terminal has ended")

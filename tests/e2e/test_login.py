@@ -1,5 +1,6 @@
 """Tests logins with our own identity service: passed logins, refused logins, and the text that people read."""
 
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -37,7 +38,11 @@ def other_code(code: str) -> str:
 def test_right_key_and_code_pass(site: Site, keys: Keys) -> None:
     challenge = site.identity.open_challenge("alice")
     done = site.sshd.ssh(keys("alice"), challenge["code"])
-    assert (done.returncode, done.stdout, done.stderr) == (0, "Passed. Your login goes on in the browser.\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        0,
+        "Passed for alice. Your login goes on in the browser.\n",
+        "",
+    )
     now = site.identity.challenge(challenge["id"])
     assert now["state"] == "accepted"
     assert now["client_ip"] == "127.0.0.1"
@@ -126,7 +131,26 @@ def test_deny_rejects_the_login(site: Site, keys: Keys) -> None:
 def test_passed_login_does_not_pass_twice(site: Site, keys: Keys) -> None:
     code = site.identity.open_challenge("alice")["code"]
     assert site.sshd.ssh(keys("alice"), code).returncode == 0
-    assert site.sshd.ssh(keys("alice"), code).returncode == 2
+    again = site.sshd.ssh(keys("alice"), code)
+    assert again.returncode == 2
+    assert re.match(r"Your login was passed already: .*, with the key \S+\. If that was not you", again.stderr)
+    stranger = site.sshd.ssh(keys("bob"), code)
+    assert (stranger.returncode, "passed" in stranger.stderr) == (2, False)
+
+
+def test_person_reads_what_became_of_a_login_that_is_over(site: Site, keys: Keys) -> None:
+    """Finding U12: ssh said only that no login was waiting."""
+    denied = site.identity.open_challenge("alice")
+    site.sshd.ssh(keys("alice"), "deny")
+    said = site.sshd.ssh(keys("alice"), denied["code"])
+    assert (said.returncode, said.stderr.partition(":")[0]) == (2, "Your login was denied")
+    older = site.identity.open_challenge("alice")
+    newer = site.identity.open_challenge("alice")
+    said = site.sshd.ssh(keys("alice"), older["code"])
+    assert said.returncode == 2 or older["code"] == newer["code"]
+    assert "a newer one took its place. Use the code that the newest page shows." in said.stderr
+    site.identity.cancel(newer["id"])
+    assert "Your login was cancelled" in site.sshd.ssh(keys("alice"), newer["code"]).stderr
 
 
 def test_right_key_may_be_the_last_of_six_in_an_ssh_agent(site: Site, keys: Keys, tmp_path: Path) -> None:
@@ -203,7 +227,7 @@ def test_ticket_of_a_passed_login_is_good_for_the_next_login_of_its_connection(s
     first = site.identity.open_challenge("alice")
     assert login_with(site, keys, ticket, first["code"])[0] == 0
     status, said = login_with(site, keys, ticket, first["code"])
-    assert (status, said) == (2, "Your login has been passed already.\n")
+    assert (status, said.partition(":")[0]) == (2, "Your login was passed already")
     second = site.identity.open_challenge("alice")
     assert login_with(site, keys, ticket, second["code"])[0] == 0
 

@@ -1,13 +1,13 @@
 """Tests `sshaft web` with a real sshd, our PAM module, the agent and its API, at a throwaway provider."""
 
-import time
 from collections.abc import Iterator
 
 import pytest
-from e2e.web_page import WebBrowser
+from e2e.web_files import new_folder
 from e2e.web_site import WebSite, web_site
 
 from sshaft_demo.place import Place
+from sshaft_demo.web_client import WebBrowser
 
 
 @pytest.fixture(scope="module")
@@ -30,17 +30,24 @@ def test_person_who_has_signed_in_gets_a_shell(site: WebSite) -> None:
     assert closed["bytes_out"] > closed["bytes_in"]
 
 
+def left(browser: WebBrowser) -> list[str]:
+    """Returns the terminals that no page shows."""
+    return [each["id"] for each in browser.terminals() if not each["connected"]]
+
+
 def test_page_that_comes_back_gets_what_it_has_missed(site: WebSite) -> None:
     browser = site.browser()
     terminal = browser.open()
     page = browser.attach(terminal)
     page.wait_until("open")
-    page.type("stty -echo\n")
-    page.type("echo fir''st; sleep 0.4; echo sec''ond\n")
+    folder = new_folder(site)
+    page.type(f"stty -echo; cd {folder}\n")
+    page.type("echo fir''st; while [ ! -e go ]; do sleep 0.1; done; echo sec''ond; touch done\n")
     page.wait_for("first\r\n")
     page.close()
-    time.sleep(0.8)
-    assert [each["connected"] for each in browser.terminals()] == [False]
+    site.wait(lambda: terminal in left(browser))
+    (folder / "go").touch()
+    site.wait((folder / "done").exists)
     again = browser.attach(terminal, page.end)
     assert again.wait_for("second\r\n").startswith("second\r\n")
     whole = browser.attach(terminal)
@@ -53,14 +60,17 @@ def test_end_that_no_page_has_shown_waits_for_one(site: WebSite) -> None:
     terminal = browser.open()
     page = browser.attach(terminal)
     page.wait_until("open")
-    page.type("sleep 0.3; echo la''st; exit\n")
+    folder, before = new_folder(site), len(site.events("terminal.closed"))
+    page.type(f"while [ ! -e {folder}/go ]; do sleep 0.1; done; echo la''st; exit\n")
     page.wait_for("\n")
     page.close()
-    time.sleep(1)
+    site.wait(lambda: terminal in left(browser))
+    (folder / "go").touch()
+    site.wait(lambda: len(site.events("terminal.closed")) > before)
     assert terminal in [each["id"] for each in browser.terminals()]
     again = browser.attach(terminal, page.end)
-    assert "last\r\n" in again.wait_for("\0")
-    assert again.closed == 4002
+    assert again.wait_for_end() == 4002
+    assert b"last\r\n" in again.said
     assert browser.attach(terminal).wait_for_end() == 4004
 
 

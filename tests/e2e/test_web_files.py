@@ -203,6 +203,15 @@ def test_cancelled_upload_is_removed(files: Files) -> None:
     assert not list(files.folder.iterdir())
 
 
+def test_unfinished_upload_is_removed_at_the_end_of_the_terminal(site: WebSite) -> None:
+    files = Files.of(site)
+    files.put("new", 0, 6, b"abc")
+    assert len(list(files.folder.iterdir())) == 1
+    assert files.browser.post(f"/api/terminals/{files.terminal}/close").status_code == 204
+    assert files.page.wait_for_end() == 4002
+    wait_until(lambda: not list(files.folder.iterdir()))
+
+
 def test_wrong_offset_names_the_size(files: Files) -> None:
     files.put("new", 0, 6, b"abc")
     answer = files.put("new", 5, 6, b"f")

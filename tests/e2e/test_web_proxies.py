@@ -11,13 +11,13 @@ import proxies
 import pytest
 import trustme
 from e2e.web_files import Files
-from e2e.web_page import WebBrowser
 from e2e.web_site import WebSite, web_site
 from process.test_host_api_proxies import PATH, running
 from websockets.exceptions import InvalidStatus
 
 from sshaft_demo.parts import connects, free_port
 from sshaft_demo.place import Place
+from sshaft_demo.web_client import WebBrowser
 
 SHIPPED = Path(__file__).parents[2] / "web"
 

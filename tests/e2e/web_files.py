@@ -8,8 +8,9 @@ from typing import Any
 from urllib.parse import quote
 
 import requests
-from e2e.web_page import TerminalPage, WebBrowser
 from e2e.web_site import WebSite
+
+from sshaft_demo.web_client import TerminalPage, WebBrowser
 
 
 @dataclass

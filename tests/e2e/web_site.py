@@ -1,16 +1,16 @@
 """Starts `sshaft web` for a host with token login: throwaway provider, agent, API, and a real sshd with our module."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from e2e.hosts import AUDIENCE, NO_BROWSER, Host, host_in, tokens
-from e2e.web_page import TerminalPage, WebBrowser
 
-from sshaft_demo.parts import HostApi, Web, free_port
+from sshaft_demo.parts import HostApi, Web, free_port, wait_for
 from sshaft_demo.place import Place
+from sshaft_demo.web_client import TerminalPage, WebBrowser
 
 CLIENT_ID = "demo-web"
 _SETTINGS = "Subsystem sftp internal-sftp\nPubkeyAuthentication yes\n"
@@ -36,6 +36,10 @@ class WebSite:
         """Returns the log events of this name."""
         lines = [json.loads(line) for line in self.place.log(self.web.name).splitlines()]
         return [line for line in lines if line["event"] == name]
+
+    def wait(self, is_so: Callable[[], bool]) -> None:
+        """Waits until `is_so()`."""
+        wait_for(is_so, self.web.process, lambda: self.place.log(self.web.name), "what the test waits for")
 
     def terminal(self) -> TerminalPage:
         """Returns the page of an open terminal, in a new browser."""

@@ -97,6 +97,8 @@ class OpenIdProvider:
     """By path: another status than the usual one."""
     on_call: dict[str, Callable[[], object]] = field(default_factory=dict)
     """By path: what is called before the answer."""
+    headers: dict[str, dict[str, str]] = field(default_factory=dict)
+    """By path: more headers."""
     raw: dict[str, bytes] = field(default_factory=dict)
     """By path: another body than the usual one."""
     dripping: set[str] = field(default_factory=set)
@@ -205,6 +207,8 @@ class OpenIdProvider:
         handler.send_response(status)
         if 300 <= status < 400:
             handler.send_header("Location", f"{self.issuer}/elsewhere")
+        for name, value in self.headers.get(path, {}).items():
+            handler.send_header(name, value)
         handler.send_header("Content-Type", "application/json")
         if path in self.dripping:
             self._drip(handler)
@@ -244,8 +248,9 @@ class OpenIdProvider:
             case "/v1.0/me/checkMemberGroups" if authorization == "Bearer access":
                 self.asked_groups.append(json.loads(body)["groupIds"])
                 return 200, self.member_groups
-            case "/userinfo" if authorization.removeprefix("Bearer ") in self.good_tokens:
-                return 200, self.bend_userinfo
+            case "/userinfo":
+                is_good = authorization.removeprefix("Bearer ") in self.good_tokens
+                return (200, self.bend_userinfo) if is_good else (401, {"error": "invalid_token"})
         return 404, {}
 
     def _metadata(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """A small ssh server on loopback whose login and shell a test writes."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,18 +32,40 @@ class ShellHost:
     shell: Shell = echo
     folder: Path | None = None
     """The file system that SFTP shows. None: there is no SFTP."""
+    is_frozen: bool = False
+    """Whether SFTP answers no question about a file."""
     answers: list[str] = field(default_factory=list)
     users: list[str] = field(default_factory=list)
     sizes: list[tuple[int, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.key = asyncssh.generate_private_key("ssh-ed25519")
-        self.connections = 0
+        self._open: set[asyncssh.SSHServerConnection] = set()
 
     @property
     def known_hosts(self) -> list[str]:
         """The lines of known_hosts for this host."""
         return [line(self.port, self.key)]
+
+    @property
+    def connections(self) -> int:
+        """Returns how many connections are open."""
+        return len(self._open)
+
+    def connected(self, connection: asyncssh.SSHServerConnection) -> None:
+        self._open.add(connection)
+
+    def disconnected(self, connection: asyncssh.SSHServerConnection) -> None:
+        self._open.discard(connection)
+
+    def drop_connections(self) -> None:
+        """Ends all connections, as a host that loses its power."""
+
+        async def drop() -> None:
+            for each in list(self._open):
+                each.abort()
+
+        self._loop.run(drop())
 
     def __enter__(self) -> Self:
         self._loop = LoopThread()
@@ -69,7 +92,7 @@ class ShellHost:
         self.port = self._server.get_port()
 
     def _sftp(self, channel: "asyncssh.SSHServerChannel[bytes]") -> asyncssh.SFTPServer:
-        return asyncssh.SFTPServer(channel, chroot=str(self.folder).encode())
+        return _Sftp(self, channel)
 
     async def _run(self, process: "asyncssh.SSHServerProcess[bytes]") -> None:
         self.sizes.append(process.get_terminal_size()[:2])
@@ -80,18 +103,29 @@ class ShellHost:
         process.exit(0)
 
 
+class _Sftp(asyncssh.SFTPServer):
+    def __init__(self, host: ShellHost, channel: "asyncssh.SSHServerChannel[bytes]") -> None:
+        super().__init__(channel, chroot=str(host.folder).encode())
+        self._host = host
+
+    async def lstat(self, path: bytes) -> Any:
+        if self._host.is_frozen:
+            await asyncio.Event().wait()
+        return super().lstat(path)
+
+
 class _Server(asyncssh.SSHServer):
     def __init__(self, host: ShellHost) -> None:
         self._host = host
         self._round = 0
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
-        self._host.connections += 1
+        self._host.connected(conn)
         self._connection = conn
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
-        self._host.connections -= 1
+        self._host.disconnected(self._connection)
 
     def begin_auth(self, username: str) -> bool:
         self._host.users.append(username)

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from image.container_engine import Engine, private_engine, running_engine
 from image.containers import CHECKOUT, SUITE, Checkout, Factor, Mounts, Site, StartFactor, start_identity
 from image.containers import start_factor as start
-from image.debian import UnavailableError, base_tar, need_root, skipping
+from image.debian import skipping
 
-BASE = f"debian:{SUITE}-slim"
+from bench.load.container_engine import Engine, build, engine_with_base
+
 IMAGE = "sshaft:tests"
-CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 # --- the engine and the image
@@ -27,27 +26,8 @@ CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
-    with skipping():
-        need_root()
-        running = running_engine()
-        if running is not None:
-            _have_base(running)
-            yield running
-            running.clean()
-            return
-        base = base_tar(SUITE)
-        with private_engine() as private:
-            private("import", "-c", 'CMD ["bash"]', base, BASE)
-            yield private
-            private.clean()
-
-
-def _have_base(engine: Engine) -> None:
-    if engine("image", "inspect", BASE, check=False).returncode == 0:
-        return
-    pulled = engine("pull", BASE, check=False)
-    if pulled.returncode != 0:
-        raise UnavailableError(f"the engine that runs here can't pull {BASE}: {pulled.stderr.strip()[-300:]}")
+    with skipping(), engine_with_base(SUITE) as engine:
+        yield engine
 
 
 @pytest.fixture(scope="session")
@@ -63,20 +43,9 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 
 
 @pytest.fixture(scope="session")
-def image(engine: Engine, checkout: Checkout, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Builds the image and returns its name. Build secrets give pip the host's certificates and index."""
-    secrets = tmp_path_factory.mktemp("secrets")
-    pip_conf = "[global]\n"
-    if CA_BUNDLE.exists():
-        pip_conf += "cert = /run/secrets/ca_crt\n"
-        shutil.copy(CA_BUNDLE, secrets / "ca_crt")
-    if index := os.environ.get("PIP_INDEX_URL"):
-        pip_conf += f"index-url = {index}\n"
-    (secrets / "pip_conf").write_text(pip_conf)
-    options = [f"--secret=id={path.name},src={path}" for path in secrets.iterdir()]
-    if SUITE != "trixie":
-        options.append(f"--build-arg=BASE=docker.io/library/{BASE}")
-    engine("build", *options, "-t", IMAGE, checkout.directory, timeout=600)
+def image(engine: Engine, checkout: Checkout) -> str:
+    """Builds the image and returns its name."""
+    build(engine, checkout.directory, IMAGE, SUITE)
     return IMAGE
 
 

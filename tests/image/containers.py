@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from image.container_engine import Engine
+from bench.load.container_engine import Engine
 
 CHECKOUT = Path(__file__).parent.parent.parent
 SUITE = os.environ.get("SUITE", "trixie")

@@ -1,20 +1,18 @@
-"""Makes a slim Debian from Debian's own packages, and keeps it between runs."""
+"""Skips the tests that need what is not available here, and keeps what takes long to make."""
 
 import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-BASE_TAR = Path(__file__).parents[2] / "tools" / "debian" / "base-tar"
+from bench.load.container_engine import UnavailableError, base_tar, need_root
+
+__all__ = ["CACHE", "UnavailableError", "base_tar", "need_root", "skipping"]
+
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sshaft"
 """What takes long to make is kept here between runs."""
-
-
-class UnavailableError(Exception):
-    """The tests of this folder cannot run here. The message states the reason."""
 
 
 @contextmanager
@@ -26,16 +24,3 @@ def skipping() -> Iterator[None]:
         if os.environ.get("CI") == "true":
             pytest.fail(str(error))
         pytest.skip(str(error))
-
-
-def need_root() -> None:
-    if os.geteuid() != 0:
-        raise UnavailableError("needs root: what is mounted has owners")
-
-
-def base_tar(suite: str, *packages: str) -> Path:
-    """Returns a tar of a slim Debian with these packages. Raises `UnavailableError`."""
-    made = subprocess.run([BASE_TAR, suite, *packages], check=False, capture_output=True, text=True)
-    if made.returncode != 0:
-        raise UnavailableError(f"no base of Debian's packages: {made.stderr[-1000:]}")
-    return Path(made.stdout.strip())

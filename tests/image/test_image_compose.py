@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 import requests
-from image.container_engine import Engine
 from image.containers import SUITE, Checkout, wait_until
+
+from bench.load.container_engine import Engine
 
 SSH = "ssh -F none -T -o BatchMode=yes -o IdentitiesOnly=yes -o IdentityAgent=none -o StrictHostKeyChecking=accept-new"
 BUILT = "sshaft:tests-compose"
@@ -96,7 +97,7 @@ def test_login_passes_after_up_and_three_commands(compose: Compose) -> None:
     assert page.status_code == 200
     assert opened["code"] in page.text
     assert "Passed" in compose.log_in(opened["ssh_command"])
-    assert f"{opened['id']} accepted" in compose("exec", "-T", "identity", "sshaft", "identity", "challenge", "list")
+    assert f"{opened['id']}  accepted" in compose("exec", "-T", "identity", "sshaft", "identity", "challenge", "list")
 
 
 def test_users_keys_and_host_key_outlive_the_containers(compose: Compose) -> None:

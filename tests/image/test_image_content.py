@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from image.container_engine import Engine
 from image.containers import CHECKOUT, Checkout, Site
 
 import sshaft
+from bench.load.container_engine import Engine
 
-ACCOUNTS = {"sshaft": 480, "_sshaft-keys": 481, "mfa": 482, "sshaft-identity": 483}
+ACCOUNTS = {"sshaft": 480, "_sshaft-keys": 481, "mfa": 482, "sshaft-identity": 483, "sshaft-web": 484}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_no_secret_is_in_any_layer(saved: Path, checkout: Checkout, site: Site) 
 
 
 def test_no_build_secret_is_in_any_layer(saved: Path) -> None:
-    left = [path for path, data in files(saved) if re.search(r"/(pip\.conf|ca_crt)$", path) and data]
+    left = [path for path, data in files(saved) if re.search(r"/(pip\.conf|\.npmrc|ca_crt)$", path) and data]
     assert left == []
 
 
@@ -64,7 +64,8 @@ def test_no_secret_is_in_the_metadata_of_the_image(engine: Engine, image: str, c
 
 
 def test_programs_of_the_build_are_not_in_the_image(saved: Path) -> None:
-    assert [path for path, _ in files(saved) if re.search(r"-packages/(pip|setuptools)/__init__.py$", path)] == []
+    programs = r"-packages/(pip|setuptools)/__init__.py$|/bin/(gcc|make|node|npm)$"
+    assert [path for path, _ in files(saved) if re.search(programs, path)] == []
 
 
 def test_accounts_have_the_documented_ids_and_no_password(engine: Engine, image: str) -> None:
@@ -123,3 +124,13 @@ def test_health_check_and_port_are_declared(engine: Engine, image: str) -> None:
     (declared,) = json.loads(engine("inspect", image).stdout)
     assert declared["Config"]["Healthcheck"]["Test"] == ["CMD", "/usr/libexec/sshaft/healthcheck"]
     assert list(declared["Config"]["ExposedPorts"]) == ["2222/tcp"]
+
+
+def test_bill_of_materials_names_every_package_of_the_image(engine: Engine, image: str) -> None:
+    script = "import importlib.metadata as m; print(*(each.name for each in m.distributions()))"
+    said = engine("run", "--rm", "--entrypoint", "/opt/sshaft/bin/python3", image, "-c", script).stdout
+    installed = {re.sub("[._]", "-", name).lower() for name in said.split()} - {"sshaft"}
+    bill = engine("run", "--rm", "--entrypoint", "cat", image, "/usr/share/doc/sshaft/sshaft.cdx.json").stdout
+    found = {each["name"] for each in json.loads(bill)["components"]}
+    assert found >= {*installed, "@xterm/xterm"}
+    assert {name for name in found - installed if "xterm" not in name} == {"js-base64"}

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 
 import pytest
-from image.container_engine import Engine
 from image.containers import Mounts, StartFactor, factor_options, wait_until
+
+from bench.load.container_engine import Engine
 
 
 def without(pattern: str) -> Callable[[Mounts], list[str]]:

@@ -1,10 +1,13 @@
 """Tests that the wheel has no compiled part, is built without a compiler, and brings the completion of the shells."""
 
+import json
 import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+
+import pytest
 
 import sshaft
 
@@ -36,3 +39,19 @@ def test_wheel_is_pure_python(tmp_path: Path) -> None:
         "zsh/site-functions/_sshaft",
         "fish/vendor_completions.d/sshaft.fish",
     }
+
+
+def test_wheel_of_a_release_has_the_terminal_and_the_same_bytes_at_another_time(tmp_path: Path) -> None:
+    if subprocess.run([CHECKOUT / "tools" / "xterm", "--is-there"], check=False).returncode != 0:
+        pytest.skip("needs tools/xterm")
+    for name, umask, zone in (("one", "022", "UTC"), ("two", "077", "Asia/Tokyo")):
+        around = ["env", f"TZ={zone}", "sh", "-c", f'umask {umask} && exec "$@"', "sh"]
+        subprocess.run([*around, CHECKOUT / "tools" / "wheel", tmp_path / name], check=True, timeout=300)
+    files = {path.name: path.read_bytes() for path in (tmp_path / "one").iterdir()}
+    version = sshaft.__version__
+    assert set(files) == {f"sshaft-{version}-py3-none-any.whl", f"sshaft-{version}.cdx.json"}
+    assert files == {path.name: path.read_bytes() for path in (tmp_path / "two").iterdir()}
+    with zipfile.ZipFile(tmp_path / "one" / f"sshaft-{version}-py3-none-any.whl") as packed:
+        assert "sshaft_web/pages/static/vendor/xterm.mjs" in packed.namelist()
+    found = {each["name"] for each in json.loads(files[f"sshaft-{version}.cdx.json"])["components"]}
+    assert {"requests", "asyncssh", "@xterm/xterm"} <= found

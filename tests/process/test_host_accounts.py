@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from fakes.agent_process import AgentProcess
 from fakes.unix_server import UnixServer, read_question
-from process.test_host_commands import ISSUER, host
+from process.test_host_commands import ISSUER, NOTHING, host
 
 from sshaft import messages
 
@@ -75,7 +75,7 @@ def test_operator_suspends_and_resumes_an_account(agent: AgentProcess, helper: A
         "newbie is open until 2090-01-31, 00:00 UTC.\n",
     )
     assert helper.taken() == [("unlock", {"user": "newbie", "expires": "2090-01-31"})]
-    assert "expires 2090-01-31T00:00:00+00:00" in listed(agent)
+    assert "  2090-01-31T00:00:00+00:00  " in listed(agent)
     assert "CLOSED" not in listed(agent)
 
 
@@ -104,7 +104,7 @@ def test_nothing_changes_for_root_and_for_names_that_nobody_has(
 ) -> None:
     assert host(agent, "accounts", *words)[0] == 65
     assert helper.asked == []
-    assert len(listed(agent).splitlines()) == 1
+    assert len(listed(agent).splitlines()) == 2
 
 
 @pytest.mark.parametrize("expires", ["tomorrow", "20900131"])
@@ -132,14 +132,14 @@ def test_groups_are_changed_by_sshaft_accounts(agent: AgentProcess, helper: Acco
 def test_removed_account_is_forgotten(agent: AgentProcess, helper: Accounts) -> None:
     assert host(agent, "accounts", "remove", "newbie")[0] == 0
     assert [kind for kind, _ in helper.taken()] == ["lock", "lock", "remove"]
-    assert listed(agent) == ""
+    assert listed(agent) == NOTHING
 
 
 def test_account_that_is_not_on_the_host_any_more_is_forgotten(agent: AgentProcess, helper: Accounts) -> None:
     """An operator's userdel was faster."""
     helper.refuses |= {"lock": "user: somebody else has removed or replaced this account", "remove": "user: not ours"}
     assert host(agent, "accounts", "remove", "newbie")[0] == 0
-    assert listed(agent) == ""
+    assert listed(agent) == NOTHING
 
 
 def test_account_of_others_is_not_removed(agent: AgentProcess, helper: Accounts) -> None:
@@ -148,7 +148,7 @@ def test_account_of_others_is_not_removed(agent: AgentProcess, helper: Accounts)
     host(agent, "accounts", "bind", "nobody", ISSUER, "2")
     assert host(agent, "accounts", "remove", "nobody")[0] == 65
     assert [kind for kind, _ in helper.taken()] == ["lock"]
-    assert listed(agent).splitlines()[1].startswith("nobody  2")
+    assert listed(agent).splitlines()[2].startswith("nobody ")
     assert "CLOSED" not in listed(agent)
 
 

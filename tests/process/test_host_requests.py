@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -41,16 +42,28 @@ def wait(directory: Path, account: str, subject: str) -> str:
     return request.reference
 
 
+def documented_members() -> list[set[str]]:
+    """Returns the members of an account and of a person that waits, as docs/commands.md has them."""
+    page = (Path(__file__).parents[2] / "docs/commands.md").read_text()
+    parts = page.partition("`sshaft host accounts list` |")[2].partition("\n")[0].split(";")
+    return [set(re.findall(r"`(\w+)`", part)) for part in parts]
+
+
 def test_operator_sees_who_waits_and_approves(agent: AgentProcess) -> None:
     status, said = host(agent, "accounts", "list")
-    assert said.startswith(rf"newbie  1  {ISSUER}  Person \x1b[2J1  n@example.org (not verified)  waits since 20")
+    line = said.splitlines()[1]
+    assert line.startswith("newbie   waiting  1 ")
+    assert line.endswith(r", Person \x1b[2J1, n@example.org (not verified)")
     (row,) = json.loads(host(agent, "accounts", "list", "--json")[1])
     assert (row["account"], row["state"], row["name"]) == ("newbie", "waiting", "Person \x1b[2J1")
+    (of_accounts, of_requests) = documented_members()
+    assert of_requests <= set(row)
     status, said = host(agent, "accounts", "approve", "newbie")
     assert status == 0
     assert "The account newbie belongs to this person." in said
     (row,) = json.loads(host(agent, "accounts", "list", "--json")[1])
     assert (row["account"], row["subject"], row["state"]) == ("newbie", "1", "active")
+    assert of_accounts <= set(row)
     assert host(agent, "accounts", "approve", "newbie") == (65, "sshaft: nobody waits for newbie\n")
 
 

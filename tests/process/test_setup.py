@@ -103,7 +103,7 @@ def test_person_sets_up_factor_and_identity_service(machine: SetupMachine) -> No
     sshd_config = machine.path("/etc/ssh/sshaft_sshd_config").read_text()
     assert "\nPort 2022\n" in sshd_config
     assert "AuthorizedKeysCommand /usr/libexec/sshaft/sshaft-keys " in sshd_config
-    assert "sshaft doctor --sshd-config /etc/ssh/sshaft_sshd_config" in said
+    assert "\r\nsshaft doctor\r\n" in said
     assert "https://id.example.org goes to http://127.0.0.1:8080" in said
     assert "people reach TCP port 2022" in said
     assert "systemctl enable --now sshaft-identity sshaft-agent sshaft-sshd" in said
@@ -125,7 +125,7 @@ def test_person_sets_up_factor_of_another_host(machine: SetupMachine, factor_fil
     assert machine.config == FACTOR | {"login_path": "/usr/libexec/sshaft/sshaft-login"}
     assert not machine.path("/etc/ssh/sshaft_sshd_config").exists()
     assert "the client factor is registered at id.example.org: client_credentials, client_secret_post" in said
-    assert "the block `Match User mfa` of docs/install.md" in said
+    assert "the block `Match User mfa` of docs/install-by-hand.md" in said
     assert SECRET not in planned + said
 
 
@@ -462,9 +462,10 @@ def test_text_of_the_agents_account_does_not_reach_the_terminal_raw(login: Setup
 def test_broken_files_are_named(factor: SetupMachine) -> None:
     for name in ("/var/lib/sshaft-identity/identity.json", "/etc/sshaft/config.json"):
         path = factor.path(name)
-        path.write_text("{")
-        status, said = factor.run("setup", "--yes", *LOCAL)
-        assert (status, f"{name}: not JSON" in said) == (78, True), said
+        for content in ("{", "[]"):
+            path.write_text(content)
+            status, said = factor.run("setup", "--yes", *LOCAL)
+            assert (status, f"{name}: not " in said) == (78, True), said
 
 
 def test_link_of_the_service_account_is_not_followed_with_the_rights_of_root(factor: SetupMachine) -> None:

@@ -20,11 +20,15 @@ SECRET = "s3cret-of-the-hosts"
 
 @dataclass
 class OidcProvider:
-    """A running provider. Its clients are `hosts`, with `SECRET`, and `public`; and `web`, at `web_url`."""
+    """A running provider. Its clients are `hosts`, with `SECRET`, and `public`.
+
+    `web` is at `web_url`. `unrenewed`, at `unrenewed_url`, gets no refresh tokens.
+    """
 
     place: Place
     port: int
     web_url: str = ""
+    unrenewed_url: str = ""
 
     def __post_init__(self) -> None:
         self.issuer = f"http://localhost:{self.port}"
@@ -34,6 +38,7 @@ class OidcProvider:
             "CLIENT_SECRET": SECRET,
             "NODE_NO_WARNINGS": "1",
             "WEB_URL": self.web_url,
+            "UNRENEWED_URL": self.unrenewed_url,
         }
         process = self.place.start("oidc-provider", [Path(str(shutil.which("node"))), script], more=environment)
         wait_for(lambda: connects(self.port), process, self.log, "oidc-provider")

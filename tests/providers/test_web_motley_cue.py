@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from e2e.web_page import WebBrowser
 from providers.test_motley_cue import asking_sshd
 
 from bench.load.motley_cue import motley_cue
 from bench.load.token_trial import AUDIENCE, TokenProvider
 from sshaft_demo.parts import Web, free_port
 from sshaft_demo.place import WEB, Place, StartError
+from sshaft_demo.web_client import WebBrowser
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(900)]  # the first run installs motley_cue
 

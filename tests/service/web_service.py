@@ -12,7 +12,6 @@ from itertools import count
 from typing import Any, TypeVar
 
 import requests
-from e2e.web_page import TerminalPage, WebBrowser
 from fakes.motley_cue import MotleyCue
 from fakes.openid_provider import CLIENT_ID, CLIENT_SECRET, OpenIdProvider
 from fakes.shell_host import ShellHost
@@ -20,6 +19,7 @@ from npm_packages import require_xterm
 
 from sshaft.http_server.connections import Bounds
 from sshaft.http_server.server import listen
+from sshaft_demo.web_client import TerminalPage, WebBrowser
 from sshaft_web import upkeep
 from sshaft_web.app import new_app
 from sshaft_web.configuration import Settings
@@ -94,6 +94,7 @@ class WebService:
             self.state.sessions.finish_expired()
             self.state.terminals.tick()
             await upkeep.renew(self.state)
+            await self.state.terminals.remove_abandoned_uploads()
 
         self.run(tick)
 

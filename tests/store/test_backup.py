@@ -154,7 +154,7 @@ def test_a_file_without_its_last_lines_is_refused(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new"), [(b'"alice"', b'"malice"'), (b'"web"', b'"wed"'), (b"0004", b"0005"), (b'"users":', b'"userz":')]
+    ("old", "new"), [(b'"alice"', b'"malice"'), (b'"web"', b'"wed"'), (b"0005", b"0006"), (b'"users":', b'"userz":')]
 )
 def test_an_altered_file_is_refused(file: Path, old: bytes, new: bytes) -> None:
     lines = gzip.decompress(file.read_bytes())
@@ -205,7 +205,7 @@ def test_a_file_that_is_not_a_backup_is_refused(tmp_path: Path, lines: str) -> N
 def test_a_backup_of_another_revision_is_refused_with_the_version_that_reads_it(store: Store, file: Path) -> None:
     with store.database.write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(CopyError, match="of revision 0004, the database of 9999: restore it with sshaft 0"):
+    with pytest.raises(CopyError, match="of revision 0005, the database of 9999: restore it with sshaft 0"):
         restore(store.database, file, replace=True)
 
 

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 from alembic import command
+from click.testing import CliRunner, Result
 from sqlalchemy import text
 
 from sshaft_identity.audit import chain
 from sshaft_identity.challenges.codes import Codes
+from sshaft_identity.commands.identity import identity
+from sshaft_identity.common.errors import DatabaseError
 from sshaft_identity.database import database
 from sshaft_identity.people.activity import Activity
 from sshaft_identity.store import Store
@@ -81,3 +84,76 @@ def test_users_get_an_id_and_keep_their_sub(without_tables: str) -> None:
             command.downgrade(database._alembic(connection), "0002")  # noqa: SLF001
         store.database.migrate()
         assert [head.seq for head in chain.verify(store.database)] == [3]
+
+
+def at_revision(url: str, directory: Path, revision: str) -> None:
+    """Sets a directory up whose database is older than this version."""
+    arguments = ["--directory", str(directory), "init", "--listen", "127.0.0.1:0"]
+    if url.startswith("postgresql"):
+        arguments += ["--database", url]
+    assert CliRunner().invoke(identity, arguments).exit_code == 0
+    with Store(url, Codes(b"k" * 32)) as store, store.database.write() as connection:
+        command.downgrade(database._alembic(connection), revision)  # noqa: SLF001
+
+
+def run_init(directory: Path, *options: str) -> Result:
+    return CliRunner().invoke(identity, ["--directory", str(directory), "init", *options])
+
+
+def revision_of(url: str) -> str | None:
+    with Store(url, Codes(b"k" * 32)) as store:
+        return store.database.revisions()[0]
+
+
+def test_dry_run_tells_what_init_would_do_and_changes_nothing(without_tables: str, tmp_path: Path) -> None:
+    at_revision(without_tables, tmp_path, "0003")
+    files = sorted(path.name for path in tmp_path.iterdir())
+    tried = run_init(tmp_path, "--dry-run")
+    assert tried.output == "The database would be migrated from revision 0003 to 0005.\n"
+    assert revision_of(without_tables) == "0003"
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name[-4:] not in {"-wal", "-shm"}) == files
+    assert run_init(tmp_path).exit_code == 0
+    assert run_init(tmp_path, "--dry-run").output == "The database is up to date: it is at revision 0005.\n"
+
+
+def test_dry_run_fails_where_the_service_could_not_start(without_tables: str, tmp_path: Path) -> None:
+    at_revision(without_tables, tmp_path, "0003")
+    with Store(without_tables, Codes(b"k" * 32)) as store, store.database.write() as connection:
+        connection.execute(text("CREATE TABLE ix_challenges_hint (id INTEGER)"))  # the migration needs the name
+    tried = run_init(tmp_path, "--dry-run")
+    assert tried.exit_code != 0
+    assert "ix_challenges_hint" in str(tried.exception)
+    assert revision_of(without_tables) == "0003"
+    assert not list(tmp_path.glob(".dry-run-*"))
+
+
+def test_dry_run_needs_keys_that_this_hmac_key_decrypts(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'identity.db'}"
+    at_revision(url, tmp_path, "0003")
+    (tmp_path / "hmac.key").write_bytes(b"another key of thirty-two bytes.")
+    tried = run_init(tmp_path, "--dry-run")
+    assert tried.exit_code != 0
+
+
+def test_init_keeps_sqlite_as_it_was_before_the_migration(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'identity.db'}"
+    at_revision(url, tmp_path, "0003")
+    done = run_init(tmp_path)
+    kept = tmp_path / "identity.db.0003"
+    assert f"{kept} is the database from before the migration." in done.output
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert (revision_of(url), revision_of(f"sqlite:///{kept}")) == ("0005", "0003")
+    kept.unlink()
+    assert run_init(tmp_path).exit_code == 0
+    assert not kept.exists()
+
+
+def test_database_of_a_newer_version_is_refused(without_tables: str, tmp_path: Path) -> None:
+    at_revision(without_tables, tmp_path, "0004")
+    with Store(without_tables, Codes(b"k" * 32)) as store, store.database.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    for options in (["--dry-run"], []):
+        done = run_init(tmp_path, *options)
+        assert isinstance(done.exception, DatabaseError), done.output
+        assert "9999" in str(done.exception)
+    assert revision_of(without_tables) == "9999"

@@ -233,7 +233,12 @@ PEOPLE_CASES = [
         lambda of: of.sessions.start("carol", Method.OIDC, of.clock(), authenticated_at=of.clock()),
         {"-sessions: alice ended"},
     ),
-    Case("unlocking", lambda of: of.store.challenges.unlock("alice"), {"-failures: user alice"}),
+    Case(
+        "unlocking",
+        lambda of: of.store.challenges.unlock("alice", of.clock(), by="desk", actor="carol"),
+        {"-failures: user alice"},
+        [{"event": "user.unlocked", "user": "alice", "by": "desk", "actor": "carol"}],
+    ),
     Case(
         "a new key",
         lambda of: of.store.keys.add("alice", [NewKey(NEW, added_with="alice's key")], of.clock()),

@@ -9,7 +9,7 @@ from store.neighbours import Neighbours, fill
 from sshaft_identity.common.digests import digest
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.times import CLOCK_TOLERANCE
-from sshaft_identity.people.sessions import FRESHNESS, Method, Sessions, SessionTimes, is_alive
+from sshaft_identity.people.sessions import FRESHNESS, Method, Proof, Sessions, SessionTimes, is_alive
 from sshaft_identity.store import Store
 
 SECOND = timedelta(seconds=1)
@@ -102,9 +102,7 @@ def test_session_of_a_key_names_the_key_in_the_audit_log(neighbours: Neighbours)
     with neighbours.store.database.write() as connection:
         now = neighbours.clock()
         facts = {"address": "192.0.2.1"}
-        session = neighbours.sessions.begin(
-            connection, "bob", Method.SSH, now, authenticated_at=now, facts=facts, fingerprint="bob's key"
-        )
+        session = neighbours.sessions.begin(connection, "bob", Proof(Method.SSH, now, "bob's key"), now, facts)
     assert session
     assert neighbours.session(session.token) == session
     assert neighbours.audited()[-1] == {

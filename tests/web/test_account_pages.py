@@ -115,7 +115,7 @@ def test_denied_or_cancelled_sign_in_offers_another_try(site: Identity, browser:
     press(browser, "Sign in with SSH")
     seconds_until(lambda: browser.find_element(By.ID, "copy").is_displayed())
     first = code_on(browser)
-    site.run("challenge", "cancel", site.run("challenge", "list").split()[0])
+    site.run("challenge", "cancel", json.loads(site.run("challenge", "list", "--json"))[0]["id"])
     seconds_until(lambda: title(browser) == "Cancelled")
     press(browser, "Try again")
     seconds_until(lambda: title(browser) == "Confirm with SSH" and code_on(browser) != first)

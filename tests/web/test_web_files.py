@@ -381,7 +381,7 @@ def test_end_of_the_terminal_ends_an_upload_with_a_sentence(files: FilesPage) ->
     path = files.upload_slowly(0)
     files.page.find(".screen textarea").send_keys("exit\n")
     files.wait_for(path.name, "failed")
-    assert files.said(path.name) == "There is no such terminal. It may have ended."
+    assert "ended" in files.said(path.name)
 
 
 def test_terminal_goes_on_during_a_transfer(files: FilesPage) -> None:

@@ -10,6 +10,8 @@ from selenium.webdriver.remote.webdriver import WebDriver
 from web.looking import click, seconds_until, set_size
 from web.terminal_page import LEAVE, TerminalPage
 
+from bench.load.identity_service import resident_mb
+
 
 @pytest.fixture
 def page(site: WebSite, used_browser: WebDriver) -> Iterator[TerminalPage]:
@@ -28,6 +30,14 @@ def test_person_signs_in_types_a_command_and_sees_its_output(page: TerminalPage,
     page.wait_for_state("The shell has ended with status 3.")
     page.find("[data-part=action]").click()
     page.wait_for_state("Connected")
+
+
+def test_person_at_another_address_gets_the_page(site: WebSite, used_browser: WebDriver) -> None:
+    used_browser.get(f"http://127.0.0.1:{site.web.port}")
+    assert used_browser.current_url == f"{site.web.url}/"
+    with TerminalPage(used_browser, site.web.url, site.place.person).in_own_tab() as page:
+        page.sign_in()
+        assert page.errors() == []
 
 
 def test_every_character_comes_out_as_it_went_in(page: TerminalPage) -> None:
@@ -67,6 +77,27 @@ def test_endless_output_leaves_the_page_responsive(page: TerminalPage) -> None:
     assert slowest < 200
     page.type(Keys.CONTROL + "c")
     assert seconds_until(lambda: page.text().endswith("$")) < 5
+
+
+@pytest.mark.timeout(300)
+def test_huge_output_fills_no_memory_and_leaves_the_page_to_the_person(page: TerminalPage, site: WebSite) -> None:
+    """`./dev bench web` shows 1 GiB."""
+    pid, most = site.web.process.pid, 0.0
+    before = resident_mb(pid)
+    page.run(f"head -c {256 * 1024**2} /dev/zero | tr '\\0' x; echo; echo e''nd")
+    page.wait_for("xxxx")
+    click(page.browser, By.ID, "settings-open")
+    page.type(Keys.ESCAPE)
+    click(page.browser, By.CSS_SELECTOR, "[role=tab]")
+    page.type(Keys.ARROW_RIGHT, Keys.ENTER)
+    page.find(".screen textarea").click()
+    assert "\nend\n" not in page.text(), "the page has answered before the end"
+    while "\nend\n" not in page.text():
+        most = max(most, resident_mb(pid) - before)
+    assert most < 20
+    assert page.browser.execute_script("return performance.memory.usedJSHeapSize") < 200_000_000
+    page.run("echo st''ill here")
+    page.wait_for("still here")
 
 
 def test_several_terminals_are_tabs(page: TerminalPage) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-SUITES = {"bookworm": ("3.11", 36), "trixie": ("3.13", 41)}
+SUITES = {"bookworm": ("3.11", 36), "trixie": ("3.13", 41), "el9": ("3.11", 34)}
 """The Python of the release, and the second number of its glibc."""
 OLDEST_GLIBC = 17
 """manylinux2014 has this one. Older wheels have no Python 3.11."""

@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import click
@@ -14,7 +14,10 @@ from sshaft_client import help_text
 from tools.manual.documented import texts_below
 from tools.manual.roff import NewPage, Page
 
-_STATUSES = ("OK", "USAGE", "DATA", "UNAVAILABLE", "SOFTWARE", "TEMPORARY", "NO_PERMISSION", "CONFIGURATION")
+_STATUSES = (
+    "OK", "FAILED", "USAGE", "DATA", "UNAVAILABLE", "SOFTWARE", "TEMPORARY", "NO_PERMISSION", "CONFIGURATION",
+    "INTERRUPTED", "NO_READER",
+)  # fmt: skip
 _FILES = {"agent": "config", "host": "config", "doctor": "config", "setup": "config", "identity": "identity",
           "host-api": "host-api", "web": "web"}  # fmt: skip
 
@@ -60,8 +63,9 @@ def _page(each: Command, new_page: NewPage) -> Page:
     page.heading("Synopsis")
     page.synopsis(" ".join(each.path), command.collect_usage_pieces(context))
     page.heading("Description")
-    for paragraph in re.split(r"\n\s*\n", inspect.cleandoc(command.help or "")):
-        page.paragraph(paragraph.replace("\b", ""))
+    paragraphs, own_statuses = _paragraphs(command)
+    for paragraph in paragraphs:
+        page.paragraph(paragraph)
     _add_options(page, command, context)
     below = _names_below(each)
     if below:
@@ -70,11 +74,33 @@ def _page(each: Command, new_page: NewPage) -> Page:
             page.tagged(f"{each.page_name}-{name}(1)", text)
     _add_environment(page, command)
     page.heading("Exit status")
-    texts = texts_below(exit_status)
-    for name in _STATUSES:
-        page.tagged(str(getattr(exit_status, name)), texts[name].partition(" `sshaft-login`")[0])
+    for paragraph in own_statuses:
+        page.paragraph(paragraph)
+    _add_statuses(page, [name for name in _STATUSES if _may_end(each, name, own_statuses)])
     page.references(_references(each, list(below)))
     return page
+
+
+def _paragraphs(command: click.Command) -> tuple[list[str], list[str]]:
+    """Returns the paragraphs of the help text, and what it says of the exit status of this command."""
+    parts = [
+        re.split(r"(?=\bExit status)", paragraph.replace("\b", ""), maxsplit=1)
+        for paragraph in re.split(r"\n\s*\n", inspect.cleandoc(command.help or ""))
+    ]
+    return [part[0] for part in parts if part[0].strip()], [part[1] for part in parts if len(part) > 1]
+
+
+def _may_end(each: Command, status: str, own_statuses: list[str]) -> bool:
+    """Whether the command may end with this status."""
+    if status == "FAILED":
+        return any(re.search(r"\b1\b", text) for text in own_statuses)
+    return status != "NO_READER" or each.path[-1] in {"list", "export"}
+
+
+def _add_statuses(page: Page, names: Iterable[str]) -> None:
+    texts = texts_below(exit_status)
+    for name in names:
+        page.tagged(str(getattr(exit_status, name)), texts[name].partition(" `sshaft-login`")[0])
 
 
 def _add_options(page: Page, command: click.Command, context: click.Context) -> None:
@@ -132,6 +158,16 @@ def _client_page(name: str, new_page: NewPage) -> Page:
     page.heading("Environment")
     for tag, meaning in help_text.VARIABLES:
         page.tagged(tag, meaning)
+    page.heading("Exit status")
+    if name == "ssh":
+        page.paragraph("That of ssh, or of the command that ran on the host. If the login could not begin:")
+        _add_statuses(page, ["NO_LOGIN_BY_SSH"])
+    else:
+        if name != "info":
+            page.paragraph(f"That of {name}. If {name} could not begin:")
+        _add_statuses(
+            page, ["USAGE", "DATA", "UNAVAILABLE", "SOFTWARE", "CONFIGURATION", "INTERRUPTED", "NO_LOGIN_BY_SSH"]
+        )
     page.references(["sshaft(1)", "sshaft-client.json(5)", *(f"sshaft-{other}(1)" for other in CLIENT if other != name),
                      *([] if name == "info" else [f"{name}(1)"])])  # fmt: skip
     return page

@@ -7,6 +7,8 @@ from typing import IO
 
 import click
 
+from sshaft import exit_status
+from sshaft.command_line.colour import coloured
 from sshaft.text import printable
 from sshaft_agent.commands import directory_option
 from sshaft_agent.host_login.commands import check, enable, first_login
@@ -120,7 +122,7 @@ def check_host(
     path = socket.absolute() if socket is not None else host_path(directory.absolute())
     asked = check.Module(used, path, timeout, config and config.absolute())
     first_login.show_new_name(name, path.with_name("names.sock"))
-    sys.exit(0 if check.run(name, asked) else 1)
+    sys.exit(exit_status.OK if check.run(name, asked) else exit_status.FAILED)
 
 
 @host.command()
@@ -146,5 +148,6 @@ def explain(directory: Path, name: str, claims: IO[str] | None, token: IO[str] |
         click.echo(json.dumps(checks))
     else:
         for each in checks:
-            click.echo(f"{'yes' if each['passed'] else 'NO '}  {each['rule']:13}  {printable(each['detail'], 500)}")
-    sys.exit(0 if all(each["passed"] for each in checks) else 1)
+            mark = coloured("yes" if each["passed"] else "NO ")
+            click.echo(f"{mark}  {each['rule']:13}  {printable(each['detail'], 500)}")
+    sys.exit(exit_status.OK if all(each["passed"] for each in checks) else exit_status.FAILED)

@@ -1,12 +1,12 @@
 """`sshaft host accounts`: who has which account of this host, and what becomes of the account."""
 
-import json
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import click
 
+from sshaft.command_line.output import Columns, Row, json_option, write_list
 from sshaft.deadline import Deadline
 from sshaft.text import printable
 from sshaft_agent.commands import NotRunningError, directory_option
@@ -26,46 +26,61 @@ def accounts() -> None:
 
 @accounts.command("list")
 @directory_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON array.")
+@json_option
 def list_accounts(directory: Path, *, as_json: bool) -> None:
     """List the accounts, and the people that wait for `approve`.
 
     An account of several people has a line for each of them.
     """
-    rows, requests = ask_rows(directory, "accounts"), ask_rows(directory, "requests")
-    if as_json:
-        click.echo(json.dumps(rows + requests))
-        return
-    for row in rows:
-        click.echo("  ".join(printable(word) for word in _words(row)))
-    for request in requests:
-        click.echo(_line(request))
+    rows = chain(ask_rows(directory, "accounts"), ask_rows(directory, "requests"))
+    write_list(rows, _COLUMNS, as_json=as_json, nothing="No account belongs to an identity, and nobody waits.")
 
 
-def _words(row: dict[str, Any]) -> Iterator[str]:
-    yield from (row[name] for name in ("account", "person", "subject", "issuer", "bound_at") if row[name])
-    if row["last_login_at"]:
-        yield f"last login {row['last_login_at']}"
-    if row["checked_at"]:
-        yield f"last good check {row['checked_at']}"
-    if row["unchecked"]:
-        yield f"CLOSED FOR KEYS: {row['unchecked']}"
-    if row["expires_at"]:
-        yield f"expires {row['expires_at']}"
-    if row["role_groups"]:
-        yield f"groups by roles {','.join(row['role_groups'])}"
+def _notes(row: Row) -> str:
+    """Returns what else an operator must know of an account or of a request."""
+    return ", ".join(_request_notes(row) if "reference" in row else _account_notes(row))
+
+
+def _account_notes(row: Row) -> Iterator[str]:
     if row["refusal"]:
         yield f"CLOSED: {row['refusal']}"
+    if row["unchecked"]:
+        yield f"CLOSED FOR KEYS: {row['unchecked']}"
     if row["to_do"] and not row["to_do"].endswith("again"):
         yield f"not done yet by sshaft-accounts: {row['to_do']}"
+    if row["person"]:
+        yield f"person {row['person']}"
+    if row["checked_at"]:
+        yield f"last good check {row['checked_at']}"
+    if row["role_groups"]:
+        yield f"groups by roles {','.join(row['role_groups'])}"
 
 
-def _line(request: dict[str, Any]) -> str:
+def _request_notes(row: Row) -> Iterator[str]:
+    yield f"reference {row['reference']}"
+    if row["name"]:
+        yield row["name"]
+    if row["email"]:
+        yield f"{row['email']}{'' if row['email_verified'] else ' (not verified)'}"
+
+
+_COLUMNS: Columns = {
+    "ACCOUNT": "account",
+    "STATE": "state",
+    "SUBJECT": "subject",
+    "ISSUER": "issuer",
+    "SINCE": lambda row: row.get("bound_at") or row.get("first_at"),
+    "LAST LOGIN": lambda row: row.get("last_login_at"),
+    "EXPIRES": lambda row: row.get("expires_at"),
+    "NOTES": _notes,
+}
+
+
+def _line(request: Row) -> str:
     """Returns a request as one line."""
-    email = f"{request['email']}{'' if request['email_verified'] else ' (not verified)'}" if request["email"] else ""
     asked = f"{'denied, asked first' if request['state'] == 'denied' else 'waits since'} {request['first_at']}"
-    words = (request["account"], request["subject"], request["issuer"], request["name"], email, asked)
-    return "  ".join(printable(word, 300) for word in (*words, f"reference {request['reference']}") if word)
+    words = (request["account"], request["subject"], request["issuer"], *_request_notes(request), asked)
+    return "  ".join(printable(word, 300) for word in words if word)
 
 
 @accounts.command()

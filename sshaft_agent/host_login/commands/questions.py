@@ -1,6 +1,7 @@
 """Asks the running agent for the commands of `sshaft host`."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,13 @@ def ask(directory: Path, kind: str, *, seconds: int = 20, **fields: str) -> Any:
     return json.loads(answer["json"])
 
 
-def ask_rows(directory: Path, kind: str) -> list[Any]:
-    """Returns the rows of a list of the agent, page by page. Raises `NotRunningError`."""
-    rows: list[Any] = []
+def ask_rows(directory: Path, kind: str) -> Iterator[Any]:
+    """Yields the rows of a list of the agent, page by page. Raises `NotRunningError`."""
+    count = 0
     for _ in range(_MOST_PAGES):
-        page = ask(directory, kind, skip=str(len(rows)))
+        page = ask(directory, kind, skip=str(count))
         if not page:
-            return rows
-        rows += page
+            return
+        yield from page
+        count += len(page)
     raise NotRunningError("the list of the agent does not end")

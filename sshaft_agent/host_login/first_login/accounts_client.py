@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sshaft import messages
+from sshaft.daemon.unix_socket import peer_uid
 from sshaft.deadline import Deadline
 from sshaft.errors import SshaftError
 from sshaft.text import printable
-from sshaft_agent import sockets
 
 
 class AccountsError(SshaftError):
@@ -117,7 +117,7 @@ def _exchange(path: Path, question: bytes, deadline: Deadline) -> bytes:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(max(deadline.remaining(), 0.001))
         connection.connect(str(path))
-        if sockets.peer_uid(connection) not in (0, os.geteuid()):
+        if peer_uid(connection) not in (0, os.geteuid()):
             raise PermissionError("another account than root listens there")
         connection.sendall(question)
         while not data.endswith(messages.END) and len(data) <= messages.MAX_MESSAGE:

@@ -228,6 +228,20 @@ def test_wrong_code_at_the_prompt_may_be_corrected_while_tries_are_left(login: L
     assert err.count("That is not the code of your login.") == err.count("Code: ") == 3
 
 
+def test_wrong_code_of_the_command_may_be_corrected_in_a_terminal(login: Login) -> None:
+    """Finding U11. Without a terminal the session ends: a script must not wait for a person."""
+    answers = [result(state="invalid_code", attempts_left="4"), ACCEPTED]
+    with UnixServer(login.socket, *answers) as agent:
+        status, out, err = login("111111", typed=b"482913\n", SSH_TTY="/dev/pts/0")
+    assert (status, out) == (0, "Passed. Your login goes on in the browser.\n")
+    assert err == "That is not the code of your login. 4 tries are left.\nCode: "
+    assert [fields["code"] for _, fields in agent.asked] == ["111111", "482913"]
+    login.socket = login.socket.with_name("b")
+    with UnixServer(login.socket, *answers):
+        status, out, err = login("111111", typed=b"482913\n")
+    assert (status, out, err) == (1, "", "That is not the code of your login. 4 tries are left.\n")
+
+
 def test_agent_that_always_wants_a_code_is_asked_twice(login: Login) -> None:
     with UnixServer(login.socket, CODE_REQUIRED) as agent:
         assert login(typed=b"1\n1\n1\n")[0] == 64
@@ -280,6 +294,54 @@ def test_refusal_is_printed_on_standard_error_with_its_status(login: Login, stat
         status, text = sentence(state, "4", "0123456789abcdef")
         assert login("482913") == (status, "", text + "\n")
     assert status != 0
+
+
+@pytest.mark.parametrize(
+    ("state", "more", "said"),
+    [
+        ("already_used", {"ended_ago": "0"}, "Your login was passed already: just now. If that was not you, tell"),
+        (
+            "already_used",
+            {"ended_ago": "130", "ended_with": "laptop"},
+            "Your login was passed already: 3 minutes ago, with the key laptop. If that",
+        ),
+        (
+            "already_rejected",
+            {"ended_ago": "1", "ended_with": "SHA256:x", "ended_because": "denied"},
+            "Your login was denied: 1 second ago, with the key SHA256:x. Start it again",
+        ),
+        ("expired", {"ended_ago": "65"}, "Your login expired 65 seconds ago. Start it again"),
+        ("cancelled", {"ended_ago": "5"}, "Your login was cancelled 5 seconds ago. Start it again"),
+        (
+            "cancelled",
+            {"ended_ago": "5", "ended_because": "superseded"},
+            "Your login was cancelled 5 seconds ago: a newer one took its place. Use the code that the newest page",
+        ),
+        ("expired", {"ended_ago": "soon", "ended_with": "laptop"}, "Your login has expired."),
+        ("refused", {"ended_ago": "5", "ended_with": "laptop"}, "Your login was refused."),
+        (
+            "already_used",
+            {"ended_ago": "5", "ended_with": "\x1b[2J\nPassed."},
+            r"Your login was passed already: 5 seco",
+        ),
+    ],
+)
+def test_person_reads_what_became_of_a_login_that_is_over(
+    login: Login, state: str, more: dict[str, str], said: str
+) -> None:
+    """Finding U12: ssh said only that no login was waiting."""
+    with UnixServer(login.socket, result(state=state, **more)):
+        _, out, err = login("482913")
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith(said)
+
+
+def test_passed_login_names_its_person(login: Login) -> None:
+    with UnixServer(login.socket, result(state="accepted", user="alice\x1b[2J\n" + "x" * 100)):
+        status, out, _ = login("482913")
+    assert (status, out.count("\n")) == (0, 1)
+    assert out.startswith(r"Passed for alice\x1b[2J\x0axxx")
+    assert len(out) < 120
 
 
 HOSTILE = '\x1b]0;evil\x07\x1b[2J\r\n{"event": "login.accepted"}\u202e\u2028'

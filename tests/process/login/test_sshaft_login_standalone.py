@@ -63,7 +63,7 @@ def test_challenge_that_wants_verification_is_refused_without_an_agent(login: Lo
 def test_original_server_gets_the_user_only(login: Login, identity: IdentityServer, auth_info: bool) -> None:
     if not auth_info:
         del login.environment["SSH_USER_AUTH"]
-    assert login() == (0, "Passed. Your login goes on in the browser.\n", "")
+    assert login() == (0, "Passed for alice. Your login goes on in the browser.\n", "")
     assert identity.accepted == ["alice"]
     assert identity.calls[-1].json == {"user": "alice"}
 
@@ -84,7 +84,7 @@ def test_extended_server_gets_all_fields(login: Login, identity: IdentityServer)
 
 def test_person_is_asked_for_the_code(login: Login, identity: IdentityServer) -> None:
     extended(identity)
-    assert login(typed="482913\n") == (0, "Passed. Your login goes on in the browser.\n", "Code: ")
+    assert login(typed="482913\n") == (0, "Passed for alice. Your login goes on in the browser.\n", "Code: ")
     assert identity.calls[-1].json["code"] == "482913"
 
 

@@ -1,27 +1,32 @@
 // oidc-provider as the provider of host login and of web terminals: device grant, code flow, back-channel logout, refresh tokens, access tokens by RFC 9068 for a resource,
 // introspection, revocation and UserInfo, on loopback. Any person exists until a POST to /gone/PERSON. Prints a line of JSON for each request and for each token that ends.
-// Environment: PORT, CLIENT_SECRET, and WEB_URL for a third client. Clients: hosts (with the secret), public (without
-// one), and web (with the secret; `sshaft web` at WEB_URL).
+// Environment: PORT, CLIENT_SECRET, WEB_URL and UNRENEWED_URL. Clients: hosts (with the secret), public (without one),
+// web (with the secret; `sshaft web` at WEB_URL), and unrenewed (the same at UNRENEWED_URL, without refresh tokens).
 import crypto from 'node:crypto';
 import querystring from 'node:querystring';
 import Provider from 'oidc-provider';
 
-const { PORT, CLIENT_SECRET, WEB_URL } = process.env;
+const { PORT, CLIENT_SECRET, WEB_URL, UNRENEWED_URL } = process.env;
 const say = (what) => console.log(JSON.stringify(what));
 const client = {
   grant_types: ['urn:ietf:params:oauth:grant-type:device_code', 'refresh_token'], redirect_uris: [], response_types: [],
 };
+const webAt = (url) => ({
+  client_secret: CLIENT_SECRET, grant_types: ['authorization_code'], response_types: ['code'],
+  redirect_uris: [`${url}/sign-in/callback`],
+});
 const web = WEB_URL ? [{
-  client_id: 'web', client_secret: CLIENT_SECRET, grant_types: ['authorization_code', 'refresh_token'],
-  response_types: ['code'], redirect_uris: [`${WEB_URL}/sign-in/callback`],
+  ...webAt(WEB_URL), client_id: 'web', grant_types: ['authorization_code', 'refresh_token'],
   backchannel_logout_uri: `${WEB_URL}/back-channel-logout`, backchannel_logout_session_required: true,
 }] : [];
+const unrenewed = UNRENEWED_URL ? [{ ...webAt(UNRENEWED_URL), client_id: 'unrenewed' }] : [];
 const gone = new Set();
 const provider = new Provider(`http://localhost:${PORT}`, {
   clients: [
     { client_id: 'hosts', client_secret: CLIENT_SECRET, ...client },
     { client_id: 'public', token_endpoint_auth_method: 'none', ...client },
     ...web,
+    ...unrenewed,
   ],
   claims: { openid: ['sub'], profile: ['preferred_username', 'groups'] },
   cookies: { keys: ['for this test'] },

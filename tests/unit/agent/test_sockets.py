@@ -263,16 +263,6 @@ def test_path_too_long_for_a_socket_is_one_line(place: Path) -> None:
         listen_for(account(None), path)
 
 
-def test_peer_is_known_by_its_uid(directory: Path) -> None:
-    path = sockets.status_path(directory)
-    with listen_for(None, path) as listening, socket.socket(socket.AF_UNIX) as client:
-        client.connect(str(path))
-        listening.setblocking(True)
-        connection, _ = listening.accept()
-        with connection:
-            assert sockets.peer_uid(connection) == os.geteuid()
-
-
 def test_account_that_does_not_exist_is_named() -> None:
     with refusal("no account named 'nobody-here' on this host"):
         account("nobody-here")

@@ -89,3 +89,29 @@ def test_version_that_sshd_config_refuses_is_an_error(tmp_path: Path, version: s
     (tmp_path / "sshd_config").write_text("Port 2222\n")
     _, found = examination.examine(Subject(sshd, tmp_path / "sshd_config"))
     assert any(finding.check == "sshd.version" for finding in found) is told
+
+
+FACTOR = "AuthorizedKeysCommand /usr/libexec/sshaft/sshaft-keys --agent %f %t %k\nAuthorizedKeysCommandUser nobody\n"
+CHECKS = ("sshd.maxsessions", "sshd.authorizedkeyscommand")
+
+
+@pytest.mark.parametrize(
+    ("separate", "own", "examined"),
+    [
+        (FACTOR, "", ["separate"]),
+        (FACTOR, FACTOR, ["separate", "own"]),
+        (None, FACTOR, ["own"]),
+        (None, "", ["own"]),
+    ],
+)
+def test_doctor_finds_the_files_of_sshd_that_use_sshaft(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, separate: str | None, own: str, examined: list[str]
+) -> None:
+    texts = {"separate": separate, "own": own}
+    for name, constant in (("separate", "SEPARATE"), ("own", "HOST")):
+        monkeypatch.setattr(examination, constant, tmp_path / name)
+        if texts[name] is not None:
+            (tmp_path / name).write_text(f"UsePAM no\nMaxSessions 0\n{texts[name]}")
+    _, found = examination.examine(Subject(Path("/usr/sbin/sshd")))
+    looked = [Path(f.where).name.partition(":")[0] for f in found if f.check in CHECKS]
+    assert list(dict.fromkeys(looked)) == examined

@@ -109,7 +109,7 @@ def test_missing_program_is_an_error(tmp_path: Path) -> None:
 
 
 def test_configuration_of_the_manual_for_a_hosts_own_sshd_has_only_a_note(sshd: Path, real_config: Path) -> None:
-    manual = (Path(__file__).resolve().parents[3] / "docs" / "install.md").read_text()
+    manual = (Path(__file__).resolve().parents[3] / "docs" / "install-by-hand.md").read_text()
     block = re.search(r"(?m)^    Match User mfa\n(?:        .*\n)+", manual)
     assert block
     real_config.write_text(f"HostKey /nowhere\nUsePAM yes\nX11Forwarding yes\nAcceptEnv LANG LC_*\n{block[0]}")

@@ -39,10 +39,19 @@ def test_finding_names_the_domains_of_the_version(tmp_path: Path, version: Versi
     assert "enforcing" in found.what
 
 
+def test_advice_for_the_sockets_is_the_policy_module_of_the_project(tmp_path: Path) -> None:
+    (found,) = selinux.examine(Version(9, 9), [selinux.AGENT, selinux.PYTHON], host(tmp_path, "1"))
+    assert "install sshaft-selinux" in found.remedy
+    rules = (Path(__file__).parents[3] / "selinux" / "sshaft.te").read_text()
+    assert "allow sshd_session_t sshaft_sshd_var_run_t:sock_file write;" in rules
+    assert "audit2allow -M sshaft-local " in found.remedy  # a module with our name would replace ours
+
+
 def test_stand_alone_mode_needs_the_network(tmp_path: Path) -> None:
     (found,) = selinux.examine(None, [selinux.SERVICE, selinux.PYTHON], host(tmp_path, "0"))
     assert "name_connect" in found.what
     assert "permissive" in found.what
+    assert "sshaft-selinux" not in found.remedy
 
 
 def test_denials_in_the_audit_log_have_a_finding(tmp_path: Path) -> None:

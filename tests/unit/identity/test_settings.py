@@ -118,3 +118,25 @@ def test_key_of_another_length_is_refused(tmp_path: Path) -> None:
     (tmp_path / "hmac.key").write_bytes(b"short")
     with pytest.raises(ConfigurationError, match="exactly 32 bytes"):
         settings_of.load_key(tmp_path)
+
+
+def test_database_file_names_the_database(tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("postgresql://db/sshaft\n")
+    settings = Settings(database_file=str(tmp_path / "url"))
+    assert settings_of.database_url(tmp_path, settings) == "postgresql://db/sshaft"
+
+
+@pytest.mark.parametrize(("content", "message"), [(None, "cannot be read: No such file"), (" \n", "is empty")])
+def test_database_file_without_a_url_is_refused(tmp_path: Path, content: str | None, message: str) -> None:
+    """Without this, the service would begin with an empty SQLite database."""
+    if content is not None:
+        (tmp_path / "url").write_text(content)
+    settings = Settings(database_file=str(tmp_path / "url"))
+    with pytest.raises(ConfigurationError, match=f"database_file {tmp_path}/url {message}"):
+        settings_of.database_url(tmp_path, settings)
+
+
+def test_database_and_database_file_exclude_each_other(tmp_path: Path) -> None:
+    (tmp_path / "identity.json").write_text('{"database": "postgresql://db/sshaft", "database_file": "/x"}')
+    with pytest.raises(ConfigurationError, match="database and database_file are both there; keep one"):
+        settings_of.load(tmp_path)

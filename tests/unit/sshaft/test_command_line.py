@@ -1,6 +1,7 @@
 """Tests the operator's command: each command has help, and an error is one line and a status of sysexits.h."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from sshaft import launchers
 from sshaft.__main__ import CLIENT, main
 from sshaft.command_line import PROGRAMS, cli
 from sshaft.errors import ConfigurationError
+from tools.manual import commands as manual
 
 pytestmark = pytest.mark.slow
 
@@ -119,6 +121,27 @@ def test_wrong_use_is_one_line_and_status_64(arguments: list[str], capsys: Captu
     assert err.count("\n") == 1
     assert err[:-1].isprintable()
     assert "--help" in err
+
+
+def test_mistyped_word_gets_a_question_about_the_right_one(capsys: Capture) -> None:
+    """Finding U29: did-you-mean came only sometimes."""
+    commands = [path for path in every_command() if path]
+    options = [
+        (*each.path[1:], option.opts[-1])
+        for each in manual.every_command()
+        for option in each.command.params
+        if isinstance(option, click.Option)
+    ]
+    assert options
+    for *before, word in [*commands, *options]:
+        assert main([*before, f"{word}x"]) == 64
+        assert re.search(rf"Did you mean (one of: )?.*'{word}'", capsys.readouterr().err), [*before, word]
+
+
+@pytest.mark.parametrize("program", CLIENT)
+def test_mistyped_option_of_the_client_gets_a_question_too(program: str, capsys: Capture) -> None:
+    assert main([program, "--tokenfile", "x"]) in (64, 255)
+    assert "did you mean --token-file?" in capsys.readouterr().err
 
 
 def test_wrong_configuration_is_one_line_and_status_78(tmp_path: Path) -> None:

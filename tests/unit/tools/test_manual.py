@@ -12,6 +12,7 @@ import click
 import pytest
 from pydantic import BaseModel
 
+from sshaft import exit_status
 from sshaft.__main__ import CLIENT
 from sshaft.command_line import cli
 from sshaft.config import Config
@@ -19,9 +20,11 @@ from sshaft_agent.host_login.settings import HostLoginSettings
 from sshaft_client import options
 from sshaft_host_api.configuration import Settings as HostApiSettings
 from sshaft_identity.settings import Settings as IdentitySettings
+from sshaft_login.__main__ import HELP
 from sshaft_web.configuration import Settings as WebSettings
 from tools.manual.__main__ import write
 from tools.manual.configuration import every_file
+from tools.manual.documented import texts_below
 from tools.manual.roff import Page, inline
 
 pytestmark = pytest.mark.slow
@@ -118,6 +121,54 @@ def test_page_of_the_pam_module_has_each_argument_that_the_module_reads(pages: d
     ignored = {"logs", "log_level"}  # of another module, for files that were written for it
     assert set(re.findall(r'strn?cmp\(word, "(\w+)', source)) - ignored == read
     assert {tag.partition("=")[0] for tag in entries(pages["pam_sshaft.8"])} == read
+
+
+TEXTS = texts_below(exit_status)
+OF_LOGIN = {name for name, text in TEXTS.items() if text.startswith("`sshaft-login`")}
+OF_PROGRAMS = {
+    str(getattr(exit_status, name)): text.partition(" `sshaft-login`")[0]
+    for name, text in TEXTS.items()
+    if name not in OF_LOGIN
+}
+
+
+def documented_statuses(text: str) -> dict[str, str]:
+    return dict(re.findall(r"(?m)^\| (\d+) \| (.*) \|$", text.replace("\\|", "|")))
+
+
+def test_documented_exit_statuses_are_those_of_the_programs() -> None:
+    page = (TOP / "docs/commands.md").read_text().partition("## Exit statuses")[2]
+    assert documented_statuses(page) == OF_PROGRAMS
+
+
+def test_documented_exit_statuses_of_ssh_are_those_of_sshaft_login() -> None:
+    table = (TOP / "README.md").read_text().partition("passes on this exit")[2].partition("## ")[0]
+    rows = re.findall(r"(?m)^\| ([\d, ]+) \|", table)
+    documented = {number for row in rows for number in row.split(", ")}
+    assert {str(getattr(exit_status, name)) for name in OF_LOGIN} < documented
+    in_help = set(re.findall(r"\b\d+\b", HELP.partition("Exit status:")[2]))
+    assert documented - {"255"} == in_help, "255 is that of ssh itself"
+
+
+def test_every_page_of_a_command_names_its_exit_statuses(pages: dict[str, str]) -> None:
+    for name, text in pages.items():
+        if name.endswith(".1"):
+            section = text.partition(".SH EXIT STATUS")[2].partition(".SH")[0]
+            assert set(re.findall(r"\\fB(\d+)\\fR", section)) <= set(OF_PROGRAMS)
+            assert ".TP" in section, name
+    declining = {"sshaft-identity-client-test.1", "sshaft-host-check.1", "sshaft-host-explain.1", "sshaft-setup.1"}
+    assert {name for name, text in pages.items() if "A check failed, or you" in text} == declining
+
+
+def test_every_program_that_ends_with_1_says_so() -> None:
+    """A number in the code would be missing in the manual."""
+    folders = [
+        TOP / name for name in ("sshaft_agent", "sshaft_identity", "sshaft_setup", "sshaft_doctor", "sshaft_web")
+    ]
+    commands = [path for folder in folders for path in folder.rglob("*.py") if "commands" in str(path.relative_to(TOP))]
+    assert len(commands) > 20
+    for path in commands:
+        assert not re.search(r"exit\(\d|Exit\(\d|exit_status = \d", path.read_text()), path
 
 
 def test_pages_refer_to_pages_that_exist(pages: dict[str, str]) -> None:

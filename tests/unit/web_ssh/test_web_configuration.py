@@ -40,6 +40,7 @@ def test_few_members_are_enough(tmp_path: Path) -> None:
         {"public_url": "https://ssh.example.org/below"},
         {"public_url": "https://ssh.example.org?x"},
         {"public_url": "https://SSH.example.org"},
+        {"public_url": "https://ssh.example.org:443/"},
         {"public_url": "https://user@ssh.example.org"},
         {"unknown": 1},
         {"targets": {}},

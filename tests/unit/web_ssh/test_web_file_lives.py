@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import asyncssh
 import pytest
 import requests
-from e2e.web_page import TerminalPage, WebBrowser
-from fakes.shell_host import ShellHost
+from fakes.shell_host import ShellHost, echo
 from service.web_service import WebService, web_service
+
+from sshaft_demo.web_client import TerminalPage, WebBrowser
 
 pytestmark = pytest.mark.slow
 
@@ -98,6 +100,77 @@ def test_upload_counts_as_use_of_the_terminal(service: WebService) -> None:
         service.pass_time(599)
         assert put(browser, terminal, b"x", offset, 100).status_code == 200
     assert page.state == "open"
+
+
+def left(folder: Path) -> list[str]:
+    """Returns the names of unfinished uploads."""
+    return [each.name for each in folder.iterdir() if each.name.endswith(".sshaft-part")]
+
+
+async def ends_with_the_first_key(process: "asyncssh.SSHServerProcess[bytes]") -> None:
+    await process.stdin.read(1)
+
+
+@pytest.mark.parametrize("way", ["closed", "left", "signed out", "exited"])
+def test_unfinished_upload_is_removed_when_its_terminal_ends(service: WebService, folder: Path, way: str) -> None:
+    service.host.shell = ends_with_the_first_key if way == "exited" else echo
+    browser, terminal, page = opened(service)
+    assert put(browser, terminal, b"x", 0, 100).status_code == 200
+    assert left(folder) == [f".new.{UPLOAD}.sshaft-part"]
+    if way == "closed":
+        browser.post(f"/api/terminals/{terminal}/close")
+    elif way == "signed out":
+        browser.post("/sign-out")
+    elif way == "exited":
+        page.type("x")
+    else:
+        page.close()
+        service.wait(lambda: not next(iter(service.state.terminals)).is_connected)
+        service.pass_time(59)
+        assert left(folder), "the tab can come back, and go on"
+        service.pass_time(1)
+    service.wait(lambda: service.host.connections == 0 and len(service.state.terminals) == 0)
+    assert left(folder) == []
+
+
+def test_unfinished_upload_is_removed_when_it_is_idle_while_its_terminal_is_used(
+    service: WebService, folder: Path
+) -> None:
+    browser, terminal, page = opened(service)
+    assert put(browser, terminal, b"x", 0, 100).status_code == 200
+    service.pass_time(599)
+    page.type("x")
+    page.wait_for("x")
+    assert left(folder)
+    service.pass_time(1)
+    assert left(folder) == []
+    assert page.state == "open"
+    assert put(browser, terminal, b"x", 1, 100).json()["size"] == 0
+    assert put(browser, terminal, b"x" * 100, 0, 100).json() == {"size": 100}
+    service.pass_time(599)
+    browser.post(f"/api/terminals/{terminal}/close")
+    assert (folder / "new").read_bytes() == b"x" * 100
+
+
+def test_unfinished_upload_stays_when_the_host_breaks_the_connection(service: WebService, folder: Path) -> None:
+    browser, terminal, page = opened(service)
+    assert put(browser, terminal, b"x", 0, 100).status_code == 200
+    service.host.drop_connections()
+    assert page.wait_for_end() == 4002
+    service.wait(lambda: len(service.state.terminals) == 0)
+    assert left(folder), "nobody can remove it"
+
+
+def test_end_waits_only_a_moment_for_a_host_that_does_not_remove_uploads(service: WebService) -> None:
+    browser, terminal, page = opened(service)
+    assert put(browser, terminal, b"x", 0, 100).status_code == 200
+    service.host.is_frozen = True
+    browser.post("/sign-out")
+    assert page.wait_for_end() == 4001
+    page.close()
+    assert service.host.connections == 1
+    service.wait(lambda: service.host.connections == 0)
+    service.host.is_frozen = False
 
 
 def test_reader_who_stands_still_does_not_keep_the_terminal(service: WebService) -> None:

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import requests
-from e2e.web_page import WebBrowser
 from fakes.forged_tokens import FORGERIES
 from fakes.openid_provider import CLIENT_ID
 from joserfc import jwt
 from service.web_service import WebService, web_service
 
+from sshaft_demo.web_client import WebBrowser
 from sshaft_oidc.logout_token import EVENT
 
 pytestmark = pytest.mark.slow
@@ -187,6 +187,93 @@ def test_person_without_a_refresh_token_signs_in_again(service: WebService) -> N
     assert page.wait_for_end() == 4002
     assert page.news[-1]["message"] == "Your sign-in has ended. Sign in again."
     assert len(service.state.terminals) == 1, "the open one stays"
+
+
+@pytest.fixture
+def without_renewal(service: WebService) -> WebService:
+    """The provider gives no refresh tokens, and answers introspection."""
+    service.provider.gives_refresh_tokens = False
+    service.provider.bend_introspection = {}
+    service.provider.bend_tokens["expires_in"] = 3600
+    service.api.users["another"] = "alice"
+    return service
+
+
+@pytest.mark.parametrize("way", ["introspection", "userinfo", "userinfo, because it may not introspect"])
+def test_access_token_that_the_provider_revokes_ends_the_terminals(without_renewal: WebService, way: str) -> None:
+    service, provider = without_renewal, without_renewal.provider
+    if way != "introspection":
+        provider.bend_userinfo = {"sub": "somebody"}
+        provider.bend_introspection = {"active": False} if "because" in way else None
+    page = service.terminal()
+    provider.bend_tokens["access_token"] = "another"
+    provider.good_tokens.add("another")
+    other = service.terminal()
+    service.pass_time(1)
+    service.pass_time(60)
+    provider.good_tokens.remove("access")
+    service.pass_time(59)
+    page.type("still here")
+    page.wait_for("still here")
+    service.pass_time(1)
+    assert page.wait_for_end() == 4001
+    other.type("still here")
+    other.wait_for("still here")
+
+
+def test_provider_that_says_no_to_good_tokens_is_not_asked_again(without_renewal: WebService) -> None:
+    service, provider = without_renewal, without_renewal.provider
+    provider.bend_introspection, provider.bend_userinfo, provider.good_tokens = {"active": False}, {}, set()
+    page = service.terminal()
+    for _ in range(3):
+        service.pass_time(60)
+    assert [provider.calls.count(path) for path in ("/introspect", "/userinfo")] == [1, 1]
+    page.type("still here")
+    page.wait_for("still here")
+
+
+@pytest.mark.parametrize("status", [400, 401, 429, 503])
+def test_provider_that_cannot_say_whether_a_token_is_revoked_ends_no_terminal(
+    without_renewal: WebService, status: int
+) -> None:
+    service, provider = without_renewal, without_renewal.provider
+    page = service.terminal()
+    service.pass_time(1)
+    provider.status["/introspect"] = status
+    for _ in range(2):
+        service.pass_time(60)
+    page.type("still here")
+    page.wait_for("still here")
+    provider.status.clear()
+    service.pass_time(60)
+    provider.good_tokens.clear()
+    service.pass_time(60)
+    assert page.wait_for_end() == 4001
+
+
+def test_token_that_ends_by_itself_ends_no_terminal(without_renewal: WebService) -> None:
+    service, provider = without_renewal, without_renewal.provider
+    provider.bend_tokens["expires_in"] = 300
+    page = service.terminal()
+    service.pass_time(1)
+    service.pass_time(270)
+    provider.good_tokens.clear()
+    service.pass_time(300)
+    assert provider.calls.count("/introspect") == 1
+    page.type("still here")
+    page.wait_for("still here")
+
+
+def test_token_is_checked_only_while_a_terminal_is_open(without_renewal: WebService) -> None:
+    service = without_renewal
+    browser = service.browser()
+    for _ in range(3):
+        service.pass_time(60)
+    assert service.provider.calls.count("/introspect") == 1, "the provider says what it can answer"
+    service.terminal(browser)
+    service.provider.good_tokens.clear()
+    service.pass_time(1)
+    assert browser.http.get(f"{service.url}/api/terminals", timeout=10).status_code == 401
 
 
 def test_sign_out_revokes_the_tokens(service: WebService) -> None:

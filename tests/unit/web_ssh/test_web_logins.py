@@ -1,17 +1,23 @@
 """The login at the host: the token answers the first questions of the known host, and the person all others."""
 
+import asyncio
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+import asyncssh
 import pytest
-from e2e.web_page import TerminalPage
 from fakes.shell_host import Round, ShellHost
 from fakes.ssh_server import line
 from service.web_service import WebService, web_service
 from websockets.exceptions import ConnectionClosed
+
+from sshaft_demo.web_client import TerminalPage
+from sshaft_web.targets import Target
+from sshaft_web.terminals import ssh_connection
+from sshaft_web.terminals.login import Login, LoginError
 
 pytestmark = pytest.mark.slow
 
@@ -222,6 +228,43 @@ def test_silent_server_is_left_by_the_person(service: WebService) -> None:
     browser.post(f"/api/terminals/{terminal}/close")
     assert page.wait_for_end() == 4002
     service.wait(lambda: service.host.connections == 0)
+
+
+class SlowPerson:
+    """Answers a question after half a second."""
+
+    def show(self, text: str) -> None:
+        del text
+
+    async def ask(self, prompt: str, *, echo: bool) -> str:
+        del prompt, echo
+        await asyncio.sleep(0.5)
+        return "answer"
+
+
+def connected(port: int, lines: list[str]) -> bool:
+    target = Target("host", "host", "127.0.0.1", port, asyncssh.import_known_hosts("\n".join(lines)), None)
+
+    async def connect() -> bool:
+        login = Login("alice@host", [], SlowPerson())
+        connection = await ssh_connection.connect(target, "alice", login, connect_seconds=0.4)
+        connection.abort()
+        return True
+
+    return asyncio.run(connect())
+
+
+def test_person_may_take_longer_to_answer_than_the_host_to_connect() -> None:
+    with ShellHost(rounds=[PIN, PIN]) as host:
+        assert connected(host.port, host.known_hosts)
+        assert host.answers == ["answer", "answer"]
+
+
+def test_host_that_never_begins_the_login_is_left() -> None:
+    with raw_server(lambda connection: connection.recv(1000) and connection.recv(1)) as port:
+        with pytest.raises(LoginError) as error:
+            connected(port, [line(port, ShellHost().key)])
+        assert (error.value.code, "cannot be reached: no answer in time" in str(error.value)) == ("unreachable", True)
 
 
 @pytest.mark.parametrize(

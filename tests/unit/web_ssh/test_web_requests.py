@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 import requests
-from e2e.web_page import WebBrowser
 from service.web_service import WebService, web_service
 from websockets.exceptions import InvalidStatus
+
+from sshaft_demo.web_client import WebBrowser
 
 pytestmark = pytest.mark.slow
 
@@ -59,7 +60,7 @@ def test_page_of_another_site_gets_no_websocket(service: WebService, origin: str
 def test_program_without_an_origin_gets_no_websocket(service: WebService) -> None:
     browser = service.browser()
     with pytest.raises(InvalidStatus) as refused:
-        browser.socket(browser.open(), origin=False)
+        browser.socket(browser.open(), origin="")
     assert refused.value.response.status_code == 403
 
 
@@ -137,6 +138,32 @@ def test_forged_host_header_leads_nowhere(service: WebService) -> None:
     assert "evil.example" not in requests.get(service.url, headers=headers, timeout=10).text
 
 
+@pytest.mark.parametrize("path", ["/", "/sign-in"])
+def test_browser_at_another_address_is_sent_to_the_same_page_at_public_url(service: WebService, path: str) -> None:
+    other, headers = service.url.replace("127.0.0.1", "localhost"), {"X-Forwarded-Host": "evil.example"}
+    answer = requests.get(f"{other}{path}?next=https://evil.example", headers=headers, timeout=10)
+    sent_to = [each.headers["Location"] for each in answer.history]
+    assert sent_to[:2] == [f"{service.url}{path}?moved", f"{service.url}{path}"]
+
+
+def test_proxy_that_changes_the_host_sends_no_browser_round_and_round(service: WebService) -> None:
+    page = requests.get(service.url, headers={"Host": "upstream"}, timeout=10)
+    assert (page.status_code, len(page.history), "Sign in with" in page.text) == (200, 1, True)
+
+
+def test_only_pages_are_sent_to_public_url(service: WebService) -> None:
+    headers = {"Host": "localhost", "Origin": "http://localhost"}
+    for method, path, status in (
+        ("POST", "/sign-out", 403),
+        ("POST", "/api/terminals", 401),
+        ("GET", "/api/terminals", 401),
+        ("GET", f"/terminals/{NO_SUCH}/socket", 404),
+        ("GET", "//evil.example", 404),
+    ):
+        answer = requests.request(method, service.url + path, headers=headers, timeout=10, allow_redirects=False)
+        assert (answer.status_code, "Location" in answer.headers) == (status, False), path
+
+
 def test_client_address_of_a_stranger_is_not_believed(service: WebService) -> None:
     browser = service.browser()
     headers = {"Origin": service.url, "X-Forwarded-For": "203.0.113.9"}
@@ -195,3 +222,10 @@ def test_token_never_reaches_the_browser(service: WebService) -> None:
         str(dict(browser.http.cookies)),
     ]
     assert not any('"access"' in each or "'access'" in each for each in seen)
+
+
+def test_health_check_is_answered_at_any_address(service: WebService) -> None:
+    """Kubernetes asks at the address of the pod. A page would send it to `public_url`."""
+    headers = {"Host": "10.0.0.7:8090"}
+    answer = requests.get(f"{service.url}/healthz", headers=headers, allow_redirects=False, timeout=10)
+    assert (answer.status_code, answer.text) == (200, "ok\n")

@@ -112,4 +112,4 @@ def test_access_token_is_asked_of_the_provider(
     said = explained(tmp_path, token, **at(provider, identity_from="userinfo"))
     assert all(passed for passed, _detail in said.values()) is is_good
     if not is_good:
-        assert said == {"token": (False, "the userinfo endpoint answered 404")}
+        assert said == {"token": (False, "the userinfo endpoint says invalid_token")}

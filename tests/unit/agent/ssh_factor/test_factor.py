@@ -122,7 +122,7 @@ async def test_line_has_no_text_of_the_identity_service_but_the_key(agent: Agent
     pending(user=hostile, key=f"{KEY} {hostile}", challenge=hostile, context={"app": hostile})
     line = await agent.line()
     assert re.fullmatch(r'restrict,pty,command="[A-Za-z0-9._/ -]+" ssh-ed25519 \S+\n', line)
-    assert await agent.report(await agent.ticket(), code="1") == {"state": "accepted", "reference": ID}
+    assert await agent.report(await agent.ticket(), code="1") == {"state": "accepted", "reference": ID, "user": hostile}
 
 
 async def test_verify_required_stands_in_the_line_of_a_security_key_only(agent: Agent, pending: Any) -> None:
@@ -205,7 +205,7 @@ async def test_accept_names_the_key_that_signed(
 ) -> None:
     pending()
     answer = await agent.report(await agent.ticket(), code="482913")
-    assert answer == {"state": "accepted", "reference": ID}
+    assert answer == {"state": "accepted", "reference": ID, "user": "alice"}
     call = last(identity, "/accept")
     assert call.json == {
         "user": "alice",

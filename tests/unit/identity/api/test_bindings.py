@@ -235,7 +235,7 @@ def test_new_challenge_does_not_reset_the_count_of_wrong_codes(service: Service,
     answer = service.accept(code=opened["code"], fingerprint=alice)
     assert (answer.status_code, answer.json()["error"]) == (429, "too_many_attempts")
     assert service.show(opened["id"])["state"] == "pending"
-    assert service.store.challenges.unlock("alice")
+    assert service.store.challenges.unlock("alice", service.clock())
     assert service.accept(code=wrong(opened["code"]), fingerprint=alice).json()["error"] == "invalid_code"
     for by in range(1, 10):
         opened = opened if by % 5 else service.open()

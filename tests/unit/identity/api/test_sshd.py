@@ -10,6 +10,7 @@ from service.service import Service, wrong
 
 from sshaft.public_key import parse
 from sshaft_identity.clients.clients import Scope
+from sshaft_identity.common.times import rfc3339
 from sshaft_identity.people.keys import NewKey
 
 ALICES, BOBS, ALICES_TOKEN = ed25519("alice"), ed25519("bob"), sk_ed25519("alice")
@@ -123,6 +124,58 @@ def test_right_code_accepts_once_and_the_challenge_shows_the_proof(service: Serv
     assert shown["amr"] == ["hwk", "pop", "user"]
     again = service.accept(challenge=opened["id"], code=opened["code"], fingerprint=alice[1])
     assert (again.status_code, again.json()["error"]) == (409, "already_used")
+
+
+def test_person_is_told_how_a_login_ended(service: Service) -> None:
+    """Finding U12: after a login was over, nobody said what had become of it."""
+    [fingerprint] = service.add_user("carol", ed25519("carol"))
+    service.store.keys.rename("carol", fingerprint, "laptop", service.clock())
+    ended_at = rfc3339(service.clock())
+
+    def ending(opened: dict[str, str]) -> Any:
+        service.clock.now += timedelta(seconds=10)
+        answer = service.accept("carol", code=opened["code"], fingerprint=fingerprint, attempt=opened["id"] + "2")
+        service.clock.now -= timedelta(seconds=10)
+        return answer.json()["error"], answer.json()["ending"]
+
+    of_key = {"fingerprint": fingerprint, "key_name": "laptop"}
+    passed = service.open("carol", "test")
+    assert service.accept("carol", code=passed["code"], fingerprint=fingerprint, attempt="1").status_code == 200
+    assert ending(passed) == ("already_used", {"at": ended_at, **of_key})
+    denied = service.open("carol", "test")
+    assert service.reject(user="carol", fingerprint=fingerprint).status_code == 200
+    assert ending(denied) == ("rejected", {"at": ended_at, "reason": "denied", **of_key})
+    older, newer = service.open("carol", "test"), service.open("carol", "test")
+    assert ending(older) == ("cancelled", {"at": ended_at, "reason": "superseded"})
+    service.call("POST", f"/api/v1/challenges/{newer['id']}/cancel", Scope.CHALLENGES)
+    assert ending(newer) == ("cancelled", {"at": ended_at})
+    late = service.open("carol", "test")
+    service.clock.now += timedelta(seconds=301)
+    assert ending(late) == ("expired", {"at": late["expires_at"]})
+
+
+def test_stranger_is_not_told_how_a_login_ended(service: Service) -> None:
+    [mine] = service.add_user("carol", ed25519("carol"))
+    [strangers] = service.add_user("mallory", ed25519("mallory"))
+    anonymous, named = service.open(None), service.open("carol")
+    for opened in (anonymous, named):
+        assert service.accept("carol", code=opened["code"], fingerprint=mine).status_code == 200
+        for user, fingerprint in (("mallory", strangers), ("carol", strangers), ("carol", None), ("nobody", None)):
+            answer = service.accept(user, code=opened["code"], fingerprint=fingerprint)
+            assert answer.status_code in (403, 404, 409)
+            assert "ending" not in answer.json(), (user, fingerprint)
+
+
+def test_next_person_of_a_name_is_not_told_how_a_login_of_the_last_one_ended(service: Service) -> None:
+    [fingerprint] = service.add_user("carol", ed25519("carol"))
+    opened = service.open("carol")
+    service.accept("carol", code=opened["code"], fingerprint=fingerprint)
+    assert service.store.challenges.consume(opened["id"], service.clock(), "test")
+    service.clock.now += timedelta(seconds=5)
+    service.store.revocation.remove_user("carol", service.clock())
+    [fingerprint] = service.add_user("carol", ed25519("another carol"))
+    answer = service.accept("carol", fingerprint=fingerprint).json()
+    assert "ending" not in answer, answer
 
 
 def test_attempt_without_a_code_does_not_count(service: Service, alice: list[str]) -> None:

@@ -1,6 +1,7 @@
 """Tests the commands of the operator in this process."""
 
 import json
+import re
 import sqlite3
 import stat
 import subprocess
@@ -48,6 +49,10 @@ def refused(result: Result, kind: type[SshaftError] = SshaftError) -> str:
     return message
 
 
+def names(run: Run) -> list[str]:
+    return [each["name"] for each in json.loads(run("user", "list", "--json").stdout)]
+
+
 def test_init_makes_a_private_directory_that_serve_can_use(bare: Run, tmp_path: Path) -> None:
     result = bare("init", "--listen", "127.0.0.1:8443", "--public-url", "https://id.example.org")
     assert result.exit_code == 0
@@ -64,7 +69,15 @@ def test_second_init_changes_only_the_given_options(run: Run, tmp_path: Path) ->
     settings = json.loads((tmp_path / "id" / "identity.json").read_text())
     assert (settings["ssh_host"], settings["ssh_port"], settings["lifetime"]) == ("login.example.org", 2222, 120)
     assert (tmp_path / "id" / "hmac.key").read_bytes() == key
-    assert run("user", "list").output == "alice\n"
+    assert names(run) == ["alice"]
+
+
+def test_init_without_changes_leaves_identity_json_alone(run: Run, tmp_path: Path) -> None:
+    """A container may have the directory read-only. The file may also hold less than every member."""
+    path = tmp_path / "id" / "identity.json"
+    path.write_text('{"ssh_port": 2222}')
+    assert run("init").exit_code == run("init", "--ssh-port", "2222").exit_code == 0
+    assert path.read_text() == '{"ssh_port": 2222}'
 
 
 @pytest.mark.parametrize(
@@ -79,7 +92,7 @@ def test_init_does_not_save_an_unusable_database(run: Run, tmp_path: Path) -> No
     run("user", "add", "alice")
     for url in ("nosuch://x", "sqlite:////nowhere/x.db", f"sqlite:///{tmp_path}", "postgresql://me@db:port/x"):
         refused(run("init", "--database", url))
-    assert run("user", "list").output == "alice\n"
+    assert names(run) == ["alice"]
 
 
 def test_no_error_holds_the_password_of_the_database_url(bare: Run) -> None:
@@ -118,7 +131,7 @@ def test_file_that_is_no_database_is_a_one_line_error(run: Run, tmp_path: Path) 
 def test_users_are_added_listed_and_removed(run: Run) -> None:
     for name in ("bob", "alice", "a.b-c_d+e@example.org"):
         assert run("user", "add", name).exit_code == 0
-    assert run("user", "list").output.split() == ["a.b-c_d+e@example.org", "alice", "bob"]
+    assert names(run) == ["a.b-c_d+e@example.org", "alice", "bob"]
     assert run("user", "remove", "bob").exit_code == 0
     assert "bob" not in run("user", "list").output
 
@@ -141,10 +154,14 @@ def test_all_keys_of_a_file_are_registered_with_their_comments(run: Run, tmp_pat
     file.write_text(f"# mine\n\n{ed25519('a')} alice@laptop \u202eevil\n{sk_ed25519('a')}\n")
     added = run("key", "add", "alice", str(file))
     prints = [parse(key).fingerprint for key in (ed25519("a"), sk_ed25519("a"))]
-    assert [line.split()[0] for line in added.output.splitlines()] == prints
-    listed = sorted(run("key", "list", "alice").output.splitlines())
-    assert listed == sorted(
-        [f"{prints[0]} ssh-ed25519 alice alice@laptop \\u202eevil", f"{prints[1]} sk-ssh-ed25519@openssh.com alice"]
+    assert [line.split()[0] for line in added.stdout.splitlines()] == prints
+    headings, *listed = run("key", "list", "alice").stdout.splitlines()
+    assert headings.split() == ["FINGERPRINT", "TYPE", "USER", "EXPIRES", "LAST", "USED", "NAME"]
+    assert sorted(re.sub(" {2,}", "|", line) for line in listed) == sorted(
+        [
+            f"{prints[0]}|ssh-ed25519|alice|-|-|alice@laptop \\\\u202eevil",
+            f"{prints[1]}|sk-ssh-ed25519@openssh.com|alice|-|-|-",
+        ]
     )
     assert run("key", "add", "alice", "-", stdin=ed25519("a")).stdout == ""
 
@@ -161,7 +178,7 @@ def test_file_with_a_key_of_another_user_is_refused_completely(run: Run) -> None
     message = refused(run("key", "add", "bob", "-", stdin=f"{ed25519('b')}\n{ed25519('a')}"))
     assert parse(ed25519("a")).fingerprint in message
     assert "alice" in message
-    assert run("key", "list", "bob").output == ""
+    assert run("key", "list", "bob").stdout == ""
 
 
 @pytest.mark.parametrize(
@@ -178,7 +195,7 @@ def test_file_with_a_key_of_another_user_is_refused_completely(run: Run) -> None
 def test_error_names_the_line_that_is_no_key(run: Run, text: str, reason: str) -> None:
     run("user", "add", "alice")
     assert reason in refused(run("key", "add", "alice", "-", stdin=text))
-    assert run("key", "list").output == ""
+    assert run("key", "list").stdout == ""
 
 
 def test_keys_of_an_unknown_user_are_refused(run: Run) -> None:
@@ -190,7 +207,7 @@ def test_key_is_removed_by_its_fingerprint(run: Run) -> None:
     run("user", "add", "alice")
     fingerprint = run("key", "add", "alice", "-", stdin=ed25519("a")).output.split()[0]
     assert run("key", "remove", fingerprint).exit_code == 0
-    assert run("key", "list").output == ""
+    assert run("key", "list").stdout == ""
     assert "no key" in refused(run("key", "remove", fingerprint))
 
 
@@ -199,14 +216,14 @@ def test_secret_of_a_client_is_printed_once_and_stored_hashed(run: Run, tmp_path
     assert made["client_id"] == "web"
     assert len(made["client_secret"]) >= 43
     assert made["client_secret"].encode() not in (tmp_path / "id" / "identity.db").read_bytes()
-    assert run("client", "list").output == "web challenges\n"
+    assert run("client", "list").stdout.splitlines()[1].split()[:2] == ["web", "challenges"]
     assert "already" in refused(run("client", "add", "web", "--scope", "challenges"))
 
 
 def test_return_urls_of_a_client_can_be_changed(run: Run) -> None:
     app = "https://app.example.org/"
     run("client", "add", "web", "--scope", "challenges", "--allow-unbound", "--return-url", app)
-    assert run("client", "list").output == f"web challenges allow-unbound return-url {app}\n"
+    assert run("client", "list").stdout.splitlines()[1].split() == ["web", "challenges", "-", "yes", "-", app]
     assert run("client", "set-return-urls", "web", f"{app}a", f"{app}b").exit_code == 0
     (listed,) = json.loads(run("client", "list", "--json").output)
     assert listed["return_urls"] == [f"{app}a", f"{app}b"]
@@ -215,7 +232,7 @@ def test_return_urls_of_a_client_can_be_changed(run: Run) -> None:
     assert "https" in wrong.output
     assert "no client other" in refused(run("client", "set-return-urls", "other", app))
     assert run("client", "set-return-urls", "web").exit_code == 0
-    assert run("client", "list").output == "web challenges allow-unbound\n"
+    assert run("client", "list").stdout.splitlines()[1].split() == ["web", "challenges", "-", "yes", "-", "-"]
 
 
 def test_secret_is_printed_as_lines_without_json(run: Run) -> None:
@@ -227,7 +244,7 @@ def test_config_json_for_the_sshd_side_is_written_privately(run: Run, tmp_path: 
     file = tmp_path / "config.json"
     scopes = ("--scope", "mfa:list", "--scope", "mfa:accept")
     result = run("client", "add", "sshd", *scopes, "--config-json", str(file), "--login-path", "/opt/login")
-    assert result.output == ""
+    assert result.output == f"The client sshd was added, and its secret is in {file}.\n"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     config = json.loads(file.read_text())
     assert len(config.pop("client_secret")) >= 43
@@ -248,25 +265,25 @@ def test_config_json_is_overwritten_only_by_force_and_a_refusal_makes_no_client(
     file.write_text("mine")
     add = ("client", "add", "sshd", "--scope", "mfa:list", "--config-json", str(file))
     assert "--force" in refused(run(*add))
-    assert run("client", "list").output == ""
+    assert run("client", "list").stdout == ""
     assert run(*add, "--force").exit_code == 0
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
 def test_config_json_that_cannot_be_written_leaves_no_client(run: Run, tmp_path: Path) -> None:
     refused(run("client", "add", "sshd", "--scope", "mfa:list", "--config-json", str(tmp_path / "no" / "c.json")))
-    assert run("client", "list").output == ""
+    assert run("client", "list").stdout == ""
 
 
 def test_empty_file_name_is_a_one_line_error(run: Run) -> None:
     refused(run("client", "add", "factor", "--scope", "mfa:list", "--config-json", "", "--force"))
-    assert run("client", "list").output == ""
+    assert run("client", "list").stdout == ""
     refused(run("backup", ""))
 
 
 def test_client_is_revoked_and_removed(run: Run) -> None:
     run("client", "add", "web", "--scope", "challenges")
-    assert run("client", "revoke", "web").output == "0 access tokens revoked\n"
+    assert run("client", "revoke", "web").output == "0 access tokens were revoked. The client web can get new ones.\n"
     assert run("client", "remove", "web").exit_code == 0
     for command in ("revoke", "remove"):
         assert "no client" in refused(run("client", command, "web"))
@@ -283,9 +300,11 @@ def test_challenge_is_opened_shown_listed_and_cancelled(run: Run) -> None:
     assert opened["ssh_command"] == f"ssh mfa@localhost {opened['code']}"
     assert opened["page_url"].startswith("http://127.0.0.1:8080/challenge/")
     shown = json.loads(run("challenge", "show", opened["id"]).output)
+    assert shown.pop("client_id", "missing") is None
     assert shown == {name: value for name, value in opened.items() if name in shown}
     assert "code" not in shown
-    assert run("challenge", "list").output.split()[:3] == [opened["id"], "pending", "alice"]
+    assert run("challenge", "list").stdout.splitlines()[1].split()[:3] == [opened["id"], "pending", "alice"]
+    assert json.loads(run("challenge", "list", "--json").stdout) == [shown | {"client_id": None}]
     assert run("challenge", "cancel", opened["id"]).exit_code == 0
     assert "it is cancelled" in refused(run("challenge", "cancel", opened["id"]))
 
@@ -299,7 +318,7 @@ def test_name_of_the_application_becomes_one_short_line(run: Run) -> None:
 
 def test_challenge_is_printed_as_lines_without_json(run: Run) -> None:
     run("user", "add", "alice")
-    lines = [line.split(maxsplit=1) for line in run("challenge", "open", "alice").output.splitlines()]
+    lines = [line.split(maxsplit=1) for line in run("challenge", "open", "alice").stdout.splitlines()]
     assert [line[0] for line in lines] == ["challenge", "code", "run", "page"]
     assert lines[2][1] == f"ssh mfa@localhost {lines[1][1]}"
 

@@ -13,9 +13,12 @@ from service.service import wrong
 from sshaft.public_key import parse
 from sshaft_identity import settings
 from sshaft_identity.challenges.attempts import Attempt
+from sshaft_identity.challenges.challenge import Context
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.commands.identity import identity
 from sshaft_identity.commands.shared import open_store
+from sshaft_identity.people.activity import SENTENCES
+from sshaft_identity.people.last_logins import Ended
 from sshaft_identity.people.sessions import Method, Sessions, SessionTimes
 from sshaft_identity.store import Store
 
@@ -74,13 +77,73 @@ def test_show_prints_everything_of_a_user(run: Run, store: Store) -> None:
 def test_lock_out_is_visible_in_show_and_list(run: Run, store: Store) -> None:
     """Findings U2 and N13: `user list` was silent about a person who is locked out."""
     with store:
-        assert run("user", "list") == "alice\n"
+        assert run("user", "list").splitlines()[1].endswith("  -")
         lock(store)
         until = json.loads(run("user", "show", "alice", "--json"))["locked_until"]
-        assert run("user", "list") == f"alice locked-until={until}\n"
-        assert json.loads(run("user", "list", "--json")) == [{"name": "alice", "id": "alice", "locked_until": until}]
+        assert run("user", "list").splitlines()[1].endswith(f"  {until}")
+        (listed,) = json.loads(run("user", "list", "--json"))
+        assert (listed["name"], listed["id"], listed["locked_until"]) == ("alice", "alice", until)
+        assert f"LOCKED out by wrong codes until {until}: `sshaft identity user unlock alice`" in show(run)
         run("user", "unlock", "alice")
-        assert run("user", "list") == "alice\n"
+        assert run("user", "list").splitlines()[1].endswith("  -")
+        assert "LOCKED" not in show(run)
+
+
+def show(run: Run) -> str:
+    return run("user", "show", "alice")
+
+
+def try_to_log_in(store: Store, code: str | None, *, denies: bool = False) -> None:
+    """Begins a login and tries to pass it. None: with its own code."""
+    now = datetime.now(UTC)
+    context = Context(app="Wiki\x1b[2J", ip="198.51.100.3")
+    wish = Wish("alice", timedelta(minutes=5), client="wiki", context=context)
+    opened = store.challenges.open(wish, now)
+    attempt = Attempt(
+        "alice", opened.challenge.id, code or opened.code, KEY.fingerprint, client_ip="198.51.100.3", confirmed=True
+    )
+    (store.challenges.reject if denies else store.challenges.accept)(attempt, now)
+
+
+def test_last_logins_are_shown(run: Run, store: Store) -> None:
+    with store:
+        assert json.loads(run("user", "show", "alice", "--json"))["last_logins"] == []
+        try_to_log_in(store, None)
+        (login,) = json.loads(run("user", "show", "alice", "--json"))["last_logins"]
+    assert (login["ssh_address"], login["browser_address"]) == ("198.51.100.3", "198.51.100.3")
+    assert (login["fingerprint"], login["client"], login["app"]) == (KEY.fingerprint, "wiki", "Wiki\x1b[2J")
+    shown = show(run)
+    assert "Last logins: 1" in shown
+    assert "Wiki\\x1b[2J" in shown
+    assert "\x1b" not in shown
+
+
+def test_why_the_last_login_failed_is_a_sentence(run: Run, store: Store) -> None:
+    with store:
+        assert "Last failure: none in the audit log" in show(run)
+        try_to_log_in(store, "1")
+        assert "  The code was wrong.\n  application Wiki\\x1b[2J, client wiki, ssh from 198.51.100.3" in show(run)
+        try_to_log_in(store, "1", denies=True)
+        failure = json.loads(run("user", "show", "alice", "--json"))["last_failure"]
+        assert (failure["event"], failure["why"]) == ("challenge.rejected", "The person denied the login in ssh.")
+        lock(store)
+        assert "  The login ended, because wrong codes have locked the user out.\n" in show(run)
+
+
+def test_failures_of_an_earlier_user_of_the_name_are_not_shown(run: Run, store: Store) -> None:
+    with store:
+        try_to_log_in(store, "1")
+        run("user", "remove", "alice")
+        run("user", "add", "alice")
+        assert "Last failure: none in the audit log" in show(run)
+
+
+def test_every_event_that_keeps_a_person_out_has_a_sentence() -> None:
+    events = {event for event in SENTENCES if event.endswith((".refused", ".wrong_code", ".rejected", ".expired"))}
+    for event in events | {"challenge.cancelled", "limit.reached"}:
+        assert Ended(datetime.now(UTC), event, {}).why.endswith(".")
+    for reason in ("denied", "tried_out", "locked"):
+        assert Ended(datetime.now(UTC), "challenge.rejected", {"reason": reason}).why != "The login was denied."
 
 
 def test_show_of_an_unknown_user_fails(run: Run) -> None:

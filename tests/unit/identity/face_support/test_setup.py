@@ -79,7 +79,7 @@ def test_names_and_networks_are_stored(run: Run) -> None:
         "openid": {"redirect_uris": ["https://app.example.org/cb"], "pkce": True, "app": "The portal"},
     }
     assert kept["pairwise_sector"] == "example.org"
-    assert run("client", "list").stdout == "theirs from 192.0.2.0/24 face openid\n"
+    assert run("client", "list").stdout.splitlines()[1].split() == ["theirs", "-", "openid", "no", "192.0.2.0/24", "-"]
 
 
 def test_ciba_client_is_notified_at_the_address_of_the_operator(run: Run) -> None:

@@ -277,5 +277,5 @@ def test_page_of_a_locked_user_says_until_when_no_code_is_checked(service: Servi
     assert heading(browser.get(opened[-1]["page_url"])) == "Denied"
     again = browser.get(service.open()["page_url"])
     assert "ssh refuses all codes for this user before 22 Nov 2026, 13:00 UTC." in again.text
-    service.store.challenges.unlock("alice")
+    service.store.challenges.unlock("alice", service.clock())
     assert "ssh refuses" not in browser.get(service.open()["page_url"]).text

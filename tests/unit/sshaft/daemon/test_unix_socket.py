@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sshaft.daemon.unix_socket import InUseError, listen_at
+from sshaft.daemon.unix_socket import InUseError, listen_at, peer_uid
 
 
 def test_socket_has_its_mode_and_takes_the_place_of_a_stale_one(tmp_path: Path) -> None:
@@ -37,3 +37,13 @@ def test_what_is_no_socket_stays(tmp_path: Path, make: object) -> None:
     with pytest.raises(OSError, match=r"in use|directory"):
         listen_at(path, 0o660)
     assert path.stat() == before
+
+
+def test_peer_is_known_by_its_uid(tmp_path: Path) -> None:
+    path = tmp_path / "program.sock"
+    with listen_at(path, 0o600) as listening, socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+        listening.setblocking(True)
+        connection, _ = listening.accept()
+        with connection:
+            assert peer_uid(connection) == os.geteuid()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,18 @@ async def stalled(*data: bytes) -> AsyncIterator[bytes]:
     await asyncio.Event().wait()
 
 
-def with_uploads(folder: Path, work: Callable[[Uploads], Coroutine[Any, Any, Any]]) -> Any:
+def with_uploads(
+    folder: Path, work: Callable[[Uploads], Coroutine[Any, Any, Any]], clock: Callable[[], float] = float
+) -> Any:
     async def run() -> Any:
         async with sftp_host(folder) as connection:
-            return await work(Uploads(Sftp(connection)))
+            return await work(Uploads(Sftp(connection), clock))
 
     return asyncio.run(run())
+
+
+def names(folder: Path) -> list[str]:
+    return [each.name for each in folder.iterdir()]
 
 
 def test_each_chunk_tells_how_far_the_upload_is(tmp_path: Path) -> None:
@@ -85,6 +92,79 @@ def test_a_stalled_upload_is_removed(tmp_path: Path) -> None:
         await uploads.remove(UPLOAD)
         with pytest.raises(FileError):
             await first
+
+    with_uploads(tmp_path, work)
+    assert not list(tmp_path.iterdir())
+
+
+def test_upload_that_nobody_goes_on_with_is_removed_and_begins_anew(tmp_path: Path) -> None:
+    now = 0.0
+
+    async def work(uploads: Uploads) -> None:
+        nonlocal now
+        await uploads.write(UPLOAD, 0, pieces(b"abc"))
+        now = 59
+        await uploads.remove_unused(60)
+        await uploads.write(UPLOAD, 3, pieces(b"d"))
+        now = 118
+        await uploads.remove_unused(60)
+        assert len(names(tmp_path)) == 1, "it was used 59 seconds ago"
+        now = 119
+        await uploads.remove_unused(60)
+        assert not names(tmp_path)
+        with pytest.raises(FileError) as error:
+            await uploads.write(UPLOAD, 4, pieces(b"ef"))
+        assert (error.value.code, error.value.more) == ("wrong_offset", {"size": 0})
+        assert await uploads.write(UPLOAD, 0, pieces(b"abcdef")) == (6, True)
+        now = 999
+        await uploads.remove_unused(60)
+
+    with_uploads(tmp_path, work, lambda: now)
+    assert (tmp_path / "file").read_bytes() == b"abcdef"
+
+
+def test_upload_that_is_running_is_not_removed_as_unused(tmp_path: Path) -> None:
+    now = 0.0
+
+    async def work(uploads: Uploads) -> tuple[int, bool]:
+        nonlocal now
+        began, went_on = asyncio.Event(), asyncio.Event()
+
+        async def slow() -> AsyncIterator[bytes]:
+            began.set()
+            yield b"abc"
+            await went_on.wait()
+            yield b"def"
+
+        upload = asyncio.create_task(uploads.write(UPLOAD, 0, slow()))
+        await began.wait()
+        now = 999
+        await uploads.remove_unused(60)
+        went_on.set()
+        return await upload
+
+    assert with_uploads(tmp_path, work, lambda: now) == (6, True)
+
+
+def test_end_removes_all_unfinished_uploads_and_takes_no_more(tmp_path: Path) -> None:
+    other = replace(UPLOAD, name=b"other", number="f" * 32)
+
+    async def work(uploads: Uploads) -> None:
+        await uploads.write(UPLOAD, 0, pieces(b"abc"))
+        began = asyncio.Event()
+
+        async def slow() -> AsyncIterator[bytes]:
+            began.set()
+            async for each in stalled(b"ab"):
+                yield each
+
+        stopped = asyncio.create_task(uploads.write(other, 0, slow()))
+        await began.wait()
+        waiting = asyncio.create_task(uploads.write(other, 0, pieces(b"abcdef")))
+        await uploads.close()
+        codes = [each.code for each in await asyncio.gather(stopped, waiting, return_exceptions=True)]
+        assert codes == ["not_open", "not_open"]
+        assert uploads.are_finished
 
     with_uploads(tmp_path, work)
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,7 @@
-"""Finds the container engine of this host for the tests, or starts a private dockerd and cleans up after it."""
+"""Finds the container engine of this host, or starts a private dockerd and cleans up after it. Builds the image.
+
+The base of the image is made from Debian's own packages, and kept between runs.
+"""
 
 import json
 import os
@@ -10,13 +13,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from image.debian import UnavailableError
-
 DAEMON_PROGRAMS = ("dockerd", "mmdebstrap", "iptables", "iptables-save", "iptables-restore", "ip")
-DIRECTORIES = Path("/var/tmp")
+DIRECTORIES = Path("/var/tmp")  # noqa: S108 - mkdtemp makes folders in it
 PREFIX = "sshaft-engine-"
+BASE_TAR = Path(__file__).parents[2] / "tools" / "debian" / "base-tar"
+CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 INTERFACES = Path("/sys/class/net")
+
+
+class UnavailableError(Exception):
+    """There can be no container or Debian here. The message states the reason."""
 
 
 class Engine:
@@ -87,6 +94,64 @@ class Engine:
             self.remove(container)
         for volume in self._volumes:
             self("volume", "rm", "-f", volume, check=False)
+
+
+def need_root() -> None:
+    if os.geteuid() != 0:
+        raise UnavailableError("needs root: what is mounted has owners")
+
+
+def base_tar(suite: str, *packages: str) -> Path:
+    """Returns a tar of a slim Debian with these packages. Raises `UnavailableError`."""
+    made = subprocess.run([BASE_TAR, suite, *packages], check=False, capture_output=True, text=True)
+    if made.returncode != 0:
+        raise UnavailableError(f"no base of Debian's packages: {made.stderr[-1000:]}")
+    return Path(made.stdout.strip())
+
+
+@contextmanager
+def engine_with_base(suite: str) -> Iterator[Engine]:
+    """Yields the engine that runs here or a private one, with the image `debian:SUITE-slim`. Needs root."""
+    need_root()
+    base = f"debian:{suite}-slim"
+    running = running_engine()
+    if running is not None:
+        if running("image", "inspect", base, check=False).returncode != 0:
+            pulled = running("pull", base, check=False)
+            if pulled.returncode != 0:
+                raise UnavailableError(f"the engine that runs here can't pull {base}: {pulled.stderr.strip()[-300:]}")
+        try:
+            yield running
+        finally:
+            running.clean()
+        return
+    tar = base_tar(suite)
+    with private_engine() as private:
+        private("import", "-c", 'CMD ["bash"]', tar, base)
+        try:
+            yield private
+        finally:
+            private.clean()
+
+
+def build(engine: Engine, checkout: Path, image: str, suite: str) -> None:
+    """Builds the image from the Dockerfile. Build secrets give pip and npm the host's certificates and registries."""
+    pip_conf, npmrc = "[global]\n", ""
+    with tempfile.TemporaryDirectory() as folder:
+        if CA_BUNDLE.exists():
+            pip_conf += "cert = /run/secrets/ca_crt\n"
+            npmrc += "cafile=/run/secrets/ca_crt\n"
+            shutil.copy(CA_BUNDLE, Path(folder) / "ca_crt")
+        if index := os.environ.get("PIP_INDEX_URL"):
+            pip_conf += f"index-url = {index}\n"
+        lower = os.environ.get("npm_config_registry")  # noqa: SIM112 - npm's own name
+        if registry := os.environ.get("NPM_CONFIG_REGISTRY") or lower:
+            npmrc += f"registry={registry}\n"
+        (Path(folder) / "pip_conf").write_text(pip_conf)
+        (Path(folder) / "npmrc").write_text(npmrc)
+        secrets = [f"--secret=id={path.name},src={path}" for path in Path(folder).iterdir()]
+        base = [] if suite == "trixie" else [f"--build-arg=BASE=docker.io/library/debian:{suite}-slim"]
+        engine("build", *secrets, *base, "-t", image, checkout, timeout=600)
 
 
 def client() -> str:

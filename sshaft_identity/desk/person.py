@@ -1,0 +1,155 @@
+"""Serves the page of one person at the help desk. Each look is in the audit log, with the member who looked."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from sshaft_identity.audit.log import record_event
+from sshaft_identity.common.fields import one_line
+from sshaft_identity.desk import report
+from sshaft_identity.desk.access import DESK, Member, member_of
+from sshaft_identity.desk.report import Report
+from sshaft_identity.pages.words import ago, clock, key_kind, moment
+from sshaft_identity.people.keys import RegisteredKey
+from sshaft_identity.people.last_logins import Ended
+from sshaft_identity.web.html import PageError, render
+from sshaft_identity.web.live import seconds_left
+from sshaft_identity.web.state import AppState, state_of
+
+_SOURCES = {
+    "operator": "by an administrator",
+    "import": "by an administrator, in an import",
+    "ssh": "by the person, over ssh",
+    "signature": "by the person, by a signature",
+}
+NOTES = {
+    "confirmed": "Your ssh login has passed. For ten minutes you can change something.",
+    "confirm": "This needs a new ssh login of yours. Nothing was done yet.",
+    "no_cookie": "Nothing was confirmed. Begin again, in this browser.",
+    "unlocked": "The wrong codes no longer count. The person can log in again.",
+    "nothing_locked": "There were no wrong codes that count. Nothing was changed.",
+    "key_removed": "The key is removed. It passes no login any more.",
+    "keys_removed": "All keys are removed, open invitations are cancelled, and every browser is signed out.",
+    "signed_out": "Every browser of the person is signed out.",
+}
+
+
+async def page(request: Request) -> Response:
+    member, state = await member_of(request), state_of(request)
+    identifier = request.path_params["person"]
+    person, keys = await run_in_threadpool(_looked_at, state, member, identifier)
+    return render(
+        request,
+        "desk_person.html",
+        note=NOTES.get(request.query_params.get("note", "")),
+        person=person_values(person, state),
+        keys=[_key_values(each, state.clock()) for each in keys],
+        is_self=person.name == member.name,
+        may_invite=state.settings.desk.may_invite and not is_member(state, person.id),
+        **member.page_values("people"),
+    )
+
+
+def _looked_at(state: AppState, member: Member, identifier: str) -> tuple[Report, list[RegisteredKey]]:
+    """Records the look and reads the person. Raises `PageError` if there is no such person."""
+    now = state.clock()
+    with state.store.database.write() as connection:
+        row = report.person_of(connection, identifier)
+        if row is None:
+            raise no_such_person()
+        record_event(connection, "desk.looked", now, user=row.name, **member.facts)
+    with state.store.database.read() as connection:
+        found = report.report_of(connection, row, state.settings.limits, now)
+    return found, state.store.keys.of(row.name)
+
+
+def name_of(state: AppState, identifier: str) -> str:
+    """Returns the name of the user with this id. Raises `PageError` if there is none."""
+    name = state.store.users.name_of(identifier)
+    if name is None:
+        raise no_such_person()
+    return name
+
+
+def is_member(state: AppState, identifier: str) -> bool:
+    """Whether the settings name this user as a member of the help desk."""
+    return state.settings.desk.role_of(identifier, ()) is not None
+
+
+def no_such_person() -> PageError:
+    return PageError(404, "No such person", "There is no such user, or no longer. Search again.")
+
+
+def person_values(person: Report, state: AppState) -> dict[str, Any]:
+    now, wrong = state.clock(), person.wrong_codes
+    return {
+        "name": person.name,
+        "id": person.id,
+        "since": moment(person.created_at),
+        "locked": moment(wrong.ends_at) if wrong and wrong.are_too_many else None,
+        "wrong_codes": wrong and {"times": wrong.times, "most": wrong.most, "until": moment(wrong.ends_at)},
+        "browsers": [_browser_values(row, now) for row in person.browsers],
+        "passed": [_login_values(each) for each in person.passed],
+        "failed": [{"why": each.why} | _login_values(each) for each in person.failed],
+        "waiting": [
+            {
+                "app": each.context.app, "client": each.client, "address": each.context.ip,
+                "began": ago(each.created_at, now), "left": clock(seconds_left(each, state)),
+                "attempts_left": each.attempts_left,
+            }
+            for each in person.waiting
+        ],
+        "invitations": [
+            {"state": row.state, "by": row.invited_by, "until": moment(row.expires_at)} for row in person.invitations
+        ],
+    }  # fmt: skip
+
+
+def _browser_values(row: Row[Any], now: datetime) -> dict[str, Any]:
+    return {
+        "method": "with ssh" if row.method == "ssh" else "at the OpenID Provider",
+        "since": ago(row.authenticated_at, now),
+        "until": moment(row.expires_at),
+        "fingerprint": row.fingerprint,
+    }
+
+
+def _login_values(login: Ended) -> dict[str, Any]:
+    facts = login.facts
+    return {
+        "at": moment(login.at),
+        "iso": login.at.isoformat(),
+        "facts": [
+            (label, one_line(str(facts[name])))
+            for name, label in (
+                ("app", "App"), ("client", "Client"), ("ssh_address", "ssh from"), ("client_ip", "ssh from"),
+                ("browser_address", "Browser at"), ("fingerprint", "Key"),
+            )
+            if name in facts
+        ],
+    }  # fmt: skip
+
+
+def _key_values(key: RegisteredKey, now: datetime) -> dict[str, Any]:
+    return {
+        "fingerprint": key.key.fingerprint,
+        "name": one_line(key.name) or key_kind(key.key.type),
+        "kind": key_kind(key.key.type),
+        "is_hardware": key.key.is_security_key,
+        "attested": key.attested,
+        "how": _SOURCES.get(key.source, key.source),
+        "since": moment(key.created_at),
+        "age": ago(key.created_at, now),
+        "used": None if key.last_used_at is None else ago(key.last_used_at, now),
+        "used_from": key.last_used_from,
+        "expires": None if key.expires_at is None else moment(key.expires_at),
+        "is_expired": key.expires_at is not None and key.expires_at <= now,
+    }
+
+
+ROUTES = [Route(f"{DESK}/people/{{person}}", page, methods=["GET"])]

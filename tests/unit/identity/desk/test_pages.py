@@ -1,0 +1,267 @@
+"""Tests what the help desk shows and does: the search, a person, orders, lists, and what the audit log then has."""
+
+from urllib.parse import quote
+
+import pytest
+from fakes.public_keys import ed25519
+from service.browser import Browser, heading
+from service.service import Service
+from unit.identity.desk.conftest import DESK, use
+from unit.identity.desk.test_access import fingerprints, lock, order
+
+from sshaft.public_key import parse
+from sshaft_identity.clients.clients import Scope
+from sshaft_identity.desk.lists import PAGE_SIZE
+
+HOSTILE = "</h2><script>alert(1)</script>{{7*7}}\u202e\x1b[31m"
+ACTOR = {"by": "desk", "actor": "carol", "actor_role": "desk"}
+
+
+def is_by_carol(event: dict[str, object]) -> bool:
+    return event.items() >= ACTOR.items() and "desk_address" in event
+
+
+# --- the search
+
+
+def test_search_finds_people_by_the_beginning_of_their_names_in_any_case(service: Service, carol: Browser) -> None:
+    for name in ("Alina", "al.pha@example.org", "mallory"):
+        service.add_user(name)
+    page = carol.get("/desk?q=AL").text
+    for name in ("alice", "Alina", "al.pha@example.org"):
+        assert f">{name}</a>" in page
+    assert "mallory" not in page
+    assert "bob" not in page
+    assert is_by_carol(service.audited("desk.listed")[-1])
+    assert service.audited("desk.listed")[-1]["beginning"] == "AL"
+
+
+def test_search_goes_on_page_by_page(service: Service, carol: Browser) -> None:
+    names = [f"p{number:03}" for number in range(PAGE_SIZE * 2 + 1)]
+    for name in names:
+        service.store.users.add(name, service.clock())
+    first = carol.get("/desk?q=p").text
+    assert [name for name in names if f">{name}<" in first] == names[:PAGE_SIZE]
+    assert f"/desk?q=p&amp;after={names[PAGE_SIZE - 1]}" in first
+    second = carol.get(f"/desk?q=p&after={names[PAGE_SIZE - 1]}").text
+    assert [name for name in names if f">{name}<" in second] == names[PAGE_SIZE : 2 * PAGE_SIZE]
+    last = carol.get(f"/desk?q=p&after={names[2 * PAGE_SIZE - 1]}").text
+    assert [name for name in names if f">{name}<" in last] == names[-1:]
+    assert "after=" not in last
+
+
+@pytest.mark.parametrize("text", ["%", "_lice", "' OR 1=1 --", "a\x00b", "alice%", "\u0130", "*"])
+def test_search_for_other_characters_finds_nobody(carol: Browser, text: str) -> None:
+    page = carol.get(f"/desk?q={quote(text)}&after={quote(text)}")
+    assert page.status_code == 200
+    assert "/desk/people/" not in page.text
+
+
+def test_first_page_names_the_people_who_are_locked_out(service: Service, carol: Browser, keys: dict[str, str]) -> None:
+    assert "Wrong codes have locked nobody out." in carol.get("/desk").text
+    lock(service, "alice", keys["alice"])
+    page = carol.get("/desk").text
+    assert ">alice</a>" in page
+    assert "22 Nov 2026, 13:00 UTC" in page
+
+
+# --- one person
+
+
+def test_page_of_a_person_says_why_logins_failed(service: Service, carol: Browser, keys: dict[str, str]) -> None:
+    lock(service, "alice", keys["alice"])
+    service.open("alice", app="Webmail")
+    page = carol.get("/desk/people/alice").text
+    assert heading(carol.get("/desk/people/alice")) == "alice"
+    assert "Too many wrong codes: no code of the user is checked until 2026-11-22T13:00:00Z." in page
+    assert "The code was wrong." in page
+    assert "no code of this person is checked before 22 Nov 2026, 13:00 UTC" in page
+    assert "A login to Webmail" in page
+    assert keys["alice"].replace("+", "&#43;") in page.replace("+", "&#43;")
+
+
+def test_page_of_a_person_shows_logins_keys_browsers_and_invitations(
+    service: Service, carol: Browser, alice: Browser, keys: dict[str, str]
+) -> None:
+    opened = service.open("alice", app="Webmail", context={"ip": "192.0.2.7"})
+    service.accept("alice", code=opened["code"], fingerprint=keys["alice"], client_ip="192.0.2.9", confirmed=True)
+    service.store.enrolments.open("alice", service.clock())
+    page = carol.get("/desk/people/alice").text
+    for text in ("Passed with ssh", "ssh from", "192.0.2.9", "Webmail", "just now from 192.0.2.9", "Ed25519",
+                 "Signed in with ssh", "An invitation to register a key"):  # fmt: skip
+        assert text in page, text
+    assert alice.cookies["__Host-sshaft"] not in page
+
+
+def test_every_look_at_a_person_is_audited_and_the_person_sees_it(
+    service: Service, carol: Browser, alice: Browser
+) -> None:
+    carol.get("/desk/people/alice")
+    carol.get("/desk/people/alice")
+    looks = service.audited("desk.looked")
+    assert [each["user"] for each in looks] == ["alice", "alice"]
+    assert all(map(is_by_carol, looks))
+    assert "The help desk looked at your data" in alice.get("/account/activity").text
+
+
+def test_unknown_person_is_not_found(service: Service, carol: Browser) -> None:
+    for path in ("/desk/people/nobody", "/desk/people/%00", "/desk/people/Alice"):
+        assert carol.get(path).status_code == 404
+    assert order(carol, "sign-out", "nobody").status_code == 404
+    assert order(carol, "export", "nobody").status_code == 404
+    assert service.audited("desk.looked") == []
+
+
+def test_foreign_text_is_escaped_on_every_page(service: Service, carol: Browser, keys: dict[str, str]) -> None:
+    service.store.keys.rename("alice", keys["alice"], HOSTILE, service.clock())
+    opened = service.open("alice", app=HOSTILE, context={"ip": "192.0.2.7"})
+    service.accept("alice", code=opened["code"], fingerprint=keys["alice"], confirmed=True)
+    service.open("alice", app=HOSTILE)
+    service.call("POST", f"/api/v1/challenges/{service.open('bob', app=HOSTILE)['id']}/cancel", Scope.CHALLENGES)
+    for path in (
+        "/desk/people/alice",
+        "/desk/people/bob",
+        "/desk/waiting",
+        "/desk/clients",
+        f"/desk?q={quote(HOSTILE)}",
+    ):
+        text = carol.get(path).text
+        assert "<script>alert" not in text, path
+        assert "\u202e" not in text, path
+        assert "\x1b" not in text, path
+        assert "49" not in text.partition("{{7*7}}")[2][:2], path
+
+
+@pytest.mark.parametrize("path", ["/desk", "/desk?q=a", "/desk/people/alice", "/desk/waiting", "/desk/clients"])
+def test_every_page_has_the_security_headers(carol: Browser, path: str) -> None:
+    page = carol.get(path)
+    assert page.headers["Cache-Control"] == "no-store"
+    assert page.headers["X-Frame-Options"] == "DENY"
+    assert page.headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+    assert "form-action 'self'" in page.headers["Content-Security-Policy"]
+    assert "style=" not in page.text
+    assert len(page.content) < 30_000
+
+
+# --- orders
+
+
+def test_order_asks_before_it_takes_something_away(service: Service, carol: Browser, keys: dict[str, str]) -> None:
+    for action in ("remove-key", "remove-all-keys", "sign-out"):
+        question = order(carol, action, sure="", fingerprint=keys["alice"])
+        assert question.status_code == 200
+        assert heading(question).endswith("?")
+    assert fingerprints(service) == [keys["alice"]]
+    assert service.audited("session.all_ended") == []
+
+
+def test_unlocked_person_may_try_again(service: Service, carol: Browser, keys: dict[str, str]) -> None:
+    lock(service, "alice", keys["alice"])
+    answer = order(carol, "unlock")
+    assert answer.headers["Location"] == "/desk/people/alice?note=unlocked"
+    assert service.store.challenges.locked_until("alice", service.clock()) is None
+    assert is_by_carol(service.audited("user.unlocked")[0])
+    assert "no longer count" in carol.get(answer.headers["Location"]).text
+    assert order(carol, "unlock").headers["Location"].endswith("note=nothing_locked")
+    opened = service.open("alice")
+    assert service.accept("alice", code=opened["code"], fingerprint=keys["alice"], confirmed=True).status_code == 200
+
+
+def test_removed_key_passes_no_login(service: Service, carol: Browser, alice: Browser, keys: dict[str, str]) -> None:
+    assert order(carol, "remove-key", fingerprint=keys["alice"]).headers["Location"].endswith("note=key_removed")
+    assert fingerprints(service) == []
+    assert is_by_carol(service.audited("key.removed")[0])
+    assert alice.get("/account/keys").headers["Location"] == "/?note=nobody"
+
+
+def test_key_of_another_person_is_not_removed(service: Service, carol: Browser, keys: dict[str, str]) -> None:
+    """The form names alice and the key of bob."""
+    for fingerprint in (keys["bob"], "", "SHA256:x", "' OR 1=1 --"):
+        assert order(carol, "remove-key", fingerprint=fingerprint).status_code == 404
+    assert fingerprints(service, "bob") == [keys["bob"]]
+    assert fingerprints(service) == [keys["alice"]]
+
+
+def test_all_keys_go_with_invitations_and_sessions(
+    service: Service, carol: Browser, alice: Browser, keys: dict[str, str]
+) -> None:
+    service.store.keys.add("alice", [(parse(ed25519("alice's second")), "")], service.clock())
+    invited = service.store.enrolments.open("alice", service.clock())
+    assert order(carol, "remove-all-keys").headers["Location"].endswith("note=keys_removed")
+    assert fingerprints(service) == []
+    assert fingerprints(service, "bob") == [keys["bob"]]
+    enrolment = service.store.enrolments.get(invited.enrolment.id)
+    assert enrolment
+    assert enrolment.state == "cancelled"
+    assert alice.get("/account/keys").headers["Location"] == "/?note=nobody"
+    for event in ("key.removed", "enrolment.cancelled", "session.all_ended"):
+        assert all(map(is_by_carol, service.audited(event))), event
+
+
+def test_signed_out_person_keeps_the_keys(
+    service: Service, carol: Browser, alice: Browser, keys: dict[str, str]
+) -> None:
+    assert order(carol, "sign-out").headers["Location"].endswith("note=signed_out")
+    assert alice.get("/account/keys").headers["Location"] == "/?note=nobody"
+    assert carol.get("/desk").status_code == 200
+    assert fingerprints(service) == [keys["alice"]]
+
+
+def test_unknown_order_does_nothing(carol: Browser) -> None:
+    assert order(carol, "promote").status_code == 404
+
+
+def test_invitation_needs_the_setting(service: Service, carol: Browser) -> None:
+    assert order(carol, "invite").status_code == 403
+    assert service.audited("enrolment.opened") == []
+    assert "/desk/people/alice/invite" not in carol.get("/desk/people/alice").text
+
+
+def test_invitation_shows_its_link_once(service: Service, carol: Browser, listening: object) -> None:
+    use(service, listening, desk=DESK | {"may_invite": True})
+    assert "/desk/people/alice/invite" in carol.get("/desk/people/alice").text
+    assert heading(order(carol, "invite", sure="")) == "Invite this person?"
+    page = order(carol, "invite")
+    assert "https://id.example.org/enrol/" in page.text
+    token = page.text.partition("https://id.example.org/enrol/")[2].partition("<")[0]
+    assert service.store.enrolments.of_page(token)
+    (event,) = service.audited("enrolment.opened")
+    assert is_by_carol(event)
+    assert (event["user"], event["invited_by"]) == ("alice", "desk")
+    assert token not in carol.get("/desk/people/alice").text
+    assert token not in service.log.getvalue()
+
+
+def test_members_of_the_help_desk_are_not_invited_there(service: Service, carol: Browser, listening: object) -> None:
+    """An invitation would make carol another member, in whose name she could act."""
+    use(service, listening, desk=DESK | {"may_invite": True})
+    answer = order(carol, "invite", "rita")
+    assert (answer.status_code, heading(answer)) == (403, "A member of the help desk")
+    assert "/desk/people/rita/invite" not in carol.get("/desk/people/rita").text
+    assert service.audited("enrolment.opened") == []
+
+
+# --- lists
+
+
+def test_list_of_what_waits_names_people_apps_and_invitations(service: Service, rita: Browser) -> None:
+    service.open("alice", app="Webmail", context={"ip": "192.0.2.7"})
+    service.open("ghost", app="VPN")
+    service.open(None, app="Kiosk")
+    service.store.enrolments.open("bob", service.clock())
+    page = rita.get("/desk/waiting").text
+    for text in (">alice</a>", "To Webmail", "from 192.0.2.7", "no such user", "To Kiosk", ">bob</a>", "5:00 left"):
+        assert text in page, text
+    service.clock.advance(301)
+    assert "No login waits." in rita.get("/desk/waiting").text
+    assert service.audited("desk.listed")[-1].items() >= {"what": "waiting", "actor": "rita"}.items()
+
+
+def test_list_of_clients_shows_their_last_calls(service: Service, rita: Browser) -> None:
+    service.open("alice", app="Webmail")
+    service.call("POST", "/oauth2/token", data={"grant_type": "client_credentials"}, auth=("test", service.secret))
+    page = rita.get("/desk/clients").text
+    assert "began a login (Webmail)" in page
+    assert "just now" in page
+    assert service.secret not in page
