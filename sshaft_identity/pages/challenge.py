@@ -121,7 +121,7 @@ async def challenge_page(
         code=code,
         deny=server.short_command("deny") if has_alias(request) else server.command("deny"),
         is_calm=is_calm,
-        qr_code=None if base else qr_code(state.settings.page_url(page_token)),
+        qr_code=qr_code(state.settings.page_url(page_token)) if base is None and page_state == State.PENDING else None,
         advice=state.settings.help,
         provider=state.settings.oidc and state.settings.oidc.label,
         config_block=server.config_block(first_use.identity_file(None)),

@@ -114,7 +114,10 @@ async def activity(request: Request) -> Response:
     number = int(before) if before.isascii() and before.isdigit() and len(before) < 19 else None
     page = await run_in_threadpool(state.activity.of, session.user, number)
     moments = [{"what": each, "at": moment(each.at), "iso": each.at.isoformat()} for each in page.events]
-    values: dict[str, Any] = {"happenings": moments, "older": page.older, "is_first": number is None}
+    names = {each.key.fingerprint: each.name for each in await run_in_threadpool(state.store.keys.of, session.user)}
+    values: dict[str, Any] = {
+        "happenings": moments, "older": page.older, "is_first": number is None, "names": names,
+    }  # fmt: skip
     return render(request, "activity.html", **values, **await _account_values(request, session, "activity"))
 
 
