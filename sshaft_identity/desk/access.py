@@ -10,8 +10,7 @@ from starlette.requests import Request
 from sshaft.log import get_logger
 from sshaft_identity.pages.signed_in import role_of, signed_in
 from sshaft_identity.people.roles import Role
-from sshaft_identity.people.sessions import Session
-from sshaft_identity.people.sessions import take_order as take_order_of
+from sshaft_identity.people.sessions import Session, count_order
 from sshaft_identity.web.browsers import client_address, form_of
 from sshaft_identity.web.html import PageError
 from sshaft_identity.web.state import AppState, state_of
@@ -83,6 +82,7 @@ def check_may_change(member: Member, person: str) -> None:
 
 
 def check_pass(member: Member) -> None:
+    """Raises `NoFreshPassError` if no SSH login for this session is fresh."""
     if not member.has_pass:
         raise NoFreshPassError
 
@@ -99,4 +99,4 @@ async def take_order(request: Request, member: Member) -> None:
 
 def _took_order(state: AppState, member: Member) -> bool:
     with state.store.database.write() as connection:
-        return take_order_of(connection, member.session)
+        return count_order(connection, member.session)

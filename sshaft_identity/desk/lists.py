@@ -79,12 +79,11 @@ def _waiting(state: AppState, member: Member) -> dict[str, Any]:
     with state.store.database.read() as connection:
         logins = report.waiting_logins(connection, now)
         invitations = report.waiting_invitations(connection, now)
-        names = {each.user or each.hint for each in logins}
-    ids = {name: None if name is None else state.store.users.id_of(name) for name in names}
+        ids = report.ids_of(connection, {name for each in logins if (name := each.user or each.hint)})
     return {
         "logins": [
             {
-                "user": each.user or each.hint, "id": ids.get(each.user or each.hint), "app": each.context.app,
+                "user": each.user or each.hint, "id": ids.get(each.user or each.hint or ""), "app": each.context.app,
                 "client": each.client, "address": each.context.ip, "began": ago(each.created_at, now),
                 "left": clock(seconds_left(each, state)), "attempts_left": each.attempts_left,
                 "is_named": each.user is not None,

@@ -93,6 +93,7 @@ def person_values(person: Report, state: AppState) -> dict[str, Any]:
         "since": moment(person.created_at),
         "locked": moment(wrong.ends_at) if wrong and wrong.are_too_many else None,
         "wrong_codes": wrong and {"times": wrong.times, "most": wrong.most, "until": moment(wrong.ends_at)},
+        "locked_addresses": [{"address": name, "until": moment(until)} for name, until in person.locked_addresses],
         "browsers": [_browser_values(row, now) for row in person.browsers],
         "passed": [_login_values(each) for each in person.passed],
         "failed": [{"why": each.why} | _login_values(each) for each in person.failed],

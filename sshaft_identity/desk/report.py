@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
 
+from sshaft.addresses import source_of
 from sshaft_identity.challenges import limits
 from sshaft_identity.challenges.challenge import Challenge
 from sshaft_identity.challenges.limits import Limits, Scope
@@ -63,6 +64,7 @@ class Report:
     id: str
     created_at: datetime
     wrong_codes: WrongCodes | None
+    locked_addresses: list[tuple[str, datetime]]
     browsers: list[Row[Any]]
     passed: list[Ended]
     failed: list[Ended]
@@ -79,14 +81,16 @@ def report_of(connection: Connection, person: Row[Any], most: Limits, now: datet
     is_own_session = (sessions.c.user_name == person.name) & (sessions.c.expires_at > now)
     of_person = select(challenges).where(challenges.c.user_name == person.name, is_running)
     is_open = enrolments.c.state.in_(_WAITS) & (enrolments.c.expires_at > now)
+    failed = last_logins.failures(connection, person.name, _LAST_LOGINS)
     return Report(
         person.name,
         person.id,
         person.created_at,
         _wrong_codes(connection, person.name, most, now),
+        _locked_addresses(connection, failed, most, now),
         list(connection.execute(select(sessions).where(is_own_session).order_by(sessions.c.expires_at).limit(MOST))),
         last_logins.passed(connection, person.name, _LAST_LOGINS),
-        last_logins.failures(connection, person.name, _LAST_LOGINS),
+        failed,
         [challenge_of(row) for row in connection.execute(of_person.limit(MOST), {"now": now})],
         list(connection.execute(select(enrolments).where(enrolments.c.user_name == person.name, is_open).limit(MOST))),
     )
@@ -97,6 +101,22 @@ def _wrong_codes(connection: Connection, user: str, most: Limits, now: datetime)
     counted = failures.c.scope == subject["scope"], failures.c.subject == subject["subject"], failures.c.ends_at > now
     row = connection.execute(select(failures).where(*counted)).one_or_none()
     return None if row is None else WrongCodes(row.times, most.user, row.ends_at)
+
+
+def _locked_addresses(
+    connection: Connection, failed: list[Ended], most: Limits, now: datetime
+) -> list[tuple[str, datetime]]:
+    """Returns the addresses of these failures from which too many wrong codes came, and until when they count."""
+    subjects = {source_of(str(each.facts["ssh_address"])) for each in failed if "ssh_address" in each.facts}
+    counted = failures.c.scope == Scope.SOURCE, failures.c.ends_at > now, failures.c.times >= most.source
+    query = select(failures.c.subject, failures.c.ends_at).where(*counted, failures.c.subject.in_(subjects))
+    return [(row.subject, row.ends_at) for row in connection.execute(query.order_by(failures.c.subject))]
+
+
+def ids_of(connection: Connection, names: Collection[str]) -> dict[str, str]:
+    """Returns the id of each of these users who exists."""
+    query = select(users.c.name, users.c.id).where(users.c.name.in_(names))
+    return {row.name: row.id for row in connection.execute(query)}
 
 
 def locked_people(connection: Connection, most: Limits, now: datetime) -> list[Row[Any]]:

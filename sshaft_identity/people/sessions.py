@@ -177,7 +177,7 @@ def note_pass(connection: Connection, session: Session, passed_at: datetime) -> 
     return connection.execute(own.values(passed_at=passed_at, orders=0)).rowcount == 1
 
 
-def take_order(connection: Connection, session: Session) -> bool:
+def count_order(connection: Connection, session: Session) -> bool:
     """Whether the SSH login of this session allows one more order: it is good for `MAX_ORDERS`. Counts the order."""
     same = sessions.c.token_hash == hash_of(session.token), sessions.c.passed_at == session.passed_at
     counted = update(sessions).where(*same, sessions.c.orders < MAX_ORDERS).values(orders=sessions.c.orders + 1)

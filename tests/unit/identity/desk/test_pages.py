@@ -11,6 +11,7 @@ from unit.identity.desk.test_access import fingerprints, lock, order
 
 from sshaft.public_key import parse
 from sshaft_identity.clients.clients import Scope
+from sshaft_identity.database.tables import failures
 from sshaft_identity.desk.lists import PAGE_SIZE
 
 HOSTILE = "</h2><script>alert(1)</script>{{7*7}}\u202e\x1b[31m"
@@ -78,6 +79,23 @@ def test_page_of_a_person_says_why_logins_failed(service: Service, carol: Browse
     assert "no code of this person is checked before 22 Nov 2026, 13:00 UTC" in page
     assert "A login to Webmail" in page
     assert keys["alice"].replace("+", "&#43;") in page.replace("+", "&#43;")
+
+
+def test_page_of_a_person_names_an_address_that_is_locked(
+    service: Service, carol: Browser, keys: dict[str, str]
+) -> None:
+    wrong = {"code": "0", "fingerprint": keys["alice"], "client_ip": "192.0.2.9"}
+    service.open("alice")
+    service.accept("alice", "one", **wrong)
+    assert "192.0.2.9. Before" not in carol.get("/desk/people/alice").text
+    with service.store.database.write() as connection:
+        connection.execute(failures.update().where(failures.c.scope == "source").values(times=30))
+    assert "came from the address 192.0.2.9. Before 22 Nov 2026, 13:00 UTC" in carol.get("/desk/people/alice").text
+    code = service.open("alice")["code"]
+    right = wrong | {"code": code, "confirmed": True}
+    assert service.accept("alice", "two", **right).json()["error"] == "too_many_attempts"
+    order(carol, "unlock")
+    assert service.accept("alice", "three", **right).status_code == 200
 
 
 def test_page_of_a_person_shows_logins_keys_browsers_and_invitations(
