@@ -13,7 +13,7 @@ from sshaft_web.files.upload import Upload
 from sshaft_web.files.uploading import remove_part, write_chunk
 
 _MAX_COMPLETE = 100
-_MAX_UNFINISHED = 1000
+_MAX_UNFINISHED = 100
 
 
 @dataclass(frozen=True)
@@ -82,18 +82,19 @@ class Uploads:
 
     async def remove_unused(self, seconds: float) -> None:
         """Removes the uploads that no request has gone on with for so long."""
-        since = self._clock() - seconds
-        await self._remove([each.upload for each in self._unfinished.values() if each.used_at <= since])
+        for each in list(self._unfinished.values()):
+            if self._clock() - each.used_at >= seconds:
+                await self._remove(each)
 
     async def close(self) -> None:
         """Ends and removes all uploads that are not complete, and takes no more."""
         self._closed.set()
-        await self._remove([each.upload for each in self._unfinished.values()])
+        for each in list(self._unfinished.values()):
+            await self._remove(each)
 
-    async def _remove(self, uploads: list[Upload]) -> None:
-        for each in uploads:
-            with suppress(FileError):  # the host does not let it go, so it stays there
-                await self.remove(each)
+    async def _remove(self, unfinished: _Unfinished) -> None:
+        with suppress(FileError):  # the host does not let it go, so it stays there
+            await self.remove(unfinished.upload)
 
     def _begin(self, upload: Upload) -> _Unfinished:
         unfinished = self._unfinished.setdefault(upload.number, _Unfinished(upload))
