@@ -117,6 +117,7 @@ def message_for(answer: dict[str, str], described: str = "") -> tuple[int, str]:
 
 
 _BECAUSE = {
+    "cancelled_in_browser": " in the browser. Start it again there.",
     "superseded": ": a newer one took its place. Use the code that the newest page shows.",
     "same_code": ": two logins had the same code. Start it again in the browser.",
 }
@@ -128,13 +129,14 @@ def _ending(state: str, answer: dict[str, str]) -> str:
     if ago is None:
         return ""
     when = f"{duration(ago)} ago" if ago else "just now"
+    because = answer.get("ended_because", "")
+    in_browser = " in the browser" if because == "not_me" else ""
     by_key = f"{when}, with the key {printable(key, 80)}" if key else when
     return {
         "already_used": f"Your login was passed already: {by_key}. If that was not you, tell your administrators.",
-        "already_rejected": f"Your login was denied: {by_key}. Start it again in the browser.",
+        "already_rejected": f"Your login was denied{in_browser}: {by_key}. Start it again in the browser.",
         "expired": f"Your login expired {when}. Start it again in the browser.",
-        "cancelled": f"Your login was cancelled {when}"
-        + _BECAUSE.get(answer.get("ended_because", ""), ". Start it again in the browser."),
+        "cancelled": f"Your login was cancelled {when}" + _BECAUSE.get(because, ". Start it again in the browser."),
     }.get(state, "")
 
 

@@ -13,11 +13,13 @@ Facts = dict[str, Any]
 
 _PASSED = ("challenge.accepted",)
 _CANCELLED = {
+    "cancelled_in_browser": "The login was cancelled in the browser.",
     "superseded": "The login was begun again, and the newer one took its place.",
     "same_code": "Two logins had the same code, so both were cancelled: the application chose the code.",
 }
 _REJECTED = {
     "denied": "The person denied the login in ssh.",
+    "not_me": "Somebody said in the browser that the login was not theirs.",
     "tried_out": "Five wrong codes ended the login.",
     "locked": "The login ended, because wrong codes have locked the user out.",
 }

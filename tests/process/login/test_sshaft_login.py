@@ -310,6 +310,16 @@ def test_refusal_is_printed_on_standard_error_with_its_status(login: Login, stat
             {"ended_ago": "1", "ended_with": "SHA256:x", "ended_because": "denied"},
             "Your login was denied: 1 second ago, with the key SHA256:x. Start it again",
         ),
+        (
+            "already_rejected",
+            {"ended_ago": "9", "ended_because": "not_me"},
+            "Your login was denied in the browser: 9 seconds ago. Start it again",
+        ),
+        (
+            "cancelled",
+            {"ended_ago": "5", "ended_because": "cancelled_in_browser"},
+            "Your login was cancelled 5 seconds ago in the browser. Start it again there.",
+        ),
         ("expired", {"ended_ago": "65"}, "Your login expired 65 seconds ago. Start it again"),
         ("cancelled", {"ended_ago": "5"}, "Your login was cancelled 5 seconds ago. Start it again"),
         (

@@ -142,7 +142,7 @@ def test_every_event_that_keeps_a_person_out_has_a_sentence() -> None:
     events = {event for event in SENTENCES if event.endswith((".refused", ".wrong_code", ".rejected", ".expired"))}
     for event in events | {"challenge.cancelled", "limit.reached"}:
         assert Ended(datetime.now(UTC), event, {}).why.endswith(".")
-    for reason in ("denied", "tried_out", "locked"):
+    for reason in ("denied", "not_me", "tried_out", "locked"):
         assert Ended(datetime.now(UTC), "challenge.rejected", {"reason": reason}).why != "The login was denied."
 
 
