@@ -33,7 +33,8 @@ RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf --mount=type=secret,id=
  && python3 -m venv --without-pip /opt/sshaft \
  && awk '/^[^ #]/ { wanted = /^setuptools==/ } wanted' requirements-dev.lock >build.lock \
  && /build/bin/pip install --only-binary :all: --require-hashes -r build.lock \
- && /build/bin/pip --python /opt/sshaft/bin/python3 install --only-binary :all: --no-deps --require-hashes -r requirements.lock
+ && /build/bin/pip download --only-binary :all: --no-deps --require-hashes --dest fetched -r requirements.lock \
+ && /build/bin/pip --python /opt/sshaft/bin/python3 install --no-index --find-links fetched --no-deps --require-hashes -r requirements.lock
 # What only a debugger reads is a fifth of all.
 RUN find /opt/sshaft -name '*.so*' -type f -exec strip --strip-unneeded {} +
 COPY . .
@@ -41,7 +42,9 @@ RUN make -C native install DESTDIR=/native
 COPY --from=terminal /src/sshaft_web/pages/static/vendor sshaft_web/pages/static/vendor
 # A wheel, not an editable install: nobody can write to it, and its .pyc files are made here, once.
 RUN /build/bin/pip wheel --no-index --no-deps --no-build-isolation --wheel-dir wheels . \
- && /build/bin/pip --python /opt/sshaft/bin/python3 install --no-index --no-deps wheels/*.whl
+ && /build/bin/pip --python /opt/sshaft/bin/python3 install --no-index --no-deps wheels/*.whl \
+ && version=$(/opt/sshaft/bin/python3 -c 'import sshaft; print(sshaft.__version__)') \
+ && python3 tools/sbom.py "$version" fetched sshaft_web/pages/package-lock.json /native/usr/share/doc/sshaft/sshaft.cdx.json
 
 FROM ${BASE}
 # The host keys that Debian's package makes would be the same in every container of this image.

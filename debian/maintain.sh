@@ -48,7 +48,9 @@ take_over() {
         if sed 's|/usr/lib/sshaft\>|/opt/sshaft|' "$packaged" | cmp -s - "$by_hand" ||
             grep -qxF "${sum%% *} $name" /usr/share/sshaft/units-by-hand; then
             rm -- "$by_hand"
-            rmdir --ignore-fail-on-non-empty -- "${by_hand%/*}"
+            case $name in
+                */*) rmdir --ignore-fail-on-non-empty -- "${by_hand%/*}" ;;
+            esac
             # Its link in multi-user.target.wants names the removed file.
             systemctl --quiet reenable "${name%%/*}" 2>/dev/null || true
             echo "sshaft: removed $by_hand, which was installed by hand: the package has this unit now"

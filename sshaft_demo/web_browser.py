@@ -59,9 +59,9 @@ class Browser:
         """Types into the terminal that is shown."""
         self._find(".terminal:not([hidden]) textarea.xterm-helper-textarea").send_keys(text)
 
-    def wait_for(self, text: str) -> str:
+    def wait_for(self, text: str, seconds: float = _SECONDS) -> str:
         """Returns what the terminal shows, as soon as `text` is in it."""
-        self._until(lambda: text in self.screen(), f"the terminal does not show {text}")
+        self._until(lambda: text in self.screen(), f"the terminal does not show {text}", seconds)
         return self.screen()
 
     def wait_for_state(self, text: str) -> str:
@@ -90,11 +90,11 @@ class Browser:
         found: list[Any] = self._driver.find_elements("css selector", selector)
         return found
 
-    def _until(self, is_so: Callable[[], bool], what: str) -> None:
+    def _until(self, is_so: Callable[[], bool], what: str, seconds: float = _SECONDS) -> None:
         """Waits until `is_so()`. Raises `StartError`. An element that the page replaces is looked for again."""
         from selenium.common.exceptions import StaleElementReferenceException  # noqa: PLC0415 - only developers have it
 
-        end = time.monotonic() + _SECONDS
+        end = time.monotonic() + seconds
         while time.monotonic() < end:
             with suppress(StaleElementReferenceException):
                 if is_so():

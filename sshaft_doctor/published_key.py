@@ -4,6 +4,7 @@ import json
 import subprocess
 from urllib.parse import urljoin
 
+from sshaft.addresses import bracketed
 from sshaft.config import Config
 from sshaft.deadline import Deadline
 from sshaft.errors import InvalidKeyError, SshaftError
@@ -22,7 +23,7 @@ def examine(config: Config) -> list[Finding]:
     server = _published(config)
     if server is None:
         return []
-    where = f"{server.host}, port {server.port}"
+    where = f"ssh://{bracketed(server.host)}:{server.port}"
     if not server.host_keys:
         remedy = "sshaft identity init --ssh-host-key /etc/ssh/ssh_host_ed25519_key.pub, with the key of this sshd"
         return [note(CHECK, "the pages cannot tell people which host key to expect", where, remedy)]

@@ -66,7 +66,7 @@ def _of_identity(role: Role, answers: Mapping[str, str], identity: Members) -> I
         yield Left(
             "at the proxy",
             (
-                f"{answers['public_url']} goes to http://{answers['listen']} (docs/pages.md, behind a proxy)",
+                f"{answers['public_url']} goes to http://{answers['listen']} (docs/identity-service.md)",
                 "its address belongs into trusted_proxies of identity.json, if it is not there yet",
                 f"firewall: others reach only port {parts.port or 443} of the proxy",
             ),

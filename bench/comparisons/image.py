@@ -21,7 +21,7 @@ from pathlib import Path
 import requests
 
 from bench.comparisons.report import TOP, Comparison, Table, table_of
-from bench.load.container_engine import Engine, build, engine_with_base
+from bench.load.container_engine import Engine, UnavailableError, build, engine_with_base
 from bench.load.trial import memory_mb
 from bench.progress import Figures, Measured, Rounds, run_alone
 from sshaft_demo.parts import free_port
@@ -150,6 +150,8 @@ def site() -> Iterator[Site]:
     try:
         with engine_with_base(SUITE) as engine:
             yield Site(engine, directory)
+    except UnavailableError as error:
+        raise SystemExit(f"the comparison of the image cannot run here: {error}") from None
     finally:
         shutil.rmtree(directory)
 

@@ -3,7 +3,9 @@
 All of it runs on this machine: the provider, sshd with token login, `sshaft web`, and a program that does what the page
 does. The host, the account and the shell are the same for both.
 
-    .venv/bin/python -m bench.comparisons.web [--keys 200] [--megabytes 100] [--idle 50] [--rounds 3]
+    .venv/bin/python -m bench.comparisons.web [--keys 200] [--megabytes 100] [--idle 50] [--rounds 3] [--page-mib 1024]
+
+The last figures are of a real Chromium, if there is one, which shows the zeros of `--page-mib` as letters.
 """
 
 import multiprocessing
@@ -16,17 +18,19 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from bench.comparisons.report import Comparison, Table, table_of
-from bench.load.identity_service import resident_mb
+from bench.load.identity_service import peak_mb, resident_mb
 from bench.load.web_typist import SshTerminal, Typed, cat_mb_per_s, echo_keys, key_ms, prepare_cat
 from bench.progress import Figures, Measured, Rounds, run_alone
 from sshaft import openssh_version
 from sshaft_demo.place import Place
 from sshaft_demo.web import AUDIENCE, TARGET, WebHost
+from sshaft_demo.web_browser import Browser, NoBrowserError
 from sshaft_demo.web_client import TerminalPage, WebBrowser
 
 PLAIN, OURS = "plain ssh", "sshaft web"
 _PROMPT = "$ "
 _AT_ONCE = 25
+_PAGE_SECONDS = 900.0
 _LINE = b"The quick brown fox jumps over the lazy dog, again and again, and again: 0123456789 \n"
 Found = Mapping[str, Mapping[str, list[float]]]
 
@@ -105,6 +109,21 @@ class Trial:
                 terminal.wait_for(_PROMPT)
             return (resident_mb(pid) - before) / count
 
+    def page(self, mebibytes: int) -> dict[str, float]:
+        """Returns how long Chromium shows so much output, and the megabytes by which the server grows meanwhile."""
+        pid = self.host.web.process.pid
+        try:
+            browser = Browser(self.host.place.directory / "chromium")
+        except NoBrowserError:
+            return {}
+        with browser:
+            browser.sign_in(self.host.url, self.host.place.person)
+            browser.open(TARGET)
+            before, began = max(resident_mb(pid), peak_mb(pid)), time.monotonic()
+            browser.type(f"clear; head -c {mebibytes * 1024**2} /dev/zero | tr '\\0' x; echo; echo e''nd\n")
+            browser.wait_for("\nend", _PAGE_SECONDS)
+            return {"page_s": round(time.monotonic() - began), "page_mb": round(peak_mb(pid) - before, 1)}
+
 
 def opened(browser: WebBrowser) -> TerminalPage:
     """Returns the page of a new terminal."""
@@ -129,7 +148,7 @@ def trial(megabytes: int, idle: int) -> Iterator[Trial]:
         yield Trial(WebHost(place, more={"limits": limits}, colleagues=colleagues), megabytes)
 
 
-def run(keys: int = 200, megabytes: int = 100, idle: int = 50, rounds: int = 3) -> Rounds:
+def run(keys: int = 200, megabytes: int = 100, idle: int = 50, rounds: int = 3, page_mib: int = 1024) -> Rounds:
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     with trial(megabytes, idle) as both:
         for number in range(rounds):
@@ -140,7 +159,10 @@ def run(keys: int = 200, megabytes: int = 100, idle: int = 50, rounds: int = 3) 
             found[OURS]["meanwhile"] += both.keys_beside_a_flood()
             if number == rounds - 1:
                 found[OURS]["idle"].append(both.idle_mb(idle))
-            yield Measured(number + 1, rounds, summary(found, idle))
+            figures = summary(found, idle)
+            if number == rounds - 1:
+                figures[OURS] |= both.page(page_mib)
+            yield Measured(number + 1, rounds, figures)
 
 
 def summary(found: Found, idle: int) -> Figures:
@@ -177,15 +199,17 @@ def table(figures: Figures) -> Table:
         "idle": "idle terminals",
         "idle_mb": "memory of the server for each, MB",
     }
+    if "page_s" in figures[OURS]:
+        columns |= {"page_s": "1 GiB in Chromium, s", "page_mb": "memory of the server for it, MB"}
     return table_of("", columns, figures)
 
 
 COMPARISON = Comparison(
-    "a terminal of `sshaft web` beside plain ssh: keys, a long output, memory of idle terminals",
-    seconds=60,
-    quick_seconds=30,
+    "a terminal of `sshaft web` beside plain ssh: keys, long outputs, memory of idle terminals",
+    seconds=150,
+    quick_seconds=40,
     whole=run,
-    quick=lambda: run(20, 5, 10, 1),
+    quick=lambda: run(20, 5, 10, 1, 16),
     table=table,
 )
 

@@ -118,8 +118,17 @@ def _address(log: Path) -> str:
 
 def resident_mb(pid: int) -> float:
     """Returns the megabytes that a process has in memory."""
+    return _megabytes(pid, "VmRSS:")
+
+
+def peak_mb(pid: int) -> float:
+    """Returns the most megabytes that a process has had in memory."""
+    return _megabytes(pid, "VmHWM:")
+
+
+def _megabytes(pid: int, name: str) -> float:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
+    return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
 
 
 def cpu_seconds(pid: int) -> float:

@@ -33,7 +33,7 @@ def write_list(rows: Iterable[Row], columns: Columns, *, as_json: bool, nothing:
     """
     waiting = iter(rows)
     pages = iter(lambda: list(islice(waiting, _PAGE)), [])
-    with _ended_by_signals():
+    with ended_by_signals():
         if as_json:
             _write_array(pages)
         elif not _write_table(pages, columns):
@@ -104,7 +104,7 @@ def _width(text: str) -> int:
 
 
 @contextmanager
-def _ended_by_signals() -> Iterator[None]:
+def ended_by_signals() -> Iterator[None]:
     """Lets SIGPIPE and SIGINT end the process within the block. Python would turn both into exceptions."""
     before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGPIPE, signal.SIGINT)}
     try:

@@ -1,6 +1,5 @@
-"""Defines `sshaft identity audit`: checks the audit log, and exports it for other programs (docs/audit.md)."""
+"""Defines `sshaft identity audit`: lists, checks and exports the audit log (docs/audit.md)."""
 
-import os
 import re
 import sys
 from collections.abc import Iterator
@@ -9,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import click
-from sqlalchemy import select
+from sqlalchemy import Select, select
 
+from sshaft.command_line.output import Columns, Row, ended_by_signals, json_option, write_list
 from sshaft_identity.audit import chain
 from sshaft_identity.audit.chain import ChainBrokenError, Head
 from sshaft_identity.audit.log import canonical
 from sshaft_identity.commands.option_types import Moment
 from sshaft_identity.commands.shared import checked_store
 from sshaft_identity.common.errors import AuditError
+from sshaft_identity.database import pages
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import audit_events
 
@@ -63,32 +64,63 @@ def verify(directory: Path, head: Head | None) -> None:
     click.echo(f"{reached.seq} events sealed, {unsealed} not sealed yet\nhead {reached}")
 
 
+_since = click.option(
+    "--since", type=Moment(), help="Only events since then: a time, a date, or a duration as in 24h or 7d."
+)
+_until = click.option("--until", type=Moment(), help="Only events before then.")
+
+
+@audit.command("list")
+@_since
+@_until
+@click.option("--user", help="Only events of this user.")
+@json_option
+@click.pass_obj
+def list_events(
+    directory: Path, since: datetime | None, until: datetime | None, user: str | None, as_json: bool
+) -> None:
+    """Print the events, the newest first."""
+    columns: Columns = {"AT": "at", "EVENT": "event", "USER": "user", "FACTS": _facts}
+    with checked_store(directory) as (store, _):
+        found = pages.rows(store.database, _query(since, until, user), audit_events.c.id, newest_first=True)
+        write_list(map(_as_json, found), columns, as_json=as_json, nothing="The audit log has no such event.")
+
+
+def _facts(event: Row) -> str:
+    facts = event["facts"]  # a text, if somebody has written a row that is no JSON
+    return " ".join(f"{name}={value}" for name, value in facts.items()) if isinstance(facts, dict) else str(facts)
+
+
 @audit.command()
-@click.option("--since", type=Moment(), help="Only events since then: a time, a date, or a duration as in 24h or 7d.")
-@click.option("--until", type=Moment(), help="Only events before then.")
+@_since
+@_until
 @click.option("--user", help="Only events of this user. The chain can't be checked then.")
 @click.pass_obj
 def export(directory: Path, since: datetime | None, until: datetime | None, user: str | None) -> None:
     """Write the events to stdout, one JSON object a line, in the order of the chain. Unsealed events come last."""
-    with checked_store(directory) as (store, _):
-        try:
-            for line in lines(store.database, since, until, user):
-                sys.stdout.write(line)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            # The reader closed the pipe. Python flushes stdout once more at its end, and that must not fail.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with checked_store(directory) as (store, _), ended_by_signals():
+        for line in lines(store.database, since, until, user):
+            sys.stdout.write(line)
+        sys.stdout.flush()
 
 
 def lines(database: Database, since: datetime | None, until: datetime | None, user: str | None) -> Iterator[str]:
-    query = select(audit_events).order_by(audit_events.c.seq.is_(None), audit_events.c.seq, audit_events.c.id)
+    order = audit_events.c.seq.is_(None), audit_events.c.seq, audit_events.c.id
+    query = _query(since, until, user).order_by(*order)
+    with database.snapshot() as connection:
+        # One statement, so that it sees one state of the table while another process seals events.
+        for row in connection.execution_options(yield_per=chain.BATCH).execute(query):
+            yield canonical(_as_json(row)) + "\n"
+
+
+def _query(since: datetime | None, until: datetime | None, user: str | None) -> Select[Any]:
+    query = select(audit_events)
     if since is not None:
         query = query.where(audit_events.c.at >= since)
     if until is not None:
         query = query.where(audit_events.c.at < until)
-    if user is not None:
-        query = query.where(audit_events.c.user_name == user)
-    with database.snapshot() as connection:
-        # One statement, so that it sees one state of the table while another process seals events.
-        for row in connection.execution_options(yield_per=chain.BATCH).execute(query):
-            yield canonical(chain.line_of(row) | {"hash": row.hash}) + "\n"
+    return query if user is None else query.where(audit_events.c.user_name == user)
+
+
+def _as_json(row: Any) -> dict[str, Any]:
+    return {**chain.line_of(row), "hash": row.hash}

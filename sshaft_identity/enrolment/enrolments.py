@@ -44,6 +44,7 @@ from sshaft_identity.database.prepared import Prepared
 from sshaft_identity.database.tables import enrolments
 from sshaft_identity.enrolment.enrolment import Enrolment, OpenedEnrolment, Outcome, Presentation, State, Verdict
 from sshaft_identity.people.key_policy import KeyPolicy, KeyRefusal
+from sshaft_identity.people.keys import MAX_NAME
 from sshaft_identity.people.registration import NewKey, lock_user, refusal_of, register
 from sshaft_identity.people.sessions import Method, Session, is_alive
 
@@ -196,6 +197,13 @@ class Enrolments:
             if found.opened_in == Method.SSH:
                 return Outcome(Verdict.APPROVAL_REQUIRED, found)
             return _confirm(connection, found, now, policy, attested=attested)
+
+    def name_key(self, page_token: str, fingerprint: str, name: str, now: datetime) -> None:
+        """Gives the presented key the name that the person has chosen for it. Does nothing for another key."""
+        mine = enrolments.c.page_hash == digest(page_token), enrolments.c.fingerprint == fingerprint
+        presented = update(enrolments).where(*mine, enrolments.c.state == State.PRESENTED, _is_in_time(now))
+        with self._database.write(alone="enrolment") as connection:
+            connection.execute(presented.values(name=name[:MAX_NAME]))
 
     def await_approval(
         self, enrolment: Enrolment, challenge: str, now: datetime, attested: str | None = None

@@ -17,6 +17,7 @@ from sshaft.randomart import bits, randomart, short_name
 from sshaft_identity.challenges.challenge import Challenge, Context
 from sshaft_identity.challenges.challenge import State as ChallengeState
 from sshaft_identity.challenges.challenges import Wish
+from sshaft_identity.common.fields import one_line
 from sshaft_identity.enrolment import sshsig
 from sshaft_identity.enrolment.enrolment import Enrolment, Outcome, Presentation, State, Verdict, hyphenate, log_outcome
 from sshaft_identity.pages import first_use
@@ -27,6 +28,7 @@ from sshaft_identity.pages.shells import Shell, quoted, sign_command
 from sshaft_identity.pages.signed_in import session_of
 from sshaft_identity.pages.words import clock, source
 from sshaft_identity.people.key_policy import sentence as policy_sentence
+from sshaft_identity.people.keys import MAX_NAME
 from sshaft_identity.people.sessions import Method
 from sshaft_identity.web import logins
 from sshaft_identity.web.browsers import client_address, user_agent
@@ -143,6 +145,8 @@ async def _apply(request: Request, action: str, form: Form, enrolment: Enrolment
     if action == "confirm" and enrolment.key is not None:
         attested = await run_in_threadpool(attested_device, form, state, enrolment, enrolment.key)
         fingerprint = form.text("fingerprint")
+        if name := one_line(form.text("name")):
+            await run_in_threadpool(enrolments.name_key, page_token, fingerprint, name, now)
         outcome = await run_in_threadpool(enrolments.confirm, page_token, fingerprint, now, policy, attested)
         if outcome.verdict is Verdict.APPROVAL_REQUIRED and outcome.enrolment is not None:
             return await _ask_for_approval(request, outcome.enrolment, attested)
@@ -226,6 +230,8 @@ async def _render(
         given={name: given.pasted(name) for name in ("public_key", "signature")},
         is_signed_in=session is not None and session.user == enrolment.user,
         is_calm=is_calm,
+        suggested_name=first_use.suggested_name(request, enrolment.key),
+        max_name=MAX_NAME,
         has_alias=has_alias(request),
         **first_use.values(request, state.settings.ssh_server, *values["words"]),
         **values,

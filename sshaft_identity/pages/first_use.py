@@ -23,6 +23,13 @@ def system_of(request: Request) -> str:
     return "windows"
 
 
+def suggested_name(request: Request, key: PublicKey | None) -> str:
+    """Returns a name for a key, which the person may change: the computer of this browser, or the kind of the key."""
+    if key is not None and key.is_security_key:
+        return "Security key"
+    return {"windows": "Windows computer", "macos": "Mac", "linux": "Linux computer"}[system_of(request)]
+
+
 def values(request: Request, server: SshServer, *words: str | None) -> dict[str, Any]:
     """Returns the values of the section "The first time?", for the ssh command with `words`."""
     keys = _preferred(server.host_keys)

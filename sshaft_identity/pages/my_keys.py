@@ -114,7 +114,10 @@ async def activity(request: Request) -> Response:
     number = int(before) if before.isascii() and before.isdigit() and len(before) < 19 else None
     page = await run_in_threadpool(state.activity.of, session.user, number)
     moments = [{"what": each, "at": moment(each.at), "iso": each.at.isoformat()} for each in page.events]
-    values: dict[str, Any] = {"happenings": moments, "older": page.older, "is_first": number is None}
+    names = {each.key.fingerprint: each.name for each in await run_in_threadpool(state.store.keys.of, session.user)}
+    values: dict[str, Any] = {
+        "happenings": moments, "older": page.older, "is_first": number is None, "names": names,
+    }  # fmt: skip
     return render(request, "activity.html", **values, **await _account_values(request, session, "activity"))
 
 
@@ -148,6 +151,7 @@ def _key_values(key: RegisteredKey, now: datetime) -> dict[str, Any]:
         "attested": key.attested,
         "how": source(key.source),
         "since": moment(key.created_at),
+        "since_iso": key.created_at.isoformat(),
         "used": used,
         "used_at": None if key.last_used_at is None else moment(key.last_used_at),
         "used_from": key.last_used_from,

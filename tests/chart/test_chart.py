@@ -10,11 +10,9 @@ import pytest
 import yaml
 from helm import CHART, RELEASE, TOP, Object, helm, only, rendered, schema_faults
 
-import sshaft
 from sshaft.config import Config
 from sshaft_identity import settings as identity_settings
 from sshaft_web import configuration as web_configuration
-from tools import chart_schema
 
 pytestmark = pytest.mark.slow
 
@@ -304,31 +302,6 @@ def test_missing_value_is_named_with_its_purpose(values: object, message: str) -
     done = helm("template", RELEASE, CHART, values=values)
     assert done.returncode != 0
     assert message in done.stderr
-
-
-def test_schema_has_the_present_members_of_the_configurations() -> None:
-    text = chart_schema.SCHEMA.read_text()
-    assert text == chart_schema.renewed(text), "run .venv/bin/python -m tools.chart_schema"
-
-
-def test_schema_describes_every_value_and_no_other() -> None:
-    schema = json.loads(chart_schema.SCHEMA.read_text())
-
-    def compare(part: Any, values: Any, path: str) -> None:
-        part = schema["$defs"][part["$ref"].rpartition("/")[2]] if "$ref" in part else part
-        if not isinstance(values, dict) or "properties" not in part or path.endswith(".config"):
-            return
-        assert part["additionalProperties"] is False, path
-        assert part["properties"].keys() - {"global"} == values.keys(), path
-        for name, value in values.items():
-            compare(part["properties"][name], value, f"{path}.{name}")
-
-    compare(schema, yaml.safe_load((CHART / "values.yaml").read_text()), "")
-
-
-def test_chart_has_the_version_of_sshaft() -> None:
-    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
-    assert chart["version"] == chart["appVersion"] == sshaft.__version__
 
 
 def test_values_of_the_manual_can_be_installed() -> None:

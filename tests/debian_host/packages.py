@@ -158,7 +158,7 @@ class Host:
         """Returns the first process of the namespaces, which is the only child of unshare."""
         return int(Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()[0])
 
-    def run(self, *command: str, stdin: str = "", seconds: int = 240) -> "subprocess.CompletedProcess[str]":
+    def run(self, *command: str, stdin: str = "", seconds: int = 600) -> "subprocess.CompletedProcess[str]":
         """Runs a program on the host. Standard error is part of the output."""
         enter = ["nsenter", f"--target={self.init}", "--mount", "--pid", "--root", "--wd"]
         environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root",
@@ -168,7 +168,7 @@ class Host:
             env=environment, input=stdin, timeout=seconds,
         )  # fmt: skip
 
-    def do(self, *command: str, stdin: str = "", seconds: int = 240) -> str:
+    def do(self, *command: str, stdin: str = "", seconds: int = 600) -> str:
         """Runs a program that must succeed, and returns its output."""
         done = self.run(*command, stdin=stdin, seconds=seconds)
         assert done.returncode == 0, f"{command}: {done.stdout}\n{self.journal()}"

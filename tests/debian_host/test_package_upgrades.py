@@ -10,6 +10,7 @@ import pytest
 from debian_host.chroot import SUITES
 from debian_host.logins import Logins
 from debian_host.packages import Host, host, with_version
+from image.containers import wait_until
 
 from sshaft import __version__
 
@@ -61,11 +62,13 @@ def broken(module: str, line: str, instead: str) -> Change:
 
 def make(debian: Host, version: str, *changes: Change) -> str:
     """Makes packages of this version in a folder of the host. Returns the folder."""
+    made = debian.root / f"made-{version}"
+    if made.exists():  # the second try of a test
+        return f"/{made.name}"
     folder = debian.root / f"packages-{version}"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     for name in NAMES:
         shutil.copy(next((debian.root / "packages").glob(f"{name}_*.deb")), folder)
-    made = debian.root / f"made-{version}"
     with_version(folder, made, (__version__, version), *changes)
     shutil.rmtree(folder)
     return f"/{made.name}"
@@ -95,6 +98,7 @@ def upgrade(logins: Logins, folder: str) -> "subprocess.CompletedProcess[str]":
     with logins.going_on() as ends:
         done = debian.run("apt-get", "install", "-y", *debian.files(folder, *NAMES))
     assert set(ends) == {"factor accepted", "host accepted"}, f"{ends}\n{done.stdout}\n{debian.journal()}"
+    assert min(ends.values()) > 2, ends
     return done
 
 
@@ -137,6 +141,32 @@ def test_no_login_fails_while_the_services_get_a_new_version(logins: Logins) -> 
     session.type("goes on\n")
     assert "goes on" in session.wait_for("goes on")
     session.kill()
+
+
+def test_systemd_starts_a_service_again_whose_new_process_is_killed(logins: Logins) -> None:
+    """The old process has started the new one, and not systemd."""
+    debian = logins.debian
+    killed = ("sshaft-agent", "sshaft-identity")
+    before = processes(debian)
+    for name in killed:
+        debian.do("systemctl", "kill", "--signal=KILL", "--kill-who=main", name)
+
+    def are_back() -> bool:
+        after = processes(debian)
+        return all(debian.state(name) == "active" and after[name] not in ("0", before[name]) for name in killed)
+
+    wait_until(are_back, "new processes", seconds=60)
+    check_logins(logins, "90.0.0")
+
+
+def test_separate_sshd_starts_the_programs_of_a_new_openssh(logins: Logins) -> None:
+    """An sshd that runs starts the programs that are on the disk now, which it may not understand."""
+    debian = logins.debian
+    pid = processes(debian)["sshaft-sshd"]
+    debian.do("dpkg-trigger", "--by-package=openssh-server", "/usr/sbin/sshd")
+    debian.do("dpkg", "--configure", "--pending")
+    assert "Received SIGHUP; restarting." in debian.do("journalctl", "--no-pager", f"_PID={pid}")
+    check_logins(logins, "90.0.0")
 
 
 def test_upgrade_migrates_the_database_after_a_backup(logins: Logins) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,9 +46,12 @@ def debian(request: pytest.FixtureRequest) -> Iterator[Host]:
     """Yields a host on which apt has installed all packages."""
     with host(request.param) as made:
         before = contents(made.root)
+        by_hand = made.root / "etc" / "systemd" / "system" / "sshaft-web.service"
+        shutil.copy(CHECKOUT / "systemd" / by_hand.name, by_hand)
         (command,) = re.findall(r"(?m)^    (apt install .*)", (CHECKOUT / "docs" / "install.md").read_text())
         made.do("sh", "-c", f"cd /packages && {command} -y --no-install-recommends")
         made.install(*ALL)
+        assert not by_hand.exists()
         assert contents(made.root) == before
         yield made
 
@@ -137,7 +141,7 @@ def test_launcher_without_its_python_says_what_to_do(debian: Host) -> None:
     assert done.returncode == 69
     assert f"sshaft: {python} is missing" in done.stdout
     assert f"Install {Path(python).name}, or the package of sshaft for this version of Debian." in done.stdout
-    # sshd and systemd name the file that they cannot start, and docs/install.md says what this means
+    # the shell of mfa and systemd name the file that they cannot start, and docs/install.md says what this means
     assert "sshaft-login: not found" in login.stdout
     assert "/usr/lib/sshaft/bin/python3: No such file or directory" in journal
 

@@ -139,7 +139,8 @@ def test_services_for_access_tokens_are_compared() -> None:
 @needs_module
 @pytest.mark.skipif(not (CHECKOUT / "sshaft_web/pages/static/vendor/xterm.mjs").exists(), reason="./dev setup web")
 def test_terminal_in_the_browser_is_compared_with_plain_ssh() -> None:
-    found = figures("web", "--keys", "5", "--megabytes", "1", "--idle", "2", "--rounds", "1")
+    found = figures("web", "--keys", "5", "--megabytes", "1", "--idle", "2", "--rounds", "1", "--page-mib", "4")
     assert set(found) == {"plain ssh", "sshaft web"}
     assert found["sshaft web"]["idle"] == 2
     assert {"key_ms", "times", "meanwhile_ms", "idle_mb"} <= set(found["sshaft web"])
+    assert ("page_mb" in found["sshaft web"]) is (shutil.which("chromium") is not None)

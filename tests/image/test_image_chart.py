@@ -71,12 +71,14 @@ def cluster(
     subnet = engine("network", "inspect", "bridge", "-f", "{{(index .IPAM.Config 0).Subnet}}").stdout.strip()
     gateway = str(next(ip_network(subnet).hosts()))
     address = f"{gateway}:{free_port()}"
-    config = {"public_url": f"https://{address}", "ssh_host": "mfa.example.org", "trusted_proxies": [gateway]}
-    factor = {"config": {"ca_file": "/etc/sshaft/ca.crt"}}
-    objects = rendered({"image": {"repository": "sshaft"}, "identity": {"config": config}, "factor": factor})
     for key in ("alice", "ssh_host_ed25519_key"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", directory / key], check=True)
-    (directory / "known_hosts").write_text(f"mfa {(directory / 'ssh_host_ed25519_key.pub').read_text()}")
+    host_key = (directory / "ssh_host_ed25519_key.pub").read_text()
+    (directory / "known_hosts").write_text(f"mfa {host_key}")
+    config = {"public_url": f"https://{address}", "ssh_host": "mfa.example.org", "trusted_proxies": [gateway]}
+    config |= {"ssh_host_keys": [" ".join(host_key.split()[:2])]}
+    factor = {"config": {"ca_file": "/etc/sshaft/ca.crt"}}
+    objects = rendered({"image": {"repository": "sshaft"}, "identity": {"config": config}, "factor": factor})
     postgresql.drop(postgresql.url("chart"))  # of the first try
     postgresql.execute("CREATE DATABASE chart")
     url = postgresql.url("chart").replace(str(postgresql.directory), "/run/postgresql")

@@ -124,3 +124,13 @@ def test_health_check_and_port_are_declared(engine: Engine, image: str) -> None:
     (declared,) = json.loads(engine("inspect", image).stdout)
     assert declared["Config"]["Healthcheck"]["Test"] == ["CMD", "/usr/libexec/sshaft/healthcheck"]
     assert list(declared["Config"]["ExposedPorts"]) == ["2222/tcp"]
+
+
+def test_bill_of_materials_names_every_package_of_the_image(engine: Engine, image: str) -> None:
+    script = "import importlib.metadata as m; print(*(each.name for each in m.distributions()))"
+    said = engine("run", "--rm", "--entrypoint", "/opt/sshaft/bin/python3", image, "-c", script).stdout
+    installed = {re.sub("[._]", "-", name).lower() for name in said.split()} - {"sshaft"}
+    bill = engine("run", "--rm", "--entrypoint", "cat", image, "/usr/share/doc/sshaft/sshaft.cdx.json").stdout
+    found = {each["name"] for each in json.loads(bill)["components"]}
+    assert found >= {*installed, "@xterm/xterm"}
+    assert {name for name in found - installed if "xterm" not in name} == {"js-base64"}

@@ -161,7 +161,7 @@ def test_doctor_finds_no_fault_inside_the_container(site: Site) -> None:
 
     of_root, of_agent = told("root"), told("sshaft")
     assert {check for check, severity in of_root.items() if severity != "ok"} <= {
-        "service.config", "agent.keys_socket", "agent.login_socket"
+        "service.config", "service.host_key", "agent.keys_socket", "agent.login_socket"
     }  # fmt: skip
     assert (of_root["keys.dry_run"], of_root["agent.status"], of_root["path.program"]) == ("ok", "ok", "ok")
     assert (of_agent["service.list"], of_agent["sshd.settings"]) == ("ok", "ok")

@@ -85,7 +85,7 @@ NEEDS = {
     "sshaft-identity": {"sshaft = {version}"},
     "sshaft-nss": set(),
     "sshaft-pam": {"sshaft = {version}"},
-    "sshaft-selinux": {"policycoreutils", "selinux-policy-targeted"},
+    "sshaft-selinux": {"libselinux-utils", "policycoreutils", "selinux-policy-targeted"},
     "sshaft-web": {"sshaft = {version}"},
     "sshaft-sshd": {"openssh", "openssh-server", "sshaft = {version}", "config(sshaft-sshd) = {version}"},
 }  # fmt: skip
@@ -235,7 +235,7 @@ def test_units_run_the_python_of_the_package_and_sshd_may_change_its_domain(host
     for name, text in units.items():
         assert "/opt/" not in text, name
         assert "/usr/bin/python3 " not in text, name  # an older one on Enterprise Linux 9
-        commands = re.findall(r"(?m)^Exec\w+=(/\S+)", text)
+        commands = re.findall(r"(?m)^Exec(?:Start|StartPre|Reload)=(/\S+)", text)
         assert set(commands) <= {"/usr/lib/sshaft/bin/python3", "/usr/sbin/sshd", "/bin/kill"}, name
         if name.endswith((".service", ".socket")):
             assert "\nConditionPathExists=/" in text, name
@@ -300,6 +300,7 @@ def test_launcher_without_its_python_says_what_to_do(host: Host) -> None:
 
 
 def test_upgrade_keeps_what_an_administrator_changed_and_saves_the_database_first(host: Host) -> None:
+    host.do("usermod", "--lock", "mfa")
     config = host.root / CONFIG
     config.write_text(config.read_text() + "# ours\n")
     changed = config.read_text()
@@ -309,6 +310,7 @@ def test_upgrade_keeps_what_an_administrator_changed_and_saves_the_database_firs
     done = host.rpm("-U --force", *INSTALLED)
     assert done.returncode == 0, done.stdout
     assert config.read_text() == changed
+    assert host.do("getent", "shadow", "mfa").split(":")[1] == "!*"
     assert f"/{CONFIG}.rpmnew" in done.stdout
     assert (host.root / f"{CONFIG}.rpmnew").read_text() == changed.removesuffix("# ours\n")
     (backup,) = (host.root / "var" / "lib" / "sshaft-backups").iterdir()

@@ -3,7 +3,7 @@ colours, by keyboard, for screen readers and without scripts."""
 
 import json
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from fakes.openid_provider import CLIENT_ID, OpenIdProvider
@@ -142,6 +142,20 @@ def test_all_pages_work_without_scripts(site: Identity, browse: Callable[..., We
     seconds_until(lambda: "A key was removed" in browser.find_element(By.TAG_NAME, "main").text)
     press(browser, "Sign out")
     seconds_until(lambda: title(browser) == "Sign in")
+
+
+def test_times_are_those_of_the_persons_clock(site: Identity, browser: WebDriver) -> None:
+    """Finding U15."""
+    browser.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": "Pacific/Kiritimati"})  # UTC+14
+    sign_in(site, browser)
+    press(browser, "My activity")
+    seconds_until(lambda: title(browser) == "My activity")
+    times = browser.find_elements(By.TAG_NAME, "time")
+    assert times
+    for each in times:
+        here = datetime.fromisoformat(each.get_attribute("datetime") or "") + timedelta(hours=14)
+        assert f"{here:%-I:%M}" in each.text
+        assert (each.get_attribute("title") or "").endswith(" UTC")
 
 
 def test_my_keys_leads_to_the_enrolment_page_and_back(site: Identity, browser: WebDriver) -> None:

@@ -29,6 +29,38 @@ def emit(page: TerminalPage, text: str) -> None:
     page.wait_for("done\n")
 
 
+INJECTIONS = """
+    const element = (name, properties) => document.body.append(Object.assign(document.createElement(name), properties));
+    const attempts = [
+      () => element("script", { textContent: "window.attacked = 1" }),
+      () => element("script", { src: "data:text/javascript,window.attacked=1" }),
+      () => document.body.insertAdjacentHTML("beforeend", "<img src=x onerror='window.attacked = 1'>"),
+      () => setTimeout("window.attacked = 1"),
+      () => element("iframe", { srcdoc: "<script>parent.attacked = 1</script>" }),
+      () => { location.href = "javascript:window.attacked=1" },
+      () => element("base", { href: arguments[0] }),
+    ];
+    for (const attempt of attempts) try { attempt() } catch { }
+    const told = (address) => fetch(address, { mode: "no-cors" }).then(() => "sent", () => "refused");
+    const done = arguments[1];
+    const facts = (fetched) => [fetched, window.attacked ?? null, document.baseURI];
+    told(arguments[0]).then((fetched) => setTimeout(() => done(facts(fetched)), 500));
+"""
+
+
+def test_injected_page_parts_run_no_script_and_send_nothing(site: WebSite, used_browser: WebDriver) -> None:
+    """The policy of the page is the second wall: nothing is known that injects anything."""
+    used_browser.get(site.web.url)
+    told, attacked, base = used_browser.execute_async_script(INJECTIONS, f"{site.host.provider.issuer}/jwks")
+    assert (told, attacked, base) == ("refused", None, f"{site.web.url}/")
+
+
+def test_page_of_another_site_shows_nothing_of_ours_in_a_frame(site: WebSite, used_browser: WebDriver) -> None:
+    used_browser.get(f"data:text/html,<iframe src='{site.web.url}'></iframe>")
+    used_browser.switch_to.frame(0)
+    assert used_browser.execute_script("return location.href") == "chrome-error://chromewebdata/"
+
+
 def test_title_is_shown_as_text_behind_the_name_of_the_host(page: TerminalPage) -> None:
     emit(page, "\\033]0;<img src=x onerror=attacked=1>\\202\\342\\200\\256evil\\007")
     seconds_until(lambda: page.tabs()[1].startswith("host: <img src=x onerror=attacked=1>"))
@@ -58,6 +90,18 @@ def test_program_copies_only_after_the_person_has_allowed_it(page: TerminalPage)
     page.find(".notice .choices button").click()
     seconds_until(lambda: page.browser.execute_script(copied) == ["hello world"])
     assert page.notices() == []
+
+
+def test_person_copies_what_is_marked(page: TerminalPage) -> None:
+    page.browser.execute_script(
+        "window.copied = []; navigator.clipboard.writeText = async (text) => { copied.push(text); }"
+    )
+    page.run("clear; echo one tw''o three")
+    page.wait_for("one two three")
+    click_on(page, "two", 2)
+    page.type(Keys.CONTROL + Keys.SHIFT + "c" + Keys.NULL)
+    seconds_until(lambda: page.browser.execute_script("return copied") == ["two"])
+    assert page.announced() == "Copied"
 
 
 def test_program_cannot_change_what_the_person_is_about_to_allow(page: TerminalPage) -> None:
@@ -188,7 +232,7 @@ def test_several_pasted_lines_wait_for_a_yes(page: TerminalPage) -> None:
     page.wait_for("\none\n")
 
 
-def click_on(page: TerminalPage, text: str) -> None:
+def click_on(page: TerminalPage, text: str, times: int = 1) -> None:
     """Clicks on text of the terminal."""
     script = """
         const rows = [...document.querySelectorAll("section.terminal:not([hidden]) .xterm-rows > div")];
@@ -210,4 +254,7 @@ def click_on(page: TerminalPage, text: str) -> None:
     assert place, page.text()
     actions = ActionChains(page.browser)
     actions.w3c_actions.pointer_action.move_to_location(int(place[0]), int(place[1]))
-    actions.pause(0.2).click().pause(0.2).perform()
+    actions.pause(0.2)
+    for _ in range(times):
+        actions.click()
+    actions.pause(0.2).perform()

@@ -29,7 +29,7 @@ def directory(tmp_path: Path) -> str:
 
 
 def test_json_of_each_list_has_the_documented_members(directory: str) -> None:
-    assert set(LISTS) == {"user list", "key list", "client list", "challenge list", "signing-key list"}
+    assert set(LISTS) == {"user list", "key list", "client list", "challenge list", "signing-key list", "audit list"}
     for name, documented in LISTS.items():
         listed = CliRunner().invoke(identity, ["--directory", directory, *name.split(), "--json"])
         members = set(json.loads(listed.stdout)[0])
@@ -38,3 +38,19 @@ def test_json_of_each_list_has_the_documented_members(directory: str) -> None:
             assert members == shown | {"client_id"}
         else:
             assert members == set(re.findall(r"`(\w+)`", documented)), name
+
+
+def test_events_are_listed_with_the_newest_first(directory: str) -> None:
+    def listed(*words: str) -> str:
+        return CliRunner().invoke(identity, ["--directory", directory, "audit", "list", *words]).stdout
+
+    headings, *lines = listed().splitlines()
+    assert headings.split() == ["AT", "EVENT", "USER", "FACTS"]
+    assert [line.split()[1:3] for line in lines[:4]] == [
+        ["challenge.created", "alice"],
+        ["client.added", "-"],
+        ["key.enrolled", "alice"],
+        ["user.added", "alice"],
+    ]
+    assert len(listed("--user", "alice").splitlines()) == 4
+    assert listed("--until", "2020-01-01") == listed("--user", "nobody") == ""

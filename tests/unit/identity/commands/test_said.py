@@ -12,8 +12,8 @@ from sshaft.public_key import parse
 from sshaft_identity.commands.identity import identity
 
 READING = {
-    "audit export", "audit verify", "challenge list", "challenge show", "check", "client list", "client test",
-    "key list", "serve", "signing-key list", "user list", "user show",
+    "audit export", "audit list", "audit verify", "challenge list", "challenge show", "check", "client list",
+    "client test", "key list", "serve", "signing-key list", "user list", "user show",
 }  # fmt: skip
 """The commands that change nothing."""
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import requests
-from fakes.public_keys import ed25519
+from fakes.public_keys import ed25519, sk_ed25519
 from fakes.security_key import START, Maker, SecurityKey
 from service.browser import Browser
 from service.service import SETTINGS, Service, Socket
@@ -116,6 +116,38 @@ def test_confirming_registers_the_key_and_redirects_to_the_page(service: Service
     assert state(shown(service, invited)) == "confirmed"
     (key,) = service.store.keys.all("bob")
     assert (key.key.fingerprint, key.name, key.source) == (FINGERPRINT, "laptop", "ssh")
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [(" My\n<b>laptop</b> ", "My <b>laptop</b>"), ("x" * 200, "x" * 80), ("", "laptop"), (None, "laptop")],
+)
+def test_person_names_the_key_that_is_confirmed(
+    service: Service, invited: OpenedEnrolment, given: str | None, kept: str
+) -> None:
+    present(service, invited)
+    assert 'name="name" value="laptop"' in shown(service, invited)
+    post(service, invited, action="confirm", fingerprint=FINGERPRINT, name=given)
+    assert [each.name for each in service.store.keys.of("bob")] == [kept]
+
+
+def test_name_for_another_key_is_not_kept(service: Service, invited: OpenedEnrolment) -> None:
+    present(service, invited)
+    post(service, invited, action="confirm", fingerprint=parse(ed25519("other")).fingerprint, name="mine")
+    assert 'name="name" value="laptop"' in shown(service, invited)
+
+
+@pytest.mark.parametrize(
+    ("agent", "key", "name"),
+    [("Windows NT 10.0", KEY, "Windows computer"), ("X11; Linux", KEY, "Linux computer"),
+     ("Mac OS X", KEY, "Mac"), ("X11; Linux", sk_ed25519("b"), "Security key")],
+)  # fmt: skip
+def test_page_suggests_a_name_for_a_key_without_one(
+    service: Service, invited: OpenedEnrolment, agent: str, key: str, name: str
+) -> None:
+    service.store.enrolments.present(invited.code, Presentation(parse(key), None), service.clock(), KeyPolicy())
+    html = service.call("GET", path(invited), headers={"User-Agent": agent}).text
+    assert f'name="name" value="{name}"' in html
 
 
 def test_only_the_key_that_the_page_showed_is_confirmed(service: Service, invited: OpenedEnrolment) -> None:
