@@ -15,7 +15,7 @@ from fakes.public_keys import ed25519
 from pydantic import ValidationError
 from service.browser import ORIGIN, Browser, code_on, heading
 from service.service import Clock, Service
-from unit.identity.desk.conftest import use
+from unit.identity.desk.conftest import DESK, use
 
 from sshaft.public_key import parse
 from sshaft_identity.challenges.challenges import Wish
@@ -56,34 +56,31 @@ def everything(service: Service, keys: dict[str, str]) -> tuple[Any, ...]:
 # --- without a role
 
 
-@pytest.mark.parametrize("path", PAGES)
-def test_person_without_a_role_gets_the_answer_of_an_unknown_page(alice: Browser, path: str) -> None:
-    answer, unknown = alice.get(path), alice.get("/no/such/page")
-    assert (answer.status_code, answer.content) == (404, unknown.content)
-    changing = {"x-request-id", "date"}
-    first, second = (set(each.headers.items()) for each in (answer, unknown))
-    assert {name.lower() for name, _ in first ^ second} <= changing
-    assert {name.lower() for name in answer.headers} == {name.lower() for name in unknown.headers}
+def test_person_without_a_role_gets_the_answer_of_an_unknown_page(alice: Browser) -> None:
+    for path in PAGES:
+        answer, unknown = alice.get(path), alice.get("/no/such/page")
+        assert (answer.status_code, answer.content) == (404, unknown.content)
+        changing = {"x-request-id", "date"}
+        first, second = (set(each.headers.items()) for each in (answer, unknown))
+        assert {name.lower() for name, _ in first ^ second} <= changing
+        assert {name.lower() for name in answer.headers} == {name.lower() for name in unknown.headers}
 
 
-@pytest.mark.parametrize("action", [*ORDERS, "export"])
-def test_order_of_a_person_without_a_role_does_nothing(
-    service: Service, alice: Browser, keys: dict[str, str], action: str
-) -> None:
-    before = everything(service, keys)
-    assert order(alice, action, "bob", fingerprint=keys["bob"]).status_code == 404
-    assert everything(service, keys) == before
-    assert fingerprints(service, "bob") == [keys["bob"]]
+def test_order_of_a_person_without_a_role_does_nothing(service: Service, alice: Browser, keys: dict[str, str]) -> None:
+    for action in (*ORDERS, "export"):
+        before = everything(service, keys)
+        assert order(alice, action, "bob", fingerprint=keys["bob"]).status_code == 404
+        assert everything(service, keys) == before
+        assert fingerprints(service, "bob") == [keys["bob"]]
 
 
-@pytest.mark.parametrize("path", PAGES)
 def test_stranger_is_sent_to_the_sign_in_whether_there_is_a_help_desk_or_not(
-    service: Service, keys: dict[str, str], listening: Any, path: str
+    service: Service, keys: dict[str, str], listening: Any
 ) -> None:
     assert keys
-    with_desk = Browser(service).get(path).headers["Location"]
-    use(service, listening, desk={})
-    assert Browser(service).get(path).headers["Location"] == with_desk == "/?note=nobody"
+    for desk in (DESK, {}):
+        use(service, listening, desk=desk)
+        assert {Browser(service).get(path).headers["Location"] for path in PAGES} == {"/?note=nobody"}
 
 
 def test_help_desk_is_off_without_a_holder_of_a_role(carol: Browser, service: Service, listening: Any) -> None:
@@ -132,16 +129,16 @@ def test_new_person_with_the_name_of_a_former_member_has_no_role(service: Servic
 # --- readers
 
 
-@pytest.mark.parametrize("action", ORDERS)
-def test_reader_changes_nothing(service: Service, rita: Browser, keys: dict[str, str], action: str) -> None:
+def test_reader_changes_nothing(service: Service, rita: Browser, keys: dict[str, str]) -> None:
     lock(service, "alice", keys["alice"])
     before = everything(service, keys)
-    answer = order(rita, action, fingerprint=keys["alice"])
-    assert (answer.status_code, heading(answer)) == (403, "You may only look")
-    assert everything(service, keys) == before
-    page = rita.get("/desk/people/alice").text
-    assert "You may look, and change nothing." in page
-    assert f"/desk/people/alice/{action}" not in page
+    for action in ORDERS:
+        answer = order(rita, action, fingerprint=keys["alice"])
+        assert (answer.status_code, heading(answer)) == (403, "You may only look")
+        assert everything(service, keys) == before
+        page = rita.get("/desk/people/alice").text
+        assert "You may look, and change nothing." in page
+        assert f"/desk/people/alice/{action}" not in page
 
 
 def test_member_changes_nothing_of_themselves(service: Service, carol: Browser, keys: dict[str, str]) -> None:
@@ -155,16 +152,14 @@ def test_member_changes_nothing_of_themselves(service: Service, carol: Browser, 
 # --- the fresh SSH login
 
 
-@pytest.mark.parametrize("action", [*ORDERS, "export"])
-def test_order_without_a_fresh_pass_asks_for_one(
-    service: Service, carol: Browser, keys: dict[str, str], action: str
-) -> None:
+def test_order_without_a_fresh_pass_asks_for_one(service: Service, carol: Browser, keys: dict[str, str]) -> None:
     service.clock.advance(600)
     before = everything(service, keys)
-    answer = order(carol, action, fingerprint=keys["alice"])
-    assert answer.headers["Location"] == "/desk/people/alice?note=confirm"
-    assert everything(service, keys) == before
-    assert 'action="/desk/confirm/alice"' in carol.get("/desk/people/alice?note=confirm").text
+    for action in (*ORDERS, "export"):
+        answer = order(carol, action, fingerprint=keys["alice"])
+        assert answer.headers["Location"] == "/desk/people/alice?note=confirm"
+        assert everything(service, keys) == before
+        assert 'action="/desk/confirm/alice"' in carol.get("/desk/people/alice?note=confirm").text
 
 
 def confirm(service: Service, browser: Browser, name: str, fingerprint: str) -> requests.Response:
@@ -197,6 +192,18 @@ def test_one_ssh_login_is_good_for_twenty_orders(service: Service, carol: Browse
     service.clock.advance(1)
     confirm(service, carol, "carol", keys["carol"])
     assert order(carol, "remove-all-keys").headers["Location"].endswith("note=keys_removed")
+
+
+def test_confirmation_is_cancelled_or_denied_in_the_browser(service: Service, carol: Browser) -> None:
+    for action, place in (("cancel", "/desk/people/alice"), ("deny", "/desk/confirm/alice")):
+        carol.post("/desk/confirm/alice")
+        page = carol.get("/desk/confirm/alice").text
+        assert carol.cookies["__Host-sshaft-desk"] not in page, "the token is in no address"
+        assert f'action="/desk/confirm/alice/{action}"' in page
+        answer = carol.post(f"/desk/confirm/alice/{action}")
+        assert place in answer.headers.get("Location", answer.text)
+    assert service.audited("challenge.cancelled")
+    assert service.audited("challenge.rejected")
 
 
 def test_confirmation_counts_once_and_only_in_the_browser_that_began_it(
@@ -266,18 +273,18 @@ def test_removed_key_confirms_nothing_any_more(service: Service, carol: Browser,
 # --- forms of other sites
 
 
-@pytest.mark.parametrize("action", [*ORDERS, "export"])
 def test_form_of_another_site_or_session_is_refused(
-    service: Service, carol: Browser, rita: Browser, keys: dict[str, str], action: str
+    service: Service, carol: Browser, rita: Browser, keys: dict[str, str]
 ) -> None:
     before = everything(service, keys)
     form = {"form_token": carol.form_token(), "sure": "yes", "fingerprint": keys["alice"]}
-    path = f"/desk/people/alice/{action}"
-    for headers in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site", "Origin": ORIGIN}, {}):
-        assert carol.post(path, form, headers=headers).status_code == 403
-    assert carol.post(path, form | {"form_token": rita.form_token()}).status_code == 403
-    assert carol.post(path, {"sure": "yes", "fingerprint": keys["alice"]}).status_code == 403
-    assert everything(service, keys) == before
+    for action in (*ORDERS, "export"):
+        path = f"/desk/people/alice/{action}"
+        for headers in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site", "Origin": ORIGIN}, {}):
+            assert carol.post(path, form, headers=headers).status_code == 403
+        assert carol.post(path, form | {"form_token": rita.form_token()}).status_code == 403
+        assert carol.post(path, {"sure": "yes", "fingerprint": keys["alice"]}).status_code == 403
+        assert everything(service, keys) == before
 
 
 def test_confirmation_does_not_begin_by_a_form_of_another_site(carol: Browser) -> None:

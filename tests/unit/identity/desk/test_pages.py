@@ -2,7 +2,6 @@
 
 from urllib.parse import quote
 
-import pytest
 from fakes.public_keys import ed25519
 from service.browser import Browser, heading
 from service.service import Service
@@ -51,11 +50,11 @@ def test_search_goes_on_page_by_page(service: Service, carol: Browser) -> None:
     assert "after=" not in last
 
 
-@pytest.mark.parametrize("text", ["%", "_lice", "' OR 1=1 --", "a\x00b", "alice%", "\u0130", "*"])
-def test_search_for_other_characters_finds_nobody(carol: Browser, text: str) -> None:
-    page = carol.get(f"/desk?q={quote(text)}&after={quote(text)}")
-    assert page.status_code == 200
-    assert "/desk/people/" not in page.text
+def test_search_for_other_characters_finds_nobody(carol: Browser) -> None:
+    for text in ("%", "_lice", "' OR 1=1 --", "a\x00b", "alice%", "\u0130", "*"):
+        page = carol.get(f"/desk?q={quote(text)}&after={quote(text)}")
+        assert page.status_code == 200
+        assert "/desk/people/" not in page.text, text
 
 
 def test_first_page_names_the_people_who_are_locked_out(service: Service, carol: Browser, keys: dict[str, str]) -> None:
@@ -150,16 +149,16 @@ def test_foreign_text_is_escaped_on_every_page(service: Service, carol: Browser,
         assert "49" not in text.partition("{{7*7}}")[2][:2], path
 
 
-@pytest.mark.parametrize("path", ["/desk", "/desk?q=a", "/desk/people/alice", "/desk/waiting", "/desk/clients"])
-def test_every_page_has_the_security_headers(carol: Browser, path: str) -> None:
-    page = carol.get(path)
-    assert page.headers["Cache-Control"] == "no-store"
-    assert page.headers["X-Frame-Options"] == "DENY"
-    assert page.headers["Cross-Origin-Opener-Policy"] == "same-origin"
-    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
-    assert "form-action 'self'" in page.headers["Content-Security-Policy"]
-    assert "style=" not in page.text
-    assert len(page.content) < 30_000
+def test_every_page_has_the_security_headers(carol: Browser) -> None:
+    for path in ("/desk", "/desk?q=a", "/desk/people/alice", "/desk/waiting", "/desk/clients"):
+        page = carol.get(path)
+        assert page.headers["Cache-Control"] == "no-store"
+        assert page.headers["X-Frame-Options"] == "DENY"
+        assert page.headers["Cross-Origin-Opener-Policy"] == "same-origin"
+        assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+        assert "form-action 'self'" in page.headers["Content-Security-Policy"]
+        assert "style=" not in page.text
+        assert len(page.content) < 22_000, path
 
 
 # --- orders
