@@ -13,12 +13,15 @@ from debian_host.packages import Host, host, with_version
 from image.containers import wait_until
 
 from sshaft import __version__
+from sshaft_demo.place import CHECKOUT
 
 pytestmark = pytest.mark.timeout(1800)  # the first test waits for a build
 
 NAMES = ("sshaft", "sshaft-sshd", "sshaft-identity", "libpam-sshaft")
 SERVICES = ("sshaft-agent", "sshaft-sshd", "sshaft-identity")
-VERSIONS = "sshaft_identity/database/migrations/versions"
+VERSIONS = Path("sshaft_identity/database/migrations/versions")
+NEWEST = max(path.name[1:5] for path in (CHECKOUT / VERSIONS).glob("v*.py"))
+"""The revision of the database in the packages as they are."""
 MIGRATION = '''"""Makes a table that a later version needs."""
 import sqlalchemy as sa
 from alembic import op
@@ -43,7 +46,7 @@ def migration(revision: str, before: str, more: str = "") -> Change:
     return change
 
 
-FIRST = migration("0005", "0004")
+FIRST = migration("9001", NEWEST)
 
 
 def broken(module: str, line: str, instead: str) -> Change:
@@ -172,7 +175,7 @@ def test_separate_sshd_starts_the_programs_of_a_new_openssh(logins: Logins) -> N
 def test_upgrade_migrates_the_database_after_a_backup(logins: Logins) -> None:
     debian = logins.debian
     debian.install(*NAMES, folder=make(debian, "91.0.0", FIRST))
-    assert revision(debian) == "The database is up to date: it is at revision 0005."
+    assert revision(debian) == "The database is up to date: it is at revision 9001."
     (backup,) = (debian.root / "var" / "backups").glob("sshaft-identity-90.0.0+*.backup")
     assert (backup.stat().st_uid, backup.stat().st_mode & 0o777) == (0, 0o600)
     assert {path.name for path in (debian.root / "var/lib/sshaft-identity").glob("identity.db*")} <= {
@@ -183,7 +186,7 @@ def test_upgrade_migrates_the_database_after_a_backup(logins: Logins) -> None:
 
 def test_migration_that_fails_changes_nothing_and_the_way_back_works(logins: Logins) -> None:
     debian = logins.debian
-    fault = migration("0006", "0005", "raise ZeroDivisionError")
+    fault = migration("9002", "9001", "raise ZeroDivisionError")
     done = upgrade(logins, make(debian, "92.0.0", FIRST, fault))
     assert done.returncode != 0
     assert "ZeroDivisionError" in done.stdout
@@ -191,7 +194,7 @@ def test_migration_that_fails_changes_nothing_and_the_way_back_works(logins: Log
         done.stdout
     )
     go_back(debian, done.stdout, "/made-91.0.0")
-    assert revision(debian) == "The database is up to date: it is at revision 0005."
+    assert revision(debian) == "The database is up to date: it is at revision 9001."
     check_logins(logins, "91.0.0")
     refused = debian.run("apt-get", "install", "-y", "--allow-downgrades", *debian.files("/made-90.0.0", *NAMES))
     assert "The downgrade is refused." in refused.stdout
@@ -203,14 +206,14 @@ def test_service_that_does_not_start_leaves_the_database_as_it_was(logins: Login
     fault = broken(
         "sshaft_identity/service/server.py", "        self.stop_on_signals()\n", "        raise SystemExit(1)\n"
     )
-    folder = make(debian, "93.0.0", FIRST, migration("0006", "0005"), fault)
+    folder = make(debian, "93.0.0", FIRST, migration("9002", "9001"), fault)
     done = debian.run("apt-get", "install", "-y", *debian.files(folder, *NAMES))
     assert done.returncode != 0
     assert "the service of this version does not start" in done.stdout
     assert "The database is as it was." in done.stdout
     assert debian.state("sshaft-identity") in ("inactive", "failed")
     go_back(debian, done.stdout, "/made-91.0.0")
-    assert revision(debian) == "The database is up to date: it is at revision 0005."
+    assert revision(debian) == "The database is up to date: it is at revision 9001."
     check_logins(logins, "91.0.0")
 
 
