@@ -182,7 +182,7 @@ def test_web_server_starts_by_its_unit(debian: Host) -> None:
     debian.do("systemctl", "reload", "sshaft-web")
     assert debian.state("sshaft-web") == "active"
     debian.do("systemctl", "stop", "sshaft-web")
-    debian.do("rm", "/etc/sshaft/web.json")
+    debian.do("rm", "-r", "/etc/sshaft/web.json", "/etc/systemd/system/sshaft-web.service.d")
 
 
 # --- logins
