@@ -164,7 +164,7 @@ def test_separate_sshd_has_the_generated_configuration(debian: Host) -> None:
     debian.do("/usr/sbin/sshd", "-t", "-f", "/etc/ssh/sshaft_sshd_config")
 
 
-def test_web_server_starts_by_its_unit_with_the_terminal_and_without_a_program_to_start(debian: Host) -> None:
+def test_web_server_starts_by_its_unit(debian: Host) -> None:
     """The kernel makes no user namespace for a process in a chroot. All else of the sandbox is as in the unit."""
     drop_in = debian.root / "etc" / "systemd" / "system" / "sshaft-web.service.d" / "chroot.conf"
     drop_in.parent.mkdir()
@@ -174,15 +174,15 @@ def test_web_server_starts_by_its_unit_with_the_terminal_and_without_a_program_t
     web |= {"public_url": f"http://127.0.0.1:{port}", "port": port}
     web["provider"] = {"issuer": "https://login.example.org", "client_id": "ssh-web"}
     (debian.root / "etc" / "sshaft" / "web.json").write_text(json.dumps(web))
-    (debian.root / "etc" / "sshaft" / "web-known-hosts").touch()
+    key = debian.place.known_hosts.read_text().split(maxsplit=1)[1]
+    (debian.root / "etc" / "sshaft" / "web-known-hosts").write_text(f"login.example.org {key}")
     debian.do("systemctl", "daemon-reload")
     debian.do("systemctl", "start", "sshaft-web")
-    page = requests.get(f"http://127.0.0.1:{port}/", timeout=30)
-    page.raise_for_status()
+    requests.get(f"http://127.0.0.1:{port}/", timeout=30).raise_for_status()
     debian.do("systemctl", "reload", "sshaft-web")
     assert debian.state("sshaft-web") == "active"
     debian.do("systemctl", "stop", "sshaft-web")
-    debian.do("rm", "/etc/sshaft/web.json")
+    debian.do("rm", "-r", "/etc/sshaft/web.json", "/etc/systemd/system/sshaft-web.service.d")
 
 
 # --- logins
