@@ -18,11 +18,11 @@ from sshaft_identity.challenges.sign_in import confirm_by_ssh
 from sshaft_identity.common.fields import USER_PATTERN
 from sshaft_identity.desk.access import DESK, Member, member_of
 from sshaft_identity.pages.challenge import challenge_page
+from sshaft_identity.pages.challenge_forms import challenge_routes
 from sshaft_identity.web import cookies, logins
 from sshaft_identity.web.browsers import client_address, form_of, user_agent
 from sshaft_identity.web.call import Call
 from sshaft_identity.web.html import redirect
-from sshaft_identity.web.live import live_routes
 from sshaft_identity.web.state import state_of
 
 APP = "Help desk, to change something"
@@ -110,5 +110,5 @@ def _back(request: Request) -> str:
 ROUTES = [
     Route(_PATH, page, methods=["GET"]),
     Route(_PATH, begin, methods=["POST"]),
-    *live_routes(_PATH, _challenge),
+    *challenge_routes(_PATH, _challenge, lambda request, _: state_of(request).settings.base_path + _back(request)),
 ]
