@@ -48,7 +48,7 @@ async def page(request: Request) -> Response:
     challenge = await _challenge(request)
     if challenge is None:
         raise no_such_login()
-    return await challenge_page(request, challenge, request.path_params["page_token"])
+    return await _page_at_its_address(request, challenge)
 
 
 async def type_code(request: Request) -> Response:
@@ -59,15 +59,24 @@ async def type_code(request: Request) -> Response:
         raise no_such_login()
     code = "".join(form.get("code", "").split())
     if not (code.isascii() and code.isdigit() and len(code) <= 16):
-        return await challenge_page(request, challenge, request.path_params["page_token"], 400,
-                                    fault="The code is the six digits that ssh printed.")  # fmt: skip
+        fault = "The code is the six digits that ssh printed."
+        return await _page_at_its_address(request, challenge, 400, fault=fault)
     call = Call(request)
     answer = await run_in_threadpool(logins.verify, call, [challenge], code, attempt_name(form.get("attempt"), code))
     call.state.changes.notify(call.changed)
     if answer.verdict is Verdict.NOT_PRESENTED:
         fault = "ssh has not printed a code for this login yet. Run the command first."
-        return await challenge_page(request, challenge, request.path_params["page_token"], 409, fault=fault)
+        return await _page_at_its_address(request, challenge, 409, fault=fault)
     return redirect(request, request.url.path)
+
+
+async def _page_at_its_address(
+    request: Request, challenge: Challenge, status: int = 200, *, fault: str | None = None
+) -> Response:
+    """Returns the page with its address as a QR code. Elsewhere the page token is in a cookie and must stay there."""
+    token = request.path_params["page_token"]
+    address = state_of(request).settings.page_url(token)
+    return await challenge_page(request, challenge, token, status, fault=fault, page_address=address)
 
 
 async def challenge_page(
@@ -81,8 +90,8 @@ async def challenge_page(
     **more: Any,
 ) -> Response:
     """Returns the page of a challenge. `base`: the path below which its script asks for news, if not the page's path.
-    `more` may hold: `again`, the path of the form that starts a new login; `passed`, the path to go to after the SSH
-    login; `return_url` and `return_words`, another return URL and its labels.
+    `more` may hold: `page_address`, which a phone may open; `again`, the path of the form that starts a new login;
+    `passed`, the path to go to after the SSH login; `return_url` and `return_words`, another return URL and its labels.
     """
     state, page_state = state_of(request), page_state_of(challenge, state_of(request))
     if page_state == State.PENDING and challenge.shown_at is None:
@@ -121,7 +130,7 @@ async def challenge_page(
         code=code,
         deny=server.short_command("deny") if has_alias(request) else server.command("deny"),
         is_calm=is_calm,
-        qr_code=qr_code(state.settings.page_url(page_token)) if base is None and page_state == State.PENDING else None,
+        qr_code=qr_code,
         advice=state.settings.help,
         provider=state.settings.oidc and state.settings.oidc.label,
         config_block=server.config_block(first_use.identity_file(None)),
@@ -136,7 +145,14 @@ async def challenge_page(
         expires_in=left,
         left=clock(left),
         base=state.settings.base_path + (base or request.url.path),
-        **{"again": None, "passed": None, "return_url": context.return_url, "return_words": RETURN_LABELS} | more,
+        **{
+            "page_address": None,
+            "again": None,
+            "passed": None,
+            "return_url": context.return_url,
+            "return_words": RETURN_LABELS,
+        }
+        | more,
     )
 
 

@@ -26,7 +26,7 @@ class _Lean(FileSystemLoader):
         lines = [line.strip() for line in source.splitlines()]
         lean = "\n".join(line for line in lines if line and not line.startswith("// ")) + "\n"
         if template.endswith(".css"):
-            lean = re.sub(r"\s*([{};,])\s*", r"\1", lean).replace(": ", ":")
+            lean = re.sub(r"\s*([{};,])\s*|(?<=[\w-])(:) ", r"\1\2", lean)
         return lean, file, is_current
 
 

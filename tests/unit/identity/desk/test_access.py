@@ -171,6 +171,13 @@ def confirm(service: Service, browser: Browser, name: str, fingerprint: str) -> 
     return browser.get("/desk/confirm/alice")
 
 
+def test_ssh_login_of_the_help_desk_stays_in_its_browser_and_can_be_cancelled(carol: Browser) -> None:
+    """A QR code would take the page token out of its cookie."""
+    carol.post("/desk/confirm/alice")
+    assert 'class="qr"' not in carol.get("/desk/confirm/alice").text
+    assert 'content="0;url=/desk/people/alice"' in carol.post("/desk/confirm/alice/cancel").text
+
+
 def test_ssh_login_confirms_the_session_for_ten_minutes(service: Service, carol: Browser, keys: dict[str, str]) -> None:
     service.clock.advance(600)
     assert confirm(service, carol, "carol", keys["carol"]).headers["Location"] == "/desk/people/alice?note=confirmed"

@@ -229,6 +229,12 @@ def test_my_activity_describes_each_event_in_plain_words(service: Service, alice
     assert opened["code"] not in page
 
 
+def test_style_sheet_keeps_the_blanks_of_its_texts(alice: Browser) -> None:
+    page = alice.get("/account/activity").text
+    assert '.happenings dt::after{content:": ";}' in page
+    assert "  " not in page.partition("<style")[2].partition("</style>")[0]
+
+
 def test_my_activity_names_the_key(service: Service, alice: Browser, keys: list[str]) -> None:
     """Finding U15: fingerprints tell people nothing."""
     service.store.keys.rename("alice", keys[0], "My <laptop>", service.clock())
