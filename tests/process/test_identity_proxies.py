@@ -67,6 +67,13 @@ class Site:
         session.mount("https://", FromClient())
         return session
 
+    def answers(self) -> bool:
+        """Whether the site is there. Traefik listens before it has read the site."""
+        try:
+            return self.browser().get(f"{self.url}/healthz", timeout=20).ok
+        except requests.ConnectionError:
+            return False
+
     def opened(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(run(self.directory, "challenge", "open", "alice", "--json"))
         return found
@@ -94,11 +101,12 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     run(folder / "id", "init", "--listen", f"127.0.0.1:{to}", "--public-url", url)
     run(folder / "id", "user", "add", "alice")
     change(folder / "id", trusted_proxies=["127.0.0.1"])
+    made = Site(url, folder / "ca.pem", folder / "id")
     with (
         running(identity(folder / "id", "serve"), lambda: connects(to)),
-        running([program, *command[1:]], lambda: connects(port), HOME=str(folder)),
+        running([program, *command[1:]], made.answers, HOME=str(folder)),
     ):
-        yield Site(url, folder / "ca.pem", folder / "id")
+        yield made
 
 
 def test_examples_name_what_identity_json_needs() -> None:
