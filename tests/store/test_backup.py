@@ -254,7 +254,7 @@ def test_the_commands_back_up_and_restore_while_the_service_runs(url: str, tmp_p
             service.open(token, "mallory")
         told = command(tmp_path / "a", "restore", "--replace", "--yes", str(file))
         assert "users           1" in told
-        assert command(tmp_path / "a", "user", "list") == "alice\n"
+        assert "mallory" not in command(tmp_path / "a", "user", "list")
         for _ in range(10):
             assert service.page_state(opened) == "pending"
         assert service.accept(opened, token).status_code == 200
@@ -288,9 +288,9 @@ def test_restore_asks_before_it_replaces_rows(run: Callable[..., Result], tmp_pa
     refused = run("restore", "--replace", file, stdin="n\n")
     assert "Drop the 6 rows of the database" in refused.output  # four are of init
     assert refused.exit_code == 1
-    assert run("user", "list").output == "alice\n"
+    assert "alice" in run("user", "list").output
     assert run("restore", "--replace", file, stdin="y\n").exit_code == 0
-    assert run("user", "list").output == ""
+    assert "alice" not in run("user", "list").output
 
 
 def test_a_restore_with_another_hmac_key_warns_the_operator(run: Callable[..., Result], tmp_path: Path) -> None:
