@@ -18,6 +18,7 @@ class Places:
     accounts: Path = Path("/etc/sshaft/accounts.json")
     sshd_config: Path = Path("/etc/ssh/sshaft_sshd_config")
     host_key: Path = Path("/etc/ssh/keys/ssh_host_ed25519_key")
+    existing_host_key: Path = Path("/etc/ssh/ssh_host_ed25519_key")
     identity: Path = Path("/var/lib/sshaft-identity")
     commands: Path = Path("/usr/libexec/sshaft")
     backups: Path = Path("/var/backups/sshaft")

@@ -39,6 +39,8 @@ def steps_of(wanted: Wanted, found: Present, places: Places) -> list[Step]:
         planned.append(WriteFile(places.accounts, b"{}\n", places.backups))
     if wanted.role.has_factor and wanted.answers["sshd"] == "separate":
         planned += _separate_sshd(wanted.answers["ssh_port"], found, places)
+    if wanted.role == Role.LOCAL_FACTOR and not found.identity.get("ssh_host_keys"):
+        planned += _host_key(wanted.answers["sshd"], places)
     return planned
 
 
@@ -49,6 +51,14 @@ def _identity(answers: Mapping[str, str], found: Present, places: Places) -> lis
     if found.identity and not options:
         return []
     return [InitIdentity(places, tuple(options))]
+
+
+def _host_key(sshd: str, places: Places) -> list[Step]:
+    """Returns the step by which the pages tell people the host key. The key of the separate sshd is made before it."""
+    if sshd == "existing" and not places.existing_host_key.exists():
+        return []
+    key = places.host_key if sshd == "separate" else places.existing_host_key
+    return [InitIdentity(places, ("--ssh-host-key", f"{key}.pub"))]
 
 
 def _separate_sshd(port: str, found: Present, places: Places) -> list[Step]:
