@@ -61,8 +61,8 @@ class Site:
         printed = self._identity("client", "add", "sshaft", "--scope", "mfa:list", "--scope", "mfa:accept", "--json")
         text = (TOP / "config.json").read_text().replace("https://identity.example.com", "http://127.0.0.1:8080")
         self._write("config.json", text.replace("change-me", json.loads(printed)["client_secret"]), 480)
-        web = json.loads((TOP / "web" / "web.json").read_text()) | {"host": "0.0.0.0"}  # noqa: S104 - of its container
-        self._write("web/web.json", json.dumps(web), 484)
+        web = json.loads((TOP / "examples" / "web" / "web.json").read_text()) | {"host": "0.0.0.0"}  # noqa: S104 - of its container
+        self._write("examples/web/web.json", json.dumps(web), 484)
         self._write("web/web-client-secret", "secret", 484)
         key = (directory / "keys/ssh_host_ed25519_key.pub").read_text()
         self._write("web/web-known-hosts", f"login.example.org {key}", 484)

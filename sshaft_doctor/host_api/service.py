@@ -120,7 +120,7 @@ def _way(address: Address, host: str | None, ports: Sequence[int]) -> list[Findi
     found = [port for port in ports if _is_proxy(port)]
     if not found:
         what = f"no proxy of this host answers for host-api at port {' or '.join(map(str, ports))}"
-        right = "host-api/nginx.conf or host-api/Caddyfile; or people name the address with --endpoint"
+        right = "see examples/host-api for nginx and Caddy; or people name the address with --endpoint"
         return [note("api.proxy", what, str(address), right)]
     return [each for port in found for each in certificate.examine("127.0.0.1", port, host)]
 

@@ -24,7 +24,7 @@ def debian(request: pytest.FixtureRequest) -> Iterator[FirstLogins]:
     with first_logins(request.param, policy={"groups": GROUPS}, roles=ROLES) as made:
         for group in GROUPS:
             assert made.inside("groupadd", "--system", group).returncode == 0
-        rules = shutil.copy(CHECKOUT / "sudoers", made.root / "etc" / "sudoers.d" / "sshaft")
+        rules = shutil.copy(CHECKOUT / "examples" / "sudoers", made.root / "etc" / "sudoers.d" / "sshaft")
         subprocess.run(["chmod", "0440", rules], check=True)
         yield made
 

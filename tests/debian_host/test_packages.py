@@ -170,7 +170,7 @@ def test_web_server_starts_by_its_unit(debian: Host) -> None:
     drop_in.parent.mkdir()
     drop_in.write_text("[Service]\nPrivateUsers=no\n")
     port = free_port()
-    web = json.loads((CHECKOUT / "web" / "web.json").read_text())
+    web = json.loads((CHECKOUT / "examples" / "web" / "web.json").read_text())
     web |= {"public_url": f"http://127.0.0.1:{port}", "port": port}
     web["provider"] = {"issuer": "https://login.example.org", "client_id": "ssh-web"}
     (debian.root / "etc" / "sshaft" / "web.json").write_text(json.dumps(web))

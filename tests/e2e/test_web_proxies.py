@@ -19,7 +19,7 @@ from sshaft_demo.parts import connects, free_port
 from sshaft_demo.place import Place
 from sshaft_demo.web_client import WebBrowser
 
-SHIPPED = Path(__file__).parents[2] / "web"
+SHIPPED = Path(__file__).parents[2] / "examples" / "web"
 
 
 def nginx(directory: Path, port: int, to: int) -> list[str]:

@@ -20,7 +20,7 @@ def web(engine: Engine, image: str, site: Site, tmp_path: Path) -> Iterator[str]
     """Returns the address of a `sshaft web` that was started by the documented command with the project's example."""
     directory = tmp_path / "web"
     directory.mkdir()
-    settings = json.loads((CHECKOUT / "web/web.json").read_text()) | {"host": "0.0.0.0"}
+    settings = json.loads((CHECKOUT / "examples/web/web.json").read_text()) | {"host": "0.0.0.0"}
     (directory / "web.json").write_text(json.dumps(settings))
     (directory / "web-client-secret").write_text("secret")
     (directory / "web-client-secret").chmod(0o400)

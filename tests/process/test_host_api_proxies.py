@@ -23,7 +23,7 @@ from fakes.unix_server import UnixServer
 
 from sshaft_demo.parts import connects, free_port
 
-SHIPPED = Path(__file__).parents[2] / "host-api"
+SHIPPED = Path(__file__).parents[2] / "examples" / "host-api"
 PATH = f"{os.environ['PATH']}:/usr/sbin"
 LONG_TOKEN = "x" * (12 * 1024)
 UNAVAILABLE = {"detail": "The service cannot answer now. Try again in a minute."}

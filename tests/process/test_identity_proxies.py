@@ -20,7 +20,7 @@ from providers.python_packages import installed
 
 from sshaft_demo.parts import connects, free_port
 
-SHIPPED = Path(__file__).parents[2] / "identity"
+SHIPPED = Path(__file__).parents[2] / "examples" / "identity"
 TRAEFIK = Path(__file__).parent / "traefik" / "requirements.lock"
 CLIENT = "127.0.0.2"
 """The address of the browsers. The proxy's is 127.0.0.1, so a lost header is seen."""

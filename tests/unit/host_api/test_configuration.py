@@ -13,7 +13,7 @@ from sshaft_host_api.configuration import Settings, load
 from sshaft_host_api.endpoints import ENDPOINTS
 from sshaft_host_api.pages import read_privacy
 
-SHIPPED = Path(__file__).parents[3] / "host-api" / "host-api.json"
+SHIPPED = Path(__file__).parents[3] / "examples" / "host-api" / "host-api.json"
 
 
 def test_shipped_file_is_right() -> None:

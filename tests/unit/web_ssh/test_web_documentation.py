@@ -41,6 +41,6 @@ def test_page_names_every_event_of_the_log() -> None:
 
 
 def test_page_shows_the_shipped_web_json() -> None:
-    shipped = (TOP / "web" / "web.json").read_text()
+    shipped = (TOP / "examples" / "web" / "web.json").read_text()
     assert "\n".join(f"    {line}" for line in shipped.splitlines()) in PAGE
-    configuration.load(TOP / "web" / "web.json")
+    configuration.load(TOP / "examples" / "web" / "web.json")
