@@ -16,9 +16,9 @@ from sshaft_identity.web.problem import problem_of_status
 from sshaft_identity.web.state import state_of
 
 
-class _Lean(FileSystemLoader):
+class Lean(FileSystemLoader):
     """Loads templates without what only their authors need: indentation, comments of scripts, blanks of style sheets.
-    No template holds a text that needs its blanks.
+    No template holds a text that needs blanks at the beginning or the end of its line.
     """
 
     def get_source(self, environment: Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
@@ -26,12 +26,12 @@ class _Lean(FileSystemLoader):
         lines = [line.strip() for line in source.splitlines()]
         lean = "\n".join(line for line in lines if line and not line.startswith("// ")) + "\n"
         if template.endswith(".css"):
-            lean = re.sub(r"\s*([{};,])\s*|(?<=[\w-])(:) ", r"\1\2", lean)
+            lean = re.sub(r"""("[^"]*"|'[^']*')|\s*([{};,])\s*|(?<=[\w-])(:) """, r"\1\2\3", lean)
         return lean, file, is_current
 
 
 templates = Environment(
-    loader=_Lean(Path(__file__).parent / "templates"),
+    loader=Lean(Path(__file__).parent / "templates"),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,
