@@ -64,7 +64,7 @@ def test_person_waits_until_an_operator_approves_and_nobody_else_gets_the_accoun
     (fact,) = facts(debian)
     assert (fact["account"], fact["subject"], fact["reference"]) == ("newbie", "id-of-newbie", reference)
     (waiting,) = json.loads(accounts(debian, "list", "--json"))
-    assert (waiting["name"], waiting["reference"], waiting["first_at"]) == ("newbie", reference, fact["first_at"])
+    assert (waiting["account"], waiting["reference"], waiting["first_at"]) == ("newbie", reference, fact["first_at"])
 
     assert "belongs to this person" in accounts(debian, "approve", "newbie", "--reference", reference)
     ends(debian, "newbie", "other-newbie", "was not accepted")

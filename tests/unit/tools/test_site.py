@@ -53,6 +53,7 @@ def test_site_has_the_api_of_the_service(site: Path) -> None:
     assert "TokenError" in page
 
 
+@pytest.mark.slow
 def test_broken_link_ends_the_build(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
