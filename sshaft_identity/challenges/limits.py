@@ -3,7 +3,7 @@
 A new code or a new challenge resets nothing (NIST SP 800-63B-4 §3.2.2).
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -102,7 +102,9 @@ def _lock_failures(count: int) -> Prepared:
 
 
 _is_live = (failures.c.scope == Scope.USER) & (failures.c.ends_at > bindparam("now"))
-_locked = select(failures).where(_is_live, failures.c.times >= bindparam("most"))
+is_locked_user = _is_live & (failures.c.times >= bindparam("most"))
+"""The users whom wrong codes have locked out. `now` and `most`, the limit of a user, are its parameters."""
+_locked = select(failures).where(is_locked_user)
 _LOCKED = Prepared(_locked)
 _LOCKED_USER = Prepared(_locked.where(failures.c.subject == bindparam("user")))
 
@@ -110,6 +112,12 @@ _LOCKED_USER = Prepared(_locked.where(failures.c.subject == bindparam("user")))
 def locked_users(connection: Connection, limits: Limits, now: datetime) -> dict[str, datetime]:
     """Returns each user whom wrong codes have locked out, and until when."""
     return {row.subject: row.ends_at for row in _LOCKED.all(connection, {"now": now, "most": limits.user})}
+
+
+def locked_among(connection: Connection, users: Collection[str], limits: Limits, now: datetime) -> dict[str, datetime]:
+    """Returns each of these users whom wrong codes have locked out, and until when."""
+    query = _locked.where(failures.c.subject.in_(users))
+    return {row.subject: row.ends_at for row in connection.execute(query, {"now": now, "most": limits.user})}
 
 
 def user_locked_until(connection: Connection, user: str, limits: Limits, now: datetime) -> datetime | None:

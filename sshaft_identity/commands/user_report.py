@@ -13,14 +13,14 @@ from sshaft.command_line.colour import coloured
 from sshaft.command_line.output import Columns, json_option, table, write_json, write_list
 from sshaft.text import printable
 from sshaft_identity.challenges.challenge import State
-from sshaft_identity.challenges.limits import Limits, locked_users
+from sshaft_identity.challenges.limits import Limits, locked_users, user_locked_until
 from sshaft_identity.commands.shared import checked_store
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.times import rfc3339, utc_now
 from sshaft_identity.database import pages
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import audit_events, challenges, enrolments, sessions, ssh_keys, users
-from sshaft_identity.enrolment.enrolment import State as EnrolmentState
+from sshaft_identity.enrolment.enrolments import is_waiting
 from sshaft_identity.people import last_logins
 from sshaft_identity.people.keys import RegisteredKey, registered_key
 
@@ -32,9 +32,7 @@ def _columns(table: Table, *names: str) -> Select[Any]:
 
 
 _BROWSERS = _columns(sessions, "method", "authenticated_at", "expires_at", "fingerprint")
-_ENROLMENTS = _columns(enrolments, "id", "state", "expires_at", "opened_in", "fingerprint").where(
-    enrolments.c.state.in_([EnrolmentState.OPEN, EnrolmentState.PRESENTED])
-)
+_ENROLMENTS = _columns(enrolments, "id", "state", "expires_at", "opened_in", "fingerprint").where(is_waiting)
 _LOGINS = _columns(challenges, "id", "state", "client_id", "app", "created_at", "expires_at").where(
     challenges.c.state.in_([State.PENDING, State.ACCEPTED])
 )
@@ -89,7 +87,7 @@ def list_users(directory: Path, as_json: bool) -> None:
 
 def _each_user(database: Database, limits: Limits, now: datetime) -> Iterator[Facts]:
     with database.read() as connection:
-        locked = _locked(connection, limits, now)
+        locked = {user: rfc3339(until) for user, until in locked_users(connection, limits, now).items()}
     for row in pages.rows(database, select(users.c.name, users.c.id, users.c.created_at), users.c.name):
         yield {
             "name": row.name,
@@ -142,13 +140,13 @@ def report_of(connection: Connection, name: str, limits: Limits, now: datetime) 
     if user is None:
         raise RegistryError(f"there is no user {printable(name)}")
     keys = select(ssh_keys).where(ssh_keys.c.user_name == name).order_by(ssh_keys.c.created_at)
-    failure = last_logins.failed(connection, name)
+    until, failure = user_locked_until(connection, name, limits, now), last_logins.failed(connection, name)
     is_own = audit_events.c.user_name == name, audit_events.c.user_id == user.id
     return {
         "name": name,
         "id": user.id,
         "created_at": rfc3339(user.created_at),
-        "locked_until": _locked(connection, limits, now).get(name),
+        "locked_until": until and rfc3339(until),
         "keys": [key_as_json(registered_key(row)) for row in connection.execute(keys)],
         "browsers": _facts(connection, _BROWSERS.where(sessions.c.user_name == name, sessions.c.expires_at > now)),
         "enrolments": _facts(
@@ -183,11 +181,6 @@ def key_as_json(key: RegisteredKey) -> Facts:
 def _passed(login: last_logins.Ended) -> Facts:
     names = ("ssh_address", "browser_address", "fingerprint", "client", "app")
     return {"at": rfc3339(login.at), **{name: login.facts.get(name) for name in names}}
-
-
-def _locked(connection: Connection, limits: Limits, now: datetime) -> dict[str, str]:
-    """Returns until when each locked user is locked out."""
-    return {user: rfc3339(until) for user, until in locked_users(connection, limits, now).items()}
 
 
 def _facts(connection: Connection, query: Select[Any]) -> list[Facts]:

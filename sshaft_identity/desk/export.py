@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from sshaft.log import get_logger
 from sshaft_identity.audit.log import canonical, record_event
+from sshaft_identity.challenges.limits import locked_among
 from sshaft_identity.common.fields import one_line
 from sshaft_identity.common.times import rfc3339
 from sshaft_identity.database.tables import audit_events
@@ -93,7 +94,7 @@ def _people(state: AppState, beginning: str) -> Iterator[Record]:
         names = [each.name for each in found]
         with state.store.database.read() as connection:
             keys = report.keys_of(connection, names)
-            locked = report.locked_until(connection, names, state.settings.limits, state.clock())
+            locked = locked_among(connection, names, state.settings.limits, state.clock())
         for each in found:
             count, used = keys.get(each.name, (0, None))
             yield {

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sshaft_identity.audit.log import record_event
+from sshaft_identity.challenges.limits import locked_among
 from sshaft_identity.common.fields import USER_PATTERN, one_line
 from sshaft_identity.desk import report
 from sshaft_identity.desk.access import DESK, Member, member_of
@@ -49,7 +50,7 @@ def _found(state: AppState, member: Member, beginning: str, after: str | None) -
     page = found[:PAGE_SIZE]
     with state.store.database.read() as connection:
         keys = report.keys_of(connection, [each.name for each in page])
-        locked = report.locked_until(connection, [each.name for each in page], most, now)
+        locked = locked_among(connection, [each.name for each in page], most, now)
         everybody_locked = [] if beginning else report.locked_people(connection, most, now)
 
     def values(each: FoundUser) -> dict[str, Any]:

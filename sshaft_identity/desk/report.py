@@ -25,7 +25,7 @@ from sshaft_identity.database.tables import (
     ssh_keys,
     users,
 )
-from sshaft_identity.enrolment.enrolment import State as EnrolmentState
+from sshaft_identity.enrolment.enrolments import is_waiting
 from sshaft_identity.people import last_logins
 from sshaft_identity.people.last_logins import Ended
 
@@ -40,7 +40,6 @@ CALLS = {
     "request.refused": "was refused",
 }
 """What a client does, by the event that it causes."""
-_WAITS = [EnrolmentState.OPEN, EnrolmentState.PRESENTED]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,7 @@ def person_of(connection: Connection, identifier: str) -> Row[Any] | None:
 def report_of(connection: Connection, person: Row[Any], most: Limits, now: datetime) -> Report:
     is_own_session = (sessions.c.user_name == person.name) & (sessions.c.expires_at > now)
     of_person = select(challenges).where(challenges.c.user_name == person.name, is_running)
-    is_open = enrolments.c.state.in_(_WAITS) & (enrolments.c.expires_at > now)
+    is_open = is_waiting & (enrolments.c.expires_at > now)
     failed = last_logins.failures(connection, person.name, _LAST_LOGINS)
     return Report(
         person.name,
@@ -121,10 +120,10 @@ def ids_of(connection: Connection, names: Collection[str]) -> dict[str, str]:
 
 def locked_people(connection: Connection, most: Limits, now: datetime) -> list[Row[Any]]:
     """Returns the users whom wrong codes have locked out, with `until`, at most `MOST`."""
-    is_locked = failures.c.scope == Scope.USER, failures.c.ends_at > now, failures.c.times >= most.user
     query = select(users.c.name, users.c.id, failures.c.ends_at.label("until"))
-    query = query.join(failures, failures.c.subject == users.c.name).where(*is_locked)
-    return list(connection.execute(query.order_by(failures.c.ends_at.desc()).limit(MOST)))
+    query = query.join(failures, failures.c.subject == users.c.name).where(limits.is_locked_user)
+    query = query.order_by(failures.c.ends_at.desc()).limit(MOST)
+    return list(connection.execute(query, {"now": now, "most": most.user}))
 
 
 def keys_of(connection: Connection, names: Collection[str]) -> dict[str, tuple[int, datetime | None]]:
@@ -132,13 +131,6 @@ def keys_of(connection: Connection, names: Collection[str]) -> dict[str, tuple[i
     query = select(ssh_keys.c.user_name, func.count(), func.max(ssh_keys.c.last_used_at))
     query = query.where(ssh_keys.c.user_name.in_(names)).group_by(ssh_keys.c.user_name)
     return {name: (count, used) for name, count, used in connection.execute(query)}
-
-
-def locked_until(connection: Connection, names: Collection[str], most: Limits, now: datetime) -> dict[str, datetime]:
-    """Returns until when each of these users is locked out."""
-    is_locked = failures.c.scope == Scope.USER, failures.c.ends_at > now, failures.c.times >= most.user
-    query = select(failures.c.subject, failures.c.ends_at).where(*is_locked, failures.c.subject.in_(names))
-    return {name: until for name, until in connection.execute(query)}  # noqa: C416 - a Row is not a pair for mypy
 
 
 def waiting_logins(connection: Connection, now: datetime) -> list[Challenge]:
@@ -150,7 +142,7 @@ def waiting_logins(connection: Connection, now: datetime) -> list[Challenge]:
 def waiting_invitations(connection: Connection, now: datetime) -> list[Row[Any]]:
     """Returns the open invitations, at most `MOST`."""
     query = select(enrolments, users.c.id.label("user_id")).join(users, users.c.name == enrolments.c.user_name)
-    query = query.where(enrolments.c.state.in_(_WAITS), enrolments.c.expires_at > now)
+    query = query.where(is_waiting, enrolments.c.expires_at > now)
     return list(connection.execute(query.order_by(enrolments.c.expires_at).limit(MOST)))
 
 

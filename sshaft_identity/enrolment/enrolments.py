@@ -123,7 +123,7 @@ class Enrolments:
         while True:
             page_token = new_page_token()
             code = self.code_of(page_token)
-            same = select(enrolments.c.id).where(_is_alive, enrolments.c.code_index == self._index(code))
+            same = select(enrolments.c.id).where(is_waiting, enrolments.c.code_index == self._index(code))
             if connection.scalar(same) is None:
                 return page_token, code
 
@@ -153,13 +153,13 @@ class Enrolments:
         """Presents a key that came over ssh with a code."""
         # alone: of two attempts at the same time, both must not find the count below its limit
         with self._database.write(alone="enrolment") as connection:
-            if connection.scalar(select(enrolments.c.id).where(_is_alive, _is_in_time(now))) is None:
+            if connection.scalar(select(enrolments.c.id).where(is_waiting, _is_in_time(now))) is None:
                 return Outcome(Verdict.NONE)
             subjects = _counted_subjects(presentation)
             retry_at = limits.locked_until(connection, subjects, self.limits, now)
             if retry_at is not None:
                 return Outcome(Verdict.TOO_MANY, retry_at=retry_at)
-            found = _one(connection, _is_alive, _is_in_time(now), enrolments.c.code_index == self._index(code))
+            found = _one(connection, is_waiting, _is_in_time(now), enrolments.c.code_index == self._index(code))
             if found is None:
                 counts = limits.count(connection, subjects, now, _ATTEMPTS_WINDOW)
                 self._record_wrong_code(connection, counts, presentation, now)
@@ -176,7 +176,7 @@ class Enrolments:
     def present_signed(self, page_token: str, presentation: Presentation, now: datetime, policy: KeyPolicy) -> Outcome:
         """Presents a key that has signed the text of this page."""
         with self._database.write(alone="enrolment") as connection:
-            found = _one(connection, _is_alive, _is_in_time(now), enrolments.c.page_hash == digest(page_token))
+            found = _one(connection, is_waiting, _is_in_time(now), enrolments.c.page_hash == digest(page_token))
             if found is None:
                 return Outcome(Verdict.NONE)
             return _present(connection, found, presentation, now, policy)
@@ -277,7 +277,7 @@ def _confirm(
     return Outcome(Verdict.CONFIRMED, found)
 
 
-_is_alive = enrolments.c.state.in_([State.OPEN, State.PRESENTED])
+is_waiting = enrolments.c.state.in_([State.OPEN, State.PRESENTED])
 
 
 def _is_in_time(now: datetime) -> ColumnElement[bool]:
@@ -360,13 +360,13 @@ def _cancel(connection: Connection, user: str, now: datetime, **facts: Fact) -> 
 
 def cancel_where(connection: Connection, *conditions: ColumnElement[bool]) -> list[Enrolment]:
     """Cancels the open and presented enrolments that meet the conditions, and returns them. Records no event."""
-    cancelled = update(enrolments).where(_is_alive, *conditions).values(state=State.CANCELLED)
+    cancelled = update(enrolments).where(is_waiting, *conditions).values(state=State.CANCELLED)
     return [_enrolment(row) for row in connection.execute(cancelled.returning(enrolments))]
 
 
 def _sweep(connection: Connection, now: datetime) -> None:
     """Marks enrolments that time has ended as expired, and deletes those that are older than `RETENTION`."""
-    over = update(enrolments).where(_is_alive, not_(_is_in_time(now)))
+    over = update(enrolments).where(is_waiting, not_(_is_in_time(now)))
     connection.execute(over.values(state=State.EXPIRED))
     connection.execute(delete(enrolments).where(enrolments.c.created_at <= now - RETENTION))
 
