@@ -16,6 +16,7 @@ import click
 from sshaft import agent_socket, exit_status, log
 from sshaft.daemon.handover import predecessor
 from sshaft.daemon.host_port import HOST_PORT
+from sshaft.daemon.start import begin, log_level_option
 from sshaft.errors import ConfigurationError, SshaftError
 from sshaft.identity_client import IdentityClient
 from sshaft.text import printable
@@ -41,9 +42,7 @@ directory_option = click.option(
 @click.option("--login-user", help="The account people log in to (mfa).  [default: the account that runs this]")
 @click.option("--api-user", help="The account of sshaft-host-api, which asks for people with access tokens.")
 @click.option("--metrics-listen", type=HOST_PORT, help="Answer Prometheus there, at /metrics; needs sshaft[metrics].")
-@click.option(
-    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
-)
+@log_level_option
 @click.pass_context
 def agent(  # noqa: PLR0913, PLR0917 - one for each option
     context: click.Context,
@@ -65,9 +64,7 @@ def agent(  # noqa: PLR0913, PLR0917 - one for each option
         return
     if config_path is None:
         raise click.UsageError("Missing option '--config'.")
-    log.set_up(log_level)
-    for number in (signal.SIGHUP, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_IGN)  # the default would end an agent that starts
+    begin(log_level, signal.SIGHUP, signal.SIGUSR2)
     _keep_memory_private()
     if os.geteuid() == 0:
         log.get_logger().warning("agent.runs_as_root", message="start it as an account of its own instead")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from sshaft import log
 from sshaft.daemon.handover import predecessor
+from sshaft.daemon.start import begin, log_level_option
 from sshaft_host_api import configuration, server
 
 config_option = click.option(
@@ -21,9 +21,7 @@ config_option = click.option(
 
 @click.group("host-api", invoke_without_command=True)
 @config_option
-@click.option(
-    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
-)
+@log_level_option
 @click.pass_context
 def host_api(context: click.Context, config_path: Path, log_level: str) -> None:
     """Serve the HTTP API that mccli, `sshaft ssh` and web terminals ask before a login with an access token.
@@ -34,9 +32,7 @@ def host_api(context: click.Context, config_path: Path, log_level: str) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-    log.set_up(log_level)
-    for number in (signal.SIGHUP, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_IGN)  # the default would end a service that starts
+    begin(log_level, signal.SIGHUP, signal.SIGUSR2)
     settings = configuration.load(config_path)
     server.check_files(settings)
     listening = server.listen(settings)

@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 import sshaft
-from sshaft import exit_status, log
+from sshaft import exit_status
 from sshaft.command_line.severity import Severity
+from sshaft.daemon.start import begin, log_level_option
 from sshaft.http_server import certificate
 from sshaft_web import configuration, server, targets
 from sshaft_web.checks import examination
@@ -29,9 +30,7 @@ config_option = click.option(
 
 @click.group("web", invoke_without_command=True)
 @config_option
-@click.option(
-    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
-)
+@log_level_option
 @click.pass_context
 def web(context: click.Context, config_path: Path, log_level: str) -> None:
     """Serve SSH in the browser, for people who cannot install an ssh client.
@@ -41,8 +40,7 @@ def web(context: click.Context, config_path: Path, log_level: str) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-    log.set_up(log_level)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the default would end a service that starts
+    begin(log_level, signal.SIGHUP)
     settings = configuration.load(config_path)
     check_files(settings)
     server.serve(settings, server.listen(settings))

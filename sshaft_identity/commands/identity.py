@@ -11,6 +11,7 @@ from sshaft import log
 from sshaft.daemon.handover import predecessor
 from sshaft.daemon.host_port import HOST_PORT
 from sshaft.daemon.metrics import MetricsServer
+from sshaft.daemon.start import begin, log_level_option
 from sshaft.errors import ConfigurationError
 from sshaft_identity import settings as settings_of
 from sshaft_identity.commands.audit import audit
@@ -110,9 +111,7 @@ def _set_up(directory: Path, wishes: dict[str, object]) -> Settings:
 @identity.command()
 @click.option("--listen", type=HOST_PORT, help="Listen here instead of where identity.json says. Port 0: a free port.")
 @click.option("--metrics-listen", type=HOST_PORT, help="Answer Prometheus here.  [default: as identity.json says]")
-@click.option(
-    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
-)
+@log_level_option
 @click.pass_obj
 def serve(
     directory: Path, listen: tuple[str, int] | None, metrics_listen: tuple[str, int] | None, log_level: str
@@ -129,10 +128,8 @@ def serve(
     from sshaft_identity.service.metrics_http import read_token  # noqa: PLC0415 - as above
     from sshaft_identity.service.reload import Reload  # noqa: PLC0415 - as above
 
-    log.set_up(log_level)
+    begin(log_level, signal.SIGHUP, signal.SIGUSR2)
     become_owner(directory)
-    for number in (signal.SIGHUP, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_IGN)  # the default would end a service that starts
     with checked_store(directory) as (store, settings), ExitStack() as stack:
         if metrics_listen is None and settings.metrics_host is not None:
             metrics_listen = settings.metrics_host, settings.metrics_port
