@@ -1,6 +1,6 @@
 """Gives Prometheus the numbers of the running agent. No label names a user or a key."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sshaft.daemon import metrics
@@ -71,41 +71,32 @@ def _of_factor(factor: Factor) -> Iterable["Metric"]:
     yield Gauge("sshaft_agent_open_logins", "SSH logins that have begun and not ended.", len(factor.logins))
     left = factor.client.access_tokens.seconds_left()
     yield Gauge("sshaft_agent_access_token_seconds_left", "0 where there is no token yet.", left or 0)
-    logins = Counter("sshaft_agent_logins", "SSH logins by how they ended.", labels=["state"])
-    for state, count in ({"accepted": 0, "rejected": 0} | dict(factor.outcomes)).items():
-        logins.add_metric([state], count)
-    yield logins
+    outcomes = {"accepted": 0, "rejected": 0} | dict(factor.outcomes)
+    yield _counts("sshaft_agent_logins", "SSH logins by how they ended.", "state", outcomes)
 
 
 def _of_host_login(host_login: "HostLogin") -> Iterable["Metric"]:
     """Yields the numbers of host login."""
-    from prometheus_client.core import CounterMetricFamily as Counter  # noqa: PLC0415 - an extra
-    from prometheus_client.core import GaugeMetricFamily as Gauge  # noqa: PLC0415 - as above
+    from prometheus_client.core import GaugeMetricFamily as Gauge  # noqa: PLC0415 - an extra
 
     yield Gauge("sshaft_agent_host_logins_waiting", "Host logins that wait for a person.", host_login.waiting.count)
-    logins = Counter("sshaft_agent_host_logins", "Host logins by how they ended.", labels=["state"])
-    for state, count in host_login.ends().items():
-        logins.add_metric([state], count)
-    yield logins
-    checks = Counter("sshaft_agent_host_accounts", "Accounts that sshd asked about, by the answer.", labels=["state"])
-    for state, count in (
-        {"accepted": 0, "refused": 0, "unavailable": 0} | dict(host_login.account_phase.outcomes)
-    ).items():
-        checks.add_metric([state], count)
-    yield checks
-    rechecks = Counter(
-        "sshaft_agent_host_rechecks", "Checks of people without a login, by the result.", labels=["state"]
+    asked = {"accepted": 0, "refused": 0, "unavailable": 0} | dict(host_login.account_phase.outcomes)
+    names = {"reserved": 0, "full": 0} | dict(host_login.first_login.names)
+    rechecks, answers = host_login.rounds.counts(), host_login.api.counts()
+    yield _counts("sshaft_agent_host_logins", "Host logins by how they ended.", "state", host_login.ends())
+    yield _counts("sshaft_agent_host_accounts", "Accounts that sshd asked about, by the answer.", "state", asked)
+    yield _counts("sshaft_agent_host_rechecks", "Checks of people without a login, by the result.", "state", rechecks)
+    yield _counts("sshaft_agent_host_names", "Names without an account, by the answer.", "answer", names)
+    yield _counts(
+        "sshaft_agent_host_api", "Questions of sshaft-host-api about people, by the answer.", "answer", answers
     )
-    for state, count in host_login.rounds.counts().items():
-        rechecks.add_metric([state], count)
-    yield rechecks
-    names = Counter("sshaft_agent_host_names", "Names without an account, by the answer.", labels=["answer"])
-    for answer, count in ({"reserved": 0, "full": 0} | dict(host_login.first_login.names)).items():
-        names.add_metric([answer], count)
-    yield names
-    api = Counter(
-        "sshaft_agent_host_api", "Questions of sshaft-host-api about people, by the answer.", labels=["answer"]
-    )
-    for answer, count in host_login.api.counts().items():
-        api.add_metric([answer], count)
-    yield api
+
+
+def _counts(name: str, text: str, label: str, counts: Mapping[str, int]) -> "Metric":
+    """Returns a counter with a value for each member of `counts`."""
+    from prometheus_client.core import CounterMetricFamily as Counter  # noqa: PLC0415 - an extra
+
+    counter = Counter(name, text, labels=[label])
+    for value, count in counts.items():
+        counter.add_metric([value], count)
+    return counter
