@@ -75,7 +75,6 @@ _GROUPS = {
     "service": "identity service",
     "selinux": "SELinux",
 }
-_MARKS = {Severity.OK: "ok", Severity.NOTE: "note", Severity.WARNING: "warning", Severity.ERROR: "ERROR"}
 
 
 def report(findings: Iterable[Finding]) -> str:
@@ -88,7 +87,7 @@ def report(findings: Iterable[Finding]) -> str:
             lines.append(title)
         for finding in own:
             where = f"  ({printable(finding.where, 300)})" if finding.where else ""
-            lines.append(f"  {coloured(f'{_MARKS[finding.severity]:7}')}  {printable(finding.what, 500)}{where}")
+            lines.append(f"  {coloured(f'{finding.severity.mark:7}')}  {printable(finding.what, 500)}{where}")
             if finding.remedy:
                 lines.append(f"           -> {printable(finding.remedy, 500)}")
     return "\n".join([*lines, summary(findings)])

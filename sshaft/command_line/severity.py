@@ -16,6 +16,11 @@ class Severity(IntEnum):
     def word(self) -> str:
         return self.name.lower()
 
+    @property
+    def mark(self) -> str:
+        """The word as a table of findings has it: an error stands out."""
+        return "ERROR" if self is Severity.ERROR else self.word
+
 
 def summary(found: Iterable[Severity]) -> str:
     """Returns how many findings have which weight, the heaviest first."""

@@ -33,8 +33,9 @@ def table(findings: Iterable[Finding]) -> str:
         lines.append(part)
         for finding in findings:
             if finding.part == part:
-                mark = "ERROR" if finding.level is Severity.ERROR else finding.level.word
-                lines.append(f"  {coloured(f'{mark:8}')} {finding.check:12} {printable(finding.what, _LONGEST)}")
+                lines.append(
+                    f"  {coloured(f'{finding.level.mark:8}')} {finding.check:12} {printable(finding.what, _LONGEST)}"
+                )
                 if finding.remedy:
                     lines.append(f"           {'':12} -> {printable(finding.remedy, _LONGEST)}")
     return "\n".join([*lines, summary(finding.level for finding in findings)])
