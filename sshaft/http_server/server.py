@@ -21,12 +21,12 @@ from sshaft.http_server.connections import Bounds, Connections
 from sshaft.http_server.protocol import BoundedProtocol
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Returns a listening socket: that of a predecessor, or a new one. Port 0 stands for a free port.
+def listen(host: str, port: int, purpose: str = "service") -> socket.socket:
+    """Returns a listening socket: that of a predecessor for this purpose, or a new one. Port 0 stands for a free port.
 
     Raises `ListenError`.
     """
-    if inherited := predecessor.listening(name_of(host, port)):
+    if inherited := predecessor.listening(name_of(host, port, purpose)):
         return inherited
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
@@ -42,9 +42,12 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def name_of(host: str, port: int) -> str:
-    """Returns the name by which a successor finds the listening socket of this address."""
-    return f"{host}:{port}"
+def name_of(host: str, port: int, purpose: str = "service") -> str:
+    """Returns the name by which a successor finds the listening socket of this address and purpose.
+
+    Two sockets may have the same configured address: port 0.
+    """
+    return f"{purpose} {host}:{port}"
 
 
 def shown_address(address: object, *, is_tls: bool) -> str:

@@ -139,7 +139,8 @@ def serve(
         listening = stack.enter_context(http_server.listen(host, port))
         sockets = {http_server.name_of(host, port): listening}
         if metrics_listen and metrics:
-            sockets[http_server.name_of(*metrics_listen)] = of_metrics = http_server.listen(*metrics_listen)
+            name = http_server.name_of(*metrics_listen, "metrics")
+            sockets[name] = of_metrics = http_server.listen(*metrics_listen, "metrics")
             serving = stack.enter_context(MetricsServer(of_metrics, metrics.registry))
             log.get_logger().info("metrics.ready", address=f"http://{serving.address}/metrics")
         real = settings_of.changed(settings, {"host": host, "port": listening.getsockname()[1]})

@@ -71,7 +71,7 @@ def test_suspension_ends_the_sessions_of_its_account_and_no_others(debian: First
     assert said == "leaver is suspended: new logins are refused, and its sessions end.\n"
     assert leaver.end()[1] != 0
     assert processes(debian, "leaver") == []
-    assert "sleep" in processes(debian, "stayer")
+    assert "sh" in processes(debian, "stayer")
     stayer.type("still here\n")
     assert "still here" in stayer.wait_for("still here")
     stayer.kill()
@@ -114,7 +114,7 @@ def test_suspension_counts_at_once_and_is_completed_when_sshaft_accounts_is_back
     assert "sshaft-accounts does not answer" in said
     assert "Until then, sessions and cron jobs go on." in said
     assert by_key(debian, "absent")[1] == 255
-    assert "sleep" in processes(debian, "absent")
+    assert "sh" in processes(debian, "absent")
     debian.start_accounts()
     debian.kill_agent()
     debian.start_agent()  # it begins with what is left to do
@@ -176,7 +176,7 @@ def test_account_of_others_is_suspended_wholly_after_its_adoption(debian: FirstL
     said = fails(debian, "suspend", "elder")
     assert "sshaft host accounts adopt elder" in said
     assert by_key(debian, "elder")[1] == 255
-    assert "sleep" in processes(debian, "elder")
+    assert "sh" in processes(debian, "elder")
     adopt = debian.place.sshaft("host", "accounts", "adopt", "elder", "--runtime-directory", debian.agent.runtime)
     socket = "--socket", str(debian.accounts_socket)
     subprocess.run([*map(str, adopt), *socket], check=True, timeout=120)
