@@ -6,7 +6,6 @@ from collections.abc import Callable
 from sshaft import log
 from sshaft_agent.host_login.database import DatabaseError
 
-
 Task = Callable[[], float | None]
 """Does some work. Returns the seconds until its next time. None: a minute."""
 

@@ -12,7 +12,7 @@ from sshaft_agent.host_login.commands.questions import NotDoneError, ask, ask_ro
 
 @click.group("approvals")
 def approvals() -> None:
-    """Approvals that this host remembers (`host_login.approval.remember`). Run it as root."""
+    """Approvals that this host remembers (`host_login.approval.remember`)."""
 
 
 def _state(row: Row) -> str:
@@ -46,7 +46,7 @@ def list_approvals(directory: Path, *, as_json: bool) -> None:
 @click.option("--account", metavar="NAME", help="All approvals of this account.")
 @click.option("--all", "everything", is_flag=True, help="All approvals of this host.")
 def remove(directory: Path, approval: str | None, account: str | None, *, everything: bool) -> None:
-    """Forget the approval ID of `list`. Its next login needs a new approval. Sessions that run go on.
+    """Forget the approval ID of `list`: the next login needs a new one. Sessions that run go on. Run it as root.
 
     Exit status 65 if there is no such approval.
     """

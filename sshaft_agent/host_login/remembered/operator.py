@@ -6,7 +6,7 @@ from typing import Any
 from sshaft_agent.host_login.pages import page
 from sshaft_agent.host_login.remembered.remembered import Remembered
 
-FOR_ROOT = ("remembered", "forget")
+FOR_ROOT = ("forget",)
 _REASON = "an operator has removed it"
 
 
