@@ -56,4 +56,4 @@ def remove(directory: Path, approval: str | None, account: str | None, *, everyt
     count = ask(directory, "forget", **given)
     if not count and not everything:
         raise NotDoneError(f"no such approval is remembered: {printable(approval or account or '')}")
-    click.echo(f"{count} remembered approval{'' if count == 1 else 's'} removed.")
+    click.echo(f"{count} remembered approval{'' if count == 1 else 's'} removed.", err=True)

@@ -14,6 +14,7 @@ from sshaft import log
 from sshaft.text import printable
 from sshaft_agent.host_login.bindings import Bindings
 from sshaft_agent.host_login.conversation import LoginQuestion
+from sshaft_agent.host_login.database import DatabaseError
 from sshaft_agent.host_login.remembered.entries import Circumstances, Entry, circumstances_of, fault
 from sshaft_agent.host_login.remembered.store import MOST, Store
 from sshaft_oidc.identity import Identity
@@ -23,20 +24,23 @@ _USED_SECONDS = 60
 
 
 class Remembered:
-    """The remembered approvals. Safe for several threads. Methods raise `DatabaseError`.
+    """The remembered approvals. Safe for several threads. Methods but `remember` raise `DatabaseError`.
 
-    `refusal` returns why an approval opens nothing today, by the rules of the host. `is_confirmed`: whether the
-    identity service has said lately which approvals have ended. `changed` is called after each change. `now` is in
-    seconds since 1970.
+    `closed` returns why an account, an issuer and a subject may not log in today, by the database of this host.
+    `refusal` returns why the rules of today do not give the account to the person; it may ask the sources of accounts.
+    `is_confirmed`: whether the identity service has said lately which approvals have ended. `changed` is called after
+    each change. `now` is in seconds since 1970.
     """
 
     def __init__(
-        self, bindings: Bindings, refusal: Callable[[Entry], str | None], is_confirmed: Callable[[], bool],
-        changed: Callable[[], None], now: Callable[[], float],
+        self, bindings: Bindings, closed: Callable[[str, str, str], str | None],
+        refusal: Callable[[Entry], str | None], is_confirmed: Callable[[], bool], changed: Callable[[], None],
+        now: Callable[[], float],
     ) -> None:  # fmt: skip
         """Raises `ConfigurationError` if the database cannot be used."""
         self._store = Store(bindings.path.parent)
         self._bindings = bindings
+        self._closed = closed
         self._refusal = refusal
         self._is_confirmed = is_confirmed
         self._changed = changed
@@ -50,7 +54,10 @@ class Remembered:
         self._origin, self._longest, self._without_key = origin, longest, without_key
 
     def remember(self, question: LoginQuestion, approval: str, identity: Identity) -> None:
-        """Remembers the approval of a login that has passed, if the settings and its circumstances allow that."""
+        """Remembers the approval of a login that has passed, if the settings and its circumstances allow that.
+
+        A full disk must not refuse a person who was approved.
+        """
         circumstances = self._circumstances_of(question)
         if circumstances is None or self._longest is None:
             return
@@ -60,10 +67,13 @@ class Remembered:
             secrets.token_urlsafe(16), approval, self._origin, circumstances, identity.issuer, identity.subject,
             dict(identity.claims), now, until, now,
         )  # fmt: skip
-        if not self._store.add(entry):
-            log.get_logger().warning(
-                "host_remembered.full", message=f"{MOST} approvals are remembered", **_facts(entry)
-            )
+        try:
+            has_room = self._store.add(entry)
+        except DatabaseError as error:
+            log.get_logger().error("host_remembered.not_kept", message=str(error), **_facts(entry))
+            return
+        if not has_room:
+            log.get_logger().warning("host_remembered.full", message=f"{MOST} are remembered", **_facts(entry))
             return
         log.get_logger().info("host_remembered.kept", until=_time(until), **_facts(entry))
         self._changed()
@@ -80,7 +90,7 @@ class Remembered:
         entry = self._store.of(circumstances)  # the report may have ended it
         if entry is None:
             return None
-        if reason := self._fault(entry):
+        if reason := self._fault(entry) or self._refusal(entry):
             self._forget(entry, reason)
             return None
         if not is_confirmed:
@@ -130,9 +140,9 @@ class Remembered:
             return "remember is off"
         if not (entry.circumstances.fingerprint or self._without_key):
             return "remember_without_key is off"
-        bound = self._bindings.of(entry.circumstances.account)
-        longest = self._longest.total_seconds()
-        return fault(entry, self._origin, bound, self._now(), longest) or self._refusal(entry)
+        account, longest = entry.circumstances.account, self._longest.total_seconds()
+        reason = fault(entry, self._origin, self._bindings.of(account), self._now(), longest)
+        return reason or self._closed(account, entry.issuer, entry.subject)
 
     def _forget(self, entry: Entry, reason: str) -> None:
         if self._store.remove([entry.id]):

@@ -59,6 +59,7 @@ class Reports:
 
     def __init__(self, remembered: Remembered, sessions: Sessions, clock: Callable[[], float] = uptime) -> None:
         self.outcomes = dict.fromkeys(OUTCOMES, 0)
+        self.remembered_count = 0
         self._remembered = remembered
         self._sessions = sessions
         self._clock = clock
@@ -82,13 +83,12 @@ class Reports:
     def is_confirmed(self) -> bool:
         """Whether a report has succeeded within `offline_seconds`. It may wait for the first one."""
         self._first_is_over.wait(_FIRST_SECONDS)
+        return self.is_confirmed_now()
+
+    def is_confirmed_now(self) -> bool:
+        """Returns what `is_confirmed` does, at once."""
         at = self._confirmed_at
         return at is not None and self._clock() - at <= self._offline_seconds
-
-    def seconds_since_success(self) -> float | None:
-        """Returns the age of the last good report. None: there was none."""
-        at = self._confirmed_at
-        return None if at is None else self._clock() - at
 
     def work(self) -> float:
         """Makes the report, unless it is too early for it. Returns the seconds until the next one. It blocks."""
@@ -99,7 +99,9 @@ class Reports:
             return self._next_at - now
         self._next_at = now + SOONEST
         try:
-            ended = report(self._remembered.present(), self._sessions.open_sessions())
+            remembered = self._remembered.present()
+            self.remembered_count = len(remembered)
+            ended = report(remembered, self._sessions.open_sessions())
         except RemoteServiceError as error:
             return self._failed(report, str(error))
         self._apply(ended)

@@ -13,7 +13,6 @@ from structlog.testing import capture_logs
 from sshaft_agent.host_login.auth_info import UsedKey
 from sshaft_agent.host_login.bindings import Bindings
 from sshaft_agent.host_login.conversation import LoginQuestion
-from sshaft_agent.host_login.remembered.entries import Entry
 from sshaft_agent.host_login.remembered.remembered import Remembered
 from sshaft_agent.host_login.remembered.store import MOST, MOST_OF_ACCOUNT, origin_of
 from sshaft_oidc.identity import Identity
@@ -29,18 +28,27 @@ HERE = origin_of("https://id.example", "web1", "web1.example", "machine 1")
 
 @dataclass
 class Host:
-    """A host where alice may be remembered for 12 hours. `refusals` says why an account opens nothing today."""
+    """A host where alice may be remembered for 12 hours.
+
+    `closed` says why an account is closed, and `refused` why the rules do not give it to its person.
+    """
 
     directory: Path
     now: float = NOW
     is_confirmed: bool = True
-    refusals: dict[str, str] = field(default_factory=dict)
+    closed: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
     changes: int = 0
 
     def __post_init__(self) -> None:
         self.bindings = Bindings(self.directory)
         self.remembered = Remembered(
-            self.bindings, self._refusal, lambda: self.is_confirmed, self._changed, lambda: self.now
+            self.bindings,
+            lambda account, _issuer, _subject: self.closed.get(account),
+            lambda entry: self.refused.get(entry.circumstances.account),
+            lambda: self.is_confirmed,
+            self._changed,
+            lambda: self.now,
         )
         self.use()
         self.bindings.bind("alice", ISSUER, "s1", self.time)
@@ -51,9 +59,6 @@ class Host:
     @property
     def time(self) -> datetime:
         return datetime.fromtimestamp(self.now, UTC)
-
-    def _refusal(self, entry: Entry) -> str | None:
-        return self.refusals.get(entry.circumstances.account)
 
     def _changed(self) -> None:
         self.changes += 1
@@ -223,17 +228,18 @@ def test_account_of_the_same_subject_elsewhere_is_asked_again(host: Host) -> Non
     assert not host.opens()
 
 
-def test_account_that_the_rules_of_today_refuse_is_asked_again_also_after_they_allow_it(host: Host) -> None:
-    host.refusals["alice"] = "suspended"
+@pytest.mark.parametrize("rules", ["closed", "refused"])
+def test_account_that_the_rules_of_today_refuse_is_asked_again_also_after_they_allow_it(host: Host, rules: str) -> None:
+    getattr(host, rules)["alice"] = "suspended"
     assert not host.opens()
-    host.refusals.clear()
+    getattr(host, rules).clear()
     assert not host.opens()
 
 
 def test_approval_of_a_suspended_account_ends_without_a_login(host: Host) -> None:
-    host.refusals["alice"] = "suspended"
+    host.closed["alice"] = "suspended"
     assert host.remembered.present() == []
-    host.refusals.clear()
+    host.closed.clear()
     assert not host.opens()
 
 
@@ -319,3 +325,11 @@ def test_other_agent_process_knows_the_same_approvals(host: Host) -> None:
     (row,) = host.remembered.present()
     host.remembered.end([row["id"]], "ended")
     assert not other()
+
+
+def test_full_disk_refuses_nobody_who_was_approved(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    host.bindings.path.write_bytes(b"no database" * 100)
+    with capture_logs() as logs:
+        host.approve()
+    assert [(each["event"], each["user"]) for each in logs] == [("host_remembered.not_kept", "alice")]
