@@ -5,12 +5,14 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from ipaddress import ip_network
+from pathlib import Path
 
 from anyio import CapacityLimiter
 from cryptography import x509
 
 from sshaft.log import get_logger
 from sshaft_identity.common.language import Languages
+from sshaft_identity.common.network_owners import NetworkOwners
 from sshaft_identity.common.times import Clock
 from sshaft_identity.database.batches import Batches
 from sshaft_identity.database.changes import Changes
@@ -31,7 +33,7 @@ _POSTGRESQL_THREADS = 8
 
 
 def make_state(store: Store, settings: Settings, clock: Clock, roots: Iterable[x509.Certificate]) -> AppState:
-    """Raises `ConfigurationError` if the secret or the key for the OpenID Provider cannot be used."""
+    """Raises `ConfigurationError` if the secret or the key for the OpenID Provider, or another file, cannot be used."""
     if networks := [each for each in settings.trusted_proxies if ip_network(each).num_addresses > 1]:
         advice = "each host there can claim any address: name the single addresses of the proxies"
         get_logger().warning("trusted_proxies.network", networks=networks, advice=advice)
@@ -64,6 +66,7 @@ def changed_state(state: AppState, settings: Settings, roots: Iterable[x509.Cert
         openid=_openid(store, settings, settings.oidc, state.clock) if settings.oidc else None,
         open_enrolment=partial(_open_enrolment, store, settings),
         attestation_roots=list(roots),
+        network_owners=NetworkOwners() if settings.networks is None else NetworkOwners.read(Path(settings.networks)),
         languages=Languages(settings.languages),
     )
 
