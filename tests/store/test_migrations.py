@@ -109,11 +109,11 @@ def test_dry_run_tells_what_init_would_do_and_changes_nothing(without_tables: st
     at_revision(without_tables, tmp_path, "0003")
     files = sorted(path.name for path in tmp_path.iterdir())
     tried = run_init(tmp_path, "--dry-run")
-    assert tried.output == "The database would be migrated from revision 0003 to 0005.\n"
+    assert tried.output == "The database would be migrated from revision 0003 to 0006.\n"
     assert revision_of(without_tables) == "0003"
     assert sorted(path.name for path in tmp_path.iterdir() if path.name[-4:] not in {"-wal", "-shm"}) == files
     assert run_init(tmp_path).exit_code == 0
-    assert run_init(tmp_path, "--dry-run").output == "The database is up to date: it is at revision 0005.\n"
+    assert run_init(tmp_path, "--dry-run").output == "The database is up to date: it is at revision 0006.\n"
 
 
 def test_dry_run_fails_where_the_service_could_not_start(without_tables: str, tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_init_keeps_sqlite_as_it_was_before_the_migration(tmp_path: Path) -> Non
     kept = tmp_path / "identity.db.0003"
     assert f"{kept} is the database from before the migration." in done.output
     assert kept.stat().st_mode & 0o777 == 0o600
-    assert (revision_of(url), revision_of(f"sqlite:///{kept}")) == ("0005", "0003")
+    assert (revision_of(url), revision_of(f"sqlite:///{kept}")) == ("0006", "0003")
     kept.unlink()
     assert run_init(tmp_path).exit_code == 0
     assert not kept.exists()
