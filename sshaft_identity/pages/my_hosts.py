@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from sshaft.log import get_logger
 from sshaft_identity.common.fields import one_line
+from sshaft_identity.common.language import N_, _
 from sshaft_identity.host_logins import ending, listing
 from sshaft_identity.host_logins.entries import HostLogin, Kind
 from sshaft_identity.pages.signed_in import HOSTS, account_values, facts_of, session_and_form, signed_in
@@ -20,20 +21,21 @@ from sshaft_identity.web.html import PageError, redirect, render
 from sshaft_identity.web.state import AppState, state_of
 
 _DONE_SENTENCES = {
-    "ended": "The host is told to end it. That takes a minute at most, if the host can be reached.",
-    "all_ended": "The hosts are told to end everything. That takes a minute at most, if they can be reached.",
+    "ended": N_("The host is told to end it. That takes a minute at most, if the host can be reached."),
+    "all_ended": N_("The hosts are told to end everything. That takes a minute at most, if they can be reached."),
 }
 
 
 async def hosts(request: Request) -> Response:
     session, state = await signed_in(request), state_of(request)
     sessions, remembered = await run_in_threadpool(logins_of, state, session.user)
+    done = _DONE_SENTENCES.get(request.query_params.get("done", ""))
     return render(
         request,
         "hosts.html",
         sessions=sessions,
         remembered=remembered,
-        done=_DONE_SENTENCES.get(request.query_params.get("done", "")),
+        done=done and _(done),
         **await account_values(request, session, "hosts"),
     )
 
@@ -66,7 +68,7 @@ async def end(request: Request) -> Response:
     state, identifier = state_of(request), form.get("id", "")[:64]
     order = partial(ending.end, state.store.database, session.user, identifier, state.clock(), **facts_of(request))
     if not await run_in_threadpool(order):
-        raise PageError(404, "No longer there", "It has ended already. Go back to your hosts.")
+        raise PageError(404, N_("No longer there"), N_("It has ended already. Go back to your hosts."))
     get_logger().info("host_login.end_ordered", user=session.user, login=identifier)
     return redirect(request, f"{HOSTS}?done=ended")
 

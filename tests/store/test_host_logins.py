@@ -227,7 +227,11 @@ def test_person_ends_a_login_on_their_page_and_the_host_hears_of_it(service: Ser
     browser = Browser(service)
     browser.sign_in("alice", KEY)
     page = browser.get("/account/hosts").text
-    for text in ("al&lt;b&gt;ice at db1.example.org", "192.0.2.7", "db1, without an approval here"):
+    for text in (
+        'al&lt;b&gt;ice</bdi> at <bdi dir="ltr">db1.example.org',
+        "192.0.2.7",
+        "db1</bdi>, without an approval here",
+    ):
         assert text in page
     (shown,) = at(store)
     form = {"form_token": browser.form_token(), "id": shown.id}
