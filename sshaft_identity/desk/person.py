@@ -14,6 +14,7 @@ from sshaft_identity.common.fields import one_line
 from sshaft_identity.desk import report
 from sshaft_identity.desk.access import DESK, Member, member_of
 from sshaft_identity.desk.report import Report
+from sshaft_identity.pages.my_hosts import logins_of
 from sshaft_identity.pages.words import ago, clock, key_kind, moment
 from sshaft_identity.people.keys import RegisteredKey
 from sshaft_identity.people.last_logins import Ended
@@ -34,8 +35,9 @@ NOTES = {
     "unlocked": "The wrong codes no longer count. The person can log in again.",
     "nothing_locked": "There were no wrong codes that count. Nothing was changed.",
     "key_removed": "The key is removed. It passes no login any more.",
-    "keys_removed": "All keys are removed, open invitations are cancelled, and every browser is signed out.",
-    "signed_out": "Every browser of the person is signed out.",
+    "keys_removed": "All keys are removed. Open invitations, signed-in browsers and logins at hosts end.",
+    "signed_out": "Every browser of the person is signed out. The hosts are told to end the logins.",
+    "host_login_ended": "The host is told to end it. That takes a minute at most, if the host can be reached.",
 }
 
 
@@ -43,6 +45,7 @@ async def page(request: Request) -> Response:
     member, state = await member_of(request), state_of(request)
     identifier = request.path_params["person"]
     person, keys = await run_in_threadpool(_looked_at, state, member, identifier)
+    sessions, remembered = await run_in_threadpool(logins_of, state, person.name)
     return render(
         request,
         "desk_person.html",
@@ -50,6 +53,8 @@ async def page(request: Request) -> Response:
         person=person_values(person, state),
         keys=[_key_values(each, state.clock()) for each in keys],
         is_self=person.name == member.name,
+        host_sessions=sessions,
+        remembered=remembered,
         may_invite=state.settings.desk.may_invite and not is_member(state, person.id),
         **member.page_values("people"),
     )
