@@ -29,7 +29,7 @@ _TOO_SOON_SECONDS = 1.0
 _MAX_TOO_SOON = 3
 """So many answers without digits that come sooner are no person's. ssh without a terminal answers at once."""
 _OPEN_STATES = ("pending", "approved")
-_SHORTEST_SECONDS = 60
+_SHORTEST_SECONDS = 30
 """The service opens no shorter approvals. `end` ends one that this host needs no longer."""
 
 
