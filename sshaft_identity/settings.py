@@ -83,6 +83,9 @@ class Settings(BaseModel):
     )
     help: Help = Field(default_factory=Help)
     """What the pages tell people who need help."""
+    languages: Path | None = Field(
+        default=None, strict=False, description="a folder with more catalogues, or with other texts: LANGUAGE.po"
+    )
     address_check: AddressCheck = Field(
         default=AddressCheck.WARN,
         strict=False,

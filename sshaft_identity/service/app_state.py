@@ -10,6 +10,7 @@ from anyio import CapacityLimiter
 from cryptography import x509
 
 from sshaft.log import get_logger
+from sshaft_identity.common.language import Languages
 from sshaft_identity.common.times import Clock
 from sshaft_identity.database.batches import Batches
 from sshaft_identity.database.changes import Changes
@@ -48,6 +49,7 @@ def make_state(store: Store, settings: Settings, clock: Clock, roots: Iterable[x
         run_read=run_read,
         run_write=run_write,
         openid=None,
+        languages=Languages(),
     )
     return changed_state(state, settings, roots)
 
@@ -62,6 +64,7 @@ def changed_state(state: AppState, settings: Settings, roots: Iterable[x509.Cert
         openid=_openid(store, settings, settings.oidc, state.clock) if settings.oidc else None,
         open_enrolment=partial(_open_enrolment, store, settings),
         attestation_roots=list(roots),
+        languages=Languages(settings.languages),
     )
 
 
