@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sshaft_identity.audit.log import Fact
+from sshaft_identity.common.language import N_
 from sshaft_identity.enrolment.revocation import Ended
 from sshaft_identity.people.roles import Role
 from sshaft_identity.people.sessions import Method, Session
@@ -60,7 +61,7 @@ async def session_and_form(request: Request) -> tuple[Session, dict[str, str]]:
     form = await form_of(request)
     session = await signed_in(request)
     if not session.owns(form.get("form_token", "")):
-        raise PageError(403, "Not from here", "This form is of another sign-in. Open the page again and retry.")
+        raise PageError(403, N_("Not from here"), N_("This form is of another sign-in. Open the page again and retry."))
     return session, form
 
 

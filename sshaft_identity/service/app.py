@@ -29,6 +29,7 @@ from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
 from sshaft_identity.web.call import in_thread
 from sshaft_identity.web.html import PageError, answer_http_exception, answer_page_error
+from sshaft_identity.web.language import ChooseLanguage
 from sshaft_identity.web.problem import ProblemError, answer_problem
 
 _MODULES = (sshd, challenges, enrolments, openapi, challenge, enrolment, my_keys, sign_in_ssh, sign_in_oidc, health)
@@ -64,7 +65,7 @@ def create_app(
     Raises `ConfigurationError` if a file that the settings name cannot be read.
     """
     routes: list[BaseRoute] = [*all_routes(all_faces().values(), clock)]
-    middleware = [Middleware(EveryRequest)]
+    middleware = [Middleware(ChooseLanguage), Middleware(EveryRequest)]
     if metrics is not None:
         if metrics_token is not None:
             routes.append(metrics_route(metrics, metrics_token))

@@ -8,6 +8,7 @@ from ipaddress import ip_network
 from anyio import CapacityLimiter
 
 from sshaft.log import get_logger
+from sshaft_identity.common.language import Languages
 from sshaft_identity.common.times import Clock
 from sshaft_identity.database.batches import Batches
 from sshaft_identity.database.changes import Changes
@@ -47,6 +48,7 @@ def make_state(store: Store, settings: Settings, clock: Clock, named: NamedFiles
         run_read=run_read,
         run_write=run_write,
         openid=None,
+        languages=Languages(),
     )
     return changed_state(state, settings, named)
 
@@ -62,6 +64,7 @@ def changed_state(state: AppState, settings: Settings, named: NamedFiles) -> App
         open_enrolment=partial(_open_enrolment, store, settings),
         attestation_roots=named.roots,
         look=named.look,
+        languages=Languages(settings.languages),
     )
 
 

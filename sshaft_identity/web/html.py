@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from sshaft_identity.common.language import _, current, ngettext
 from sshaft_identity.web.favicon import favicon
 from sshaft_identity.web.problem import problem_of_status
 from sshaft_identity.web.state import state_of
@@ -36,7 +37,10 @@ templates = Environment(
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
+    extensions=["jinja2.ext.i18n"],
 )
+templates.policies["ext.i18n.trimmed"] = True
+templates.install_gettext_callables(_, ngettext, newstyle=True)  # type: ignore[attr-defined]
 
 templates.globals["favicon"] = favicon
 _PERMISSIONS = "camera=(), geolocation=(), microphone=(), payment=(), usb=(), interest-cohort=()"
@@ -75,6 +79,8 @@ def render(
         root=state.settings.base_path,
         look=state.look,
         help_for_all=state.settings.help.every_page,
+        language=current(),
+        languages=state.languages.all.values() if request.method == "GET" else (),
         **values,
     )
     policy = (
@@ -98,8 +104,11 @@ def redirect(request: Request, path: str) -> Response:
 
 
 async def answer_page_error(request: Request, error: Exception) -> Response:
+    """Translates both texts; one that is translated already stays as it is."""
     assert isinstance(error, PageError)  # noqa: S101 - narrows the type of Starlette's signature
-    return render(request, "said.html", error.status, keeps_opener=True, title=error.title, sentence=error.sentence)
+    return render(
+        request, "said.html", error.status, keeps_opener=True, title=_(error.title), sentence=_(error.sentence)
+    )
 
 
 async def answer_http_exception(request: Request, error: Exception) -> Response:
@@ -107,7 +116,7 @@ async def answer_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - as above
     if "text/html" not in request.headers.get("accept", ""):
         return problem_of_status(error)
-    sentence = "There is no such page. If a link has led you here, tell your administrator."
-    page = render(request, "said.html", error.status_code, title="Not here", sentence=sentence)
+    sentence = _("There is no such page. If a link has led you here, tell your administrator.")
+    page = render(request, "said.html", error.status_code, title=_("Not here"), sentence=sentence)
     page.headers.update(error.headers or {})
     return page

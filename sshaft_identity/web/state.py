@@ -10,6 +10,7 @@ from cryptography import x509
 from starlette.requests import Request
 from starlette.responses import Response
 
+from sshaft_identity.common.language import Languages
 from sshaft_identity.common.times import Clock
 from sshaft_identity.database.changes import Changes
 from sshaft_identity.people.activity import Activity
@@ -48,6 +49,7 @@ class AppState:
     run_read: RunInThread
     run_write: RunInThread
     openid: OpenId | None
+    languages: Languages
     sign_in_throttle: Throttle = field(default_factory=lambda: Throttle(MAX_SIGN_INS))
     login_throttle: Throttle = field(default_factory=lambda: Throttle(MAX_LOGINS))
     waiting: Waiting = field(default_factory=Waiting)

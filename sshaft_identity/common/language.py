@@ -1,0 +1,131 @@
+"""Translates the texts of the pages. The English text is the key of the catalogue (GNU gettext, `LANGUAGE.po`)."""
+
+import gettext
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cached_property
+from io import BytesIO
+from pathlib import Path
+from types import MappingProxyType
+
+import polib
+
+from sshaft.errors import ConfigurationError
+
+OWN = Path(__file__).resolve().parents[1] / "languages"
+"""The catalogues that sshaft brings."""
+_ENGLISH = "en"
+_RIGHT_TO_LEFT = frozenset({"ar", "ckb", "dv", "fa", "he", "ks", "ps", "sd", "ug", "ur", "yi"})
+_TAG = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
+_MOST_TAGS = 20
+"""A header or a parameter may name so many languages; the others are left out."""
+
+
+@dataclass(frozen=True)
+class Language:
+    """A language of the pages. `tag`: its name in HTML (BCP 47)."""
+
+    tag: str
+    catalogue: gettext.NullTranslations
+
+    @property
+    def direction(self) -> str:
+        """Returns `ltr` or `rtl`, for the attribute `dir`."""
+        return "rtl" if self.tag.partition("-")[0] in _RIGHT_TO_LEFT else "ltr"
+
+    @cached_property
+    def label(self) -> str:
+        """Returns the name of the language in the language itself: a catalogue translates the text `English`."""
+        return self.catalogue.gettext("English")
+
+
+ENGLISH = Language(_ENGLISH, gettext.NullTranslations())
+_current: ContextVar[Language] = ContextVar("language", default=ENGLISH)
+
+
+class Languages:
+    """English, the catalogues that sshaft brings, and those of the operator, which count first."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """Raises `ConfigurationError` if a catalogue of the operator cannot be read."""
+        self._all = {_ENGLISH: ENGLISH}
+        for path in _files(OWN) + (_files(folder) if folder else []):
+            tag = path.stem.replace("_", "-")
+            catalogue = _read(path)
+            if known := self._all.get(tag):
+                catalogue.add_fallback(known.catalogue)
+            self._all[tag] = Language(tag, catalogue)
+
+    @property
+    def all(self) -> Mapping[str, Language]:
+        return MappingProxyType(self._all)
+
+    def first_of(self, tags: list[str]) -> Language | None:
+        """Returns the first language that there is, in the order of the tags. `de-AT` stands for `de` too."""
+        for tag in tags[:_MOST_TAGS]:
+            if _TAG.fullmatch(tag):
+                parts = tag.replace("_", "-").lower().split("-")
+                for count in range(len(parts), 0, -1):
+                    if found := self._lower.get("-".join(parts[:count])):
+                        return found
+        return None
+
+    @cached_property
+    def _lower(self) -> dict[str, Language]:
+        return {tag.lower(): language for tag, language in self._all.items()}
+
+
+def preferred(accept_language: str) -> list[str]:
+    """Returns the tags of an `Accept-Language` header (RFC 9110 §12.5.4), the most wanted first."""
+    wanted = []
+    for item in accept_language.split(",")[:_MOST_TAGS]:
+        tag, _, parameter = item.partition(";")
+        quality = re.fullmatch(r"\s*q=([01](\.\d{0,3})?)\s*", parameter)
+        wanted.append((float(quality[1]) if quality else 1.0, tag.strip()))
+    return [tag for quality, tag in sorted(wanted, key=lambda each: -each[0]) if quality > 0]
+
+
+@contextmanager
+def speaking(language: Language) -> Iterator[None]:
+    """Translates into this language until the end of the block, also in threads that begin there."""
+    token = _current.set(language)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def current() -> Language:
+    return _current.get()
+
+
+def _(text: str) -> str:
+    """Returns the text in the language of the request."""
+    return _current.get().catalogue.gettext(text)
+
+
+def ngettext(one: str, many: str, count: int) -> str:
+    """Returns the form for this count, in the language of the request."""
+    return _current.get().catalogue.ngettext(one, many, count)
+
+
+def N_(text: str) -> str:  # noqa: N802 - the name that tools for catalogues know
+    """Returns the text as it is, and marks it for the catalogues. Who shows it translates it by `_`."""
+    return text
+
+
+def _files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise ConfigurationError(f"languages: {folder} is no folder")
+    return sorted(folder.glob("*.po"))
+
+
+def _read(path: Path) -> gettext.NullTranslations:
+    try:
+        found = polib.pofile(str(path), check_for_duplicates=True)
+        return gettext.GNUTranslations(BytesIO(found.to_binary()))
+    except (OSError, ValueError, UnicodeError) as error:
+        raise ConfigurationError(f"languages: {path} cannot be read: {error}") from None

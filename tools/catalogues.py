@@ -1,0 +1,57 @@
+"""Finds the texts of the pages and writes them into the catalogues: `python -m tools.catalogues`.
+
+A new text gets an empty translation. A text that is gone leaves the catalogue. `./dev check` fails while a text is not
+translated.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import polib
+from babel.messages.extract import extract_from_dir
+
+TOP = Path(__file__).resolve().parents[1]
+PACKAGE = TOP / "sshaft_identity"
+CATALOGUES = PACKAGE / "languages"
+_METHODS = [("web/templates/**.html", "jinja2"), ("**.py", "python")]
+_OPTIONS = {"web/templates/**.html": {"trimmed": "true", "trim_blocks": "true", "lstrip_blocks": "true"}}
+_KEYWORDS = {"_": None, "gettext": None, "N_": None, "ngettext": (1, 2)}
+_COMMENT = "For translators:"
+
+
+def texts() -> Iterator[polib.POEntry]:
+    """Yields an entry for each text, without a translation. Its occurrences are files, without line numbers."""
+    found: dict[str, polib.POEntry] = {}
+    for file, _line, text, comments, _context in extract_from_dir(
+        PACKAGE, _METHODS, _OPTIONS, _KEYWORDS, (_COMMENT,), strip_comment_tags=True
+    ):
+        one, many = (text, "") if isinstance(text, str) else text
+        entry = found.setdefault(one, polib.POEntry(msgid=one, msgid_plural=many))
+        if (file, "") not in entry.occurrences:
+            entry.occurrences.append((file, ""))
+        entry.comment = "\n".join(comments) or entry.comment
+        entry.msgid_plural = entry.msgid_plural or many
+    yield from found.values()
+
+
+def renewed(catalogue: polib.POFile) -> polib.POFile:
+    """Returns the catalogue with today's texts, in the order of the files, and with the translations that it has."""
+    known = {entry.msgid: entry for entry in catalogue}
+    new = polib.POFile(wrapwidth=118)
+    new.metadata = catalogue.metadata
+    for entry in texts():
+        if old := known.get(entry.msgid):
+            entry.msgstr, entry.msgstr_plural = old.msgstr, old.msgstr_plural
+        new.append(entry)
+    return new
+
+
+def main() -> None:
+    for path in sorted(CATALOGUES.glob("*.po")):
+        new = renewed(polib.pofile(str(path), wrapwidth=118))
+        new.save(str(path))
+        print(f"{path.name}: {len(new)} texts, {len(new.untranslated_entries())} without a translation")
+
+
+if __name__ == "__main__":
+    main()
