@@ -70,13 +70,13 @@ def _hidden(text: str) -> str:
 
 
 @contextmanager
-def running(directory: Path, settings: dict[str, object]) -> Iterator[Portal]:
-    """Starts the portal with these settings of the second factor."""
+def running(directory: Path, settings: dict[str, object], portal: str = "") -> Iterator[Portal]:
+    """Starts the portal with these settings of the second factor. `portal`: lines of that section of the ini file."""
     if not shutil.which("plackup") or not Path("/usr/share/lemonldap-ng/portal").is_dir():
         pytest.skip("needs LemonLDAP::NG: apt-get install liblemonldap-ng-portal-perl")
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    _write(directory, url, settings)
+    _write(directory, url, settings, portal)
     log = directory / "portal.log"
     command = [
         "plackup",
@@ -100,7 +100,7 @@ def running(directory: Path, settings: dict[str, object]) -> Iterator[Portal]:
             process.terminate()
 
 
-def _write(directory: Path, url: str, settings: dict[str, object]) -> None:
+def _write(directory: Path, url: str, settings: dict[str, object], portal: str) -> None:
     for name in ("conf", "cache", "sessions/lock", "psessions/lock"):
         (directory / name).mkdir(parents=True)
     stores = {
@@ -149,8 +149,14 @@ def _write(directory: Path, url: str, settings: dict[str, object]) -> None:
         "localStorageOptions = { 'namespace' => 'configuration', 'default_expires_in' => 600, "
         f"'cache_root' => '{directory}/cache' }}\n"
         "[portal]\nstaticPrefix = /static\ntemplateDir = /usr/share/lemonldap-ng/portal/templates\nlanguages = en\n"
+        f"{portal}\n"
     )
     (directory / "app.psgi").write_text(
-        "use Lemonldap::NG::Portal::Main;\n"
-        f"Lemonldap::NG::Portal::Main->run({{ configStorage => {{ confFile => '{directory}/lemonldap-ng.ini' }} }});\n"
+        "use Plack::App::File;\nuse Plack::App::URLMap;\nuse Lemonldap::NG::Portal::Main;\n"
+        "my $urls = Plack::App::URLMap->new;\n"
+        "$urls->map('/static' => Plack::App::File->new(root => '/usr/share/lemonldap-ng/portal/htdocs/static'));\n"
+        "$urls->map('/javascript' => Plack::App::File->new(root => '/usr/share/javascript'));\n"
+        "$urls->map('/' => Lemonldap::NG::Portal::Main->run("
+        f"{{ configStorage => {{ confFile => '{directory}/lemonldap-ng.ini' }} }}));\n"
+        "$urls->to_app;\n"
     )

@@ -11,6 +11,9 @@ import pytest
 from e2e.conftest import Keys, Site
 from providers import lemonldap
 from providers.lemonldap import NO_SERVICE, RIGHT, WRONG_CODE, Portal
+from selenium.webdriver.common.by import By
+from web.looking import click, seconds_until
+from web.pictures import Pictures
 
 USER = "dwho"  # one of the portal's demonstration users
 
@@ -42,7 +45,8 @@ def lab(site_with_user: Site, tmp_path_factory: pytest.TempPathFactory) -> Itera
     settings = dict(re.findall(r"^  (rest2f\w+) +(\S.*)$", recipe, re.MULTILINE))
     values = {name: json.loads(value) if value.startswith("{") else value for name, value in settings.items()}
     assert {"rest2fActivation", "rest2fInitUrl", "rest2fVerifyUrl", "rest2fInitArgs"} == set(values)
-    with lemonldap.running(tmp_path_factory.mktemp("lemonldap"), values) as portal:
+    (message,) = re.findall(r"^  (msg_\w+ = .*)$", recipe, re.MULTILINE)
+    with lemonldap.running(tmp_path_factory.mktemp("lemonldap"), values, message) as portal:
         yield Lab(site, portal)
 
 
@@ -50,6 +54,20 @@ def test_session_opens_after_password_and_ssh(lab: Lab, keys: Keys) -> None:
     login = lab.portal.password(USER)
     assert login.outcome != RIGHT
     assert login.code(lab.printed(keys(USER))) == RIGHT, lab.portal.log.read_text()
+
+
+def test_browser_shows_what_to_do_and_then_has_a_session(lab: Lab, keys: Keys, pictures: Pictures) -> None:
+    browser = pictures.browser
+    browser.get(lab.portal.url)
+    seconds_until(lambda: browser.find_element(By.NAME, "user").is_displayed())
+    for field in ("user", "password"):
+        browser.find_element(By.NAME, field).send_keys(USER)
+    click(browser, By.CSS_SELECTOR, "button[type=submit]")
+    seconds_until(lambda: "Run ssh" in browser.find_element(By.TAG_NAME, "main").text)
+    browser.find_element(By.NAME, "code").send_keys(lab.printed(keys(USER)))
+    pictures.take("lemonldap-code", "main")
+    click(browser, By.CSS_SELECTOR, "button[type=submit]")
+    seconds_until(lambda: browser.find_element(By.ID, "menu").is_displayed())
 
 
 def test_a_wrong_code_opens_no_session(lab: Lab, keys: Keys) -> None:
