@@ -104,7 +104,7 @@ def current() -> Language:
 
 def _(text: str) -> str:
     """Returns the text in the language of the request."""
-    return text and _current.get().catalogue.gettext(text)  # the translation of no text is the catalogue's head
+    return _current.get().catalogue.gettext(text)
 
 
 def ngettext(one: str, many: str, count: int) -> str:
