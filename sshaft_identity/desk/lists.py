@@ -59,7 +59,7 @@ def _found(state: AppState, member: Member, beginning: str, after: str | None) -
     def values(each: FoundUser) -> dict[str, Any]:
         count, used = keys.get(each.name, (0, None))
         return {
-            "name": each.name, "id": each.id, "keys": count, "used": None if used is None else ago(used, now),
+            "name": each.name, "id": each.id, "key_count": count, "used": None if used is None else ago(used, now),
             "locked": moment(locked[each.name]) if each.name in locked else None,
         }  # fmt: skip
 

@@ -36,6 +36,17 @@ def test_search_finds_people_by_the_beginning_of_their_names_in_any_case(service
     assert service.audited("desk.listed")[-1]["beginning"] == "AL"
 
 
+def test_search_counts_the_keys_of_each_person(service: Service, carol: Browser, keys: dict[str, str]) -> None:
+    service.store.keys.add("alice", [(parse(ed25519("alice's second")), "")], service.clock())
+    service.add_user("albert")
+    page = carol.get("/desk?q=al").text
+    assert "<p>2 keys, never used</p>" in page
+    assert '>albert</a><span class="badge">no key</span>' in page
+    opened = service.open("bob")
+    service.accept("bob", code=opened["code"], fingerprint=keys["bob"], confirmed=True)
+    assert "<p>1 key, last used just now</p>" in carol.get("/desk?q=bo").text
+
+
 def test_search_goes_on_page_by_page(service: Service, carol: Browser) -> None:
     names = [f"p{number:03}" for number in range(PAGE_SIZE * 2 + 1)]
     for name in names:
