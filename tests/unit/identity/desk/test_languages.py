@@ -31,7 +31,7 @@ def test_pages_of_the_help_desk_are_in_german(service: Service, carol: Browser, 
             assert text in page.text, (path, text)
 
 
-def test_questions_and_refusals_of_the_help_desk_are_in_german(carol: Browser, keys: dict[str, str]) -> None:
+def test_questions_and_refusals_of_the_help_desk_are_in_german(carol: Browser) -> None:
     spoken = carol.get("/desk/people/alice?ui_locales=de")
     assert heading(spoken) == "alice"
     assert carol.cookies["__Host-sshaft-language"] == "de"

@@ -57,7 +57,7 @@ def test_page_shows_the_facts_of_each_key(service: Service, alice: Browser, keys
         assert text.replace("+", "&#43;") in page.replace("+", "&#43;"), text
 
 
-def test_pages_are_in_german(service: Service, alice: Browser, keys: list[str]) -> None:
+def test_pages_are_in_german(alice: Browser, keys: list[str]) -> None:
     page = alice.get("/account/keys?ui_locales=de")
     assert heading(page) == "Meine Schlüssel"
     assert "Jeder dieser Schlüssel bestätigt Ihre Anmeldungen." in page.text
