@@ -14,6 +14,7 @@ from sshaft.addresses import bracketed
 from sshaft.errors import ConfigurationError
 from sshaft.host.ssh_server import HOST_PATTERN, USER_PATTERN, SshServer, host_keys
 from sshaft.validation import first_fault
+from sshaft_identity.approvals.limits import ApprovalLimits
 from sshaft_identity.challenges.attempts import Rules
 from sshaft_identity.challenges.challenge import MAX_LIFETIME, MIN_LIFETIME, AddressCheck
 from sshaft_identity.challenges.limits import Limits
@@ -65,6 +66,9 @@ class Settings(BaseModel):
     )
     limits: Limits = Field(default_factory=Limits)
     """How many wrong codes are taken."""
+    approval_limits: ApprovalLimits = Field(
+        default_factory=ApprovalLimits, description="how many approvals of SSH logins a host may open in five minutes"
+    )
     trusted_proxies: tuple[Network, ...] = Field(
         default=(), description="addresses or networks (CIDR) whose X-Forwarded-For is trusted"
     )
@@ -130,6 +134,9 @@ class Settings(BaseModel):
 
     def page_url(self, page_token: str) -> str:
         return f"{self.base_url}/challenge/{page_token}"
+
+    def approval_url(self, page_token: str) -> str:
+        return f"{self.base_url}/approve/{page_token}"
 
     def enrolment_url(self, page_token: str) -> str:
         return f"{self.base_url}/enrol/{page_token}"

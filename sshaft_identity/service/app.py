@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Route
 
-from sshaft_identity.api import challenges, enrolments, openapi, sshd
+from sshaft_identity.api import approvals, challenges, enrolments, openapi, sshd
 from sshaft_identity.api.discovery import discovery, jwks
 from sshaft_identity.api.token import client_credentials, token_endpoint
 from sshaft_identity.common.times import Clock, utc_now
@@ -32,7 +32,19 @@ from sshaft_identity.web.html import PageError, answer_http_exception, answer_pa
 from sshaft_identity.web.language import ChooseLanguage
 from sshaft_identity.web.problem import ProblemError, answer_problem
 
-_MODULES = (sshd, challenges, enrolments, openapi, challenge, enrolment, my_keys, sign_in_ssh, sign_in_oidc, health)
+_MODULES = (
+    sshd,
+    challenges,
+    approvals,
+    enrolments,
+    openapi,
+    challenge,
+    enrolment,
+    my_keys,
+    sign_in_ssh,
+    sign_in_oidc,
+    health,
+)
 _DESK_MODULES = (lists, person, ssh_pass, export, actions)
 
 

@@ -21,8 +21,8 @@ class Look:
 
 def read_look(appearance: Appearance, directory: Path) -> Look:
     """Reads the logos. Raises `ConfigurationError` if one of them cannot be used."""
-    logos = (path and read_logo(directory / path) for path in (appearance.logo, appearance.logo_dark))
-    return Look(appearance.name, *logos, appearance.colour, _style_of(appearance))
+    logo, logo_dark = (path and read_logo(directory / path) for path in (appearance.logo, appearance.logo_dark))
+    return Look(appearance.name, logo, logo_dark, appearance.colour, _style_of(appearance))
 
 
 def _style_of(appearance: Appearance) -> str:
