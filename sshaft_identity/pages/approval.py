@@ -155,7 +155,7 @@ async def _page(visit: _Visit, status: int = 200, fault: str | None = None) -> R
         waits=waits,
         host=asked.host,
         client=approval.client,
-        service=asked.service,
+        ssh_service=asked.service,
         account=asked.account,
         address=asked.client_ip,
         owner=state.network_owners.of(asked.client_ip),

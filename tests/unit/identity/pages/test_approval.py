@@ -15,6 +15,7 @@ from service.hosts import Host
 from service.service import SETTINGS, START, Clock, Service, wrong
 
 from sshaft_identity.service.app import create_app
+from sshaft_identity.service.named_files import read_named_files
 from sshaft_identity.settings import changed
 
 HERE = "127.0.0.1"
@@ -70,9 +71,10 @@ def answer(browser: Browser, opened: dict[str, Any], what: str, **more: str) -> 
     return browser.post(f"{path_of(opened)}/{what}", form)
 
 
-def use(service: Service, listening: Any, **settings: Any) -> None:
+def use(service: Service, listening: Any, **values: Any) -> None:
     """Restarts the application with other settings."""
-    app = create_app(service.store, changed(SETTINGS, settings), service.clock)
+    settings = changed(SETTINGS, values)
+    app = create_app(service.store, settings, service.clock, named=read_named_files(settings, Path("/")))
     listening[0].app = service.app = app
 
 
