@@ -39,6 +39,10 @@ from sshaft_agent.host_login.realm import AwayError, Decider, Realm, RefusedErro
 from sshaft_agent.host_login.realms import NamedRealms
 from sshaft_agent.host_login.recheck.recheck import Recheck
 from sshaft_agent.host_login.recheck.rounds import Rounds
+from sshaft_agent.host_login.remembered.entries import Entry
+from sshaft_agent.host_login.remembered.operator import RememberedOperator
+from sshaft_agent.host_login.remembered.remembered import Remembered
+from sshaft_agent.host_login.remembered.reports import Reports
 from sshaft_agent.host_login.roles.granted import rights_of
 from sshaft_agent.host_login.roles.role_groups import Membership, RoleGroups, membership
 from sshaft_agent.host_login.settings import HostSettings, Method
@@ -102,7 +106,12 @@ class HostLogin:
         accounts_operator = AccountsOperator(
             self.life_cycle, self._bindings, reservations, self.first_login.is_there, now, self.recheck.all
         )
+        self.remembered = Remembered(
+            self._bindings, self._closed_to_tokens, self._refusal_of, lambda: self.periodic.wake(self.reports.work), now
+        )  # fmt: skip
+        self.reports = Reports(self.remembered)
         more = accounts_operator.answers() | RequestsOperator(approvals, now).answers()
+        more |= RememberedOperator(self.remembered, self.reports.is_confirmed).answers()
         self.operator = Operator(self._deciders, self._bindings, self.first_login.candidate, self._stays_closed, more)
         self._host_name = host_name or socket.gethostname()
         self.rounds = Rounds(
@@ -123,7 +132,7 @@ class HostLogin:
             self._threads, self._service_threads, self.waiting, self._bindings, self._host_name,
             partial(self._decide, tokens=None),
         )  # fmt: skip
-        self.periodic = Periodic(self.life_cycle.work, self.rounds.work, self._notifier.work)
+        self.periodic = Periodic(self.life_cycle.work, self.rounds.work, self._notifier.work, self.reports.work)
         self.replace_settings(settings)
 
     def replace_settings(self, settings: HostSettings) -> None:
@@ -402,6 +411,9 @@ class HostLogin:
         if is_bound_to(self._bindings.of(user), identity.issuer, identity.subject):
             self.rounds.lift(user)
         return self._closed(user) or self._persons.suspended(identity.issuer, identity.subject)
+
+    def _refusal_of(self, _entry: Entry) -> str | None:
+        return "approvals are not in use"
 
     def _closed_to_tokens(self, user: str, issuer: str, subject: str) -> str | None:
         """Returns why no access token of this identity opens the account. Raises `DatabaseError`."""

@@ -24,6 +24,7 @@ from sshaft_agent.host_login.first_login.settings import CreateSettings, UidOfCl
 from sshaft_agent.host_login.first_login.uids import claimed_uid
 from sshaft_agent.host_login.life_cycle import operator as life_cycle_operator
 from sshaft_agent.host_login.realm import Decider
+from sshaft_agent.host_login.remembered import operator as remembered_operator
 from sshaft_agent.host_login.roles.granted import rights_of
 from sshaft_agent.host_login.rules import ProviderRules
 from sshaft_agent.host_login.settings import HostLoginSettings
@@ -42,7 +43,13 @@ class Operator:
     that other parts answer.
     """
 
-    for_owner = ("bind", "unbind", *life_cycle_operator.FOR_ROOT, *first_login_operator.FOR_ROOT)
+    for_owner = (
+        "bind",
+        "unbind",
+        *life_cycle_operator.FOR_ROOT,
+        *first_login_operator.FOR_ROOT,
+        *remembered_operator.FOR_ROOT,
+    )
 
     def __init__(
         self,
