@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
+from sshaft_identity.approvals.approvals import Approvals
 from sshaft_identity.challenges.attempts import Rules
 from sshaft_identity.challenges.challenges import Challenges
 from sshaft_identity.challenges.codes import Codes
@@ -35,6 +36,7 @@ class Store:
         self.clients = Clients(self.database)
         self.access_tokens = AccessTokens(self.database)
         self.challenges = Challenges(self.database, codes, rules or Rules())
+        self.approvals = Approvals(self.database, codes)
         self.signing_keys = SigningKeys(self.database, codes.key)
         self.subjects = Subjects(codes.key)
         self.enrolments = Enrolments(self.database, codes, (rules or Rules()).limits)

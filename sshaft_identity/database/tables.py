@@ -221,6 +221,40 @@ Index(
     postgresql_where=_tried,
 )
 
+approvals = Table(  # SSH logins at hosts that wait until their person approves them on our page
+    "approvals",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("client_id", String(64), nullable=False),  # not a foreign key: the approvals of a removed client stay
+    Column("host", Text, nullable=False),
+    Column("service", Text, nullable=False),
+    Column("account", Text, nullable=False),  # the name at the host
+    # Who may approve. Not a foreign key: an unknown user gets the same answer as a known one.
+    Column("user_name", String(64), nullable=False),
+    Column("subject_id", Text),  # the id of the only user who may approve; null: the name decides
+    Column("client_ip", Text),
+    Column("source", Text, nullable=False),  # the source of `client_ip`, which is counted
+    Column("key_fingerprint", String(64)),  # the key that ssh has used before, as the host says
+    Column("state", String(16), nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("page_hash", String(64), nullable=False, unique=True),
+    Column("created_at", UtcTime, nullable=False, index=True),
+    Column("expires_at", UtcTime, nullable=False),
+    Column("approved_at", UtcTime),  # the columns below hold who approved then, and how they had signed in
+    Column("approver_name", String(64)),
+    Column("approver_id", String(64)),
+    Column("browser_ip", Text),
+    Column("authenticated_at", UtcTime),
+    Column("amr", Text),  # separated by blanks
+    Column("acr", Text),
+    Column("session_key", String(64)),  # the fingerprint of the key of a sign-in by ssh
+    Column("verified_at", UtcTime),  # when the host brought the digits
+    Index("ix_approvals_client_id_created_at", "client_id", "created_at"),
+    Index("ix_approvals_state_expires_at", "state", "expires_at"),
+    Index("ix_approvals_user_name_created_at", "user_name", "created_at"),
+    Index("ix_approvals_approver_name_created_at", "approver_name", "created_at"),
+)
+
 failures = Table(  # counts of wrong codes, see `limits`
     "failures",
     metadata,
@@ -265,6 +299,8 @@ sessions = Table(  # browsers on "my keys"
     Column("method", String(16), nullable=False),  # ssh, oidc
     Column("fingerprint", String(64)),  # the key that began a session by ssh
     Column("issuer", Text),  # the OpenID Provider of a session by oidc
+    Column("amr", Text),  # RFC 8176: how the person proved themselves, separated by blanks; null: not known
+    Column("acr", Text),
     Column("groups", Text),  # JSON: the groups that the provider named, of those that have a role at the help desk
     Column("passed_at", UtcTime),  # when the person last passed an SSH login for this session
     Column("orders", Integer, nullable=False, server_default="0"),  # given at the help desk since then

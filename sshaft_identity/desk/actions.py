@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from sshaft.log import get_logger
 from sshaft_identity.common.errors import RegistryError
+from sshaft_identity.common.language import N_, _
 from sshaft_identity.desk.access import DESK, Member, check_may_change, member_and_form, take_order
 from sshaft_identity.desk.person import is_member, name_of, no_such_person
 from sshaft_identity.enrolment.revocation import Ended
@@ -55,7 +56,7 @@ def _remove_key(order: Order) -> str:
     remove, now = order.state.store.revocation.remove_key, order.state.clock()
     removed = remove(order.fingerprint, now, user=order.person, **order.member.facts)
     if removed is None:
-        raise PageError(404, "No such key", "This person has no such key, or no longer. Open the page again.")
+        raise PageError(404, N_("No such key"), N_("This person has no such key, or no longer. Open the page again."))
     tell(order.state, removed.ended)
     return "key_removed"
 
@@ -94,39 +95,45 @@ def _signed_out(order: Order) -> Ended:
 
 
 ACTIONS = {
-    "unlock": Action(_unlock, "Unlock"),
+    "unlock": Action(_unlock, N_("Unlock")),
     "remove-key": Action(
         _remove_key,
-        "Remove the key",
-        ("Remove this key?", "It passes no login any more. Browsers that signed in by ssh are signed out."),
+        N_("Remove the key"),
+        (
+            N_("Remove this key?"),
+            N_("It passes no login any more. Browsers that signed in by ssh are signed out."),
+        ),
     ),
     "remove-all-keys": Action(
         _remove_all_keys,
-        "Remove all keys",
+        N_("Remove all keys"),
         (
-            "Remove all keys?",
-            "The person can pass no login without a new key. Invitations, browsers and the logins at hosts end.",
+            N_("Remove all keys?"),
+            N_("The person can pass no login without a new key. Invitations, browsers and the logins at hosts end."),
         ),
     ),
     "sign-out": Action(
         _sign_out,
-        "Sign out everywhere",
+        N_("Sign out everywhere"),
         (
-            "Sign out everywhere?",
-            "Every browser is signed out. The logins at hosts end, and those that have passed but are not completed.",
+            N_("Sign out everywhere?"),
+            N_(
+                "Every browser is signed out. The logins at hosts end, and those that have passed but are not "
+                "completed."
+            ),
         ),
     ),
     "end-host-login": Action(
         _end_host_login,
-        "End it",
-        ("End this at the host?", "The host ends the login with all its programs, or forgets the approval."),
+        N_("End it"),
+        (N_("End this at the host?"), N_("The host ends the login with all its programs, or forgets the approval.")),
     ),
 }
-_INVITE_SENTENCE = (
+_INVITE_SENTENCE = N_(
     "Whoever gets the link can register a key, and pass all logins of this person with it. Make sure that you speak "
     "with the right person, and send the link in a way that reaches nobody else. An open invitation is replaced."
 )
-_INVITE = ("Invite this person?", _INVITE_SENTENCE)
+_INVITE = (N_("Invite this person?"), _INVITE_SENTENCE)
 
 
 async def act(request: Request) -> Response:
@@ -135,7 +142,7 @@ async def act(request: Request) -> Response:
     name = request.path_params["action"]
     action = ACTIONS.get(name)
     if action is None:
-        raise PageError(404, "No such action", "The help desk does not know this. Go back and try again.")
+        raise PageError(404, N_("No such action"), N_("The help desk does not know this. Go back and try again."))
     if action.question is not None and form.get("sure") != "yes":
         return _ask(request, order, name, action.button, action.question)
     await take_order(request, order.member)
@@ -149,12 +156,12 @@ async def invite(request: Request) -> Response:
     order, form = await _order(request)
     state = order.state
     if not state.settings.desk.may_invite:
-        raise PageError(403, "Not here", "The help desk may not invite people here. Ask an administrator.")
+        raise PageError(403, N_("Not here"), N_("The help desk may not invite people here. Ask an administrator."))
     if is_member(state, request.path_params["person"]):
-        sentence = "Members of the help desk are invited by an administrator only. Nothing was done."
-        raise PageError(403, "A member of the help desk", sentence)
+        sentence = N_("Members of the help desk are invited by an administrator only. Nothing was done.")
+        raise PageError(403, N_("A member of the help desk"), sentence)
     if form.get("sure") != "yes":
-        return _ask(request, order, "invite", "Invite", _INVITE)
+        return _ask(request, order, "invite", N_("Invite"), _INVITE)
     await take_order(request, order.member)
     try:
         opened = await run_in_threadpool(_invited, order)
@@ -193,8 +200,8 @@ def _ask(request: Request, order: Order, action: str, button: str, question: tup
         request,
         "desk_ask.html",
         person=order.person,
-        question=question,
-        button=button,
+        question=[_(each) for each in question],
+        button=_(button),
         action=f"{_page(request)}/{action}",
         back=_page(request),
         fingerprint=order.fingerprint,

@@ -9,6 +9,8 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, delete, false, or_, select, update
 
+from sshaft_identity.approvals import approval as approval_states
+from sshaft_identity.approvals import rows as approval_rows
 from sshaft_identity.audit.log import Fact, record_event
 from sshaft_identity.challenges import limits
 from sshaft_identity.challenges.challenge import State
@@ -17,6 +19,7 @@ from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import (
     access_tokens,
+    approvals,
     challenges,
     clients,
     enrolments,
@@ -39,22 +42,24 @@ _is_printed = _is_pending & challenges.c.presented_at.is_not(None)
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What ended: the number of sessions, the ids of enrolments and challenges, and how much must end at hosts."""
+    """What ended: the number of sessions, the ids of enrolments, challenges and approvals, and how much at hosts."""
 
     sessions: int
     enrolments: tuple[str, ...]
     challenges: tuple[str, ...]
+    approvals: tuple[str, ...] = ()
     host_logins: int = 0
 
     @property
     def ids(self) -> tuple[str, ...]:
         """Returns the ids of everything whose pages need news."""
-        return (*self.enrolments, *self.challenges)
+        return (*self.enrolments, *self.challenges, *self.approvals)
 
     @property
     def facts(self) -> dict[str, Fact]:
         """Returns the facts for the audit event. `database.changes_sqlite` wakes the pages by them."""
-        names = {"enrolments": " ".join(self.enrolments) or None, "challenges": " ".join(self.challenges) or None}
+        ended = {"enrolments": self.enrolments, "challenges": self.challenges, "approvals": self.approvals}
+        names = {name: " ".join(ids) or None for name, ids in ended.items()}
         return {"sessions": self.sessions, "host_logins": self.host_logins or None, **names}
 
 
@@ -94,6 +99,7 @@ class Revocation:
             ended = _end(
                 connection, now, results=by_key & or_(_is_accepted, _is_printed), passed=by_key, of_sessions=by_ssh,
                 of_enrolments=(enrolments.c.user_name == owner) & (enrolments.c.opened_in == Method.SSH),
+                of_approvals=_approved_by(owner) & approvals.c.session_key.is_not(None),
             )  # fmt: skip
             ended = replace(ended, host_logins=host_logins.revoke(connection, owner, now, fingerprint=fingerprint))
             # the removed key may have passed for a session that began elsewhere
@@ -115,6 +121,7 @@ class Revocation:
             ended = _end(
                 connection, now, results=mine & or_(_is_accepted, _is_pending), passed=mine,
                 of_sessions=sessions.c.user_name == name, of_enrolments=enrolments.c.user_name == name,
+                of_approvals=or_(approvals.c.user_name == name, _approved_by(name)),
             )  # fmt: skip
             ended = replace(ended, host_logins=host_logins.revoke(connection, name, now))
             connection.execute(delete(access_tokens).where(access_tokens.c.user_name == name))
@@ -133,7 +140,7 @@ class Revocation:
             mine = challenges.c.client_id == client_id
             ended = _end(
                 connection, now, results=mine & or_(_is_accepted, _is_pending), passed=mine,
-                of_enrolments=enrolments.c.invited_by == client_id,
+                of_enrolments=enrolments.c.invited_by == client_id, of_approvals=approvals.c.client_id == client_id,
             )  # fmt: skip
             limits.forget(connection, limits.Scope.CLIENT, client_id)
             facts = {name: value for name, value in ended.facts.items() if name != "sessions"}
@@ -154,6 +161,7 @@ class Revocation:
             ended = _end(
                 connection, now, results=mine & or_(_is_accepted, _is_printed), passed=mine,
                 of_sessions=sessions.c.user_name == user, of_enrolments=_began_in_session(user),
+                of_approvals=_approved_by(user),
             )  # fmt: skip
             if at_hosts:
                 ended = replace(ended, host_logins=host_logins.revoke(connection, user, now))
@@ -185,6 +193,10 @@ def _began_in_session(user: str) -> ColumnElement[bool]:
     return (enrolments.c.user_name == user) & enrolments.c.opened_in.is_not(None)
 
 
+def _approved_by(user: str) -> ColumnElement[bool]:
+    return approvals.c.approver_name == user
+
+
 def _end(
     connection: Connection,
     now: datetime,
@@ -193,8 +205,9 @@ def _end(
     passed: ColumnElement[bool] = _NONE,
     of_sessions: ColumnElement[bool] = _NONE,
     of_enrolments: ColumnElement[bool],
+    of_approvals: ColumnElement[bool] = _NONE,
 ) -> Ended:
-    """Ends the named enrolments, challenges (`results`) and sessions, and what the challenges `passed` have left.
+    """Ends the named enrolments, challenges (`results`), approvals and sessions, and what the challenges `passed` left.
 
     The sessions come last: a session that begins meanwhile has taken the result of its challenge before.
     """
@@ -204,8 +217,11 @@ def _end(
     cancel = update(challenges).where(or_(approvals, results)).values(state=State.CANCELLED).returning(challenges.c.id)
     over = connection.scalars(cancel).all()
     _end_codes_and_tokens(connection, passed, now)
+    stopped = approval_rows.change(
+        connection, (of_approvals, approval_rows.is_open), {"state": approval_states.State.ENDED}
+    )
     count = connection.execute(delete(sessions).where(of_sessions)).rowcount
-    return Ended(count, tuple(cancelled), tuple(over))
+    return Ended(count, tuple(cancelled), tuple(over), tuple(each.id for each in stopped))
 
 
 def _end_codes_and_tokens(connection: Connection, passed: ColumnElement[bool], now: datetime) -> None:

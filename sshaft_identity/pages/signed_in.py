@@ -1,7 +1,5 @@
 """Finds and begins the session of a signed-in person, for the pages of "My keys"."""
 
-from collections.abc import Collection
-from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -13,7 +11,7 @@ from sshaft_identity.audit.log import Fact
 from sshaft_identity.common.language import N_
 from sshaft_identity.enrolment.revocation import Ended
 from sshaft_identity.people.roles import Role
-from sshaft_identity.people.sessions import Method, Session
+from sshaft_identity.people.sessions import Proof, Session
 from sshaft_identity.web import cookies
 from sshaft_identity.web.browsers import browser_name, client_address, form_of, user_agent
 from sshaft_identity.web.html import PageError, redirect
@@ -72,13 +70,11 @@ async def session_and_form(request: Request) -> tuple[Session, dict[str, str]]:
     return session, form
 
 
-async def begin_session(
-    request: Request, user: str, method: Method, authenticated_at: datetime, issuer: str, groups: Collection[str]
-) -> Response | None:
-    """Starts a session and returns a redirect to the keys; None if there is no such user. See `Sessions.start`."""
+async def begin_session(request: Request, user: str, proof: Proof) -> Response | None:
+    """Starts a session and returns a redirect to the keys; None if there is no such user."""
     state = state_of(request)
-    start = partial(state.sessions.start, user, method, state.clock(), authenticated_at=authenticated_at)
-    session = await run_in_threadpool(partial(start, issuer=issuer, groups=groups, **facts_of(request)))
+    start = partial(state.sessions.start, user, proof, state.clock(), **facts_of(request))
+    session = await run_in_threadpool(start)
     return None if session is None else await lead_to_keys(request, session)
 
 

@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sshaft.validation import first_fault
-from sshaft_identity.challenges.challenge import Challenge
 from sshaft_identity.clients.clients import Client, Scope
+from sshaft_identity.database.changes import Subject
 from sshaft_identity.web import refused_requests
 from sshaft_identity.web.body import MAX_BODY, body_of
 from sshaft_identity.web.browsers import client_address
@@ -41,11 +41,11 @@ def wait_of(request: Request) -> int:
 
 @dataclass(slots=True)
 class Call:
-    """A request whose body was read. After its work, the pages and long polls of the `changed` challenges get news."""
+    """A request whose body was read. After its work, the pages and long polls of what `changed` get news."""
 
     request: Request
     body: bytes = b""
-    changed: Collection[Challenge] = ()
+    changed: Collection[Subject] = ()
     caller: str | None = None
     """The id of the client, once it is authenticated."""
 

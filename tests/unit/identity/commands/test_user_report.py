@@ -21,7 +21,7 @@ from sshaft_identity.commands.shared import open_store
 from sshaft_identity.host_logins.entries import Kind, Reported
 from sshaft_identity.people.activity import SENTENCES
 from sshaft_identity.people.last_logins import Ended
-from sshaft_identity.people.sessions import Method, Sessions, SessionTimes
+from sshaft_identity.people.sessions import Method, Proof, Sessions, SessionTimes
 from sshaft_identity.store import Store
 
 KEY = parse(ed25519("alice"))
@@ -47,7 +47,7 @@ def store(run: Run, tmp_path: Path) -> Store:
     store, now = open_store(directory, settings.load(directory)), datetime.now(UTC)
     store.users.add("alice", now)
     store.keys.add("alice", [(KEY, "laptop\x1b[31m")], now)
-    Sessions(store.database, SessionTimes()).start("alice", Method.OIDC, now, authenticated_at=now)
+    Sessions(store.database, SessionTimes()).start("alice", Proof(Method.OIDC, now), now)
     store.enrolments.open("alice", now)
     store.challenges.open(Wish("alice", timedelta(minutes=5), client="web"), now)
     return store
