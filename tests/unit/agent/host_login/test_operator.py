@@ -29,7 +29,7 @@ def explained(directory: Path, claims: Any, **changes: Any) -> dict[str, tuple[b
     """Returns what each rule says of a login to alice with these claims, or with this token."""
     configured = {"issuer": "https://op.example", "client_id": "c", "allow": {"everyone": True}} | changes
     settings = HostLoginSettings.model_validate_json(json.dumps(configured))
-    deciders = Deciders(Realm(settings), TokenRealms(()))
+    deciders = Deciders(Realm(settings), None, TokenRealms(()))
     operator = Operator(lambda: deciders, Bindings(directory), {"alice": Account("alice", 1000)}.get)
     fields = {"user": "alice"} | ({"token": claims} if isinstance(claims, str) else {"claims": json.dumps(claims)})
     _kind, answer = asyncio.run(operator.answers()["explain"](fields))
