@@ -85,6 +85,20 @@ class ApprovalServer(IdentityServer):
             return super()._chosen(call)
         return {"": self._state, "verify": self._verify, "end": self._end}[action](call, approval)
 
+    def open_slowly(self, until: threading.Event) -> None:
+        """Answers the next requests for an approval after the event alone."""
+
+        def wait(call: Call) -> Reply:
+            reply = self._open(call)
+
+            def write(connection: socket.socket) -> None:
+                until.wait(10)
+                connection.sendall(_http("201 Created", reply.body))
+
+            return Reply(write=write)
+
+        self.replies["/api/v1/approvals"] = wait
+
     def _open(self, call: Call) -> Reply:
         approval = Approval(call.json)
         self.approvals.append(approval)
@@ -115,8 +129,7 @@ class ApprovalServer(IdentityServer):
             with self._news:
                 self._news.wait_for(lambda: approval.state != "pending", seconds)
             body = json.dumps({"state": approval.state, "expires_in": 100}).encode()
-            head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-            connection.sendall(f"{head}Connection: close\r\n\r\n".encode() + body)
+            connection.sendall(_http("200 OK", body))
 
         return Reply(write=wait)
 
@@ -140,3 +153,8 @@ class ApprovalServer(IdentityServer):
                 approval.state = "ended"
             self._news.notify_all()
         return Reply(204)
+
+
+def _http(status: str, body: bytes) -> bytes:
+    head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    return f"{head}Connection: close\r\n\r\n".encode() + body

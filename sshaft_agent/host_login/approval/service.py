@@ -12,11 +12,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from sshaft.authorized_client import AuthorizedClient
 from sshaft.config import Url
 from sshaft.deadline import Deadline
 from sshaft.errors import IDENTITY, IdentityServiceError, ReachError
 from sshaft.http_client import Answer
+from sshaft.oauth.authorized_client import AuthorizedClient
 from sshaft.validation import OptionalMember, first_fault
 from sshaft_agent.breaker import Breaker
 from sshaft_agent.host_login.approval.settings import ApprovalSettings

@@ -36,7 +36,7 @@ class ApprovalSettings(ProviderRules):
     user: Annotated[Text, AfterValidator(_user)] = Field(
         default=_ACCOUNT, description="the person who may approve: the user name there, made from the account here"
     )
-    seconds: Annotated[int, Field(ge=60, le=3600)] = Field(
+    seconds: Annotated[int, Field(ge=30, le=600)] = Field(
         default=300, description="a login ends after this time, or when the identity service ends it"
     )
 
