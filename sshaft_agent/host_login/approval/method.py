@@ -54,8 +54,7 @@ class ApprovalMethod:
                 bound = await self._threads.run(self._bindings.of, question.user)
                 verified = await login.verified(realm.owner(bound))
             identity = realm.identity_of(verified)
-            assert login.opened is not None  # noqa: S101 - somebody has approved it
-            decide = self._threads.run(self._decide, realm, question, identity, login.opened.id)
+            decide = self._threads.run(self._decide, realm, question, identity, login.approval)
             await conversation.keep_waiting(decide)
             is_passed = True
         finally:
