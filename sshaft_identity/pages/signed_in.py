@@ -1,6 +1,7 @@
 """Finds and begins the session of a signed-in person, for the pages of "My keys"."""
 
 from functools import partial
+from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -16,7 +17,7 @@ from sshaft_identity.web.browsers import browser_name, client_address, form_of, 
 from sshaft_identity.web.html import PageError, redirect
 from sshaft_identity.web.state import AppState, state_of
 
-KEYS, ACTIVITY, SIGN_IN = "/account/keys", "/account/activity", "/"
+KEYS, HOSTS, ACTIVITY, SIGN_IN = "/account/keys", "/account/hosts", "/account/activity", "/"
 
 
 class NotSignedInError(Exception):
@@ -48,6 +49,12 @@ async def role_of(request: Request, session: Session) -> Role | None:
         return None
     is_of_provider = provider is not None and session.issuer == provider.issuer
     return desk.role_of(user_id, session.groups if is_of_provider else ())
+
+
+async def account_values(request: Request, session: Session, here: str) -> dict[str, Any]:
+    """Returns the values that every page of the account needs. `desk`: whether to link to the help desk."""
+    desk = await role_of(request, session) is not None
+    return {"user": session.user, "form_token": session.form_token, "here": here, "desk": desk}
 
 
 async def answer_not_signed_in(request: Request, _error: Exception) -> Response:

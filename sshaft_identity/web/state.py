@@ -19,7 +19,7 @@ from sshaft_identity.people.sessions import Session, Sessions
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
 from sshaft_identity.web.refusals import Refusals
-from sshaft_identity.web.throttle import MAX_LOGINS, MAX_SIGN_INS, Throttle
+from sshaft_identity.web.throttle import MAX_LOGINS, MAX_REPORTS, MAX_SIGN_INS, Throttle
 from sshaft_identity.web.unknown_users import UnknownUsers
 from sshaft_identity.web.waiting import Waiting
 from sshaft_oidc.code_flow import RelyingParty
@@ -51,6 +51,7 @@ class AppState:
     languages: Languages
     sign_in_throttle: Throttle = field(default_factory=lambda: Throttle(MAX_SIGN_INS))
     login_throttle: Throttle = field(default_factory=lambda: Throttle(MAX_LOGINS))
+    report_throttle: Throttle = field(default_factory=lambda: Throttle(MAX_REPORTS))
     waiting: Waiting = field(default_factory=Waiting)
     refusals: Refusals = field(default_factory=Refusals)
     unknown_users: UnknownUsers = field(default_factory=UnknownUsers)

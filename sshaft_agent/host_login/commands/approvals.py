@@ -52,8 +52,12 @@ def remove(directory: Path, approval: str | None, account: str | None, *, everyt
     """
     if [approval is not None, account is not None, everything].count(True) != 1:
         raise click.UsageError("Give ID, --account or --all.")
-    given = {"id": approval} if approval is not None else {"account": account} if account is not None else {}
-    count = ask(directory, "forget", **given)
+    if approval is not None:
+        count = ask(directory, "forget", id=approval)
+    elif account is not None:
+        count = ask(directory, "forget", account=account)
+    else:
+        count = ask(directory, "forget")
     if not count and not everything:
         raise NotDoneError(f"no such approval is remembered: {printable(approval or account or '')}")
     click.echo(f"{count} remembered approval{'' if count == 1 else 's'} removed.", err=True)

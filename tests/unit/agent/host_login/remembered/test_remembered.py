@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from sshaft_agent.host_login.auth_info import UsedKey
 from sshaft_agent.host_login.bindings import Bindings
 from sshaft_agent.host_login.conversation import LoginQuestion
+from sshaft_agent.host_login.remembered.entries import Entry
 from sshaft_agent.host_login.remembered.remembered import Remembered
 from sshaft_agent.host_login.remembered.store import MOST, MOST_OF_ACCOUNT, origin_of
 from sshaft_oidc.identity import Identity
@@ -46,7 +47,6 @@ class Host:
             self.bindings,
             lambda account, _issuer, _subject: self.closed.get(account),
             lambda entry: self.refused.get(entry.circumstances.account),
-            lambda: self.is_confirmed,
             self._changed,
             lambda: self.now,
         )
@@ -67,7 +67,10 @@ class Host:
         self.remembered.remember(replace(LOGIN, **changes), "approval-1", ALICE)
 
     def opens(self, **changes: Any) -> bool:
-        return self.remembered.find(replace(LOGIN, **changes)) is not None
+        return self.found(**changes) is not None
+
+    def found(self, **changes: Any) -> Entry | None:
+        return self.remembered.find(replace(LOGIN, **changes), lambda: self.is_confirmed)
 
 
 @pytest.fixture
@@ -79,7 +82,7 @@ def host(tmp_path: Path) -> Host:
 
 def test_same_login_needs_no_new_approval_until_its_time_is_over(host: Host) -> None:
     host.now += 12 * HOURS - 1
-    found = host.remembered.find(LOGIN)
+    found = host.found()
     assert found is not None
     assert (found.approval, found.issuer, found.subject, found.claims) == ("approval-1", ISSUER, "s1", ALICE.claims)
     host.now += 1
