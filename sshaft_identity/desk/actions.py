@@ -126,10 +126,7 @@ ACTIONS = {
     "end-host-login": Action(
         _end_host_login,
         N_("End it"),
-        (
-            N_("End this at the host?"),
-            N_("The host ends the login with all its programs, or forgets the approval."),
-        ),
+        (N_("End this at the host?"), N_("The host ends the login with all its programs, or forgets the approval.")),
     ),
 }
 _INVITE_SENTENCE = N_(

@@ -1,8 +1,7 @@
 """Builds the ASGI application: the routes of all modules, the middleware and the handlers of errors."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
-from cryptography import x509
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -25,6 +24,7 @@ from sshaft_identity.service.app_state import make_state
 from sshaft_identity.service.every_request import EveryRequest
 from sshaft_identity.service.metrics import Metrics
 from sshaft_identity.service.metrics_http import MeasureRequests, metrics_route
+from sshaft_identity.service.named_files import NamedFiles
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
 from sshaft_identity.web.call import in_thread
@@ -59,7 +59,7 @@ def create_app(
     metrics: Metrics | None = None,
     metrics_token: str | None = None,
     *,
-    roots: Iterable[x509.Certificate] = (),
+    named: NamedFiles | None = None,
 ) -> Starlette:
     """Returns the service as an ASGI application. The caller closes the store.
     With `metrics_token` the application answers `/metrics` to clients that send this token.
@@ -83,5 +83,5 @@ def create_app(
         },
     )
     app.router.redirect_slashes = False  # such a redirect would name the host of the request's Host header
-    app.state.sshaft = make_state(store, settings, clock, roots)
+    app.state.sshaft = make_state(store, settings, clock, named or NamedFiles())
     return app
