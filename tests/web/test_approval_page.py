@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ from web.looking import (
     small_targets,
     title,
 )
+from web.pictures import Pictures, folder
 from web.served import Identity, command, serving
 
 from sshaft.public_key import parse
@@ -89,7 +91,7 @@ def host(tmp_path_factory: pytest.TempPathFactory, provider: OpenIdProvider) -> 
         yield Host(site, json.loads(added)["client_secret"])
 
 
-def key_file(directory: Any) -> str:
+def key_file(directory: Path) -> str:
     path = directory / "laptop.pub"
     path.write_text(f"{ed25519('laptop')} laptop\n")
     return str(path)
@@ -177,6 +179,16 @@ def test_page_hears_that_ssh_went_away(host: Host, browser: WebDriver) -> None:
     sign_in(browser)
     host.end(opened, "gone")
     assert seconds_until(lambda: title(browser) == "The SSH login is over") < 10
+
+
+def test_pictures_of_an_approval(host: Host, browser: WebDriver, tmp_path: Path) -> None:
+    pictures = Pictures(browser, folder(tmp_path), width=760, most_bytes=120_000)
+    browser.get(host.open(client_ip=ELSEWHERE)["page"])
+    sign_in(browser)
+    pictures.take("approval")
+    browser.find_element(By.NAME, "confirmed").click()
+    approve(browser)
+    pictures.take("approval-digits")
 
 
 PAGES = ["sign in", "asked", "other address", "not confirmed", "approved", "wrong digits", "sign in again", "verified",
