@@ -24,6 +24,15 @@ SENTENCES = {
     "challenge.rejected": "A login was denied",
     "challenge.expired": "A login ran out of time",
     "challenge.cancelled": "A login was cancelled",
+    "approval.opened": "A host asked you to approve an SSH login",
+    "approval.approved": "You approved an SSH login",
+    "approval.denied": "An SSH login was denied",
+    "approval.reported": "You reported an SSH login as not yours",
+    "approval.wrong_digits": "Wrong digits were typed in ssh",
+    "approval.verified": "The digits of an SSH login were right",
+    "approval.passed": "You logged in at a host",
+    "approval.expired": "An SSH login ran out of time",
+    "approval.ended": "An SSH login went away",
     "user.added": "You were added as a user",
     "user.removed": "You were removed as a user",
     "user.unlocked": "The wrong codes no longer count",
@@ -65,6 +74,7 @@ REASONS = {
     "other_name": "this account of the OpenID Provider is tied to another user name",
     "signed_in_anew": "signed in anew",
     "not_my_key": "it was not yours",
+    "gone": "ssh has ended it",
     "already_presented": "another one was presented before it",
     KeyRefusal.TYPE: "its kind is not taken here",
     KeyRefusal.RSA_BITS: "it is too short",
@@ -74,8 +84,18 @@ REASONS = {
     KeyRefusal.TAKEN: "it is somebody else's",
     KeyRefusal.OWN: "it is yours already",
 }
-GOOD = frozenset({"challenge.accepted", "key.enrolled"})
-BAD = frozenset({"challenge.wrong_code", "challenge.rejected", "enrolment.refused", "session.refused"})
+GOOD = frozenset({"challenge.accepted", "key.enrolled", "approval.passed"})
+BAD = frozenset(
+    {
+        "approval.denied",
+        "approval.reported",
+        "approval.wrong_digits",
+        "challenge.wrong_code",
+        "challenge.rejected",
+        "enrolment.refused",
+        "session.refused",
+    }
+)
 
 _FACTS = (
     ("app", "App"),

@@ -9,7 +9,7 @@ from sshaft_identity.people import activity
 from sshaft_identity.people.activity import SENTENCES
 from sshaft_identity.people.key_policy import KeyRefusal
 
-RECORDERS = {"record_event", "record_challenge", "_record"}
+RECORDERS = {"record_event", "record_challenge", "record_approval", "_record"}
 
 
 def recordings() -> Iterator[tuple[str, ast.Call]]:
