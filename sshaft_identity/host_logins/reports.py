@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, and_, delete, func, insert, select, tupl
 from sshaft_identity.clients.clients import is_registered
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.database.database import Database
-from sshaft_identity.database.tables import host_logins, host_reports, users
+from sshaft_identity.database.tables import approvals, host_logins, host_reports, users
 from sshaft_identity.host_logins.ending import is_over
 from sshaft_identity.host_logins.entries import Kind, Reported
 from sshaft_identity.host_logins.events import record_began, record_ended
@@ -110,7 +110,7 @@ def _add(connection: Connection, client: str, host: str, new: list[Reported], no
     Only this service gives approvals and has users, so such an entry is of a user who was removed. An account of
     another provider that is linked to no user is not our matter.
     """
-    people, not_ours = _people(connection, new), list[Key]()
+    people, not_ours = _people(connection, client, new), list[Key]()
     for each in new:
         person = people.get(each.key)
         if person is None:
@@ -135,8 +135,9 @@ def _add(connection: Connection, client: str, host: str, new: list[Reported], no
     return not_ours
 
 
-def _people(connection: Connection, new: list[Reported]) -> dict[Key, _Person]:
-    """Returns the person of each entry whose person is known."""
+def _people(connection: Connection, client: str, new: list[Reported]) -> dict[Key, _Person]:
+    """Returns the person of each entry whose person is known. What the person has approved here counts first."""
+    approved = _approved(connection, client, [each.approval for each in new if each.approval is not None])
     found: dict[Key, _Person] = {}
     ids = {each.user_id for each in new if each.user_id is not None}
     by_id = {row.id: row for row in connection.execute(select(users.c.id, users.c.name).where(users.c.id.in_(ids)))}
@@ -145,9 +146,23 @@ def _people(connection: Connection, new: list[Reported]) -> dict[Key, _Person]:
     linked = {(row.oidc_issuer, row.oidc_subject): row for row in connection.execute(select(users).where(is_account))}
     for each in new:
         row = by_id.get(each.user_id) or linked.get((each.issuer, each.subject))
-        if row is not None:
+        if each.approval in approved:
+            found[each.key] = approved[each.approval]
+        elif row is not None:
             found[each.key] = _Person(row.id, row.name)
     return found
+
+
+def _approved(connection: Connection, client: str, ids: list[str]) -> dict[str | None, _Person]:
+    """Returns who has approved each of these approvals, if it is this client's and its digits were redeemed."""
+    is_redeemed = and_(approvals.c.client_id == client, approvals.c.id.in_(ids), approvals.c.verified_at.is_not(None))
+    query = select(approvals, users.c.name).join(users, users.c.id == approvals.c.approver_id).where(is_redeemed)
+    return {
+        row.id: _Person(
+            row.approver_id, row.name, row.id, row.approved_at, row.session_key, row.key_fingerprint
+        )
+        for row in connection.execute(query)
+    }  # fmt: skip
 
 
 def _batches(rows: list[Row[Any]]) -> Iterable[list[Row[Any]]]:
