@@ -27,12 +27,17 @@ class Approval:
 
 
 class ApprovalServer(IdentityServer):
-    """`verified` are members that replace those of the answer about the person."""
+    """`verified` are members that replace those of the answer about the person.
+
+    `reports` are those of the host. `end_remembered` ends what the host remembers with its next report.
+    """
 
     def __init__(self) -> None:
         self.approvals: list[Approval] = []
         self.verified: dict[str, Any] = {}
         self.interval = 0.1
+        self.reports: list[dict[str, Any]] = []
+        self.end_remembered = False
         self._news = threading.Condition()
         super().__init__()
 
@@ -68,6 +73,8 @@ class ApprovalServer(IdentityServer):
     def _approvals(self, call: Call) -> Reply:
         if call.path == "/api/v1/approvals":
             return self._open(call)
+        if call.path == "/api/v1/approvals/report":
+            return self._report(call)
         _, _, rest = call.path.partition("/api/v1/approvals/")
         name, _, action = rest.partition("/")
         approval = next((each for each in self.approvals if each.id == name), None)
@@ -98,6 +105,21 @@ class ApprovalServer(IdentityServer):
         page = f"{self.url}/approve/{approval.secret}"
         opened = {"id": approval.id, "page": page, "expires_in": call.json["seconds"], "interval": self.interval}
         return reply_json(opened, 201)
+
+    def _report(self, call: Call) -> Reply:
+        with self._news:
+            self.reports.append(call.json)
+            self._news.notify_all()
+        ended = [each["id"] for each in call.json["remembered"]] if self.end_remembered else []
+        return reply_json({"ended": {"remembered": ended, "sessions": []}})
+
+    def wait_for_report(self, remembered: int, seconds: float = 10) -> list[dict[str, Any]]:
+        """Returns what the newest report says is remembered, as soon as it has so many entries."""
+        with self._news:
+            self._news.wait_for(lambda: self.reports and len(self.reports[-1]["remembered"]) == remembered, seconds)
+            found: list[dict[str, Any]] = self.reports[-1]["remembered"] if self.reports else []
+        assert len(found) == remembered
+        return found
 
     def _state(self, call: Call, approval: Approval) -> Reply:
         """Answers at once, or as soon as the state is no longer `pending`, if the call asks for that."""

@@ -51,6 +51,8 @@ class ApprovalLogin:
         self._host_name = host_name
         self._logger = logger
         self._lock = threading.Lock()
+        self.approval = ""
+        """The id of the approval, from the time when its page is shown."""
         self._opened: Opened | None = None
         self._outcome: Outcome | None = None
 
@@ -62,6 +64,7 @@ class ApprovalLogin:
         """
         seconds = min(self._question.timeout - 5, self._realm.settings.seconds)
         opened = await self._open(subject, seconds)
+        self.approval = opened.id
         ends_at = time.monotonic() + min(seconds, opened.expires_in)
         self._logger.info("host_login.waits", code_seconds=round(opened.expires_in), approval=opened.id)
         watching = asyncio.create_task(self._watch(opened, ends_at))
