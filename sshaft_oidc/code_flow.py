@@ -44,7 +44,7 @@ class Person:
     """A person who has signed in. `name` is the value of the configured claim, and not yet a user of this service.
 
     `authenticated_at` is when the person proved themselves to the provider; None: the provider does not say.
-    `groups` are the values of the configured claim.
+    `groups` are the values of the configured claim. `amr` and `acr` are the claims of these names in the ID token.
     """
 
     name: str
@@ -52,6 +52,8 @@ class Person:
     subject: str
     authenticated_at: datetime | None
     groups: frozenset[str] = frozenset()
+    amr: tuple[str, ...] = ()
+    acr: str | None = None
 
 
 def new_attempt(now: datetime, *, again: bool = False) -> str:
@@ -179,7 +181,9 @@ class RelyingParty(CodeFlow):
         if not isinstance(name, str) or not name:
             raise OpenIdError(f"the provider does not say {claim}")
         groups = _texts(claims.get(self.provider.groups_claim or ""))
-        return Person(name, done.claims.iss, done.claims.sub, done.authenticated_at, groups)
+        amr = sorted(each for each in _texts(done.all_claims.get("amr")) if each.split() == [each])
+        acr = next(iter(_texts([done.all_claims.get("acr")])), None)
+        return Person(name, done.claims.iss, done.claims.sub, done.authenticated_at, groups, tuple(amr), acr)
 
 
 def _texts(value: object) -> frozenset[str]:

@@ -22,7 +22,8 @@ def sign_in_by_ssh(
         if passed is None or passed.user is None or passed.approval is None:
             return passed, None
         # the session is fresh from the time of the SSH login, not from the time of this request
-        proof = Proof(Method.SSH, passed.approval.accepted_at, passed.approval.fingerprint)
+        approval = passed.approval
+        proof = Proof(Method.SSH, approval.accepted_at, approval.fingerprint, amr=tuple(approval.amr), acr=passed.acr)
         begun = sessions.begin(connection, passed.user, proof, now, facts)
         return passed, begun
 

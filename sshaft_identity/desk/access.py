@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from sshaft.log import get_logger
+from sshaft_identity.common.language import N_
 from sshaft_identity.pages.signed_in import role_of, signed_in
 from sshaft_identity.people.roles import Role
 from sshaft_identity.people.sessions import Session, count_order
@@ -66,7 +67,7 @@ async def member_and_form(request: Request) -> tuple[Member, dict[str, str]]:
     member = await member_of(request)
     form = await form_of(request)
     if not member.session.owns(form.get("form_token", "")):
-        raise PageError(403, "Not from here", "This form is of another sign-in. Open the page again and retry.")
+        raise PageError(403, N_("Not from here"), N_("This form is of another sign-in. Open the page again and retry."))
     return member, form
 
 
@@ -74,10 +75,14 @@ def check_may_change(member: Member, person: str) -> None:
     """Raises `PageError` if the member may not change anything of this person, `NoFreshPassError` without a pass."""
     if not member.may_change:
         get_logger().warning("desk.refused", actor=member.name, user=person, reason="reader")
-        raise PageError(403, "You may only look", "Your role at the help desk changes nothing. Nothing was done.")
+        raise PageError(
+            403, N_("You may only look"), N_("Your role at the help desk changes nothing. Nothing was done.")
+        )
     if person == member.name:
         get_logger().warning("desk.refused", actor=member.name, user=person, reason="self")
-        raise PageError(403, "Not for yourself", "The help desk helps others. Use “My keys”, or ask a colleague.")
+        raise PageError(
+            403, N_("Not for yourself"), N_("The help desk helps others. Use “My keys”, or ask a colleague.")
+        )
     check_pass(member)
 
 

@@ -16,7 +16,7 @@ from sshaft_identity.common.language import N_, _
 from sshaft_identity.web import cookies
 from sshaft_identity.web.browsers import client_address, form_of
 from sshaft_identity.web.html import PageError, redirect, render
-from sshaft_identity.web.live import live_routes
+from sshaft_identity.web.live import CHALLENGE, live_routes
 from sshaft_identity.web.state import state_of
 
 Find = Callable[[Request], Awaitable[Challenge | None]]
@@ -67,7 +67,7 @@ def challenge_routes(path: str, find: Find, leave: Leave) -> list[Route]:
         Route(f"{path}/deny", deny, methods=["POST"]),
         Route(f"{path}/cancel", cancel, methods=["POST"]),
         Route(f"{path}/alias", choose_alias, methods=["POST"]),
-        *live_routes(path, find),
+        *live_routes(path, CHALLENGE, find),
     ]
 
 

@@ -15,7 +15,7 @@ from sshaft_identity.common.language import N_
 from sshaft_identity.pages.sign_in_ssh import check_throttle
 from sshaft_identity.pages.signed_in import begin_session
 from sshaft_identity.people.linked_accounts import LinkVerdict
-from sshaft_identity.people.sessions import FRESHNESS, Method
+from sshaft_identity.people.sessions import FRESHNESS, Method, Proof
 from sshaft_identity.web import cookies
 from sshaft_identity.web.browsers import client_address
 from sshaft_identity.web.html import PageError
@@ -82,7 +82,8 @@ async def _start_session(request: Request, person: Person) -> Response:
     authenticated_at = max(person.authenticated_at or now - FRESHNESS, now - FRESHNESS)
     # Of the groups, a session keeps only those that have a role.
     groups = person.groups & state.settings.desk.groups
-    response = await begin_session(request, person.name, Method.OIDC, authenticated_at, person.issuer, groups)
+    proof = Proof(Method.OIDC, authenticated_at, issuer=person.issuer, groups=groups, amr=person.amr, acr=person.acr)
+    response = await begin_session(request, person.name, proof)
     if response is None:
         raise PageError(403, *SENTENCES[LinkVerdict.NO_USER])
     get_logger().info("session.started", user=person.name, method=Method.OIDC)

@@ -1,23 +1,23 @@
 """Finds and begins the session of a signed-in person, for the pages of "My keys"."""
 
-from collections.abc import Collection
-from datetime import datetime
 from functools import partial
+from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
 from sshaft_identity.audit.log import Fact
+from sshaft_identity.common.language import N_
 from sshaft_identity.enrolment.revocation import Ended
 from sshaft_identity.people.roles import Role
-from sshaft_identity.people.sessions import Method, Session
+from sshaft_identity.people.sessions import Proof, Session
 from sshaft_identity.web import cookies
 from sshaft_identity.web.browsers import browser_name, client_address, form_of, user_agent
 from sshaft_identity.web.html import PageError, redirect
 from sshaft_identity.web.state import AppState, state_of
 
-KEYS, ACTIVITY, SIGN_IN = "/account/keys", "/account/activity", "/"
+KEYS, HOSTS, ACTIVITY, SIGN_IN = "/account/keys", "/account/hosts", "/account/activity", "/"
 
 
 class NotSignedInError(Exception):
@@ -51,6 +51,12 @@ async def role_of(request: Request, session: Session) -> Role | None:
     return desk.role_of(user_id, session.groups if is_of_provider else ())
 
 
+async def account_values(request: Request, session: Session, here: str) -> dict[str, Any]:
+    """Returns the values that every page of the account needs. `desk`: whether to link to the help desk."""
+    desk = await role_of(request, session) is not None
+    return {"user": session.user, "form_token": session.form_token, "here": here, "desk": desk}
+
+
 async def answer_not_signed_in(request: Request, _error: Exception) -> Response:
     return redirect(request, f"{SIGN_IN}?note=nobody")
 
@@ -60,17 +66,15 @@ async def session_and_form(request: Request) -> tuple[Session, dict[str, str]]:
     form = await form_of(request)
     session = await signed_in(request)
     if not session.owns(form.get("form_token", "")):
-        raise PageError(403, "Not from here", "This form is of another sign-in. Open the page again and retry.")
+        raise PageError(403, N_("Not from here"), N_("This form is of another sign-in. Open the page again and retry."))
     return session, form
 
 
-async def begin_session(
-    request: Request, user: str, method: Method, authenticated_at: datetime, issuer: str, groups: Collection[str]
-) -> Response | None:
-    """Starts a session and returns a redirect to the keys; None if there is no such user. See `Sessions.start`."""
+async def begin_session(request: Request, user: str, proof: Proof) -> Response | None:
+    """Starts a session and returns a redirect to the keys; None if there is no such user."""
     state = state_of(request)
-    start = partial(state.sessions.start, user, method, state.clock(), authenticated_at=authenticated_at)
-    session = await run_in_threadpool(partial(start, issuer=issuer, groups=groups, **facts_of(request)))
+    start = partial(state.sessions.start, user, proof, state.clock(), **facts_of(request))
+    session = await run_in_threadpool(start)
     return None if session is None else await lead_to_keys(request, session)
 
 

@@ -41,6 +41,13 @@ SENTENCES = {
     "session.ended": "Signed out of my keys",
     "session.all_ended": "Signed out everywhere",
     "session.passed": "A help desk session was confirmed with ssh",
+    "host_session.began": "A login to a host began",
+    "host_session.ended": "A login to a host ended",
+    "host_session.end_ordered": "A host was told to end a login",
+    "host_session.all_ended": "The hosts were told to end all logins and to forget all approvals",
+    "host_approval.remembered": "A host remembers your approval",
+    "host_approval.forgotten": "A host has forgotten your approval",
+    "host_approval.end_ordered": "A host was told to forget your approval",
     "desk.looked": "The help desk looked at your data",
     "desk.exported": "The help desk exported your data",
 }
@@ -72,6 +79,9 @@ BAD = frozenset({"challenge.wrong_code", "challenge.rejected", "enrolment.refuse
 
 _FACTS = (
     ("app", "App"),
+    ("host", "Host"),
+    ("account", "Account there"),
+    ("reported_by", "Reported by"),
     ("ssh_address", "ssh from"),
     ("client_ip", "ssh from"),
     ("browser_address", "Browser at"),

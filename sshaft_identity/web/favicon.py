@@ -19,9 +19,11 @@ def icon_of(state: str | None) -> tuple[str, str]:
     return _NO_STATE if state is None else _OF_STATE[state]
 
 
-def favicon(state: str | None) -> str:
-    """Returns the icon as a `data:` URL."""
+def favicon(state: str | None, own_colour: str | None = None) -> str:
+    """Returns the icon as a `data:` URL. `own_colour` (#rrggbb) is that of the pages, for icons without an outcome."""
     colour, sign = icon_of(state)
+    if own_colour is not None and colour == _NO_STATE[0]:
+        colour = own_colour.removeprefix("#")
     return (
         "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24' fill='none' stroke='%23fff' "
         "stroke-width='3' stroke-linecap='round'%3E"

@@ -74,12 +74,15 @@ def render(
     application may send people to the page, so an application that opened it as a pop-up must still see it.
     """
     nonce = secrets.token_urlsafe(16)
+    state = state_of(request)
     html = templates.get_template(template).render(
         nonce=nonce,
         refresh=refresh,
-        root=state_of(request).settings.base_path,
+        root=state.settings.base_path,
+        look=state.look,
+        help_for_all=state.settings.help.every_page,
         language=current(),
-        languages=state_of(request).languages.all.values() if request.method == "GET" else (),
+        languages=state.languages.all.values() if request.method == "GET" else (),
         **values,
     )
     policy = (

@@ -18,8 +18,9 @@ from sshaft_identity.people.linked_accounts import LinkedAccounts
 from sshaft_identity.people.sessions import Session, Sessions
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
+from sshaft_identity.web.look import Look
 from sshaft_identity.web.refusals import Refusals
-from sshaft_identity.web.throttle import MAX_LOGINS, MAX_SIGN_INS, Throttle
+from sshaft_identity.web.throttle import MAX_LOGINS, MAX_REPORTS, MAX_SIGN_INS, Throttle
 from sshaft_identity.web.unknown_users import UnknownUsers
 from sshaft_identity.web.waiting import Waiting
 from sshaft_oidc.code_flow import RelyingParty
@@ -51,6 +52,7 @@ class AppState:
     languages: Languages
     sign_in_throttle: Throttle = field(default_factory=lambda: Throttle(MAX_SIGN_INS))
     login_throttle: Throttle = field(default_factory=lambda: Throttle(MAX_LOGINS))
+    report_throttle: Throttle = field(default_factory=lambda: Throttle(MAX_REPORTS))
     waiting: Waiting = field(default_factory=Waiting)
     refusals: Refusals = field(default_factory=Refusals)
     unknown_users: UnknownUsers = field(default_factory=UnknownUsers)
@@ -58,6 +60,8 @@ class AppState:
     """Opens an enrolment in a session and returns the URL of its page. None: "my keys" offers no enrolment."""
     attestation_roots: list[x509.Certificate] = field(default_factory=list)
     """The certificates of the makers of security keys whose attestations are accepted."""
+    look: Look = field(default_factory=Look)
+    """The name, the logo and the colour of the pages."""
 
 
 def state_of(request: Request) -> AppState:

@@ -19,7 +19,7 @@ from sshaft_identity.enrolment.enrolment import Enrolment, Presentation
 from sshaft_identity.enrolment.revocation import Ended, Revocation
 from sshaft_identity.people.key_policy import KeyPolicy
 from sshaft_identity.people.registration import NewKey
-from sshaft_identity.people.sessions import Method
+from sshaft_identity.people.sessions import Method, Proof
 from sshaft_identity.store import Store
 
 NEW = parse(ed25519("new"))
@@ -224,13 +224,13 @@ PEOPLE_CASES = [
     ),
     Case(
         "begin of a session",
-        lambda of: of.sessions.start("alice", Method.OIDC, of.clock(), authenticated_at=of.clock(), address=ADDRESS),
+        lambda of: of.sessions.start("alice", Proof(Method.OIDC, of.clock()), of.clock(), address=ADDRESS),
         {"+sessions", "-sessions: alice ended"},
         [{"event": "session.started", "user": "alice", "method": "oidc", "address": ADDRESS}],
     ),
     Case(
         "begin of a session of nobody",
-        lambda of: of.sessions.start("carol", Method.OIDC, of.clock(), authenticated_at=of.clock()),
+        lambda of: of.sessions.start("carol", Proof(Method.OIDC, of.clock()), of.clock()),
         {"-sessions: alice ended"},
     ),
     Case(

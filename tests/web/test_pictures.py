@@ -4,7 +4,6 @@
 """
 
 import json
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from fakes.public_keys import ed25519
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
 from web.looking import click, seconds_until, title, wait_for_script
+from web.pictures import IMAGES, Pictures, folder
 from web.served import Identity
 
 from sshaft.public_key import parse
@@ -20,34 +20,12 @@ from sshaft_identity.commands.shared import open_store
 from sshaft_identity.enrolment.enrolment import Presentation
 from sshaft_identity.settings import load
 
-TOP = Path(__file__).resolve().parents[2]
-IMAGES = TOP / "docs" / "images"
-WIDTH = 760
-MOST_BYTES = 120_000
-
-
-class Pictures:
-    """Writes what a browser shows, without the space below the page."""
-
-    def __init__(self, browser: WebDriver, folder: Path) -> None:
-        self.browser, self.folder = browser, folder
-
-    def take(self, name: str) -> None:
-        self._set_height(200)
-        self._set_height(self.browser.execute_script("return document.documentElement.scrollHeight"))
-        picture = self.browser.get_screenshot_as_png()
-        assert picture.startswith(b"\x89PNG")
-        assert len(picture) < MOST_BYTES
-        (self.folder / f"{name}.png").write_bytes(picture)
-
-    def _set_height(self, height: int) -> None:
-        size = {"width": WIDTH, "height": height, "deviceScaleFactor": 1, "mobile": False}
-        self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+TESTS = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
 def pictures(tmp_path: Path, browser: WebDriver) -> Pictures:
-    return Pictures(browser, IMAGES if os.environ.get("SSHAFT_PICTURES") == "write" else tmp_path)
+    return Pictures(browser, folder(tmp_path), width=760, most_bytes=120_000)
 
 
 def test_pictures_of_a_login(identity: Identity, pictures: Pictures) -> None:
@@ -55,10 +33,6 @@ def test_pictures_of_a_login(identity: Identity, pictures: Pictures) -> None:
     pictures.browser.get(opened["page_url"])
     wait_for_script(pictures.browser)
     pictures.take("challenge")
-    waits = title(pictures.browser)
-    identity.accept(opened)
-    seconds_until(lambda: title(pictures.browser) != waits)
-    pictures.take("passed")
 
 
 def test_pictures_of_a_registration(identity: Identity, pictures: Pictures) -> None:
@@ -80,6 +54,10 @@ def test_pictures_of_a_registration(identity: Identity, pictures: Pictures) -> N
     pictures.take("registered")
 
 
-def test_every_picture_of_the_documentation_is_taken_here() -> None:
-    source = Path(__file__).read_text()
-    assert [each.stem for each in IMAGES.glob("*.png") if f'take("{each.stem}")' not in source] == []
+def test_a_test_takes_every_picture_and_a_page_shows_it() -> None:
+    sources = "".join(each.read_text() for kind in ("web", "providers") for each in (TESTS / kind).glob("test_*.py"))
+    pages = "".join(each.read_text() for each in IMAGES.parent.rglob("*.md"))
+    pictures = {each.relative_to(IMAGES.parent): each for each in IMAGES.rglob("*.png")}
+    assert [each for each in pictures.values() if f'take("{each.stem}"' not in sources] == []
+    assert [name for name in pictures if f"{name})" not in pages] == []
+    assert sum(each.stat().st_size for each in pictures.values()) < 1_500_000

@@ -18,6 +18,7 @@ from sshaft_identity.enrolment.enrolment import OpenedEnrolment, Presentation
 from sshaft_identity.enrolment.sshsig import text_to_sign
 from sshaft_identity.people.key_policy import KeyPolicy
 from sshaft_identity.service.app import create_app
+from sshaft_identity.service.named_files import NamedFiles
 from sshaft_identity.settings import changed
 
 KEY = ed25519("a")
@@ -73,7 +74,7 @@ def text_of(invited: OpenedEnrolment) -> bytes:
 def trusting(service: Service, listening: tuple[Socket, str], **policy: Any) -> None:
     policy = KeyPolicy(attestation_roots="makers.pem", **policy).model_dump()
     settings = changed(SETTINGS, {"key_policy": policy})
-    listening[0].app = create_app(service.store, settings, service.clock, roots=[MAKER.root])
+    listening[0].app = create_app(service.store, settings, service.clock, named=NamedFiles([MAKER.root]))
 
 
 def news(service: Service, invited: OpenedEnrolment) -> dict[str, Any]:

@@ -57,6 +57,16 @@ def test_page_shows_the_facts_of_each_key(service: Service, alice: Browser, keys
         assert text.replace("+", "&#43;") in page.replace("+", "&#43;"), text
 
 
+def test_pages_are_in_german(alice: Browser, keys: list[str]) -> None:
+    page = alice.get("/account/keys?ui_locales=de")
+    assert heading(page) == "Meine Schlüssel"
+    assert "Jeder dieser Schlüssel bestätigt Ihre Anmeldungen." in page.text
+    assert heading(alice.get(remove_path(keys[1]))).endswith(" entfernen?")
+    assert "Der Schlüssel hat seinen neuen Namen." in alice.get("/account/keys?done=renamed").text
+    answer = alice.post("/account/keys/remove", form(alice, fingerprint="SHA256:x"))
+    assert (answer.status_code, heading(answer)) == (404, "Kein solcher Schlüssel")
+
+
 def test_page_shows_only_keys_of_the_person(service: Service, alice: Browser) -> None:
     (bobs,) = service.add_user("bob", ed25519("bob"))
     assert bobs not in alice.get("/account/keys").text

@@ -1,0 +1,66 @@
+"""Describes `host_login.approval` in config.json: our identity service, and whom its approvals let in."""
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, model_validator
+
+from sshaft.config import Text, Url
+from sshaft_agent.host_login.rules import HostRules, ProviderRules
+
+_ACCOUNT = "{account}"
+_NOT_SAID = ("groups", "entitlements", "claims", "scopes")
+"""Members of `allow` of which an approval says nothing. Nobody would fulfil them."""
+_NOT_HERE = ("scopes", "endpoints", "groups_claim", "uid_claim", "assurance", *HostRules.model_fields)
+
+
+def _address(value: str) -> str:
+    if "?" in value:
+        raise ValueError("must not carry a query")
+    return value.rstrip("/")
+
+
+def _user(value: str) -> str:
+    if value.count(_ACCOUNT) != 1:
+        raise ValueError(f"must have {_ACCOUNT} once")
+    return value
+
+
+class ApprovalSettings(ProviderRules):
+    """Approvals on a page of our identity service. Four lines are enough: url, client_id, client_secret_file, allow."""
+
+    issuer: Annotated[Url, AfterValidator(_address)] = Field(
+        alias="url", description="the address of the identity service, as people and its metadata name it"
+    )
+    user: Annotated[Text, AfterValidator(_user)] = Field(
+        default=_ACCOUNT, description="the person who may approve: the user name there, made from the account here"
+    )
+    seconds: Annotated[int, Field(ge=30, le=600)] = Field(
+        default=300, description="a login ends after this time, or when the identity service ends it"
+    )
+
+    def user_of(self, account: str) -> str:
+        """Returns the user who may approve a login to the account: the only one of `map`, or the one of `user`."""
+        named = [user for user, accounts in (self.map or {}).items() if account in accounts]
+        return named[0] if len(named) == 1 else self.user.replace(_ACCOUNT, account)
+
+    @property
+    def rule(self) -> tuple[str, str] | None:
+        """Returns what makes the account from the user. Without a rule of the operator: `user`, read backwards."""
+        if any((self.match, self.name, self.map)):
+            return super().rule
+        before, after = map(re.escape, self.user.split(_ACCOUNT))
+        return f"{before}(.+){after}", r"\1"
+
+    @model_validator(mode="after")
+    def _fits(self) -> "ApprovalSettings":
+        """Refuses what could let nobody in, or has no effect here."""
+        if not self.has_proof:
+            raise ValueError("needs client_secret_file, client_secret or private_key_file")
+        for name in _NOT_SAID:
+            if getattr(self.allow, name) is not None:
+                raise ValueError(f"allow.{name} cannot be used: an approval does not say it")
+        for name in _NOT_HERE:
+            if name in self.model_fields_set:
+                raise ValueError(f"{name} does not belong into approval")
+        return self

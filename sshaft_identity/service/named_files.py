@@ -1,0 +1,23 @@
+"""Reads the files that identity.json names, for a start, a check and a reload."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography import x509
+
+from sshaft_identity.enrolment.attestation import read_roots
+from sshaft_identity.settings import Settings
+from sshaft_identity.web.look import Look, read_look
+
+
+@dataclass(frozen=True, slots=True)
+class NamedFiles:
+    """What the files hold: the certificates of the makers of security keys, and the look of the pages."""
+
+    roots: list[x509.Certificate] = field(default_factory=list)
+    look: Look = field(default_factory=Look)
+
+
+def read_named_files(settings: Settings, directory: Path) -> NamedFiles:
+    """Relative paths begin at the service's directory. Raises `ConfigurationError`, which names the file."""
+    return NamedFiles(read_roots(settings.key_policy, directory), read_look(settings.appearance, directory))
