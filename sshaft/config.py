@@ -24,8 +24,8 @@ from pydantic import (
 from sshaft import files
 from sshaft.addresses import is_loopback
 from sshaft.authorized_keys import is_safe_word
-from sshaft.client_authentication import Algorithm, ClientCredentials
 from sshaft.errors import ConfigurationError
+from sshaft.oauth.client_authentication import Algorithm, ClientCredentials
 from sshaft.public_key import DEFAULT_TYPES, is_certificate_type
 
 MAX_FILE = 64 * 1024

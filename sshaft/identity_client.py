@@ -10,13 +10,13 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ValidationError
 
 from sshaft import listing
-from sshaft.authorized_client import AuthorizedClient
 from sshaft.clocks import correction, shifted
 from sshaft.config import Config
 from sshaft.deadline import Deadline
 from sshaft.errors import IDENTITY, ConfigurationError, IdentityServiceError
 from sshaft.http_client import Answer, HttpClient
 from sshaft.listing import Context, ContextMessage, Grant, Listing
+from sshaft.oauth.authorized_client import AuthorizedClient
 from sshaft.public_key import PublicKey
 from sshaft.validation import OptionalMember
 

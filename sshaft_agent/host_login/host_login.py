@@ -39,10 +39,11 @@ from sshaft_agent.host_login.realm import AwayError, Decider, Realm, RefusedErro
 from sshaft_agent.host_login.realms import NamedRealms
 from sshaft_agent.host_login.recheck.recheck import Recheck
 from sshaft_agent.host_login.recheck.rounds import Rounds
-from sshaft_agent.host_login.remembered.entries import Entry
+from sshaft_agent.host_login.remembered.entries import Entry, machine_id, origin_of
 from sshaft_agent.host_login.remembered.operator import RememberedOperator
 from sshaft_agent.host_login.remembered.remembered import Remembered
 from sshaft_agent.host_login.remembered.reports import Reports
+from sshaft_agent.host_login.remembered.sending import sender
 from sshaft_agent.host_login.roles.granted import rights_of
 from sshaft_agent.host_login.roles.role_groups import Membership, RoleGroups, membership
 from sshaft_agent.host_login.settings import HostSettings, Method
@@ -129,9 +130,8 @@ class HostLogin:
         self._passwords = OneTimePasswords()
         self.api = Api(lambda: self._settings, lambda: self.token_realms, self._passwords, standings, self._persons)
         self._approvals = ApprovalMethod(
-            self._threads, self._service_threads, self.waiting, self._bindings, self._host_name,
-            partial(self._decide, tokens=None),
-        )  # fmt: skip
+            self._threads, self._service_threads, self.waiting, self._bindings, self._host_name, self._decide_approved
+        )
         self.periodic = Periodic(self.life_cycle.work, self.rounds.work, self._notifier.work, self.reports.work)
         self.replace_settings(settings)
 
@@ -145,8 +145,22 @@ class HostLogin:
         self.recheck.use(settings.recheck)
         self._realm, self._settings, self.token_realms = realm, settings, token_realms
         self._approval_realm = approval_realm
+        self._use_reports()
         self.first_login.settings = self.life_cycle.settings = settings.create
         self._named = NamedRealms()
+
+    def _use_reports(self) -> None:
+        """Remembers and reports by the settings in use. What belongs to another identity service counts no more."""
+        realm = self._approval_realm
+        if realm is None:
+            self.remembered.use("", None, without_key=False)
+            self.reports.use(None, 0)
+            return
+        approval = realm.settings
+        origin = origin_of(approval.issuer, approval.client_id, self._host_name, machine_id())
+        self.remembered.use(origin, approval.remember, without_key=approval.remember_without_key)
+        self.reports.use(sender(realm.service.report, self._host_name, self._now), approval.offline_seconds)
+        self.periodic.wake(self.reports.work)
 
     def _deciders(self) -> Deciders:
         return Deciders(self._realm, self._approval_realm, self.token_realms)
@@ -287,6 +301,8 @@ class HostLogin:
             pages: list[tuple[Method, _Approve]] = [("device", partial(self._approve_at_provider, realm))]
         else:
             settings, pages = self._settings, self._pages()
+            if remembered := await self._remembered_subject(question, conversation, logger):
+                return remembered
             if self.token_realms.all:
                 async with self.waiting.until_stop():
                     with self._prompt_place(question):
@@ -295,6 +311,19 @@ class HostLogin:
                     return await self._approve_by_token(token, question, conversation)
         with self._place(question, settings):
             return await self._approve_on_page(pages, settings, question, conversation, logger)
+
+    async def _remembered_subject(self, question: LoginQuestion, conversation: Conversation, logger: Any) -> str | None:
+        """Returns the subject of a remembered approval that opens this login. None: the person has to be asked."""
+        if not self.remembered.is_on:
+            return None
+        find = self._threads.run(self.remembered.find, question, self.reports.is_confirmed)
+        entry = await conversation.keep_waiting(find)
+        if entry is None:
+            return None
+        await conversation.keep_waiting(self._threads.run(self._logged_in, question.user))
+        conversation.page = "remembered"
+        logger.info("host_remembered.used", approval=entry.approval, subject=printable(entry.subject))
+        return entry.subject
 
     def _pages(self) -> list[tuple[Method, "_Approve"]]:
         """Returns the methods that are in use, with a page in a browser, in their order."""
@@ -412,8 +441,24 @@ class HostLogin:
             self.rounds.lift(user)
         return self._closed(user) or self._persons.suspended(identity.issuer, identity.subject)
 
-    def _refusal_of(self, _entry: Entry) -> str | None:
-        return "approvals are not in use"
+    def _decide_approved(self, realm: Decider, question: LoginQuestion, identity: Identity, approval: str) -> None:
+        """Decides as `_decide`, and remembers the approval with this id where the settings say so."""
+        self._decide(realm, question, identity, None)
+        self.remembered.remember(question, approval, identity)
+
+    def _refusal_of(self, entry: Entry) -> str | None:
+        """Returns why the rules of today do not give the account to the person. Raises `DatabaseError`."""
+        realm = self._approval_realm
+        if realm is None:
+            return "approvals are not in use"
+        if realm.settings.allow.publickey and not entry.circumstances.fingerprint:
+            return "allow.publickey: sshd has accepted no key before"
+        account = self.first_login.account(entry.circumstances.account)
+        try:
+            realm.allow(account, Identity(entry.issuer, entry.subject, entry.claims, frozenset()))
+        except RefusedError as refused:
+            return str(refused)
+        return None if account is not None and account.is_made else "this host does not have the account"
 
     def _closed_to_tokens(self, user: str, issuer: str, subject: str) -> str | None:
         """Returns why no access token of this identity opens the account. Raises `DatabaseError`."""

@@ -5,12 +5,12 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from sshaft.authorized_client import AuthorizedClient
-from sshaft.client_authentication import ClientCredentials
 from sshaft.config import Url
 from sshaft.deadline import Deadline
 from sshaft.errors import IDENTITY, SshaftError
 from sshaft.http_client import HttpClient
+from sshaft.oauth.authorized_client import AuthorizedClient
+from sshaft.oauth.client_authentication import ClientCredentials
 from sshaft.text import printable
 from sshaft_doctor.findings import Finding, error, note, ok
 from sshaft_oidc.settings import ClientSettings

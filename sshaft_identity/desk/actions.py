@@ -78,7 +78,7 @@ def _remove_all_keys(order: Order) -> str:
 def _end_host_login(order: Order) -> str:
     database, now = order.state.store.database, order.state.clock()
     if not host_logins.end(database, order.person, order.login, now, **order.member.facts):
-        raise PageError(404, "No longer there", "It has ended already. Open the page again.")
+        raise PageError(404, N_("No longer there"), N_("It has ended already. Open the page again."))
     return "host_login_ended"
 
 

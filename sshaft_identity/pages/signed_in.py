@@ -18,6 +18,7 @@ from sshaft_identity.web.html import PageError, redirect
 from sshaft_identity.web.state import AppState, state_of
 
 KEYS, HOSTS, ACTIVITY, SIGN_IN = "/account/keys", "/account/hosts", "/account/activity", "/"
+APPROVE = "/approve"
 
 
 class NotSignedInError(Exception):
@@ -79,12 +80,18 @@ async def begin_session(request: Request, user: str, proof: Proof) -> Response |
 
 
 async def lead_to_keys(request: Request, session: Session) -> Response:
-    """Returns a redirect to the keys that gives the browser the new session and ends its session before."""
+    """Returns a redirect to the keys that gives the browser the new session and ends its session before.
+
+    A person who has signed in to approve an SSH login goes back to the page of the approval instead.
+    """
     state, before = state_of(request), await session_of(request)
     if before is not None:
         end = state.store.revocation.end_session
         tell(state, await run_in_threadpool(end, before, state.clock(), reason="signed_in_anew", **facts_of(request)))
-    response = redirect(request, KEYS)
+    approval = cookies.read(request, cookies.APPROVAL)
+    response = redirect(request, KEYS if approval is None else f"{APPROVE}/{approval}")
+    if approval is not None:
+        cookies.clear(request, response, cookies.APPROVAL)
     cookies.write(request, response, cookies.SESSION, session.token, state.settings.sessions.longest, "lax")
     return response
 

@@ -17,7 +17,7 @@ from sshaft_identity.desk.ssh_pass import answer_no_fresh_pass
 from sshaft_identity.face_support import browser_login
 from sshaft_identity.face_support.face import Face
 from sshaft_identity.faces import all_faces
-from sshaft_identity.pages import challenge, enrolment, my_hosts, my_keys, sign_in_oidc, sign_in_ssh
+from sshaft_identity.pages import approval, challenge, enrolment, my_hosts, my_keys, sign_in_oidc, sign_in_ssh
 from sshaft_identity.pages.signed_in import NotSignedInError, answer_not_signed_in
 from sshaft_identity.service import health
 from sshaft_identity.service.app_state import make_state
@@ -33,7 +33,7 @@ from sshaft_identity.web.language import ChooseLanguage
 from sshaft_identity.web.problem import ProblemError, answer_problem
 
 _API_MODULES = (sshd, challenges, approvals, enrolments, host_reports, openapi, health)
-_PAGE_MODULES = (challenge, enrolment, my_keys, my_hosts, sign_in_ssh, sign_in_oidc)
+_PAGE_MODULES = (challenge, approval, enrolment, my_keys, my_hosts, sign_in_ssh, sign_in_oidc)
 _DESK_MODULES = (lists, person, ssh_pass, export, actions)
 
 

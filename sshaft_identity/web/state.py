@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sshaft_identity.common.language import Languages
+from sshaft_identity.common.network_owners import NetworkOwners
 from sshaft_identity.common.times import Clock
 from sshaft_identity.database.changes import Changes
 from sshaft_identity.people.activity import Activity
@@ -55,6 +56,7 @@ class AppState:
     report_throttle: Throttle = field(default_factory=lambda: Throttle(MAX_REPORTS))
     waiting: Waiting = field(default_factory=Waiting)
     refusals: Refusals = field(default_factory=Refusals)
+    network_owners: NetworkOwners = field(default_factory=NetworkOwners)
     unknown_users: UnknownUsers = field(default_factory=UnknownUsers)
     open_enrolment: Callable[[Session, datetime], str] | None = None
     """Opens an enrolment in a session and returns the URL of its page. None: "my keys" offers no enrolment."""

@@ -27,12 +27,17 @@ class Approval:
 
 
 class ApprovalServer(IdentityServer):
-    """`verified` are members that replace those of the answer about the person."""
+    """`verified` are members that replace those of the answer about the person.
+
+    `reports` are those of the host. `end_remembered` ends what the host remembers with its next report.
+    """
 
     def __init__(self) -> None:
         self.approvals: list[Approval] = []
         self.verified: dict[str, Any] = {}
         self.interval = 0.1
+        self.reports: list[dict[str, Any]] = []
+        self.end_remembered = False
         self._news = threading.Condition()
         super().__init__()
 
@@ -68,6 +73,8 @@ class ApprovalServer(IdentityServer):
     def _approvals(self, call: Call) -> Reply:
         if call.path == "/api/v1/approvals":
             return self._open(call)
+        if call.path == "/api/v1/approvals/report":
+            return self._report(call)
         _, _, rest = call.path.partition("/api/v1/approvals/")
         name, _, action = rest.partition("/")
         approval = next((each for each in self.approvals if each.id == name), None)
@@ -78,12 +85,41 @@ class ApprovalServer(IdentityServer):
             return super()._chosen(call)
         return {"": self._state, "verify": self._verify, "end": self._end}[action](call, approval)
 
+    def open_slowly(self, until: threading.Event) -> None:
+        """Answers the next requests for an approval after the event alone."""
+
+        def wait(call: Call) -> Reply:
+            reply = self._open(call)
+
+            def write(connection: socket.socket) -> None:
+                until.wait(10)
+                connection.sendall(_http("201 Created", reply.body))
+
+            return Reply(write=write)
+
+        self.replies["/api/v1/approvals"] = wait
+
     def _open(self, call: Call) -> Reply:
         approval = Approval(call.json)
         self.approvals.append(approval)
         page = f"{self.url}/approve/{approval.secret}"
         opened = {"id": approval.id, "page": page, "expires_in": call.json["seconds"], "interval": self.interval}
         return reply_json(opened, 201)
+
+    def _report(self, call: Call) -> Reply:
+        with self._news:
+            self.reports.append(call.json)
+            self._news.notify_all()
+        ended = [each["id"] for each in call.json["remembered"]] if self.end_remembered else []
+        return reply_json({"ended": {"remembered": ended, "sessions": []}})
+
+    def wait_for_report(self, remembered: int, seconds: float = 10) -> list[dict[str, Any]]:
+        """Returns what the newest report says is remembered, as soon as it has so many entries."""
+        with self._news:
+            self._news.wait_for(lambda: self.reports and len(self.reports[-1]["remembered"]) == remembered, seconds)
+            found: list[dict[str, Any]] = self.reports[-1]["remembered"] if self.reports else []
+        assert len(found) == remembered
+        return found
 
     def _state(self, call: Call, approval: Approval) -> Reply:
         """Answers at once, or as soon as the state is no longer `pending`, if the call asks for that."""
@@ -93,8 +129,7 @@ class ApprovalServer(IdentityServer):
             with self._news:
                 self._news.wait_for(lambda: approval.state != "pending", seconds)
             body = json.dumps({"state": approval.state, "expires_in": 100}).encode()
-            head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-            connection.sendall(f"{head}Connection: close\r\n\r\n".encode() + body)
+            connection.sendall(_http("200 OK", body))
 
         return Reply(write=wait)
 
@@ -118,3 +153,8 @@ class ApprovalServer(IdentityServer):
                 approval.state = "ended"
             self._news.notify_all()
         return Reply(204)
+
+
+def _http(status: str, body: bytes) -> bytes:
+    head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    return f"{head}Connection: close\r\n\r\n".encode() + body

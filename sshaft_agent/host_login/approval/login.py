@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import threading
 import time
 from typing import Any
 
@@ -47,8 +48,11 @@ class ApprovalLogin:
         self._threads = threads
         self._host_name = host_name
         self._logger = logger
-        self.opened: Opened | None = None
-        """The approval, as soon as the service has opened it."""
+        self._lock = threading.Lock()
+        self.approval = ""
+        """The id of the approval, from the time when its page is shown."""
+        self._opened: Opened | None = None
+        self._outcome: Outcome | None = None
 
     async def verified(self, subject: str | None) -> Verified:
         """Returns who has approved. `subject`: the only person who may, because the account belongs to that person.
@@ -57,7 +61,8 @@ class ApprovalLogin:
         `GoneError` if the person leaves, and the errors of the service.
         """
         seconds = min(self._question.timeout - 5, self._realm.settings.seconds)
-        opened = self.opened = await self._open(subject, seconds)
+        opened = await self._open(subject, seconds)
+        self.approval = opened.id
         ends_at = time.monotonic() + min(seconds, opened.expires_in)
         self._logger.info("host_login.waits", code_seconds=round(opened.expires_in), approval=opened.id)
         watching = asyncio.create_task(self._watch(opened, ends_at))
@@ -68,13 +73,29 @@ class ApprovalLogin:
             await asyncio.gather(watching, return_exceptions=True)
 
     def tell_page(self, outcome: Outcome) -> None:
-        """Tells the page how the login has ended. It blocks. A failure is logged: the approval ends in its time."""
-        if self.opened is None:
-            return
+        """Tells the page how the login has ended. It blocks. A failure is logged: the approval ends in its time.
+
+        An approval that the service opens only now is told as soon as it is there.
+        """
+        with self._lock:
+            self._outcome, opened = outcome, self._opened
+        if opened is not None:
+            self._tell(opened, outcome)
+
+    def _tell(self, opened: Opened, outcome: Outcome) -> None:
         try:
-            self._realm.service.end(self.opened.id, outcome)
+            self._realm.service.end(opened.id, outcome)
         except RemoteServiceError as error:
-            self._logger.warning("host_login.page_not_told", message=str(error), approval=self.opened.id)
+            self._logger.warning("host_login.page_not_told", message=str(error), approval=opened.id)
+
+    def _open_now(self, wish: Wish) -> Opened:
+        """Opens the approval. It blocks. The person may leave meanwhile."""
+        opened = self._realm.service.open(wish)
+        with self._lock:
+            self._opened, outcome = opened, self._outcome
+        if outcome is not None:
+            self._tell(opened, outcome)
+        return opened
 
     async def _open(self, subject: str | None, seconds: float) -> Opened:
         question, keys = self._question, self._question.keys
@@ -84,7 +105,7 @@ class ApprovalLogin:
             None if address is None else str(address), keys[0].fingerprint if keys else None, subject,
             max(int(seconds), _SHORTEST_SECONDS),
         )  # fmt: skip
-        opening = self._threads.ask("approval_open", self._realm.service.open, wish)
+        opening = self._threads.ask("approval_open", self._open_now, wish)
         try:
             return await self._conversation.keep_waiting(opening)
         except ReachError as error:

@@ -16,8 +16,8 @@ from sshaft_agent.host_login.threads import Threads
 from sshaft_agent.host_login.waiting import Waiting
 from sshaft_oidc.identity import Identity
 
-Decide = Callable[[ApprovalRealm, LoginQuestion, Identity], None]
-"""Gives the account of a login to an identity, or raises `RefusedError`. It blocks."""
+Decide = Callable[[ApprovalRealm, LoginQuestion, Identity, str], None]
+"""Gives the account of a login to an identity, or raises `RefusedError`. The text is the approval's id. It blocks."""
 
 
 class ApprovalMethod:
@@ -54,7 +54,8 @@ class ApprovalMethod:
                 bound = await self._threads.run(self._bindings.of, question.user)
                 verified = await login.verified(realm.owner(bound))
             identity = realm.identity_of(verified)
-            await conversation.keep_waiting(self._threads.run(self._decide, realm, question, identity))
+            decide = self._threads.run(self._decide, realm, question, identity, login.approval)
+            await conversation.keep_waiting(decide)
             is_passed = True
         finally:
             if not is_passed:

@@ -12,11 +12,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from sshaft.authorized_client import AuthorizedClient
 from sshaft.config import Url
 from sshaft.deadline import Deadline
 from sshaft.errors import IDENTITY, IdentityServiceError, ReachError
 from sshaft.http_client import Answer
+from sshaft.oauth.authorized_client import AuthorizedClient
 from sshaft.validation import OptionalMember, first_fault
 from sshaft_agent.breaker import Breaker
 from sshaft_agent.host_login.approval.settings import ApprovalSettings
@@ -27,6 +27,8 @@ WAIT_SECONDS = 25
 """The longest wait for news that the service takes in one request."""
 _SECONDS = 5.0
 """For one request that waits for nobody. A person waits meanwhile."""
+_REPORT_SECONDS = 20.0
+"""For a report, which may be long, and for which nobody waits."""
 _DOWN = "has not answered the last requests, so this login does not wait for it"
 
 Outcome = Literal["passed", "gone"]
@@ -147,6 +149,10 @@ class ApprovalService:
         answer = self._post(f"/{approval}/end", {"outcome": outcome}, Deadline.after(_SECONDS), may_repeat=True)
         if answer.status != 404:
             self._expect(204, answer, self._base)
+
+    def report(self, body: dict[str, Any]) -> Answer:
+        """Sends what the host remembers, and its sessions. The next report repeats one that fails."""
+        return self._send("POST", f"{self._base}/report", Deadline.after(_REPORT_SECONDS), json=body)
 
     def _guarded(self, ask: Callable[[Deadline], Answer]) -> Answer:
         """Returns the answer. While the service is down, most logins fail at once and wait for no time limit."""

@@ -1,11 +1,12 @@
 """Describes `host_login.approval` in config.json: our identity service, and whom its approvals let in."""
 
 import re
+from datetime import timedelta
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
-from sshaft.config import Text, Url
+from sshaft.config import Period, Text, Url
 from sshaft_agent.host_login.rules import HostRules, ProviderRules
 
 _ACCOUNT = "{account}"
@@ -39,6 +40,19 @@ class ApprovalSettings(ProviderRules):
         default=300, description="a login ends after this time, or when the identity service ends it"
     )
 
+    remember: Annotated[Period, Field(ge=timedelta(minutes=5), le=timedelta(days=30))] | None = Field(
+        default=None,
+        description="an approval counts so long, such as 12h: the same account, key, network and service then need no "
+        "new one. Without it, nothing is remembered",
+    )
+    remember_without_key: bool = Field(
+        default=False,
+        description="true: logins without a key are remembered, too; everybody at the same address then gets in",
+    )
+    offline_seconds: Annotated[int, Field(ge=60, le=86_400)] = Field(
+        default=900, description="remembered approvals stop counting if no report has reached the service for so long"
+    )
+
     def user_of(self, account: str) -> str:
         """Returns the user who may approve a login to the account: the only one of `map`, or the one of `user`."""
         named = [user for user, accounts in (self.map or {}).items() if account in accounts]
@@ -57,6 +71,8 @@ class ApprovalSettings(ProviderRules):
         """Refuses what could let nobody in, or has no effect here."""
         if not self.has_proof:
             raise ValueError("needs client_secret_file, client_secret or private_key_file")
+        if self.remember is None and self.remember_without_key:
+            raise ValueError("remember_without_key has no effect without remember")
         for name in _NOT_SAID:
             if getattr(self.allow, name) is not None:
                 raise ValueError(f"allow.{name} cannot be used: an approval does not say it")

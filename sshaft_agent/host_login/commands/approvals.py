@@ -5,7 +5,6 @@ from pathlib import Path
 import click
 
 from sshaft.command_line.output import Columns, Row, json_option, write_list
-from sshaft.text import printable
 from sshaft_agent.commands import directory_option
 from sshaft_agent.host_login.commands.questions import NotDoneError, ask, ask_rows
 
@@ -59,5 +58,5 @@ def remove(directory: Path, approval: str | None, account: str | None, *, everyt
     else:
         count = ask(directory, "forget")
     if not count and not everything:
-        raise NotDoneError(f"no such approval is remembered: {printable(approval or account or '')}")
+        raise NotDoneError(f"no such approval is remembered: {approval or account}")
     click.echo(f"{count} remembered approval{'' if count == 1 else 's'} removed.", err=True)

@@ -50,6 +50,11 @@ class Remembered:
         """Uses settings that were read. `longest`: how long an approval counts; None: not at all."""
         self._origin, self._longest, self._without_key = origin, longest, without_key
 
+    @property
+    def is_on(self) -> bool:
+        """Whether approvals are remembered on this host."""
+        return self._longest is not None
+
     def remember(self, question: LoginQuestion, approval: str, identity: Identity) -> None:
         """Remembers the approval of a login that has passed, if the settings and its circumstances allow that.
 

@@ -1,6 +1,5 @@
 """Keeps the remembered approvals in the agent's database."""
 
-import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable
@@ -32,11 +31,6 @@ _SAME = "account = ? AND service = ? AND network = ? AND fingerprint = ?"
 MOST = 2000
 """One report to the identity service has room for them, and for many sessions."""
 MOST_OF_ACCOUNT = 20
-
-
-def origin_of(*parts: str) -> str:
-    """Returns a text that another host, or another client at the identity service, does not have."""
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 class Store:

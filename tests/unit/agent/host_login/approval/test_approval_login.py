@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,29 @@ def test_person_who_leaves_is_told_to_the_page(service: ApprovalServer, tmp_path
 
     assert run(service, tmp_path, leave).outcomes == {"gone": 1}
     assert service.wait_for_outcome() == "gone"
+
+
+def test_person_who_leaves_before_the_page_is_shown_is_told_to_it(service: ApprovalServer, tmp_path: Path) -> None:
+    opening = threading.Event()
+
+    async def leave(module: Module) -> None:
+        module.send("login", **ALICE)
+        while not service.count("/api/v1/approvals"):  # noqa: ASYNC110 - the service runs in a thread
+            await asyncio.sleep(0.01)
+
+    service.open_slowly(opening)
+    host_login = new_host_login(tmp_path, approval=service.settings())
+
+    async def serve() -> None:
+        async with serving(host_login, tmp_path):
+            async with connected(tmp_path) as module:
+                await leave(module)
+            while not host_login.outcomes["gone"]:  # noqa: ASYNC110 - another task sets it
+                await asyncio.sleep(0.01)
+            opening.set()
+            assert await asyncio.to_thread(service.wait_for_outcome) == "gone"
+
+    asyncio.run(serve())
 
 
 def test_agent_that_stops_tells_the_person_and_the_page(service: ApprovalServer, tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from structlog.testing import capture_logs
 from sshaft_agent.host_login.auth_info import UsedKey
 from sshaft_agent.host_login.bindings import Bindings
 from sshaft_agent.host_login.conversation import LoginQuestion
-from sshaft_agent.host_login.remembered.entries import Entry
+from sshaft_agent.host_login.remembered.entries import Entry, machine_id, origin_of
 from sshaft_agent.host_login.remembered.remembered import Remembered
-from sshaft_agent.host_login.remembered.store import MOST, MOST_OF_ACCOUNT, origin_of
+from sshaft_agent.host_login.remembered.store import MOST, MOST_OF_ACCOUNT
 from sshaft_oidc.identity import Identity
 
 NOW = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC).timestamp()
@@ -336,3 +336,8 @@ def test_full_disk_refuses_nobody_who_was_approved(tmp_path: Path) -> None:
     with capture_logs() as logs:
         host.approve()
     assert [(each["event"], each["user"]) for each in logs] == [("host_remembered.not_kept", "alice")]
+
+
+def test_machine_without_a_number_has_an_empty_one(tmp_path: Path) -> None:
+    (tmp_path / "machine-id").write_text("0123\n")
+    assert [machine_id(tmp_path / name) for name in ("machine-id", "missing")] == ["0123", ""]

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 import tenacity
 from pydantic import BaseModel, FiniteFloat, StringConstraints, ValidationError
 
-from sshaft.access_token import AccessToken, AccessTokens, usable_until
-from sshaft.client_authentication import ClientCredentials
 from sshaft.deadline import Deadline
 from sshaft.errors import IdentityServiceError, ReachError
 from sshaft.http_client import Answer, HttpClient
+from sshaft.oauth.access_token import AccessToken, AccessTokens, usable_until
+from sshaft.oauth.client_authentication import ClientCredentials
 from sshaft.validation import OptionalMember
 
 MAX_TRIES = 4
