@@ -166,7 +166,7 @@ async def _account_values(request: Request, session: Session, here: str) -> dict
     """Returns the values that every page of the account needs. `desk`: whether to link to the help desk."""
     return {
         "user": session.user, "form_token": session.form_token, "here": here, "max_name": MAX_NAME,
-        "desk": await role_of(request, session) is not None,
+        "desk": await role_of(request, session, however_old=True) is not None,
     }  # fmt: skip
 
 

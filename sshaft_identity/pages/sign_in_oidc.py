@@ -24,7 +24,7 @@ from sshaft_oidc.code_flow import Person, new_attempt
 from sshaft_oidc.provider import SIGN_IN_LIFETIME
 from sshaft_oidc.remote_keys import OpenIdError
 
-CALLBACK = "/sign-in/oidc/callback"
+BEGIN, CALLBACK = "/sign-in/oidc", "/sign-in/oidc/callback"
 ASK = "Ask your administrator."
 SENTENCES = {
     LinkVerdict.NO_USER: ("Unknown user", f"Your organisation knows you, but this service does not yet. {ASK}"),
@@ -106,6 +106,6 @@ async def _ask_provider(openid: OpenId, ask: Callable[[], Result]) -> Result:
 
 
 ROUTES = [
-    Route("/sign-in/oidc", begin, methods=["GET"]),
+    Route(BEGIN, begin, methods=["GET"]),
     Route(CALLBACK, callback, methods=["GET"]),
 ]

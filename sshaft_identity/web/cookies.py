@@ -13,6 +13,7 @@ SESSION, SSH_SIGN_IN, OIDC_SIGN_IN, DESK_PASS = "sshaft", "sshaft-ssh", "sshaft-
 KNOWN_BROWSER = "sshaft-known"
 ALIAS = "sshaft-alias"
 LANGUAGE = "sshaft-language"
+WANTED = "sshaft-wanted"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
