@@ -18,7 +18,7 @@ _CALLS = (
     (
         "sshaft_agent_identity_call_seconds",
         "How long the identity service took to answer.",
-        ("list", "accept", "reject"),
+        ("list", "accept", "reject", "approval_open", "approval_state", "approval_verify", "approval_end"),
     ),
     (
         "sshaft_agent_provider_call_seconds",

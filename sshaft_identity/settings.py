@@ -69,6 +69,9 @@ class Settings(BaseModel):
     approval_limits: ApprovalLimits = Field(
         default_factory=ApprovalLimits, description="how many approvals of SSH logins a host may open in five minutes"
     )
+    networks: str | None = Field(
+        default=None, description="a file of lines CIDR OWNER: the page of an approval names the owners of addresses"
+    )
     trusted_proxies: tuple[Network, ...] = Field(
         default=(), description="addresses or networks (CIDR) whose X-Forwarded-For is trusted"
     )

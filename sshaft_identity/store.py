@@ -18,6 +18,7 @@ from sshaft_identity.clients.subjects import Subjects
 from sshaft_identity.database.database import Database
 from sshaft_identity.enrolment.enrolments import Enrolments
 from sshaft_identity.enrolment.revocation import Revocation
+from sshaft_identity.host_logins.reports import HostReports
 from sshaft_identity.people.keys import Keys
 from sshaft_identity.people.users import Users
 from sshaft_identity.signing.signing_keys import SigningKeys
@@ -40,6 +41,7 @@ class Store:
         self.subjects = Subjects(codes.key)
         self.enrolments = Enrolments(self.database, codes, (rules or Rules()).limits)
         self.revocation = Revocation(self.database)
+        self.host_reports = HostReports(self.database)
 
     def use_rules(self, rules: Rules) -> None:
         """Judges the following attempts by other rules."""

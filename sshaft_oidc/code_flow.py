@@ -15,9 +15,9 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode
 
-from sshaft.client_authentication import ClientCredentials
 from sshaft.deadline import Deadline
 from sshaft.http_client import Answer, HttpClient
+from sshaft.oauth.client_authentication import ClientCredentials
 from sshaft_oidc.provider import CLOCK_LEEWAY, SIGN_IN_LIFETIME, Claims, Provider, Tokens, s256
 from sshaft_oidc.remote_keys import OpenIdError, parse
 from sshaft_oidc.settings import ProviderSettings

@@ -80,6 +80,14 @@ class Conversation:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, timeout: float) -> None:
         self.is_with_program = False
         """Whether a program has answered, which presses no Enter."""
+        self.has_open_prompt = False
+        """Whether a prompt waits for its answer. The person reads nothing else before that."""
+        self.page = "device"
+        """The method by which the person approves on a page: device or approval."""
+        self.instead_of = ""
+        """The methods whose services are away, so that another one is used."""
+        self.after: Awaitable[None] | None = None
+        """What goes on after the result. An agent that stops waits for it."""
         self._reader = reader
         self._writer = writer
         self._ends_at = asyncio.get_running_loop().time() + timeout
@@ -87,7 +95,13 @@ class Conversation:
     @property
     def way(self) -> str:
         """Returns how the person logs in, for the log."""
-        return "token" if self.is_with_program else "browser"
+        if self.is_with_program:
+            return "token"
+        return "browser" if self.page == "device" else self.page
+
+    def facts(self) -> dict[str, str]:
+        """Returns what the log says of the method at the end of the login."""
+        return {"by": self.way} | ({"instead_of": self.instead_of} if self.instead_of else {})
 
     async def prompt(self, text: str, *, echo: bool = True) -> str:
         """Shows `text` and returns what the person types.
@@ -95,6 +109,7 @@ class Conversation:
         sshd refuses a visible prompt (`echo`) to a client that can only send a password, so nobody waits in vain.
         """
         await self._send("prompt", {"text": text, "echo": "yes" if echo else "no"})
+        self.has_open_prompt = True
         try:
             async with asyncio.timeout_at(self._ends_at):
                 kind, fields = messages.decode(await self._reader.readuntil(messages.END))
@@ -106,6 +121,7 @@ class Conversation:
             raise GoneError("the module sent no message of this protocol") from error
         if kind != "answer":
             raise GoneError(kind)
+        self.has_open_prompt = False
         return fields.get("text", "")
 
     async def info(self, text: str) -> None:

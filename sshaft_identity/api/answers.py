@@ -414,3 +414,14 @@ class KeySet(BaseModel):
     """RFC 7517."""
 
     keys: list[dict[str, str | list[str]]]
+
+
+class EndedEntries(BaseModel):
+    remembered: list[str]
+    sessions: list[str]
+
+
+class HostReportAnswer(JsonAnswer):
+    """The host ends these of its entries at once."""
+
+    ended: EndedEntries

@@ -14,6 +14,7 @@ from sshaft_identity.api import answers
 from sshaft_identity.api.approvals import ApprovalRequest, DigitsRequest, EndRequest
 from sshaft_identity.api.challenges import OpenRequest, VerifyRequest
 from sshaft_identity.api.enrolments import InviteRequest, PresentRequest
+from sshaft_identity.api.host_reports import HostReport
 from sshaft_identity.api.sshd import AcceptRequest, RejectRequest
 from sshaft_identity.challenges.listing import MAX_LISTED_KEYS
 from sshaft_identity.clients.clients import Scope
@@ -260,6 +261,16 @@ OPERATIONS = (
         parameters=(_ID,),
     ),
     Operation(
+        "POST",
+        "/api/v1/approvals/report",
+        "reportHostLogins",
+        "Reports all open sessions and remembered approvals of a host, and returns those that must end.",
+        answers.HostReportAnswer,
+        scope=Scope.APPROVALS,
+        body=HostReport,
+        problems=("invalid_request", "too_many_hosts", "too_many_reports"),
+    ),
+    Operation(
         "GET",
         "/challenge/{page_token}/state",
         "getPageState",
@@ -342,7 +353,7 @@ _SCOPES = {
     Scope.ACCEPT: "accept and reject challenges",
     Scope.CHALLENGES: "start logins",
     Scope.ENROLMENTS: "invite people to enrol keys",
-    Scope.APPROVALS: "ask people to approve SSH logins at a host",
+    Scope.APPROVALS: "have logins to a host approved, and report who is logged in there",
 }
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -305,6 +306,48 @@ sessions = Table(  # browsers on "my keys"
     Column("orders", Integer, nullable=False, server_default="0"),  # given at the help desk since then
     Column("authenticated_at", UtcTime, nullable=False),
     Column("expires_at", UtcTime, nullable=False, index=True),
+)
+
+host_reports = Table(  # the hosts of a client that have reported, see `host_logins`
+    "host_reports",
+    metadata,
+    Column("client_id", String(64), ForeignKey("clients.client_id", ondelete="CASCADE"), primary_key=True),
+    Column("host", String(255), primary_key=True),  # the name that the host gives itself
+    Column("reported_at", UtcTime, nullable=False, index=True),
+)
+
+host_logins = Table(  # open sessions and remembered approvals, as the last report of the host says
+    "host_logins",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("client_id", String(64), nullable=False),
+    Column("host", String(255), nullable=False),
+    Column("kind", String(16), nullable=False),  # session, remembered
+    Column("entry", String(64), nullable=False),  # the id that the host gave it
+    Column("user_id", String(64), nullable=False),  # not a foreign key: what a removed user left at a host must end
+    Column("account", Text, nullable=False),
+    Column("service", Text, nullable=False),
+    Column("source", Text),  # a session: the address of the client; a remembered approval: its network
+    Column("fingerprint", String(64)),  # the ssh key that a remembered approval is bound to
+    Column("approval", String(64)),  # the approval that proves the person; null: the host says who the person is
+    Column("approved_with", String(64)),  # the key by which the person had signed in to approve it
+    Column("began_at", UtcTime, nullable=False),
+    Column("granted_at", UtcTime, nullable=False),  # a revocation from then on ends the login
+    Column("until", UtcTime),
+    Column("used_at", UtcTime),
+    Column("ended_at", UtcTime),  # the host is told to end it
+    ForeignKeyConstraint(["client_id", "host"], ["host_reports.client_id", "host_reports.host"], ondelete="CASCADE"),
+    Index("uq_host_logins_entry", "client_id", "host", "kind", "entry", unique=True),
+    Index("ix_host_logins_user_id", "user_id"),
+)
+
+host_revocations = Table(  # ends what a person has at hosts and was granted before
+    "host_revocations",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("user_id", String(64), nullable=False, index=True),
+    Column("fingerprint", String(64)),  # only what needed this key; null: everything
+    Column("at", UtcTime, nullable=False, index=True),
 )
 
 audit_events = Table(  # append-only; `audit.log` writes it, and `audit.chain` seals it

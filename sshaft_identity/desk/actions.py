@@ -17,6 +17,7 @@ from sshaft_identity.common.language import N_, _
 from sshaft_identity.desk.access import DESK, Member, check_may_change, member_and_form, take_order
 from sshaft_identity.desk.person import is_member, name_of, no_such_person
 from sshaft_identity.enrolment.revocation import Ended
+from sshaft_identity.host_logins import ending as host_logins
 from sshaft_identity.pages.signed_in import tell
 from sshaft_identity.pages.words import moment
 from sshaft_identity.web.html import PageError, redirect, render
@@ -25,12 +26,13 @@ from sshaft_identity.web.state import AppState, state_of
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One order of a member for a person, with the form that brought it."""
+    """One order of a member for a person, with the form that brought it. `login`: what to end at a host."""
 
     state: AppState
     member: Member
     person: str
     fingerprint: str
+    login: str
 
     def log(self, action: str) -> None:
         get_logger().info(f"desk.{action}", actor=self.member.name, user=self.person, fingerprint=self.fingerprint)
@@ -73,6 +75,13 @@ def _remove_all_keys(order: Order) -> str:
     return "keys_removed"
 
 
+def _end_host_login(order: Order) -> str:
+    database, now = order.state.store.database, order.state.clock()
+    if not host_logins.end(database, order.person, order.login, now, **order.member.facts):
+        raise PageError(404, N_("No longer there"), N_("It has ended already. Open the page again."))
+    return "host_login_ended"
+
+
 def _sign_out(order: Order) -> str:
     tell(order.state, _signed_out(order))
     return "signed_out"
@@ -100,9 +109,7 @@ ACTIONS = {
         N_("Remove all keys"),
         (
             N_("Remove all keys?"),
-            N_(
-                "The person can pass no login without a new key. Open invitations end, and every browser is signed out."
-            ),
+            N_("The person can pass no login without a new key. Invitations, browsers and the logins at hosts end."),
         ),
     ),
     "sign-out": Action(
@@ -110,8 +117,16 @@ ACTIONS = {
         N_("Sign out everywhere"),
         (
             N_("Sign out everywhere?"),
-            N_("Every browser of the person is signed out. Logins that have passed but are not completed end, too."),
+            N_(
+                "Every browser is signed out. The logins at hosts end, and those that have passed but are not "
+                "completed."
+            ),
         ),
+    ),
+    "end-host-login": Action(
+        _end_host_login,
+        N_("End it"),
+        (N_("End this at the host?"), N_("The host ends the login with all its programs, or forgets the approval.")),
     ),
 }
 _INVITE_SENTENCE = N_(
@@ -177,7 +192,7 @@ async def _order(request: Request) -> tuple[Order, dict[str, str]]:
     state = state_of(request)
     person = await run_in_threadpool(name_of, state, request.path_params["person"])
     check_may_change(member, person)
-    return Order(state, member, person, form.get("fingerprint", "")[:128]), form
+    return Order(state, member, person, form.get("fingerprint", "")[:128], form.get("login", "")[:64]), form
 
 
 def _ask(request: Request, order: Order, action: str, button: str, question: tuple[str, str]) -> Response:
@@ -190,6 +205,7 @@ def _ask(request: Request, order: Order, action: str, button: str, question: tup
         action=f"{_page(request)}/{action}",
         back=_page(request),
         fingerprint=order.fingerprint,
+        login=order.login,
         **order.member.page_values("people"),
     )
 

@@ -16,6 +16,7 @@ from sshaft_identity.common.language import N_, _
 from sshaft_identity.desk import report
 from sshaft_identity.desk.access import DESK, Member, member_of
 from sshaft_identity.desk.report import Report
+from sshaft_identity.pages.my_hosts import logins_of
 from sshaft_identity.pages.words import ago, clock, key_kind, moment
 from sshaft_identity.people.keys import RegisteredKey
 from sshaft_identity.people.last_logins import Ended
@@ -36,8 +37,9 @@ NOTES = {
     "unlocked": N_("The wrong codes no longer count. The person can log in again."),
     "nothing_locked": N_("There were no wrong codes that count. Nothing was changed."),
     "key_removed": N_("The key is removed. It passes no login any more."),
-    "keys_removed": N_("All keys are removed, open invitations are cancelled, and every browser is signed out."),
-    "signed_out": N_("Every browser of the person is signed out."),
+    "keys_removed": N_("All keys are removed. Open invitations, signed-in browsers and logins at hosts end."),
+    "signed_out": N_("Every browser of the person is signed out. The hosts are told to end the logins."),
+    "host_login_ended": N_("The host is told to end it. That takes a minute at most, if the host can be reached."),
 }
 
 
@@ -46,6 +48,7 @@ async def page(request: Request) -> Response:
     note = NOTES.get(request.query_params.get("note", ""))
     identifier = request.path_params["person"]
     person, keys = await run_in_threadpool(_looked_at, state, member, identifier)
+    sessions, remembered = await run_in_threadpool(logins_of, state, person.name)
     return render(
         request,
         "desk_person.html",
@@ -53,6 +56,8 @@ async def page(request: Request) -> Response:
         person=person_values(person, state),
         keys=[_key_values(each, state.clock()) for each in keys],
         is_self=person.name == member.name,
+        host_sessions=sessions,
+        remembered=remembered,
         may_invite=state.settings.desk.may_invite and not is_member(state, person.id),
         **member.page_values("people"),
     )

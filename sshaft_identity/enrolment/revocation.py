@@ -1,10 +1,10 @@
-"""Removes keys, users and clients and signs people out, with everything that they have begun.
+"""Removes keys, users and clients and signs people out, with everything that they have begun, also at hosts.
 
 Each step is one transaction with one audit event. The event names the challenges and enrolments that it ended, so the
 open pages of every process hear of it. No enrolment is opened, presented or confirmed meanwhile.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, delete, false, or_, select, update
@@ -29,6 +29,7 @@ from sshaft_identity.database.tables import (
     users,
 )
 from sshaft_identity.enrolment import enrolments as invitations
+from sshaft_identity.host_logins import ending as host_logins
 from sshaft_identity.people.registration import owner_of
 from sshaft_identity.people.sessions import Method, Session, hash_of
 
@@ -41,12 +42,13 @@ _is_printed = _is_pending & challenges.c.presented_at.is_not(None)
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What ended: the number of sessions, and the ids of enrolments, challenges and approvals."""
+    """What ended: the number of sessions, the ids of enrolments, challenges and approvals, and how much at hosts."""
 
     sessions: int
     enrolments: tuple[str, ...]
     challenges: tuple[str, ...]
     approvals: tuple[str, ...] = ()
+    host_logins: int = 0
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -57,7 +59,8 @@ class Ended:
     def facts(self) -> dict[str, Fact]:
         """Returns the facts for the audit event. `database.changes_sqlite` wakes the pages by them."""
         ended = {"enrolments": self.enrolments, "challenges": self.challenges, "approvals": self.approvals}
-        return {"sessions": self.sessions, **{name: " ".join(ids) or None for name, ids in ended.items()}}
+        names = {name: " ".join(ids) or None for name, ids in ended.items()}
+        return {"sessions": self.sessions, "host_logins": self.host_logins or None, **names}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,7 @@ class Revocation:
                 of_enrolments=(enrolments.c.user_name == owner) & (enrolments.c.opened_in == Method.SSH),
                 of_approvals=_approved_by(owner) & approvals.c.session_key.is_not(None),
             )  # fmt: skip
+            ended = replace(ended, host_logins=host_logins.revoke(connection, owner, now, fingerprint=fingerprint))
             # the removed key may have passed for a session that began elsewhere
             passes = update(sessions).where(sessions.c.user_name == owner, sessions.c.passed_at.is_not(None))
             connection.execute(passes.values(passed_at=None))
@@ -119,6 +123,7 @@ class Revocation:
                 of_sessions=sessions.c.user_name == name, of_enrolments=enrolments.c.user_name == name,
                 of_approvals=or_(approvals.c.user_name == name, _approved_by(name)),
             )  # fmt: skip
+            ended = replace(ended, host_logins=host_logins.revoke(connection, name, now))
             connection.execute(delete(access_tokens).where(access_tokens.c.user_name == name))
             limits.forget(connection, limits.Scope.USER, name)
             # before the deletion, so that the event has the id of this user
@@ -142,10 +147,11 @@ class Revocation:
             record_event(connection, "client.removed", now, user=None, client=client_id, **facts)
             return ended
 
-    def sign_out(self, user: str, now: datetime, **facts: Fact) -> Ended:
+    def sign_out(self, user: str, now: datetime, *, at_hosts: bool = True, **facts: Fact) -> Ended:
         """Signs out every browser of the user. `facts` go to the audit log. Raises `RegistryError`.
 
         Also ends what the person began in them, and the logins that passed but whose result nobody has taken.
+        `at_hosts`: ends the sessions and the remembered approvals of the person at hosts, too.
         """
         with self._database.write(alone="enrolment") as connection:
             self._wait_for_attempts(connection, user)
@@ -157,6 +163,8 @@ class Revocation:
                 of_sessions=sessions.c.user_name == user, of_enrolments=_began_in_session(user),
                 of_approvals=_approved_by(user),
             )  # fmt: skip
+            if at_hosts:
+                ended = replace(ended, host_logins=host_logins.revoke(connection, user, now))
             record_event(connection, "session.all_ended", now, user=user, **ended.facts, **facts)
             return ended
 
@@ -169,6 +177,12 @@ class Revocation:
             )  # fmt: skip
             record_event(connection, "session.ended", now, user=session.user, **ended.facts, **facts)
             return ended
+
+    def end_at_hosts(self, user: str, now: datetime, **facts: Fact) -> None:
+        """Ends every session and every remembered approval of the user at hosts. `facts` go to the audit log."""
+        with self._database.write() as connection:
+            count = host_logins.revoke(connection, user, now)
+            record_event(connection, "host_session.all_ended", now, user=user, host_logins=count or None, **facts)
 
     def _wait_for_attempts(self, connection: Connection, user: str) -> None:
         """Waits for the attempts of the user: an attempt that has read a key passes before the key goes, or never."""

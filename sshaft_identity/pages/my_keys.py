@@ -19,15 +19,14 @@ from sshaft_identity.pages.signed_in import (
     KEYS,
     SIGN_IN,
     NotSignedInError,
+    account_values,
     facts_of,
-    role_of,
     session_and_form,
     signed_in,
     tell,
 )
 from sshaft_identity.pages.words import ago, key_kind, moment, source
 from sshaft_identity.people.keys import MAX_NAME, RegisteredKey
-from sshaft_identity.people.sessions import Session
 from sshaft_identity.web import cookies
 from sshaft_identity.web.html import PageError, redirect, render
 from sshaft_identity.web.state import state_of
@@ -50,8 +49,9 @@ async def keys(request: Request) -> Response:
         "keys.html",
         keys=[_key_values(key, now) for key in own_keys],
         can_enrol=state.open_enrolment is not None,
+        max_name=MAX_NAME,
         done=done and _(done),
-        **await _account_values(request, session, "keys"),
+        **await account_values(request, session, "keys"),
     )
 
 
@@ -76,7 +76,7 @@ async def ask_to_remove(request: Request) -> Response:
         return redirect(request, _SIGN_IN_AGAIN)
     added = [_key_values(each, state.clock()) for each in own_keys if each.added_with == key.key.fingerprint]
     values: dict[str, Any] = {"key": _key_values(key, state.clock()), "is_last": len(own_keys) == 1, "added": added}
-    return render(request, "remove_key.html", **values, **await _account_values(request, session, "keys"))
+    return render(request, "remove_key.html", **values, **await account_values(request, session, "keys"))
 
 
 async def remove(request: Request) -> Response:
@@ -120,7 +120,7 @@ async def activity(request: Request) -> Response:
     names = {each.key.fingerprint: each.name for each in await run_in_threadpool(state.store.keys.of, session.user)}
     rows = [happening_values(each, names, state.clock()) for each in page.happenings]
     values: dict[str, Any] = {"happenings": rows, "older": page.older, "is_first": number is None}
-    return render(request, "activity.html", **values, **await _account_values(request, session, "activity"))
+    return render(request, "activity.html", **values, **await account_values(request, session, "activity"))
 
 
 async def sign_out(request: Request, *, everywhere: bool = False) -> Response:
@@ -128,7 +128,9 @@ async def sign_out(request: Request, *, everywhere: bool = False) -> Response:
     state = state_of(request)
     now, facts, revocation = state.clock(), facts_of(request), state.store.revocation
     if everywhere:
-        tell(state, await run_in_threadpool(revocation.sign_out, session.user, now, **facts))
+        # what the person does at hosts may be worth keeping: the page of the hosts ends that
+        sign_out_browsers = partial(revocation.sign_out, session.user, now, at_hosts=False, **facts)
+        tell(state, await run_in_threadpool(sign_out_browsers))
     else:
         tell(state, await run_in_threadpool(revocation.end_session, session, now, **facts))
     get_logger().info("session.ended", user=session.user, everywhere=everywhere)
@@ -160,14 +162,6 @@ def _key_values(key: RegisteredKey, now: datetime) -> dict[str, Any]:
         "expires": None if key.expires_at is None else moment(key.expires_at),
         "is_expired": key.expires_at is not None and key.expires_at <= now,
     }
-
-
-async def _account_values(request: Request, session: Session, here: str) -> dict[str, Any]:
-    """Returns the values that every page of the account needs. `desk`: whether to link to the help desk."""
-    return {
-        "user": session.user, "form_token": session.form_token, "here": here, "max_name": MAX_NAME,
-        "desk": await role_of(request, session, however_old=True) is not None,
-    }  # fmt: skip
 
 
 def _no_such_key() -> PageError:

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -18,7 +19,8 @@ from sshaft_identity.web.browsers import browser_name, client_address, form_of, 
 from sshaft_identity.web.html import PageError, redirect
 from sshaft_identity.web.state import AppState, state_of
 
-KEYS, ACTIVITY, SIGN_IN = "/account/keys", "/account/activity", "/"
+KEYS, HOSTS, ACTIVITY, SIGN_IN = "/account/keys", "/account/hosts", "/account/activity", "/"
+APPROVE = "/approve"
 
 
 class NotSignedInError(Exception):
@@ -57,6 +59,12 @@ async def role_of(request: Request, session: Session, *, however_old: bool = Fal
     return desk.role_of(user_id, session.groups if counts else ())
 
 
+async def account_values(request: Request, session: Session, here: str) -> dict[str, Any]:
+    """Returns the values that every page of the account needs. `desk`: whether to link to the help desk."""
+    desk = await role_of(request, session, however_old=True) is not None
+    return {"user": session.user, "form_token": session.form_token, "here": here, "desk": desk}
+
+
 async def answer_not_signed_in(request: Request, _error: Exception) -> Response:
     response = redirect(request, f"{SIGN_IN}?note=nobody")
     remember_wanted(request, response)
@@ -83,7 +91,7 @@ async def begin_session(request: Request, user: str, proof: Proof) -> Response |
 async def lead_on(request: Request, session: Session) -> Response:
     """Returns a redirect that gives the browser the new session and ends its session before.
 
-    It leads to the page that the person wanted before the sign-in, or to the keys.
+    It leads to the page that the person wanted before the sign-in, such as that of an approval, or to the keys.
     """
     state, before = state_of(request), await session_of(request)
     if before is not None:

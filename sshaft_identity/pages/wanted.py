@@ -9,7 +9,7 @@ from starlette.responses import Response
 from sshaft_identity.web import cookies
 
 _PATHS = {"activity": "/account/activity", "desk": "/desk"}
-_PERSON = "/desk/people/"
+_PATHS_WITH_ID = {"person": "/desk/people/", "approval": "/approve/"}
 _SECONDS = 600
 
 
@@ -21,13 +21,15 @@ def remember_wanted(request: Request, response: Response) -> None:
 
 def wanted(request: Request) -> str | None:
     """Returns the path of the page that this browser wanted, or None."""
-    kind, _, person = (cookies.read(request, cookies.WANTED) or "").partition(".")
-    return f"{_PERSON}{quote(person)}" if kind == "person" and person else _PATHS.get(kind)
+    kind, _, identifier = (cookies.read(request, cookies.WANTED) or "").partition(".")
+    if kind in _PATHS_WITH_ID and identifier:
+        return _PATHS_WITH_ID[kind] + quote(identifier)
+    return _PATHS.get(kind)
 
 
 def _name_of(path: str) -> str | None:
-    person = re.match(rf"{_PERSON}([A-Za-z0-9_-]{{1,64}})(/|$)", path)
-    if person:
-        return f"person.{person[1]}"
+    for name, start in _PATHS_WITH_ID.items():
+        if found := re.match(rf"{start}([A-Za-z0-9_-]{{1,64}})(/|$)", path):
+            return f"{name}.{found[1]}"
     within = (name for name, start in _PATHS.items() if path == start or path.startswith(f"{start}/"))
     return next(within, None)

@@ -42,6 +42,13 @@ SENTENCES = {
     "session.ended": N_("Signed out of my keys"),
     "session.all_ended": N_("Signed out everywhere"),
     "session.passed": N_("A help desk session was confirmed with ssh"),
+    "host_session.began": N_("A login to a host began"),
+    "host_session.ended": N_("A login to a host ended"),
+    "host_session.end_ordered": N_("A host was told to end a login"),
+    "host_session.all_ended": N_("The hosts were told to end all logins and to forget all approvals"),
+    "host_approval.remembered": N_("A host remembers your approval"),
+    "host_approval.forgotten": N_("A host has forgotten your approval"),
+    "host_approval.end_ordered": N_("A host was told to forget your approval"),
     "desk.looked": N_("The help desk looked at your data"),
     "desk.exported": N_("The help desk exported your data"),
 }
@@ -77,6 +84,9 @@ _SIGNED_IN_WITH_SSH = N_("Signed in to my keys with ssh")
 
 _FACTS = (
     ("app", N_("App")),
+    ("host", N_("Host")),
+    ("account", N_("Account there")),
+    ("reported_by", N_("Reported by")),
     ("ssh_address", N_("ssh from")),
     ("client_ip", N_("ssh from")),
     ("browser_address", N_("Browser at")),

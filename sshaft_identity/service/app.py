@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Route
 
-from sshaft_identity.api import approvals, challenges, enrolments, openapi, sshd
+from sshaft_identity.api import approvals, challenges, enrolments, host_reports, openapi, sshd
 from sshaft_identity.api.discovery import discovery, jwks
 from sshaft_identity.api.token import client_credentials, token_endpoint
 from sshaft_identity.common.times import Clock, utc_now
@@ -17,7 +17,7 @@ from sshaft_identity.desk.ssh_pass import answer_no_fresh_pass
 from sshaft_identity.face_support import browser_login
 from sshaft_identity.face_support.face import Face
 from sshaft_identity.faces import all_faces
-from sshaft_identity.pages import challenge, enrolment, my_keys, sign_in_oidc, sign_in_ssh
+from sshaft_identity.pages import approval, challenge, enrolment, my_hosts, my_keys, sign_in_oidc, sign_in_ssh
 from sshaft_identity.pages.signed_in import NotSignedInError, answer_not_signed_in
 from sshaft_identity.service import health
 from sshaft_identity.service.app_state import make_state
@@ -32,19 +32,8 @@ from sshaft_identity.web.html import PageError, answer_http_exception, answer_pa
 from sshaft_identity.web.language import ChooseLanguage
 from sshaft_identity.web.problem import ProblemError, answer_problem
 
-_MODULES = (
-    sshd,
-    challenges,
-    approvals,
-    enrolments,
-    openapi,
-    challenge,
-    enrolment,
-    my_keys,
-    sign_in_ssh,
-    sign_in_oidc,
-    health,
-)
+_API_MODULES = (sshd, challenges, approvals, enrolments, host_reports, openapi, health)
+_PAGE_MODULES = (challenge, approval, enrolment, my_keys, my_hosts, sign_in_ssh, sign_in_oidc)
 _DESK_MODULES = (lists, person, ssh_pass, export, actions)
 
 
@@ -57,7 +46,7 @@ def all_routes(faces: Collection[Face], clock: Clock) -> list[Route]:
         Route("/oauth2/token", in_thread(token_endpoint(grants)), methods=["POST"]),
         Route("/.well-known/openid-configuration", discovery(grants, metadata), methods=["GET"]),
         Route("/.well-known/jwks.json", jwks, methods=["GET"]),
-        *(route for module in (*_MODULES, *_DESK_MODULES) for route in module.ROUTES),
+        *(route for module in (*_API_MODULES, *_PAGE_MODULES, *_DESK_MODULES) for route in module.ROUTES),
         *browser_login.routes(finishes),
         *(route for face in faces for route in face.routes(clock)),
     ]

@@ -64,6 +64,7 @@ def changed_state(state: AppState, settings: Settings, named: NamedFiles) -> App
         open_enrolment=partial(_open_enrolment, store, settings),
         attestation_roots=named.roots,
         look=named.look,
+        network_owners=named.network_owners,
         languages=Languages(settings.languages),
     )
 

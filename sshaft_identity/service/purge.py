@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, Table, delete, literal, not_, select, tuple_, update
 from starlette.concurrency import run_in_threadpool
@@ -30,12 +30,17 @@ from sshaft_identity.database.tables import (
     enrolments,
     face_requests,
     failures,
+    host_reports,
+    host_revocations,
     pings,
     sessions,
     used_values,
 )
 
 BATCH = 50
+_SILENT_HOSTS = timedelta(days=30)
+"""After this time, what a host that no longer reports has reported is deleted."""
+_REVOCATIONS = timedelta(days=90)
 _PAUSE_SECONDS = 0.02
 
 
@@ -95,6 +100,10 @@ RULES = (
     Rule("pings_forgotten", pings, lambda now: pings.c.next_at <= now - WINDOW, _delete),
     Rule("used_values_forgotten", used_values, lambda now: used_values.c.expires_at <= now, _delete),
     Rule("sessions_forgotten", sessions, lambda now: sessions.c.expires_at <= now, _delete),
+    Rule("hosts_forgotten", host_reports, lambda now: host_reports.c.reported_at <= now - _SILENT_HOSTS, _delete),
+    Rule(
+        "host_revocations_forgotten", host_revocations, lambda now: host_revocations.c.at <= now - _REVOCATIONS, _delete
+    ),
     Rule("failures_forgotten", failures, lambda now: failures.c.ends_at <= now, _delete),
     Rule("failures_shortened", failures, lambda now: failures.c.ends_at > now + WINDOW + CLOCK_TOLERANCE, _shorten),
 )

@@ -11,6 +11,8 @@ _NO_STATE = ("2c57b3", "m7 8 4 4-4 4m6 0h4")
 _OF_STATE = {
     "pending": WAITS, "open": WAITS, "signature": WAITS, "presented": WAITS, "accepted": PASSED, "confirmed": PASSED,
     "rejected": DENIED, "tried_out": DENIED, "refused": DENIED, "expired": OVER, "cancelled": OVER, "unknown": OVER,
+    "sign_in": WAITS, "sign_in_again": WAITS, "approved": WAITS, "verified": PASSED, "passed": PASSED,
+    "denied": DENIED, "reported": DENIED, "other": DENIED, "ended": OVER,
 }  # fmt: skip
 
 

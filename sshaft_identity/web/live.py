@@ -15,6 +15,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from sshaft_identity.approvals.approval import OPEN, Approval
+from sshaft_identity.approvals.approval import State as ApprovalState
 from sshaft_identity.challenges.challenge import MAX_TRIES, Challenge, State
 from sshaft_identity.database.changes import Subject, Waiter
 from sshaft_identity.database.database import UNAVAILABLE
@@ -89,6 +91,39 @@ CHALLENGE: Live[Challenge] = Live(
     is_over=is_over,
     mark=lambda challenge: str(challenge.attempts_left),
     parameter="attempts_left",
+)
+
+
+def approval_state_of(approval: Approval, state: AppState) -> str:
+    """Returns the state that the page shows, without regard to who looks at it."""
+    found = approval.state_at(state.clock())
+    return "tried_out" if found is ApprovalState.DENIED and approval.tries_left == 0 else found
+
+
+def approval_seconds_left(approval: Approval, state: AppState) -> int:
+    return max(0, math.ceil((approval.expires_at - state.clock()).total_seconds()))
+
+
+def _mark_of(approval: Approval) -> str:
+    return f"{approval.state}-{approval.tries}"
+
+
+def _is_settled(approval: Approval, state: AppState) -> bool:
+    """Whether no page waits for news any more. The host says soon after the digits how the SSH login ended."""
+    found = approval.state_at(state.clock())
+    return found not in OPEN and (found is not ApprovalState.VERIFIED or state.clock() >= approval.expires_at)
+
+
+APPROVAL: Live[Approval] = Live(
+    read=lambda state, approval: run_in_threadpool(state.store.approvals.get, approval.id),
+    news=lambda approval, state: {
+        "state": approval_state_of(approval, state),
+        "mark": _mark_of(approval),
+        "expires_in": approval_seconds_left(approval, state),
+    },
+    is_over=_is_settled,
+    mark=_mark_of,
+    parameter="mark",
 )
 
 

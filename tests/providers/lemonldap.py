@@ -12,11 +12,32 @@ from pathlib import Path
 
 import pytest
 import requests
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webdriver import WebDriver
+from selenium.webdriver.remote.webelement import WebElement
+from web.looking import click, seconds_until
 
 from sshaft_demo.parts import connects, free_port
 
 RIGHT, WRONG_CODE, NO_SERVICE = "session", "96", "24"
 """The outcome of a login: a session, or the number of the portal's message."""
+_APP = """\
+use Plack::App::File;
+use Plack::App::URLMap;
+use Lemonldap::NG::Portal::Main;
+my @settings = (configStorage => { confFile => 'INI' });
+my $top = '/usr/share/lemonldap-ng';
+my $urls = Plack::App::URLMap->new;
+my $files = sub { $urls->map($_[0] => Plack::App::File->new(root => $_[1])) };
+$files->('/javascript', '/usr/share/javascript');
+$files->('/static', "$top/portal/htdocs/static");
+if (eval { require Lemonldap::NG::Manager }) {
+    $files->('/manager-static', "$top/manager/htdocs/static");
+    $urls->map('/manager' => Lemonldap::NG::Manager->run({ @settings }));
+}
+$urls->map('/' => Lemonldap::NG::Portal::Main->run({ @settings }));
+$urls->to_app;
+"""
 
 
 @dataclass
@@ -39,10 +60,11 @@ class Login:
     url: str
     session: requests.Session = field(default_factory=requests.Session)
     text: str = ""
+    has_session: bool = False
 
     @property
     def outcome(self) -> str:
-        if self.session.cookies.get("lemonldap", "0") not in ("", "0"):
+        if self.has_session:
             return RIGHT
         found = re.search(r'trmsg="(\d+)"', self.text)
         return found[1] if found else ""
@@ -61,7 +83,59 @@ class Login:
         answer = self.session.request(
             method, self.url + path, data=form, headers=headers, allow_redirects=False, timeout=30
         )
+        # requests keeps no cookie of the domain "localhost", as browsers do
+        self.has_session = re.search("lemonldap=[0-9a-f]{32}", answer.headers.get("Set-Cookie", "")) is not None
         return answer.text
+
+
+@dataclass
+class Manager:
+    """A browser at the manager, in the form "REST second factor"."""
+
+    url: str
+    browser: WebDriver
+
+    def __post_init__(self) -> None:
+        if not Path("/usr/share/lemonldap-ng/manager").is_dir():
+            pytest.skip("needs the manager of LemonLDAP::NG: apt-get install liblemonldap-ng-manager-perl")
+
+    def open(self) -> None:
+        self.browser.get("about:blank")
+        self.browser.get(f"{self.url}/manager/")
+        for branch in ("generalParameters", "secondFactors", "rest2f"):
+            click(self.browser, By.ID, f"a-{branch}")
+        click(self.browser, By.ID, "t-rest2f")
+
+    def switch(self, state: str) -> None:
+        """Clicks `On` or `Off`."""
+        click(self.browser, By.XPATH, f'//label[normalize-space()="{state}"]/input')
+
+    def type(self, name: str, value: str) -> None:
+        element = self.browser.find_element(By.XPATH, f'//tr[th[normalize-space()="{name}"]]//input')
+        element.clear()
+        element.send_keys(value)
+
+    def open_arguments(self) -> None:
+        click(self.browser, By.ID, "t-rest2fInitArgs")
+        self.browser.execute_script("document.getElementById('t-rest2f').parentElement.scrollIntoView()")
+
+    def add_argument(self, name: str, value: str) -> None:
+        click(self.browser, By.PARTIAL_LINK_TEXT, "New entry")
+        seconds_until(lambda: len(self._argument()) == 2)
+        for element, text in zip(self._argument(), (name, value), strict=True):
+            element.clear()
+            element.send_keys(text)
+
+    def _argument(self) -> list[WebElement]:
+        return self.browser.find_elements(By.CSS_SELECTOR, "#top form input")
+
+    def remove_argument(self) -> None:
+        click(self.browser, By.CSS_SELECTOR, "#top .glyphicon-minus-sign")
+
+    def save(self) -> None:
+        click(self.browser, By.ID, "save")
+        click(self.browser, By.ID, "saveok")
+        seconds_until(lambda: "Successfully saved" in self.browser.find_element(By.ID, "mtitle").text)
 
 
 def _hidden(text: str) -> str:
@@ -75,7 +149,7 @@ def running(directory: Path, settings: dict[str, object], portal: str = "") -> I
     if not shutil.which("plackup") or not Path("/usr/share/lemonldap-ng/portal").is_dir():
         pytest.skip("needs LemonLDAP::NG: apt-get install liblemonldap-ng-portal-perl")
     port = free_port()
-    url = f"http://127.0.0.1:{port}"
+    url = f"http://localhost:{port}"
     _write(directory, url, settings, portal)
     log = directory / "portal.log"
     command = [
@@ -115,7 +189,7 @@ def _write(directory: Path, url: str, settings: dict[str, object], portal: str) 
         "cfgNum": 1,
         "cfgDate": "1",  # without it the portal finds no configuration
         "portal": f"{url}/",
-        "domain": "127.0.0.1",
+        "domain": "localhost",  # the manager takes no address
         "cookieName": "lemonldap",
         "securedCookie": 0,
         "authentication": "Demo",
@@ -131,7 +205,7 @@ def _write(directory: Path, url: str, settings: dict[str, object], portal: str) 
         "localSessionStorageOptions": {
             "namespace": "sessions", "cache_root": str(directory / "cache"), "default_expires_in": 600,
         },
-        "locationRules": {"127.0.0.1": {"default": "accept"}},
+        "locationRules": {"localhost": {"default": "accept"}},
         "exportedHeaders": {},
         "macros": {"_whatToTrace": "lc($_user)"},
         "whatToTrace": "_whatToTrace",
@@ -150,13 +224,7 @@ def _write(directory: Path, url: str, settings: dict[str, object], portal: str) 
         f"'cache_root' => '{directory}/cache' }}\n"
         "[portal]\nstaticPrefix = /static\ntemplateDir = /usr/share/lemonldap-ng/portal/templates\nlanguages = en\n"
         f"{portal}\n"
+        "[manager]\nprotection = none\nstaticPrefix = /manager-static\nlanguages = en\n"
+        "templateDir = /usr/share/lemonldap-ng/manager/htdocs/templates\nenabledModules = conf\n"
     )
-    (directory / "app.psgi").write_text(
-        "use Plack::App::File;\nuse Plack::App::URLMap;\nuse Lemonldap::NG::Portal::Main;\n"
-        "my $urls = Plack::App::URLMap->new;\n"
-        "$urls->map('/static' => Plack::App::File->new(root => '/usr/share/lemonldap-ng/portal/htdocs/static'));\n"
-        "$urls->map('/javascript' => Plack::App::File->new(root => '/usr/share/javascript'));\n"
-        "$urls->map('/' => Lemonldap::NG::Portal::Main->run("
-        f"{{ configStorage => {{ confFile => '{directory}/lemonldap-ng.ini' }} }}));\n"
-        "$urls->to_app;\n"
-    )
+    (directory / "app.psgi").write_text(_APP.replace("INI", f"{directory}/lemonldap-ng.ini"))

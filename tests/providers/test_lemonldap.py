@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from e2e.conftest import Keys, Site
 from providers import lemonldap
-from providers.lemonldap import NO_SERVICE, RIGHT, WRONG_CODE, Portal
+from providers.lemonldap import NO_SERVICE, RIGHT, WRONG_CODE, Manager, Portal
 from selenium.webdriver.common.by import By
 from web.looking import click, seconds_until
 from web.pictures import Pictures
@@ -22,6 +22,7 @@ USER = "dwho"  # one of the portal's demonstration users
 class Lab:
     site: Site
     portal: Portal
+    recipe: str
 
     def printed(self, key: Path) -> str:
         """Returns the code that ssh prints."""
@@ -47,7 +48,7 @@ def lab(site_with_user: Site, tmp_path_factory: pytest.TempPathFactory) -> Itera
     assert {"rest2fActivation", "rest2fInitUrl", "rest2fVerifyUrl", "rest2fInitArgs"} == set(values)
     (message,) = re.findall(r"^  (msg_\w+ = .*)$", recipe, re.MULTILINE)
     with lemonldap.running(tmp_path_factory.mktemp("lemonldap"), values, message) as portal:
-        yield Lab(site, portal)
+        yield Lab(site, portal, recipe)
 
 
 def test_session_opens_after_password_and_ssh(lab: Lab, keys: Keys) -> None:
@@ -68,6 +69,29 @@ def test_browser_shows_what_to_do_and_then_has_a_session(lab: Lab, keys: Keys, p
     pictures.take("lemonldap-code", "main")
     click(browser, By.CSS_SELECTOR, "button[type=submit]")
     seconds_until(lambda: browser.find_element(By.ID, "menu").is_displayed())
+
+
+def test_second_factor_is_set_up_in_the_manager(lab: Lab, keys: Keys, pictures: Pictures) -> None:
+    """The test removes the second factor that the fixture has set up, and types the recipe."""
+    manager = Manager(lab.portal.url, pictures.browser)
+    manager.open()
+    manager.switch("Off")
+    manager.open_arguments()
+    manager.remove_argument()
+    manager.save()
+    seconds_until(lambda: lab.portal.password(USER).outcome == RIGHT)
+    manager.open()
+    manager.switch("On")
+    for name, value in re.findall(r"^  (Init URL|Verify URL|Label) +(.*)$", lab.recipe, re.MULTILINE):
+        manager.type(name, value)
+    pictures.take("lemonldap-manager", "#top form")
+    manager.open_arguments()
+    (argument,) = re.findall(r"^  Init arguments +(\w+) => (\w+)$", lab.recipe, re.MULTILINE)
+    manager.add_argument(*argument)
+    pictures.take("lemonldap-arguments", "#top, #a-rest2f, #t-rest2fInitArgs")
+    manager.save()
+    seconds_until(lambda: lab.portal.password(USER).outcome != RIGHT)
+    assert lab.portal.password(USER).code(lab.printed(keys(USER))) == RIGHT
 
 
 def test_a_wrong_code_opens_no_session(lab: Lab, keys: Keys) -> None:

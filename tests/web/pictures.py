@@ -13,8 +13,10 @@ from selenium.webdriver.remote.webdriver import WebDriver
 
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 _BOX = """
-const box = document.querySelector(arguments[0]).getBoundingClientRect();
-return {x: box.x + scrollX, y: box.y + scrollY, width: box.width, height: box.height, scale: 1};
+const boxes = [...document.querySelectorAll(arguments[0])].map((each) => each.getBoundingClientRect());
+const x = Math.min(...boxes.map((box) => box.left)), y = Math.min(...boxes.map((box) => box.top));
+const width = Math.max(...boxes.map((box) => box.right)) - x, height = Math.max(...boxes.map((box) => box.bottom)) - y;
+return {x: x + scrollX, y: y + scrollY, width, height, scale: 1};
 """
 
 
@@ -32,14 +34,21 @@ class Pictures:
     width: int
     most_bytes: int
 
-    def take(self, name: str, part: str = "") -> None:
-        """Takes the page, or only the element that the CSS selector `part` names."""
+    def __post_init__(self) -> None:
         self.browser.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
-        self._set_height(200)
-        self._set_height(self.browser.execute_script("return document.documentElement.scrollHeight"))
+        self._set_height(800)
+
+    def take(self, name: str, part: str = "") -> None:
+        """Takes the page, or only the part with the elements of the CSS selector `part`.
+
+        The window gets the height of a page that is taken as a whole.
+        """
         options: dict[str, Any] = {"format": "png"}
         if part:
             options["clip"] = self.browser.execute_script(_BOX, part)
+        else:
+            self._set_height(200)
+            self._set_height(self.browser.execute_script("return document.documentElement.scrollHeight"))
         picture = b64decode(self.browser.execute_cdp_cmd("Page.captureScreenshot", options)["data"])
         assert picture.startswith(b"\x89PNG")
         assert len(picture) < self.most_bytes, len(picture)

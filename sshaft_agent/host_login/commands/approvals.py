@@ -5,7 +5,6 @@ from pathlib import Path
 import click
 
 from sshaft.command_line.output import Columns, Row, json_option, write_list
-from sshaft.text import printable
 from sshaft_agent.commands import directory_option
 from sshaft_agent.host_login.commands.questions import NotDoneError, ask, ask_rows
 
@@ -52,8 +51,12 @@ def remove(directory: Path, approval: str | None, account: str | None, *, everyt
     """
     if [approval is not None, account is not None, everything].count(True) != 1:
         raise click.UsageError("Give ID, --account or --all.")
-    given = {"id": approval} if approval is not None else {"account": account} if account is not None else {}
-    count = ask(directory, "forget", **given)
+    if approval is not None:
+        count = ask(directory, "forget", id=approval)
+    elif account is not None:
+        count = ask(directory, "forget", account=account)
+    else:
+        count = ask(directory, "forget")
     if not count and not everything:
-        raise NotDoneError(f"no such approval is remembered: {printable(approval or account or '')}")
+        raise NotDoneError(f"no such approval is remembered: {approval or account}")
     click.echo(f"{count} remembered approval{'' if count == 1 else 's'} removed.", err=True)

@@ -1,8 +1,11 @@
 """Decides which logins an approval is remembered for, and when it does not count. Plain functions, with a clock."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from sshaft import addresses
@@ -60,6 +63,19 @@ class Entry:
     approved_at: int
     until: int
     used_at: int
+
+
+def origin_of(*parts: str) -> str:
+    """Returns a text that another host, or another client at the identity service, does not have."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def machine_id(path: Path = Path("/etc/machine-id")) -> str:
+    """Returns the number of this machine (machine-id(5)). Empty: it has none, as in some containers."""
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:
+        return ""
 
 
 def fault(entry: Entry, origin: str, bound: Sequence[Binding], now: float, longest: float) -> str | None:

@@ -28,21 +28,18 @@ class Remembered:
 
     `closed` returns why an account, an issuer and a subject may not log in today, by the database of this host.
     `refusal` returns why the rules of today do not give the account to the person; it may ask the sources of accounts.
-    `is_confirmed`: whether the identity service has said lately which approvals have ended. `changed` is called after
-    each change. `now` is in seconds since 1970.
+    `changed` is called after each change. `now` is in seconds since 1970.
     """
 
     def __init__(
         self, bindings: Bindings, closed: Callable[[str, str, str], str | None],
-        refusal: Callable[[Entry], str | None], is_confirmed: Callable[[], bool], changed: Callable[[], None],
-        now: Callable[[], float],
+        refusal: Callable[[Entry], str | None], changed: Callable[[], None], now: Callable[[], float],
     ) -> None:  # fmt: skip
         """Raises `ConfigurationError` if the database cannot be used."""
         self._store = Store(bindings.path.parent)
         self._bindings = bindings
         self._closed = closed
         self._refusal = refusal
-        self._is_confirmed = is_confirmed
         self._changed = changed
         self._now = now
         self._origin = ""
@@ -52,6 +49,11 @@ class Remembered:
     def use(self, origin: str, longest: timedelta | None, *, without_key: bool) -> None:
         """Uses settings that were read. `longest`: how long an approval counts; None: not at all."""
         self._origin, self._longest, self._without_key = origin, longest, without_key
+
+    @property
+    def is_on(self) -> bool:
+        """Whether approvals are remembered on this host."""
+        return self._longest is not None
 
     def remember(self, question: LoginQuestion, approval: str, identity: Identity) -> None:
         """Remembers the approval of a login that has passed, if the settings and its circumstances allow that.
@@ -78,22 +80,22 @@ class Remembered:
         log.get_logger().info("host_remembered.kept", until=_time(until), **_facts(entry))
         self._changed()
 
-    def find(self, question: LoginQuestion) -> Entry | None:
+    def find(self, question: LoginQuestion, is_confirmed: Callable[[], bool]) -> Entry | None:
         """Returns the approval that this login needs. None: the person has to be asked.
 
-        It may wait a few seconds for the first report to the identity service.
+        `is_confirmed`: whether the identity service has said lately which approvals have ended. It may wait for that.
         """
         circumstances = self._circumstances_of(question)
         if circumstances is None or self._store.of(circumstances) is None:
             return None
-        is_confirmed = self._is_confirmed()
+        counts = is_confirmed()
         entry = self._store.of(circumstances)  # the report may have ended it
         if entry is None:
             return None
         if reason := self._fault(entry) or self._refusal(entry):
             self._forget(entry, reason)
             return None
-        if not is_confirmed:
+        if not counts:
             facts = _facts(entry)
             log.get_logger().warning("host_remembered.unconfirmed", message="the reports have failed", **facts)
             return None

@@ -52,12 +52,15 @@ Report = Callable[[list[dict[str, Any]], list[dict[str, Any]]], Ended]
 
 
 class Reports:
-    """Makes the reports. `work` runs in one thread at a time, and `is_confirmed` in any. `clock` is in seconds.
+    """Makes the reports. `work` runs in one thread at a time, and `is_confirmed` in any.
 
-    The clock runs on while the machine sleeps, and nobody can set it.
+    Until `use`, there is no identity service. `clock` is in seconds. It runs on while the machine sleeps, and nobody
+    can set it.
     """
 
-    def __init__(self, remembered: Remembered, sessions: Sessions, clock: Callable[[], float] = uptime) -> None:
+    def __init__(
+        self, remembered: Remembered, sessions: Sessions | None = None, clock: Callable[[], float] = uptime
+    ) -> None:
         self.outcomes = dict.fromkeys(OUTCOMES, 0)
         self.remembered_count = 0
         self._remembered = remembered
@@ -67,6 +70,7 @@ class Reports:
         self._report: Report | None = None
         self._offline_seconds = 0.0
         self._first_is_over = threading.Event()
+        self._first_is_over.set()
         self._confirmed_at: float | None = None
         self._next_at = 0.0
         self._failures = 0
@@ -101,7 +105,7 @@ class Reports:
         try:
             remembered = self._remembered.present()
             self.remembered_count = len(remembered)
-            ended = report(remembered, self._sessions.open_sessions())
+            ended = report(remembered, self._sessions.open_sessions() if self._sessions is not None else [])
         except RemoteServiceError as error:
             return self._failed(report, str(error))
         self._apply(ended)
@@ -109,7 +113,7 @@ class Reports:
 
     def _apply(self, ended: Ended) -> None:
         self._remembered.end(ended.remembered, "the identity service has ended it")
-        if ended.sessions:
+        if ended.sessions and self._sessions is not None:
             self._sessions.end(ended.sessions)
 
     def _succeeded(self, report: Report, began: float, ahead: timedelta | None) -> float:

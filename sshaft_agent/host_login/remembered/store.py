@@ -1,11 +1,11 @@
 """Keeps the remembered approvals in the agent's database."""
 
-import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import astuple
 from pathlib import Path
+from typing import Any
 
 from sshaft_agent.host_login.database import Database
 from sshaft_agent.host_login.remembered.entries import Circumstances, Entry
@@ -31,11 +31,6 @@ _SAME = "account = ? AND service = ? AND network = ? AND fingerprint = ?"
 MOST = 2000
 """One report to the identity service has room for them, and for many sessions."""
 MOST_OF_ACCOUNT = 20
-
-
-def origin_of(*parts: str) -> str:
-    """Returns a text that another host, or another client at the identity service, does not have."""
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 class Store:
@@ -97,4 +92,11 @@ def _entries(connection: sqlite3.Connection, clause: str, *values: object) -> li
         "approved_at, until, used_at"
     )
     rows = connection.execute(f"SELECT {columns} FROM remembered {clause}", values)  # noqa: S608 - ours
-    return [Entry(*row[:3], Circumstances(*row[3:7]), *row[7:9], json.loads(row[9]), *row[10:]) for row in rows]
+    return [_entry(*row) for row in rows]
+
+
+def _entry(*row: Any) -> Entry:
+    identifier, approval, origin, account, service, network, fingerprint, issuer, subject, claims, *times = row
+    seen = Circumstances(account, service, network, fingerprint)
+    approved_at, until, used_at = times
+    return Entry(identifier, approval, origin, seen, issuer, subject, json.loads(claims), approved_at, until, used_at)

@@ -15,8 +15,10 @@ from sshaft_identity import settings
 from sshaft_identity.challenges.attempts import Attempt
 from sshaft_identity.challenges.challenge import Context
 from sshaft_identity.challenges.challenges import Wish
+from sshaft_identity.clients.clients import Client, Scope
 from sshaft_identity.commands.identity import identity
 from sshaft_identity.commands.shared import open_store
+from sshaft_identity.host_logins.entries import Kind, Reported
 from sshaft_identity.people.activity import SENTENCES
 from sshaft_identity.people.last_logins import Ended
 from sshaft_identity.people.sessions import Method, Proof, Sessions, SessionTimes
@@ -144,6 +146,19 @@ def test_every_event_that_keeps_a_person_out_has_a_sentence() -> None:
         assert Ended(datetime.now(UTC), event, {}).why.endswith(".")
     for reason in ("denied", "not_me", "tried_out", "locked"):
         assert Ended(datetime.now(UTC), "challenge.rejected", {"reason": reason}).why != "The login was denied."
+
+
+def test_show_prints_where_the_user_is_logged_in(run: Run, store: Store) -> None:
+    session = Reported(Kind.SESSION, "s1", "alice\x1b[2J", "sshd", "192.0.2.7", user_id="alice")
+    with store:
+        store.clients.add(Client("db1", frozenset([Scope.APPROVALS])), datetime.now(UTC))
+        store.host_reports.take("db1", "db1.example.org", [session], datetime.now(UTC))
+        (shown,) = json.loads(run("user", "show", "alice", "--json"))["host_sessions"]
+        assert (shown["host"], shown["client"], shown["is_proven"]) == ("db1.example.org", "db1", False)
+        plain = show(run)
+    assert "Open logins at hosts: 1" in plain
+    assert "Approvals that hosts remember: 0" in plain
+    assert "\x1b" not in plain
 
 
 def test_show_of_an_unknown_user_fails(run: Run) -> None:

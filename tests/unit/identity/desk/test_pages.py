@@ -1,7 +1,9 @@
 """Tests what the help desk shows and does: the search, a person, orders, lists, and what the audit log then has."""
 
+import re
 from urllib.parse import quote
 
+import pytest
 from fakes.public_keys import ed25519
 from service.browser import Browser, heading
 from service.service import Service
@@ -12,6 +14,7 @@ from sshaft.public_key import parse
 from sshaft_identity.clients.clients import Scope
 from sshaft_identity.database.tables import failures
 from sshaft_identity.desk.lists import PAGE_SIZE
+from sshaft_identity.host_logins.entries import Kind, Reported
 
 HOSTILE = "</h2><script>alert(1)</script>{{7*7}}\u202e\x1b[31m"
 ACTOR = {"by": "desk", "actor": "carol", "actor_role": "desk"}
@@ -296,3 +299,48 @@ def test_list_of_clients_shows_their_last_calls(service: Service, rita: Browser)
     assert "began a login (Webmail)" in page
     assert "just now" in page
     assert service.secret not in page
+
+
+# --- logins at hosts
+
+
+def report_session(service: Service) -> list[Reported]:
+    session = Reported(Kind.SESSION, "s1", "al<i>ce", "sshd", "192.0.2.7", user_id="alice", began_at=service.clock())
+    service.store.host_reports.take("test", "db1.example.org", [session], service.clock())
+    return [session]
+
+
+def test_member_ends_a_login_at_a_host_after_a_question(service: Service, carol: Browser) -> None:
+    sessions = report_session(service)
+    page = carol.get("/desk/people/alice").text
+    assert 'al&lt;i&gt;ce</bdi> at <bdi dir="ltr">db1.example.org' in page
+    assert "test</bdi>, without an approval here" in page
+    (login,) = re.findall('name="login" value="([0-9a-f]{32})"', page)
+    form = {"form_token": carol.form_token(), "login": login}
+    assert heading(carol.post("/desk/people/alice/end-host-login", form)) == "End this at the host?"
+    assert service.store.host_reports.take("test", "db1.example.org", sessions, service.clock()) == []
+    assert carol.post("/desk/people/bob/end-host-login", form | {"sure": "yes"}).status_code == 404
+    assert carol.post("/desk/people/alice/end-host-login", form | {"sure": "yes"}).status_code == 303
+    assert service.store.host_reports.take("test", "db1.example.org", sessions, service.clock()) == [("session", "s1")]
+    (ordered,) = service.audited("host_session.end_ordered")
+    assert is_by_carol(ordered)
+    assert ordered["user"] == "alice"
+    assert "is ending" in carol.get("/desk/people/alice").text
+
+
+def test_reader_ends_no_login_at_a_host(service: Service, rita: Browser) -> None:
+    report_session(service)
+    page = rita.get("/desk/people/alice").text
+    assert "db1.example.org" in page
+    assert "End this login" not in page
+    form = {"form_token": rita.form_token(), "login": "0" * 32, "sure": "yes"}
+    assert rita.post("/desk/people/alice/end-host-login", form).status_code == 403
+
+
+@pytest.mark.parametrize("action", ["sign-out", "remove-all-keys"])
+def test_revocation_of_a_person_at_the_desk_ends_the_logins_at_hosts(
+    service: Service, carol: Browser, action: str
+) -> None:
+    sessions = report_session(service)
+    order(carol, action)
+    assert service.store.host_reports.take("test", "db1.example.org", sessions, service.clock()) == [("session", "s1")]

@@ -13,8 +13,9 @@ from structlog.testing import capture_logs
 from sshaft_agent.host_login.auth_info import UsedKey
 from sshaft_agent.host_login.bindings import Bindings
 from sshaft_agent.host_login.conversation import LoginQuestion
+from sshaft_agent.host_login.remembered.entries import Entry, machine_id, origin_of
 from sshaft_agent.host_login.remembered.remembered import Remembered
-from sshaft_agent.host_login.remembered.store import MOST, MOST_OF_ACCOUNT, origin_of
+from sshaft_agent.host_login.remembered.store import MOST, MOST_OF_ACCOUNT
 from sshaft_oidc.identity import Identity
 
 NOW = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC).timestamp()
@@ -46,7 +47,6 @@ class Host:
             self.bindings,
             lambda account, _issuer, _subject: self.closed.get(account),
             lambda entry: self.refused.get(entry.circumstances.account),
-            lambda: self.is_confirmed,
             self._changed,
             lambda: self.now,
         )
@@ -67,7 +67,10 @@ class Host:
         self.remembered.remember(replace(LOGIN, **changes), "approval-1", ALICE)
 
     def opens(self, **changes: Any) -> bool:
-        return self.remembered.find(replace(LOGIN, **changes)) is not None
+        return self.found(**changes) is not None
+
+    def found(self, **changes: Any) -> Entry | None:
+        return self.remembered.find(replace(LOGIN, **changes), lambda: self.is_confirmed)
 
 
 @pytest.fixture
@@ -79,7 +82,7 @@ def host(tmp_path: Path) -> Host:
 
 def test_same_login_needs_no_new_approval_until_its_time_is_over(host: Host) -> None:
     host.now += 12 * HOURS - 1
-    found = host.remembered.find(LOGIN)
+    found = host.found()
     assert found is not None
     assert (found.approval, found.issuer, found.subject, found.claims) == ("approval-1", ISSUER, "s1", ALICE.claims)
     host.now += 1
@@ -333,3 +336,8 @@ def test_full_disk_refuses_nobody_who_was_approved(tmp_path: Path) -> None:
     with capture_logs() as logs:
         host.approve()
     assert [(each["event"], each["user"]) for each in logs] == [("host_remembered.not_kept", "alice")]
+
+
+def test_machine_without_a_number_has_an_empty_one(tmp_path: Path) -> None:
+    (tmp_path / "machine-id").write_text("0123\n")
+    assert [machine_id(tmp_path / name) for name in ("machine-id", "missing")] == ["0123", ""]

@@ -1,0 +1,46 @@
+"""Decides by the rules of `approval` who may use which account, after an approval at our identity service."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sshaft.errors import IdentityServiceError
+from sshaft.text import printable
+from sshaft_agent.host_login.approval.service import ApprovalService, Verified
+from sshaft_agent.host_login.approval.settings import ApprovalSettings
+from sshaft_agent.host_login.bindings import Binding
+from sshaft_agent.host_login.realm import Decider
+from sshaft_oidc.identity import Identity
+from sshaft_oidc.remote_keys import OpenIdError
+
+
+class ApprovalRealm(Decider):
+    """Our identity service, and the rules of this host for the people there."""
+
+    settings: ApprovalSettings
+
+    def __init__(self, settings: ApprovalSettings, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        """Raises `ConfigurationError` if a file of the settings cannot be used."""
+        super().__init__(settings, clock)
+        self.service = ApprovalService(settings)
+
+    def identify_by(self, _token: str) -> Identity:
+        raise OpenIdError("people approve their logins on a page, so there is no token to try: use claims")
+
+    def identity_of(self, verified: Verified) -> Identity:
+        """Returns who has approved. Raises `IdentityServiceError` for another service than that of the settings.
+
+        Accounts are bound to the name of the service. Another name would let another service speak for its people.
+        """
+        if verified.iss != self.settings.issuer:
+            name = printable(verified.iss)
+            raise IdentityServiceError(f"{self.settings.issuer}: the service calls itself {name}: check approval.url")
+        claims: dict[str, Any] = {"iss": verified.iss, "sub": verified.sub, "preferred_username": verified.user}
+        more = {"amr": verified.amr, "acr": verified.acr}
+        claims |= {name: value for name, value in more.items() if value is not None}
+        return Identity(verified.iss, verified.sub, claims, frozenset())
+
+    def owner(self, bound: Sequence[Binding]) -> str | None:
+        """Returns the only person at this service to whom the account belongs. None: nobody yet, or several."""
+        subjects = [each.subject for each in bound if each.issuer == self.settings.issuer]
+        return subjects[0] if len(subjects) == 1 else None

@@ -1,0 +1,246 @@
+"""Tests what hosts may report about people, and what ends there, on both databases."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from fakes.public_keys import ed25519
+from service.browser import Browser
+from service.service import START, Clock, Service
+from sqlalchemy import func, select, update
+
+from sshaft.public_key import parse
+from sshaft_identity.clients.clients import Client, Scope
+from sshaft_identity.common.errors import RegistryError
+from sshaft_identity.database.tables import host_logins, host_reports, users
+from sshaft_identity.host_logins import ending, reports
+from sshaft_identity.host_logins.entries import HostLogin, Kind, Reported
+from sshaft_identity.host_logins.listing import count_silent_hosts, logins_of
+from sshaft_identity.service import purge
+from sshaft_identity.store import Store
+
+KEY = parse(ed25519("alice")).fingerprint
+SESSION = Reported(Kind.SESSION, "s1", "alice", "sshd", "192.0.2.7", user_id="alice", began_at=START)
+
+
+@pytest.fixture(autouse=True)
+def people(store: Store) -> None:
+    for name in ("alice", "bob"):
+        store.users.add(name, START)
+    for name in ("db1", "db2"):
+        store.clients.add(Client(name, frozenset([Scope.APPROVALS])), START)
+
+
+def at(store: Store, user: str = "alice", kind: Kind = Kind.SESSION) -> list[HostLogin]:
+    with store.database.read() as connection:
+        return logins_of(connection, user, kind)
+
+
+def audited(service: Service, event: str) -> list[tuple[str, str]]:
+    return [(each["user"], each["reported_by"]) for each in service.audited(event)]
+
+
+def test_session_is_shown_to_its_person_with_the_client_that_says_so(store: Store) -> None:
+    assert store.host_reports.take("db1", "db1.example.org", [SESSION], START) == []
+    (shown,) = at(store)
+    assert (shown.client, shown.host, shown.account, shown.source) == ("db1", "db1.example.org", "alice", "192.0.2.7")
+    assert (shown.is_proven, shown.is_ending) == (False, False)
+    assert at(store, "bob") == at(store, kind=Kind.REMEMBERED) == []
+
+
+def test_report_may_be_repeated_and_each_event_is_written_once(service: Service, store: Store) -> None:
+    for _ in range(3):
+        assert store.host_reports.take("db1", "h", [SESSION], START) == []
+    assert len(at(store)) == 1
+    assert audited(service, "host_session.began") == [("alice", "db1")]
+    assert audited(service, "host_session.ended") == []
+    for _ in range(2):
+        assert store.host_reports.take("db1", "h", [], START) == []
+    assert at(store) == []
+    assert audited(service, "host_session.ended") == [("alice", "db1")]
+
+
+def test_host_neither_shows_nor_ends_anything_of_another_client_or_host(store: Store) -> None:
+    store.host_reports.take("db1", "h", [SESSION], START)
+    store.host_reports.take("db2", "h", [], START)
+    store.host_reports.take("db1", "other", [], START)
+    (shown,) = at(store)
+    store.host_reports.take("db2", "h", [SESSION], START)
+    assert {each.client for each in at(store)} == {"db1", "db2"}
+    assert ending.end(store.database, "alice", shown.id, START)
+    assert store.host_reports.take("db2", "h", [SESSION], START) == []
+    assert store.host_reports.take("db1", "h", [SESSION], START) == [SESSION.key]
+
+
+def test_linked_account_of_the_provider_is_its_user(store: Store) -> None:
+    with store.database.write() as connection:
+        account = {"oidc_issuer": "https://idp", "oidc_subject": "0001"}
+        connection.execute(update(users).where(users.c.name == "bob").values(account))
+    theirs = replace(SESSION, user_id=None, issuer="https://idp", subject="0001")
+    stranger = replace(theirs, entry="s2", subject="0002")
+    other_provider = replace(theirs, entry="s3", issuer="https://other")
+    assert store.host_reports.take("db1", "h", [theirs, stranger, other_provider], START) == []
+    assert len(at(store, "bob")) == 1
+    assert at(store) == []
+
+
+def test_removed_user_loses_every_login_also_one_that_is_reported_later(store: Store) -> None:
+    store.host_reports.take("db1", "h", [SESSION], START)
+    store.revocation.remove_user("alice", START)
+    later = replace(SESSION, entry="s2")
+    ended = store.host_reports.take("db1", "h", [SESSION, later], START)
+    assert sorted(ended) == [("session", "s1"), ("session", "s2")]
+    store.users.add("alice", START)  # another person
+    assert sorted(store.host_reports.take("db1", "h", [SESSION, later], START)) == sorted(ended)
+    assert at(store) == []
+
+
+def test_remembered_approval_that_this_service_does_not_know_must_be_forgotten(store: Store) -> None:
+    remembered = Reported(Kind.REMEMBERED, "r1", "alice", "sshd", "192.0.2.0/24", approval="0" * 32)
+    assert store.host_reports.take("db1", "h", [remembered], START) == [remembered.key]
+    assert at(store, kind=Kind.REMEMBERED) == []
+
+
+def test_sign_out_ends_the_logins_that_began_before_and_no_later_one(store: Store, clock: Clock) -> None:
+    store.host_reports.take("db1", "h", [SESSION], START)
+    assert store.revocation.sign_out("alice", clock.advance(60)).host_logins == 1
+    assert [each.is_ending for each in at(store)] == [True]
+    unknown = replace(SESSION, entry="s2")
+    fresh = replace(SESSION, entry="s3", began_at=clock.advance(1))
+    bobs = replace(SESSION, entry="s4", user_id="bob")
+    ended = store.host_reports.take("db1", "h", [SESSION, unknown, fresh, bobs], clock())
+    assert sorted(ended) == [("session", "s1"), ("session", "s2")]
+
+
+def test_host_whose_clock_is_ahead_does_not_escape_a_later_sign_out(store: Store) -> None:
+    ahead = replace(SESSION, began_at=START + timedelta(hours=1))
+    store.host_reports.take("db1", "h", [ahead], START)
+    store.revocation.sign_out("alice", START + timedelta(seconds=1))
+    assert store.host_reports.take("db1", "h", [ahead], START) == [ahead.key]
+
+
+def test_sign_out_of_browsers_alone_ends_nothing_at_hosts(store: Store) -> None:
+    store.host_reports.take("db1", "h", [SESSION], START)
+    store.revocation.sign_out("alice", START, at_hosts=False)
+    assert store.host_reports.take("db1", "h", [SESSION], START) == []
+    store.revocation.end_at_hosts("alice", START)
+    assert store.host_reports.take("db1", "h", [SESSION], START) == [SESSION.key]
+
+
+def test_removed_key_ends_only_what_needed_it(store: Store) -> None:
+    store.keys.add("alice", [(parse(ed25519("alice")), "")], START)
+    with_key, other = replace(SESSION, fingerprint=KEY), replace(SESSION, entry="s2", fingerprint="SHA256:other")
+    bobs = replace(SESSION, entry="s3", user_id="bob", fingerprint=KEY)
+    store.host_reports.take("db1", "h", [with_key, other, bobs], START)
+    removed = store.revocation.remove_key(KEY, START)
+    assert removed
+    assert removed.ended.host_logins == 1
+    assert store.host_reports.take("db1", "h", [with_key, other, bobs], START) == [with_key.key]
+
+
+def test_end_works_for_the_person_alone_and_is_one_event(service: Service, store: Store) -> None:
+    store.host_reports.take("db1", "h", [SESSION], START)
+    (shown,) = at(store)
+    assert not ending.end(store.database, "bob", shown.id, START)
+    assert not ending.end(store.database, "alice", "unknown", START)
+    for _ in range(2):
+        assert ending.end(store.database, "alice", shown.id, START, by="desk", actor="carol")
+    (ordered,) = service.audited("host_session.end_ordered")
+    assert (ordered["user"], ordered["by"], ordered["actor"], ordered["host"]) == ("alice", "desk", "carol", "h")
+
+
+def test_person_of_an_entry_never_changes(store: Store) -> None:
+    store.host_reports.take("db1", "h", [SESSION], START)
+    store.host_reports.take("db1", "h", [replace(SESSION, user_id="bob", account="root")], START)
+    assert at(store, "bob") == []
+    assert [each.account for each in at(store)] == ["alice"]
+
+
+def test_report_brings_a_limited_number_of_new_entries_and_the_next_ones_the_rest(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reports, "MAX_NEW", 2)
+    many = [replace(SESSION, entry=f"s{number}") for number in range(5)]
+    for expected in (2, 4, 5, 5):
+        store.host_reports.take("db1", "h", many, START)
+        assert len(at(store)) == expected
+    monkeypatch.setattr(reports, "MAX_ENTRIES", 6)
+    store.host_reports.take("db1", "other", many, START)
+    assert len(at(store)) == 6
+    store.host_reports.take("db1", "h", [], START)
+    store.host_reports.take("db1", "other", many, START)
+    assert len(at(store)) == 3
+
+
+def test_client_reports_for_a_limited_number_of_hosts(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reports, "MAX_HOSTS", 1)
+    store.host_reports.take("db1", "h", [], START)
+    with pytest.raises(RegistryError, match="1 hosts have reported"):
+        store.host_reports.take("db1", "h2", [], START)
+    store.host_reports.take("db1", "h", [], START)
+    store.host_reports.take("db2", "h2", [], START)
+
+
+def test_ten_thousand_entries_are_one_report(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reports, "MAX_NEW", 10_000)
+    many = [replace(SESSION, entry=f"s{number}") for number in range(10_000)]
+    store.host_reports.take("db1", "h", many, START)
+    store.revocation.sign_out("alice", START)
+    assert len(store.host_reports.take("db1", "h", many, START)) == 10_000
+    assert len(at(store)) == 200
+    store.host_reports.take("db1", "h", [], START)
+    assert at(store) == []
+
+
+def test_silent_host_is_said_to_be_silent_and_is_forgotten_at_last(store: Store, clock: Clock) -> None:
+    store.host_reports.take("db1", "h", [SESSION], START)
+    (shown,) = at(store)
+    assert not shown.is_silent(clock.advance(60))
+    assert shown.is_silent(clock.advance(180))
+    with store.database.read() as connection:
+        assert count_silent_hosts(connection, clock()) == 1
+    for _ in purge.batches(store.database, clock.advance(31 * 86400)):
+        pass
+    assert at(store) == []
+    with store.database.read() as connection:
+        assert connection.scalar(select(func.count()).select_from(host_reports)) == 0
+
+
+def test_removed_client_takes_its_reports_with_it(store: Store) -> None:
+    store.host_reports.take("db1", "h", [SESSION], START)
+    store.revocation.remove_client("db1", START)
+    with store.database.read() as connection:
+        assert connection.scalar(select(func.count()).select_from(host_logins)) == 0
+    with pytest.raises(RegistryError):
+        store.host_reports.take("db1", "h", [SESSION], START)
+
+
+def test_person_ends_a_login_on_their_page_and_the_host_hears_of_it(service: Service, store: Store) -> None:
+    store.keys.add("alice", [(parse(ed25519("alice")), "")], START)
+    body = {"host": "db1.example.org", "remembered": [], "sessions": [
+        {"id": "s1", "account": "al<b>ice", "service": "sshd", "source": "192.0.2.7", "began": "2026-11-22T12:00:00Z",
+         "iss": "https://id.example.org", "sub": "alice"},
+    ]}  # fmt: skip
+    headers = service.bearer(Scope.APPROVALS, "db1")
+    report = lambda: service.call("POST", "/api/v1/approvals/report", json=body, headers=headers)  # noqa: E731
+    assert report().json() == {"ended": {"remembered": [], "sessions": []}}
+    browser = Browser(service)
+    browser.sign_in("alice", KEY)
+    page = browser.get("/account/hosts").text
+    for text in (
+        'al&lt;b&gt;ice</bdi> at <bdi dir="ltr">db1.example.org',
+        "192.0.2.7",
+        "db1</bdi>, without an approval here",
+    ):
+        assert text in page
+    (shown,) = at(store)
+    form = {"form_token": browser.form_token(), "id": shown.id}
+    assert browser.post("/account/hosts/end", form).headers["Location"].endswith("/account/hosts?done=ended")
+    assert "is ending" in browser.get("/account/hosts").text
+    assert report().json() == {"ended": {"remembered": [], "sessions": ["s1"]}}
+    service.clock.advance(200)
+    assert "not heard of since 22 Nov 2026, 12:00 UTC" in browser.get("/account/hosts").text
+    assert browser.post("/account/hosts/end", form | {"id": "x"}).status_code == 404
+    assert browser.post("/account/hosts/end", {"form_token": "x", "id": shown.id}).status_code == 403
+    assert browser.post("/account/hosts/end-all", {"form_token": browser.form_token()}).status_code == 303
+    assert service.audited("host_session.all_ended")[0]["user"] == "alice"
