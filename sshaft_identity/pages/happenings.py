@@ -31,7 +31,9 @@ def happening_values(happening: Happening, names: Mapping[str, str], now: dateti
 
 
 def _title_of_login(login: Happening) -> str:
-    return _("Login to {app}").format(app=login.app) if login.app else _("Login")
+    if login.newest.is_of_web_login:
+        return _("Login to {app}").format(app=login.app) if login.app else _("Login")
+    return _("SSH login to {host}").format(host=login.app or "")
 
 
 def _state(login: Happening, now: datetime) -> str:

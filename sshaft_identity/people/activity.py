@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Row, Select, or_, select
 
 from sshaft_identity.common.language import N_
 from sshaft_identity.database.database import Database
@@ -61,13 +61,24 @@ STEPS = {
     "challenge.wrong_code": N_("Wrong code"),
     "challenge.accepted": N_("Passed with ssh"),
     "challenge.consumed": N_("Completed"),
+    "approval.opened": N_("A host asked you to approve an SSH login"),
+    "approval.approved": N_("You approved an SSH login"),
+    "approval.denied": N_("An SSH login was denied"),
+    "approval.reported": N_("You reported an SSH login as not yours"),
+    "approval.wrong_digits": N_("Wrong digits were typed in ssh"),
+    "approval.verified": N_("The digits of an SSH login were right"),
+    "approval.passed": N_("You logged in at a host"),
+    "approval.expired": N_("An SSH login ran out of time"),
+    "approval.ended": N_("An SSH login went away"),
 }
-"""The steps of a login. `last_logins` has the sentences of its other ends."""
+"""The steps of a login. `last_logins` has the sentences of the other ends of a web login."""
 
 REASONS = {
     "other_subject": N_("somebody else signs in under this name at the OpenID Provider"),
     "other_name": N_("this account of the OpenID Provider is tied to another user name"),
     "signed_in_anew": N_("signed in anew"),
+    "tried_out": N_("too many tries were wrong"),
+    "gone": N_("ssh has ended it"),
     "not_my_key": N_("it was not yours"),
     "already_presented": N_("another one was presented before it"),
     KeyRefusal.TYPE: N_("its kind is not taken here"),
@@ -79,7 +90,7 @@ REASONS = {
     KeyRefusal.OWN: N_("it is yours already"),
 }
 GOOD = frozenset({"key.enrolled"})
-BAD = frozenset({"challenge.wrong_code", "enrolment.refused", "session.refused"})
+BAD = frozenset({"approval.wrong_digits", "challenge.wrong_code", "enrolment.refused", "session.refused"})
 _SIGNED_IN_WITH_SSH = N_("Signed in to my keys with ssh")
 
 _FACTS = (
@@ -112,7 +123,15 @@ _OUTCOMES = {
     "challenge.rejected": Outcome.DENIED,
     "challenge.cancelled": Outcome.CANCELLED,
     "challenge.expired": Outcome.EXPIRED,
+    "approval.passed": Outcome.PASSED,
+    "approval.denied": Outcome.DENIED,
+    "approval.reported": Outcome.DENIED,
+    "approval.ended": Outcome.CANCELLED,
+    "approval.expired": Outcome.EXPIRED,
 }
+_BEGINNINGS = ("challenge.created", "approval.opened")
+_KINDS = ("challenge", "approval")
+"""The kinds of logins: web logins and SSH logins to hosts. Their events have this fact, the id of the login."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +146,8 @@ class Event:
     @property
     def login(self) -> str | None:
         """Returns the login of which this event is a step, or None."""
-        return self.facts.get("challenge") if self.name.startswith("challenge.") else None
+        kind = self.name.partition(".")[0]
+        return self.facts.get(kind) if kind in _KINDS else None
 
     @property
     def sentence(self) -> str:
@@ -140,7 +160,11 @@ class Event:
     @property
     def reason(self) -> str | None:
         """Returns why it happened, or None. The sentence of a step says it already."""
-        return REASONS.get(str(self.facts.get("reason"))) if self.login is None else None
+        return None if self.is_of_web_login else REASONS.get(str(self.facts.get("reason")))
+
+    @property
+    def is_of_web_login(self) -> bool:
+        return self.login is not None and self.name.startswith("challenge.")
 
     @property
     def is_bad(self) -> bool:
@@ -153,7 +177,8 @@ class Event:
     @property
     def step_facts(self) -> list[tuple[str, str]]:
         """Returns what this step of a login adds to the facts of the row. A completed login repeats its pass."""
-        return [] if self.name == "challenge.consumed" else self.shown("ssh_address", "fingerprint")
+        adds = self.is_of_web_login and self.name != "challenge.consumed"
+        return self.shown("ssh_address", "fingerprint") if adds else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +198,7 @@ class Happening:
     @property
     def is_whole(self) -> bool:
         """Whether no older event belongs to it."""
-        return not self.is_login or self.events[-1].name == "challenge.created"
+        return not self.is_login or self.events[-1].name in _BEGINNINGS
 
     @property
     def outcome(self) -> Outcome | None:
@@ -190,17 +215,19 @@ class Happening:
 
     @property
     def app(self) -> str | None:
-        return next((each.facts["app"] for each in self.events if "app" in each.facts), None)
+        """Returns the application of a web login, or the host of an SSH login; None: the audit log does not say."""
+        name = "app" if self.newest.is_of_web_login else "host"
+        return next((each.facts[name] for each in self.events if name in each.facts), None)
 
     @property
     def facts(self) -> list[tuple[str, str]]:
         """Returns the facts of the row, each with its label. Those of a step stand with the step."""
         if not self.is_login:
             return self.newest.shown()
-        each_once = dict.fromkeys(
-            pair for each in self.events for pair in each.shown("browser_address", "page_address")
-        )
-        return list(each_once)
+        names = ["browser_address", "page_address"]
+        if not self.newest.is_of_web_login:
+            names += ["account", "ssh_address", "fingerprint"]
+        return list(dict.fromkeys(pair for each in self.events for pair in each.shown(*names)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,10 +281,14 @@ def _newest_first(connection: Connection, user: str, before: int | None) -> Iter
         query = _own(user) if before is None else _own(user).where(audit_events.c.id < before)
         found = connection.execute(query.order_by(audit_events.c.id.desc()).limit(_BATCH)).all()
         for row in found:
-            yield Event(row.id, row.at, row.event, json.loads(row.facts))
+            yield _event(row)
         if len(found) < _BATCH:
             return
         before = found[-1].id
+
+
+def _event(row: Row[Any]) -> Event:
+    return Event(row.id, row.at, row.event, json.loads(row.facts))
 
 
 def _logins_since(connection: Connection, user: str, before: int | None) -> set[str]:
@@ -266,6 +297,7 @@ def _logins_since(connection: Connection, user: str, before: int | None) -> set[
     if at is None:
         return set()
     columns = audit_events.c
-    query = _own(user).where(columns.id >= before, columns.at <= at + _LONGEST, columns.event.startswith("challenge."))
-    found = connection.execute(query.order_by(columns.id).limit(_MOST_EVENTS))
-    return {login for row in found if (login := json.loads(row.facts).get("challenge"))}
+    is_of_login = or_(*(columns.event.startswith(f"{kind}.") for kind in _KINDS))
+    query = _own(user).where(columns.id >= before, columns.at <= at + _LONGEST, is_of_login)
+    found = map(_event, connection.execute(query.order_by(columns.id).limit(_MOST_EVENTS)))
+    return {each.login for each in found if each.login is not None}

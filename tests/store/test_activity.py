@@ -116,3 +116,14 @@ def test_wrong_code_that_belongs_to_no_login_is_a_row_of_its_own(service: Servic
         record_event(connection, "challenge.wrong_code", service.clock(), user="alice", ssh_address="192.0.2.7")
     newest = rows(activity)[0]
     assert (newest.is_login, newest.newest.name, newest.tone) == (False, "challenge.wrong_code", "bad")
+
+
+def test_ssh_login_that_was_approved_is_one_row(service: Service, activity: Activity) -> None:
+    facts = {"approval": "a1", "host": "db1.example.org", "account": "alice", "ssh_address": "192.0.2.7"}
+    with service.store.database.write() as connection:
+        for event in ("opened", "approved", "wrong_digits", "verified", "passed"):
+            record_event(connection, f"approval.{event}", service.clock(), user="alice", **facts)
+    (login,) = logins(activity)
+    assert (login.app, login.outcome, login.tone, login.is_whole) == ("db1.example.org", Outcome.PASSED, "good", True)
+    assert [(each.facts["approval"], each.step_facts) for each in login.events] == [("a1", [])] * 5
+    assert ("ssh from", "192.0.2.7") in login.facts

@@ -9,7 +9,7 @@ from sshaft_identity.people import activity
 from sshaft_identity.people.activity import SENTENCES, STEPS
 from sshaft_identity.people.key_policy import KeyRefusal
 
-RECORDERS = {"record_event", "record_challenge", "_record"}
+RECORDERS = {"record_event", "record_challenge", "record_approval", "_record"}
 
 
 def recordings() -> Iterator[tuple[str, ast.Call]]:
@@ -51,7 +51,7 @@ def test_every_event_about_a_user_has_a_sentence_and_every_sentence_an_event() -
 
 
 def test_every_good_or_bad_event_has_a_sentence() -> None:
-    assert set(SENTENCES) >= activity.GOOD | activity.BAD
+    assert set(SENTENCES) | set(STEPS) >= activity.GOOD | activity.BAD
 
 
 def test_every_refusal_of_a_key_has_its_reason() -> None:
