@@ -137,7 +137,7 @@ async def challenge_page(
         title=title,
         sentence=_(_TYPE_CODE) if types_back and page_state == State.PENDING else sentence,
         texts={each: [*map(_, text), *icon_of(each)] for each, text in TEXTS.items() if each != State.PENDING},
-        words=_words(),
+        phrases=_phrases(),
         user=challenge.user or challenge.hint,
         address=context.ip,
         browser=browser_in_words(browser_name(context.user_agent) or ""),
@@ -177,7 +177,7 @@ async def challenge_page(
     )
 
 
-def _words() -> dict[str, Any]:
+def _phrases() -> dict[str, Any]:
     """Returns what the script says, too: the time that is left, and how many tries are left (one text for each)."""
     return {
         "waiting": _("Waiting, {time} left"),
