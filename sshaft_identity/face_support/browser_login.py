@@ -24,6 +24,7 @@ from sshaft_identity.web import cookies, logins, refused_requests
 from sshaft_identity.web.call import Call
 from sshaft_identity.web.html import PageError, redirect, render
 from sshaft_identity.web.known_browsers import remember, source_of_request, too_many
+from sshaft_identity.web.language import keep, of_parameter
 from sshaft_identity.web.state import state_of
 
 RETURN_LIFETIME = timedelta(seconds=60)
@@ -37,8 +38,13 @@ Finish = Callable[[Call, Challenge], Response]
 """Leads the browser back to the provider with the result of the challenge. Runs in a thread."""
 
 
-def begin_login(call: Call, face: str, wish: Wish, details: Mapping[str, Any]) -> Response:
-    """Opens the challenge, stores `details` for `finish`, and sends the browser to the page of the login."""
+def begin_login(
+    call: Call, face: str, wish: Wish, details: Mapping[str, Any], ui_locales: str | None = None
+) -> Response:
+    """Opens the challenge, stores `details` for `finish`, and sends the browser to the page of the login.
+
+    `ui_locales`: the languages that the request wants for the pages (OpenID Connect Core 1.0 §3.1.2.1).
+    """
     if wish.client is None:
         raise ValueError("a login in the browser needs a client")
     state = call.state
@@ -51,6 +57,7 @@ def begin_login(call: Call, face: str, wish: Wish, details: Mapping[str, Any]) -
     response = redirect(call.request, f"/login/{challenge.id}")
     seconds = int((wish.lifetime + RESULT_GRACE).total_seconds())
     cookies.write(call.request, response, _cookie_name(challenge.id), opened.page_token, seconds, "lax")
+    keep(call.request, response, of_parameter(state.languages, ui_locales))
     return response
 
 
