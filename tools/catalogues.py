@@ -13,7 +13,7 @@ from babel.messages.extract import extract_from_dir
 TOP = Path(__file__).resolve().parents[1]
 PACKAGE = TOP / "sshaft_identity"
 CATALOGUES = PACKAGE / "languages"
-_METHODS = [("web/templates/**.html", "jinja2"), ("**.py", "python")]
+_METHODS = [("web/templates/**.html", "jinja2"), ("web/templates/**.js", "jinja2"), ("**.py", "python")]
 _OPTIONS = {"web/templates/**.html": {"trimmed": "true", "trim_blocks": "true", "lstrip_blocks": "true"}}
 _KEYWORDS = {"_": None, "gettext": None, "N_": None, "ngettext": (1, 2)}
 _COMMENT = "For translators:"

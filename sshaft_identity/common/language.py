@@ -10,6 +10,7 @@ from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
+from typing import Self
 
 import polib
 
@@ -102,9 +103,28 @@ def current() -> Language:
     return _current.get()
 
 
+class Filled(str):
+    """An English text with its values filled in: `Filled(N_("Not more than {most} keys."), most=3)`.
+
+    Logs, terminals and the API take it as it is. `_` fills the same values into the translation.
+    """
+
+    __slots__ = ("text", "values")
+
+    text: str
+    values: dict[str, object]
+
+    def __new__(cls, text: str, **values: object) -> Self:
+        made = super().__new__(cls, text.format(**values))
+        made.text, made.values = text, values
+        return made
+
+
 def _(text: str) -> str:
     """Returns the text in the language of the request."""
-    return _current.get().catalogue.gettext(text)
+    if isinstance(text, Filled):
+        return _current.get().catalogue.gettext(text.text).format(**text.values)
+    return _current.get().catalogue.gettext(text) if text else ""
 
 
 def ngettext(one: str, many: str, count: int) -> str:

@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from sshaft.log import get_logger
 from sshaft_identity.challenges.challenge import Challenge
+from sshaft_identity.common.language import N_, _
 from sshaft_identity.web import cookies
 from sshaft_identity.web.browsers import client_address, form_of
 from sshaft_identity.web.html import PageError, redirect, render
@@ -23,7 +24,7 @@ Leave = Callable[[Request, Challenge], str | None]
 _HAS_ALIAS = "this-computer-has-the-alias"
 _ALIAS_SECONDS = 400 * 24 * 3600
 """Browsers keep no cookie longer (RFC 6265bis §5.5)."""
-NO_SUCH_LOGIN = ("No such login", "This address belongs to no login, or to one that was long ago.")
+NO_SUCH_LOGIN = (N_("No such login"), N_("This address belongs to no login, or to one that was long ago."))
 
 
 def challenge_routes(path: str, find: Find, leave: Leave) -> list[Route]:
@@ -92,5 +93,5 @@ def _page_of(request: Request) -> str:
 
 def _lead(request: Request, address: str) -> Response:
     """Returns a page that leads on by itself. A redirect would fail: Chromium applies `form-action` to it, too."""
-    sentence = "You are led back to where you logged in."
-    return render(request, "said.html", title="Cancelled", sentence=sentence, leads_to=address, keeps_opener=True)
+    sentence = _("You are led back to where you logged in.")
+    return render(request, "said.html", title=_("Cancelled"), sentence=sentence, leads_to=address, keeps_opener=True)

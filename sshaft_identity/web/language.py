@@ -30,10 +30,10 @@ class ChooseLanguage:
         named = _named(request)
 
         async def send_with_cookie(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] == "http.response.start" and not any(map(_keeps, message["headers"])):
                 holder = Response()
                 keep(request, holder, named)
-                message["headers"] = [*message["headers"], *(each for each in holder.raw_headers if _sets(each))]
+                message["headers"] = [*message["headers"], *filter(_keeps, holder.raw_headers)]
             await send(message)
 
         with speaking(named or _usual(request)):
@@ -74,5 +74,6 @@ def _preferred(languages: Languages, header: str) -> Language | None:
     return languages.first_of(preferred(header))
 
 
-def _sets(header: tuple[bytes, bytes]) -> bool:
-    return header[0] == b"set-cookie"
+def _keeps(header: tuple[bytes, bytes]) -> bool:
+    name, value = header
+    return name == b"set-cookie" and f"{cookies.LANGUAGE}=".encode() in value.partition(b";")[0]

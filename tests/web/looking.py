@@ -78,7 +78,9 @@ def mark_of(browser: WebDriver, selector: str, pseudo: str | None = None) -> tup
 
 def fits(browser: WebDriver) -> bool:
     """Whether the page fits its window without scrolling sideways."""
-    return bool(browser.execute_script("return document.documentElement.scrollWidth <= innerWidth"))
+    # not `innerWidth`: a browser of a phone makes it as wide as the page
+    wide = "const {scrollWidth, clientWidth} = document.documentElement; return scrollWidth <= clientWidth"
+    return bool(browser.execute_script(wide))
 
 
 def foreign_requests(browser: WebDriver, own: str) -> list[str]:

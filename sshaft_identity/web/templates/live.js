@@ -11,7 +11,8 @@ async function poll() {
       const answer = await fetch(`${base}/state?wait=${wait}&${seen()}`, {cache: "no-store", signal});
       if (answer.status === 404) return show({state: "unknown"});
       if (answer.status === 429) {
-        wait = 0; // too many pages wait, so this page asks again and again
+        // Too many pages wait, so this page asks again and again.
+        wait = 0;
       } else if (!answer.ok) {
         throw new Error(answer.statusText);
       } else {
@@ -26,7 +27,8 @@ async function poll() {
     } catch {
       showConnected(false);
       hasFailed = true;
-      wait = 0; // so that the first answer comes at once
+      // The first answer must come at once.
+      wait = 0;
     }
     await new Promise((wake) => setTimeout(wake, 2000));
   }

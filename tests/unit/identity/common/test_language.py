@@ -1,11 +1,12 @@
 """Tests which language a list of wishes chooses, and how the operator's own catalogues count."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from sshaft.errors import ConfigurationError
-from sshaft_identity.common.language import Languages, _, ngettext, preferred, speaking
+from sshaft_identity.common.language import Filled, Languages, _, ngettext, preferred, speaking
 
 HEAD = """msgid ""
 msgstr ""
@@ -69,3 +70,17 @@ def test_catalogue_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         Languages(tmp_path)
     with pytest.raises(ConfigurationError, match="is no folder"):
         Languages(tmp_path / "missing")
+
+
+def test_filled_text_is_english_for_programs_and_translated_for_people(tmp_path: Path) -> None:
+    (tmp_path / "fr.po").write_text(f'{HEAD}\nmsgid "{{most}} keys"\nmsgstr "clés : {{most}}"\n')
+    text = Filled("{most} keys", most=3)
+    assert (str(text), json.dumps([text])) == ("3 keys", '["3 keys"]')
+    with speaking(Languages(tmp_path).all["fr"]):
+        assert _(text) == "clés : 3"
+
+
+def test_empty_text_stays_empty() -> None:
+    """The catalogues have their own headers under the empty text."""
+    with speaking(Languages().all["de"]):
+        assert _("") == ""

@@ -241,7 +241,7 @@ def test_my_activity_describes_each_event_in_plain_words(service: Service, alice
 
 def test_style_sheet_keeps_the_blanks_of_its_texts(alice: Browser) -> None:
     page = alice.get("/account/activity").text
-    assert '.happenings dt::after{content:": ";}' in page
+    assert '.happenings dt::after{content:": "}' in page
     assert "  " not in page.partition("<style")[2].partition("</style>")[0]
 
 
