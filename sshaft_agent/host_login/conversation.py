@@ -44,6 +44,8 @@ class LoginQuestion:
     """The keys that sshd has accepted before."""
     began: float = 0.0
     """When the connection to sshd began, in seconds since the start of the machine. 0: nobody knows it."""
+    connection: str = ""
+    """The process of sshd that serves the connection, see `connection_of`."""
 
     @classmethod
     def of(cls, fields: Mapping[str, str]) -> Self:
@@ -57,6 +59,7 @@ class LoginQuestion:
             config=fields.get("config", ""),
             keys=used_keys(fields.get("ssh_auth_info", "")),
             began=(_digits(fields.get("began", ""), 15) or 0) / 1000,
+            connection=connection_of(fields),
         )
 
     def facts(self) -> dict[str, str]:
@@ -65,6 +68,15 @@ class LoginQuestion:
         return {"user": printable(self.user), "client_ip": printable(self.client_ip)} | {
             name: ", ".join(values) for name, values in keys.items() if values
         }
+
+
+def connection_of(fields: Mapping[str, str]) -> str:
+    """Returns `PID:BEGAN`, the process of sshd that serves the connection and its start. Empty: nobody knows it.
+
+    All questions about one connection have the same one.
+    """
+    pid, began = _digits(fields.get("pid", ""), 10), _digits(fields.get("began", ""), 15)
+    return f"{pid}:{began}" if pid and began else ""
 
 
 def _digits(text: str, most: int) -> int | None:

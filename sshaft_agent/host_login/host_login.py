@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from sshaft import log, messages
@@ -46,6 +47,8 @@ from sshaft_agent.host_login.remembered.reports import Reports
 from sshaft_agent.host_login.remembered.sending import sender
 from sshaft_agent.host_login.roles.granted import rights_of
 from sshaft_agent.host_login.roles.role_groups import Membership, RoleGroups, membership
+from sshaft_agent.host_login.sessions.sessions import SOCKET, SessionQuestion, Sessions, answered
+from sshaft_agent.host_login.sessions.sessions import Login as SessionLogin
 from sshaft_agent.host_login.settings import HostSettings, Method
 from sshaft_agent.host_login.sshd import Sshd
 from sshaft_agent.host_login.threads import Threads
@@ -110,7 +113,10 @@ class HostLogin:
         self.remembered = Remembered(
             self._bindings, self._closed_to_tokens, self._refusal_of, lambda: self.periodic.wake(self.reports.work), now
         )  # fmt: skip
-        self.reports = Reports(self.remembered)
+        self.sessions = Sessions(
+            self._bindings, self._accounts_socket, lambda: self.periodic.wake(self.reports.work), now
+        )
+        self.reports = Reports(self.remembered, self.sessions)
         more = accounts_operator.answers() | RequestsOperator(approvals, now).answers()
         more |= RememberedOperator(self.remembered, self.reports.is_confirmed).answers()
         self.operator = Operator(self._deciders, self._bindings, self.first_login.candidate, self._stays_closed, more)
@@ -155,12 +161,17 @@ class HostLogin:
         if realm is None:
             self.remembered.use("", None, without_key=False)
             self.reports.use(None, 0)
+            self.sessions.is_on = False
             return
         approval = realm.settings
         origin = origin_of(approval.issuer, approval.client_id, self._host_name, machine_id())
         self.remembered.use(origin, approval.remember, without_key=approval.remember_without_key)
         self.reports.use(sender(realm.service.report, self._host_name, self._now), approval.offline_seconds)
+        self.sessions.is_on = True
         self.periodic.wake(self.reports.work)
+
+    def _accounts_socket(self) -> Path:
+        return SOCKET if self._settings.create is None else self._settings.create.socket
 
     def _deciders(self) -> Deciders:
         return Deciders(self._realm, self._approval_realm, self.token_realms)
@@ -176,6 +187,7 @@ class HostLogin:
         self._service_threads.close()
         self.first_login.close()
         self.account_phase.close()
+        self.sessions.close()
         self.api.close()
         self._notifier.close()
         self.periodic.close()
@@ -198,12 +210,16 @@ class HostLogin:
         """Serves one connection of pam_sshaft. Raises `MessageError` for a message that does not belong there."""
         async with asyncio.timeout(_FIRST_MESSAGE_SECONDS):
             kind, fields = messages.decode(await reader.readuntil(messages.END))
-        if kind not in ("login", "account"):
+        if kind not in ("login", "account", "session_open", "session_close"):
             raise messages.MessageError(f"{kind} is not asked here")
         question = LoginQuestion.of(fields)
         conversation = Conversation(reader, writer, question.timeout)
         try:
-            if kind == "account":
+            if kind in ("session_open", "session_close"):
+                work = partial(answered, self.sessions, kind, SessionQuestion.of(fields))
+                await asyncio.get_running_loop().run_in_executor(self.sessions.worker, work)
+                await conversation.result("success")
+            elif kind == "account":
                 await self.account_phase.answer(question, conversation, *_new_reference(question))
             else:
                 await self._log_in(question, conversation)
@@ -322,6 +338,7 @@ class HostLogin:
             return None
         await conversation.keep_waiting(self._threads.run(self._logged_in, question.user))
         conversation.page = "remembered"
+        self.sessions.passed(question, SessionLogin(entry.issuer, entry.subject, entry.approval))
         logger.info("host_remembered.used", approval=entry.approval, subject=printable(entry.subject))
         return entry.subject
 
@@ -397,6 +414,7 @@ class HostLogin:
             self.first_login.check_connection(user, question.began)
         self.recheck.logged_in(user, identity, realm, tokens)
         self._logged_in(user)
+        self.sessions.passed(question, SessionLogin(identity.issuer, identity.subject))
 
     def _give(
         self, realm: Decider, user: str, identity: Identity, began: float, *, is_own: bool = True
@@ -444,6 +462,7 @@ class HostLogin:
     def _decide_approved(self, realm: Decider, question: LoginQuestion, identity: Identity, approval: str) -> None:
         """Decides as `_decide`, and remembers the approval with this id where the settings say so."""
         self._decide(realm, question, identity, None)
+        self.sessions.passed(question, SessionLogin(identity.issuer, identity.subject, approval))
         self.remembered.remember(question, approval, identity)
 
     def _refusal_of(self, entry: Entry) -> str | None:

@@ -159,14 +159,9 @@ def page_with_digits(address: str, who: str, qr: str) -> str:
 {qr}{CLOSE}{_DIGITS}"""
 
 
-def no_digits(address: str) -> str:
-    """Returns the prompt after an answer that is not six digits."""
-    return f"\nThese are not six digits. Approve the login on this page:\n\n    {address}\n\n{_DIGITS}"
-
-
-def page_not_approved_yet(address: str) -> str:
-    """Returns the prompt after digits that came before the approval."""
-    return f"\nThe login is not approved yet. Approve it on this page:\n\n    {address}\n\n{_DIGITS}"
+def page_again(address: str) -> str:
+    """Returns the prompt after an answer that came before the approval, or is not six digits."""
+    return f"\nApprove the login on this page. It then shows six digits:\n\n    {address}\n\n{_DIGITS}"
 
 
 def wrong_digits(tries_left: int) -> str:

@@ -146,7 +146,10 @@ class Approvals:
             conditions = approvals.c.id == identifier, rows.is_open, rows.is_running(now)
             done = rows.change(connection, conditions, {"state": state})
             for each in done:
-                record_approval(connection, f"approval.{state}", each, now, **facts)
+                if state is State.REPORTED:
+                    record_approval(connection, "approval.reported", each, now, **facts)
+                else:
+                    record_approval(connection, "approval.denied", each, now, **facts)
         return next(iter(done), None)
 
     def verify(self, approval: Approval, digits: str, now: datetime) -> Verified:
@@ -170,7 +173,10 @@ class Approvals:
                 state = case((tries >= MAX_TRIES, State.DENIED), else_=approvals.c.state)
                 done = rows.change(connection, is_approved, {"tries": tries, "state": state})
             for each in done:
-                record_approval(connection, "approval.verified" if is_right else "approval.wrong_digits", each, now)
+                if is_right:
+                    record_approval(connection, "approval.verified", each, now)
+                else:
+                    record_approval(connection, "approval.wrong_digits", each, now, tries_left=each.tries_left)
                 if each.state is State.DENIED:
                     record_approval(connection, "approval.denied", each, now, reason="tried_out")
             present = done[0] if done else rows.read(connection, approvals.c.id == approval.id)
@@ -187,5 +193,8 @@ class Approvals:
                 connection, (approvals.c.id == identifier, approvals.c.state.in_(before)), {"state": state}
             )
             for each in done:
-                record_approval(connection, f"approval.{state}", each, now, reason=None if passed else "gone")
+                if passed:
+                    record_approval(connection, "approval.passed", each, now)
+                else:
+                    record_approval(connection, "approval.ended", each, now, reason="gone")
         return next(iter(done), None)

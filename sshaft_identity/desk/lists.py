@@ -12,7 +12,7 @@ from sshaft_identity.audit.log import record_event
 from sshaft_identity.challenges.limits import locked_among
 from sshaft_identity.common.fields import USER_PATTERN, one_line
 from sshaft_identity.common.language import N_, _
-from sshaft_identity.desk import report
+from sshaft_identity.desk import approvals, report
 from sshaft_identity.desk.access import DESK, Member, member_of
 from sshaft_identity.desk.person import facts_of_waiting
 from sshaft_identity.pages.words import ago, clock, moment
@@ -71,7 +71,7 @@ def _found(state: AppState, member: Member, beginning: str, after: str | None) -
 
 
 async def waiting(request: Request) -> Response:
-    """Shows the logins that wait for ssh and the open invitations."""
+    """Shows the logins that wait for ssh, the SSH logins that wait for an approval, and the open invitations."""
     member = await member_of(request)
     values = await run_in_threadpool(_waiting, state_of(request), member)
     return render(request, "desk_waiting.html", **values, **member.page_values("waiting"))
@@ -83,6 +83,7 @@ def _waiting(state: AppState, member: Member) -> dict[str, Any]:
     with state.store.database.read() as connection:
         logins = report.waiting_logins(connection, now)
         invitations = report.waiting_invitations(connection, now)
+        of_hosts = approvals.waiting_and_last(connection, state)
         ids = report.ids_of(connection, {name for each in logins if (name := each.user or each.hint)})
     return {
         "logins": [
@@ -101,6 +102,7 @@ def _waiting(state: AppState, member: Member) -> dict[str, Any]:
             for row in invitations
         ],
         "most": report.MOST,
+        **of_hosts,
     }  # fmt: skip
 
 
@@ -123,7 +125,7 @@ def _clients(state: AppState, member: Member) -> list[dict[str, Any]]:
             "calls": [
                 {
                     "at": moment(call.at), "what": _(report.CALLS[call.event]), "bad": call.event == "request.refused",
-                    "details": call.facts.get("reason") or call.facts.get("app"),
+                    "details": call.facts.get("reason") or call.facts.get("app") or call.facts.get("host"),
                     "address": call.facts.get("client_ip"),
                 }
                 for call in each.calls

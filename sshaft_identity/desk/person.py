@@ -13,7 +13,7 @@ from sshaft_identity.audit.log import record_event
 from sshaft_identity.challenges.challenge import Challenge
 from sshaft_identity.common.fields import one_line
 from sshaft_identity.common.language import N_, _
-from sshaft_identity.desk import report
+from sshaft_identity.desk import approvals, report
 from sshaft_identity.desk.access import DESK, Member, member_of
 from sshaft_identity.desk.report import Report
 from sshaft_identity.pages.my_hosts import logins_of
@@ -47,7 +47,7 @@ async def page(request: Request) -> Response:
     member, state = await member_of(request), state_of(request)
     note = NOTES.get(request.query_params.get("note", ""))
     identifier = request.path_params["person"]
-    person, keys = await run_in_threadpool(_looked_at, state, member, identifier)
+    person, keys, last_approvals = await run_in_threadpool(_looked_at, state, member, identifier)
     sessions, remembered = await run_in_threadpool(logins_of, state, person.name)
     return render(
         request,
@@ -58,13 +58,16 @@ async def page(request: Request) -> Response:
         is_self=person.name == member.name,
         host_sessions=sessions,
         remembered=remembered,
+        last_approvals=last_approvals,
         may_invite=state.settings.desk.may_invite and not is_member(state, person.id),
         **member.page_values("people"),
     )
 
 
-def _looked_at(state: AppState, member: Member, identifier: str) -> tuple[Report, list[RegisteredKey]]:
-    """Records the look and reads the person. Raises `PageError` if there is no such person."""
+def _looked_at(
+    state: AppState, member: Member, identifier: str
+) -> tuple[Report, list[RegisteredKey], list[dict[str, Any]]]:
+    """Records the look and reads the person with keys and approvals. Raises `PageError` if there is no such person."""
     now = state.clock()
     with state.store.database.write() as connection:
         row = report.person_of(connection, identifier)
@@ -73,7 +76,8 @@ def _looked_at(state: AppState, member: Member, identifier: str) -> tuple[Report
         record_event(connection, "desk.looked", now, user=row.name, **member.facts)
     with state.store.database.read() as connection:
         found = report.report_of(connection, row, state.settings.limits, now)
-    return found, state.store.keys.of(row.name)
+        last_approvals = approvals.of_person(connection, row, state)
+    return found, state.store.keys.of(row.name), last_approvals
 
 
 def name_of(state: AppState, identifier: str) -> str:

@@ -38,6 +38,8 @@ _CALLS = 3
 CALLS = {
     "challenge.created": N_("began a login"),
     "challenge.consumed": N_("took the result of a login"),
+    "approval.opened": N_("asked for an approval"),
+    "approval.verified": N_("got an approval"),
     "request.refused": N_("was refused"),
 }
 """What a client does, by the event that it causes."""

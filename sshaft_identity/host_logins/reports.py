@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, and_, delete, func, insert, select, tupl
 from sshaft_identity.clients.clients import is_registered
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.database.database import Database
-from sshaft_identity.database.tables import host_logins, host_reports, users
+from sshaft_identity.database.tables import approvals, host_logins, host_reports, users
 from sshaft_identity.host_logins.ending import is_over
 from sshaft_identity.host_logins.entries import Kind, Reported
 from sshaft_identity.host_logins.events import record_began, record_ended
@@ -43,6 +43,11 @@ class _Person:
     granted_at: datetime | None = None
     approved_with: str | None = None
     fingerprint: str | None = None
+
+
+NOBODY = _Person("", "")
+"""The person of an entry that only this service can have allowed, for a user who was removed or an approval that it
+does not know. An account of another provider that is linked to no user is not our matter."""
 
 
 class HostReports:
@@ -105,17 +110,14 @@ def _update(connection: Connection, known: Mapping[Key, Row[Any]], reported: Map
 
 
 def _add(connection: Connection, client: str, host: str, new: list[Reported], now: datetime) -> list[Key]:
-    """Stores the new entries whose person is known. Returns the keys of those that no user of this service has.
-
-    Only this service gives approvals and has users, so such an entry is of a user who was removed. An account of
-    another provider that is linked to no user is not our matter.
-    """
-    people, not_ours = _people(connection, new), list[Key]()
+    """Stores the new entries whose person is known. Returns the keys of those that belong to nobody any more."""
+    people, not_ours = _people(connection, client, new), list[Key]()
     for each in new:
         person = people.get(each.key)
         if person is None:
-            if each.kind is Kind.REMEMBERED or each.user_id is not None:
-                not_ours.append(each.key)
+            continue
+        if person is NOBODY:
+            not_ours.append(each.key)
             continue
         # A host whose clock is ahead must not escape a revocation.
         began_at = min(each.began_at or now, now)
@@ -135,18 +137,46 @@ def _add(connection: Connection, client: str, host: str, new: list[Reported], no
     return not_ours
 
 
-def _people(connection: Connection, new: list[Reported]) -> dict[Key, _Person]:
-    """Returns the person of each entry whose person is known."""
-    found: dict[Key, _Person] = {}
+def _people(connection: Connection, client: str, new: list[Reported]) -> dict[Key, _Person]:
+    """Returns the person of each entry whose person is known. What a person has approved counts before what is said."""
+    proven = _approvers(connection, client, {each.approval for each in new if each.approval is not None})
     ids = {each.user_id for each in new if each.user_id is not None}
     by_id = {row.id: row for row in connection.execute(select(users.c.id, users.c.name).where(users.c.id.in_(ids)))}
     accounts = {(each.issuer, each.subject) for each in new if each.issuer and each.subject}
     is_account = tuple_(users.c.oidc_issuer, users.c.oidc_subject).in_(accounts)
     linked = {(row.oidc_issuer, row.oidc_subject): row for row in connection.execute(select(users).where(is_account))}
+    found: dict[Key, _Person] = {}
     for each in new:
         row = by_id.get(each.user_id) or linked.get((each.issuer, each.subject))
-        if row is not None:
+        person = proven.get(each.approval or "")
+        if person is not None:
+            found[each.key] = person
+        elif each.kind is Kind.REMEMBERED or (row is None and each.user_id is not None):
+            found[each.key] = NOBODY
+        elif row is not None:
             found[each.key] = _Person(row.id, row.name)
+    return found
+
+
+def _approvers(connection: Connection, client: str, ids: Collection[str]) -> dict[str, _Person]:
+    """Returns who has approved each of these approvals, if it is one of this client and the host has got the identity.
+
+    An approval is deleted after some days. What the host remembers of it is known for longer.
+    """
+    is_own = and_(
+        host_logins.c.client_id == client, host_logins.c.approval.in_(ids), host_logins.c.user_id == users.c.id
+    )
+    remembered = select(host_logins, users.c.name).where(is_own, host_logins.c.kind == Kind.REMEMBERED)
+    found = {
+        row.approval: _Person(row.user_id, row.name, row.approval, row.granted_at, row.approved_with, row.fingerprint)
+        for row in connection.execute(remembered)
+    }
+    is_given = and_(approvals.c.client_id == client, approvals.c.id.in_(ids), approvals.c.verified_at.is_not(None))
+    query = select(approvals, users.c.name).outerjoin(users, users.c.id == approvals.c.approver_id).where(is_given)
+    for row in connection.execute(query):
+        found[row.id] = NOBODY if row.name is None else _Person(
+            row.approver_id, row.name, row.id, row.approved_at, row.session_key, row.key_fingerprint
+        )  # fmt: skip
     return found
 
 

@@ -33,6 +33,7 @@ from sshaft_identity.pages.signed_in import (
     session_of,
     tell,
 )
+from sshaft_identity.pages.wanted import remember_wanted
 from sshaft_identity.pages.words import ago, clock
 from sshaft_identity.people.sessions import Session, hash_of
 from sshaft_identity.web import cookies
@@ -234,19 +235,17 @@ async def _answered(request: Request) -> tuple[_Visit | None, dict[str, str]]:
 
 
 async def sign_in_by_provider(request: Request) -> Response:
-    return _coming_back(request, await _visit(request), await sign_in_oidc.begin(request))
+    """Begins a sign-in that leads back to this page, see `signed_in.lead_on`."""
+    await _visit(request)
+    response = await sign_in_oidc.begin(request)
+    remember_wanted(request, response)
+    return response
 
 
 async def sign_in_by_ssh(request: Request) -> Response:
-    return _coming_back(request, await _visit(request), await sign_in_ssh.begin(request))
-
-
-def _coming_back(request: Request, visit: _Visit, response: Response) -> Response:
-    """Lets the sign-in lead back to this page, see `signed_in.lead_to_keys`."""
-    seconds = approval_seconds_left(visit.approval, visit.state)
-    token = request.path_params["page_token"]
-    # Lax: the redirect back comes from another site, the provider's
-    cookies.write(request, response, cookies.APPROVAL, token, max(1, seconds), "lax")
+    await _visit(request)
+    response = await sign_in_ssh.begin(request)
+    remember_wanted(request, response)
     return response
 
 

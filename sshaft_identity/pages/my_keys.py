@@ -13,6 +13,7 @@ from sshaft.log import get_logger
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.fields import one_line
 from sshaft_identity.common.language import N_, _
+from sshaft_identity.pages.happenings import happening_values
 from sshaft_identity.pages.signed_in import (
     ACTIVITY,
     KEYS,
@@ -116,11 +117,9 @@ async def activity(request: Request) -> Response:
     before = request.query_params.get("before", "")
     number = int(before) if before.isascii() and before.isdigit() and len(before) < 19 else None
     page = await run_in_threadpool(state.activity.of, session.user, number)
-    moments = [{"what": each, "at": moment(each.at), "iso": each.at.isoformat()} for each in page.events]
     names = {each.key.fingerprint: each.name for each in await run_in_threadpool(state.store.keys.of, session.user)}
-    values: dict[str, Any] = {
-        "happenings": moments, "older": page.older, "is_first": number is None, "names": names,
-    }  # fmt: skip
+    rows = [happening_values(each, names, state.clock()) for each in page.happenings]
+    values: dict[str, Any] = {"happenings": rows, "older": page.older, "is_first": number is None}
     return render(request, "activity.html", **values, **await account_values(request, session, "activity"))
 
 

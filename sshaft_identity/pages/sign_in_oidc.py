@@ -25,7 +25,7 @@ from sshaft_oidc.code_flow import Person, new_attempt
 from sshaft_oidc.provider import SIGN_IN_LIFETIME
 from sshaft_oidc.remote_keys import OpenIdError
 
-CALLBACK = "/sign-in/oidc/callback"
+BEGIN, CALLBACK = "/sign-in/oidc", "/sign-in/oidc/callback"
 SENTENCES = {
     LinkVerdict.NO_USER: (
         N_("Unknown user"),
@@ -112,6 +112,6 @@ async def _ask_provider(openid: OpenId, ask: Callable[[], Result]) -> Result:
 
 
 ROUTES = [
-    Route("/sign-in/oidc", begin, methods=["GET"]),
+    Route(BEGIN, begin, methods=["GET"]),
     Route(CALLBACK, callback, methods=["GET"]),
 ]

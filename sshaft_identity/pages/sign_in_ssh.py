@@ -18,7 +18,7 @@ from sshaft_identity.challenges.sign_in import sign_in_by_ssh
 from sshaft_identity.common.language import N_, _
 from sshaft_identity.pages.challenge import challenge_page
 from sshaft_identity.pages.challenge_forms import challenge_routes
-from sshaft_identity.pages.signed_in import KEYS, SIGN_IN, facts_of, lead_to_keys, session_of
+from sshaft_identity.pages.signed_in import KEYS, SIGN_IN, facts_of, lead_on, session_of
 from sshaft_identity.pages.words import provider_label
 from sshaft_identity.web import cookies, logins
 from sshaft_identity.web.browsers import client_address, form_of, user_agent
@@ -101,7 +101,7 @@ async def _finish(request: Request, challenge: Challenge) -> Response:
         sentence = N_("The owner of this key is no longer a user. Ask your administrator.")
         raise PageError(403, N_("Not signed in"), sentence)
     get_logger().info("session.started", user=session.user, method=session.method, challenge=challenge.id)
-    response = await lead_to_keys(request, session)
+    response = await lead_on(request, session)
     cookies.clear(request, response, cookies.SSH_SIGN_IN)
     state.sign_in_throttle.ended(source_of_request(request), challenge.created_at)
     remember(request, response)

@@ -19,7 +19,7 @@ _CANCELLED = {
     "same_code": N_("Two logins had the same code, so both were cancelled: the application chose the code."),
 }
 _REJECTED = {
-    "denied": N_("The person denied the login in ssh."),
+    "denied": N_("The login was denied in ssh."),
     "not_me": N_("Somebody said in the browser that the login was not theirs."),
     "tried_out": N_("Five wrong codes ended the login."),
     "locked": N_("The login ended, because wrong codes have locked the user out."),
@@ -56,7 +56,7 @@ class Ended:
         """Returns why the login failed, in a sentence of our own words. `{until}` is the place of a lock's end."""
         reason = str(self.facts.get("reason", ""))
         known = {"challenge.cancelled": _CANCELLED, "challenge.rejected": _REJECTED}.get(self.event, {})
-        return known.get(reason) or _WHY[self.event]
+        return known.get(reason) or _WHY.get(self.event, self.event)
 
     @property
     def why(self) -> str:

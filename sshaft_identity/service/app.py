@@ -12,7 +12,7 @@ from sshaft_identity.api.discovery import discovery, jwks
 from sshaft_identity.api.token import client_credentials, token_endpoint
 from sshaft_identity.common.times import Clock, utc_now
 from sshaft_identity.desk import actions, export, lists, person, ssh_pass
-from sshaft_identity.desk.access import NoFreshPassError
+from sshaft_identity.desk.access import NoFreshPassError, OldGroupsError, answer_old_groups
 from sshaft_identity.desk.ssh_pass import answer_no_fresh_pass
 from sshaft_identity.face_support import browser_login
 from sshaft_identity.face_support.face import Face
@@ -80,6 +80,7 @@ def create_app(
             PageError: answer_page_error,
             NotSignedInError: answer_not_signed_in,
             NoFreshPassError: answer_no_fresh_pass,
+            OldGroupsError: answer_old_groups,
         },
     )
     app.router.redirect_slashes = False  # such a redirect would name the host of the request's Host header

@@ -10,10 +10,10 @@ from sshaft.http_server.cookies import Cookies
 from sshaft_identity.web.state import state_of
 
 SESSION, SSH_SIGN_IN, OIDC_SIGN_IN, DESK_PASS = "sshaft", "sshaft-ssh", "sshaft-oidc", "sshaft-desk"
-APPROVAL = "sshaft-approval"
 KNOWN_BROWSER = "sshaft-known"
 ALIAS = "sshaft-alias"
 LANGUAGE = "sshaft-language"
+WANTED = "sshaft-wanted"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 

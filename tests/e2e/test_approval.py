@@ -141,7 +141,7 @@ def test_digits_count_once(host: ApprovalHost) -> None:
     assert terminal.end()[1] == 0
     replayed, _page = host.begin("echo in")
     replayed.type(f"{digits}\n")
-    assert "The login is not approved yet." in replayed.wait_for(ASKS)
+    assert "Approve the login on this page." in replayed.wait_for(ASKS)
     ends_without_a_shell(replayed)
 
 

@@ -2,20 +2,26 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from fakes.public_keys import ed25519
 from service.browser import Browser
 from service.service import START, Clock, Service
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 
 from sshaft.public_key import parse
+from sshaft_identity.approvals.approval import Asked, Consent, Person
+from sshaft_identity.approvals.approvals import Opened
+from sshaft_identity.approvals.limits import ApprovalLimits
+from sshaft_identity.challenges.challenge import AddressCheck
 from sshaft_identity.clients.clients import Client, Scope
 from sshaft_identity.common.errors import RegistryError
-from sshaft_identity.database.tables import host_logins, host_reports, users
+from sshaft_identity.database.tables import approvals, host_logins, host_reports, users
 from sshaft_identity.host_logins import ending, reports
 from sshaft_identity.host_logins.entries import HostLogin, Kind, Reported
 from sshaft_identity.host_logins.listing import count_silent_hosts, logins_of
+from sshaft_identity.people.sessions import Method, Proof, Sessions, SessionTimes, hash_of
 from sshaft_identity.service import purge
 from sshaft_identity.store import Store
 
@@ -99,6 +105,104 @@ def test_remembered_approval_that_this_service_does_not_know_must_be_forgotten(s
     remembered = Reported(Kind.REMEMBERED, "r1", "alice", "sshd", "192.0.2.0/24", approval="0" * 32)
     assert store.host_reports.take("db1", "h", [remembered], START) == [remembered.key]
     assert at(store, kind=Kind.REMEMBERED) == []
+
+
+# --- approvals
+
+
+def approve(store: Store, client: str = "db1", user: str = "alice", with_key: str | None = None) -> str:
+    """Approves a login at a host as the user, and returns the id of the approval."""
+    asked = Asked("db1.example.org", "sshd", user, user, "192.0.2.7", key_fingerprint="SHA256:" + "k" * 43)
+    opened = store.approvals.open(client, asked, ApprovalLimits(), START)
+    assert isinstance(opened, Opened)
+    identifier = opened.approval.id
+    session = Sessions(store.database, SessionTimes()).start(user, Proof(Method.SSH, START), START)
+    assert session
+    person = Person(user, user, START, fingerprint=with_key)
+    consent = Consent(person, START, "192.0.2.7", hash_of(session.token))
+    store.approvals.approve(identifier, consent, AddressCheck.OFF, START)
+    assert store.approvals.verify(opened.approval, store.approvals.digits_of(opened.approval), START).is_right
+    return identifier
+
+
+def remember(approval: str, **more: Any) -> Reported:
+    until = START + timedelta(hours=12)
+    return Reported(
+        Kind.REMEMBERED, "r1", "alice", "sshd", "192.0.2.0/24", KEY, approval, until=until, used_at=START, **more
+    )
+
+
+def test_approval_proves_whose_entry_it_is_also_against_what_the_host_says(store: Store) -> None:
+    approval = approve(store)
+    session = replace(SESSION, user_id="bob", approval=approval)
+    assert store.host_reports.take("db1", "h", [session, remember(approval)], START) == []
+    (shown,), (kept,) = at(store), at(store, kind=Kind.REMEMBERED)
+    assert (shown.is_proven, shown.fingerprint) == (True, "SHA256:" + "k" * 43)
+    assert (kept.is_proven, kept.fingerprint, kept.until) == (True, KEY, START + timedelta(hours=12))
+    assert at(store, "bob") == []
+
+
+def test_approval_of_another_client_proves_nothing(store: Store) -> None:
+    approval = approve(store, client="db2")
+    session = replace(SESSION, user_id=None, approval=approval)
+    assert store.host_reports.take("db1", "h", [session, remember(approval)], START) == [("remembered", "r1")]
+    assert at(store) == at(store, kind=Kind.REMEMBERED) == []
+    claimed = replace(SESSION, approval=approval)
+    store.host_reports.take("db1", "h", [claimed], START)
+    assert [each.is_proven for each in at(store)] == [False]
+
+
+def test_approval_whose_digits_never_came_proves_nothing(store: Store) -> None:
+    asked = Asked("db1.example.org", "sshd", "alice", "alice", "192.0.2.7")
+    opened = store.approvals.open("db1", asked, ApprovalLimits(), START)
+    assert isinstance(opened, Opened)
+    remembered = remember(opened.approval.id)
+    assert store.host_reports.take("db1", "h", [remembered], START) == [remembered.key]
+
+
+def test_remembered_approval_outlives_the_row_of_the_approval(store: Store) -> None:
+    approval = approve(store)
+    store.host_reports.take("db1", "h", [remember(approval)], START)
+    with store.database.write() as connection:
+        connection.execute(delete(approvals))
+    session = replace(SESSION, user_id=None, approval=approval)
+    used = replace(remember(approval), used_at=START + timedelta(hours=1))
+    assert store.host_reports.take("db1", "h", [session, used], START) == []
+    assert [each.is_proven for each in at(store)] == [True]
+    assert [each.used_at for each in at(store, kind=Kind.REMEMBERED)] == [START + timedelta(hours=1)]
+
+
+def test_removed_user_loses_what_they_have_approved(store: Store) -> None:
+    approval = approve(store)
+    store.host_reports.take("db1", "h", [remember(approval)], START)
+    store.revocation.remove_user("alice", START)
+    store.users.add("alice", START)  # another person
+    session = replace(SESSION, user_id=None, approval=approval)
+    ended = store.host_reports.take("db1", "h", [session, remember(approval)], START)
+    assert sorted(ended) == [("remembered", "r1"), ("session", "s1")]
+    assert at(store) == []
+
+
+def test_sign_out_ends_a_login_by_an_older_approval_that_is_reported_later(store: Store, clock: Clock) -> None:
+    approval = approve(store)
+    store.revocation.sign_out("alice", clock.advance(60))
+    late = replace(SESSION, approval=approval, began_at=clock.advance(60))
+    assert store.host_reports.take("db1", "h", [late], clock()) == [late.key]
+
+
+@pytest.mark.parametrize("of", ["ssh", "sign-in"])
+def test_removed_key_ends_what_it_was_used_for(store: Store, of: str) -> None:
+    """The key of the ssh login, and the key by which the person had signed in to approve it."""
+    store.keys.add("alice", [(parse(ed25519("alice")), "")], START)
+    approval = approve(store, with_key=KEY if of == "sign-in" else None)
+    kept = remember(approval) if of == "ssh" else replace(remember(approval), fingerprint="SHA256:" + "o" * 43)
+    other = replace(SESSION, entry="s2", approval=None)
+    store.host_reports.take("db1", "h", [kept, other], START)
+    store.revocation.remove_key(KEY, START)
+    assert store.host_reports.take("db1", "h", [kept, other], START) == [kept.key]
+
+
+# --- what ends
 
 
 def test_sign_out_ends_the_logins_that_began_before_and_no_later_one(store: Store, clock: Clock) -> None:

@@ -78,7 +78,7 @@ def test_users_get_an_id_and_keep_their_sub(without_tables: str) -> None:
         assert (store.users.id_of("alice"), store.users.id_of("Alice")) == ("alice", "Alice")
         assert len(store.users.id_of("bob") or "") == 32, "the name was given out anew"
         assert store.users.similar("ALICE") == "alice"
-        assert len(Activity(store.database).of("bob").events) == 1
+        assert len(Activity(store.database).of("bob").happenings) == 1
         chain.seal_all(store.database)
         assert [head.seq for head in chain.verify(store.database)] == [3]
         store.database.check()

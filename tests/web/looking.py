@@ -54,9 +54,33 @@ def set_scheme(browser: WebDriver, scheme: str) -> None:
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
 
+def force_colours(browser: WebDriver) -> None:
+    """Shows the page as in the contrast themes of Windows: browsers replace all colours of its style sheet."""
+    features = [{"name": "forced-colors", "value": "active"}, {"name": "prefers-color-scheme", "value": "dark"}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+
+def mark_of(browser: WebDriver, selector: str, pseudo: str | None = None) -> tuple[str, str]:
+    """Returns the colour that fills a mark or stands around it, and the colour behind it."""
+    colours: list[str] = browser.execute_script(
+        """
+        const element = document.querySelector(arguments[0]), style = getComputedStyle(element, arguments[1]);
+        const border = parseFloat(style.borderTopWidth) ? style.borderTopColor : "";
+        const filled = style.backgroundColor === "rgba(0, 0, 0, 0)" ? "" : style.backgroundColor;
+        return [filled, border, getComputedStyle(document.body).backgroundColor];
+        """,
+        selector,
+        pseudo,
+    )
+    filled, border, behind = colours
+    return (filled if filled not in ("", behind) else border), behind
+
+
 def fits(browser: WebDriver) -> bool:
     """Whether the page fits its window without scrolling sideways."""
-    return bool(browser.execute_script("return document.documentElement.scrollWidth <= innerWidth"))
+    # not `innerWidth`: a browser of a phone makes it as wide as the page
+    wide = "const {scrollWidth, clientWidth} = document.documentElement; return scrollWidth <= clientWidth"
+    return bool(browser.execute_script(wide))
 
 
 def foreign_requests(browser: WebDriver, own: str) -> list[str]:

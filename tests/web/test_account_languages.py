@@ -8,6 +8,7 @@ import pytest
 from fakes import pseudo_language
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
+from sqlalchemy import select
 from web.axe import violations
 from web.looking import (
     SIZES,
@@ -24,12 +25,14 @@ from web.served import Identity
 from web.test_account_pages import sign_in
 from web.test_help_desk import LONG, desk, lock, make_stale  # noqa: F401 - a fixture
 
+from sshaft_identity.challenges.limits import WINDOW
 from sshaft_identity.commands.shared import open_store
-from sshaft_identity.database.tables import sessions
+from sshaft_identity.database.tables import host_logins, sessions
+from sshaft_identity.host_logins.entries import Kind, Reported
 from sshaft_identity.settings import load
 
-PAGES = ("keys", "renaming", "removing", "activity", "desk", "found", "person", "waiting", "clients", "question",
-         "invited", "stale")  # fmt: skip
+PAGES = ("keys", "renaming", "removing", "hosts", "activity", "desk", "found", "person", "waiting", "clients",
+         "question", "invited", "stale")  # fmt: skip
 ADDRESS = "2001:4860:4860::8888"
 
 
@@ -41,6 +44,7 @@ def shown(
 ) -> Callable[[str], WebDriver]:
     """Returns a function that shows a page in the language of the test."""
     lock(desk)
+    report_logins(desk)
     desk.post("/api/v1/challenges", {"user": "alice", "app": "A very long name of an application", "ip": ADDRESS})
     sign_in(desk, used_browser)
     used_browser.get(f"{desk.url}/account/keys?ui_locales={request.param}")
@@ -56,7 +60,8 @@ def show_page(page: str, site: Identity, browser: WebDriver) -> None:
     person = f"{site.url}/desk/people/{LONG}"
     removal = f"/account/keys/remove?fingerprint={quote(site.fingerprint)}"
     paths = {
-        "keys": "/account/keys?done=removed", "removing": removal, "activity": "/account/activity", "desk": "/desk",
+        "keys": "/account/keys?done=removed", "removing": removal, "hosts": "/account/hosts?done=ended",
+        "activity": "/account/activity", "desk": "/desk",
         "found": "/desk?q=l", "waiting": "/desk/waiting", "clients": "/desk/clients",
     }  # fmt: skip
     match page:
@@ -76,6 +81,21 @@ def show_page(page: str, site: Identity, browser: WebDriver) -> None:
                 make_fresh(site)
         case _:
             browser.get(site.url + paths[page])
+
+
+def report_logins(site: Identity) -> None:
+    """Reports a login of alice and of the other person at a host, and stores a remembered approval of each."""
+    now, host = datetime.now(UTC), f"{'w' * 60}.example.org"
+    with open_store(site.directory, load(site.directory)) as store:
+        logins = [
+            Reported(Kind.SESSION, user, user, "sshd", ADDRESS, user_id=user, began_at=now) for user in ("alice", LONG)
+        ]
+        store.host_reports.take("test", host, logins, now)
+        remembered = {"kind": Kind.REMEMBERED, "fingerprint": site.fingerprint, "until": now + WINDOW, "used_at": now}
+        with store.database.write() as connection:
+            for row in connection.execute(select(host_logins)).all():
+                values = row._asdict() | remembered | {"id": f"r{row.id[1:]}"}
+                connection.execute(host_logins.insert(), values)
 
 
 def order(browser: WebDriver, person: str, action: str) -> None:

@@ -28,8 +28,10 @@ from sshaft_agent.host_login.threads import FullError, Threads
 _MAX_PROMPTS = 10
 _TOO_SOON_SECONDS = 1.0
 _MAX_TOO_SOON = 3
-"""So many answers without digits that come sooner are no person's. ssh without a terminal answers at once."""
+"""So many answers that come sooner are no person's. ssh without a terminal answers every prompt at once."""
 _OPEN_STATES = ("pending", "approved")
+_NOT_TYPED = "\b\n\r\x7f"
+"""The beginning of what sshd puts in place of an answer for an account that it does not know (`fake_password`)."""
 _SHORTEST_SECONDS = 30
 """The service opens no shorter approvals. `end` ends one that this host needs no longer."""
 
@@ -121,12 +123,16 @@ class ApprovalLogin:
         too_soon = 0
         for _ in range(_MAX_PROMPTS):
             shown = time.monotonic()
-            digits = re.sub(r"[\s-]", "", await self._ask(text, watching))
-            if re.fullmatch(r"[0-9]{6}", digits) is None:
+            typed = await self._ask(text, watching)
+            state = await self._conversation.keep_waiting(self._state_now(opened.id))
+            digits = re.sub(r"[\s-]", "", typed)
+            if state == "pending" or not re.fullmatch(r"[0-9]{6}", digits):
                 too_soon += time.monotonic() - shown < _TOO_SOON_SECONDS
                 if too_soon == _MAX_TOO_SOON:
                     raise RefusedError("nobody reads the prompts: the answers come at once")
-                text = texts.no_digits(opened.page)
+                if state != "pending" and typed.startswith(_NOT_TYPED):
+                    raise RefusedError("sshd does not know the account, so it gives no digits to PAM")
+                text = texts.page_again(opened.page)
                 continue
             verifying = self._threads.ask("approval_verify", self._realm.service.verify, opened.id, digits)
             match await self._conversation.keep_waiting(verifying):
@@ -134,8 +140,6 @@ class ApprovalLogin:
                     raise RefusedError("the digits were wrong too often", texts.NO_TRIES)
                 case WrongCode(tries_left):
                     text = texts.wrong_digits(tries_left)
-                case NotNow("pending"):
-                    text = texts.page_not_approved_yet(opened.page)
                 case NotNow(state):
                     raise _over(state)
                 case verified:
@@ -167,14 +171,23 @@ class ApprovalLogin:
         raise _over(state)
 
     async def _state(self, approval: str) -> str:
-        service = self._realm.service
+        """Returns the state as soon as it is another one, or after some time. A service that is away says `pending`."""
         try:
-            try:
-                return await self._threads.watch(service.state, approval, WAIT_SECONDS)
-            except FullError:
-                return await self._threads.ask("approval_state", service.state, approval, 0)
+            return await self._threads.watch(self._realm.service.state, approval, WAIT_SECONDS)
+        except FullError:
+            return await self._state_now(approval)
         except RemoteServiceError:
-            return _OPEN_STATES[0]
+            return "pending"
+
+    async def _state_now(self, approval: str) -> str:
+        """Returns the state. It is asked for after each answer, also one without digits, so that all take one way.
+
+        sshd gives PAM no answer of a person whose account it does not know. A stranger must not notice that.
+        """
+        try:
+            return await self._threads.ask("approval_state", self._realm.service.state, approval, 0)
+        except RemoteServiceError:
+            return "pending"
 
 
 def _over(state: str) -> RefusedError:

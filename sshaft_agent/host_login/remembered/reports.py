@@ -58,9 +58,7 @@ class Reports:
     can set it.
     """
 
-    def __init__(
-        self, remembered: Remembered, sessions: Sessions | None = None, clock: Callable[[], float] = uptime
-    ) -> None:
+    def __init__(self, remembered: Remembered, sessions: Sessions, clock: Callable[[], float] = uptime) -> None:
         self.outcomes = dict.fromkeys(OUTCOMES, 0)
         self.remembered_count = 0
         self._remembered = remembered
@@ -98,23 +96,22 @@ class Reports:
         """Makes the report, unless it is too early for it. Returns the seconds until the next one. It blocks."""
         now, report = self._clock(), self._report
         if report is None:
+            self._remembered.present()  # it forgets everything: nothing is remembered without the service
             return PERIOD
         if now < self._next_at:
             return self._next_at - now
         self._next_at = now + SOONEST
+        remembered = self._remembered.present()
+        self.remembered_count = len(remembered)
         try:
-            remembered = self._remembered.present()
-            self.remembered_count = len(remembered)
-            ended = report(remembered, self._sessions.open_sessions() if self._sessions is not None else [])
+            ended = report(remembered, self._sessions.open_sessions())
         except RemoteServiceError as error:
             return self._failed(report, str(error))
-        self._apply(ended)
-        return self._succeeded(report, now, ended.ahead)
-
-    def _apply(self, ended: Ended) -> None:
         self._remembered.end(ended.remembered, "the identity service has ended it")
-        if ended.sessions and self._sessions is not None:
-            self._sessions.end(ended.sessions)
+        pause = self._succeeded(report, now, ended.ahead)
+        if ended.sessions:
+            self._sessions.end(ended.sessions)  # it may take long
+        return pause
 
     def _succeeded(self, report: Report, began: float, ahead: timedelta | None) -> float:
         """Notes a report that has arrived. Approvals count only while the clocks agree on when one is over."""

@@ -127,7 +127,7 @@ def test_why_the_last_login_failed_is_a_sentence(run: Run, store: Store) -> None
         assert "  The code was wrong.\n  application Wiki\\x1b[2J, client wiki, ssh from 198.51.100.3" in show(run)
         try_to_log_in(store, "1", denies=True)
         failure = json.loads(run("user", "show", "alice", "--json"))["last_failure"]
-        assert (failure["event"], failure["why"]) == ("challenge.rejected", "The person denied the login in ssh.")
+        assert (failure["event"], failure["why"]) == ("challenge.rejected", "The login was denied in ssh.")
         lock(store)
         assert "  The login ended, because wrong codes have locked the user out.\n" in show(run)
 
@@ -141,8 +141,8 @@ def test_failures_of_an_earlier_user_of_the_name_are_not_shown(run: Run, store: 
 
 
 def test_every_event_that_keeps_a_person_out_has_a_sentence() -> None:
-    events = {event for event in SENTENCES if event.endswith((".refused", ".wrong_code", ".rejected", ".expired"))}
-    for event in events | {"challenge.cancelled", "limit.reached"}:
+    events = {event for event in SENTENCES if event.endswith((".refused", ".wrong_code"))}
+    for event in events | {f"challenge.{end}" for end in ("rejected", "expired", "cancelled")} | {"limit.reached"}:
         assert Ended(datetime.now(UTC), event, {}).why.endswith(".")
     for reason in ("denied", "not_me", "tried_out", "locked"):
         assert Ended(datetime.now(UTC), "challenge.rejected", {"reason": reason}).why != "The login was denied."

@@ -6,11 +6,13 @@ from urllib.parse import quote
 import pytest
 from fakes.public_keys import ed25519
 from service.browser import Browser, heading
+from service.hosts import Host, approve
 from service.service import Service
 from unit.identity.desk.conftest import DESK, use
 from unit.identity.desk.test_access import fingerprints, lock, order
 
 from sshaft.public_key import parse
+from sshaft_identity.approvals.approval import State
 from sshaft_identity.clients.clients import Scope
 from sshaft_identity.database.tables import failures
 from sshaft_identity.desk.lists import PAGE_SIZE
@@ -290,6 +292,27 @@ def test_list_of_what_waits_names_people_apps_and_invitations(service: Service, 
     service.clock.advance(301)
     assert "No login waits." in rita.get("/desk/waiting").text
     assert service.audited("desk.listed")[-1].items() >= {"what": "waiting", "actor": "rita"}.items()
+
+
+def test_lists_name_approvals_that_wait_and_the_last_ones(service: Service, rita: Browser) -> None:
+    host = Host(service)
+    waiting, passed, reported = host.open(), host.open(host="web-1"), host.open(user="ghost", client_ip="203.0.113.5")
+    host.verify(passed["id"], approve(service, passed["id"]))
+    service.store.approvals.refuse(reported["id"], State.REPORTED, service.clock())
+    page = rita.get("/desk/waiting").text
+    waits, _, last = page.partition("Last approvals of SSH logins")
+    for text in ("At the host build-1", "no answer yet", "5:00 left", ">alice</a>"):
+        assert text in waits, text
+    for text in ("At the host web-1", "the digits were right", "reported: not theirs", "203.0.113.5", "<b>ghost</b>"):
+        assert text in last, text
+    assert "web-1" in rita.get("/desk/people/alice").text
+    assert "No host has asked this person" in rita.get("/desk/people/bob").text
+    assert "got an approval (web-1)" in rita.get("/desk/clients").text
+    assert waiting["id"] not in page
+    for page_token in (waiting["page"], passed["page"]):
+        assert page_token.rpartition("/")[2] not in page
+    service.clock.advance(301)
+    assert "ran out of time" in rita.get("/desk/waiting").text
 
 
 def test_list_of_clients_shows_their_last_calls(service: Service, rita: Browser) -> None:

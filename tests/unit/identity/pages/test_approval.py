@@ -135,7 +135,7 @@ def test_person_signs_in_at_the_provider_and_comes_back(
     sent = browser.get(f"{path_of(opened)}/sign-in/oidc").headers["Location"]
     query = dict(parse_qsl(at_provider.answer(sent)))
     assert browser.get(f"{CALLBACK}?{urlencode(query)}").headers["Location"] == path_of(opened)
-    assert "sshaft-approval" not in " ".join(browser.cookies), "the next sign-in leads to my keys"
+    assert "sshaft-wanted" not in " ".join(browser.cookies), "the next sign-in leads to my keys"
     answer(browser, opened, "approve")
     digits = digits_on(browser.get(path_of(opened)))
     identity = host.verify(opened["id"], str(digits)).json()

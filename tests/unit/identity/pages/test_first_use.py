@@ -17,7 +17,7 @@ from sshaft_oidc.settings import ProviderSettings
 
 HOST_KEY = parse(ed25519("host"))
 MOST_BYTES = {"en": 22_000, "de": 24_000}
-"""The weight that the pages have had since their beginning: one answer, and nothing else is loaded."""
+"""The weight that the pages have had since their beginning: one answer, nothing else is loaded. German is longer."""
 
 
 @pytest.fixture

@@ -231,11 +231,11 @@ def test_my_activity_describes_each_event_in_plain_words(service: Service, alice
     service.accept("alice", code=opened["code"], fingerprint=keys[0], client_ip="192.0.2.7")
     service.reject(challenge=service.open("alice")["id"])
     page = alice.get("/account/activity").text
-    for text in ("A login was passed with ssh", "A wrong code was tried", "The page of a login was opened",
-                 "A login was denied: from ssh", "Signed in to my keys with ssh", "Webmail", "192.0.2.7", "192.0.2.8",
-                 "22 Nov 2026, 12:00 UTC"):  # fmt: skip
+    for text in ("Login to Webmail", "Passed with ssh", "Wrong code", "Page opened", "The login was denied in ssh.",
+                 "Signed in to my keys with ssh", "192.0.2.7", "192.0.2.8", "22 Nov 2026, 12:00 UTC"):  # fmt: skip
         assert text in page, text
-    assert page.index("A login was passed") < page.index("A wrong code"), "the newest event comes first"
+    assert page.index("The login was denied") < page.index("Login to Webmail"), "the newest comes first"
+    assert page.index("Wrong code") < page.index("Passed with ssh"), "the steps of a login have their order"
     assert opened["code"] not in page
 
 

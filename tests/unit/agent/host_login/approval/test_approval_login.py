@@ -133,12 +133,42 @@ def test_guesses_before_the_approval_open_nothing(service: ApprovalServer, tmp_p
     async def login(module: Module) -> None:
         await begun(module)
         module.send("answer", text=service.approvals[0].digits)
-        assert "The login is not approved yet." in await module.prompt()
+        assert "Approve the login on this page. It then shows six digits:" in await module.prompt()
         module.send("answer", text="")
-        assert "These are not six digits." in await module.prompt()
+        assert "Approve the login on this page. It then shows six digits:" in await module.prompt()
         await passes(module, service.approve())
 
     run(service, tmp_path, login)
+    assert service.approvals[0].tries_left == TRIES
+
+
+def test_answer_that_sshd_hides_takes_the_way_of_any_other(service: ApprovalServer, tmp_path: Path) -> None:
+    """sshd replaces the answer of a person whose account it does not know."""
+    said: dict[str, tuple[str, list[str]]] = {}
+
+    def guesses(answer: str) -> Login:
+        async def login(module: Module) -> None:
+            await begun(module)
+            before = len(service.calls)
+            module.send("answer", text=answer)
+            text = (await module.prompt()).replace(service.approvals[-1].secret, "SECRET")
+            calls = [call for call in service.calls[before:] if "wait" not in call.query]
+            paths = [call.path.replace(service.approvals[-1].id, "ID") for call in calls]
+            said[answer] = text, [path for path in paths if "ID" in path]
+
+        return login
+
+    hidden = "\b\n\r\x7fIN"
+    run(service, tmp_path, guesses("123456"), guesses(hidden), guesses(""), pending_per_user=10)
+    assert said["123456"] == said[hidden] == said[""]
+
+    async def approved(module: Module) -> None:
+        await begun(module)
+        service.approve()
+        module.send("answer", text=hidden)
+        await is_told(module, "This login was not accepted.")
+
+    run(service, tmp_path, approved)
 
 
 @pytest.mark.parametrize(
@@ -494,4 +524,4 @@ def test_calls_of_the_service_are_measured(service: ApprovalServer, tmp_path: Pa
     host_login = new_host_login(tmp_path, lambda call, _seconds: calls.append(call), approval=service.settings())
     run_at(host_login, tmp_path, login)
     assert service.wait_for_outcome() == "passed"
-    assert calls[:2] == ["approval_open", "approval_verify"]
+    assert calls[:3] == ["approval_open", "approval_state", "approval_verify"]

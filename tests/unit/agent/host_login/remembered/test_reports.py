@@ -205,9 +205,14 @@ def test_answer_of_the_service_before_a_reload_confirms_nothing(setting: Setting
     assert not setting.is_open
 
 
-def test_host_without_an_identity_service_reports_nothing_and_waits_for_nothing(setting: Setting) -> None:
+def test_host_without_an_identity_service_reports_nothing_and_remembers_nothing(setting: Setting) -> None:
+    setting.host.use(longest=None)
     setting.reports.use(None, OFFLINE)
     assert setting.report() == PERIOD
+    assert not setting.is_open
+    setting.host.use()
+    setting.reports.use(setting.service.report, OFFLINE)
+    setting.report()
     assert not setting.is_open
 
 
