@@ -1,5 +1,6 @@
 """Looks at the pages of the account and of the help desk in German, and in a language from right to left."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from urllib.parse import quote
@@ -34,6 +35,27 @@ from sshaft_identity.settings import load
 PAGES = ("keys", "renaming", "removing", "hosts", "activity", "desk", "found", "person", "waiting", "clients",
          "question", "invited", "stale")  # fmt: skip
 ADDRESS = "2001:4860:4860::8888"
+VALUES = (LONG, "A very long name of an application", "A key with a long name", "w" * 80, "w" * 60, "alice", "test",
+          "Ed25519", "CSV", "UTC", "/127.0.0.1", "mfa:list", "mfa:accept", "challenges", "sshd",
+          "example.org", ADDRESS)  # fmt: skip
+"""What no catalogue translates."""
+_TEXTS = """
+  const said = [document.title], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node; (node = walker.nextNode());)
+    if (!node.parentElement.closest("code, script, style, [lang]:not(html)")) said.push(node.data);
+  for (const each of document.querySelectorAll("[aria-label], [title], [placeholder], [alt]"))
+    for (const name of ["aria-label", "title", "placeholder", "alt"]) said.push(each.getAttribute(name) ?? "");
+  return said;
+"""
+
+
+def latin_words(browser: WebDriver) -> set[str]:
+    """Returns the Latin words on the page that are neither values nor in an element for commands."""
+    said: list[str] = browser.execute_script(_TEXTS)
+    text = "\n".join(said)
+    for value in VALUES:
+        text = text.replace(value, "")
+    return set(re.findall(r"[A-Za-z]{2,}", re.sub(r"SHA256:\S+", "", text)))
 
 
 @pytest.fixture(params=("de", pseudo_language.TAG))
@@ -122,3 +144,13 @@ def test_pages_are_accessible_in_every_language(shown: Callable[[str], WebDriver
         assert faults_of_structure(browser) == [], page
         assert nameless(browser) == [], page
         assert violations(browser) == [], page
+
+
+@pytest.mark.parametrize("shown", [pseudo_language.TAG], indirect=True)
+def test_every_text_is_in_the_catalogue_and_values_stay_left_to_right(shown: Callable[[str], WebDriver]) -> None:
+    for page in PAGES:
+        browser = shown(page)
+        assert browser.find_element(By.TAG_NAME, "html").get_attribute("dir") == "rtl"
+        assert latin_words(browser) == set(), page
+        for each in browser.find_elements(By.CSS_SELECTOR, "code, bdi[dir=ltr]"):
+            assert each.value_of_css_property("direction") == "ltr", each.get_attribute("outerHTML")
