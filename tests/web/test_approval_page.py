@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import requests
+from fakes import pseudo_language
 from fakes.openid_provider import CLIENT_ID, OpenIdProvider
 from fakes.public_keys import ed25519
 from selenium.webdriver.common.by import By
@@ -81,7 +82,13 @@ def host(tmp_path_factory: pytest.TempPathFactory, provider: OpenIdProvider) -> 
     (directory / "networks").write_text("203.0.113.0/24 Example Telecom\n")
     path = directory / "identity.json"
     oidc = {"issuer": provider.issuer, "client_id": CLIENT_ID, "label": "Example University"}
-    more = {"oidc": oidc, "networks": "networks", "approval_limits": {"person": 1000}}
+    pseudo_language.write_catalogue(directory / "languages")
+    more = {
+        "languages": str(directory / "languages"),
+        "oidc": oidc,
+        "networks": "networks",
+        "approval_limits": {"person": 1000},
+    }
     path.write_text(json.dumps(json.loads(path.read_text()) | more))
     command(directory, "user", "add", "alice")
     command(directory, "key", "add", "alice", key_file(directory))
@@ -243,6 +250,23 @@ def show_approved(page: str, host: Host, browser: WebDriver, opened: dict[str, s
 def test_page_is_accessible(host: Host, used_browser: WebDriver, page: str) -> None:
     browser = used_browser
     show(page, host, browser)
+    check(browser)
+    assert foreign_requests(browser, host.site.url) == []
+    complaints = [each["message"] for each in browser.get_log("browser")]  # type: ignore[attr-defined]
+    assert [each for each in complaints if "the server responded with a status of 40" not in each] == []
+
+
+@pytest.mark.parametrize("language", ["de", pseudo_language.TAG])
+@pytest.mark.parametrize("page", ["sign in", "other address", "wrong digits", "other person", "tried out"])
+def test_page_is_accessible_in_every_language(host: Host, used_browser: WebDriver, page: str, language: str) -> None:
+    browser = used_browser
+    show(page, host, browser)
+    browser.get(f"{browser.current_url.partition('?')[0]}?ui_locales={language}")
+    assert browser.find_element(By.TAG_NAME, "html").get_attribute("lang") == language
+    check(browser)
+
+
+def check(browser: WebDriver) -> None:
     for scheme in ("light", "dark"):
         set_scheme(browser, scheme)
         assert faint_texts(browser) == [], scheme
@@ -253,6 +277,3 @@ def test_page_is_accessible(host: Host, used_browser: WebDriver, page: str) -> N
         assert small_targets(browser) == [], size
     assert faults_of_structure(browser) == []
     assert nameless(browser) == []
-    assert foreign_requests(browser, host.site.url) == []
-    complaints = [each["message"] for each in browser.get_log("browser")]  # type: ignore[attr-defined]
-    assert [each for each in complaints if "the server responded with a status of 40" not in each] == []
