@@ -109,8 +109,9 @@ def verify(call: Call) -> Response:
     call.changed = [after]
     if judged.is_right and after.consent is not None:
         get_logger().info("approval.verified", approval=after.id, user=after.consent.person.user, client=after.client)
-        subject = state.store.subjects.of(client, after.consent.person.user_id)
-        return VerifiedApprovalAnswer.of(after, after.consent, subject, state.settings.base_url).response()
+        user_id = after.consent.person.user_id
+        subject, linked = state.store.subjects.of(client, user_id), state.store.users.linked_account(user_id)
+        return VerifiedApprovalAnswer.of(after, after.consent, subject, state.settings.base_url, linked).response()
     if judged.was_counted:
         get_logger().warning("approval.wrong_digits", approval=after.id, user=after.asked.user, client=after.client)
         return problem("wrong_digits", tries_left=after.tries_left)
