@@ -165,7 +165,7 @@ class HostLogin:
             self.sessions.is_on = False
             return
         approval = realm.settings
-        origin = origin_of(approval.issuer, approval.client_id, self._host_name, machine_id())
+        origin = origin_of(self._host_name, machine_id(), *realm.origin)
         self.remembered.use(origin, approval.remember, without_key=approval.remember_without_key)
         self.reports.use(sender(realm.service.report, self._host_name, self._now), approval.offline_seconds)
         self.sessions.is_on = True
