@@ -15,6 +15,7 @@ from sshaft_identity.approvals.limits import ApprovalLimits
 from sshaft_identity.challenges.challenge import AddressCheck
 from sshaft_identity.clients.clients import Client, Scope
 from sshaft_identity.people.linked_accounts import LinkedAccounts
+from sshaft_identity.web.refusals import MAX_ALIKE
 from sshaft_oidc.code_flow import Person
 
 
@@ -334,7 +335,11 @@ def test_hostile_host_is_bounded_and_disturbs_no_other_host(service: Service, fe
     answers = [few.ask(user=f"user{number}", client_ip=f"203.0.113.{number}") for number in range(8)]
     assert [each.status_code for each in answers] == [201] * 6 + [429] * 2
     assert Host(service, "other").ask(user="user0", client_ip="203.0.113.0").status_code == 201
-    assert len(service.events("approval.refused")) == 2
+    for _ in range(20):
+        few.ask()
+    assert len(service.events("request.refused")) == MAX_ALIKE, "the log is bounded, too"
+    assert {(each["client"], each["error"]) for each in service.refusals()} == {("build-1", "too_many_approvals")}
+    assert len(service.refusals()) == 22
 
 
 def test_refused_host_may_ask_again_later(service: Service, few: Host) -> None:
