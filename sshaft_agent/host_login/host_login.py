@@ -201,7 +201,10 @@ class HostLogin:
         rechecks = {f"host_rechecks_{result}": count for result, count in self.rounds.counts().items()}
         accounts = {"host_accounts_refused": accounts_refused}
         api = {f"host_api_{outcome}": count for outcome, count in self.api.counts().items()}
-        return {"host_logins_waiting": self.waiting.count, **ends, **accounts, **names, **rechecks, **api}
+        reports = {f"host_reports_{outcome}": count for outcome, count in self.reports.outcomes.items()}
+        remembered = {"host_remembered": self.reports.remembered_count}
+        waiting = {"host_logins_waiting": self.waiting.count}
+        return waiting | ends | accounts | names | rechecks | api | reports | remembered
 
     def ends(self) -> dict[str, int]:
         """Returns how many logins have ended in each way."""
