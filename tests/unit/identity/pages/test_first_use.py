@@ -119,7 +119,9 @@ def test_page_shows_the_operators_own_help(service: Service, browser: Browser) -
 def test_person_with_several_keys_reads_how_to_choose_one(service: Service, browser: Browser) -> None:
     """Finding U9: the page had no such hint."""
     page = browser.get(service.open()["page_url"]).text
-    assert "-i ~/.ssh/KEY -o IdentitiesOnly=yes" in page.partition("<summary>Several keys?")[2].partition("</details>")[0]
+    assert (
+        "-i ~/.ssh/KEY -o IdentitiesOnly=yes" in page.partition("<summary>Several keys?")[2].partition("</details>")[0]
+    )
 
 
 def test_person_who_has_lost_the_key_is_led_to_the_provider(service: Service, browser: Browser) -> None:
