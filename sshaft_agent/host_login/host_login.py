@@ -146,7 +146,8 @@ class HostLogin:
         if settings.state_directory != self._bindings.path.parent:
             raise ConfigurationError("host_login.state_directory has changed: restart the agent")
         realm = None if settings.device is None else Realm(settings.device)
-        approval_realm = None if settings.approver is None else ApprovalRealm(settings.approver)
+        others = [each.issuer for each in (settings.device, *settings.token_providers) if each is not None]
+        approval_realm = None if settings.approver is None else ApprovalRealm(settings.approver, others)
         token_realms = TokenRealms(settings.token_providers)
         self.recheck.use(settings.recheck)
         self._realm, self._settings, self.token_realms = realm, settings, token_realms

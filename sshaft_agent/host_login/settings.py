@@ -146,6 +146,17 @@ class HostSettings(HostRules):
         return self
 
     @model_validator(mode="after")
+    def _linked_people_are_of_a_provider(self) -> "HostSettings":
+        """Refuses approvals for people of providers that name a person by another number to each client."""
+        if self.approval is None or self.approval.identity == "user":
+            return self
+        if set(self.configured) == {"approval"}:
+            raise ValueError("approval.identity linked needs issuer or tokens: whose people log in?")
+        if self._device is not None and self._device.subject_claims[0] != "sub":
+            raise ValueError("approval.identity linked needs a provider that names people by sub")
+        return self
+
+    @model_validator(mode="after")
     def _key_is_apart(self) -> "HostSettings":
         if self.recheck is not None and self.state_directory in self.recheck.key_file.parents:
             raise ValueError("recheck.key_file is in state_directory: a copy of the folder would have both")

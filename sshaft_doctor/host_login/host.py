@@ -22,6 +22,7 @@ from sshaft_doctor.host_login import (
     provider,
     recheck_checks,
     remember_checks,
+    session_checks,
     settings_checks,
     stack_checks,
 )
@@ -43,8 +44,8 @@ class HostLogin:
     """What was found of host login. `provider` has the findings about config.json and the provider.
 
     `create` is the member of `host_login`, or None if every account must exist. `is_rechecked`: whether it has
-    `recheck`. `remember` is that of `remember_checks.mode`. `issuers` are those of `tokens`. `private` are files and
-    folders that only the agent may read.
+    `recheck`. `remember` is that of `remember_checks.mode`. `reports`: whether the agent reports sessions to an
+    identity service. `issuers` are those of `tokens`. `private` are files and folders that only the agent may read.
     """
 
     stack: Stack
@@ -52,6 +53,7 @@ class HostLogin:
     create: Create | None = None
     is_rechecked: bool = False
     remember: str = "off"
+    reports: bool = False
     issuers: tuple[str, ...] = ()
     private: tuple[Path, ...] = ()
 
@@ -85,6 +87,7 @@ def _configured(found: HostLogin, config: Path | None) -> HostLogin:
         create=Create.of(read["create"]),
         is_rechecked=read["is_rechecked"],
         remember=read["remember"],
+        reports=read["reports"],
         issuers=tuple(read["issuers"]),
         private=tuple(map(Path, read["private"])),
     )
@@ -113,6 +116,8 @@ def examine(host: HostLogin, settings: Effective, version: Version | None, runti
     if host.is_rechecked:
         found += recheck_checks.examine_stack(host.stack)
     found += remember_checks.examine(host.remember, settings)
+    if host.reports:
+        found += session_checks.examine(host.stack, host.create)
     if host.create is not None:
         found += first_login.examine(host.create, host.stack, settings, agent_account(host, runtime))
     return found

@@ -33,8 +33,9 @@ def read_and_ask(config: Path) -> dict[str, Any]:
     """Returns a JSON object about config.json.
 
     `is_there`: whether the file has `host_login`; `create`: that member, with `roles` and the shells of `assurance`;
-    `is_rechecked`: whether it has `recheck`; `remember`: that of `remember_checks.mode`; `issuers`: those of `tokens`;
-    `private`: files and folders that only the agent may read; `findings`.
+    `is_rechecked`: whether it has `recheck`; `remember`: that of `remember_checks.mode`; `reports`: whether the agent
+    reports sessions to an identity service; `issuers`: those of `tokens`; `private`: files and folders that only the
+    agent may read; `findings`.
     """
     try:
         settings = read_object(config).get("host_login")
@@ -53,6 +54,7 @@ def read_and_ask(config: Path) -> dict[str, Any]:
         "create": create,
         "is_rechecked": members.get("recheck") is not None,
         "remember": remember_checks.mode(members),
+        "reports": isinstance(members.get("approval"), dict),
         "issuers": [str(each.get("issuer")) for each in _objects(members.get("tokens"))],
         "private": _private(settings) if isinstance(settings, dict) else [],
     }

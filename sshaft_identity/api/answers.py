@@ -17,6 +17,7 @@ from sshaft_identity.challenges.endings import Ending
 from sshaft_identity.challenges.listing import ListedKey
 from sshaft_identity.common.times import rfc3339
 from sshaft_identity.enrolment import enrolment as enrolments
+from sshaft_identity.people.users import LinkedAccount
 from sshaft_identity.settings import Settings
 
 if TYPE_CHECKING:
@@ -371,6 +372,15 @@ class ApprovalAnswer(JsonAnswer):
         return cls(state=told, expires_in=max(0, left))
 
 
+class LinkedAnswer(JsonAnswer):
+    """The account at the organisation's OpenID Provider that is linked to the user."""
+
+    model_config = ConfigDict(title="LinkedAccount")
+
+    iss: str
+    sub: str
+
+
 class VerifiedApprovalAnswer(JsonAnswer):
     """Who has approved. A name may be given to another person later, a `sub` never."""
 
@@ -384,10 +394,16 @@ class VerifiedApprovalAnswer(JsonAnswer):
     auth_time: int = Field(description="when the person signed in, in seconds since 1970 (OpenID Connect Core 1.0 §2)")
     approved_at: Time
     key_fingerprint: Fingerprint | None = Field(default=None, description="as the host has named it")
+    linked: LinkedAnswer | None = Field(default=None, description="left out: no account is linked to the user")
 
     @classmethod
-    def of(cls, approval: Approval, consent: Consent, subject: str, issuer: str) -> Self:
+    def of(
+        cls, approval: Approval, consent: Consent, subject: str, issuer: str, linked: LinkedAccount | None
+    ) -> Self:  # fmt: skip
         person, key = consent.person, approval.asked.key_fingerprint
+        more: dict[str, Any] = {} if key is None else {"key_fingerprint": key}
+        if linked is not None:
+            more["linked"] = LinkedAnswer(iss=linked.issuer, sub=linked.subject)
         return cls(
             iss=issuer,
             sub=subject,
@@ -396,7 +412,7 @@ class VerifiedApprovalAnswer(JsonAnswer):
             acr=person.acr,
             auth_time=int(person.authenticated_at.timestamp()),
             approved_at=consent.at,
-            **{} if key is None else {"key_fingerprint": key},
+            **more,
         )
 
 

@@ -17,6 +17,7 @@ from sshaft_identity.approvals.approvals import TooMany
 from sshaft_identity.clients.clients import Client, Scope
 from sshaft_identity.common.addresses import Address
 from sshaft_identity.common.fields import Code, Fingerprint, Line, UserName, whole
+from sshaft_identity.web import refused_requests
 from sshaft_identity.web.call import Call, Message, in_thread, wait_of
 from sshaft_identity.web.problem import ProblemError, problem
 from sshaft_identity.web.state import state_of
@@ -63,13 +64,21 @@ def open_approval(call: Call) -> Response:
     )
     lifetime = LIFETIME if wanted.seconds is None else timedelta(seconds=wanted.seconds)
     opened = state.store.approvals.open(client.client_id, asked, state.settings.approval_limits, now, lifetime)
-    facts = {"host": asked.host, "account": asked.account, "user": asked.user, "client": client.client_id}
     if isinstance(opened, TooMany):
-        get_logger().warning("approval.refused", client_ip=asked.client_ip, **facts)
+        call.caller = client.client_id
+        refused_requests.note(call, "api", "too_many_approvals", "the host has opened too many approvals")
         return too_many("too_many_approvals", opened.retry_at, now)
     if not opened.is_known:
         state.unknown_users.note(asked.user, client.client_id, now)
-    get_logger().info("approval.opened", approval=opened.approval.id, client_ip=asked.client_ip, **facts)
+    get_logger().info(
+        "approval.opened",
+        approval=opened.approval.id,
+        host=asked.host,
+        account=asked.account,
+        user=asked.user,
+        client_ip=asked.client_ip,
+        client=client.client_id,
+    )
     answer = OpenedApprovalAnswer.of_opened(opened, state.settings)
     return answer.response(201, {"Location": f"/api/v1/approvals/{answer.id}"})
 
@@ -100,8 +109,9 @@ def verify(call: Call) -> Response:
     call.changed = [after]
     if judged.is_right and after.consent is not None:
         get_logger().info("approval.verified", approval=after.id, user=after.consent.person.user, client=after.client)
-        subject = state.store.subjects.of(client, after.consent.person.user_id)
-        return VerifiedApprovalAnswer.of(after, after.consent, subject, state.settings.base_url).response()
+        user_id = after.consent.person.user_id
+        subject, linked = state.store.subjects.of(client, user_id), state.store.users.linked_account(user_id)
+        return VerifiedApprovalAnswer.of(after, after.consent, subject, state.settings.base_url, linked).response()
     if judged.was_counted:
         get_logger().warning("approval.wrong_digits", approval=after.id, user=after.asked.user, client=after.client)
         return problem("wrong_digits", tries_left=after.tries_left)

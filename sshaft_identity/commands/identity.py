@@ -23,6 +23,7 @@ from sshaft_identity.commands.dry_run import dry_run as try_update
 from sshaft_identity.commands.host_key import HostKeyFile, sshfp
 from sshaft_identity.commands.invite import invite
 from sshaft_identity.commands.owner import acting_as_owner, become_owner
+from sshaft_identity.commands.session import session, token
 from sshaft_identity.commands.shared import checked_store, database_failures, open_store, say
 from sshaft_identity.commands.signing_key import signing_key
 from sshaft_identity.commands.user_and_key import key, user
@@ -168,5 +169,5 @@ def check(directory: Path) -> None:
 
 client.add_command(set_face)
 client.add_command(test_client)
-for command in (user, key, invite, client, challenge, backup, restore, copy, signing_key, audit, sshfp):
+for command in (user, key, invite, client, challenge, session, token, backup, restore, copy, signing_key, audit, sshfp):
     identity.add_command(command)

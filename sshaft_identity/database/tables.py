@@ -347,6 +347,7 @@ host_revocations = Table(  # ends what a person has at hosts and was granted bef
     Column("id", String(32), primary_key=True),
     Column("user_id", String(64), nullable=False, index=True),
     Column("fingerprint", String(64)),  # only what needed this key; null: everything
+    Column("kind", String(16)),  # only this kind of entry; null: every kind
     Column("at", UtcTime, nullable=False, index=True),
 )
 

@@ -17,7 +17,7 @@ from sshaft_identity.desk import approvals, report
 from sshaft_identity.desk.access import DESK, Member, member_of
 from sshaft_identity.desk.report import Report
 from sshaft_identity.pages.my_hosts import logins_of
-from sshaft_identity.pages.words import ago, clock, key_kind, moment
+from sshaft_identity.pages.words import ago, app_name, clock, key_kind, moment
 from sshaft_identity.people.keys import RegisteredKey
 from sshaft_identity.people.last_logins import Ended
 from sshaft_identity.web.html import PageError, render
@@ -111,7 +111,7 @@ def person_values(person: Report, state: AppState) -> dict[str, Any]:
         "failed": [{"why": _why(each)} | _login_values(each) for each in person.failed],
         "waiting": [
             {
-                "app": each.context.app, "left": clock(seconds_left(each, state)),
+                "app": each.context.app and app_name(each.context.app), "left": clock(seconds_left(each, state)),
                 "facts": facts_of_waiting(each, now),
             }
             for each in person.waiting
@@ -134,7 +134,7 @@ def _browser_values(row: Row[Any], now: datetime) -> dict[str, Any]:
 def facts_of_waiting(login: Challenge, now: datetime) -> list[tuple[str, Any]]:
     """Returns what is known about a login that waits for ssh, each with its label. The values are foreign text."""
     facts = (
-        (_("App"), login.context.app),
+        (_("App"), login.context.app and app_name(login.context.app)),
         (_("Begun"), ago(login.created_at, now)),
         (_("Browser at"), login.context.ip),
         (_("Client"), login.client),
@@ -154,12 +154,12 @@ def _login_values(login: Ended) -> dict[str, Any]:
         "at": moment(login.at),
         "iso": login.at.isoformat(),
         "facts": [
-            (label, one_line(str(facts[name])))
+            (label, app_name(value) if name == "app" else value)
             for name, label in (
                 ("app", _("App")), ("client", _("Client")), ("ssh_address", _("ssh from")),
                 ("client_ip", _("ssh from")), ("browser_address", _("Browser at")), ("fingerprint", _("Key")),
             )
-            if name in facts
+            if name in facts and (value := one_line(str(facts[name])))
         ],
     }  # fmt: skip
 

@@ -30,6 +30,7 @@ from sshaft_identity.database.tables import (
 )
 from sshaft_identity.enrolment import enrolments as invitations
 from sshaft_identity.host_logins import ending as host_logins
+from sshaft_identity.host_logins.entries import Kind
 from sshaft_identity.people.registration import owner_of
 from sshaft_identity.people.sessions import Method, Session, hash_of
 
@@ -147,11 +148,11 @@ class Revocation:
             record_event(connection, "client.removed", now, user=None, client=client_id, **facts)
             return ended
 
-    def sign_out(self, user: str, now: datetime, *, at_hosts: bool = True, **facts: Fact) -> Ended:
+    def sign_out(self, user: str, now: datetime, *, sessions_at_hosts: bool = True, **facts: Fact) -> Ended:
         """Signs out every browser of the user. `facts` go to the audit log. Raises `RegistryError`.
 
         Also ends what the person began in them, and the logins that passed but whose result nobody has taken.
-        `at_hosts`: ends the sessions and the remembered approvals of the person at hosts, too.
+        Hosts forget the approvals that they remember. `sessions_at_hosts`: they end the sessions of the person, too.
         """
         with self._database.write(alone="enrolment") as connection:
             self._wait_for_attempts(connection, user)
@@ -163,8 +164,8 @@ class Revocation:
                 of_sessions=sessions.c.user_name == user, of_enrolments=_began_in_session(user),
                 of_approvals=_approved_by(user),
             )  # fmt: skip
-            if at_hosts:
-                ended = replace(ended, host_logins=host_logins.revoke(connection, user, now))
+            kind = None if sessions_at_hosts else Kind.REMEMBERED
+            ended = replace(ended, host_logins=host_logins.revoke(connection, user, now, kind=kind))
             record_event(connection, "session.all_ended", now, user=user, **ended.facts, **facts)
             return ended
 

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, and_, exists, func, insert, or
 from sshaft_identity.audit.log import Fact
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import host_logins, host_revocations, users
+from sshaft_identity.host_logins.entries import Kind
 from sshaft_identity.host_logins.events import record_end_ordered
 
 _is_revoked = (
@@ -24,6 +25,7 @@ _is_revoked = (
             host_revocations.c.fingerprint == host_logins.c.fingerprint,
             host_revocations.c.fingerprint == host_logins.c.approved_with,
         ),
+        or_(host_revocations.c.kind.is_(None), host_revocations.c.kind == host_logins.c.kind),
     )
     .correlate(host_logins)
 )
@@ -32,16 +34,23 @@ is_over: ColumnElement[bool] = or_(host_logins.c.ended_at.is_not(None), _is_remo
 """Whether the host must end this row of `host_logins`."""
 
 
-def revoke(connection: Connection, user: str, now: datetime, *, fingerprint: str | None = None) -> int:
-    """Ends what the user has at hosts, or only what needed the key. Returns the number of known entries."""
+def revoke(
+    connection: Connection, user: str, now: datetime, *, fingerprint: str | None = None, kind: Kind | None = None
+) -> int:
+    """Ends what the user has at hosts, or only what needed the key, or is of this kind.
+
+    Returns the number of known entries.
+    """
     user_id = connection.scalar(select(users.c.id).where(users.c.name == user))
     if user_id is None:
         return 0
     mine = and_(host_logins.c.user_id == user_id, ~is_over)
     if fingerprint is not None:
         mine &= or_(host_logins.c.fingerprint == fingerprint, host_logins.c.approved_with == fingerprint)
+    if kind is not None:
+        mine &= host_logins.c.kind == kind
     count = connection.scalar(select(func.count()).select_from(host_logins).where(mine)) or 0
-    row = {"id": secrets.token_hex(16), "user_id": user_id, "fingerprint": fingerprint, "at": now}
+    row = {"id": secrets.token_hex(16), "user_id": user_id, "fingerprint": fingerprint, "kind": kind, "at": now}
     connection.execute(insert(host_revocations).values(row))
     return count
 

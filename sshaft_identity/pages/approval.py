@@ -34,7 +34,7 @@ from sshaft_identity.pages.signed_in import (
     tell,
 )
 from sshaft_identity.pages.wanted import remember_wanted
-from sshaft_identity.pages.words import ago, clock
+from sshaft_identity.pages.words import ago, clock, provider_label
 from sshaft_identity.people.sessions import Session, hash_of
 from sshaft_identity.web import cookies
 from sshaft_identity.web.browsers import client_address
@@ -173,7 +173,7 @@ async def _page(visit: _Visit, status: int = 200, fault: str | None = None) -> R
         tries=MAX_TRIES,
         tries_left=approval.tries_left,
         fault=fault and _(fault),
-        provider=state.settings.oidc and state.settings.oidc.label,
+        provider=provider_label(state),
         again=request.query_params.get("again") == "1",
         mark=APPROVAL.mark(approval),
         expires_in=left,

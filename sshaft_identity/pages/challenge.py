@@ -16,7 +16,7 @@ from sshaft_identity.challenges.codes import attempt_name
 from sshaft_identity.common.language import N_, _, ngettext
 from sshaft_identity.pages import first_use
 from sshaft_identity.pages.challenge_forms import NO_SUCH_LOGIN, challenge_routes, has_alias
-from sshaft_identity.pages.words import ago, clock, moment, provider_label
+from sshaft_identity.pages.words import ago, app_name, clock, moment, provider_label
 from sshaft_identity.web import logins
 from sshaft_identity.web.browsers import browser_in_words, browser_name, client_address, form_of
 from sshaft_identity.web.call import Call
@@ -110,9 +110,9 @@ async def challenge_page(
     **more: Any,
 ) -> Response:
     """Returns the page of a challenge. `base`: the path below which its script asks for news, if not the page's path.
-    `return_words`: the labels of the link to the return URL. `more` may hold: `app`, another name of the application;
-    `page_address`, which a phone may open; `again`, the path of the form that starts a new login; `passed`, the path to
-    go to after the SSH login; `return_url`, another return URL.
+    `return_words`: the labels of the link to the return URL. `more` may hold: `page_address`, which a phone may open;
+    `again`, the path of the form that starts a new login; `passed`, the path to go to after the SSH login;
+    `return_url`, another return URL.
     """
     state, page_state = state_of(request), page_state_of(challenge, state_of(request))
     if page_state == State.PENDING and challenge.shown_at is None:
@@ -166,7 +166,7 @@ async def challenge_page(
         left=clock(left),
         base=state.settings.base_path + (base or request.url.path),
         **{
-            "app": context.app,
+            "app": context.app and app_name(context.app),
             "page_address": None,
             "again": None,
             "passed": None,

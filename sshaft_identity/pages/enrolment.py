@@ -27,7 +27,7 @@ from sshaft_identity.pages.challenge_forms import challenge_routes, choose_alias
 from sshaft_identity.pages.enrolment_form import FAULTS, FaultError, Form, attested_device, form_of, signed_key
 from sshaft_identity.pages.shells import Shell, quoted, sign_command
 from sshaft_identity.pages.signed_in import session_of
-from sshaft_identity.pages.words import clock, source
+from sshaft_identity.pages.words import TO_ADD, clock, source
 from sshaft_identity.people.key_policy import sentence as policy_sentence
 from sshaft_identity.people.keys import MAX_NAME
 from sshaft_identity.people.sessions import Method
@@ -39,7 +39,6 @@ from sshaft_identity.web.problem import problem
 from sshaft_identity.web.state import AppState, state_of
 
 REFRESH_SECONDS = 3
-_TO_ADD = N_("My keys, to add the key {fingerprint}")
 _LEFT = {
     State.OPEN: N_("Waiting, {time} left"),
     "signature": N_("{time} left to present it"),
@@ -131,8 +130,7 @@ async def approval(request: Request) -> Response:
             await run_in_threadpool(approve, page_token, challenge.id, state.clock(), state.settings.key_policy),
         )
     here, back = f"{enrolment_page}/approve/{approval_token}", _enrolment_address(request, challenge)
-    app = _(_TO_ADD).format(fingerprint=(challenge.context.app or "").rpartition(" ")[2])
-    return await challenge_page(request, challenge, approval_token, base=here, passed=here, return_url=back, app=app)
+    return await challenge_page(request, challenge, approval_token, base=here, passed=here, return_url=back)
 
 
 def _enrolment_address(request: Request, _challenge: Challenge) -> str:
@@ -199,7 +197,7 @@ async def _ask_for_approval(request: Request, enrolment: Enrolment, attested: st
     state, now, key = state_of(request), state_of(request).clock(), enrolment.key
     if key is None:
         raise FaultError(FAULTS[Verdict.NONE])
-    context = Context(_TO_ADD.format(fingerprint=key.fingerprint), client_address(request), user_agent(request))
+    context = Context(TO_ADD.format(fingerprint=key.fingerprint), client_address(request), user_agent(request))
     lifetime = min(timedelta(seconds=state.settings.lifetime), enrolment.expires_at - now)
     call = Call(request)
     opened = await run_in_threadpool(logins.open_login, call, Wish(enrolment.user, lifetime, context=context))

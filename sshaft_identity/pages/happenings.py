@@ -6,7 +6,7 @@ from typing import Any
 
 from sshaft_identity.challenges.challenge import MAX_LIFETIME
 from sshaft_identity.common.language import N_, _
-from sshaft_identity.pages.words import moment
+from sshaft_identity.pages.words import app_name, moment
 from sshaft_identity.people.activity import Event, Happening, Outcome
 
 _STATES = {
@@ -32,7 +32,7 @@ def happening_values(happening: Happening, names: Mapping[str, str], now: dateti
 
 def _title_of_login(login: Happening) -> str:
     if login.newest.is_of_web_login:
-        return _("Login to {app}").format(app=login.app) if login.app else _("Login")
+        return _("Login to {app}").format(app=app_name(login.app)) if login.app else _("Login")
     return _("SSH login to {host}").format(host=login.app or "")
 
 

@@ -129,7 +129,7 @@ async def sign_out(request: Request, *, everywhere: bool = False) -> Response:
     now, facts, revocation = state.clock(), facts_of(request), state.store.revocation
     if everywhere:
         # what the person does at hosts may be worth keeping: the page of the hosts ends that
-        sign_out_browsers = partial(revocation.sign_out, session.user, now, at_hosts=False, **facts)
+        sign_out_browsers = partial(revocation.sign_out, session.user, now, sessions_at_hosts=False, **facts)
         tell(state, await run_in_threadpool(sign_out_browsers))
     else:
         tell(state, await run_in_threadpool(revocation.end_session, session, now, **facts))

@@ -19,7 +19,7 @@ from sshaft_identity.common.language import N_, _
 from sshaft_identity.pages.challenge import challenge_page
 from sshaft_identity.pages.challenge_forms import challenge_routes
 from sshaft_identity.pages.signed_in import KEYS, SIGN_IN, facts_of, lead_on, session_of
-from sshaft_identity.pages.words import provider_label
+from sshaft_identity.pages.words import MY_KEYS, provider_label
 from sshaft_identity.web import cookies, logins
 from sshaft_identity.web.browsers import client_address, form_of, user_agent
 from sshaft_identity.web.call import Call
@@ -27,7 +27,6 @@ from sshaft_identity.web.html import PageError, redirect, render
 from sshaft_identity.web.known_browsers import remember, source_of_request, too_many
 from sshaft_identity.web.state import state_of
 
-APP = N_("My keys")
 _BY_SSH = "/sign-in/ssh"
 _NOTES = {
     "again": N_("Sign in again: adding or removing a key needs a fresh sign-in."),
@@ -56,7 +55,9 @@ async def begin(request: Request) -> Response:
     if before := await _sign_in_of_browser(request):
         await _replace(request, before)
     check_throttle(request)
-    wish = Wish(None, timedelta(seconds=state.settings.lifetime), context=Context(APP, address, user_agent(request)))
+    wish = Wish(
+        None, timedelta(seconds=state.settings.lifetime), context=Context(MY_KEYS, address, user_agent(request))
+    )
     opened = await run_in_threadpool(logins.open_login, Call(request), wish)
     response, seconds = redirect(request, _BY_SSH), state.settings.lifetime + int(RESULT_GRACE.total_seconds())
     cookies.write(request, response, cookies.SSH_SIGN_IN, opened.page_token, seconds, "strict")
@@ -87,7 +88,7 @@ async def page(request: Request) -> Response:
         return await _finish(request, challenge)
     if challenge.state is State.CONSUMED:
         return redirect(request, SIGN_IN)
-    return await challenge_page(request, challenge, token, base=_BY_SSH, again=_BY_SSH, passed=_BY_SSH, app=_(APP))
+    return await challenge_page(request, challenge, token, base=_BY_SSH, again=_BY_SSH, passed=_BY_SSH)
 
 
 async def _finish(request: Request, challenge: Challenge) -> Response:
@@ -117,7 +118,7 @@ async def _sign_in_of_browser(request: Request) -> Challenge | None:
         return None
     state = state_of(request)
     found = await run_in_threadpool(state.store.challenges.of_page, token)
-    if found is None or found.client is not None or not found.is_anonymous or found.context.app != APP:
+    if found is None or found.client is not None or not found.is_anonymous or found.context.app != MY_KEYS:
         return None
     return found if state.clock() < found.expires_at + RESULT_GRACE else None
 

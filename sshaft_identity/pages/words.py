@@ -17,6 +17,9 @@ _MONTHS = (
     N_("Jul"), N_("Aug"), N_("Sep"), N_("Oct"), N_("Nov"), N_("Dec"),
 )  # fmt: skip
 _NO_LABEL = N_("your organisation")
+MY_KEYS = N_("My keys")
+DESK_PASS = N_("Help desk, to change something")
+TO_ADD = N_("My keys, to add the key {fingerprint}")
 
 
 def ago(then: datetime, now: datetime) -> str:
@@ -53,6 +56,17 @@ def source(how: str) -> str:
 def clock(seconds: int) -> str:
     """Returns minutes and seconds such as `4:59`."""
     return f"{seconds // 60}:{seconds % 60:02}"
+
+
+def app_name(app: str) -> str:
+    """Returns the name of an application: that of one of our pages in the language of the page, all others as they are.
+
+    Challenges, logs and ssh have the English names.
+    """
+    beginning = TO_ADD.partition("{")[0]
+    if app.startswith(beginning):
+        return _(TO_ADD).format(fingerprint=app.removeprefix(beginning))
+    return _(app) if app in (MY_KEYS, DESK_PASS) else app
 
 
 def provider_label(state: AppState) -> str | None:

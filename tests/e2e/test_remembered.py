@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import requests
 from e2e.approvals import ApprovalHost, approval_host_in
+from fakes.clock import FakeClock, library
 
 from sshaft_demo.approval import ASKS, Visit
 from sshaft_demo.host import Terminal
@@ -197,6 +198,49 @@ def test_host_that_is_cut_off_asks_again(host: ApprovalHost, keys: tuple[Path, P
         assert "in\n" not in refused.stdout
     finally:
         host.approver.identity.process = host.approver.identity.start()
+    host.agent.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: listed(host)[0]["fault"] is None)
+    assert not asks(host, keys[0])
+
+
+@pytest.fixture
+def clock(host: ApprovalHost) -> Iterator[FakeClock]:
+    """Yields the clock of the agent, which the test sets."""
+    if library() is None:
+        pytest.skip("needs libfaketime: apt-get install faketime")
+    clock = FakeClock(host.place.directory / "clock")
+    restart(host, clock.environment)
+    yield clock
+    restart(host, {})
+
+
+def restart(host: ApprovalHost, environment: dict[str, str]) -> None:
+    host.place.stop(host.agent.process)
+    host.agent.environment = environment
+    host.agent.process = host.agent.start()
+
+
+@pytest.mark.parametrize("jump", [13 * 3600, -3600])
+def test_clock_that_somebody_sets_ends_it(
+    host: ApprovalHost, keys: tuple[Path, Path], clock: FakeClock, jump: int
+) -> None:
+    approve(host, keys[0], "true")
+    assert not asks(host, keys[0])
+    clock.put(jump)
+    assert asks(host, keys[0])
+    clock.put(0)
+    assert asks(host, keys[0])
+
+
+def test_nothing_counts_while_the_clock_differs_from_that_of_the_service(
+    host: ApprovalHost, keys: tuple[Path, Path], clock: FakeClock
+) -> None:
+    approve(host, keys[0], "true")
+    clock.put(3600)
+    host.agent.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "reports" in str(listed(host)[0]["fault"]))
+    assert asks(host, keys[0])
+    clock.put(0)
     host.agent.process.send_signal(signal.SIGHUP)
     wait_until(lambda: listed(host)[0]["fault"] is None)
     assert not asks(host, keys[0])

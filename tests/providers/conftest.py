@@ -14,4 +14,4 @@ from web.pictures import Pictures, folder
 
 @pytest.fixture
 def pictures(tmp_path: Path, used_browser: WebDriver) -> Pictures:  # noqa: F811 - the fixture
-    return Pictures(used_browser, folder(tmp_path, "providers"), width=900, most_bytes=60_000)
+    return Pictures(used_browser, folder(tmp_path, "providers"), width=1000, most_bytes=60_000)

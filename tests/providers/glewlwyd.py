@@ -20,6 +20,7 @@ from sshaft_demo.host import HostSshd, Terminal
 from sshaft_demo.parts import connects, free_port
 
 SCHEMA = Path("/usr/share/dbconfig-common/data/glewlwyd/install/sqlite3")
+WEB = Path("/usr/share/glewlwyd/webapp")
 CLIENT, SECRET = "ssh-hosts", "s3cret-of-the-hosts"
 USER, PASSWORD, SCHEME, SCOPE = "admin", "password", "sshaft", "app"
 Browse = Callable[[str], str]
@@ -169,6 +170,13 @@ def _state(url: str) -> str:
     return parse_qs(urlsplit(url).query)["state"][0]
 
 
+def _mime_types() -> list[str]:
+    """Returns the entries of static_files_mime_types for the files of the pages."""
+    types = {"html": "text/html", "css": "text/css", "js": "application/javascript", "json": "application/json",
+             "png": "image/png", "ico": "image/x-icon", "ttf": "font/ttf", "woff2": "font/woff2"}  # fmt: skip
+    return [f'{{ extension=".{each}"; mime_type="{kind}"; }}' for each, kind in types.items()]
+
+
 @contextmanager
 def running(directory: Path) -> Iterator[Glewlwyd]:
     program = shutil.which("glewlwyd")
@@ -176,16 +184,21 @@ def running(directory: Path) -> Iterator[Glewlwyd]:
         pytest.skip("needs Glewlwyd: apt-get install glewlwyd")
     with closing(sqlite3.connect(directory / "glewlwyd.db")) as database:
         database.executescript(SCHEMA.read_text())
+    shutil.copytree(WEB, directory / "webapp")
+    # Debian's package has a folder in place of this file
+    shutil.rmtree(directory / "webapp" / "config.json")
+    shutil.copy("/usr/share/glewlwyd/templates/config.json", directory / "webapp")
     port = free_port()
     server = Glewlwyd(f"http://localhost:{port}", directory / "log")
     (directory / "glewlwyd.conf").write_text(
         f'port={port}\nbind_address="127.0.0.1"\nexternal_url="{server.url}"\nlogin_url="login.html"\n'
-        'api_prefix="api"\nstatic_files_path="/usr/share/glewlwyd/webapp/"\nlog_mode="console"\nlog_level="INFO"\n'
+        f'api_prefix="api"\nstatic_files_path="{directory}/webapp/"\nlog_mode="console"\nlog_level="INFO"\n'
         'cookie_secure=0\ncookie_same_site="empty"\nsession_key="GLEWLWYD2_SESSION_ID"\nlogin_api_enabled=true\n'
         'admin_scope="g_admin"\nprofile_scope="g_profile"\nuser_module_path="/usr/lib/glewlwyd/user"\n'
         'client_module_path="/usr/lib/glewlwyd/client"\nuser_auth_scheme_module_path="/usr/lib/glewlwyd/scheme"\n'
         'plugin_module_path="/usr/lib/glewlwyd/plugin"\nhash_algorithm="SHA512"\nuse_secure_connection=false\n'
         'secure_connection_key_file=""\nsecure_connection_pem_file=""\n'
+        f"static_files_mime_types=({', '.join(_mime_types())});\n"
         f'database={{ type="sqlite3"; path="{directory}/glewlwyd.db"; }};\n'
     )
     command = [program, f"--config-file={directory}/glewlwyd.conf"]

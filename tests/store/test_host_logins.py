@@ -223,12 +223,15 @@ def test_host_whose_clock_is_ahead_does_not_escape_a_later_sign_out(store: Store
     assert store.host_reports.take("db1", "h", [ahead], START) == [ahead.key]
 
 
-def test_sign_out_of_browsers_alone_ends_nothing_at_hosts(store: Store) -> None:
-    store.host_reports.take("db1", "h", [SESSION], START)
-    store.revocation.sign_out("alice", START, at_hosts=False)
-    assert store.host_reports.take("db1", "h", [SESSION], START) == []
+def test_sign_out_by_the_person_keeps_the_sessions_and_forgets_approvals(store: Store) -> None:
+    approval = approve(store)
+    session = replace(SESSION, approval=approval)
+    store.host_reports.take("db1", "h", [session, remember(approval)], START)
+    assert store.revocation.sign_out("alice", START, sessions_at_hosts=False).host_logins == 1
+    assert store.host_reports.take("db1", "h", [session, remember(approval)], START) == [("remembered", "r1")]
     store.revocation.end_at_hosts("alice", START)
-    assert store.host_reports.take("db1", "h", [SESSION], START) == [SESSION.key]
+    ended = store.host_reports.take("db1", "h", [session, remember(approval)], START)
+    assert sorted(ended) == [("remembered", "r1"), ("session", "s1")]
 
 
 def test_removed_key_ends_only_what_needed_it(store: Store) -> None:

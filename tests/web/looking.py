@@ -1,7 +1,8 @@
 """Helps the browser tests: waits, sets the size of the window, and checks accessibility."""
 
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -81,6 +82,24 @@ def fits(browser: WebDriver) -> bool:
     # not `innerWidth`: a browser of a phone makes it as wide as the page
     wide = "const {scrollWidth, clientWidth} = document.documentElement; return scrollWidth <= clientWidth"
     return bool(browser.execute_script(wide))
+
+
+def latin_words(browser: WebDriver, values: Sequence[str]) -> set[str]:
+    """Returns the Latin words on the page that are neither in `values` nor in an element for commands."""
+    said: list[str] = browser.execute_script(
+        """
+        const said = [document.title], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+        for (let node; (node = walker.nextNode());)
+          if (!node.parentElement.closest("code, script, style, [lang]:not(html)")) said.push(node.data);
+        for (const name of ["aria-label", "title", "placeholder", "alt"])
+          for (const each of document.querySelectorAll(`[${name}]`)) said.push(each.getAttribute(name));
+        return said;
+        """
+    )
+    text = "\n".join(said)
+    for value in values:
+        text = text.replace(value, "")
+    return set(re.findall(r"[A-Za-z]{2,}", re.sub(r"SHA256:\S+", "", text)))
 
 
 def foreign_requests(browser: WebDriver, own: str) -> list[str]:

@@ -13,7 +13,8 @@ from selenium.webdriver.remote.webdriver import WebDriver
 
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 _BOX = """
-const boxes = [...document.querySelectorAll(arguments[0])].map((each) => each.getBoundingClientRect());
+const boxes = [...document.querySelectorAll(arguments[0])]
+    .map((each) => each.getBoundingClientRect()).filter((box) => box.width);
 const x = Math.min(...boxes.map((box) => box.left)), y = Math.min(...boxes.map((box) => box.top));
 const width = Math.max(...boxes.map((box) => box.right)) - x, height = Math.max(...boxes.map((box) => box.bottom)) - y;
 return {x: x + scrollX, y: y + scrollY, width, height, scale: 1};
@@ -36,7 +37,7 @@ class Pictures:
 
     def __post_init__(self) -> None:
         self.browser.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
-        self._set_height(800)
+        self.set_height(800)
 
     def take(self, name: str, part: str = "") -> None:
         """Takes the page, or only the part with the elements of the CSS selector `part`.
@@ -47,13 +48,14 @@ class Pictures:
         if part:
             options["clip"] = self.browser.execute_script(_BOX, part)
         else:
-            self._set_height(200)
-            self._set_height(self.browser.execute_script("return document.documentElement.scrollHeight"))
+            self.set_height(200)
+            self.set_height(self.browser.execute_script("return document.documentElement.scrollHeight"))
         picture = b64decode(self.browser.execute_cdp_cmd("Page.captureScreenshot", options)["data"])
         assert picture.startswith(b"\x89PNG")
         assert len(picture) < self.most_bytes, len(picture)
         (self.folder / f"{name}.png").write_bytes(picture)
 
-    def _set_height(self, height: int) -> None:
+    def set_height(self, height: int) -> None:
+        """Sets the height of the window. A part that is taken must fit into it."""
         size = {"width": self.width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)

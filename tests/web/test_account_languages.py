@@ -15,6 +15,7 @@ from web.looking import (
     faint_texts,
     faults_of_structure,
     fits,
+    latin_words,
     nameless,
     seconds_until,
     set_scheme,
@@ -34,6 +35,10 @@ from sshaft_identity.settings import load
 PAGES = ("keys", "renaming", "removing", "hosts", "activity", "desk", "found", "person", "waiting", "clients",
          "question", "invited", "stale")  # fmt: skip
 ADDRESS = "2001:4860:4860::8888"
+VALUES = (LONG, "A very long name of an application", "A key with a long name", "w" * 80, "w" * 60, "alice", "test",
+          "Ed25519", "CSV", "UTC", "/127.0.0.1", "mfa:list", "mfa:accept", "challenges", "sshd",
+          "example.org", ADDRESS)  # fmt: skip
+"""What no catalogue translates."""
 
 
 @pytest.fixture(params=("de", pseudo_language.TAG))
@@ -122,3 +127,13 @@ def test_pages_are_accessible_in_every_language(shown: Callable[[str], WebDriver
         assert faults_of_structure(browser) == [], page
         assert nameless(browser) == [], page
         assert violations(browser) == [], page
+
+
+@pytest.mark.parametrize("shown", [pseudo_language.TAG], indirect=True)
+def test_every_text_is_in_the_catalogue_and_values_stay_left_to_right(shown: Callable[[str], WebDriver]) -> None:
+    for page in PAGES:
+        browser = shown(page)
+        assert browser.find_element(By.TAG_NAME, "html").get_attribute("dir") == "rtl"
+        assert latin_words(browser, VALUES) == set(), page
+        for each in browser.find_elements(By.CSS_SELECTOR, "code, bdi[dir=ltr]"):
+            assert each.value_of_css_property("direction") == "ltr", each.get_attribute("outerHTML")

@@ -4,10 +4,12 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from fakes import pseudo_language
 from fakes.openid_provider import CLIENT_ID, OpenIdProvider
 from fakes.public_keys import ed25519
 from selenium.webdriver.common.by import By
@@ -21,6 +23,7 @@ from web.looking import (
     faults_of_structure,
     fits,
     foreign_requests,
+    latin_words,
     nameless,
     seconds_until,
     set_scheme,
@@ -28,6 +31,7 @@ from web.looking import (
     small_targets,
     title,
 )
+from web.pictures import Pictures, folder
 from web.served import Identity, command, serving
 
 from sshaft.public_key import parse
@@ -73,13 +77,15 @@ def provider() -> Iterator[OpenIdProvider]:
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory, provider: OpenIdProvider) -> Iterator[Host]:
-    """Starts a service with an OpenID Provider and a table of network owners."""
+    """Starts a service with an OpenID Provider and a table of network owners. It speaks a made-up language, too."""
     directory = tmp_path_factory.mktemp("approvals") / "directory"
     command(directory, "init", "--listen", "127.0.0.1:0", "--ssh-host", "login.example.org")
     (directory / "networks").write_text("203.0.113.0/24 Example Telecom\n")
     path = directory / "identity.json"
     oidc = {"issuer": provider.issuer, "client_id": CLIENT_ID, "label": "Example University"}
-    more = {"oidc": oidc, "networks": "networks", "approval_limits": {"person": 1000}}
+    more = {"oidc": oidc, "networks": "networks", "approval_limits": {"person": 1000},
+            "languages": str(directory / "languages")}  # fmt: skip
+    pseudo_language.write_catalogue(directory / "languages")
     path.write_text(json.dumps(json.loads(path.read_text()) | more))
     command(directory, "user", "add", "alice")
     command(directory, "key", "add", "alice", key_file(directory))
@@ -89,7 +95,7 @@ def host(tmp_path_factory: pytest.TempPathFactory, provider: OpenIdProvider) -> 
         yield Host(site, json.loads(added)["client_secret"])
 
 
-def key_file(directory: Any) -> str:
+def key_file(directory: Path) -> str:
     path = directory / "laptop.pub"
     path.write_text(f"{ed25519('laptop')} laptop\n")
     return str(path)
@@ -179,6 +185,16 @@ def test_page_hears_that_ssh_went_away(host: Host, browser: WebDriver) -> None:
     assert seconds_until(lambda: title(browser) == "The SSH login is over") < 10
 
 
+def test_pictures_of_an_approval(host: Host, browser: WebDriver, tmp_path: Path) -> None:
+    pictures = Pictures(browser, folder(tmp_path), width=760, most_bytes=120_000)
+    browser.get(host.open(client_ip=ELSEWHERE)["page"])
+    sign_in(browser)
+    pictures.take("approval")
+    browser.find_element(By.NAME, "confirmed").click()
+    approve(browser)
+    pictures.take("approval-digits")
+
+
 PAGES = ["sign in", "asked", "other address", "not confirmed", "approved", "wrong digits", "sign in again", "verified",
          "passed", "denied", "reported", "ended", "tried out", "other person", "unknown"]  # fmt: skip
 
@@ -244,3 +260,26 @@ def test_page_is_accessible(host: Host, used_browser: WebDriver, page: str) -> N
     assert foreign_requests(browser, host.site.url) == []
     complaints = [each["message"] for each in browser.get_log("browser")]  # type: ignore[attr-defined]
     assert [each for each in complaints if "the server responded with a status of 40" not in each] == []
+
+
+VALUES = ("a-very-long-account-", "w" * 60, "h" * 60, "example.org", "build-1", "sshd", "alice", "laptop",
+          "Example University", "Example Telecom")  # fmt: skip
+"""What no catalogue translates."""
+
+
+@pytest.mark.parametrize("tag", ["de", pseudo_language.TAG])
+def test_page_in_another_language_is_accessible(host: Host, used_browser: WebDriver, tag: str) -> None:
+    browser = used_browser
+    for page in PAGES:
+        if page == "not confirmed":
+            continue  # it answers a form, and has no address
+        show(page, host, browser)
+        browser.get(f"{browser.current_url}?ui_locales={tag}")
+        for size in SIZES:
+            set_size(browser, size)
+            assert fits(browser), (page, size)
+            assert small_targets(browser) == [], (page, size)
+        assert faults_of_structure(browser) == [], page
+        assert violations(browser) == [], page
+        if tag == pseudo_language.TAG:
+            assert latin_words(browser, VALUES) == set(), page

@@ -64,14 +64,22 @@ class Opened(Document):
     interval: Annotated[float, Field(ge=0.1, le=60)] = 2.0
 
 
+class Linked(Document):
+    """An account at the organisation's provider."""
+
+    iss: str
+    sub: str = Field(min_length=1, max_length=255)
+
+
 class Verified(Document):
-    """Who has approved, and how the person signed in there."""
+    """Who has approved, and how the person signed in there. `linked`: the account that the user has at a provider."""
 
     iss: str
     sub: str = Field(min_length=1, max_length=255)
     user: str = Field(min_length=1, max_length=256)
     amr: OptionalMember[list[str]] = None
     acr: OptionalMember[str] = None
+    linked: OptionalMember[Linked] = None
 
 
 @dataclass(frozen=True)

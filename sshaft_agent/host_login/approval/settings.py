@@ -2,7 +2,7 @@
 
 import re
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -35,6 +35,11 @@ class ApprovalSettings(ProviderRules):
     )
     user: Annotated[Text, AfterValidator(_user)] = Field(
         default=_ACCOUNT, description="the person who may approve: the user name there, made from the account here"
+    )
+    identity: Literal["user", "linked"] = Field(
+        default="user",
+        description="to whom accounts belong: the user of the identity service; or the account at the provider that is "
+        "linked to the user, so that the device login and access tokens of that provider open the same accounts",
     )
     seconds: Annotated[int, Field(ge=30, le=600)] = Field(
         default=300, description="a login ends after this time, or when the identity service ends it"

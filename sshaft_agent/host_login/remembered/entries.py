@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +13,8 @@ from sshaft import addresses
 from sshaft_agent.host_login.bindings import Binding
 from sshaft_agent.host_login.conversation import LoginQuestion
 
+_SERVICE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+"""A PAM service. The identity service refuses a whole report for one text that is no line."""
 _CLOCK_SECONDS = 60
 """A clock that is corrected by less was not set back."""
 
@@ -36,7 +39,7 @@ def circumstances_of(question: LoginQuestion, *, without_key: bool) -> Circumsta
     Without an address of the client, nobody knows the network. With several keys, nobody knows which one counts. A file
     that the PAM line names by `config=` has rules of its own.
     """
-    if addresses.parse(question.client_ip) is None or question.config or not question.service:
+    if addresses.parse(question.client_ip) is None or question.config or not _SERVICE.fullmatch(question.service):
         return None
     fingerprints = {key.fingerprint for key in question.keys}
     if len(fingerprints) > 1 or not (fingerprints or without_key):

@@ -99,10 +99,17 @@ class Remembered:
             facts = _facts(entry)
             log.get_logger().warning("host_remembered.unconfirmed", message="the reports have failed", **facts)
             return None
-        now = int(self._now())
-        if now - entry.used_at >= _USED_SECONDS:
-            self._store.used(entry.id, now)
+        self._note_use(entry)
         return entry
+
+    def _note_use(self, entry: Entry) -> None:
+        now = int(self._now())
+        if now - entry.used_at < _USED_SECONDS:
+            return
+        try:
+            self._store.used(entry.id, now)
+        except DatabaseError as error:  # a full disk must not refuse a person
+            log.get_logger().error("host_remembered.not_kept", message=str(error), **_facts(entry))
 
     def present(self) -> list[dict[str, Any]]:
         """Returns what counts now, as the identity service hears of it. It forgets the rest."""

@@ -96,7 +96,8 @@ class Reports:
         """Makes the report, unless it is too early for it. Returns the seconds until the next one. It blocks."""
         now, report = self._clock(), self._report
         if report is None:
-            self._remembered.present()  # it forgets everything: nothing is remembered without the service
+            # It forgets everything: nothing is remembered without the service.
+            self.remembered_count = len(self._remembered.present())
             return PERIOD
         if now < self._next_at:
             return self._next_at - now
@@ -117,7 +118,9 @@ class Reports:
         """Notes a report that has arrived. Approvals count only while the clocks agree on when one is over."""
         if ahead is None or abs(ahead) > _LARGEST_CLOCK_DIFFERENCE:
             shown = "an unknown time" if ahead is None else f"{round(ahead.total_seconds())} s"
-            return self._failed(report, f"the clock of this host is ahead of the identity service by {shown}")
+            pause = self._failed(report, f"the clock of this host is ahead of the identity service by {shown}")
+            self._confirmed_at = None
+            return pause
         with self._lock:
             self.outcomes["succeeded"] += 1
             if report is self._report:

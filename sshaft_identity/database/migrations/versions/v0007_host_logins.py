@@ -47,6 +47,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(32), primary_key=True),
         sa.Column("user_id", sa.String(64), nullable=False),
         sa.Column("fingerprint", sa.String(64)),
+        sa.Column("kind", sa.String(16)),
         sa.Column("at", sa.BigInteger(), nullable=False),
     )
     op.create_index("ix_host_revocations_user_id", "host_revocations", ["user_id"])

@@ -14,6 +14,9 @@ from sshaft_identity.approvals.approval import MAX_TRIES, State, Verdict
 from sshaft_identity.approvals.limits import ApprovalLimits
 from sshaft_identity.challenges.challenge import AddressCheck
 from sshaft_identity.clients.clients import Client, Scope
+from sshaft_identity.people.linked_accounts import LinkedAccounts
+from sshaft_identity.web.refusals import MAX_ALIKE
+from sshaft_oidc.code_flow import Person
 
 
 @pytest.fixture
@@ -56,6 +59,16 @@ def test_approved_login_gives_the_identity_once(service: Service, host: Host) ->
             "alice", "build-1", "alice", "build-1",
         )  # fmt: skip
     assert digits not in service.log.getvalue()
+
+
+def test_account_at_the_provider_that_is_linked_to_the_user_is_named(service: Service, host: Host) -> None:
+    person = Person("alice", "https://op.example", "subject-1", None)
+    LinkedAccounts(service.store.database).link(person, service.clock(), create=False, address=None)
+    opened = host.open()
+    verified = host.verify(opened["id"], approve(service, opened["id"])).json()
+    assert verified["linked"] == {"iss": "https://op.example", "sub": "subject-1"}
+    other = host.open(user="bob", account="bob")
+    assert "linked" not in host.verify(other["id"], approve(service, other["id"], "bob")).json()
 
 
 def test_answer_does_not_say_whether_there_is_such_a_user(host: Host) -> None:
@@ -322,7 +335,11 @@ def test_hostile_host_is_bounded_and_disturbs_no_other_host(service: Service, fe
     answers = [few.ask(user=f"user{number}", client_ip=f"203.0.113.{number}") for number in range(8)]
     assert [each.status_code for each in answers] == [201] * 6 + [429] * 2
     assert Host(service, "other").ask(user="user0", client_ip="203.0.113.0").status_code == 201
-    assert len(service.events("approval.refused")) == 2
+    for _ in range(20):
+        few.ask()
+    assert len(service.events("request.refused")) == MAX_ALIKE, "the log is bounded, too"
+    assert {(each["client"], each["error"]) for each in service.refusals()} == {("build-1", "too_many_approvals")}
+    assert len(service.refusals()) == 22
 
 
 def test_refused_host_may_ask_again_later(service: Service, few: Host) -> None:

@@ -146,6 +146,7 @@ def test_name_for_another_key_is_not_kept(service: Service, invited: OpenedEnrol
 def test_page_suggests_a_name_for_a_key_without_one(
     service: Service, invited: OpenedEnrolment, agent: str, key: str, name: str
 ) -> None:
+    """Finding U16: all keys were called "Ed25519"."""
     service.store.enrolments.present(invited.code, Presentation(parse(key), None), service.clock(), KeyPolicy())
     html = service.call("GET", path(invited), headers={"User-Agent": agent}).text
     assert f'name="name" value="{name}"' in html

@@ -42,6 +42,7 @@ def section(html: str) -> str:
 def test_pages_name_the_host_key_that_ssh_will_show(
     service: Service, browser: Browser, invited: OpenedEnrolment
 ) -> None:
+    """Findings U7 and U17: nobody was told which host key to expect, or how to make a key."""
     sets(service, ssh_host_keys=(str(HOST_KEY),), ssh_port=2222)
     for path in (service.open()["page_url"], f"/enrol/{invited.page_token}"):
         told = section(browser.get(path).text)
@@ -115,7 +116,16 @@ def test_page_shows_the_operators_own_help(service: Service, browser: Browser) -
     assert '<a href="mailto:help@example.org" rel="noreferrer">mailto:help@example.org</a>' in page
 
 
+def test_person_with_several_keys_reads_how_to_choose_one(service: Service, browser: Browser) -> None:
+    """Finding U9: the page had no such hint."""
+    page = browser.get(service.open()["page_url"]).text
+    assert (
+        "-i ~/.ssh/KEY -o IdentitiesOnly=yes" in page.partition("<summary>Several keys?")[2].partition("</details>")[0]
+    )
+
+
 def test_person_who_has_lost_the_key_is_led_to_the_provider(service: Service, browser: Browser) -> None:
+    """Finding U10: nobody was told what to do."""
     page = browser.get(service.open()["page_url"]).text
     assert "Tell your administrator, who removes the lost key" in page
     oidc = ProviderSettings(issuer="https://op.example.org", client_id="x", label="Example University")
@@ -154,6 +164,7 @@ def test_icon_and_title_of_the_tab_show_the_state(service: Service, browser: Bro
 def test_registered_key_is_followed_by_the_lines_of_ssh_config(
     service: Service, browser: Browser, invited: OpenedEnrolment
 ) -> None:
+    """Finding U16: "Registered" was a dead end."""
     key, page = parse(sk_ed25519("bob")), f"/enrol/{invited.page_token}"
     service.store.enrolments.present(invited.code, Presentation(key, None), service.clock(), SETTINGS.key_policy)
     browser.post(page, {"action": "confirm", "fingerprint": key.fingerprint})

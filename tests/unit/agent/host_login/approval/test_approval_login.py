@@ -275,6 +275,63 @@ def test_approval_of_another_person_opens_nothing(service: ApprovalServer, tmp_p
     assert service.wait_for_outcome() == "gone"
 
 
+def test_approval_and_device_login_of_the_same_account_at_the_provider_open_the_same_account(
+    service: ApprovalServer, provider: OpenIdProvider, tmp_path: Path
+) -> None:
+    service.verified = {"linked": {"iss": provider.issuer, "sub": "subject-1"}}
+
+    async def by_approval(module: Module) -> None:
+        await begun(module)
+        await passes(module, service.approve())
+
+    async def by_device(module: Module) -> None:
+        service.replies["/api/v1/approvals"] = identity_server.ERROR
+        provider.is_approved = True
+        assert f"{provider.issuer}/device" in await begun(module)
+        await passes(module, "")
+
+    approval = service.settings(identity="linked")
+    host_login = run(service, tmp_path, by_approval, by_device, approval=approval, when_away="next", **device(provider))
+    assert host_login.outcomes == {"accepted": 2}
+
+
+@pytest.mark.parametrize(
+    "linked", [None, {"iss": "https://other.example", "sub": "subject-1"}, {"iss": 1}, "no object"]
+)
+def test_user_without_an_account_at_a_provider_of_the_host_is_refused(
+    service: ApprovalServer, provider: OpenIdProvider, tmp_path: Path, linked: Any
+) -> None:
+    """The identity service speaks for no provider that the host does not know."""
+    service.verified = {"linked": linked}
+
+    async def login(module: Module) -> None:
+        await begun(module)
+        module.send("answer", text=service.approve())
+        await is_told(module, "This login was not accepted.")
+
+    run(service, tmp_path, login, approval=service.settings(identity="linked"), **device(provider))
+
+
+def test_account_at_the_provider_counts_for_nothing_unless_the_operator_wants_that(
+    service: ApprovalServer, provider: OpenIdProvider, tmp_path: Path
+) -> None:
+    """The account belongs to a person of the provider. The identity service may not open it."""
+    service.verified = {"linked": {"iss": provider.issuer, "sub": "subject-1"}}
+
+    async def by_device(module: Module) -> None:
+        provider.is_approved = True
+        await begun(module)
+        await passes(module, "")
+
+    async def by_approval(module: Module) -> None:
+        await begun(module)
+        module.send("answer", text=service.approve())
+        await is_told(module, "This login was not accepted.")
+
+    run(service, tmp_path, by_device, methods=["device"], **device(provider))
+    run(service, tmp_path, by_approval, **device(provider))
+
+
 def test_account_stays_with_its_first_person(service: ApprovalServer, tmp_path: Path) -> None:
     async def login(module: Module) -> None:
         await begun(module)

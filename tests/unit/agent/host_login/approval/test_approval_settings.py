@@ -113,6 +113,16 @@ def test_order_of_methods_that_are_not_there_is_refused(methods: list[str]) -> N
         read(approval=APPROVAL, methods=methods)
 
 
+def test_people_of_a_provider_need_one_that_numbers_them_for_everybody() -> None:
+    linked = APPROVAL | {"identity": "linked"}
+    assert read(approval=linked, **DEVICE).approver is not None
+    assert read(approval=linked, **TOKENS).approver is not None
+    entra = "https://login.microsoftonline.com/7d2f4c1e-0b9a-4f63-8e5d-2a1b3c4d5e6f/v2.0"
+    for members, fault in (({}, "whose people"), (DEVICE | {"issuer": entra}, "by sub")):
+        with pytest.raises(ConfigurationError, match=fault):
+            read(approval=linked, **members)
+
+
 def test_secret_in_an_open_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text(json.dumps({"host_login": {"approval": APPROVAL}}))

@@ -122,7 +122,16 @@ def test_addresses_of_one_ipv6_network_are_one_place(host: Host) -> None:
 
 
 @pytest.mark.parametrize(
-    "login", [{"client_ip": "laptop.example"}, {"keys": ()}, {"keys": (KEY, OTHER_KEY)}, {"config": "/x"}]
+    "login",
+    [
+        {"client_ip": "laptop.example"},
+        {"keys": ()},
+        {"keys": (KEY, OTHER_KEY)},
+        {"config": "/x"},
+        {"service": ""},
+        {"service": "sshd\n"},
+        {"service": "s" * 65},
+    ],
 )
 def test_approval_that_nothing_binds_is_not_remembered(tmp_path: Path, login: dict[str, Any]) -> None:
     host = Host(tmp_path)
@@ -341,3 +350,14 @@ def test_full_disk_refuses_nobody_who_was_approved(tmp_path: Path) -> None:
 def test_machine_without_a_number_has_an_empty_one(tmp_path: Path) -> None:
     (tmp_path / "machine-id").write_text("0123\n")
     assert [machine_id(tmp_path / name) for name in ("machine-id", "missing")] == ["0123", ""]
+
+
+def test_disk_that_takes_no_writes_refuses_nobody_who_is_remembered(host: Host) -> None:
+    with sqlite3.connect(host.bindings.path) as connection:
+        connection.execute(
+            "CREATE TRIGGER full BEFORE UPDATE ON remembered BEGIN SELECT RAISE(FAIL, 'database or disk is full'); END"
+        )
+    host.now += 60
+    with capture_logs() as logs:
+        assert host.opens()
+    assert [each["event"] for each in logs] == ["host_remembered.not_kept"]

@@ -162,7 +162,9 @@ def test_service_that_is_away_is_asked_less_and_less_often_whatever_happens_here
 @pytest.mark.parametrize("ahead", [timedelta(minutes=6), timedelta(minutes=-6), timedelta(days=-400), None])
 def test_nothing_counts_while_the_clock_of_this_host_is_wrong(setting: Setting, ahead: timedelta | None) -> None:
     """A clock that is set back, also across a restart of the host, would give approvals more time."""
+    setting.report()
     setting.service.ahead, setting.service.sessions = ahead, ("s1",)
+    setting.up += 30
     setting.report()
     assert not setting.is_open
     assert setting.sessions.ids == ["s2"]  # what has ended ends with every clock
