@@ -17,6 +17,7 @@ from service.relying_party import RelyingParty, give_rsa_key
 from service.service import SETTINGS, Service, wrong
 
 from sshaft.public_key import parse
+from sshaft_identity.common.language import Languages
 from sshaft_identity.enrolment.enrolment import OpenedEnrolment, Presentation
 from sshaft_identity.enrolment.sshsig import text_to_sign
 from sshaft_identity.people.key_policy import KeyPolicy
@@ -105,8 +106,8 @@ class Site:
         return Browser(self.service, {"__Host-sshaft-language": pseudo_language.TAG})
 
     def sets(self, **members: Any) -> None:
-        settings = changed(SETTINGS, {"languages": self._catalogues, **members})
-        app = create_app(self.service.store, settings, self.service.clock, named=NamedFiles([MAKER.root]))
+        named = NamedFiles([MAKER.root], languages=Languages(self._catalogues))
+        app = create_app(self.service.store, changed(SETTINGS, members), self.service.clock, named=named)
         self._listening[0].app = self.service.app = app
 
     def check(self, answer: requests.Response, status: int = 200) -> requests.Response:
