@@ -296,13 +296,13 @@ def _page_values(state: AppState, page_token: str, enrolment: Enrolment, *, by_s
 
 
 def _key_values(enrolment: Enrolment, key: PublicKey) -> dict[str, Any]:
-    address = enrolment.client_ip  # only ssh tells it
     return {
         "type": _("{type} ({bits} bits)").format(type=short_name(key), bits=bits(key)),
         "fingerprint": key.fingerprint,
         "randomart": "\n".join(randomart(key)),
         "is_security_key": key.is_security_key,
-        "how": _("over ssh from {address}").format(address=address) if address else source(enrolment.source or "ssh"),
+        "how": source(enrolment.source or "ssh"),
+        "client_ip": enrolment.client_ip,
         "name": enrolment.name,
     }
 

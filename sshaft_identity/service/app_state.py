@@ -65,7 +65,7 @@ def changed_state(state: AppState, settings: Settings, named: NamedFiles) -> App
         attestation_roots=named.roots,
         look=named.look,
         network_owners=named.network_owners,
-        languages=Languages(settings.languages),
+        languages=named.languages,
     )
 
 

@@ -17,6 +17,7 @@ from service.relying_party import RelyingParty, give_rsa_key
 from service.service import SETTINGS, Service, wrong
 
 from sshaft.public_key import parse
+from sshaft_identity.common.language import Languages
 from sshaft_identity.enrolment.enrolment import OpenedEnrolment, Presentation
 from sshaft_identity.enrolment.sshsig import text_to_sign
 from sshaft_identity.people.key_policy import KeyPolicy
@@ -29,9 +30,9 @@ LINUX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 VALUES = (
     "alice", "bob", "The shop", "The wiki", "Example University", "laptop", r"login\.example\.org", "Firefox", "Linux",
     "Windows", "macOS", "Mac", r"Ed25519|ED25519|RSA(-SK)?|-SK", "PowerShell", r"cmd\.exe", r"SHA256:[\w+/]+",
-    r"[\w.:]*::[\w.:]*", r"python-requests/[\d.]+", r"https?://\S+", r"(sk-)?(ssh|ecdsa)-[\w@.-]+",
+    r"python-requests/[\d.]+", r"https?://\S+", r"(sk-)?(ssh|ecdsa)-[\w@.-]+",
 )  # fmt: skip
-"""What no catalogue has: names, systems, key types, addresses."""
+"""What no catalogue has: names, systems, key types. An address must be written from left to right (`bdi`)."""
 NOT_READ = ("code", "pre", "style", "script", "svg", "textarea")
 SPOKEN = ("aria-label", "title", "placeholder", "alt")
 PLACEHOLDERS = ("ssh-ed25519 AAAA...", "-----BEGIN SSH SIGNATURE-----")
@@ -49,7 +50,7 @@ class Reader(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
         is_other_language = tag == "a" and "lang" in given
-        if tag in NOT_READ or is_other_language:
+        if tag in NOT_READ or is_other_language or (tag == "bdi" and given.get("dir") == "ltr"):
             self._silent.append(tag)
         if not is_other_language:
             self.texts += [given[name] or "" for name in SPOKEN if name in given]
@@ -105,8 +106,8 @@ class Site:
         return Browser(self.service, {"__Host-sshaft-language": pseudo_language.TAG})
 
     def sets(self, **members: Any) -> None:
-        settings = changed(SETTINGS, {"languages": self._catalogues, **members})
-        app = create_app(self.service.store, settings, self.service.clock, named=NamedFiles([MAKER.root]))
+        named = NamedFiles([MAKER.root], languages=Languages(self._catalogues))
+        app = create_app(self.service.store, changed(SETTINGS, members), self.service.clock, named=named)
         self._listening[0].app = self.service.app = app
 
     def check(self, answer: requests.Response, status: int = 200) -> requests.Response:
