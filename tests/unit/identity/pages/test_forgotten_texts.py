@@ -348,7 +348,7 @@ def test_attestations_that_do_not_count(service: Service, site: Site, invited: O
 def test_pages_of_the_account(service: Service, site: Site, alice: str) -> None:
     site.browser.sign_in("alice", alice)
     service.clock.advance(100)
-    for path in ("keys", "keys?done=renamed", "keys?done=removed", "hosts"):
+    for path in ("keys", "keys?done=renamed", "keys?done=removed", "hosts", "activity"):
         site.get(f"/account/{path}")
     site.get(f"/account/keys/remove?fingerprint={alice.replace('+', '%2B')}")
     site.get("/account/keys/remove?fingerprint=x", 404)
