@@ -8,7 +8,6 @@ from ipaddress import ip_network
 from anyio import CapacityLimiter
 
 from sshaft.log import get_logger
-from sshaft_identity.common.language import Languages
 from sshaft_identity.common.times import Clock
 from sshaft_identity.database.batches import Batches
 from sshaft_identity.database.changes import Changes
@@ -48,7 +47,7 @@ def make_state(store: Store, settings: Settings, clock: Clock, named: NamedFiles
         run_read=run_read,
         run_write=run_write,
         openid=None,
-        languages=Languages(),
+        languages=named.languages,
     )
     return changed_state(state, settings, named)
 
@@ -65,7 +64,7 @@ def changed_state(state: AppState, settings: Settings, named: NamedFiles) -> App
         attestation_roots=named.roots,
         look=named.look,
         network_owners=named.network_owners,
-        languages=Languages(settings.languages),
+        languages=named.languages,
     )
 
 

@@ -4,7 +4,6 @@ import json
 import re
 from datetime import UTC, datetime
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from service.relying_party import RelyingParty, give_rsa_key
 from service.service import SETTINGS, Service, wrong
 
 from sshaft.public_key import parse
+from sshaft_identity.common.language import Languages
 from sshaft_identity.enrolment.enrolment import OpenedEnrolment, Presentation
 from sshaft_identity.enrolment.sshsig import text_to_sign
 from sshaft_identity.people.key_policy import KeyPolicy
@@ -87,17 +87,17 @@ def english(page: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def catalogues(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def languages(tmp_path_factory: pytest.TempPathFactory) -> Languages:
     folder = tmp_path_factory.mktemp("languages")
     pseudo_language.write_catalogue(folder)
-    return folder
+    return Languages(folder)
 
 
 class Site:
     """A service that speaks the made-up language, and a browser that wants it."""
 
-    def __init__(self, service: Service, listening: Any, catalogues: Path) -> None:
-        self.service, self._listening, self._catalogues = service, listening, catalogues
+    def __init__(self, service: Service, listening: Any, languages: Languages) -> None:
+        self.service, self._listening, self._languages = service, listening, languages
         self.sets()
         self.browser = self.another_browser()
 
@@ -105,8 +105,9 @@ class Site:
         return Browser(self.service, {"__Host-sshaft-language": pseudo_language.TAG})
 
     def sets(self, **members: Any) -> None:
-        settings = changed(SETTINGS, {"languages": self._catalogues, **members})
-        app = create_app(self.service.store, settings, self.service.clock, named=NamedFiles([MAKER.root]))
+        settings = changed(SETTINGS, members)
+        named = NamedFiles([MAKER.root], languages=self._languages)
+        app = create_app(self.service.store, settings, self.service.clock, named=named)
         self._listening[0].app = self.service.app = app
 
     def check(self, answer: requests.Response, status: int = 200) -> requests.Response:
@@ -123,8 +124,8 @@ class Site:
 
 
 @pytest.fixture
-def site(service: Service, listening: Any, catalogues: Path) -> Site:
-    return Site(service, listening, catalogues)
+def site(service: Service, listening: Any, languages: Languages) -> Site:
+    return Site(service, listening, languages)
 
 
 @pytest.fixture
