@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
@@ -51,14 +51,13 @@ class Languages:
     """English, the catalogues that sshaft brings, and those of the operator, which count first."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        """Raises `ConfigurationError` if a catalogue of the operator cannot be read."""
-        self._all = {_ENGLISH: ENGLISH}
-        for path in _files(OWN) + (_files(folder) if folder else []):
-            tag = path.stem.replace("_", "-")
-            catalogue = _read(path)
-            if known := self._all.get(tag):
-                catalogue.add_fallback(known.catalogue)
-            self._all[tag] = Language(tag, catalogue)
+        """Raises `ConfigurationError` if a catalogue of the operator cannot be read, or names no language."""
+        self._all = {_ENGLISH: ENGLISH, **_own()}
+        for path in _files(folder) if folder else []:
+            language = _language_of(path)
+            if known := self._all.get(language.tag):
+                language.catalogue.add_fallback(known.catalogue)
+            self._all[language.tag] = language
 
     @property
     def all(self) -> Mapping[str, Language]:
@@ -135,6 +134,17 @@ def ngettext(one: str, many: str, count: int) -> str:
 def N_(text: str) -> str:  # noqa: N802 - the name that tools for catalogues know
     """Returns the text as it is, and marks it for the catalogues. Who shows it translates it by `_`."""
     return text
+
+
+@cache
+def _own() -> Mapping[str, Language]:
+    return {language.tag: language for language in map(_language_of, _files(OWN))}
+
+
+def _language_of(path: Path) -> Language:
+    if not _TAG.fullmatch(path.stem):
+        raise ConfigurationError(f"languages: {path} has no language as its name, such as fr.po or pt_BR.po")
+    return Language(path.stem.replace("_", "-"), _read(path))
 
 
 def _files(folder: Path) -> list[Path]:

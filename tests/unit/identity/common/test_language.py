@@ -72,6 +72,13 @@ def test_catalogue_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         Languages(tmp_path / "missing")
 
 
+def test_catalogue_is_named_by_its_language(tmp_path: Path) -> None:
+    """Scripts of the page give the name to the browser, which fails for a name that is no language."""
+    (tmp_path / "my texts.po").write_text(HEAD)
+    with pytest.raises(ConfigurationError, match=r"my texts\.po has no language as its name"):
+        Languages(tmp_path)
+
+
 def test_filled_text_is_english_for_programs_and_translated_for_people(tmp_path: Path) -> None:
     (tmp_path / "fr.po").write_text(f'{HEAD}\nmsgid "{{most}} keys"\nmsgstr "clés : {{most}}"\n')
     text = Filled("{most} keys", most=3)
