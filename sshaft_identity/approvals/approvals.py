@@ -8,7 +8,7 @@ import secrets
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import case, exists, insert, select
+from sqlalchemy import case, exists, insert
 
 from sshaft_identity.approvals import limits, rows
 from sshaft_identity.approvals.approval import (
