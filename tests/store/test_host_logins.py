@@ -279,6 +279,21 @@ def test_report_brings_a_limited_number_of_new_entries_and_the_next_ones_the_res
     assert len(at(store)) == 3
 
 
+def test_claims_about_one_person_are_limited_and_approvals_are_not(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reports, "MAX_CLAIMED", 2)
+    claims = [replace(SESSION, entry=f"s{number}") for number in range(5)]
+    proven = replace(SESSION, entry="p1", approval=approve(store))
+    bobs = replace(SESSION, entry="b1", user_id="bob")
+    for _ in range(2):
+        store.host_reports.take("db1", "h", [*claims, proven, bobs], START)
+        assert sorted(each.is_proven for each in at(store)) == [False, False, True]
+    assert len(at(store, "bob")) == 1
+    store.host_reports.take("db1", "other", claims, START)
+    assert len(at(store)) == 3
+
+
 def test_client_reports_for_a_limited_number_of_hosts(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reports, "MAX_HOSTS", 1)
     store.host_reports.take("db1", "h", [], START)
@@ -290,6 +305,7 @@ def test_client_reports_for_a_limited_number_of_hosts(store: Store, monkeypatch:
 
 def test_ten_thousand_entries_are_one_report(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reports, "MAX_NEW", 10_000)
+    monkeypatch.setattr(reports, "MAX_CLAIMED", 10_000)
     many = [replace(SESSION, entry=f"s{number}") for number in range(10_000)]
     store.host_reports.take("db1", "h", many, START)
     store.revocation.sign_out("alice", START)
