@@ -1,5 +1,6 @@
 """Tests what hosts may report about people, and what ends there, on both databases."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -367,3 +368,19 @@ def test_person_ends_a_login_on_their_page_and_the_host_hears_of_it(service: Ser
     assert browser.post("/account/hosts/end", {"form_token": "x", "id": shown.id}).status_code == 403
     assert browser.post("/account/hosts/end-all", {"form_token": browser.form_token()}).status_code == 303
     assert service.audited("host_session.all_ended")[0]["user"] == "alice"
+
+
+def test_report_during_a_sign_out_keeps_no_session(store: Store, clock: Clock) -> None:
+    """Whichever comes first: the next report at the latest names the session."""
+    sessions = [replace(SESSION, entry=f"s{number}") for number in range(10)]
+    with ThreadPoolExecutor(4) as threads:
+        for number in range(len(sessions)):
+            begun = sessions[: number + 1]
+            work = [
+                threads.submit(store.host_reports.take, "db1", "h", begun, START),
+                threads.submit(store.revocation.sign_out, "alice", clock()),
+                threads.submit(store.host_reports.take, "db1", "h", begun, START),
+            ]
+            for each in work:
+                each.result()
+            assert sorted(store.host_reports.take("db1", "h", begun, START)) == [each.key for each in begun]
