@@ -56,8 +56,8 @@ class Settings(BaseModel):
     """What the pages tell people who need help."""
     appearance: Appearance = Field(default_factory=Appearance)
     """The name, the logo and the colour of the pages."""
-    languages: Path | None = Field(
-        default=None, strict=False, description="a folder with more catalogues, or with other texts: LANGUAGE.po"
+    languages: str | None = Field(
+        default=None, description="a folder with more catalogues, or with other texts: LANGUAGE.po"
     )
     address_check: AddressCheck = Field(
         default=AddressCheck.WARN,

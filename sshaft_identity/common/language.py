@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
@@ -21,6 +21,7 @@ OWN = Path(__file__).resolve().parents[1] / "languages"
 _ENGLISH = "en"
 _RIGHT_TO_LEFT = frozenset({"ar", "ckb", "dv", "fa", "he", "ks", "ps", "sd", "ug", "ur", "yi"})
 _TAG = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
+_PLACE = re.compile(r"%\(\w+\)[sd]|\{\w+\}")
 _MOST_TAGS = 20
 """A header or a parameter may name so many languages; the others are left out."""
 
@@ -51,14 +52,13 @@ class Languages:
     """English, the catalogues that sshaft brings, and those of the operator, which count first."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        """Raises `ConfigurationError` if a catalogue of the operator cannot be read."""
-        self._all = {_ENGLISH: ENGLISH}
-        for path in _files(OWN) + (_files(folder) if folder else []):
-            tag = path.stem.replace("_", "-")
-            catalogue = _read(path)
-            if known := self._all.get(tag):
-                catalogue.add_fallback(known.catalogue)
-            self._all[tag] = Language(tag, catalogue)
+        """Raises `ConfigurationError` if a catalogue of the operator cannot be read, or names no language."""
+        self._all = {_ENGLISH: ENGLISH, **_own()}
+        for path in _files(folder) if folder else []:
+            language = _language_of(path)
+            if known := self._all.get(language.tag):
+                language.catalogue.add_fallback(known.catalogue)
+            self._all[language.tag] = language
 
     @property
     def all(self) -> Mapping[str, Language]:
@@ -137,6 +137,17 @@ def N_(text: str) -> str:  # noqa: N802 - the name that tools for catalogues kno
     return text
 
 
+@cache
+def _own() -> Mapping[str, Language]:
+    return {language.tag: language for language in map(_language_of, _files(OWN))}
+
+
+def _language_of(path: Path) -> Language:
+    if not _TAG.fullmatch(path.stem):
+        raise ConfigurationError(f"languages: {path} has no language as its name, such as fr.po or pt_BR.po")
+    return Language(path.stem.replace("_", "-"), _read(path))
+
+
 def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise ConfigurationError(f"languages: {folder} is no folder")
@@ -144,8 +155,23 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _read(path: Path) -> gettext.NullTranslations:
+    """Refuses a translation with another place than its text, which would break the page."""
     try:
-        found = polib.pofile(str(path), check_for_duplicates=True)
-        return gettext.GNUTranslations(BytesIO(found.to_binary()))
+        found = polib.pofile(str(path), encoding="utf-8", check_for_duplicates=True)
+        found.metadata["Content-Type"] = "text/plain; charset=UTF-8"
+        made = gettext.GNUTranslations(BytesIO(found.to_binary()))
     except (OSError, ValueError, UnicodeError) as error:
         raise ConfigurationError(f"languages: {path} cannot be read: {error}") from None
+    for entry in found:
+        translations = entry.msgstr_plural.values() if entry.msgid_plural else [entry.msgstr]
+        if not all(_fits(each, entry.msgid_plural or entry.msgid) for each in translations):
+            raise ConfigurationError(f"languages: {path}: the translation of {entry.msgid!r} has other places")
+    return made
+
+
+def _fits(translation: str, text: str) -> bool:
+    """Whether the translation can be filled in with the values of the text."""
+    signs = set("%{}")
+    return set(_PLACE.findall(translation)) <= set(_PLACE.findall(text)) and (
+        signs & set(_PLACE.sub("", translation)) <= signs & set(_PLACE.sub("", text))
+    )

@@ -8,7 +8,6 @@ from ipaddress import ip_network
 from anyio import CapacityLimiter
 
 from sshaft.log import get_logger
-from sshaft_identity.common.language import Languages
 from sshaft_identity.common.times import Clock
 from sshaft_identity.database.batches import Batches
 from sshaft_identity.database.changes import Changes
@@ -48,7 +47,7 @@ def make_state(store: Store, settings: Settings, clock: Clock, named: NamedFiles
         run_read=run_read,
         run_write=run_write,
         openid=None,
-        languages=Languages(),
+        languages=named.languages,
     )
     return changed_state(state, settings, named)
 

@@ -4,7 +4,6 @@ import json
 import re
 from datetime import UTC, datetime
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -88,17 +87,17 @@ def english(page: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def catalogues(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def languages(tmp_path_factory: pytest.TempPathFactory) -> Languages:
     folder = tmp_path_factory.mktemp("languages")
     pseudo_language.write_catalogue(folder)
-    return folder
+    return Languages(folder)
 
 
 class Site:
     """A service that speaks the made-up language, and a browser that wants it."""
 
-    def __init__(self, service: Service, listening: Any, catalogues: Path) -> None:
-        self.service, self._listening, self._catalogues = service, listening, catalogues
+    def __init__(self, service: Service, listening: Any, languages: Languages) -> None:
+        self.service, self._listening, self._languages = service, listening, languages
         self.sets()
         self.browser = self.another_browser()
 
@@ -106,8 +105,9 @@ class Site:
         return Browser(self.service, {"__Host-sshaft-language": pseudo_language.TAG})
 
     def sets(self, **members: Any) -> None:
-        named = NamedFiles([MAKER.root], languages=Languages(self._catalogues))
-        app = create_app(self.service.store, changed(SETTINGS, members), self.service.clock, named=named)
+        settings = changed(SETTINGS, members)
+        named = NamedFiles([MAKER.root], languages=self._languages)
+        app = create_app(self.service.store, settings, self.service.clock, named=named)
         self._listening[0].app = self.service.app = app
 
     def check(self, answer: requests.Response, status: int = 200) -> requests.Response:
@@ -124,8 +124,8 @@ class Site:
 
 
 @pytest.fixture
-def site(service: Service, listening: Any, catalogues: Path) -> Site:
-    return Site(service, listening, catalogues)
+def site(service: Service, listening: Any, languages: Languages) -> Site:
+    return Site(service, listening, languages)
 
 
 @pytest.fixture
@@ -349,7 +349,7 @@ def test_attestations_that_do_not_count(service: Service, site: Site, invited: O
 def test_pages_of_the_account(service: Service, site: Site, alice: str) -> None:
     site.browser.sign_in("alice", alice)
     service.clock.advance(100)
-    for path in ("keys", "keys?done=renamed", "keys?done=removed", "hosts"):
+    for path in ("keys", "keys?done=renamed", "keys?done=removed", "hosts", "activity"):
         site.get(f"/account/{path}")
     site.get(f"/account/keys/remove?fingerprint={alice.replace('+', '%2B')}")
     site.get("/account/keys/remove?fingerprint=x", 404)
