@@ -51,6 +51,10 @@ def test_drawing_stays_as_it_is() -> None:
     assert clean(image.encode())[1].decode() == image
 
 
+def test_reference_is_written_once() -> None:
+    assert cleaned('<use href="#a" xlink:href="#b"/>').count("href") == 1
+
+
 def test_data_of_a_drawing_program_is_left_out() -> None:
     image = cleaned(
         '<title>secret name</title><metadata><r:RDF xmlns:r="urn:r"><r:li onload="x()">me</r:li></r:RDF></metadata>'
@@ -87,6 +91,9 @@ def test_data_of_a_drawing_program_is_left_out() -> None:
         "<style>path{background:image-set('https://evil.example/x' 1x)}</style>",
         "<style>path{width:expression(alert(1))}</style>",
         "<style><path onload='x'/></style>",
+        "<style><g/>@import 'https://evil.example/x.css';</style>",
+        "<style>path{fill:u<title/>rl(https://evil.example/x)}</style>",
+        "<style><x xmlns='urn:x'/>@import 'https://evil.example/x.css';</style>",
         '<use href="#a"/>' * (MAX_USES + 1),
     ],
 )
@@ -110,6 +117,7 @@ def test_svg_that_could_run_or_load_anything_is_refused(inside: str) -> None:
         b'<!DOCTYPE svg [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]>' + svg("<text>&b;</text>"),
         b'<!DOCTYPE svg [<!ENTITY a SYSTEM "file:///etc/passwd">]>' + svg("<text>&a;</text>"),
         svg("&undeclared;"),
+        b'<!DOCTYPE svg [<!ATTLIST path onload CDATA "alert(1)">]>' + svg("<path/>"),
         svg("<path d='" + "a" * MAX_FILE + "'/>"),
     ],
 )
