@@ -1,14 +1,20 @@
-"""Finds the texts of the pages and writes them into the catalogues: `python -m tools.catalogues`.
+"""Finds the texts of the pages and writes them into catalogues.
 
-A new text gets an empty translation. A text that is gone leaves the catalogue. `./dev check` fails while a text is not
-translated.
+    python -m tools.catalogues               renews the catalogues that sshaft brings
+    python -m tools.catalogues DIR/fr.po     renews this one, or makes it
+
+A new text gets an empty translation: then the page shows English. A text that is gone leaves the catalogue. `./dev
+check` fails while a text of our own catalogues is not translated.
 """
 
+import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import polib
 from babel.messages.extract import extract_from_dir
+from babel.messages.plurals import get_plural
 
 TOP = Path(__file__).resolve().parents[1]
 PACKAGE = TOP / "sshaft_identity"
@@ -39,19 +45,37 @@ def renewed(catalogue: polib.POFile) -> polib.POFile:
     known = {entry.msgid: entry for entry in catalogue}
     new = polib.POFile(wrapwidth=118)
     new.metadata = catalogue.metadata
+    forms = re.search(r"nplurals=(\d+)", catalogue.metadata.get("Plural-Forms", ""))
     for entry in texts():
+        if entry.msgid_plural:
+            entry.msgstr_plural = dict.fromkeys(range(int(forms[1]) if forms else 2), "")
         if old := known.get(entry.msgid):
-            entry.msgstr, entry.msgstr_plural = old.msgstr, old.msgstr_plural
+            entry.msgstr, entry.msgstr_plural = old.msgstr, old.msgstr_plural or entry.msgstr_plural
         new.append(entry)
     return new
 
 
-def main() -> None:
-    for path in sorted(CATALOGUES.glob("*.po")):
-        new = renewed(polib.pofile(str(path), wrapwidth=118))
+def catalogue_at(path: Path) -> polib.POFile:
+    """Returns the catalogue, or an empty one with the plural forms of the language that the file is named by."""
+    if path.exists():
+        return polib.pofile(str(path), wrapwidth=118)
+    made = polib.POFile()
+    made.metadata = {
+        "Language": path.stem,
+        "MIME-Version": "1.0",
+        "Content-Type": "text/plain; charset=UTF-8",
+        "Content-Transfer-Encoding": "8bit",
+        "Plural-Forms": f"{get_plural(path.stem).plural_forms};",
+    }
+    return made
+
+
+def main(paths: list[Path]) -> None:
+    for path in paths or sorted(CATALOGUES.glob("*.po")):
+        new = renewed(catalogue_at(path))
         new.save(str(path))
         print(f"{path.name}: {len(new)} texts, {len(new.untranslated_entries())} without a translation")
 
 
 if __name__ == "__main__":
-    main()
+    main([Path(each) for each in sys.argv[1:]])

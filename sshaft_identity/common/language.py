@@ -21,6 +21,7 @@ OWN = Path(__file__).resolve().parents[1] / "languages"
 _ENGLISH = "en"
 _RIGHT_TO_LEFT = frozenset({"ar", "ckb", "dv", "fa", "he", "ks", "ps", "sd", "ug", "ur", "yi"})
 _TAG = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
+_PLACE = re.compile(r"%\(\w+\)[sd]|\{\w+\}")
 _MOST_TAGS = 20
 """A header or a parameter may name so many languages; the others are left out."""
 
@@ -154,8 +155,23 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _read(path: Path) -> gettext.NullTranslations:
+    """Refuses a translation with another place than its text, which would break the page."""
     try:
-        found = polib.pofile(str(path), check_for_duplicates=True)
-        return gettext.GNUTranslations(BytesIO(found.to_binary()))
+        found = polib.pofile(str(path), encoding="utf-8", check_for_duplicates=True)
+        found.metadata["Content-Type"] = "text/plain; charset=UTF-8"
+        made = gettext.GNUTranslations(BytesIO(found.to_binary()))
     except (OSError, ValueError, UnicodeError) as error:
         raise ConfigurationError(f"languages: {path} cannot be read: {error}") from None
+    for entry in found:
+        translations = entry.msgstr_plural.values() if entry.msgid_plural else [entry.msgstr]
+        if not all(_fits(each, entry.msgid_plural or entry.msgid) for each in translations):
+            raise ConfigurationError(f"languages: {path}: the translation of {entry.msgid!r} has other places")
+    return made
+
+
+def _fits(translation: str, text: str) -> bool:
+    """Whether the translation can be filled in with the values of the text."""
+    signs = set("%{}")
+    return set(_PLACE.findall(translation)) <= set(_PLACE.findall(text)) and (
+        signs & set(_PLACE.sub("", translation)) <= signs & set(_PLACE.sub("", text))
+    )

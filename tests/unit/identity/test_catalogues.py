@@ -24,17 +24,12 @@ def test_catalogue_is_complete_and_has_no_text_that_is_gone(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_translation_has_the_places_and_the_elements_of_the_text(path: Path) -> None:
     for entry in polib.pofile(str(path)):
-        for wanted, got in zip(
-            (entry.msgid_plural, entry.msgid_plural) if entry.msgid_plural else (entry.msgid,),
-            entry.msgstr_plural.values() if entry.msgid_plural else (entry.msgstr,),
-            strict=True,
-        ):
-            assert sorted(PLACES.findall(got)) == sorted(PLACES.findall(wanted)), got
+        forms = entry.msgstr_plural.values() if entry.msgid_plural else [entry.msgstr]
+        for got in forms:
+            assert sorted(PLACES.findall(got)) == sorted(PLACES.findall(entry.msgid_plural or entry.msgid)), got
 
 
-@pytest.mark.parametrize(
-    "other", ["enehmig", "estanden", "Host ", "Hosts", "OpenID Provider"]
-)
+@pytest.mark.parametrize("other", ["enehmig", "estanden", "Host ", "Hosts", "OpenID Provider"])
 def test_german_has_one_word_for_each_thing(other: str) -> None:
     """An approval is a Freigabe, a login that passed is bestätigt, and a host is a Server. PuTTY has a `Host Name`."""
     german = [entry.msgstr for entry in polib.pofile(str(CATALOGUES / "de.po"))]

@@ -72,6 +72,23 @@ def test_catalogue_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         Languages(tmp_path / "missing")
 
 
+@pytest.mark.parametrize(
+    ("text", "translation"),
+    [("{time} left", "{tiem}"), ("{time} left", "{time"), ("Login to %(app)s", "%(ap)s"), ("Login to %(app)s", "100 %"),
+     ("{time} left", "{time.__class__}"), ("{time} left", "{}"), ("Login to %(app)s", "%(app)d")],
+)  # fmt: skip
+def test_translation_that_would_break_a_page_is_refused(tmp_path: Path, text: str, translation: str) -> None:
+    (tmp_path / "fr.po").write_text(f'msgid "{text}"\nmsgstr "{translation}"\n')
+    with pytest.raises(ConfigurationError, match=r"the translation of '.*' has other places"):
+        Languages(tmp_path)
+
+
+def test_catalogue_needs_no_header_and_not_every_place(tmp_path: Path) -> None:
+    (tmp_path / "fr.po").write_text('msgid "{time} left"\nmsgstr "bientôt fini"\n', encoding="utf-8")
+    with speaking(Languages(tmp_path).all["fr"]):
+        assert _("{time} left") == "bientôt fini"
+
+
 def test_catalogue_is_named_by_its_language(tmp_path: Path) -> None:
     """Scripts of the page give the name to the browser, which fails for a name that is no language."""
     (tmp_path / "my texts.po").write_text(HEAD)
