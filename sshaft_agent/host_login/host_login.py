@@ -165,7 +165,7 @@ class HostLogin:
             self.sessions.is_on = False
             return
         approval = realm.settings
-        origin = origin_of(approval.issuer, approval.client_id, self._host_name, machine_id())
+        origin = origin_of(self._host_name, machine_id(), *realm.origin)
         self.remembered.use(origin, approval.remember, without_key=approval.remember_without_key)
         self.reports.use(sender(realm.service.report, self._host_name, self._now), approval.offline_seconds)
         self.sessions.is_on = True
@@ -201,7 +201,10 @@ class HostLogin:
         rechecks = {f"host_rechecks_{result}": count for result, count in self.rounds.counts().items()}
         accounts = {"host_accounts_refused": accounts_refused}
         api = {f"host_api_{outcome}": count for outcome, count in self.api.counts().items()}
-        return {"host_logins_waiting": self.waiting.count, **ends, **accounts, **names, **rechecks, **api}
+        reports = {f"host_reports_{outcome}": count for outcome, count in self.reports.outcomes.items()}
+        remembered = {"host_remembered": self.reports.remembered_count}
+        waiting = {"host_logins_waiting": self.waiting.count}
+        return waiting | ends | accounts | names | rechecks | api | reports | remembered
 
     def ends(self) -> dict[str, int]:
         """Returns how many logins have ended in each way."""

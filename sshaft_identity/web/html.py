@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.exceptions import HTTPException
@@ -13,6 +14,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from sshaft_identity.common.language import _, current, ngettext
 from sshaft_identity.web.favicon import favicon
+from sshaft_identity.web.language import PARAMETER
 from sshaft_identity.web.problem import problem_of_status
 from sshaft_identity.web.state import state_of
 
@@ -82,6 +84,7 @@ def render(
         look=state.look,
         help_for_all=state.settings.help.every_page,
         language=current(),
+        query=_query(request) if status == 200 else "",
         languages=state.languages.all.values() if request.method == "GET" else (),
         **values,
     )
@@ -98,6 +101,12 @@ def render(
         "X-Frame-Options": "DENY",
     }
     return HTMLResponse(html, status, headers)
+
+
+def _query(request: Request) -> str:
+    """Returns the parameters of the page, so that it can be shown in another language, too."""
+    others = [each for each in request.query_params.multi_items() if each[0] != PARAMETER]
+    return f"{urlencode(others)}&" if others else ""
 
 
 def redirect(request: Request, path: str) -> Response:

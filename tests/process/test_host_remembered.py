@@ -14,6 +14,7 @@ import pytest
 from fakes.agent_process import PROGRAM, AgentProcess
 from fakes.approval_server import ApprovalServer
 from fakes.identity_server import CLIENT_ID, ERROR
+from process.test_handover import successor
 
 from sshaft_agent.host_login.bindings import Bindings
 from sshaft_agent.host_login.remembered.entries import Circumstances, Entry, machine_id, origin_of
@@ -58,7 +59,7 @@ def write_config(directory: Path, service: ApprovalServer) -> Path:
 
 def remember(directory: Path, url: str) -> None:
     bindings, store, now = Bindings(directory), Store(directory), int(time.time())
-    origin = origin_of(url, CLIENT_ID, socket.gethostname(), machine_id())
+    origin = origin_of(socket.gethostname(), machine_id(), url, CLIENT_ID, "user")
     for name, account, key in (("a1", "alice", "SHA256:1"), ("b1", "bob", "SHA256:2")):
         bindings.bind(account, url, SUBJECT, datetime.fromtimestamp(now, UTC))
         login = Circumstances(account, "sshd", "192.0.2.7", key)
@@ -114,3 +115,13 @@ def test_list_says_that_the_reports_fail(tmp_path: Path) -> None:
                 "does not count: the reports to the identity service fail" in Host(service, agent).approvals("list")[1]
             )
             assert agent.event("host_report.down")["level"] == "error"
+
+
+def test_successor_of_the_agent_reports_and_counts_the_same(host: Host) -> None:
+    host.service.wait_for_report(2)
+    host.service.reports.clear()
+    with successor(host.agent):
+        assert len(host.service.wait_for_report(2)) == 2
+        assert host.approvals("list")[1].count("  counts") == 2
+        assert host.approvals("remove", "--all")[0] == 0
+        host.service.wait_for_report(0)

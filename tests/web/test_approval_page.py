@@ -84,7 +84,7 @@ def host(tmp_path_factory: pytest.TempPathFactory, provider: OpenIdProvider) -> 
     path = directory / "identity.json"
     oidc = {"issuer": provider.issuer, "client_id": CLIENT_ID, "label": "Example University"}
     more = {"oidc": oidc, "networks": "networks", "approval_limits": {"person": 1000},
-            "languages": str(directory / "languages")}  # fmt: skip
+            "languages": "languages"}  # fmt: skip
     pseudo_language.write_catalogue(directory / "languages")
     path.write_text(json.dumps(json.loads(path.read_text()) | more))
     command(directory, "user", "add", "alice")

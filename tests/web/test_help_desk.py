@@ -44,7 +44,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Identity]:
     path = directory / "identity.json"
     roles = {"desk": {"users": ["alice"]}, "may_invite": True}
     pseudo_language.write_catalogue(directory / "languages")
-    more = {"desk": roles, "languages": str(directory / "languages")}
+    more = {"desk": roles, "languages": "languages"}
     path.write_text(json.dumps(json.loads(path.read_text()) | more))
     key, now = parse(ed25519("alice")), datetime.now(UTC)
     with open_store(directory, load(directory)) as store:

@@ -31,6 +31,13 @@ class ApprovalRealm(Decider):
         self._providers = frozenset(providers)
         self.service = ApprovalService(settings)
 
+    @property
+    def origin(self) -> tuple[str, ...]:
+        """Returns texts that change if approvals come from another service, or speak of other identities."""
+        settings = self.settings
+        providers = sorted(self._providers) if settings.identity == "linked" else ()
+        return (settings.issuer, settings.client_id, settings.identity, *providers)
+
     def identify_by(self, _token: str) -> Identity:
         raise OpenIdError("people approve their logins on a page, so there is no token to try: use claims")
 

@@ -35,3 +35,9 @@ def test_odd_values_are_left_out(service: Service) -> None:
 def test_page_links_to_itself_in_the_other_languages(service: Service) -> None:
     assert '<a href="?ui_locales=de" lang="de">Deutsch</a>' in shown(service)
     assert ">English</a>" in shown(service, **GERMAN)
+
+
+def test_link_to_another_language_keeps_the_parameters_of_the_page(service: Service) -> None:
+    page = shown(service, "/?note=again&ui_locales=en&x=%22%3E%3Cscript%3E")
+    assert '<a href="?note=again&amp;x=%22%3E%3Cscript%3E&amp;ui_locales=de"' in page
+    assert '<a href="?ui_locales=de"' in shown(service, "/nothing?code=secret"), "an error page does not repeat them"

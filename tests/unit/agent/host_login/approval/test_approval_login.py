@@ -5,6 +5,7 @@ import io
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -569,6 +570,30 @@ def test_enter_at_the_prompt_for_a_token_leads_to_the_page(service: ApprovalServ
 
     tokens = [{"issuer": "https://op.example", "audience": "web1", "allow": {"everyone": True}}]
     run(service, tmp_path, login, tokens=tokens)
+
+
+def test_login_beyond_those_that_the_service_holds_back_hears_of_its_denial(
+    service: ApprovalServer, tmp_path: Path
+) -> None:
+    """Each login has a request that waits at the service, but for those there are 64 threads."""
+    crowd = 66
+
+    async def login(last: Module) -> None:
+        async with AsyncExitStack() as stack:
+            for number in range(crowd):
+                module = await stack.enter_async_context(connected(tmp_path))
+                await begun(module, rhost=f"192.0.2.{number}")
+            async with asyncio.timeout(10):
+                while sum("wait" in call.query for call in service.calls) < 64:  # noqa: ASYNC110 - it runs in a thread
+                    await asyncio.sleep(0.01)
+            await begun(last, rhost="198.51.100.1")
+            service.set_state("denied")
+            await is_told_at_once(last, "denied in the browser")
+            for number in range(crowd):
+                service.set_state("ended", number)
+
+    host_login = run(service, tmp_path, login, pending_per_user=100, pending_per_source=100)
+    assert host_login.outcomes["refused"] >= 1
 
 
 def test_calls_of_the_service_are_measured(service: ApprovalServer, tmp_path: Path) -> None:

@@ -203,6 +203,17 @@ def test_another_identity_service_has_approved_nothing(service: ApprovalServer, 
         assert len(other.approvals) == 1
 
 
+def test_change_of_whose_the_accounts_are_ends_what_is_remembered(service: ApprovalServer, tmp_path: Path) -> None:
+    host_login = host_login_of(service, tmp_path)
+    run_at(host_login, tmp_path, approved(service))
+    tokens = [{"issuer": service.url, "client_id": CLIENT_ID, "audience": "a", "allow": {"everyone": True}}]
+    changes = {"methods": ["approval"], "tokens": tokens}
+    linked = host_login_of(service, tmp_path, approval=settings(service, identity="linked"), **changes)
+    run_at(linked, tmp_path, asked(linked))
+    again = host_login_of(service, tmp_path)
+    run_at(again, tmp_path, asked(again))
+
+
 def test_host_of_another_name_has_approved_nothing(service: ApprovalServer, tmp_path: Path) -> None:
     host_login = host_login_of(service, tmp_path)
     run_at(host_login, tmp_path, approved(service))
