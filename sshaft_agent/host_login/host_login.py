@@ -5,17 +5,16 @@ import secrets
 import socket
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sshaft import log, messages
-from sshaft.addresses import source_of
 from sshaft.errors import ConfigurationError, RemoteServiceError
 from sshaft.text import printable
-from sshaft_agent.host_login import accounts, texts
+from sshaft_agent.host_login import accounts, places, texts
 from sshaft_agent.host_login.account_phase import AccountPhase
 from sshaft_agent.host_login.accounts import Account
 from sshaft_agent.host_login.approval.method import ApprovalMethod
@@ -59,7 +58,7 @@ from sshaft_agent.host_login.token_login.one_time_passwords import OneTimePasswo
 from sshaft_agent.host_login.token_login.persons import Persons
 from sshaft_agent.host_login.token_login.realms import TokenRealms
 from sshaft_agent.host_login.token_login.standing import Standings
-from sshaft_agent.host_login.waiting import StoppingError, TooManyError, Waiting
+from sshaft_agent.host_login.waiting import StoppingError, Waiting
 from sshaft_agent.observe import Observe, observe_nothing
 from sshaft_oidc.access_tokens import AccessTokenError, is_cut
 from sshaft_oidc.identity import Identity
@@ -69,10 +68,6 @@ from sshaft_oidc.remote_keys import OpenIdError
 OUTCOMES = ("accepted", "refused", "unavailable", "gone", "fault")
 """How logins end. `gone`: the person has left. `fault`: the agent has made a mistake."""
 _FIRST_MESSAGE_SECONDS = 3.0
-_BEGUN_FOR_EACH_PLACE = 10
-"""Logins of one address in a minute, for each one that may wait. People need more than six seconds for an approval."""
-_PROMPTS_OF_A_SOURCE = 100
-"""Logins of one address that wait for a token. A program answers at once, and many people may share an address."""
 _READING_SECONDS = 60.0
 """A person has this time to read why a login ended."""
 
@@ -281,37 +276,6 @@ class HostLogin:
         """Ends a login that opens nothing. sshd does not ask a program again: it would wait in vain."""
         await conversation.result("final" if conversation.is_with_program else result, reason)
 
-    @contextmanager
-    def _prompt_place(self, question: LoginQuestion) -> Iterator[None]:
-        """Counts a login that waits for a token. Raises `RefusedError` if too many wait from its source."""
-        source = source_of(question.client_ip)
-        try:
-            with self.waiting.place({f"token of {source}": _PROMPTS_OF_A_SOURCE}):
-                yield
-        except TooManyError as error:
-            raise RefusedError(printable(str(error)), texts.TOO_MANY) from None
-
-    @contextmanager
-    def _place(self, question: LoginQuestion, settings: HostSettings) -> Iterator[None]:
-        """Counts a login that waits. Raises `RefusedError` if too many wait from its source, or have begun there.
-
-        The provider makes a code for each login, also for those that a stranger begins and leaves at once. Nothing is
-        counted for a name alone: a stranger elsewhere could then keep its owner out.
-        """
-        source = source_of(question.client_ip)
-        limits = {
-            f"user {question.user} from {source}": settings.pending_per_user,
-            f"source {source}": settings.pending_per_source,
-        }
-        try:
-            with self.waiting.place(limits):
-                most = _BEGUN_FOR_EACH_PLACE * settings.pending_per_source
-                if not self.waiting.may_begin(source, most):
-                    raise RefusedError(f"{most} logins have begun in this minute: {printable(source)}", texts.TOO_OFTEN)
-                yield
-        except TooManyError as error:
-            raise RefusedError(printable(str(error)), texts.TOO_MANY) from None
-
     async def _approve(self, question: LoginQuestion, conversation: Conversation, logger: Any) -> str:
         """Returns the subject who approved this login and owns the account. Raises `RefusedError`."""
         if question.config:
@@ -325,11 +289,11 @@ class HostLogin:
                 return remembered
             if self.token_realms.all:
                 async with self.waiting.until_stop():
-                    with self._prompt_place(question):
+                    with places.for_token(self.waiting, question):
                         token = await prompt.ask(conversation, or_enter=bool(pages))
                 if token or not pages:
                     return await self._approve_by_token(token, question, conversation)
-        with self._place(question, settings):
+        with places.for_page(self.waiting, question, settings):
             return await self._approve_on_page(pages, settings, question, conversation, logger)
 
     async def _remembered_subject(self, question: LoginQuestion, conversation: Conversation, logger: Any) -> str | None:

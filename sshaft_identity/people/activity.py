@@ -132,6 +132,8 @@ _OUTCOMES = {
 _BEGINNINGS = ("challenge.created", "approval.opened")
 _KINDS = ("challenge", "approval")
 """The kinds of logins: web logins and SSH logins to hosts. Their events have this fact, the id of the login."""
+_LAST_STEPS = {"session.started": "challenge", "session.passed": "challenge"}
+"""Events that a web login to our own pages ends with, and the fact that is its id. A sign-in elsewhere has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,8 @@ class Event:
     def login(self) -> str | None:
         """Returns the login of which this event is a step, or None."""
         kind = self.name.partition(".")[0]
-        return self.facts.get(kind) if kind in _KINDS else None
+        fact = kind if kind in _KINDS else _LAST_STEPS.get(self.name, "")
+        return self.facts.get(fact)
 
     @property
     def sentence(self) -> str:
@@ -155,7 +158,8 @@ class Event:
             return _SIGNED_IN_WITH_SSH
         if self.login is None:
             return SENTENCES.get(self.name, self.name)
-        return STEPS.get(self.name) or Ended(self.at, self.name, self.facts).sentence
+        known = STEPS.get(self.name) or SENTENCES.get(self.name)
+        return known or Ended(self.at, self.name, self.facts).sentence
 
     @property
     def reason(self) -> str | None:
@@ -164,7 +168,7 @@ class Event:
 
     @property
     def is_of_web_login(self) -> bool:
-        return self.login is not None and self.name.startswith("challenge.")
+        return self.login is not None and not self.name.startswith("approval.")
 
     @property
     def is_bad(self) -> bool:
@@ -177,7 +181,7 @@ class Event:
     @property
     def step_facts(self) -> list[tuple[str, str]]:
         """Returns what this step of a login adds to the facts of the row. A completed login repeats its pass."""
-        adds = self.is_of_web_login and self.name != "challenge.consumed"
+        adds = self.name.startswith("challenge.") and self.name != "challenge.consumed"
         return self.shown("ssh_address", "fingerprint") if adds else []
 
 
@@ -297,7 +301,7 @@ def _logins_since(connection: Connection, user: str, before: int | None) -> set[
     if at is None:
         return set()
     columns = audit_events.c
-    is_of_login = or_(*(columns.event.startswith(f"{kind}.") for kind in _KINDS))
+    is_of_login = or_(*(columns.event.startswith(f"{kind}.") for kind in _KINDS), columns.event.in_(_LAST_STEPS))
     query = _own(user).where(columns.id >= before, columns.at <= at + _LONGEST, is_of_login)
     found = map(_event, connection.execute(query.order_by(columns.id).limit(_MOST_EVENTS)))
     return {each.login for each in found if each.login is not None}

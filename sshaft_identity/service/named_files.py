@@ -15,7 +15,7 @@ from sshaft_identity.web.look import Look, read_look
 @dataclass(frozen=True, slots=True)
 class NamedFiles:
     """What the files hold: the certificates of the makers of security keys, the look of the pages, the owners of
-    networks, and the catalogues.
+    networks, and the catalogues of the languages.
     """
 
     roots: list[x509.Certificate] = field(default_factory=list)
@@ -27,9 +27,6 @@ class NamedFiles:
 def read_named_files(settings: Settings, directory: Path) -> NamedFiles:
     """Relative paths begin at the service's directory. Raises `ConfigurationError`, which names the file."""
     owners = NetworkOwners() if settings.networks is None else NetworkOwners.read(directory / settings.networks)
-    return NamedFiles(
-        read_roots(settings.key_policy, directory),
-        read_look(settings.appearance, directory),
-        owners,
-        Languages(None if settings.languages is None else directory / settings.languages),
-    )
+    languages = Languages(None if settings.languages is None else directory / settings.languages)
+    look = read_look(settings.appearance, directory)
+    return NamedFiles(read_roots(settings.key_policy, directory), look, owners, languages)

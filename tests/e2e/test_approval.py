@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from e2e.approvals import ApprovalHost, approval_host_in, wait_for_state
@@ -20,7 +21,7 @@ REFUSED = "This login was not accepted."
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[ApprovalHost]:
-    with Place() as place, approval_host_in(place) as host:
+    with Place() as place, approval_host_in(place, "Subsystem sftp internal-sftp\n") as host:
         yield host
 
 
@@ -143,6 +144,32 @@ def test_digits_count_once(host: ApprovalHost) -> None:
     replayed.type(f"{digits}\n")
     assert "Approve the login on this page." in replayed.wait_for(ASKS)
     ends_without_a_shell(replayed)
+
+
+def test_scp_asks_for_the_digits_and_copies(host: ApprovalHost, tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    source = host.place.directory / "host-page.txt"
+    source.write_text("copied\n")
+    ssh = host.sshd.command(host.place.person)
+    options = [word for word in ssh[1:-1] if word not in ("-p", str(host.sshd.port))]
+    terminal = Terminal(["scp", "-P", str(host.sshd.port), *options, f"{ssh[-1]}:{source}", str(there)])
+    terminal.type(f"{host.approve(Visit(terminal.wait_for(ASKS)))}\n")
+    said, status = terminal.end()
+    assert status == 0, said
+    assert there.read_text() == "copied\n"
+
+
+def test_connection_that_is_shared_asks_once(host: ApprovalHost, tmp_path: Path) -> None:
+    shared = ["-o", "ControlMaster=auto", "-o", f"ControlPath={tmp_path}/s", "-o", "ControlPersist=60"]
+    command = host.sshd.command(host.place.person, "echo in")
+    command[1:1] = shared
+    terminal = Terminal(command)
+    terminal.type(f"{host.approve(Visit(terminal.wait_for(ASKS)))}\n")
+    terminal.wait_for("in\r\n")
+    again = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False)
+    assert (again.returncode, again.stdout) == (0, "in\n")
+    subprocess.run([*command[:-1], "-O", "exit"], capture_output=True, timeout=30, check=False)
+    terminal.kill()
 
 
 def test_page_hears_that_ssh_has_gone(host: ApprovalHost) -> None:

@@ -101,6 +101,8 @@ def becomes(is_so: Callable[[], bool], seconds: float = MINUTE) -> bool:
     return is_so()
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_revocation_of_one_person_ends_their_sessions_within_a_minute_and_nobody_elses(host: Host) -> None:
     sessions = [host.log_in("newbie"), host.log_in("newbie", key=True)]
     others = host.log_in("second")
@@ -124,6 +126,8 @@ def test_revocation_of_one_person_ends_their_sessions_within_a_minute_and_nobody
     assert becomes(lambda: host.sessions("newbie") == host.sessions("second") == [])
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_session_is_known_after_the_agent_was_killed_and_one_that_ended_meanwhile_is_not(host: Host) -> None:
     kept, ended = host.log_in("newbie"), host.log_in("second")
     assert becomes(lambda: len(host.sessions("newbie")) == len(host.sessions("second")) == 1)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -244,3 +245,36 @@ def test_nothing_counts_while_the_clock_differs_from_that_of_the_service(
     host.agent.process.send_signal(signal.SIGHUP)
     wait_until(lambda: listed(host)[0]["fault"] is None)
     assert not asks(host, keys[0])
+
+
+def test_ssh_that_may_ask_nothing_cannot_use_it(host: ApprovalHost, keys: tuple[Path, Path]) -> None:
+    """`BatchMode` switches off the method by which PAM is asked. docs/approval.md says so."""
+    approve(host, keys[0], "true")
+    ssh, *rest = host.sshd.command(host.place.person, "echo in", key=keys[0])
+    assert run_without_terminal(ssh, *rest).stdout == "in\n"
+    assert run_without_terminal(ssh, "-o", "BatchMode=yes", *rest).returncode == 255
+
+
+def test_ansible_asks_nothing_if_it_may_use_the_method(
+    host: ApprovalHost, keys: tuple[Path, Path], tmp_path: Path
+) -> None:
+    program = shutil.which("ansible")
+    if program is None:
+        pytest.skip("needs Ansible: pip install ansible-core")
+    approve(host, keys[0], "true")
+    own = f"-o UserKnownHostsFile={host.place.known_hosts} -o IdentitiesOnly=yes -o IdentityAgent=none -F none"
+    inventory = tmp_path / "inventory"
+    inventory.write_text(
+        f"127.0.0.1 ansible_port={host.sshd.port} ansible_user={host.place.person} "
+        f"ansible_ssh_private_key_file={keys[0]} ansible_python_interpreter=/usr/bin/python3 "
+        f"ansible_ssh_args='{documented_arguments()} {own}'\n"
+    )
+    command = ["env", f"HOME={tmp_path}", program, "all", "-i", inventory, "-m", "ping"]
+    done = run_without_terminal(*command)
+    assert '"ping": "pong"' in done.stdout, done.stdout + done.stderr
+
+
+def documented_arguments() -> str:
+    """Returns `ansible_ssh_args` as docs/clients/ansible.md has it."""
+    page = (Path(__file__).parents[2] / "docs/clients/ansible.md").read_text()
+    return page.partition("## With a remembered approval")[2].partition("ansible_ssh_args=")[2].partition("\n")[0]

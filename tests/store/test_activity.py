@@ -2,6 +2,7 @@
 
 import pytest
 from fakes.public_keys import ed25519
+from service.browser import Browser
 from service.service import Service, wrong
 
 from sshaft.public_key import parse
@@ -76,6 +77,16 @@ def test_login_that_crosses_the_end_of_a_page_is_one_row(service: Service, activ
     assert len({each.newest.id for each in found}) == len(found), "no row twice"
     assert [each.newest.id for each in found] == sorted((each.newest.id for each in found), reverse=True)
     assert before
+
+
+def test_sign_in_to_our_own_pages_is_one_row(service: Service, activity: Activity) -> None:
+    """The session that it begins is its last step."""
+    Browser(service).sign_in("alice", KEY.fingerprint)
+    newest, *others = rows(activity)
+    assert [each.name for each in newest.events] == ["session.started", "challenge.consumed", "challenge.accepted"]
+    assert (newest.app, newest.outcome) == ("My keys", Outcome.PASSED)
+    assert newest.newest.sentence == "Signed in to my keys with ssh"
+    assert not any(each.is_login for each in others)
 
 
 def test_many_logins_are_read_page_by_page(service: Service, activity: Activity) -> None:

@@ -59,7 +59,7 @@ class Opened(Document):
     """An approval that waits. `interval`: seconds between two questions of its state."""
 
     id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
-    page: Url
+    page: Annotated[Url, Field(max_length=1024)]
     expires_in: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     interval: Annotated[float, Field(ge=0.1, le=60)] = 2.0
 

@@ -156,6 +156,7 @@ def test_show_prints_where_the_user_is_logged_in(run: Run, store: Store) -> None
         (shown,) = json.loads(run("user", "show", "alice", "--json"))["host_sessions"]
         assert (shown["host"], shown["client"], shown["is_proven"]) == ("db1.example.org", "db1", False)
         plain = show(run)
+        assert run("user", "sign-out", "alice") == "Ended: 1 browser, 0 enrolments, 0 logins, 1 at hosts.\n"
     assert "Open logins at hosts: 1" in plain
     assert "Approvals that hosts remember: 0" in plain
     assert "\x1b" not in plain

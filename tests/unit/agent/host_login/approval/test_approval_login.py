@@ -433,6 +433,33 @@ def test_program_that_answers_at_once_is_no_person(service: ApprovalServer, tmp_
     assert run(service, tmp_path, login).outcomes == {"refused": 1}
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"page": "https://mfa.example.org/\x1b[2J"},
+        {"page": "https://mfa.example.org/ two"},
+        {"page": "http://mfa.example.org/approve/x"},
+        {"page": "https://mfa.example.org/" + "x" * 2000},
+        {"id": "../challenges/x"},
+        {"id": ""},
+        {"expires_in": "soon"},
+        {"expires_in": -1},
+        {"interval": 0},
+    ],
+)
+def test_answer_that_is_no_approval_is_not_shown(
+    service: ApprovalServer, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    opened = {"id": "x", "page": f"{service.url}/approve/x", "expires_in": 300, "interval": 2} | changes
+    service.replies["/api/v1/approvals"] = identity_server.reply_json(opened, 201)
+
+    async def login(module: Module) -> None:
+        module.send("login", **ALICE)
+        assert "cannot be used now" in await module.prompt()
+
+    run(service, tmp_path, login)
+
+
 def test_limit_of_the_service_is_told(service: ApprovalServer, tmp_path: Path) -> None:
     service.replies["/api/v1/approvals"] = identity_server.reply_json({"error": "too_many_approvals"}, 429)
 
