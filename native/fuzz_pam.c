@@ -1,7 +1,8 @@
 /* The target of libFuzzer for the PAM module: `make fuzz TARGET=fuzz_pam` with clang. The input is what an agent says.
  *
  * Checks that a person gets in only if the result is `success`, every message before it follows the rules, and the host
- * has the account. What was typed is never in freed memory or in the log. The descriptor is closed.
+ * has the account. What was typed is never in freed memory or in the log. The descriptor is closed. A session opens
+ * whatever the agent says.
  */
 #include "fuzz_agent.h"
 
@@ -125,5 +126,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     memcpy(copy, world.said, world.length);
     check((status == PAM_SUCCESS) == (is_success(copy, world.length) && !(is_account && is_not_made)));
     free(copy);
+    world.read = 0;
+    check(pam_sm_open_session((pam_handle_t *)&world, flags, count, words) == PAM_SUCCESS && world.open == 0);
     return 0;
 }

@@ -2,6 +2,7 @@
  *
  *     auth    [success=done ignore=ignore default=die] pam_sshaft.so ARGUMENT...
  *     account [success=ok ignore=ignore default=bad]   pam_sshaft.so ARGUMENT...
+ *     session optional                                 pam_sshaft.so ARGUMENT...
  *
  * Arguments: socket=PATH timeout=SECONDS config=PATH break_glass=NAME,NAME... debug
  * Other modules have PATH for config=PATH, and logs= and log_level=, which this one ignores.
@@ -10,8 +11,10 @@
  * also for logins by a key or a certificate. For root and the accounts of break_glass both return PAM_IGNORE at once, so
  * that the other modules decide, also while the agent is away.
  *
- *     to the agent    login | account (user, service, rhost, tty, ssh_auth_info, timeout, config, began), answer (text),
- *                     failed (code)
+ * session tells the agent that a session opens and closes. It never denies, and waits for a silent agent half a second.
+ *
+ *     to the agent    login | account (user, service, rhost, tty, pid, began, ssh_auth_info, timeout, config),
+ *                     session_open | session_close (user, service, rhost, tty, pid, began), answer (text), failed (code)
  *     from the agent  prompt (text, echo), info (text), wait, result (result, reason)
  *
  * Whatever is not in this list denies, and so does an agent that is silent for SILENCE seconds. Whatever the agent says,
@@ -31,6 +34,7 @@
 #include "agent_socket.h"
 
 enum { SILENCE = 15, TIMEOUT = 100, TIMEOUT_MAX = 3600 }; /* seconds */
+enum { SESSION = 500 }; /* milliseconds */
 
 static const char SOCKET[] = "/run/sshaft/host/agent.sock";
 
@@ -195,23 +199,32 @@ static unsigned long long connection_began(void) {
     return at == NULL ? 0 : strtoull(at, NULL, 10) * 1000 / (unsigned long long)ticks;
 }
 
-static int talk(struct call *call, const char *kind, const char *user) {
-    char timeout[24], began[24];
-    const char *methods = pam_getenv(call->pam, "SSH_AUTH_INFO_0");
-    const char *wrong = agent_connect(&call->agent, call->options->socket, call->options->timeout * 1000, SILENCE * 1000);
-    if (wrong != NULL) {
-        pam_syslog(call->pam, LOG_ERR, "%s: %m: %s", call->options->socket, wrong);
-        return PAM_AUTHINFO_UNAVAIL;
-    }
-    snprintf(timeout, sizeof timeout, "%ld", call->options->timeout);
+/* Connects, and begins the question. The session of this connection to sshd tells the agent which questions belong
+ * together. Returns NULL, or the reason for a failure. */
+static const char *begin(struct call *call, const char *kind, const char *user, long total, long silence) {
+    char pid[12], began[24];
+    snprintf(pid, sizeof pid, "%d", (int)getsid(0));
     snprintf(began, sizeof began, "%llu", connection_began());
     message_begin(&call->agent.sent, kind);
     message_add(&call->agent.sent, "user", user);
     add_item(call, "service", PAM_SERVICE);
     add_item(call, "rhost", PAM_RHOST);
     add_item(call, "tty", PAM_TTY);
-    message_add(&call->agent.sent, "timeout", timeout);
+    message_add(&call->agent.sent, "pid", pid);
     message_add(&call->agent.sent, "began", began);
+    return agent_connect(&call->agent, call->options->socket, total, silence);
+}
+
+static int talk(struct call *call, const char *kind, const char *user) {
+    char timeout[24];
+    const char *methods = pam_getenv(call->pam, "SSH_AUTH_INFO_0");
+    const char *wrong = begin(call, kind, user, call->options->timeout * 1000, SILENCE * 1000);
+    if (wrong != NULL) {
+        pam_syslog(call->pam, LOG_ERR, "%s: %m: %s", call->options->socket, wrong);
+        return PAM_AUTHINFO_UNAVAIL;
+    }
+    snprintf(timeout, sizeof timeout, "%ld", call->options->timeout);
+    message_add(&call->agent.sent, "timeout", timeout);
     if (methods != NULL)
         message_add(&call->agent.sent, "ssh_auth_info", methods);
     if (call->options->config != NULL)
@@ -223,6 +236,16 @@ static int talk(struct call *call, const char *kind, const char *user) {
     return follow(call, strcmp(kind, "login") == 0);
 }
 
+/* Tells the agent of a session, and waits until it has heard that. What it answers does not matter. */
+static int tell(struct call *call, const char *kind, const char *user) {
+    const char *wrong = begin(call, kind, user, SESSION, SESSION);
+    if (wrong == NULL)
+        wrong = agent_send(&call->agent) ? agent_receive(&call->agent) : "the agent does not listen";
+    if (wrong != NULL)
+        pam_syslog(call->pam, LOG_WARNING, "%s: %s: it does not know of this session", call->options->socket, wrong);
+    return PAM_SUCCESS;
+}
+
 /* Whether the name is in a list with commas. */
 static bool is_listed(const char *list, const char *name) {
     size_t length = strlen(name);
@@ -232,7 +255,9 @@ static bool is_listed(const char *list, const char *name) {
     return false;
 }
 
-static int ask(pam_handle_t *pam, int flags, int count, const char **words, const char *kind) {
+typedef int converse(struct call *call, const char *kind, const char *user);
+
+static int ask(pam_handle_t *pam, int flags, int count, const char **words, const char *kind, converse *speak) {
     struct options options;
     const char *user = NULL;
     if (!parse(pam, count, words, &options))
@@ -242,7 +267,8 @@ static int ask(pam_handle_t *pam, int flags, int count, const char **words, cons
     if (strcmp(user, "root") == 0)
         return PAM_IGNORE;
     if (is_listed(options.break_glass, user)) {
-        pam_syslog(pam, LOG_WARNING, "%s is an emergency account (break_glass): host login does not decide", user);
+        if (speak == talk)
+            pam_syslog(pam, LOG_WARNING, "%s is an emergency account (break_glass): host login does not decide", user);
         return PAM_IGNORE;
     }
     struct call *call = calloc(1, sizeof *call);
@@ -251,7 +277,7 @@ static int ask(pam_handle_t *pam, int flags, int count, const char **words, cons
     call->pam = pam;
     call->options = &options;
     call->is_silent = ((unsigned)flags & PAM_SILENT) != 0;
-    int status = talk(call, kind, user);
+    int status = speak(call, kind, user);
     agent_close(&call->agent);
     explicit_bzero(call, sizeof *call);
     free(call);
@@ -274,11 +300,11 @@ static bool is_made(pam_handle_t *pam) {
 /* --- what libpam calls */
 
 int pam_sm_authenticate(pam_handle_t *pam, int flags, int count, const char **words) {
-    return ask(pam, flags, count, words, "login");
+    return ask(pam, flags, count, words, "login", talk);
 }
 
 int pam_sm_acct_mgmt(pam_handle_t *pam, int flags, int count, const char **words) {
-    int status = ask(pam, flags, count, words, "account");
+    int status = ask(pam, flags, count, words, "account", talk);
     return (status == PAM_SUCCESS || status == PAM_IGNORE) && !is_made(pam) ? PAM_USER_UNKNOWN : status;
 }
 
@@ -288,14 +314,16 @@ int pam_sm_setcred(pam_handle_t *pam, int flags, int count, const char **words) 
     return PAM_SUCCESS;
 }
 
+/* sshd calls both as root, in the process that leads the session of the connection. Whatever happens, they succeed: if
+ * every module of the stack ignored the session, libpam would refuse it. */
 int pam_sm_open_session(pam_handle_t *pam, int flags, int count, const char **words) {
-    (void)pam, (void)flags, (void)count, (void)words;
-    return PAM_IGNORE;
+    ask(pam, flags, count, words, "session_open", tell);
+    return PAM_SUCCESS;
 }
 
 int pam_sm_close_session(pam_handle_t *pam, int flags, int count, const char **words) {
-    (void)pam, (void)flags, (void)count, (void)words;
-    return PAM_IGNORE;
+    ask(pam, flags, count, words, "session_close", tell);
+    return PAM_SUCCESS;
 }
 
 int pam_sm_chauthtok(pam_handle_t *pam, int flags, int count, const char **words) {

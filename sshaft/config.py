@@ -24,8 +24,8 @@ from pydantic import (
 from sshaft import files
 from sshaft.addresses import is_loopback
 from sshaft.authorized_keys import is_safe_word
-from sshaft.client_authentication import Algorithm, ClientCredentials
 from sshaft.errors import ConfigurationError
+from sshaft.oauth.client_authentication import Algorithm, ClientCredentials
 from sshaft.public_key import DEFAULT_TYPES, is_certificate_type
 
 MAX_FILE = 64 * 1024
@@ -188,10 +188,16 @@ def read_object(path: Path) -> dict[str, Any]:
     """Returns the JSON object in `path`, and refuses a file that shows its secret to everybody."""
     text, mode = _read(path)
     data = parse_object(path, text)
-    host_login = data.get("host_login")
-    if "client_secret" in data or (isinstance(host_login, dict) and "client_secret" in host_login):
+    if _has_secret(data):
         _refuse_open(path, mode)
     return data
+
+
+def _has_secret(value: object) -> bool:
+    """Whether a secret itself stands in the configuration, and not only the name of its file."""
+    if isinstance(value, list):
+        return any(_has_secret(each) for each in value)
+    return isinstance(value, dict) and ("client_secret" in value or any(map(_has_secret, value.values())))
 
 
 def parse(path: Path, data: dict[str, Any]) -> Config:

@@ -1,4 +1,4 @@
-"""Calls the identity API: list, accept, reject, enrol (docs/identity-api.md). No other module retries."""
+"""Calls the identity API: list, accept, reject, enrol (docs/identity-api.md). `authorized_client` retries."""
 
 import re
 import time
@@ -7,31 +7,21 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-import tenacity
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, FiniteFloat, StringConstraints, ValidationError
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ValidationError
 
 from sshaft import listing
-from sshaft.access_token import AccessToken, AccessTokens, usable_until
 from sshaft.clocks import correction, shifted
 from sshaft.config import Config
 from sshaft.deadline import Deadline
-from sshaft.errors import IDENTITY, ConfigurationError, IdentityServiceError, ReachError
+from sshaft.errors import IDENTITY, ConfigurationError, IdentityServiceError
 from sshaft.http_client import Answer, HttpClient
 from sshaft.listing import Context, ContextMessage, Grant, Listing
+from sshaft.oauth.authorized_client import AuthorizedClient
 from sshaft.public_key import PublicKey
 from sshaft.validation import OptionalMember
 
-MAX_TRIES = 4
 MAX_CHOICES = 9
 """A person chooses by one digit."""
-
-
-class _TokenAnswer(BaseModel):
-    """A successful answer of the token endpoint (RFC 6749 §5.1)."""
-
-    access_token: Annotated[str, StringConstraints(min_length=1, max_length=16384, pattern=r"^[\x21-\x7e]+$")]
-    token_type: str
-    expires_in: FiniteFloat | None = None
 
 
 def _fingerprint_limit(text: str | None) -> int:
@@ -266,13 +256,14 @@ class IdentityClient:
         if config.client_certificate_file and config.client_certificate_key_file:
             certificate = (config.client_certificate_file, config.client_certificate_key_file)
         self.config = config
-        self._sleep = sleep
         self._now = now
-        self._http = HttpClient(ca_file=config.ca_file, proxy=config.proxy, certificate=certificate, peer=IDENTITY)
-        self.access_tokens = AccessTokens(self._fetch_access_token)
+        http = HttpClient(ca_file=config.ca_file, proxy=config.proxy, certificate=certificate, peer=IDENTITY)
+        token_endpoint, scope = config.token_endpoint, config.token_scope
+        self._client = AuthorizedClient(http, config.credentials, token_endpoint, scope, sleep=sleep)
+        self.access_tokens = self._client.access_tokens
 
     def close(self) -> None:
-        self._http.close()
+        self._client.close()
 
     def list_keys(self, fingerprints: Sequence[str], deadline: Deadline, request_id: str) -> Listing:
         """Returns the listing for these keys, or for all keys if `fingerprints` is empty.
@@ -283,9 +274,9 @@ class IdentityClient:
         parameters = {"fingerprint": list(fingerprints)}
 
         def once() -> Answer:
-            return self._authorized("GET", self.config.mfa_list_endpoint, deadline, request_id, params=parameters)
+            return self._client.send("GET", self.config.mfa_list_endpoint, deadline, request_id, params=parameters)
 
-        answer = self._retry(once, deadline, may_repeat=True)
+        answer = self._client.retry(once, deadline, may_repeat=True)
         if answer.status != 200:
             raise IdentityServiceError(f"{self.config.mfa_list_endpoint}: answered {answer.status}")
         listed = listing.parse(answer.body, self.config.allowed_key_types)
@@ -313,10 +304,10 @@ class IdentityClient:
             body["client_ip"] = client_ip
 
         def once() -> Answer:
-            return self._authorized("POST", url, deadline, request_id, json=body)
+            return self._client.send("POST", url, deadline, request_id, json=body)
 
         # A wrong code that arrives twice counts twice.
-        answer = self._retry(once, deadline, may_repeat=False)
+        answer = self._client.retry(once, deadline, may_repeat=False)
         if answer.status == 200:
             return Outcome("presented")
         problem = _problem(answer.body)
@@ -330,10 +321,10 @@ class IdentityClient:
     ) -> Outcome:
         def once() -> Answer:
             headers = {"Idempotency-Key": attempt}
-            return self._authorized("POST", url, deadline, request_id, json=claim.body(), headers=headers)
+            return self._client.send("POST", url, deadline, request_id, json=claim.body(), headers=headers)
 
         # Only a server with challenges promises that the same report may arrive twice.
-        answer = self._retry(once, deadline, may_repeat=claim.knows_challenges)
+        answer = self._client.retry(once, deadline, may_repeat=claim.knows_challenges)
         outcome = self._outcome(url, answer, success)
         ahead = correction(answer.headers.get("Date"), self._now())
         return outcome.shifted(ahead)
@@ -361,58 +352,6 @@ class IdentityClient:
             choices=choices,
             ending=_ending_of(problem.ending),
         )
-
-    def _authorized(
-        self,
-        method: str,
-        url: str,
-        deadline: Deadline,
-        request_id: str,
-        *,
-        headers: dict[str, str] | None = None,
-        **request: Any,
-    ) -> Answer:
-        """Sends a request with the access token, and after a 401 once more with a new token: the old may be revoked."""
-        token = self.access_tokens.get(deadline)
-        for refused in (False, True):
-            if refused:
-                token = self.access_tokens.get(deadline, refused=token)
-            bearer = {"Authorization": f"Bearer {token.value}", "X-Request-ID": request_id}
-            answer = self._http.send(method, url, deadline, headers={**(headers or {}), **bearer}, **request)
-            if answer.status != 401:
-                return answer
-        raise IdentityServiceError(f"{url}: refuses a new access token (401): check token_scope")
-
-    def _fetch_access_token(self, deadline: Deadline) -> AccessToken:
-        url = self.config.token_endpoint
-        asked_at = time.monotonic()
-        grant = {"grant_type": "client_credentials"}
-        if self.config.token_scope:
-            grant["scope"] = self.config.token_scope
-        request = self.config.credentials.token_request(grant, url)
-        answer = self._http.send("POST", url, deadline, **request)
-        if answer.status != 200:
-            reason = _problem(answer.body).error or "no reason given"
-            raise IdentityServiceError(f"{url}: gives no access token ({answer.status}, {reason}): check the client")
-        try:
-            token = _TokenAnswer.model_validate_json(answer.body)
-        except ValidationError:
-            raise IdentityServiceError(f"{url}: not a token answer (RFC 6749 section 5.1)") from None
-        if token.token_type.lower() != "bearer":
-            raise IdentityServiceError(f"{url}: gave a token that is no bearer token")
-        return AccessToken(token.access_token, usable_until(asked_at, token.expires_in))
-
-    def _retry(self, once: Callable[[], Answer], deadline: Deadline, *, may_repeat: bool) -> Answer:
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(
-                lambda error: isinstance(error, ReachError) and (may_repeat or error.unsent)
-            ),
-            stop=tenacity.stop_after_attempt(MAX_TRIES) | tenacity.stop_before_delay(deadline.remaining()),
-            wait=tenacity.wait_exponential(multiplier=0.05) + tenacity.wait_random(0, 0.05),
-            sleep=self._sleep,
-            reraise=True,
-        )
-        return retrying(once)
 
 
 def _passed(body: bytes, success: str) -> Outcome:

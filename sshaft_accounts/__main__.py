@@ -10,11 +10,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sshaft_accounts import policy
+from sshaft_accounts import policy, ssh_sessions
 from sshaft_accounts.accounts import Accounts, Done, Refused
 from sshaft_accounts.host import ToolError
 from sshaft_accounts.record import Record, overview
-from sshaft_accounts.requests import Adopt, Request
+from sshaft_accounts.requests import Adopt, EndSessions, Request
 from sshaft_accounts.server import log, serve
 
 SOCKET = Path("/run/sshaft-accounts.sock")
@@ -114,6 +114,8 @@ class _Service:
         if isinstance(request, Adopt) and uid != 0:  # an agent in the wrong hands could take any account
             return Refused("user: only root may have an account adopted")
         try:
+            if isinstance(request, EndSessions):
+                return _end_sessions(request)
             return self._accounts.answer(policy.read(self._config), request)
         except policy.PolicyError as error:
             return Refused(f"accounts.json: {error}")
@@ -121,6 +123,16 @@ class _Service:
             return Refused(f"{error}")
         except (OSError, ValueError, sqlite3.Error) as error:  # a full disk, a line of /etc/passwd that is none
             return Refused(f"the host failed: {error}")
+
+
+def _end_sessions(request: EndSessions) -> Done | Refused:
+    """Ends ssh sessions of any person's account: the agent reports and ends also those that it has not made."""
+    uid = ssh_sessions.uid_of(request.user)
+    if uid is None:
+        return Refused("user: not the account of a person")
+    if not ssh_sessions.end(uid, request.leaders):
+        return Refused("sessions: some processes go on")
+    return Done(uid, "", "")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import unicodedata
 from dataclasses import dataclass
 
 LONGEST_GECOS = 100
+MOST_SESSIONS = 100
 
 
 class RequestError(ValueError):
@@ -60,7 +61,23 @@ class Adopt:
     user: str
 
 
-Request = Create | Groups | Lock | Unlock | Remove | Adopt
+@dataclass(frozen=True)
+class Leader:
+    """The process of sshd that serves a connection. `began` is in milliseconds since the start of the machine."""
+
+    pid: int
+    began: int
+
+
+@dataclass(frozen=True)
+class EndSessions:
+    """Single ssh sessions of an account end, also of one that this program did not make."""
+
+    user: str
+    leaders: tuple[Leader, ...]
+
+
+Request = Create | Groups | Lock | Unlock | Remove | Adopt | EndSessions
 POSSIBLE = {
     "create": {"gecos", "home", "shell", "expires"},
     "groups": {"add", "remove"},
@@ -68,6 +85,7 @@ POSSIBLE = {
     "unlock": {"expires"},
     "remove": set[str](),
     "adopt": set[str](),
+    "end_sessions": {"sessions"},
 }
 
 
@@ -93,9 +111,9 @@ def _typed(kind: str, fields: dict[str, str]) -> Request:
             return Lock(user, _keep(fields.get("sessions", "end")))
         case "unlock":
             return Unlock(user, _new_expiry(fields.get("expires", "")))
-        case "remove":
-            return Remove(user)
-    return Adopt(user)
+        case "end_sessions":
+            return EndSessions(user, _leaders(fields.get("sessions", "")))
+    return Remove(user) if kind == "remove" else Adopt(user)
 
 
 def clean_gecos(text: str) -> str:
@@ -111,6 +129,14 @@ def _number(text: str) -> int:
     if not re.fullmatch(r"0|[1-9][0-9]{0,9}", text):
         raise RequestError("uid is not a decimal number")
     return int(text)
+
+
+def _leaders(text: str) -> tuple[Leader, ...]:
+    """Reads `PID:BEGAN,PID:BEGAN`, see `Leader`."""
+    words = text.split(",")
+    if len(words) > MOST_SESSIONS or not all(re.fullmatch(r"[1-9][0-9]{0,9}:[0-9]{1,18}", each) for each in words):
+        raise RequestError("sessions: not a list of processes and their starts")
+    return tuple(Leader(*map(int, each.split(":"))) for each in words)
 
 
 def _words(text: str) -> tuple[str, ...]:

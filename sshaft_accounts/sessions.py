@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from sshaft_accounts import host
@@ -73,29 +73,37 @@ def _signal(user: str, uid: int, *signals: signal.Signals) -> None:
 
 
 def _send(uid: int, unused: int, signals: Iterable[signal.Signals]) -> None:
+    if not run_as(uid, lambda: _signal_all(uid, unused, signals), unused):
+        raise ToolError("sessions: no signal was sent")
+
+
+def run_as(uid: int, act: Callable[[], None], unused: int | None = None) -> bool:
+    """Does `act` in a process with the rights of this uid to send signals. Returns whether it has done it.
+
+    The kernel compares our real and effective uid with the real and saved uid of the others, and the same in return.
+    So the processes of the account can neither stop nor kill this one.
+    """
+    unused = _unused_uid() if unused is None else unused
     child = os.fork()
     if child == 0:
         status = 1
         try:
-            status = _signal_all(uid, unused, signals)
+            os.setresuid(unused, uid, 0)
+            if os.getresuid() == (unused, uid, 0) and _has_no_capabilities():
+                act()
+                status = 0
         finally:
             os._exit(status)
-    if os.waitpid(child, 0)[1] != 0:
-        raise ToolError("sessions: no signal was sent")
+    return os.waitpid(child, 0)[1] == 0
 
 
-def _signal_all(uid: int, unused: int, signals: Iterable[signal.Signals]) -> int:
-    """Signals every process whose real or saved uid is this one. Returns the exit status."""
-    # The kernel compares our real and effective uid with the real and saved uid of the others, and the same in return.
-    # So the processes of the account can neither stop nor kill this one.
-    os.setresuid(unused, uid, 0)
-    safe = os.getresuid() == (unused, uid, 0) and min(unused, uid) >= 1000 and _has_no_capabilities()
-    if not safe:  # the signal would reach the whole host
-        return 1
+def _signal_all(uid: int, unused: int, signals: Iterable[signal.Signals]) -> None:
+    """Signals every process whose real or saved uid is this one."""
+    if min(unused, uid) < 1000:  # the signal would reach the whole host
+        raise ToolError("sessions: the uid is one of the system")
     for each in signals:
         with contextlib.suppress(ProcessLookupError):
             os.kill(-1, each)
-    return 0
 
 
 def _unused_uid() -> int:

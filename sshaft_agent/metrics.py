@@ -18,7 +18,7 @@ _CALLS = (
     (
         "sshaft_agent_identity_call_seconds",
         "How long the identity service took to answer.",
-        ("list", "accept", "reject"),
+        ("list", "accept", "reject", "approval_open", "approval_state", "approval_verify", "approval_end"),
     ),
     (
         "sshaft_agent_provider_call_seconds",
@@ -87,6 +87,11 @@ def _of_host_login(host_login: "HostLogin") -> Iterable["Metric"]:
     yield _counts("sshaft_agent_host_accounts", "Accounts that sshd asked about, by the answer.", "state", asked)
     yield _counts("sshaft_agent_host_rechecks", "Checks of people without a login, by the result.", "state", rechecks)
     yield _counts("sshaft_agent_host_names", "Names without an account, by the answer.", "answer", names)
+    reports = host_login.reports
+    yield _counts("sshaft_agent_host_reports", "Reports to the identity service.", "state", reports.outcomes)
+    yield Gauge("sshaft_agent_host_remembered", "Remembered approvals in the last report.", reports.remembered_count)
+    is_confirmed = "1 while reports succeed, so that remembered approvals count."
+    yield Gauge("sshaft_agent_host_remembered_confirmed", is_confirmed, reports.is_confirmed_now())
     yield _counts(
         "sshaft_agent_host_api", "Questions of sshaft-host-api about people, by the answer.", "answer", answers
     )

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from sshaft.text import printable
+from sshaft_demo.approval import approval
 from sshaft_demo.host import host
 from sshaft_demo.parts import Agent, Identity, Sshd, free_port
 from sshaft_demo.place import Place, StartError
@@ -39,6 +40,7 @@ def demo(context: click.Context, *, once: bool, port: int, identity_port: int) -
             _stay(identity, sshd, key)
 
 
+demo.add_command(approval)
 demo.add_command(host)
 demo.add_command(web)
 

@@ -75,8 +75,9 @@ def named(path: Path) -> list[Path]:
     except (OSError, ValueError):
         return []
     host_login = data.get("host_login") if isinstance(data, dict) else None
-    tokens = host_login.get("tokens") if isinstance(host_login, dict) else None
-    parts = [data, host_login, *(tokens if isinstance(tokens, list) else [])]
+    members = host_login if isinstance(host_login, dict) else {}
+    tokens = members.get("tokens")
+    parts = [data, members, members.get("approval"), *(tokens if isinstance(tokens, list) else [])]
     return [
         Path(part[name])
         for part in parts

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import secrets
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +14,12 @@ from sshaft.addresses import bracketed
 from sshaft.errors import ConfigurationError
 from sshaft.host.ssh_server import HOST_PATTERN, USER_PATTERN, SshServer, host_keys
 from sshaft.validation import first_fault
+from sshaft_identity.approvals.limits import ApprovalLimits
 from sshaft_identity.challenges.attempts import Rules
 from sshaft_identity.challenges.challenge import MAX_LIFETIME, MIN_LIFETIME, AddressCheck
 from sshaft_identity.challenges.limits import Limits
 from sshaft_identity.common.addresses import Network
+from sshaft_identity.common.appearance import Appearance, Help
 from sshaft_identity.people.key_policy import KeyPolicy
 from sshaft_identity.people.roles import DeskSettings
 from sshaft_identity.people.sessions import SessionTimes
@@ -28,36 +29,6 @@ SETTINGS_FILE = "identity.json"
 _DATABASE_FILE = "identity.db"
 _KEY_FILE = "hmac.key"
 _KEY_BYTES = 32
-
-
-class Advice(BaseModel):
-    """The operator's own words for people, as plain text, and a link that follows them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    text: str = Field(default="", max_length=500)
-    """Plain text, which stands before the link."""
-    link: str | None = Field(default=None, max_length=500, description="https: or mailto:")
-    label: str = Field(default="", max_length=100, description="the words of the link; empty: its address")
-
-    @field_validator("link")
-    @classmethod
-    def _safe(cls, value: str | None) -> str | None:
-        """Takes no other scheme: `javascript:` would run in the page, and http can be changed on its way."""
-        if value is not None and not re.fullmatch(r"(https://|mailto:)[\x21-\x7e]+", value):
-            raise ValueError("must begin with https:// or mailto:, without blanks")
-        return value
-
-
-class Help(BaseModel):
-    """Says what the pages tell people who need help. An empty text: the words of the page itself."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    lost_key: Advice = Field(default_factory=Advice)
-    """For a person who has lost the key."""
-    several_keys: Advice = Field(default_factory=Advice)
-    """For a person whose ssh has several keys."""
 
 
 class Settings(BaseModel):
@@ -83,6 +54,11 @@ class Settings(BaseModel):
     )
     help: Help = Field(default_factory=Help)
     """What the pages tell people who need help."""
+    appearance: Appearance = Field(default_factory=Appearance)
+    """The name, the logo and the colour of the pages."""
+    languages: str | None = Field(
+        default=None, description="a folder with more catalogues, or with other texts: LANGUAGE.po"
+    )
     address_check: AddressCheck = Field(
         default=AddressCheck.WARN,
         strict=False,
@@ -90,6 +66,12 @@ class Settings(BaseModel):
     )
     limits: Limits = Field(default_factory=Limits)
     """How many wrong codes are taken."""
+    approval_limits: ApprovalLimits = Field(
+        default_factory=ApprovalLimits, description="how many approvals of SSH logins a host may open in five minutes"
+    )
+    networks: str | None = Field(
+        default=None, description="a file of lines CIDR OWNER: the page of an approval names the owners of addresses"
+    )
     trusted_proxies: tuple[Network, ...] = Field(
         default=(), description="addresses or networks (CIDR) whose X-Forwarded-For is trusted"
     )
@@ -155,6 +137,9 @@ class Settings(BaseModel):
 
     def page_url(self, page_token: str) -> str:
         return f"{self.base_url}/challenge/{page_token}"
+
+    def approval_url(self, page_token: str) -> str:
+        return f"{self.base_url}/approve/{page_token}"
 
     def enrolment_url(self, page_token: str) -> str:
         return f"{self.base_url}/enrol/{page_token}"

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
+from sshaft_identity.approvals.approvals import Approvals
 from sshaft_identity.challenges.attempts import Rules
 from sshaft_identity.challenges.challenges import Challenges
 from sshaft_identity.challenges.codes import Codes
@@ -17,6 +18,7 @@ from sshaft_identity.clients.subjects import Subjects
 from sshaft_identity.database.database import Database
 from sshaft_identity.enrolment.enrolments import Enrolments
 from sshaft_identity.enrolment.revocation import Revocation
+from sshaft_identity.host_logins.reports import HostReports
 from sshaft_identity.people.keys import Keys
 from sshaft_identity.people.users import Users
 from sshaft_identity.signing.signing_keys import SigningKeys
@@ -34,10 +36,12 @@ class Store:
         self.clients = Clients(self.database)
         self.access_tokens = AccessTokens(self.database)
         self.challenges = Challenges(self.database, codes, rules or Rules())
+        self.approvals = Approvals(self.database, codes)
         self.signing_keys = SigningKeys(self.database, codes.key)
         self.subjects = Subjects(codes.key)
         self.enrolments = Enrolments(self.database, codes, (rules or Rules()).limits)
         self.revocation = Revocation(self.database)
+        self.host_reports = HostReports(self.database)
 
     def use_rules(self, rules: Rules) -> None:
         """Judges the following attempts by other rules."""

@@ -15,9 +15,9 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode
 
-from sshaft.client_authentication import ClientCredentials
 from sshaft.deadline import Deadline
 from sshaft.http_client import Answer, HttpClient
+from sshaft.oauth.client_authentication import ClientCredentials
 from sshaft_oidc.provider import CLOCK_LEEWAY, SIGN_IN_LIFETIME, Claims, Provider, Tokens, s256
 from sshaft_oidc.remote_keys import OpenIdError, parse
 from sshaft_oidc.settings import ProviderSettings
@@ -44,7 +44,7 @@ class Person:
     """A person who has signed in. `name` is the value of the configured claim, and not yet a user of this service.
 
     `authenticated_at` is when the person proved themselves to the provider; None: the provider does not say.
-    `groups` are the values of the configured claim.
+    `groups` are the values of the configured claim. `amr` and `acr` are the claims of these names in the ID token.
     """
 
     name: str
@@ -52,6 +52,8 @@ class Person:
     subject: str
     authenticated_at: datetime | None
     groups: frozenset[str] = frozenset()
+    amr: tuple[str, ...] = ()
+    acr: str | None = None
 
 
 def new_attempt(now: datetime, *, again: bool = False) -> str:
@@ -179,7 +181,9 @@ class RelyingParty(CodeFlow):
         if not isinstance(name, str) or not name:
             raise OpenIdError(f"the provider does not say {claim}")
         groups = _texts(claims.get(self.provider.groups_claim or ""))
-        return Person(name, done.claims.iss, done.claims.sub, done.authenticated_at, groups)
+        amr = sorted(each for each in _texts(done.all_claims.get("amr")) if each.split() == [each])
+        acr = next(iter(_texts([done.all_claims.get("acr")])), None)
+        return Person(name, done.claims.iss, done.claims.sub, done.authenticated_at, groups, tuple(amr), acr)
 
 
 def _texts(value: object) -> frozenset[str]:

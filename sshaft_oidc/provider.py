@@ -18,10 +18,10 @@ from joserfc.errors import JoseError
 from joserfc.jwt import Token
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from sshaft.client_authentication import ClientCredentials
 from sshaft.config import Url
 from sshaft.deadline import Deadline
 from sshaft.http_client import Answer, HttpClient
+from sshaft.oauth.client_authentication import ClientCredentials
 from sshaft.validation import OptionalMember, first_fault
 from sshaft_oidc.remote_keys import KEYS_LIFETIME, Document, OpenIdError, RemoteKeys, json_object, parse
 from sshaft_oidc.settings import Endpoints

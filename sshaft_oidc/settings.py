@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from sshaft import files
-from sshaft.client_authentication import Algorithm, ClientCredentials
 from sshaft.config import Text, Url, refuse_byte_order_mark
 from sshaft.errors import ConfigurationError
 from sshaft.http_client import HttpClient
+from sshaft.oauth.client_authentication import Algorithm, ClientCredentials
 from sshaft_oidc.remote_keys import MAX_ANSWER
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
-_VALUE = re.compile(r"[A-Za-z0-9_.-]{16,128}")
+_VALUE = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Cookies:
     is_secure: bool
 
     def read(self, request: HTTPConnection, name: str) -> str | None:
-        """Returns the value of the cookie; None if there is none, or if it has not the form of our tokens."""
+        """Returns the value of the cookie; None if there is none, or if it has not the form of our values."""
         value = request.cookies.get(self._name(name), "")
         return value if _VALUE.fullmatch(value) else None
 

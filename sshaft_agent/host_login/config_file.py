@@ -69,8 +69,8 @@ def _open_secret(path: Path) -> str:
 
 def settings_of(path: Path, data: object) -> HostSettings:
     """Returns the settings from JSON values. `path` names their file in the `ConfigurationError`."""
-    has_tokens_alone = isinstance(data, dict) and "tokens" in data and "issuer" not in data
-    kind = HostSettings if has_tokens_alone else HostLoginSettings
+    has_device = not isinstance(data, dict) or "issuer" in data or not ({"tokens", "approval"} & data.keys())
+    kind = HostLoginSettings if has_device else HostSettings
     try:
         return kind.model_validate_json(json.dumps(data))
     except ValidationError as error:

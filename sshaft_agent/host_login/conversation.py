@@ -44,6 +44,8 @@ class LoginQuestion:
     """The keys that sshd has accepted before."""
     began: float = 0.0
     """When the connection to sshd began, in seconds since the start of the machine. 0: nobody knows it."""
+    connection: str = ""
+    """The process of sshd that serves the connection, see `connection_of`."""
 
     @classmethod
     def of(cls, fields: Mapping[str, str]) -> Self:
@@ -57,6 +59,7 @@ class LoginQuestion:
             config=fields.get("config", ""),
             keys=used_keys(fields.get("ssh_auth_info", "")),
             began=(_digits(fields.get("began", ""), 15) or 0) / 1000,
+            connection=connection_of(fields),
         )
 
     def facts(self) -> dict[str, str]:
@@ -65,6 +68,15 @@ class LoginQuestion:
         return {"user": printable(self.user), "client_ip": printable(self.client_ip)} | {
             name: ", ".join(values) for name, values in keys.items() if values
         }
+
+
+def connection_of(fields: Mapping[str, str]) -> str:
+    """Returns `PID:BEGAN`, the process of sshd that serves the connection and its start. Empty: nobody knows it.
+
+    All questions about one connection have the same one.
+    """
+    pid, began = _digits(fields.get("pid", ""), 10), _digits(fields.get("began", ""), 15)
+    return f"{pid}:{began}" if pid and began else ""
 
 
 def _digits(text: str, most: int) -> int | None:
@@ -80,6 +92,14 @@ class Conversation:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, timeout: float) -> None:
         self.is_with_program = False
         """Whether a program has answered, which presses no Enter."""
+        self.has_open_prompt = False
+        """Whether a prompt waits for its answer. The person reads nothing else before that."""
+        self.page = "device"
+        """The method by which the person approves on a page: device or approval."""
+        self.instead_of = ""
+        """The methods whose services are away, so that another one is used."""
+        self.after: Awaitable[None] | None = None
+        """What goes on after the result. An agent that stops waits for it."""
         self._reader = reader
         self._writer = writer
         self._ends_at = asyncio.get_running_loop().time() + timeout
@@ -87,7 +107,13 @@ class Conversation:
     @property
     def way(self) -> str:
         """Returns how the person logs in, for the log."""
-        return "token" if self.is_with_program else "browser"
+        if self.is_with_program:
+            return "token"
+        return "browser" if self.page == "device" else self.page
+
+    def facts(self) -> dict[str, str]:
+        """Returns what the log says of the method at the end of the login."""
+        return {"by": self.way} | ({"instead_of": self.instead_of} if self.instead_of else {})
 
     async def prompt(self, text: str, *, echo: bool = True) -> str:
         """Shows `text` and returns what the person types.
@@ -95,6 +121,7 @@ class Conversation:
         sshd refuses a visible prompt (`echo`) to a client that can only send a password, so nobody waits in vain.
         """
         await self._send("prompt", {"text": text, "echo": "yes" if echo else "no"})
+        self.has_open_prompt = True
         try:
             async with asyncio.timeout_at(self._ends_at):
                 kind, fields = messages.decode(await self._reader.readuntil(messages.END))
@@ -106,6 +133,7 @@ class Conversation:
             raise GoneError("the module sent no message of this protocol") from error
         if kind != "answer":
             raise GoneError(kind)
+        self.has_open_prompt = False
         return fields.get("text", "")
 
     async def info(self, text: str) -> None:

@@ -5,9 +5,11 @@ import time
 from typing import Any
 
 from sshaft.deadline import Deadline
+from sshaft.errors import ReachError
 from sshaft_agent.host_login import texts
 from sshaft_agent.host_login.conversation import Conversation, LoginQuestion
-from sshaft_agent.host_login.realm import REQUEST_SECONDS, Realm, RefusedError
+from sshaft_agent.host_login.first_prompt import ask_first
+from sshaft_agent.host_login.realm import REQUEST_SECONDS, AwayError, Realm, RefusedError
 from sshaft_agent.host_login.threads import Threads
 from sshaft_oidc.device_grant import DeviceCode, DeviceGrantError
 from sshaft_oidc.identity import Identity
@@ -23,7 +25,6 @@ _MAX_PROMPTS = 6
 _TOO_SOON_SECONDS = 1.0
 _MAX_TOO_SOON = 3
 """So many answers that come sooner are no person's. ssh without a terminal answers every prompt at once."""
-_MAX_FIRST_PROMPTS = 3
 
 
 class DeviceLogin:
@@ -50,9 +51,12 @@ class DeviceLogin:
         """
         ends_at = time.monotonic() + min(self._question.timeout - 5, self._realm.settings.login_seconds)
         if self._realm.settings.ask_first and not self._question.keys:
-            await self._ask_first()
+            await ask_first(self._conversation, self._realm.settings.messages)
         begin = self._threads.ask("begin", self._realm.grant.begin, Deadline.after(REQUEST_SECONDS))
-        code = await self._conversation.keep_waiting(begin)
+        try:
+            code = await self._conversation.keep_waiting(begin)
+        except ReachError as error:
+            raise AwayError(error) from None
         ends_at = min(ends_at, time.monotonic() + code.expires_in)
         self._logger.info("host_login.waits", code_seconds=round(code.expires_in))
         polling = asyncio.create_task(self._poll(code, ends_at))
@@ -61,13 +65,6 @@ class DeviceLogin:
         finally:
             polling.cancel()
             await asyncio.gather(polling, return_exceptions=True)
-
-    async def _ask_first(self) -> None:
-        """Waits for a person: a program that guesses passwords never answers, or answers with a password."""
-        for _ in range(_MAX_FIRST_PROMPTS):
-            if not await self._conversation.prompt("\n" + self._realm.settings.messages.prompt_first):
-                return
-        raise RefusedError("something else than Enter was typed at the first prompt")
 
     async def _wait_for_approval(self, code: DeviceCode, polling: "asyncio.Task[Identity]") -> Identity:
         """Shows the page and the code until the person has approved and, where that is needed, pressed Enter."""

@@ -5,18 +5,20 @@ import secrets
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from sshaft import log, messages
-from sshaft.addresses import source_of
 from sshaft.errors import ConfigurationError, RemoteServiceError
 from sshaft.text import printable
-from sshaft_agent.host_login import accounts, texts
+from sshaft_agent.host_login import accounts, places, texts
 from sshaft_agent.host_login.account_phase import AccountPhase
 from sshaft_agent.host_login.accounts import Account
+from sshaft_agent.host_login.approval.method import ApprovalMethod
+from sshaft_agent.host_login.approval.realm import ApprovalRealm
 from sshaft_agent.host_login.bindings import Bindings, is_bound_to
 from sshaft_agent.host_login.conversation import Conversation, GoneError, LoginQuestion, Result
 from sshaft_agent.host_login.database import DatabaseError
@@ -33,13 +35,20 @@ from sshaft_agent.host_login.life_cycle.operator import AccountsOperator
 from sshaft_agent.host_login.life_cycle.records import Records
 from sshaft_agent.host_login.operator import Operator
 from sshaft_agent.host_login.periodic import Periodic
-from sshaft_agent.host_login.realm import Decider, Realm, RefusedError
+from sshaft_agent.host_login.realm import AwayError, Decider, Realm, RefusedError
 from sshaft_agent.host_login.realms import NamedRealms
 from sshaft_agent.host_login.recheck.recheck import Recheck
 from sshaft_agent.host_login.recheck.rounds import Rounds
+from sshaft_agent.host_login.remembered.entries import Entry, machine_id, origin_of
+from sshaft_agent.host_login.remembered.operator import RememberedOperator
+from sshaft_agent.host_login.remembered.remembered import Remembered
+from sshaft_agent.host_login.remembered.reports import Reports
+from sshaft_agent.host_login.remembered.sending import sender
 from sshaft_agent.host_login.roles.granted import rights_of
 from sshaft_agent.host_login.roles.role_groups import Membership, RoleGroups, membership
-from sshaft_agent.host_login.settings import HostLoginSettings, HostSettings
+from sshaft_agent.host_login.sessions.sessions import SOCKET, SessionQuestion, Sessions, answered
+from sshaft_agent.host_login.sessions.sessions import Login as SessionLogin
+from sshaft_agent.host_login.settings import HostSettings, Method
 from sshaft_agent.host_login.sshd import Sshd
 from sshaft_agent.host_login.threads import Threads
 from sshaft_agent.host_login.token_login import prompt
@@ -49,7 +58,7 @@ from sshaft_agent.host_login.token_login.one_time_passwords import OneTimePasswo
 from sshaft_agent.host_login.token_login.persons import Persons
 from sshaft_agent.host_login.token_login.realms import TokenRealms
 from sshaft_agent.host_login.token_login.standing import Standings
-from sshaft_agent.host_login.waiting import StoppingError, TooManyError, Waiting
+from sshaft_agent.host_login.waiting import StoppingError, Waiting
 from sshaft_agent.observe import Observe, observe_nothing
 from sshaft_oidc.access_tokens import AccessTokenError, is_cut
 from sshaft_oidc.identity import Identity
@@ -59,12 +68,12 @@ from sshaft_oidc.remote_keys import OpenIdError
 OUTCOMES = ("accepted", "refused", "unavailable", "gone", "fault")
 """How logins end. `gone`: the person has left. `fault`: the agent has made a mistake."""
 _FIRST_MESSAGE_SECONDS = 3.0
-_BEGUN_FOR_EACH_PLACE = 10
-"""Logins of one address in a minute, for each one that may wait. People need more than six seconds for an approval."""
-_PROMPTS_OF_A_SOURCE = 100
-"""Logins of one address that wait for a token. A program answers at once, and many people may share an address."""
 _READING_SECONDS = 60.0
 """A person has this time to read why a login ended."""
+
+
+_Approve = Callable[[LoginQuestion, Conversation, Any], Awaitable[str]]
+"""Returns the subject who approved a login and owns the account. It raises `AwayError` before its page is shown."""
 
 
 class HostLogin:
@@ -84,7 +93,7 @@ class HostLogin:
         self._now = now
         self.waiting = Waiting()
         self.outcomes: Counter[str] = Counter()
-        self._threads = Threads(observe)
+        self._threads, self._service_threads = Threads(observe), Threads(observe)
         self._sshd = sshd or Sshd()
         self._bindings = Bindings(settings.state_directory)
         reservations = Reservations(settings.state_directory, free.is_free_uid)
@@ -96,7 +105,15 @@ class HostLogin:
         accounts_operator = AccountsOperator(
             self.life_cycle, self._bindings, reservations, self.first_login.is_there, now, self.recheck.all
         )
+        self.remembered = Remembered(
+            self._bindings, self._closed_to_tokens, self._refusal_of, lambda: self.periodic.wake(self.reports.work), now
+        )  # fmt: skip
+        self.sessions = Sessions(
+            self._bindings, self._accounts_socket, lambda: self.periodic.wake(self.reports.work), now
+        )
+        self.reports = Reports(self.remembered, self.sessions)
         more = accounts_operator.answers() | RequestsOperator(approvals, now).answers()
+        more |= RememberedOperator(self.remembered, self.reports.is_confirmed).answers()
         self.operator = Operator(self._deciders, self._bindings, self.first_login.candidate, self._stays_closed, more)
         self._host_name = host_name or socket.gethostname()
         self.rounds = Rounds(
@@ -113,7 +130,10 @@ class HostLogin:
         )  # fmt: skip
         self._passwords = OneTimePasswords()
         self.api = Api(lambda: self._settings, lambda: self.token_realms, self._passwords, standings, self._persons)
-        self.periodic = Periodic(self.life_cycle.work, self.rounds.work, self._notifier.work)
+        self._approvals = ApprovalMethod(
+            self._threads, self._service_threads, self.waiting, self._bindings, self._host_name, self._decide_approved
+        )
+        self.periodic = Periodic(self.life_cycle.work, self.rounds.work, self._notifier.work, self.reports.work)
         self.replace_settings(settings)
 
     def replace_settings(self, settings: HostSettings) -> None:
@@ -121,14 +141,36 @@ class HostLogin:
         if settings.state_directory != self._bindings.path.parent:
             raise ConfigurationError("host_login.state_directory has changed: restart the agent")
         realm = None if settings.device is None else Realm(settings.device)
+        others = [each.issuer for each in (settings.device, *settings.token_providers) if each is not None]
+        approval_realm = None if settings.approver is None else ApprovalRealm(settings.approver, others)
         token_realms = TokenRealms(settings.token_providers)
         self.recheck.use(settings.recheck)
         self._realm, self._settings, self.token_realms = realm, settings, token_realms
+        self._approval_realm = approval_realm
+        self._use_reports()
         self.first_login.settings = self.life_cycle.settings = settings.create
         self._named = NamedRealms()
 
+    def _use_reports(self) -> None:
+        """Remembers and reports by the settings in use. What belongs to another identity service counts no more."""
+        realm = self._approval_realm
+        if realm is None:
+            self.remembered.use("", None, without_key=False)
+            self.reports.use(None, 0)
+            self.sessions.is_on = False
+            return
+        approval = realm.settings
+        origin = origin_of(self._host_name, machine_id(), *realm.origin)
+        self.remembered.use(origin, approval.remember, without_key=approval.remember_without_key)
+        self.reports.use(sender(realm.service.report, self._host_name, self._now), approval.offline_seconds)
+        self.sessions.is_on = True
+        self.periodic.wake(self.reports.work)
+
+    def _accounts_socket(self) -> Path:
+        return SOCKET if self._settings.create is None else self._settings.create.socket
+
     def _deciders(self) -> Deciders:
-        return Deciders(self._realm, self.token_realms)
+        return Deciders(self._realm, self._approval_realm, self.token_realms)
 
     def stop(self) -> None:
         """Ends the logins that wait for a person, now and from now on. A decision that has begun is finished."""
@@ -138,8 +180,10 @@ class HostLogin:
 
     def close(self) -> None:
         self._threads.close()
+        self._service_threads.close()
         self.first_login.close()
         self.account_phase.close()
+        self.sessions.close()
         self.api.close()
         self._notifier.close()
         self.periodic.close()
@@ -152,7 +196,10 @@ class HostLogin:
         rechecks = {f"host_rechecks_{result}": count for result, count in self.rounds.counts().items()}
         accounts = {"host_accounts_refused": accounts_refused}
         api = {f"host_api_{outcome}": count for outcome, count in self.api.counts().items()}
-        return {"host_logins_waiting": self.waiting.count, **ends, **accounts, **names, **rechecks, **api}
+        reports = {f"host_reports_{outcome}": count for outcome, count in self.reports.outcomes.items()}
+        remembered = {"host_remembered": self.reports.remembered_count}
+        waiting = {"host_logins_waiting": self.waiting.count}
+        return waiting | ends | accounts | names | rechecks | api | reports | remembered
 
     def ends(self) -> dict[str, int]:
         """Returns how many logins have ended in each way."""
@@ -162,15 +209,21 @@ class HostLogin:
         """Serves one connection of pam_sshaft. Raises `MessageError` for a message that does not belong there."""
         async with asyncio.timeout(_FIRST_MESSAGE_SECONDS):
             kind, fields = messages.decode(await reader.readuntil(messages.END))
-        if kind not in ("login", "account"):
+        if kind not in ("login", "account", "session_open", "session_close"):
             raise messages.MessageError(f"{kind} is not asked here")
         question = LoginQuestion.of(fields)
         conversation = Conversation(reader, writer, question.timeout)
         try:
-            if kind == "account":
+            if kind in ("session_open", "session_close"):
+                work = partial(answered, self.sessions, kind, SessionQuestion.of(fields))
+                await asyncio.get_running_loop().run_in_executor(self.sessions.worker, work)
+                await conversation.result("success")
+            elif kind == "account":
                 await self.account_phase.answer(question, conversation, *_new_reference(question))
             else:
                 await self._log_in(question, conversation)
+            if conversation.after is not None:
+                await conversation.after
         except GoneError as gone:
             log.get_logger().info("host_login.gone", reason=str(gone), **question.facts())
         except Exception:  # noqa: BLE001 - one broken login must not end the agent
@@ -190,13 +243,13 @@ class HostLogin:
         except RefusedError as refused:
             self.outcomes["refused"] += 1
             facts = {} if refused.subject is None else {"subject": printable(refused.subject)}
-            logger.warning("host_login.refused", reason=str(refused), by=conversation.way, **facts)
+            logger.warning("host_login.refused", reason=str(refused), **conversation.facts(), **facts)
             await self._tell(conversation, refused.text.format(reference=reference))
             await self._end(conversation, "denied", f"refused, reference {reference}")
         except (RemoteServiceError, OpenIdError, DatabaseError, ConfigurationError, AccountsError) as error:
             self.outcomes["unavailable"] += 1
             # It is no fault of the agent.
-            logger.error("host_login.failed", message=str(error), by=conversation.way)  # noqa: TRY400
+            logger.error("host_login.failed", message=str(error), **conversation.facts())  # noqa: TRY400
             text = texts.NOT_MADE if isinstance(error, AccountsError) else texts.UNAVAILABLE
             await self._tell(conversation, text.format(reference=reference))
             await self._end(conversation, "unavailable", f"{error.code}, reference {reference}")
@@ -207,12 +260,12 @@ class HostLogin:
             await conversation.result("unavailable", "the agent stops")
         else:
             self.outcomes["accepted"] += 1
-            logger.info("host_login.accepted", subject=printable(subject), by=conversation.way)
+            logger.info("host_login.accepted", subject=printable(subject), **conversation.facts())
             await conversation.result("success")
 
     async def _tell(self, conversation: Conversation, text: str) -> None:
         """Shows a text until the person presses Enter, or the agent stops. A scanner would never press it."""
-        if conversation.is_with_program:
+        if conversation.is_with_program or conversation.has_open_prompt:
             await conversation.info(texts.without_enter(text))
             return
         with suppress(StoppingError, TimeoutError):
@@ -223,52 +276,64 @@ class HostLogin:
         """Ends a login that opens nothing. sshd does not ask a program again: it would wait in vain."""
         await conversation.result("final" if conversation.is_with_program else result, reason)
 
-    @contextmanager
-    def _prompt_place(self, question: LoginQuestion) -> Iterator[None]:
-        """Counts a login that waits for a token. Raises `RefusedError` if too many wait from its source."""
-        source = source_of(question.client_ip)
-        try:
-            with self.waiting.place({f"token of {source}": _PROMPTS_OF_A_SOURCE}):
-                yield
-        except TooManyError as error:
-            raise RefusedError(printable(str(error)), texts.TOO_MANY) from None
-
-    @contextmanager
-    def _place(self, question: LoginQuestion, settings: HostLoginSettings) -> Iterator[None]:
-        """Counts a login that waits. Raises `RefusedError` if too many wait from its source, or have begun there.
-
-        The provider makes a code for each login, also for those that a stranger begins and leaves at once. Nothing is
-        counted for a name alone: a stranger elsewhere could then keep its owner out.
-        """
-        source = source_of(question.client_ip)
-        limits = {
-            f"user {question.user} from {source}": settings.pending_per_user,
-            f"source {source}": settings.pending_per_source,
-        }
-        try:
-            with self.waiting.place(limits):
-                most = _BEGUN_FOR_EACH_PLACE * settings.pending_per_source
-                if not self.waiting.may_begin(source, most):
-                    raise RefusedError(f"{most} logins have begun in this minute: {printable(source)}", texts.TOO_OFTEN)
-                yield
-        except TooManyError as error:
-            raise RefusedError(printable(str(error)), texts.TOO_MANY) from None
-
     async def _approve(self, question: LoginQuestion, conversation: Conversation, logger: Any) -> str:
         """Returns the subject who approved this login and owns the account. Raises `RefusedError`."""
-        realm = self._realm
         if question.config:
             realm = await conversation.keep_waiting(self._threads.run(self._named.realm, question.config))
             logger = logger.bind(config=printable(question.config))
-        elif self.token_realms.all:
-            async with self.waiting.until_stop():
-                with self._prompt_place(question):
-                    token = await prompt.ask(conversation, or_enter=realm is not None)
-            if token or realm is None:
-                return await self._approve_by_token(token, question, conversation)
-        assert realm is not None  # noqa: S101 - there is a browser or a token
-        with self._place(question, realm.settings):
-            return await self._approve_in_browser(realm, question, conversation, logger)
+            settings: HostSettings = realm.settings
+            pages: list[tuple[Method, _Approve]] = [("device", partial(self._approve_at_provider, realm))]
+        else:
+            settings, pages = self._settings, self._pages()
+            if remembered := await self._remembered_subject(question, conversation, logger):
+                return remembered
+            if self.token_realms.all:
+                async with self.waiting.until_stop():
+                    with places.for_token(self.waiting, question):
+                        token = await prompt.ask(conversation, or_enter=bool(pages))
+                if token or not pages:
+                    return await self._approve_by_token(token, question, conversation)
+        with places.for_page(self.waiting, question, settings):
+            return await self._approve_on_page(pages, settings, question, conversation, logger)
+
+    async def _remembered_subject(self, question: LoginQuestion, conversation: Conversation, logger: Any) -> str | None:
+        """Returns the subject of a remembered approval that opens this login. None: the person has to be asked."""
+        if not self.remembered.is_on:
+            return None
+        find = self._threads.run(self.remembered.find, question, self.reports.is_confirmed)
+        entry = await conversation.keep_waiting(find)
+        if entry is None:
+            return None
+        await conversation.keep_waiting(self._threads.run(self._logged_in, question.user))
+        conversation.page = "remembered"
+        self.sessions.passed(question, SessionLogin(entry.issuer, entry.subject, entry.approval))
+        logger.info("host_remembered.used", approval=entry.approval, subject=printable(entry.subject))
+        return entry.subject
+
+    def _pages(self) -> list[tuple[Method, "_Approve"]]:
+        """Returns the methods that are in use, with a page in a browser, in their order."""
+        pages: dict[Method, _Approve] = {}
+        if self._approval_realm is not None:
+            pages["approval"] = partial(self._approvals.log_in, self._approval_realm, self._settings)
+        if self._realm is not None:
+            pages["device"] = partial(self._approve_at_provider, self._realm)
+        return [(name, pages[name]) for name in self._settings.used_methods if name in pages]
+
+    async def _approve_on_page(
+        self, pages: "Sequence[tuple[Method, _Approve]]", settings: HostSettings, question: LoginQuestion,
+        conversation: Conversation, logger: Any,
+    ) -> str:  # fmt: skip
+        """Returns the subject who approved by the first method, or by a later one if the services before are away."""
+        (name, approve), following = pages[0], pages[1:]
+        conversation.page = name
+        try:
+            return await approve(question, conversation, logger)
+        except AwayError as away:
+            if not following or settings.when_away == "deny":
+                raise away.cause from None
+            conversation.instead_of = f"{conversation.instead_of} {name}".strip()
+            logger.warning("host_login.method_away", method=name, next=following[0][0], message=str(away))
+        return await self._approve_on_page(following, settings, question, conversation, logger)
 
     async def _approve_by_token(self, token: str, question: LoginQuestion, conversation: Conversation) -> str:
         """Returns the subject of the token, who owns the account. Raises `RefusedError`."""
@@ -287,7 +352,7 @@ class HostLogin:
             raise RefusedError("another login has used the one-time password", texts.TOKEN_REFUSED)
         return identity.subject
 
-    async def _approve_in_browser(
+    async def _approve_at_provider(
         self, realm: Realm, question: LoginQuestion, conversation: Conversation, logger: Any
     ) -> str:
         """Returns the subject who approved this login and owns the account. Raises `RefusedError`."""
@@ -317,6 +382,7 @@ class HostLogin:
             self.first_login.check_connection(user, question.began)
         self.recheck.logged_in(user, identity, realm, tokens)
         self._logged_in(user)
+        self.sessions.passed(question, SessionLogin(identity.issuer, identity.subject))
 
     def _give(
         self, realm: Decider, user: str, identity: Identity, began: float, *, is_own: bool = True
@@ -360,6 +426,26 @@ class HostLogin:
         if is_bound_to(self._bindings.of(user), identity.issuer, identity.subject):
             self.rounds.lift(user)
         return self._closed(user) or self._persons.suspended(identity.issuer, identity.subject)
+
+    def _decide_approved(self, realm: Decider, question: LoginQuestion, identity: Identity, approval: str) -> None:
+        """Decides as `_decide`, and remembers the approval with this id where the settings say so."""
+        self._decide(realm, question, identity, None)
+        self.sessions.passed(question, SessionLogin(identity.issuer, identity.subject, approval))
+        self.remembered.remember(question, approval, identity)
+
+    def _refusal_of(self, entry: Entry) -> str | None:
+        """Returns why the rules of today do not give the account to the person. Raises `DatabaseError`."""
+        realm = self._approval_realm
+        if realm is None:
+            return "approvals are not in use"
+        if realm.settings.allow.publickey and not entry.circumstances.fingerprint:
+            return "allow.publickey: sshd has accepted no key before"
+        account = self.first_login.account(entry.circumstances.account)
+        try:
+            realm.allow(account, Identity(entry.issuer, entry.subject, entry.claims, frozenset()))
+        except RefusedError as refused:
+            return str(refused)
+        return None if account is not None and account.is_made else "this host does not have the account"
 
     def _closed_to_tokens(self, user: str, issuer: str, subject: str) -> str | None:
         """Returns why no access token of this identity opens the account. Raises `DatabaseError`."""

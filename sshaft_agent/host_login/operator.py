@@ -14,6 +14,7 @@ from sshaft.deadline import Deadline
 from sshaft.errors import RemoteServiceError
 from sshaft_agent.host_login import accounts
 from sshaft_agent.host_login.accounts import Account, Check
+from sshaft_agent.host_login.approval.realm import ApprovalRealm
 from sshaft_agent.host_login.bindings import Bindings, is_bound_to, is_free
 from sshaft_agent.host_login.database import DatabaseError
 from sshaft_agent.host_login.first_login import accounts_client
@@ -23,6 +24,7 @@ from sshaft_agent.host_login.first_login.settings import CreateSettings, UidOfCl
 from sshaft_agent.host_login.first_login.uids import claimed_uid
 from sshaft_agent.host_login.life_cycle import operator as life_cycle_operator
 from sshaft_agent.host_login.realm import Decider
+from sshaft_agent.host_login.remembered import operator as remembered_operator
 from sshaft_agent.host_login.roles.granted import rights_of
 from sshaft_agent.host_login.rules import ProviderRules
 from sshaft_agent.host_login.settings import HostLoginSettings
@@ -41,7 +43,13 @@ class Operator:
     that other parts answer.
     """
 
-    for_owner = ("bind", "unbind", *life_cycle_operator.FOR_ROOT, *first_login_operator.FOR_ROOT)
+    for_owner = (
+        "bind",
+        "unbind",
+        *life_cycle_operator.FOR_ROOT,
+        *first_login_operator.FOR_ROOT,
+        *remembered_operator.FOR_ROOT,
+    )
 
     def __init__(
         self,
@@ -125,6 +133,8 @@ class Operator:
         checks = list(accounts.checks(account, settings, claims, scopes))
         if settings.allow.publickey:
             checks.append(Check("allow.publickey", passed=True, detail="sshd must accept a key first: not tried here"))
+        if account is not None and isinstance(realm, ApprovalRealm):
+            checks.append(_who_approves(account, realm, self._bindings))
         if account is not None:
             checks.append(self._check_binding(account, settings, claims))
             if (reason := self._closed(account.name)) is not None:
@@ -146,6 +156,12 @@ class Operator:
             return Check("binding", passed=True, detail=f"{nobody}: the first login takes it")
         owners = ", ".join(f"{each.subject!r} of {each.issuer}" for each in bound)
         return Check("binding", is_own, f"the account belongs to {owners}")
+
+
+def _who_approves(account: Account, realm: ApprovalRealm, bindings: Bindings) -> Check:
+    owner = realm.owner(bindings.of(account.name))
+    said = f"the user {realm.settings.user_of(account.name)!r}" if owner is None else f"the person {owner!r} alone"
+    return Check("approval", passed=True, detail=f"{said} may approve a login to {account.name}")
 
 
 def _check_uid(create: CreateSettings, claims: Mapping[str, Any]) -> Check:

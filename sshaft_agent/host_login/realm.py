@@ -31,6 +31,14 @@ class RefusedError(Exception):
         self.subject = subject
 
 
+class AwayError(Exception):
+    """A method cannot begin a login, because its service cannot be reached. The next one may follow."""
+
+    def __init__(self, cause: RemoteServiceError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
 class Decider(ABC):
     """Decides by the rules of one provider who may use which account. Safe for several threads.
 

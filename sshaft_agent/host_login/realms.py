@@ -26,7 +26,7 @@ class NamedRealms:
             if file is None or realm is None or not file.is_current():
                 self._named.pop(path, None)
                 file = config_file.load(path)
-                for member in ("create", "recheck", "tokens"):
+                for member in ("create", "recheck", "tokens", "approval", "methods"):
                     if getattr(file.settings, member):
                         raise ConfigurationError(f"{path}: {member} belongs into the configuration of the agent alone")
                 if file.settings.device is None:

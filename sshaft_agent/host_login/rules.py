@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from sshaft import config
-from sshaft.client_authentication import ClientCredentials
 from sshaft.config import Pattern, Text
 from sshaft.errors import ConfigurationError
+from sshaft.oauth.client_authentication import ClientCredentials
 from sshaft_agent.host_login.claims import ClaimName, Conditions
 from sshaft_agent.host_login.first_login.settings import CreateSettings
 from sshaft_agent.host_login.roles.assurance import Assurance

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from sshaft.config import Text, Url
+from sshaft_agent.host_login.approval.settings import ApprovalSettings
 from sshaft_agent.host_login.claims import ClaimName
 from sshaft_agent.host_login.recheck.settings import OFFLINE_ACCESS, RecheckSettings
 from sshaft_agent.host_login.rules import HostRules, ProviderRules
@@ -38,10 +39,41 @@ class Entra(BaseModel):
     )
 
 
-class HostSettings(HostRules):
-    """What holds for the whole host. With `tokens` alone, nobody can log in with a browser."""
+Method = Literal["approval", "device", "token"]
+_MEMBERS: dict[Method, str] = {"approval": "approval", "device": "issuer", "token": "tokens"}
+"""The member that configures each method."""
 
+
+class HostSettings(HostRules):
+    """What holds for the whole host. There may be `approval`, `tokens`, or both, without a device login."""
+
+    approval: ApprovalSettings | None = Field(
+        default=None, description="approvals on a page of our identity service, which open accounts"
+    )
     tokens: tuple[TokenProvider, ...] = Field(default=(), description="providers whose access tokens open accounts")
+    methods: tuple[Method, ...] | None = Field(
+        default=None,
+        description="the ways to log in, in their order; without it: approval, device and token, as far as they are "
+        "configured. A way that is left out is off. The first prompt takes a token, wherever token stands",
+    )
+    when_away: Literal["deny", "next"] = Field(
+        default="deny", description="what follows if the service of a method cannot be reached: no login, or the next"
+    )
+    messages: Messages = Messages()
+    """Sentences that people read in ssh."""
+    qr: Drawing = Field(default="utf8", description="ascii: for clients without UTF-8")
+    qr_error_correction: ErrorCorrection = "L"
+    """How much of the QR code may be unreadable: L is the least."""
+    ask_first: bool = Field(
+        default=False,
+        description="true: a person without a key presses Enter before a service is asked; scanners do not reach it",
+    )
+    pending_per_user: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=1, description="logins that wait for one account from one address"
+    )
+    pending_per_source: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=3, description="logins that wait from one address (IPv6: network of 64 bits)"
+    )
     login_info: Annotated[dict[Text, Any], AfterValidator(_short)] = Field(
         default={}, description="what the HTTP API says of this host, such as description, login_help and ssh_host"
     )
@@ -53,25 +85,76 @@ class HostSettings(HostRules):
     )
 
     @property
+    def configured(self) -> tuple[Method, ...]:
+        """Returns the methods of which there are settings."""
+        settings: dict[Method, object] = {"approval": self.approval, "device": self._device, "token": self.tokens}
+        return tuple(name for name, each in settings.items() if each)
+
+    @property
+    def used_methods(self) -> tuple[Method, ...]:
+        """Returns the methods that are in use, in their order."""
+        return self.configured if self.methods is None else self.methods
+
+    @property
+    def _rules(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in HostRules.model_fields}
+
+    @property
     def token_providers(self) -> tuple[TokenProvider, ...]:
-        """Returns `tokens`, each one with the rules of the host."""
-        rules = {name: getattr(self, name) for name in HostRules.model_fields}
-        return tuple(each.model_copy(update=rules) for each in self.tokens)
+        """Returns `tokens`, each one with the rules of the host. Empty: no token opens anything."""
+        if "token" not in self.used_methods:
+            return ()
+        return tuple(each.model_copy(update=self._rules) for each in self.tokens)
+
+    @property
+    def approver(self) -> ApprovalSettings | None:
+        """Returns `approval` with the rules of the host. None: approvals are not in use."""
+        if self.approval is None or "approval" not in self.used_methods:
+            return None
+        return self.approval.model_copy(update=self._rules)
+
+    @property
+    def _device(self) -> "HostLoginSettings | None":
+        return None
 
     @property
     def device(self) -> "HostLoginSettings | None":
-        """Returns the settings of the login with a browser. None: there is none."""
-        return None
+        """Returns the settings of the device login. None: it is not in use."""
+        return self._device if "device" in self.used_methods else None
 
     @property
     def providers(self) -> tuple[ProviderRules, ...]:
         """Returns each provider with this host as its client."""
-        return self.token_providers if self.device is None else (self.device, *self.token_providers)
+        return (*(each for each in (self.approver, self.device) if each is not None), *self.token_providers)
 
     @property
     def has_secret(self) -> bool:
         """Whether a secret itself stands here, and not only the name of its file."""
-        return any(each.client_secret is not None for each in self.providers)
+        providers = (self.approval, self._device, *self.tokens)
+        return any(each is not None and each.client_secret is not None for each in providers)
+
+    @model_validator(mode="after")
+    def _methods_are_configured(self) -> "HostSettings":
+        if not self.configured:
+            raise ValueError("names no provider; use issuer, approval or tokens")
+        if self.methods is not None:
+            if not self.methods or len(set(self.methods)) < len(self.methods):
+                raise ValueError("methods is empty, or names a method twice")
+            for name in self.methods:
+                if name not in self.configured:
+                    raise ValueError(f"methods names {name}, but {_MEMBERS[name]} is missing")
+        return self
+
+    @model_validator(mode="after")
+    def _linked_people_are_of_a_provider(self) -> "HostSettings":
+        """Refuses approvals for people of providers that name a person by another number to each client."""
+        if self.approval is None or self.approval.identity == "user":
+            return self
+        if set(self.configured) == {"approval"}:
+            raise ValueError("approval.identity linked needs issuer or tokens: whose people log in?")
+        if self._device is not None and self._device.subject_claims[0] != "sub":
+            raise ValueError("approval.identity linked needs a provider that names people by sub")
+        return self
 
     @model_validator(mode="after")
     def _key_is_apart(self) -> "HostSettings":
@@ -82,8 +165,6 @@ class HostSettings(HostRules):
     @model_validator(mode="after")
     def _token_providers_are_distinct(self) -> "HostSettings":
         """Refuses what would leave open to which provider a token goes."""
-        if self.device is None and not self.tokens:
-            raise ValueError("names no provider; use issuer, tokens or both")
         issuers = [each.issuer for each in self.tokens]
         if len(set(issuers)) < len(issuers):
             raise ValueError("tokens names an issuer twice")
@@ -109,32 +190,17 @@ class HostLoginSettings(ProviderRules, HostSettings):
         default=None, description="with userinfo: names the person at a provider whose answer has no `sub`"
     )
     entra: Entra | None = Field(default=None, description="needed only for other values than the usual ones")
-    messages: Messages = Messages()
-    """Sentences that people read in ssh."""
-    qr: Drawing = Field(default="utf8", description="ascii: for clients without UTF-8")
-    qr_error_correction: ErrorCorrection = "L"
-    """How much of the QR code may be unreadable: L is the least."""
     enter: Literal["auto", "always", "never"] = Field(
         default="auto",
         description="whether the person presses Enter after the approval; auto: where sshd is older than OpenSSH 10.3, "
         "which would show no code without that",
     )
-    ask_first: bool = Field(
-        default=False,
-        description="true: a person without a key presses Enter before the provider is asked; scanners do not reach it",
-    )
     login_seconds: _SECONDS = Field(
         default=300, description="a login ends after this time, or when the provider ends it"
     )
-    pending_per_user: Annotated[int, Field(ge=1, le=100)] = Field(
-        default=1, description="logins that wait for one account from one address"
-    )
-    pending_per_source: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        default=3, description="logins that wait from one address (IPv6: network of 64 bits)"
-    )
 
     @property
-    def device(self) -> "HostLoginSettings":
+    def _device(self) -> "HostLoginSettings":
         return self
 
     @property

@@ -41,6 +41,10 @@ NO_ROOM = (
     "Give your administrator the reference." + _END
 )
 CLOSED = "\nYour account on this host is closed now. Your administrator can open it again." + _END
+NO_TRIES = "\nThe digits were wrong too often. Run ssh again for a new page." + _END
+ENDED = "\nThe approval of this login has ended. Run ssh again for a new page." + _END
+OF_STATE = {"denied": DENIED, "reported": DENIED, "expired": EXPIRED}
+"""By the state of an approval that is over. Any other state has `ENDED`."""
 TOKEN_REFUSED = (
     "\nThis access token was not accepted. If you think it should be, give your\nadministrator the reference of this "
     "login." + _END
@@ -141,6 +145,28 @@ def login_line(host: str, user: str, client_ip: str) -> str:
 
 
 CLOSE = "If you did not start this ssh, close that page.\n"
+_DIGITS = "Type the six digits that the page shows: "
+
+
+def page_with_digits(address: str, who: str, qr: str) -> str:
+    """Returns the prompt for the digits of an approval. `who` is the line of `login_line`."""
+    return f"""
+{who}
+{"Scan the QR code below, or open this page:" if qr else "Open this page:"}
+
+    {address}
+
+{qr}{CLOSE}{_DIGITS}"""
+
+
+def page_again(address: str) -> str:
+    """Returns the prompt after an answer that came before the approval, or is not six digits."""
+    return f"\nApprove the login on this page. It then shows six digits:\n\n    {address}\n\n{_DIGITS}"
+
+
+def wrong_digits(tries_left: int) -> str:
+    tries = "One try is left." if tries_left == 1 else f"{tries_left} tries are left."
+    return f"\nThese are not the digits of the page. {tries}\n{_DIGITS}"
 
 
 def not_approved_yet(code: DeviceCode, messages: Messages) -> str:

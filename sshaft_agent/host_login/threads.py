@@ -14,6 +14,9 @@ _VERIFIERS = 64
 _POLLERS = 64
 """A thousand logins that wait for approval need so many if the provider answers after 0.3 s."""
 
+_WATCHERS = 64
+"""Requests that wait at our identity service for news of an approval, 25 seconds each. Others ask again and again."""
+
 T = TypeVar("T")
 P = ParamSpec("P")
 
@@ -52,6 +55,7 @@ class Threads:
         self._workers = ThreadPoolExecutor(_WORKERS, "host-login")
         self._verifiers = ThreadPoolExecutor(_VERIFIERS, "host-login-token")
         self._pollers = ThreadPoolExecutor(_POLLERS, "host-login-poll")
+        self._watchers = BoundedThreads("host-login-watch", _WATCHERS, _WATCHERS)
 
     async def run(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         """Returns the result of the function."""
@@ -75,6 +79,10 @@ class Threads:
         """
         return await asyncio.wrap_future(self._pollers.submit(self._observed("poll", function), *arguments, **named))
 
+    async def watch(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        """Returns the result of a function that waits for news at a service. Raises `FullError`."""
+        return await self._watchers.run(function, *arguments, **named)
+
     def ask_later(self, call: str, function: Callable[P, object], *arguments: P.args, **named: P.kwargs) -> None:
         """Calls a function that asks the provider, and whose result nobody needs."""
         self._workers.submit(self._observed(call, function), *arguments, **named)
@@ -82,6 +90,7 @@ class Threads:
     def close(self) -> None:
         for threads in (self._workers, self._verifiers, self._pollers):
             threads.shutdown(wait=False, cancel_futures=True)
+        self._watchers.close()
 
     def _observed(self, call: str, function: Callable[P, T]) -> Callable[P, T]:
         def measure(*arguments: P.args, **named: P.kwargs) -> T:

@@ -13,8 +13,8 @@ from sshaft.deadline import Deadline
 from sshaft.errors import ReachError
 from sshaft.identity_client import IdentityClient
 from sshaft.listing import Listing
+from sshaft_agent.breaker import Breaker
 from sshaft_agent.observe import Observe, observe_nothing
-from sshaft_agent.ssh_factor.breaker import Breaker
 
 CACHE_SECONDS = 2.0
 CACHE_SECONDS_UNKNOWN = 0.5

@@ -16,7 +16,16 @@ from sshaft_doctor import accounts, agent, as_account, paths
 from sshaft_doctor.accounts import Account
 from sshaft_doctor.effective import Effective
 from sshaft_doctor.findings import Finding, error, needs_root, note, ok, warning
-from sshaft_doctor.host_login import first_login, pam_stack, provider, recheck_checks, settings_checks, stack_checks
+from sshaft_doctor.host_login import (
+    first_login,
+    pam_stack,
+    provider,
+    recheck_checks,
+    remember_checks,
+    session_checks,
+    settings_checks,
+    stack_checks,
+)
 from sshaft_doctor.host_login.create import Create
 from sshaft_doctor.host_login.pam_stack import Line, Stack
 from sshaft_doctor.host_login.settings_checks import Asked
@@ -35,13 +44,16 @@ class HostLogin:
     """What was found of host login. `provider` has the findings about config.json and the provider.
 
     `create` is the member of `host_login`, or None if every account must exist. `is_rechecked`: whether it has
-    `recheck`. `issuers` are those of `tokens`. `private` are files and folders that only the agent may read.
+    `recheck`. `remember` is that of `remember_checks.mode`. `reports`: whether the agent reports sessions to an
+    identity service. `issuers` are those of `tokens`. `private` are files and folders that only the agent may read.
     """
 
     stack: Stack
     provider: list[Finding] | None
     create: Create | None = None
     is_rechecked: bool = False
+    remember: str = "off"
+    reports: bool = False
     issuers: tuple[str, ...] = ()
     private: tuple[Path, ...] = ()
 
@@ -74,6 +86,8 @@ def _configured(found: HostLogin, config: Path | None) -> HostLogin:
         provider=[Finding.of_json(each) for each in read["findings"]],
         create=Create.of(read["create"]),
         is_rechecked=read["is_rechecked"],
+        remember=read["remember"],
+        reports=read["reports"],
         issuers=tuple(read["issuers"]),
         private=tuple(map(Path, read["private"])),
     )
@@ -101,6 +115,9 @@ def examine(host: HostLogin, settings: Effective, version: Version | None, runti
         found += examine_socket(path)
     if host.is_rechecked:
         found += recheck_checks.examine_stack(host.stack)
+    found += remember_checks.examine(host.remember, settings)
+    if host.reports:
+        found += session_checks.examine(host.stack, host.create)
     if host.create is not None:
         found += first_login.examine(host.create, host.stack, settings, agent_account(host, runtime))
     return found

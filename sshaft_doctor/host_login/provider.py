@@ -13,7 +13,7 @@ from sshaft.errors import ConfigurationError, SshaftError
 from sshaft.http_client import HttpClient
 from sshaft_doctor import service
 from sshaft_doctor.findings import Finding, error, note, ok, warning
-from sshaft_doctor.host_login import recheck_checks
+from sshaft_doctor.host_login import approval_checks, recheck_checks, remember_checks
 
 _SECONDS = 10.0
 _MAX_ANSWER = 256 * 1024
@@ -33,7 +33,8 @@ def read_and_ask(config: Path) -> dict[str, Any]:
     """Returns a JSON object about config.json.
 
     `is_there`: whether the file has `host_login`; `create`: that member, with `roles` and the shells of `assurance`;
-    `is_rechecked`: whether it has `recheck`; `issuers`: those of `tokens`; `private`: files and folders that only the
+    `is_rechecked`: whether it has `recheck`; `remember`: that of `remember_checks.mode`; `reports`: whether the agent
+    reports sessions to an identity service; `issuers`: those of `tokens`; `private`: files and folders that only the
     agent may read; `findings`.
     """
     try:
@@ -52,6 +53,8 @@ def read_and_ask(config: Path) -> dict[str, Any]:
         "findings": found,
         "create": create,
         "is_rechecked": members.get("recheck") is not None,
+        "remember": remember_checks.mode(members),
+        "reports": isinstance(members.get("approval"), dict),
         "issuers": [str(each.get("issuer")) for each in _objects(members.get("tokens"))],
         "private": _private(settings) if isinstance(settings, dict) else [],
     }
@@ -89,10 +92,11 @@ def examine(settings: Any, where: str) -> list[Finding]:
         what = f"not checked: host_login names a file of another module, {settings}"
         return [note("host.provider", what, where)]
     entries = _objects(settings.get("tokens")) if isinstance(settings, dict) else []
-    found = [] if entries and "issuer" not in settings else _examine_one(settings, where, _NEEDED)
+    others = entries or (isinstance(settings, dict) and settings.get("approval"))
+    found = [] if others and "issuer" not in settings else _examine_one(settings, where, _NEEDED)
     for each in entries:
         found += _examine_one(each, where, _NEEDED_OF_FORM.get(each.get("form", "jwt"), _NEEDED_OF_FORM["jwt"]))
-    return found
+    return found + (approval_checks.examine(settings, where) if isinstance(settings, dict) else [])
 
 
 def _examine_one(settings: Any, where: str, needed: tuple[str, str, str]) -> list[Finding]:

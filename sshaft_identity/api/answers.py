@@ -1,5 +1,6 @@
 """Defines the JSON answers of the API. The endpoints return these types, and `openapi` describes them."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
@@ -7,12 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, RootModel
 
+from sshaft_identity.approvals import approvals
+from sshaft_identity.approvals.approval import OPEN, Approval, Consent
+from sshaft_identity.approvals.approval import State as ApprovalsState
 from sshaft_identity.challenges.challenge import Binding, Challenge, State, Verdict
 from sshaft_identity.challenges.challenges import Opened
 from sshaft_identity.challenges.endings import Ending
 from sshaft_identity.challenges.listing import ListedKey
 from sshaft_identity.common.times import rfc3339
 from sshaft_identity.enrolment import enrolment as enrolments
+from sshaft_identity.people.users import LinkedAccount
 from sshaft_identity.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,6 +27,7 @@ PassedState = Literal[Verdict.ACCEPTED, Verdict.PRESENTED]
 Time = Annotated[datetime, PlainSerializer(rfc3339)]
 Fingerprint = Annotated[str, Field(examples=["SHA256:FotcOXv9UQbnDPUyYt8z4WJ6YbnXzqdhHxx5LLnhK2c"])]
 Code = Annotated[str, Field(pattern=r"^[0-9]{6,8}$")]
+APPROVAL_INTERVAL = 2
 
 
 class JsonAnswer(BaseModel):
@@ -47,7 +53,9 @@ class Problem(BaseModel):
     error: str
     detail: str = ""
     attempts_left: int = Field(default=0, description="with `invalid_code`, if their number is known")
-    retry_after: int = Field(default=0, description="seconds, with `too_many_attempts`")
+    retry_after: int = Field(default=0, description="seconds, with `too_many_attempts` and `too_many_approvals`")
+    tries_left: int = Field(default=0, description="with `wrong_digits`")
+    state: str = Field(default="", description="that of the approval, with `not_approved`")
     choices: list["Choice"] = Field(default=[], description="the newest first, with `choice_required`")
     ending: "EndingAnswer | None" = Field(
         default=None, description="how a login ended that is over, for the person whose key has signed"
@@ -321,6 +329,93 @@ class ConsumedAnswer(ChallengeAnswer):
         return cls.of(challenge, challenge.state, **{} if result is None else {"result": result})
 
 
+ApprovalState = Literal[
+    ApprovalsState.PENDING,
+    ApprovalsState.APPROVED,
+    ApprovalsState.DENIED,
+    ApprovalsState.REPORTED,
+    ApprovalsState.EXPIRED,
+    ApprovalsState.PASSED,
+    ApprovalsState.ENDED,
+]
+
+
+class OpenedApprovalAnswer(JsonAnswer):
+    """A new approval. Only this answer holds the address of its page."""
+
+    model_config = ConfigDict(title="OpenedApproval")
+
+    id: str
+    page: str
+    expires_in: int = Field(description="seconds")
+    interval: int = Field(description="seconds between two requests without `wait`, at least")
+
+    @classmethod
+    def of_opened(cls, opened: approvals.Opened, settings: Settings) -> Self:
+        approval, page = opened.approval, settings.approval_url(opened.page_token)
+        seconds = int((approval.expires_at - approval.created_at).total_seconds())
+        return cls(id=approval.id, page=page, expires_in=seconds, interval=APPROVAL_INTERVAL)
+
+
+class ApprovalAnswer(JsonAnswer):
+    model_config = ConfigDict(title="Approval")
+
+    state: ApprovalState
+    expires_in: int = Field(description="seconds; 0 if the approval is over")
+
+    @classmethod
+    def of(cls, approval: Approval, now: datetime) -> Self:
+        """Returns the answer. For the host an approval has passed as soon as the host has the identity."""
+        state = approval.state_at(now)
+        left = math.ceil((approval.expires_at - now).total_seconds()) if state in OPEN else 0
+        told = ApprovalsState.PASSED if state is ApprovalsState.VERIFIED else state
+        return cls(state=told, expires_in=max(0, left))
+
+
+class LinkedAnswer(JsonAnswer):
+    """The account at the organisation's OpenID Provider that is linked to the user."""
+
+    model_config = ConfigDict(title="LinkedAccount")
+
+    iss: str
+    sub: str
+
+
+class VerifiedApprovalAnswer(JsonAnswer):
+    """Who has approved. A name may be given to another person later, a `sub` never."""
+
+    model_config = ConfigDict(title="VerifiedApproval")
+
+    iss: str
+    sub: str
+    user: str
+    amr: list[str] = Field(description="RFC 8176: how the person signed in; empty: not known")
+    acr: str | None
+    auth_time: int = Field(description="when the person signed in, in seconds since 1970 (OpenID Connect Core 1.0 §2)")
+    approved_at: Time
+    key_fingerprint: Fingerprint | None = Field(default=None, description="as the host has named it")
+    linked: LinkedAnswer | None = Field(default=None, description="left out: no account is linked to the user")
+
+    @classmethod
+    def of(
+        cls, approval: Approval, consent: Consent, subject: str, issuer: str, linked: LinkedAccount | None
+    ) -> Self:  # fmt: skip
+        person, key = consent.person, approval.asked.key_fingerprint
+        more: dict[str, Any] = {} if key is None else {"key_fingerprint": key}
+        if linked is not None:
+            more["linked"] = LinkedAnswer(iss=linked.issuer, sub=linked.subject)
+        return cls(
+            iss=issuer,
+            sub=subject,
+            user=person.user,
+            amr=list(person.amr),
+            acr=person.acr,
+            auth_time=int(person.authenticated_at.timestamp()),
+            approved_at=consent.at,
+            **more,
+        )
+
+
 class PageState(BaseModel):
     state: str
     attempts_left: int
@@ -335,3 +430,14 @@ class KeySet(BaseModel):
     """RFC 7517."""
 
     keys: list[dict[str, str | list[str]]]
+
+
+class EndedEntries(BaseModel):
+    remembered: list[str]
+    sessions: list[str]
+
+
+class HostReportAnswer(JsonAnswer):
+    """The host ends these of its entries at once."""
+
+    ended: EndedEntries

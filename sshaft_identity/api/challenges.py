@@ -22,7 +22,7 @@ from sshaft_identity.common.addresses import Address
 from sshaft_identity.common.fields import Code, Line, UserName, whole
 from sshaft_identity.web import logins
 from sshaft_identity.web.call import Call, Message, in_thread, wait_of
-from sshaft_identity.web.live import reader
+from sshaft_identity.web.live import CHALLENGE
 from sshaft_identity.web.problem import ProblemError, problem
 from sshaft_identity.web.state import state_of
 
@@ -88,7 +88,7 @@ async def get_challenge(request: Request) -> Response:
         return challenge.state_at(state.clock()) is not State.PENDING
 
     if wait and not is_over(challenge):
-        challenge = await state.changes.wait(challenge, reader(state, challenge), is_over, wait)
+        challenge = await state.changes.wait(challenge, CHALLENGE.reader(state, challenge), is_over, wait)
     return ChallengeAnswer.of(challenge, challenge.state_at(state.clock())).response()
 
 

@@ -28,6 +28,7 @@ def discovery(grants: Collection[str], parts: Collection[Part]) -> Callable[[Req
             "token_endpoint": f"{base}/oauth2/token",
             "jwks_uri": f"{base}/.well-known/jwks.json",
             "grant_types_supported": list(grants),
+            "ui_locales_supported": list(state_of(request).languages.all),
             "subject_types_supported": ["public", "pairwise"],
             "id_token_signing_alg_values_supported": [Algorithm.RS256],
             "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "private_key_jwt"],

@@ -11,8 +11,10 @@ from starlette.routing import Route
 
 import sshaft
 from sshaft_identity.api import answers
+from sshaft_identity.api.approvals import ApprovalRequest, DigitsRequest, EndRequest
 from sshaft_identity.api.challenges import OpenRequest, VerifyRequest
 from sshaft_identity.api.enrolments import InviteRequest, PresentRequest
+from sshaft_identity.api.host_reports import HostReport
 from sshaft_identity.api.sshd import AcceptRequest, RejectRequest
 from sshaft_identity.challenges.listing import MAX_LISTED_KEYS
 from sshaft_identity.clients.clients import Scope
@@ -26,13 +28,15 @@ Parameter = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One method of one path. `problems` names its errors, except those that every request may get."""
+    """One method of one path. `answer` is None if the answer has no body. `problems` names its errors, except those
+    that every request may get.
+    """
 
     method: str
     path: str
     name: str
     summary: str
-    answer: type[BaseModel]
+    answer: type[BaseModel] | None
     status: int = 200
     scope: Scope | None = None
     body: type[BaseModel] | None = None
@@ -212,6 +216,61 @@ OPERATIONS = (
         parameters=(_ID,),
     ),
     Operation(
+        "POST",
+        "/api/v1/approvals",
+        "openApproval",
+        "Asks a person to approve an SSH login at this host.",
+        answers.OpenedApprovalAnswer,
+        status=201,
+        scope=Scope.APPROVALS,
+        body=ApprovalRequest,
+        problems=("invalid_request", "too_many_approvals"),
+        headers={"Location": "The approval's address."},
+    ),
+    Operation(
+        "GET",
+        "/api/v1/approvals/{id}",
+        "getApproval",
+        "Returns the state of the approval, with wait as soon as it changes.",
+        answers.ApprovalAnswer,
+        scope=Scope.APPROVALS,
+        problems=("invalid_request", "no_approval"),
+        parameters=(_ID, _WAIT),
+    ),
+    Operation(
+        "POST",
+        "/api/v1/approvals/{id}/verify",
+        "verifyApproval",
+        "Checks the digits that the page shows. Returns who has approved, once.",
+        answers.VerifiedApprovalAnswer,
+        scope=Scope.APPROVALS,
+        body=DigitsRequest,
+        problems=("invalid_request", "wrong_digits", "no_approval", "not_approved"),
+        parameters=(_ID,),
+    ),
+    Operation(
+        "POST",
+        "/api/v1/approvals/{id}/end",
+        "endApproval",
+        "Notes what became of the SSH login. May be repeated.",
+        None,
+        status=204,
+        scope=Scope.APPROVALS,
+        body=EndRequest,
+        problems=("invalid_request", "no_approval"),
+        parameters=(_ID,),
+    ),
+    Operation(
+        "POST",
+        "/api/v1/approvals/report",
+        "reportHostLogins",
+        "Reports all open sessions and remembered approvals of a host, and returns those that must end.",
+        answers.HostReportAnswer,
+        scope=Scope.APPROVALS,
+        body=HostReport,
+        problems=("invalid_request", "too_many_hosts", "too_many_reports"),
+    ),
+    Operation(
         "GET",
         "/challenge/{page_token}/state",
         "getPageState",
@@ -294,11 +353,14 @@ _SCOPES = {
     Scope.ACCEPT: "accept and reject challenges",
     Scope.CHALLENGES: "start logins",
     Scope.ENROLMENTS: "invite people to enrol keys",
+    Scope.APPROVALS: "have logins to a host approved, and report who is logged in there",
 }
 
 
 def _operation(operation: Operation) -> dict[str, Any]:
-    answer: dict[str, Any] = {"description": operation.summary, "content": _json(operation.answer)}
+    answer: dict[str, Any] = {"description": operation.summary}
+    if operation.answer is not None:
+        answer["content"] = _json(operation.answer)
     if operation.headers:
         answer["headers"] = {
             name: {"description": text, "required": True, "schema": {"type": "string"}}

@@ -38,5 +38,10 @@ def refusal_response(answer: Answer, now: datetime, ending: Ending | None = None
 
 def too_many_attempts(retry_at: datetime, now: datetime) -> Response:
     """Answers after too many wrong codes. `retry_at`: the time from which the next attempt is allowed."""
+    return too_many("too_many_attempts", retry_at, now)
+
+
+def too_many(error: str, retry_at: datetime, now: datetime) -> Response:
+    """Answers a request that a limit refuses until `retry_at`."""
     seconds = max(1, math.ceil((retry_at - now).total_seconds()))
-    return problem("too_many_attempts", headers={"Retry-After": str(seconds)}, retry_after=seconds)
+    return problem(error, headers={"Retry-After": str(seconds)}, retry_after=seconds)

@@ -22,8 +22,9 @@ def sign_in_by_ssh(
         if passed is None or passed.user is None or passed.approval is None:
             return passed, None
         # the session is fresh from the time of the SSH login, not from the time of this request
-        proof = Proof(Method.SSH, passed.approval.accepted_at, passed.approval.fingerprint)
-        begun = sessions.begin(connection, passed.user, proof, now, facts)
+        approval = passed.approval
+        proof = Proof(Method.SSH, approval.accepted_at, approval.fingerprint, amr=tuple(approval.amr), acr=passed.acr)
+        begun = sessions.begin(connection, passed.user, proof, now, facts | {"challenge": passed.id})
         return passed, begun
 
 
@@ -40,6 +41,6 @@ def confirm_by_ssh(
             return passed, False
         is_confirmed = note_pass(connection, session, passed.approval.accepted_at)
         if is_confirmed:
-            fingerprint = passed.approval.fingerprint
-            record_event(connection, "session.passed", now, user=session.user, fingerprint=fingerprint, **facts)
+            known: dict[str, Fact] = {"fingerprint": passed.approval.fingerprint, "challenge": passed.id}
+            record_event(connection, "session.passed", now, user=session.user, **known | facts)
         return passed, is_confirmed

@@ -28,6 +28,7 @@ class Scope(StrEnum):
     ACCEPT = "mfa:accept"
     CHALLENGES = "challenges"
     ENROLMENTS = "enrolments"
+    APPROVALS = "approvals"
 
 
 @dataclass(frozen=True, slots=True)

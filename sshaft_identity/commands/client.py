@@ -59,7 +59,7 @@ class _AddClient(click.Command):
     multiple=True,
     type=click.Choice([scope.value for scope in Scope]),
     help="May be given several times; not with --for. The sshd side needs mfa:list and mfa:accept, a web login "
-    "challenges, a help desk enrolments.",
+    "challenges, a help desk enrolments. A host that asks people to approve SSH logins needs approvals alone.",
 )
 @click.option(
     "--allow-unbound",
@@ -111,6 +111,8 @@ def add_client(  # noqa: PLR0913 - one parameter for each option
     """Make the client NAME and print its secret, which cannot be shown again."""
     if config_json is not None and config_json.exists() and not force:
         raise RegistryError(f"{config_json} exists: --force overwrites it")
+    if Scope.APPROVALS in scopes and len(set(scopes)) > 1:
+        raise click.UsageError("the scope approvals is for a host, which needs no other scope")
     if (provider is None) == (not scopes):
         raise click.UsageError("needs either --for PROVIDER or --scope SCOPE")
     face, registration = (None, Registration()) if provider is None else _registration(provider, given)

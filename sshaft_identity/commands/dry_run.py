@@ -16,7 +16,6 @@ from sshaft_identity.common.errors import DatabaseError
 from sshaft_identity.common.times import utc_now
 from sshaft_identity.database import sqlite
 from sshaft_identity.database.database import Database
-from sshaft_identity.enrolment.attestation import read_roots
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
 
@@ -60,8 +59,9 @@ def _ask_for_readiness(store: Store, settings: Settings, directory: Path) -> Non
     from sshaft_identity.service import server  # noqa: F401, PLC0415 - must be loadable, and no other command needs it
     from sshaft_identity.service.app import create_app  # noqa: PLC0415 - the web framework, as above
     from sshaft_identity.service.health import readiness  # noqa: PLC0415 - as above
+    from sshaft_identity.service.named_files import read_named_files  # noqa: PLC0415 - as above
 
-    app = create_app(store, settings, utc_now, roots=read_roots(settings.key_policy, directory))
+    app = create_app(store, settings, utc_now, named=read_named_files(settings, directory))
     status = asyncio.run(readiness(app))
     if status != 200:
         raise DatabaseError(f"the service of this version is not ready with the migrated database: status {status}")

@@ -23,11 +23,11 @@ from sshaft_identity.commands.dry_run import dry_run as try_update
 from sshaft_identity.commands.host_key import HostKeyFile, sshfp
 from sshaft_identity.commands.invite import invite
 from sshaft_identity.commands.owner import acting_as_owner, become_owner
+from sshaft_identity.commands.session import session, token
 from sshaft_identity.commands.shared import checked_store, database_failures, open_store, say
 from sshaft_identity.commands.signing_key import signing_key
 from sshaft_identity.commands.user_and_key import key, user
 from sshaft_identity.common.times import utc_now
-from sshaft_identity.enrolment.attestation import read_roots
 from sshaft_identity.settings import Settings
 
 
@@ -126,6 +126,7 @@ def serve(
     from sshaft_identity.service import app, server  # noqa: PLC0415 - as above
     from sshaft_identity.service.metrics import Metrics  # noqa: PLC0415 - as above
     from sshaft_identity.service.metrics_http import read_token  # noqa: PLC0415 - as above
+    from sshaft_identity.service.named_files import read_named_files  # noqa: PLC0415 - as above
     from sshaft_identity.service.reload import Reload  # noqa: PLC0415 - as above
 
     begin(log_level, signal.SIGHUP, signal.SIGUSR2)
@@ -144,7 +145,7 @@ def serve(
             serving = stack.enter_context(MetricsServer(of_metrics, metrics.registry))
             log.get_logger().info("metrics.ready", address=f"http://{serving.address}/metrics")
         real = settings_of.changed(settings, {"host": host, "port": listening.getsockname()[1]})
-        ready = app.create_app(store, real, utc_now, metrics, token, roots=read_roots(real.key_policy, directory))
+        ready = app.create_app(store, real, utc_now, metrics, token, named=read_named_files(real, directory))
         reload = Reload(ready, directory, settings)
         predecessor.wait()
         server.serve(ready, sockets, metrics.count_events if metrics else None, reload)
@@ -156,15 +157,17 @@ def check(directory: Path) -> None:
     """Check identity.json and the files that it names, without the database. Exit status 78 if `serve` refuses them."""
     from sshaft_identity.service.app import create_app  # noqa: PLC0415 - the web framework
     from sshaft_identity.service.metrics_http import read_token  # noqa: PLC0415 - as above
+    from sshaft_identity.service.named_files import read_named_files  # noqa: PLC0415 - as above
 
+    become_owner(directory)
     settings = settings_of.load(directory)
     token = read_token(Path(settings.metrics_token_file)) if settings.metrics_token_file else None
     with open_store(directory, settings) as store:
-        create_app(store, settings, metrics_token=token, roots=read_roots(settings.key_policy, directory))
+        create_app(store, settings, metrics_token=token, named=read_named_files(settings, directory))
     click.echo(f"{directory / settings_of.SETTINGS_FILE} is right.")
 
 
 client.add_command(set_face)
 client.add_command(test_client)
-for command in (user, key, invite, client, challenge, backup, restore, copy, signing_key, audit, sshfp):
+for command in (user, key, invite, client, challenge, session, token, backup, restore, copy, signing_key, audit, sshfp):
     identity.add_command(command)

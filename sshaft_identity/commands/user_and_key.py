@@ -58,9 +58,10 @@ def remove_user(directory: Path, name: str) -> None:
 @click.argument("name")
 @click.pass_obj
 def sign_out(directory: Path, name: str) -> None:
-    """Sign the user NAME out of "My keys" in every browser. The keys of NAME stay.
+    """Sign the user NAME out of "My keys" in every browser, and out of every host. The keys of NAME stay.
 
-    Keys that were being added there are not added. Logins that have passed but are not completed end, too.
+    Keys that were being added there are not added. Logins that have passed but are not completed end, too. The hosts
+    that report who is logged in end the sessions of NAME within a minute, and forget the approvals that they remember.
     """
     with checked_store(directory) as (store, _):
         say(sentence_of(store.revocation.sign_out(name, utc_now())))
@@ -68,7 +69,8 @@ def sign_out(directory: Path, name: str) -> None:
 
 def sentence_of(ended: Ended) -> str:
     counts = (ended.sessions, "browser"), (len(ended.enrolments), "enrolment"), (len(ended.challenges), "login")
-    return "Ended: " + ", ".join(_count(number, what) for number, what in counts) + "."
+    at_hosts = f", {ended.host_logins} at hosts" if ended.host_logins else ""
+    return "Ended: " + ", ".join(_count(number, what) for number, what in counts) + f"{at_hosts}."
 
 
 def _count(number: int, what: str) -> str:

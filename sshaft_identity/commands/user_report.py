@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from sshaft_identity.database import pages
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import audit_events, challenges, enrolments, sessions, ssh_keys, users
 from sshaft_identity.enrolment.enrolments import is_waiting
+from sshaft_identity.host_logins.entries import HostLogin, Kind
+from sshaft_identity.host_logins.listing import logins_of
 from sshaft_identity.people import last_logins
 from sshaft_identity.people.keys import RegisteredKey, registered_key
 
@@ -58,6 +61,31 @@ _PARTS: dict[str, tuple[str, Columns]] = {
     "logins": (
         "Logins that wait",
         {"ID": "id", "STATE": "state", "UNTIL": "expires_at", "CLIENT": "client_id", "APP": "app"},
+    ),
+    "host_sessions": (
+        "Open logins at hosts",
+        {
+            "HOST": "host",
+            "ACCOUNT": "account",
+            "SINCE": "began_at",
+            "FROM": "source",
+            "CLIENT": "client",
+            "ENDING": "is_ending",
+            "HEARD": "reported_at",
+        },
+    ),
+    "remembered_approvals": (
+        "Approvals that hosts remember",
+        {
+            "HOST": "host",
+            "ACCOUNT": "account",
+            "UNTIL": "until",
+            "NETWORK": "source",
+            "KEY": "fingerprint",
+            "CLIENT": "client",
+            "ENDING": "is_ending",
+            "HEARD": "reported_at",
+        },
     ),
     "last_logins": (
         "Last logins",
@@ -105,7 +133,8 @@ def show_user(directory: Path, name: str, as_json: bool) -> None:
     """Print what the service knows about the user NAME.
 
     Prints until when wrong codes have locked NAME out, the keys, the browsers that are signed in, the enrolments and
-    logins that wait, the last logins, why a login failed last, and the last events. `user unlock NAME` ends a lock-out.
+    logins that wait, the open logins and the remembered approvals at hosts, the last logins, why a login failed last,
+    and the last events. `user unlock NAME` ends a lock-out.
     """
     with checked_store(directory) as (store, settings), store.database.read() as connection:
         report = report_of(connection, name, settings.limits, utc_now())
@@ -153,6 +182,8 @@ def report_of(connection: Connection, name: str, limits: Limits, now: datetime) 
             connection, _ENROLMENTS.where(enrolments.c.user_name == name, enrolments.c.expires_at > now)
         ),
         "logins": _facts(connection, _LOGINS.where(challenges.c.user_name == name, challenges.c.expires_at > now)),
+        "host_sessions": [_at_host(each) for each in logins_of(connection, name, Kind.SESSION)],
+        "remembered_approvals": [_at_host(each) for each in logins_of(connection, name, Kind.REMEMBERED)],
         "last_logins": [_passed(each) for each in last_logins.passed(connection, name)],
         "last_failure": failure
         and {"at": rfc3339(failure.at), "event": failure.event, "why": failure.why, "details": failure.details},
@@ -176,6 +207,10 @@ def key_as_json(key: RegisteredKey) -> Facts:
         "last_used_at": key.last_used_at and rfc3339(key.last_used_at),
         "last_used_from": key.last_used_from,
     }
+
+
+def _at_host(login: HostLogin) -> Facts:
+    return {name: rfc3339(known) if isinstance(known, datetime) else known for name, known in asdict(login).items()}
 
 
 def _passed(login: last_logins.Ended) -> Facts:

@@ -1,7 +1,7 @@
 """Finds changes on SQLite, which has no notifications: polls the audit log for new events.
 
-Every change of a challenge or an enrolment writes an event in the same transaction. SQLite has one writer at a time, so
-ids grow in the order of commits. So one query for the events after the last one serves all waiters.
+Every change of a challenge, an enrolment or an approval writes an event in the same transaction. SQLite has one writer
+at a time, so ids grow in the order of commits. So one query for the events after the last one serves all waiters.
 """
 
 import re
@@ -19,9 +19,11 @@ from sshaft_identity.database.tables import audit_events
 MAX_EVENTS = 500
 """The most events that one query reads."""
 
-_UNSEEN = frozenset({"challenge.created", "challenge.shown", "challenge.presented", "enrolment.opened"})
+_UNSEEN = frozenset(
+    {"challenge.created", "challenge.shown", "challenge.presented", "enrolment.opened", "approval.opened"}
+)
 """Events that change nothing that a waiter sees."""
-_SUBJECTS = re.compile(r'"(?:challenge|enrolment)s?":"([0-9a-f ]+)"')
+_SUBJECTS = re.compile(r'"(?:challenge|enrolment|approval)s?":"([0-9a-f ]+)"')
 """Matches facts as `audit.log.canonical` writes them: one id, or several with blanks between them."""
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -220,6 +221,40 @@ Index(
     postgresql_where=_tried,
 )
 
+approvals = Table(  # SSH logins at hosts that wait until their person approves them on our page
+    "approvals",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("client_id", String(64), nullable=False),  # not a foreign key: the approvals of a removed client stay
+    Column("host", Text, nullable=False),
+    Column("service", Text, nullable=False),
+    Column("account", Text, nullable=False),  # the name at the host
+    # Who may approve. Not a foreign key: an unknown user gets the same answer as a known one.
+    Column("user_name", String(64), nullable=False),
+    Column("subject_id", Text),  # the id of the only user who may approve; null: the name decides
+    Column("client_ip", Text),
+    Column("source", Text, nullable=False),  # the source of `client_ip`, which is counted
+    Column("key_fingerprint", String(64)),  # the key that ssh has used before, as the host says
+    Column("state", String(16), nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("page_hash", String(64), nullable=False, unique=True),
+    Column("created_at", UtcTime, nullable=False, index=True),
+    Column("expires_at", UtcTime, nullable=False),
+    Column("approved_at", UtcTime),  # the columns below hold who approved then, and how they had signed in
+    Column("approver_name", String(64)),
+    Column("approver_id", String(64)),
+    Column("browser_ip", Text),
+    Column("authenticated_at", UtcTime),
+    Column("amr", Text),  # separated by blanks
+    Column("acr", Text),
+    Column("session_key", String(64)),  # the fingerprint of the key of a sign-in by ssh
+    Column("verified_at", UtcTime),  # when the host brought the digits
+    Index("ix_approvals_client_id_created_at", "client_id", "created_at"),
+    Index("ix_approvals_state_expires_at", "state", "expires_at"),
+    Index("ix_approvals_user_name_created_at", "user_name", "created_at"),
+    Index("ix_approvals_approver_name_created_at", "approver_name", "created_at"),
+)
+
 failures = Table(  # counts of wrong codes, see `limits`
     "failures",
     metadata,
@@ -264,11 +299,56 @@ sessions = Table(  # browsers on "my keys"
     Column("method", String(16), nullable=False),  # ssh, oidc
     Column("fingerprint", String(64)),  # the key that began a session by ssh
     Column("issuer", Text),  # the OpenID Provider of a session by oidc
+    Column("amr", Text),  # RFC 8176: how the person proved themselves, separated by blanks; null: not known
+    Column("acr", Text),
     Column("groups", Text),  # JSON: the groups that the provider named, of those that have a role at the help desk
     Column("passed_at", UtcTime),  # when the person last passed an SSH login for this session
     Column("orders", Integer, nullable=False, server_default="0"),  # given at the help desk since then
     Column("authenticated_at", UtcTime, nullable=False),
     Column("expires_at", UtcTime, nullable=False, index=True),
+)
+
+host_reports = Table(  # the hosts of a client that have reported, see `host_logins`
+    "host_reports",
+    metadata,
+    Column("client_id", String(64), ForeignKey("clients.client_id", ondelete="CASCADE"), primary_key=True),
+    Column("host", String(255), primary_key=True),  # the name that the host gives itself
+    Column("reported_at", UtcTime, nullable=False, index=True),
+)
+
+host_logins = Table(  # open sessions and remembered approvals, as the last report of the host says
+    "host_logins",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("client_id", String(64), nullable=False),
+    Column("host", String(255), nullable=False),
+    Column("kind", String(16), nullable=False),  # session, remembered
+    Column("entry", String(64), nullable=False),  # the id that the host gave it
+    Column("user_id", String(64), nullable=False),  # not a foreign key: what a removed user left at a host must end
+    Column("account", Text, nullable=False),
+    Column("service", Text, nullable=False),
+    Column("source", Text),  # a session: the address of the client; a remembered approval: its network
+    Column("fingerprint", String(64)),  # the ssh key that a remembered approval is bound to
+    Column("approval", String(64)),  # the approval that proves the person; null: the host says who the person is
+    Column("approved_with", String(64)),  # the key by which the person had signed in to approve it
+    Column("began_at", UtcTime, nullable=False),
+    Column("granted_at", UtcTime, nullable=False),  # a revocation from then on ends the login
+    Column("until", UtcTime),
+    Column("used_at", UtcTime),
+    Column("ended_at", UtcTime),  # the host is told to end it
+    ForeignKeyConstraint(["client_id", "host"], ["host_reports.client_id", "host_reports.host"], ondelete="CASCADE"),
+    Index("uq_host_logins_entry", "client_id", "host", "kind", "entry", unique=True),
+    Index("ix_host_logins_user_id", "user_id"),
+)
+
+host_revocations = Table(  # ends what a person has at hosts and was granted before
+    "host_revocations",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("user_id", String(64), nullable=False, index=True),
+    Column("fingerprint", String(64)),  # only what needed this key; null: everything
+    Column("kind", String(16)),  # only this kind of entry; null: every kind
+    Column("at", UtcTime, nullable=False, index=True),
 )
 
 audit_events = Table(  # append-only; `audit.log` writes it, and `audit.chain` seals it

@@ -6,13 +6,17 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.responses import Response
 
 from sshaft.log import get_logger
+from sshaft_identity.common.language import N_, _
+from sshaft_identity.pages.sign_in_oidc import BEGIN
 from sshaft_identity.pages.signed_in import role_of, signed_in
+from sshaft_identity.pages.wanted import remember_wanted
 from sshaft_identity.people.roles import Role
 from sshaft_identity.people.sessions import Session, count_order
 from sshaft_identity.web.browsers import client_address, form_of
-from sshaft_identity.web.html import PageError
+from sshaft_identity.web.html import PageError, render
 from sshaft_identity.web.state import AppState, state_of
 
 DESK = "/desk"
@@ -20,6 +24,10 @@ DESK = "/desk"
 
 class NoFreshPassError(Exception):
     """Ends a request that needs a fresh SSH login for its session."""
+
+
+class OldGroupsError(Exception):
+    """Ends a request of a member by group: the OpenID Provider must name the groups of the person again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +65,28 @@ async def member_of(request: Request) -> Member:
     session = await signed_in(request)
     role = await role_of(request, session)
     if role is None:
+        if await role_of(request, session, however_old=True) is not None:
+            raise OldGroupsError
         raise HTTPException(404)
     return Member(session, role, session.has_fresh_pass(state_of(request).clock()), client_address(request))
+
+
+async def answer_old_groups(request: Request, _error: Exception) -> Response:
+    """Leads to the OpenID Provider and back. The page does it, for a policy can forbid that the answer to a form does.
+
+    A browser that is signed in at the provider comes back by itself. Nothing of the request is done.
+    """
+    page = render(
+        request,
+        "said.html",
+        403,
+        title=_("One moment"),
+        sentence=_("Your organisation is asked again for your groups. Then you come back. Nothing was done yet."),
+        leads_to=state_of(request).settings.base_path + BEGIN,
+        lead_words=_("Go on"),
+    )
+    remember_wanted(request, page)
+    return page
 
 
 async def member_and_form(request: Request) -> tuple[Member, dict[str, str]]:
@@ -66,7 +94,7 @@ async def member_and_form(request: Request) -> tuple[Member, dict[str, str]]:
     member = await member_of(request)
     form = await form_of(request)
     if not member.session.owns(form.get("form_token", "")):
-        raise PageError(403, "Not from here", "This form is of another sign-in. Open the page again and retry.")
+        raise PageError(403, N_("Not from here"), N_("This form is of another sign-in. Open the page again and retry."))
     return member, form
 
 
@@ -74,10 +102,14 @@ def check_may_change(member: Member, person: str) -> None:
     """Raises `PageError` if the member may not change anything of this person, `NoFreshPassError` without a pass."""
     if not member.may_change:
         get_logger().warning("desk.refused", actor=member.name, user=person, reason="reader")
-        raise PageError(403, "You may only look", "Your role at the help desk changes nothing. Nothing was done.")
+        raise PageError(
+            403, N_("You may only look"), N_("Your role at the help desk changes nothing. Nothing was done.")
+        )
     if person == member.name:
         get_logger().warning("desk.refused", actor=member.name, user=person, reason="self")
-        raise PageError(403, "Not for yourself", "The help desk helps others. Use “My keys”, or ask a colleague.")
+        raise PageError(
+            403, N_("Not for yourself"), N_("The help desk helps others. Use “My keys”, or ask a colleague.")
+        )
     check_pass(member)
 
 

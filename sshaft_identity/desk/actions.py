@@ -13,9 +13,11 @@ from starlette.routing import Route
 
 from sshaft.log import get_logger
 from sshaft_identity.common.errors import RegistryError
+from sshaft_identity.common.language import N_, _
 from sshaft_identity.desk.access import DESK, Member, check_may_change, member_and_form, take_order
 from sshaft_identity.desk.person import is_member, name_of, no_such_person
 from sshaft_identity.enrolment.revocation import Ended
+from sshaft_identity.host_logins import ending as host_logins
 from sshaft_identity.pages.signed_in import tell
 from sshaft_identity.pages.words import moment
 from sshaft_identity.web.html import PageError, redirect, render
@@ -24,12 +26,13 @@ from sshaft_identity.web.state import AppState, state_of
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One order of a member for a person, with the form that brought it."""
+    """One order of a member for a person, with the form that brought it. `login`: what to end at a host."""
 
     state: AppState
     member: Member
     person: str
     fingerprint: str
+    login: str
 
     def log(self, action: str) -> None:
         get_logger().info(f"desk.{action}", actor=self.member.name, user=self.person, fingerprint=self.fingerprint)
@@ -53,7 +56,7 @@ def _remove_key(order: Order) -> str:
     remove, now = order.state.store.revocation.remove_key, order.state.clock()
     removed = remove(order.fingerprint, now, user=order.person, **order.member.facts)
     if removed is None:
-        raise PageError(404, "No such key", "This person has no such key, or no longer. Open the page again.")
+        raise PageError(404, N_("No such key"), N_("This person has no such key, or no longer. Open the page again."))
     tell(order.state, removed.ended)
     return "key_removed"
 
@@ -72,6 +75,13 @@ def _remove_all_keys(order: Order) -> str:
     return "keys_removed"
 
 
+def _end_host_login(order: Order) -> str:
+    database, now = order.state.store.database, order.state.clock()
+    if not host_logins.end(database, order.person, order.login, now, **order.member.facts):
+        raise PageError(404, N_("No longer there"), N_("It has ended already. Open the page again."))
+    return "host_login_ended"
+
+
 def _sign_out(order: Order) -> str:
     tell(order.state, _signed_out(order))
     return "signed_out"
@@ -85,34 +95,45 @@ def _signed_out(order: Order) -> Ended:
 
 
 ACTIONS = {
-    "unlock": Action(_unlock, "Unlock"),
+    "unlock": Action(_unlock, N_("Unlock")),
     "remove-key": Action(
         _remove_key,
-        "Remove the key",
-        ("Remove this key?", "It passes no login any more. Browsers that signed in by ssh are signed out."),
+        N_("Remove the key"),
+        (
+            N_("Remove this key?"),
+            N_("It passes no login any more. Browsers that signed in by ssh are signed out."),
+        ),
     ),
     "remove-all-keys": Action(
         _remove_all_keys,
-        "Remove all keys",
+        N_("Remove all keys"),
         (
-            "Remove all keys?",
-            "The person can pass no login without a new key. Open invitations end, and every browser is signed out.",
+            N_("Remove all keys?"),
+            N_("The person can pass no login without a new key. Invitations, browsers and the logins at hosts end."),
         ),
     ),
     "sign-out": Action(
         _sign_out,
-        "Sign out everywhere",
+        N_("Sign out everywhere"),
         (
-            "Sign out everywhere?",
-            "Every browser of the person is signed out. Logins that have passed but are not completed end, too.",
+            N_("Sign out everywhere?"),
+            N_(
+                "Every browser is signed out. The logins at hosts end, and those that have passed but are not "
+                "completed."
+            ),
         ),
     ),
+    "end-host-login": Action(
+        _end_host_login,
+        N_("End it"),
+        (N_("End this at the host?"), N_("The host ends the login with all its programs, or forgets the approval.")),
+    ),
 }
-_INVITE_SENTENCE = (
+_INVITE_SENTENCE = N_(
     "Whoever gets the link can register a key, and pass all logins of this person with it. Make sure that you speak "
     "with the right person, and send the link in a way that reaches nobody else. An open invitation is replaced."
 )
-_INVITE = ("Invite this person?", _INVITE_SENTENCE)
+_INVITE = (N_("Invite this person?"), _INVITE_SENTENCE)
 
 
 async def act(request: Request) -> Response:
@@ -121,7 +142,7 @@ async def act(request: Request) -> Response:
     name = request.path_params["action"]
     action = ACTIONS.get(name)
     if action is None:
-        raise PageError(404, "No such action", "The help desk does not know this. Go back and try again.")
+        raise PageError(404, N_("No such action"), N_("The help desk does not know this. Go back and try again."))
     if action.question is not None and form.get("sure") != "yes":
         return _ask(request, order, name, action.button, action.question)
     await take_order(request, order.member)
@@ -135,12 +156,12 @@ async def invite(request: Request) -> Response:
     order, form = await _order(request)
     state = order.state
     if not state.settings.desk.may_invite:
-        raise PageError(403, "Not here", "The help desk may not invite people here. Ask an administrator.")
+        raise PageError(403, N_("Not here"), N_("The help desk may not invite people here. Ask an administrator."))
     if is_member(state, request.path_params["person"]):
-        sentence = "Members of the help desk are invited by an administrator only. Nothing was done."
-        raise PageError(403, "A member of the help desk", sentence)
+        sentence = N_("Members of the help desk are invited by an administrator only. Nothing was done.")
+        raise PageError(403, N_("A member of the help desk"), sentence)
     if form.get("sure") != "yes":
-        return _ask(request, order, "invite", "Invite", _INVITE)
+        return _ask(request, order, "invite", N_("Invite"), _INVITE)
     await take_order(request, order.member)
     try:
         opened = await run_in_threadpool(_invited, order)
@@ -171,7 +192,7 @@ async def _order(request: Request) -> tuple[Order, dict[str, str]]:
     state = state_of(request)
     person = await run_in_threadpool(name_of, state, request.path_params["person"])
     check_may_change(member, person)
-    return Order(state, member, person, form.get("fingerprint", "")[:128]), form
+    return Order(state, member, person, form.get("fingerprint", "")[:128], form.get("login", "")[:64]), form
 
 
 def _ask(request: Request, order: Order, action: str, button: str, question: tuple[str, str]) -> Response:
@@ -179,11 +200,12 @@ def _ask(request: Request, order: Order, action: str, button: str, question: tup
         request,
         "desk_ask.html",
         person=order.person,
-        question=question,
-        button=button,
+        question=[_(each) for each in question],
+        button=_(button),
         action=f"{_page(request)}/{action}",
         back=_page(request),
         fingerprint=order.fingerprint,
+        login=order.login,
         **order.member.page_values("people"),
     )
 

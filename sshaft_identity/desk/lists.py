@@ -11,8 +11,10 @@ from starlette.routing import Route
 from sshaft_identity.audit.log import record_event
 from sshaft_identity.challenges.limits import locked_among
 from sshaft_identity.common.fields import USER_PATTERN, one_line
-from sshaft_identity.desk import report
+from sshaft_identity.common.language import N_, _
+from sshaft_identity.desk import approvals, report
 from sshaft_identity.desk.access import DESK, Member, member_of
+from sshaft_identity.desk.person import facts_of_waiting
 from sshaft_identity.pages.words import ago, clock, moment
 from sshaft_identity.people.users import FoundUser
 from sshaft_identity.web.html import render
@@ -21,9 +23,9 @@ from sshaft_identity.web.state import AppState, state_of
 
 PAGE_SIZE = 50
 _NOTES = {
-    "confirmed": "Your ssh login has passed. For ten minutes you can change something.",
-    "confirm": "This needs a new ssh login of yours. Nothing was done yet.",
-    "no_cookie": "Nothing was confirmed. Begin again, in this browser.",
+    "confirmed": N_("Your ssh login has passed. For ten minutes you can change something."),
+    "confirm": N_("This needs a new ssh login of yours. Nothing was done yet."),
+    "no_cookie": N_("Nothing was confirmed. Begin again, in this browser."),
 }
 
 
@@ -32,12 +34,13 @@ async def people(request: Request) -> Response:
     member, query = await member_of(request), request.query_params
     beginning, after = one_line(query.get("q", ""))[:64], query.get("after", "")
     after_name = after if re.fullmatch(USER_PATTERN, after) else None
+    note = _NOTES.get(query.get("note", ""))
     values = await run_in_threadpool(_found, state_of(request), member, beginning, after_name)
     return render(
         request,
         "desk.html",
         q=beginning,
-        note=_NOTES.get(query.get("note", "")),
+        note=note and _(note),
         **values,
         **member.page_values("people"),
     )
@@ -56,7 +59,7 @@ def _found(state: AppState, member: Member, beginning: str, after: str | None) -
     def values(each: FoundUser) -> dict[str, Any]:
         count, used = keys.get(each.name, (0, None))
         return {
-            "name": each.name, "id": each.id, "keys": count, "used": None if used is None else ago(used, now),
+            "name": each.name, "id": each.id, "key_count": count, "used": None if used is None else ago(used, now),
             "locked": moment(locked[each.name]) if each.name in locked else None,
         }  # fmt: skip
 
@@ -68,7 +71,7 @@ def _found(state: AppState, member: Member, beginning: str, after: str | None) -
 
 
 async def waiting(request: Request) -> Response:
-    """Shows the logins that wait for ssh and the open invitations."""
+    """Shows the logins that wait for ssh, the SSH logins that wait for an approval, and the open invitations."""
     member = await member_of(request)
     values = await run_in_threadpool(_waiting, state_of(request), member)
     return render(request, "desk_waiting.html", **values, **member.page_values("waiting"))
@@ -80,14 +83,14 @@ def _waiting(state: AppState, member: Member) -> dict[str, Any]:
     with state.store.database.read() as connection:
         logins = report.waiting_logins(connection, now)
         invitations = report.waiting_invitations(connection, now)
+        of_hosts = approvals.waiting_and_last(connection, state)
         ids = report.ids_of(connection, {name for each in logins if (name := each.user or each.hint)})
     return {
         "logins": [
             {
-                "user": each.user or each.hint, "id": ids.get(each.user or each.hint or ""), "app": each.context.app,
-                "client": each.client, "address": each.context.ip, "began": ago(each.created_at, now),
-                "left": clock(seconds_left(each, state)), "attempts_left": each.attempts_left,
-                "is_named": each.user is not None,
+                "user": each.user or each.hint, "id": ids.get(each.user or each.hint or ""),
+                "left": clock(seconds_left(each, state)), "is_named": each.user is not None,
+                "facts": facts_of_waiting(each, now),
             }
             for each in logins
         ],
@@ -99,6 +102,7 @@ def _waiting(state: AppState, member: Member) -> dict[str, Any]:
             for row in invitations
         ],
         "most": report.MOST,
+        **of_hosts,
     }  # fmt: skip
 
 
@@ -120,8 +124,8 @@ def _clients(state: AppState, member: Member) -> list[dict[str, Any]]:
             "token": None if each.token_at is None else ago(each.token_at, now),
             "calls": [
                 {
-                    "at": moment(call.at), "what": report.CALLS[call.event], "bad": call.event == "request.refused",
-                    "details": call.facts.get("reason") or call.facts.get("app"),
+                    "at": moment(call.at), "what": _(report.CALLS[call.event]), "bad": call.event == "request.refused",
+                    "details": call.facts.get("reason") or call.facts.get("app") or call.facts.get("host"),
                     "address": call.facts.get("client_ip"),
                 }
                 for call in each.calls

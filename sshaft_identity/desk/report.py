@@ -14,6 +14,7 @@ from sshaft_identity.challenges.challenge import Challenge
 from sshaft_identity.challenges.limits import Limits, Scope
 from sshaft_identity.challenges.rows import challenge_of, is_running, is_unsettled
 from sshaft_identity.clients.access_tokens import TOKEN_LIFETIME
+from sshaft_identity.common.language import N_
 from sshaft_identity.database.tables import (
     access_tokens,
     audit_events,
@@ -35,9 +36,11 @@ _LAST_LOGINS = 10
 _LAST_EVENTS = 5000
 _CALLS = 3
 CALLS = {
-    "challenge.created": "began a login",
-    "challenge.consumed": "took the result of a login",
-    "request.refused": "was refused",
+    "challenge.created": N_("began a login"),
+    "challenge.consumed": N_("took the result of a login"),
+    "approval.opened": N_("asked for an approval"),
+    "approval.verified": N_("got an approval"),
+    "request.refused": N_("was refused"),
 }
 """What a client does, by the event that it causes."""
 

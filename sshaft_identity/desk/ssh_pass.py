@@ -19,13 +19,13 @@ from sshaft_identity.common.fields import USER_PATTERN
 from sshaft_identity.desk.access import DESK, Member, member_of
 from sshaft_identity.pages.challenge import challenge_page
 from sshaft_identity.pages.challenge_forms import challenge_routes
+from sshaft_identity.pages.words import DESK_PASS
 from sshaft_identity.web import cookies, logins
 from sshaft_identity.web.browsers import client_address, form_of, user_agent
 from sshaft_identity.web.call import Call
 from sshaft_identity.web.html import redirect
 from sshaft_identity.web.state import state_of
 
-APP = "Help desk, to change something"
 NOBODY = "-"
 """Stands in the path for no person. No id begins with it."""
 _PATH = f"{DESK}/confirm/{{person}}"
@@ -40,7 +40,7 @@ async def begin(request: Request) -> Response:
     """Opens the challenge. A form of another site cannot come here, and to begin changes nothing."""
     member = await member_of(request)
     await form_of(request)
-    state, context = state_of(request), Context(APP, client_address(request), user_agent(request))
+    state, context = state_of(request), Context(DESK_PASS, client_address(request), user_agent(request))
     wish = Wish(member.name, timedelta(seconds=state.settings.lifetime), context=context)
     call = Call(request)
     opened = await run_in_threadpool(logins.open_login, call, wish)
@@ -84,7 +84,7 @@ async def _challenge_of(request: Request, member: Member) -> Challenge | None:
     if token is None:
         return None
     found = await run_in_threadpool(state_of(request).store.challenges.of_page, token)
-    if found is None or found.client is not None or found.user != member.name or found.context.app != APP:
+    if found is None or found.client is not None or found.user != member.name or found.context.app != DESK_PASS:
         return None
     return found
 

@@ -20,6 +20,7 @@ from sshaft import files
 from sshaft.errors import ConfigurationError
 from sshaft.public_key import PublicKey
 from sshaft.text import printable
+from sshaft_identity.common.language import N_
 from sshaft_identity.enrolment.ssh_wire import Reader, WireError
 from sshaft_identity.people.key_policy import KeyPolicy
 
@@ -40,15 +41,15 @@ def verify(
     Raises `AttestationError` unless `data` attests `key` for one of `challenges` under one of `roots`.
     """
     if not key.is_security_key:
-        raise AttestationError("Only a security key (sk-) can have an attestation.")
+        raise AttestationError(N_("Only a security key (sk-) can have an attestation."))
     if not roots:
-        raise AttestationError("This service knows no makers of security keys (attestation_roots).")
+        raise AttestationError(N_("This service knows no makers of security keys (attestation_roots)."))
     try:
         return _verify(data, key, [sha256(each).digest() for each in challenges], roots, now)
     except AttestationError:
         raise
     except Exception:  # noqa: BLE001 - fido2 and cryptography raise many kinds of errors for malformed data
-        raise AttestationError("This is not a whole attestation of ssh-keygen.") from None
+        raise AttestationError(N_("This is not a whole attestation of ssh-keygen.")) from None
 
 
 def _verify(
@@ -64,13 +65,13 @@ def _verify(
         or authenticator.rp_id_hash != sha256(key.fields[-1]).digest()
         or not authenticator.is_user_present()
     ):
-        raise AttestationError("The attestation is of another key.")
+        raise AttestationError(N_("The attestation is of another key."))
     _check_certificate(certificate, credential.aaguid, roots, now)
     # OpenSSH does not write down whether the format is `packed` (WebAuthn §8.2) or `fido-u2f` (§8.6).
     packed = [authenticator + each for each in hashes]
     u2f = [b"\0" + authenticator.rp_id_hash + each + credential.credential_id + key.fields[-2] for each in hashes]
     if not any(_is_signed(certificate, signature, covered) for covered in packed + u2f):
-        raise AttestationError("The attestation was not made for the challenge of this page.")
+        raise AttestationError(N_("The attestation was not made for the challenge of this page."))
     return f"{credential.aaguid.hex()} {printable(certificate.subject.rfc4514_string(), 160)}"
 
 
@@ -97,7 +98,9 @@ def _parse(data: bytes) -> tuple[bytes, bytes, AuthenticatorData]:
     read = Reader(data)
     version = read.string()
     if version == _V00:
-        raise AttestationError("This attestation lacks the authenticator's data: make it with OpenSSH 8.5 or later.")
+        raise AttestationError(
+            N_("This attestation lacks the authenticator's data: make it with OpenSSH 8.5 or later.")
+        )
     if version != _V01:
         raise WireError("no attestation")
     certificate, signature, wrapped = read.string(), read.string(), read.string()
@@ -141,16 +144,16 @@ def _check_certificate(
         if _is_ca(root) and _runs(root, now):
             break
     else:
-        raise AttestationError("The security key is of no maker that is trusted here.")
+        raise AttestationError(N_("The security key is of no maker that is trusted here."))
     if _is_ca(certificate) or not _runs(certificate, now):
-        raise AttestationError("The certificate of the security key is not valid now.")
+        raise AttestationError(N_("The certificate of the security key is not valid now."))
     try:
         named = certificate.extensions.get_extension_for_oid(_AAGUID_EXTENSION).value
     except x509.ExtensionNotFound:
         return
     # an OCTET STRING of 16 bytes within the extension's own
     if not isinstance(named, x509.UnrecognizedExtension) or named.value != b"\x04\x10" + aaguid:
-        raise AttestationError("The certificate is for another model of security key.")
+        raise AttestationError(N_("The certificate is for another model of security key."))
 
 
 def _runs(certificate: x509.Certificate, now: datetime) -> bool:

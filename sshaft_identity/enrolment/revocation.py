@@ -1,14 +1,16 @@
-"""Removes keys, users and clients and signs people out, with everything that they have begun.
+"""Removes keys, users and clients and signs people out, with everything that they have begun, also at hosts.
 
 Each step is one transaction with one audit event. The event names the challenges and enrolments that it ended, so the
 open pages of every process hear of it. No enrolment is opened, presented or confirmed meanwhile.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, delete, false, or_, select, update
 
+from sshaft_identity.approvals import approval as approval_states
+from sshaft_identity.approvals import rows as approval_rows
 from sshaft_identity.audit.log import Fact, record_event
 from sshaft_identity.challenges import limits
 from sshaft_identity.challenges.challenge import State
@@ -17,6 +19,7 @@ from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import (
     access_tokens,
+    approvals,
     challenges,
     clients,
     enrolments,
@@ -26,6 +29,8 @@ from sshaft_identity.database.tables import (
     users,
 )
 from sshaft_identity.enrolment import enrolments as invitations
+from sshaft_identity.host_logins import ending as host_logins
+from sshaft_identity.host_logins.entries import Kind
 from sshaft_identity.people.registration import owner_of
 from sshaft_identity.people.sessions import Method, Session, hash_of
 
@@ -38,22 +43,25 @@ _is_printed = _is_pending & challenges.c.presented_at.is_not(None)
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What ended: the number of sessions, and the ids of enrolments and challenges."""
+    """What ended: the number of sessions, the ids of enrolments, challenges and approvals, and how much at hosts."""
 
     sessions: int
     enrolments: tuple[str, ...]
     challenges: tuple[str, ...]
+    approvals: tuple[str, ...] = ()
+    host_logins: int = 0
 
     @property
     def ids(self) -> tuple[str, ...]:
         """Returns the ids of everything whose pages need news."""
-        return (*self.enrolments, *self.challenges)
+        return (*self.enrolments, *self.challenges, *self.approvals)
 
     @property
     def facts(self) -> dict[str, Fact]:
         """Returns the facts for the audit event. `database.changes_sqlite` wakes the pages by them."""
-        names = {"enrolments": " ".join(self.enrolments) or None, "challenges": " ".join(self.challenges) or None}
-        return {"sessions": self.sessions, **names}
+        ended = {"enrolments": self.enrolments, "challenges": self.challenges, "approvals": self.approvals}
+        names = {name: " ".join(ids) or None for name, ids in ended.items()}
+        return {"sessions": self.sessions, "host_logins": self.host_logins or None, **names}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +100,9 @@ class Revocation:
             ended = _end(
                 connection, now, results=by_key & or_(_is_accepted, _is_printed), passed=by_key, of_sessions=by_ssh,
                 of_enrolments=(enrolments.c.user_name == owner) & (enrolments.c.opened_in == Method.SSH),
+                of_approvals=_approved_by(owner) & approvals.c.session_key.is_not(None),
             )  # fmt: skip
+            ended = replace(ended, host_logins=host_logins.revoke(connection, owner, now, fingerprint=fingerprint))
             # the removed key may have passed for a session that began elsewhere
             passes = update(sessions).where(sessions.c.user_name == owner, sessions.c.passed_at.is_not(None))
             connection.execute(passes.values(passed_at=None))
@@ -112,7 +122,9 @@ class Revocation:
             ended = _end(
                 connection, now, results=mine & or_(_is_accepted, _is_pending), passed=mine,
                 of_sessions=sessions.c.user_name == name, of_enrolments=enrolments.c.user_name == name,
+                of_approvals=or_(approvals.c.user_name == name, _approved_by(name)),
             )  # fmt: skip
+            ended = replace(ended, host_logins=host_logins.revoke(connection, name, now))
             connection.execute(delete(access_tokens).where(access_tokens.c.user_name == name))
             limits.forget(connection, limits.Scope.USER, name)
             # before the deletion, so that the event has the id of this user
@@ -129,17 +141,18 @@ class Revocation:
             mine = challenges.c.client_id == client_id
             ended = _end(
                 connection, now, results=mine & or_(_is_accepted, _is_pending), passed=mine,
-                of_enrolments=enrolments.c.invited_by == client_id,
+                of_enrolments=enrolments.c.invited_by == client_id, of_approvals=approvals.c.client_id == client_id,
             )  # fmt: skip
             limits.forget(connection, limits.Scope.CLIENT, client_id)
             facts = {name: value for name, value in ended.facts.items() if name != "sessions"}
             record_event(connection, "client.removed", now, user=None, client=client_id, **facts)
             return ended
 
-    def sign_out(self, user: str, now: datetime, **facts: Fact) -> Ended:
+    def sign_out(self, user: str, now: datetime, *, sessions_at_hosts: bool = True, **facts: Fact) -> Ended:
         """Signs out every browser of the user. `facts` go to the audit log. Raises `RegistryError`.
 
         Also ends what the person began in them, and the logins that passed but whose result nobody has taken.
+        Hosts forget the approvals that they remember. `sessions_at_hosts`: they end the sessions of the person, too.
         """
         with self._database.write(alone="enrolment") as connection:
             self._wait_for_attempts(connection, user)
@@ -149,7 +162,10 @@ class Revocation:
             ended = _end(
                 connection, now, results=mine & or_(_is_accepted, _is_printed), passed=mine,
                 of_sessions=sessions.c.user_name == user, of_enrolments=_began_in_session(user),
+                of_approvals=_approved_by(user),
             )  # fmt: skip
+            kind = None if sessions_at_hosts else Kind.REMEMBERED
+            ended = replace(ended, host_logins=host_logins.revoke(connection, user, now, kind=kind))
             record_event(connection, "session.all_ended", now, user=user, **ended.facts, **facts)
             return ended
 
@@ -163,6 +179,12 @@ class Revocation:
             record_event(connection, "session.ended", now, user=session.user, **ended.facts, **facts)
             return ended
 
+    def end_at_hosts(self, user: str, now: datetime, **facts: Fact) -> None:
+        """Ends every session and every remembered approval of the user at hosts. `facts` go to the audit log."""
+        with self._database.write() as connection:
+            count = host_logins.revoke(connection, user, now)
+            record_event(connection, "host_session.all_ended", now, user=user, host_logins=count or None, **facts)
+
     def _wait_for_attempts(self, connection: Connection, user: str) -> None:
         """Waits for the attempts of the user: an attempt that has read a key passes before the key goes, or never."""
         self._database.lock(connection, attempts_of(user))
@@ -170,6 +192,10 @@ class Revocation:
 
 def _began_in_session(user: str) -> ColumnElement[bool]:
     return (enrolments.c.user_name == user) & enrolments.c.opened_in.is_not(None)
+
+
+def _approved_by(user: str) -> ColumnElement[bool]:
+    return approvals.c.approver_name == user
 
 
 def _end(
@@ -180,8 +206,9 @@ def _end(
     passed: ColumnElement[bool] = _NONE,
     of_sessions: ColumnElement[bool] = _NONE,
     of_enrolments: ColumnElement[bool],
+    of_approvals: ColumnElement[bool] = _NONE,
 ) -> Ended:
-    """Ends the named enrolments, challenges (`results`) and sessions, and what the challenges `passed` have left.
+    """Ends the named enrolments, challenges (`results`), approvals and sessions, and what the challenges `passed` left.
 
     The sessions come last: a session that begins meanwhile has taken the result of its challenge before.
     """
@@ -191,8 +218,11 @@ def _end(
     cancel = update(challenges).where(or_(approvals, results)).values(state=State.CANCELLED).returning(challenges.c.id)
     over = connection.scalars(cancel).all()
     _end_codes_and_tokens(connection, passed, now)
+    stopped = approval_rows.change(
+        connection, (of_approvals, approval_rows.is_open), {"state": approval_states.State.ENDED}
+    )
     count = connection.execute(delete(sessions).where(of_sessions)).rowcount
-    return Ended(count, tuple(cancelled), tuple(over))
+    return Ended(count, tuple(cancelled), tuple(over), tuple(each.id for each in stopped))
 
 
 def _end_codes_and_tokens(connection: Connection, passed: ColumnElement[bool], now: datetime) -> None:

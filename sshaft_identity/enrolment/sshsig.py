@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from sshaft import public_key
 from sshaft.errors import InvalidKeyError
 from sshaft.public_key import PublicKey
+from sshaft_identity.common.language import N_, Filled
 from sshaft_identity.enrolment.ssh_wire import Reader, WireError, positive, string
 
 NAMESPACE = "sshaft-enrol"
@@ -64,9 +65,9 @@ def verify(armored: str, messages: Collection[bytes], namespace: str = NAMESPACE
     try:
         return _verify_blob(_unarmor(armored), messages, namespace)
     except WireError:
-        raise SignatureError("This is not a whole SSH signature.") from None
+        raise SignatureError(N_("This is not a whole SSH signature.")) from None
     except InvalidKeyError:
-        raise SignatureError("The signature is by a kind of key that is not taken here.") from None
+        raise SignatureError(N_("The signature is by a kind of key that is not taken here.")) from None
 
 
 def _unarmor(armored: str) -> bytes:
@@ -74,7 +75,7 @@ def _unarmor(armored: str) -> bytes:
         raise WireError("too long")
     lines = [line.strip() for line in armored.strip().splitlines()]
     if len(lines) < 3 or lines[0] != _BEGIN or lines[-1] != _END:
-        raise SignatureError("Paste the whole signature, from -----BEGIN to END SSH SIGNATURE-----.")
+        raise SignatureError(N_("Paste the whole signature, from -----BEGIN to END SSH SIGNATURE-----."))
     try:
         return base64.b64decode("".join(lines[1:-1]).encode("ascii"), validate=True)
     except (UnicodeEncodeError, binascii.Error):
@@ -89,7 +90,9 @@ def _verify_blob(blob: bytes, messages: Collection[bytes], namespace: str) -> Pu
     signed_namespace, reserved, hash_name, signature = (read.string() for _ in range(4))
     read.end()
     if signed_namespace != namespace.encode():
-        raise SignatureError(f"The signature is for something else: sign with -n {namespace}.")
+        raise SignatureError(
+            Filled(N_("The signature is for something else: sign with -n {namespace}."), namespace=namespace)
+        )
     if reserved or hash_name not in _HASHES:
         raise WireError("unknown members")
     for message in messages:
@@ -98,7 +101,7 @@ def _verify_blob(blob: bytes, messages: Collection[bytes], namespace: str) -> Pu
         with suppress(InvalidSignature):
             _check(key, signature, signed)
             return key
-    raise SignatureError("The signature does not fit the text of this page.")
+    raise SignatureError(N_("The signature does not fit the text of this page."))
 
 
 def _public_key(blob: bytes) -> PublicKey:
@@ -115,7 +118,7 @@ def _check(key: PublicKey, signature: bytes, signed: bytes) -> None:
     read.end()
     if key.type == "ssh-rsa":
         if algorithm not in _RSA:
-            raise SignatureError("RSA signatures must be rsa-sha2-256 or rsa-sha2-512.")
+            raise SignatureError(N_("RSA signatures must be rsa-sha2-256 or rsa-sha2-512."))
         exponent, modulus = (int.from_bytes(field) for field in key.fields)
         if len(value) != (modulus.bit_length() + 7) // 8:
             raise WireError("not as long as the key")
@@ -132,7 +135,7 @@ def _signed_by_device(key: PublicKey, read: Reader, signed: bytes) -> bytes:
     """Returns the data that the device signs: hashes, its flags and its counter (PROTOCOL.u2f, SSH U2F Signatures)."""
     flags, counter = read.take(1), read.take(4)
     if not flags[0] & _USER_PRESENT:
-        raise SignatureError("The security key was not touched: sign without -O no-touch-required.")
+        raise SignatureError(N_("The security key was not touched: sign without -O no-touch-required."))
     return sha256(key.fields[-1]).digest() + flags + counter + sha256(signed).digest()
 
 

@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from sshaft_identity.challenges.challenge import RESULT_GRACE, Challenge, State
 from sshaft_identity.challenges.challenges import Wish
+from sshaft_identity.common.language import N_, Filled
 from sshaft_identity.face_support.face_requests import FaceRequest, FaceRequests, Returns, face_of
 from sshaft_identity.pages.challenge import RETURN_LABELS, challenge_page
 from sshaft_identity.pages.challenge_forms import challenge_routes
@@ -23,6 +24,7 @@ from sshaft_identity.web import cookies, logins, refused_requests
 from sshaft_identity.web.call import Call
 from sshaft_identity.web.html import PageError, redirect, render
 from sshaft_identity.web.known_browsers import remember, source_of_request, too_many
+from sshaft_identity.web.language import keep, of_parameter
 from sshaft_identity.web.state import state_of
 
 RETURN_LIFETIME = timedelta(seconds=60)
@@ -30,14 +32,19 @@ RETURN_LIFETIME = timedelta(seconds=60)
 _COOKIE_PREFIX, _HOST_PREFIX = "sshaft-login-", "__Host-"
 _MAX_TRIED = 8
 """The most cookies of a browser that are looked up."""
-_RETURN_WORDS = {state: "Continue" if state == State.ACCEPTED else "Go back" for state in RETURN_LABELS}
+_RETURN_WORDS = {state: N_("Continue") if state == State.ACCEPTED else N_("Go back") for state in RETURN_LABELS}
 
 Finish = Callable[[Call, Challenge], Response]
 """Leads the browser back to the provider with the result of the challenge. Runs in a thread."""
 
 
-def begin_login(call: Call, face: str, wish: Wish, details: Mapping[str, Any]) -> Response:
-    """Opens the challenge, stores `details` for `finish`, and sends the browser to the page of the login."""
+def begin_login(
+    call: Call, face: str, wish: Wish, details: Mapping[str, Any], ui_locales: str | None = None
+) -> Response:
+    """Opens the challenge, stores `details` for `finish`, and sends the browser to the page of the login.
+
+    `ui_locales`: the languages that the request wants for the pages (OpenID Connect Core 1.0 §3.1.2.1).
+    """
     if wish.client is None:
         raise ValueError("a login in the browser needs a client")
     state = call.state
@@ -50,6 +57,7 @@ def begin_login(call: Call, face: str, wish: Wish, details: Mapping[str, Any]) -
     response = redirect(call.request, f"/login/{challenge.id}")
     seconds = int((wish.lifetime + RESULT_GRACE).total_seconds())
     cookies.write(call.request, response, _cookie_name(challenge.id), opened.page_token, seconds, "lax")
+    keep(call.request, response, of_parameter(state.languages, ui_locales))
     return response
 
 
@@ -187,20 +195,22 @@ def form_post(call: Call, redirect_uri: str, values: Mapping[str, str]) -> Respo
 def untrusted_request(call: Call, face: str, reason: str) -> PageError:
     """Records a request whose return address cannot be trusted. Returns the page that tells the person the reason."""
     refused_requests.note(call, face, "invalid_request", reason)
-    sentence = f"The application that sent you here is not set up correctly: {reason}. Tell its administrator."
-    return PageError(400, "This login cannot begin", sentence)
+    sentence = N_("The application that sent you here is not set up correctly: {reason}. Tell its administrator.")
+    return PageError(400, N_("This login cannot begin"), Filled(sentence, reason=reason))
 
 
 def already_finished() -> PageError:
-    return PageError(410, "Login already finished", "This login is finished. To log in again, start a new login.")
+    return PageError(
+        410, N_("Login already finished"), N_("This login is finished. To log in again, start a new login.")
+    )
 
 
 def _no_such_login() -> PageError:
-    sentence = (
+    sentence = N_(
         "This browser has no open login here. Start the login again, and use the same browser until its end. The "
         "browser must accept our cookie, which needs https."
     )
-    return PageError(404, "No such login", sentence)
+    return PageError(404, N_("No such login"), sentence)
 
 
 async def _login_of_browser(request: Request) -> tuple[str, Challenge | None]:

@@ -12,10 +12,11 @@ from starlette.routing import Route
 
 from sshaft.log import get_logger
 from sshaft_identity.challenges.challenge import Challenge
+from sshaft_identity.common.language import N_, _
 from sshaft_identity.web import cookies
 from sshaft_identity.web.browsers import client_address, form_of
 from sshaft_identity.web.html import PageError, redirect, render
-from sshaft_identity.web.live import live_routes
+from sshaft_identity.web.live import CHALLENGE, live_routes
 from sshaft_identity.web.state import state_of
 
 Find = Callable[[Request], Awaitable[Challenge | None]]
@@ -23,7 +24,7 @@ Leave = Callable[[Request, Challenge], str | None]
 _HAS_ALIAS = "this-computer-has-the-alias"
 _ALIAS_SECONDS = 400 * 24 * 3600
 """Browsers keep no cookie longer (RFC 6265bis §5.5)."""
-NO_SUCH_LOGIN = ("No such login", "This address belongs to no login, or to one that was long ago.")
+NO_SUCH_LOGIN = (N_("No such login"), N_("This address belongs to no login, or to one that was long ago."))
 
 
 def challenge_routes(path: str, find: Find, leave: Leave) -> list[Route]:
@@ -66,7 +67,7 @@ def challenge_routes(path: str, find: Find, leave: Leave) -> list[Route]:
         Route(f"{path}/deny", deny, methods=["POST"]),
         Route(f"{path}/cancel", cancel, methods=["POST"]),
         Route(f"{path}/alias", choose_alias, methods=["POST"]),
-        *live_routes(path, find),
+        *live_routes(path, CHALLENGE, find),
     ]
 
 
@@ -92,5 +93,5 @@ def _page_of(request: Request) -> str:
 
 def _lead(request: Request, address: str) -> Response:
     """Returns a page that leads on by itself. A redirect would fail: Chromium applies `form-action` to it, too."""
-    sentence = "You are led back to where you logged in."
-    return render(request, "said.html", title="Cancelled", sentence=sentence, leads_to=address, keeps_opener=True)
+    sentence = _("You are led back to where you logged in.")
+    return render(request, "said.html", title=_("Cancelled"), sentence=sentence, leads_to=address, keeps_opener=True)

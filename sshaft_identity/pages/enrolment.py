@@ -18,6 +18,7 @@ from sshaft_identity.challenges.challenge import Challenge, Context
 from sshaft_identity.challenges.challenge import State as ChallengeState
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.common.fields import one_line
+from sshaft_identity.common.language import N_, _
 from sshaft_identity.enrolment import sshsig
 from sshaft_identity.enrolment.enrolment import Enrolment, Outcome, Presentation, State, Verdict, hyphenate, log_outcome
 from sshaft_identity.pages import first_use
@@ -26,7 +27,7 @@ from sshaft_identity.pages.challenge_forms import challenge_routes, choose_alias
 from sshaft_identity.pages.enrolment_form import FAULTS, FaultError, Form, attested_device, form_of, signed_key
 from sshaft_identity.pages.shells import Shell, quoted, sign_command
 from sshaft_identity.pages.signed_in import session_of
-from sshaft_identity.pages.words import clock, source
+from sshaft_identity.pages.words import TO_ADD, clock, source
 from sshaft_identity.people.key_policy import sentence as policy_sentence
 from sshaft_identity.people.keys import MAX_NAME
 from sshaft_identity.people.sessions import Method
@@ -38,26 +39,46 @@ from sshaft_identity.web.problem import problem
 from sshaft_identity.web.state import AppState, state_of
 
 REFRESH_SECONDS = 3
+_LEFT = {
+    State.OPEN: N_("Waiting, {time} left"),
+    "signature": N_("{time} left to present it"),
+    State.PRESENTED: N_("{time} left to confirm it"),
+}
 
 TEXTS: dict[str, tuple[str, str]] = {
-    State.OPEN: ("Register an SSH key", "Run this command in a terminal, with the key that you want to register."),
-    "signature": ("Register an SSH key", "Sign a line with the key, and bring the public key and the signature here."),
+    State.OPEN: (
+        N_("Register an SSH key"),
+        N_("Run this command in a terminal, with the key that you want to register."),
+    ),
+    "signature": (
+        N_("Register an SSH key"),
+        N_("Sign a line with the key, and bring the public key and the signature here."),
+    ),
     State.PRESENTED: (
-        "Is this your key?",
-        "Compare it with what your terminal shows. It passes your logins only after you confirm it.",
+        N_("Is this your key?"),
+        N_("Compare it with what your terminal shows. It passes your logins only after you confirm it."),
     ),
     "approval": (
-        "Is this your key?",
-        "Compare it with what your terminal shows. After you confirm it, a key that you already have must approve it.",
+        N_("Is this your key?"),
+        N_(
+            "Compare it with what your terminal shows. After you confirm it, a key that you already have must approve "
+            "it."
+        ),
     ),
-    State.CONFIRMED: ("Registered", "From now on this key passes your logins."),
+    State.CONFIRMED: (N_("Registered"), N_("From now on this key passes your logins.")),
     State.REFUSED: (
-        "Not registered",
-        "You said that the key is not yours. Tell your administrator, and ask for a new invitation.",
+        N_("Not registered"),
+        N_("You said that the key is not yours. Tell your administrator, and ask for a new invitation."),
     ),
-    State.EXPIRED: ("Too late", "This invitation is no longer valid. Ask for a new one."),
-    State.CANCELLED: ("Over", "This invitation was replaced by a new one, or ended. Ask for a new one if you need it."),
-    "unknown": ("No such invitation", "This address belongs to no invitation, or to one that was long ago."),
+    State.EXPIRED: (N_("Too late"), N_("This invitation is no longer valid. Ask for a new one.")),
+    State.CANCELLED: (
+        N_("Over"),
+        N_("This invitation was replaced by a new one, or ended. Ask for a new one if you need it."),
+    ),
+    "unknown": (
+        N_("No such invitation"),
+        N_("This address belongs to no invitation, or to one that was long ago."),
+    ),
 }
 """The heading and the sentence of each state."""
 
@@ -89,7 +110,7 @@ async def decide(request: Request) -> Response:
         next_page = await _apply(request, form.text("action"), form, enrolment)
     except FaultError as fault:
         enrolment, by_signature = await _enrolment_of(request), form.text("action") == "sign"
-        return await _render(request, 400, enrolment, by_signature=by_signature, fault=str(fault), form=form)
+        return await _render(request, 400, enrolment, by_signature=by_signature, fault=_(fault.text), form=form)
     return redirect(request, next_page or f"/enrol/{page_token}")
 
 
@@ -123,7 +144,7 @@ async def _approved(request: Request, outcome: Outcome) -> Response:
     try:
         _check_outcome(outcome, state)
     except FaultError as fault:
-        return await _render(request, 400, await _enrolment_of(request), fault=str(fault))
+        return await _render(request, 400, await _enrolment_of(request), fault=_(fault.text))
     return redirect(request, f"/enrol/{request.path_params['page_token']}")
 
 
@@ -176,7 +197,7 @@ async def _ask_for_approval(request: Request, enrolment: Enrolment, attested: st
     state, now, key = state_of(request), state_of(request).clock(), enrolment.key
     if key is None:
         raise FaultError(FAULTS[Verdict.NONE])
-    context = Context(f"My keys, to add the key {key.fingerprint}", client_address(request), user_agent(request))
+    context = Context(TO_ADD.format(fingerprint=key.fingerprint), client_address(request), user_agent(request))
     lifetime = min(timedelta(seconds=state.settings.lifetime), enrolment.expires_at - now)
     call = Call(request)
     opened = await run_in_threadpool(logins.open_login, call, Wish(enrolment.user, lifetime, context=context))
@@ -206,7 +227,7 @@ async def _render(
 ) -> Response:
     """Returns the page. `form`: the form that was refused. The page shows its texts again."""
     if enrolment is None:
-        title, sentence = TEXTS["unknown"]
+        title, sentence = map(_, TEXTS["unknown"])
         return render(
             request, "enrol.html", 404, keeps_opener=True, title=title, sentence=sentence, page_state="unknown",
             fault=None,
@@ -214,7 +235,7 @@ async def _render(
     state, given = state_of(request), form or Form()
     values = _page_values(state, request.path_params["page_token"], enrolment, by_signature=by_signature)
     needs_approval = values["page_state"] == State.PRESENTED and enrolment.opened_in == Method.SSH
-    title, sentence = TEXTS["approval" if needs_approval else values["page_state"]]
+    title, sentence = map(_, TEXTS["approval" if needs_approval else values["page_state"]])
     session = await session_of(request)
     # A reload would delete what the person types, hide a fault, or close what the person reads.
     is_calm = values["page_state"] != State.OPEN or fault is not None or request.query_params.get("more") == "1"
@@ -256,7 +277,7 @@ def _page_values(state: AppState, page_token: str, enrolment: Enrolment, *, by_s
         "user": enrolment.user,
         "state": enrolment.state_at(now),
         "expires_in": left,
-        "left": clock(left),
+        "left": _(_LEFT.get(page_state, _LEFT[State.OPEN])).format(time=clock(left)),
         "over_ssh": over_ssh,
         "words": ("enrol", code),
         "command": settings.ssh_command("enrol", code),
@@ -276,7 +297,7 @@ def _page_values(state: AppState, page_token: str, enrolment: Enrolment, *, by_s
 
 def _key_values(enrolment: Enrolment, key: PublicKey) -> dict[str, Any]:
     return {
-        "type": f"{short_name(key)} ({bits(key)} bits)",
+        "type": _("{type} ({bits} bits)").format(type=short_name(key), bits=bits(key)),
         "fingerprint": key.fingerprint,
         "randomart": "\n".join(randomart(key)),
         "is_security_key": key.is_security_key,

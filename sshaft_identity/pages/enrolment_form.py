@@ -10,6 +10,7 @@ from starlette.types import Message
 from sshaft import files
 from sshaft.public_key import PublicKey
 from sshaft.text import printable
+from sshaft_identity.common.language import N_
 from sshaft_identity.enrolment import attestation, sshsig
 from sshaft_identity.enrolment.enrolment import Enrolment, Presentation, Verdict
 from sshaft_identity.people.brought_key import PRIVATE_KEY, WrongThingError, is_private, read_key
@@ -18,13 +19,14 @@ from sshaft_identity.web.problem import ProblemError
 from sshaft_identity.web.state import AppState
 
 FAULTS: dict[str, str] = {
-    Verdict.NONE: "This was decided already, or it is too late.",
-    Verdict.ANOTHER: "Another key was presented for this invitation. Look at that one first.",
-    "no_key": "Paste the public key, or choose its .pub file.",
-    "no_signature": "Paste the signature that ssh-keygen printed, or choose its file.",
-    "other_key": "The signature is by another key than the public key that you gave.",
-    "no_text": "The file of the {what} is no text. Save it as UTF-8, or paste its content.",
-    "bad_form": "The form did not arrive completely. Try again.",
+    Verdict.NONE: N_("This was decided already, or it is too late."),
+    Verdict.ANOTHER: N_("Another key was presented for this invitation. Look at that one first."),
+    "no_key": N_("Paste the public key, or choose its .pub file."),
+    "no_signature": N_("Paste the signature that ssh-keygen printed, or choose its file."),
+    "other_key": N_("The signature is by another key than the public key that you gave."),
+    "no_text public_key": N_("The file of the public key is no text. Save it as UTF-8, or paste its content."),
+    "no_text signature": N_("The file of the signature is no text. Save it as UTF-8, or paste its content."),
+    "bad_form": N_("The form did not arrive completely. Try again."),
 }
 """The sentences for faults in the form. The policy, the signature and the attestation have their own sentences."""
 
@@ -47,7 +49,7 @@ class Form:
         try:
             return files.decode_text(self.files.get(f"{name}_file", b""), errors="replace")
         except files.NotTextError:
-            raise FaultError(FAULTS["no_text"].format(what=name.replace("_", " "))) from None
+            raise FaultError(FAULTS[f"no_text {name}"]) from None
 
     def pasted(self, name: str) -> str:
         """Returns the text of the field NAME, made safe to show in the field again. A private key is never shown."""
@@ -58,7 +60,11 @@ class Form:
 
 
 class FaultError(Exception):
-    """The form is refused. The message is a sentence for the page."""
+    """The form is refused. `text` is a sentence for the page, which `_` translates."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
 
 
 def signed_key(form: Form, enrolment: Enrolment) -> Presentation:
@@ -74,7 +80,7 @@ def signed_key(form: Form, enrolment: Enrolment) -> Presentation:
         brought = read_key(given)
         signer = sshsig.verify(signature, sshsig.signed_texts(enrolment.user, enrolment.id))
     except (WrongThingError, sshsig.SignatureError) as error:
-        raise FaultError(str(error)) from None
+        raise FaultError(error.args[0]) from None
     if signer != brought.key:
         raise FaultError(FAULTS["other_key"])
     return Presentation(brought.key, source="signature", name=brought.comment)
@@ -89,7 +95,7 @@ def attested_device(form: Form, state: AppState, enrolment: Enrolment, key: Publ
     try:
         return attestation.verify(data, key, challenges, state.attestation_roots, state.clock())
     except attestation.AttestationError as error:
-        raise FaultError(str(error)) from None
+        raise FaultError(error.args[0]) from None
 
 
 async def form_of(request: Request) -> Form:

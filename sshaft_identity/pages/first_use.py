@@ -7,6 +7,7 @@ from starlette.requests import Request
 
 from sshaft.host.ssh_server import SshServer
 from sshaft.public_key import PublicKey
+from sshaft_identity.common.language import _
 from sshaft_identity.pages.words import key_kind
 
 _SYSTEMS = {"windows": ("Windows",), "macos": ("macOS", "Mac OS X", "iPhone", "iPad"), "linux": ("Linux", "CrOS")}
@@ -26,8 +27,8 @@ def system_of(request: Request) -> str:
 def suggested_name(request: Request, key: PublicKey | None) -> str:
     """Returns a name for a key, which the person may change: the computer of this browser, or the kind of the key."""
     if key is not None and key.is_security_key:
-        return "Security key"
-    return {"windows": "Windows computer", "macos": "Mac", "linux": "Linux computer"}[system_of(request)]
+        return _("Security key")
+    return {"windows": _("Windows computer"), "macos": "Mac", "linux": _("Linux computer")}[system_of(request)]
 
 
 def values(request: Request, server: SshServer, *words: str | None) -> dict[str, Any]:

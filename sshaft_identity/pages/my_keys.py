@@ -12,42 +12,46 @@ from starlette.routing import Route
 from sshaft.log import get_logger
 from sshaft_identity.common.errors import RegistryError
 from sshaft_identity.common.fields import one_line
+from sshaft_identity.common.language import N_, _
+from sshaft_identity.pages.happenings import happening_values
 from sshaft_identity.pages.signed_in import (
     ACTIVITY,
     KEYS,
     SIGN_IN,
     NotSignedInError,
+    account_values,
     facts_of,
-    role_of,
     session_and_form,
     signed_in,
     tell,
 )
 from sshaft_identity.pages.words import ago, key_kind, moment, source
 from sshaft_identity.people.keys import MAX_NAME, RegisteredKey
-from sshaft_identity.people.sessions import Session
 from sshaft_identity.web import cookies
 from sshaft_identity.web.html import PageError, redirect, render
 from sshaft_identity.web.state import state_of
 
 _SIGN_IN_AGAIN = f"{SIGN_IN}?note=again"
 _DONE_SENTENCES = {
-    "renamed": "The key has its new name.",
-    "removed": "The key is removed. It passes no login any more. Other browsers that signed in by ssh are signed out.",
+    "renamed": N_("The key has its new name."),
+    "removed": N_(
+        "The key is removed. It passes no login any more. Other browsers that signed in by ssh are signed out."
+    ),
 }
 
 
 async def keys(request: Request) -> Response:
     session, state = await signed_in(request), state_of(request)
     own_keys = await run_in_threadpool(state.store.keys.of, session.user)
-    now = state.clock()
+    now, done = state.clock(), _DONE_SENTENCES.get(request.query_params.get("done", ""))
     return render(
         request,
         "keys.html",
         keys=[_key_values(key, now) for key in own_keys],
         can_enrol=state.open_enrolment is not None,
-        done=_DONE_SENTENCES.get(request.query_params.get("done", "")),
-        **await _account_values(request, session, "keys"),
+        max_name=MAX_NAME,
+        done=done and _(done),
+        **await account_values(request, session, "keys"),
     )
 
 
@@ -72,7 +76,7 @@ async def ask_to_remove(request: Request) -> Response:
         return redirect(request, _SIGN_IN_AGAIN)
     added = [_key_values(each, state.clock()) for each in own_keys if each.added_with == key.key.fingerprint]
     values: dict[str, Any] = {"key": _key_values(key, state.clock()), "is_last": len(own_keys) == 1, "added": added}
-    return render(request, "remove_key.html", **values, **await _account_values(request, session, "keys"))
+    return render(request, "remove_key.html", **values, **await account_values(request, session, "keys"))
 
 
 async def remove(request: Request) -> Response:
@@ -82,7 +86,7 @@ async def remove(request: Request) -> Response:
         return redirect(request, _SIGN_IN_AGAIN)
     own_keys = await run_in_threadpool(state.store.keys.of, session.user)
     if [each.key.fingerprint for each in own_keys] == [fingerprint] and form.get("last") != "yes":
-        raise PageError(409, "Your last key", "This key is now your last one. Go back and remove it there.")
+        raise PageError(409, N_("Your last key"), N_("This key is now your last one. Go back and remove it there."))
     remove_key = partial(state.store.revocation.remove_key, fingerprint, state.clock(), user=session.user, keep=session)
     removed = await run_in_threadpool(partial(remove_key, **facts_of(request)))
     if removed is None:
@@ -96,10 +100,10 @@ async def remove(request: Request) -> Response:
 
 async def enrol(request: Request) -> Response:
     """Opens an enrolment for the signed-in person and redirects to its page."""
-    session, _ = await session_and_form(request)
+    session, _form = await session_and_form(request)
     state = state_of(request)
     if state.open_enrolment is None:
-        raise PageError(404, "Not here", "New keys are registered by your administrator.")
+        raise PageError(404, N_("Not here"), N_("New keys are registered by your administrator."))
     if not session.is_fresh(state.clock()):
         return redirect(request, _SIGN_IN_AGAIN)
     try:
@@ -113,20 +117,20 @@ async def activity(request: Request) -> Response:
     before = request.query_params.get("before", "")
     number = int(before) if before.isascii() and before.isdigit() and len(before) < 19 else None
     page = await run_in_threadpool(state.activity.of, session.user, number)
-    moments = [{"what": each, "at": moment(each.at), "iso": each.at.isoformat()} for each in page.events]
     names = {each.key.fingerprint: each.name for each in await run_in_threadpool(state.store.keys.of, session.user)}
-    values: dict[str, Any] = {
-        "happenings": moments, "older": page.older, "is_first": number is None, "names": names,
-    }  # fmt: skip
-    return render(request, "activity.html", **values, **await _account_values(request, session, "activity"))
+    rows = [happening_values(each, names, state.clock()) for each in page.happenings]
+    values: dict[str, Any] = {"happenings": rows, "older": page.older, "is_first": number is None}
+    return render(request, "activity.html", **values, **await account_values(request, session, "activity"))
 
 
 async def sign_out(request: Request, *, everywhere: bool = False) -> Response:
-    session, _ = await session_and_form(request)
+    session, _form = await session_and_form(request)
     state = state_of(request)
     now, facts, revocation = state.clock(), facts_of(request), state.store.revocation
     if everywhere:
-        tell(state, await run_in_threadpool(revocation.sign_out, session.user, now, **facts))
+        # what the person does at hosts may be worth keeping: the page of the hosts ends that
+        sign_out_browsers = partial(revocation.sign_out, session.user, now, sessions_at_hosts=False, **facts)
+        tell(state, await run_in_threadpool(sign_out_browsers))
     else:
         tell(state, await run_in_threadpool(revocation.end_session, session, now, **facts))
     get_logger().info("session.ended", user=session.user, everywhere=everywhere)
@@ -160,16 +164,8 @@ def _key_values(key: RegisteredKey, now: datetime) -> dict[str, Any]:
     }
 
 
-async def _account_values(request: Request, session: Session, here: str) -> dict[str, Any]:
-    """Returns the values that every page of the account needs. `desk`: whether to link to the help desk."""
-    return {
-        "user": session.user, "form_token": session.form_token, "here": here, "max_name": MAX_NAME,
-        "desk": await role_of(request, session) is not None,
-    }  # fmt: skip
-
-
 def _no_such_key() -> PageError:
-    return PageError(404, "No such key", "You have no such key, or no longer. Go back to your keys.")
+    return PageError(404, N_("No such key"), N_("You have no such key, or no longer. Go back to your keys."))
 
 
 ROUTES = [

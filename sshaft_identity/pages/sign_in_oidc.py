@@ -11,10 +11,11 @@ from starlette.routing import Route
 
 from sshaft.errors import RemoteServiceError
 from sshaft.log import get_logger
+from sshaft_identity.common.language import N_
 from sshaft_identity.pages.sign_in_ssh import check_throttle
 from sshaft_identity.pages.signed_in import begin_session
 from sshaft_identity.people.linked_accounts import LinkVerdict
-from sshaft_identity.people.sessions import FRESHNESS, Method
+from sshaft_identity.people.sessions import FRESHNESS, Method, Proof
 from sshaft_identity.web import cookies
 from sshaft_identity.web.browsers import client_address
 from sshaft_identity.web.html import PageError
@@ -24,15 +25,20 @@ from sshaft_oidc.code_flow import Person, new_attempt
 from sshaft_oidc.provider import SIGN_IN_LIFETIME
 from sshaft_oidc.remote_keys import OpenIdError
 
-CALLBACK = "/sign-in/oidc/callback"
-ASK = "Ask your administrator."
+BEGIN, CALLBACK = "/sign-in/oidc", "/sign-in/oidc/callback"
 SENTENCES = {
-    LinkVerdict.NO_USER: ("Unknown user", f"Your organisation knows you, but this service does not yet. {ASK}"),
-    LinkVerdict.OTHER_SUBJECT: (
-        "Not your name",
-        f"Another account has signed in here with this user name before. {ASK}",
+    LinkVerdict.NO_USER: (
+        N_("Unknown user"),
+        N_("Your organisation knows you, but this service does not yet. Ask your administrator."),
     ),
-    LinkVerdict.OTHER_NAME: ("Another name", f"You have signed in here before under another user name. {ASK}"),
+    LinkVerdict.OTHER_SUBJECT: (
+        N_("Not your name"),
+        N_("Another account has signed in here with this user name before. Ask your administrator."),
+    ),
+    LinkVerdict.OTHER_NAME: (
+        N_("Another name"),
+        N_("You have signed in here before under another user name. Ask your administrator."),
+    ),
 }
 Result = TypeVar("Result")
 
@@ -76,7 +82,8 @@ async def _start_session(request: Request, person: Person) -> Response:
     authenticated_at = max(person.authenticated_at or now - FRESHNESS, now - FRESHNESS)
     # Of the groups, a session keeps only those that have a role.
     groups = person.groups & state.settings.desk.groups
-    response = await begin_session(request, person.name, Method.OIDC, authenticated_at, person.issuer, groups)
+    proof = Proof(Method.OIDC, authenticated_at, issuer=person.issuer, groups=groups, amr=person.amr, acr=person.acr)
+    response = await begin_session(request, person.name, proof)
     if response is None:
         raise PageError(403, *SENTENCES[LinkVerdict.NO_USER])
     get_logger().info("session.started", user=person.name, method=Method.OIDC)
@@ -86,7 +93,7 @@ async def _start_session(request: Request, person: Person) -> Response:
 def _openid(request: Request) -> OpenId:
     openid = state_of(request).openid
     if openid is None:
-        raise PageError(404, "Not here", "There is no such page.")
+        raise PageError(404, N_("Not here"), N_("There is no such page."))
     return openid
 
 
@@ -96,15 +103,15 @@ async def _ask_provider(openid: OpenId, ask: Callable[[], Result]) -> Result:
         return await anyio.to_thread.run_sync(ask, limiter=openid.limiter)
     except OpenIdError as error:
         get_logger().warning("oidc.refused", reason=str(error), error=error.code)
-        sentence = "The sign-in failed. Start it again. If it fails again, tell your administrator."
-        raise PageError(403, "Not signed in", sentence) from None
+        sentence = N_("The sign-in failed. Start it again. If it fails again, tell your administrator.")
+        raise PageError(403, N_("Not signed in"), sentence) from None
     except RemoteServiceError as error:
         get_logger().warning("oidc.unavailable", reason=str(error))
-        sentence = "The sign-in of your organisation does not answer now. Try again later, or sign in with SSH."
-        raise PageError(503, "Not now", sentence) from None
+        sentence = N_("The sign-in of your organisation does not answer now. Try again later, or sign in with SSH.")
+        raise PageError(503, N_("Not now"), sentence) from None
 
 
 ROUTES = [
-    Route("/sign-in/oidc", begin, methods=["GET"]),
+    Route(BEGIN, begin, methods=["GET"]),
     Route(CALLBACK, callback, methods=["GET"]),
 ]

@@ -15,9 +15,11 @@ from sshaft.log import get_logger
 from sshaft_identity.challenges.challenge import RESULT_GRACE, Challenge, Context, State
 from sshaft_identity.challenges.challenges import Wish
 from sshaft_identity.challenges.sign_in import sign_in_by_ssh
+from sshaft_identity.common.language import N_, _
 from sshaft_identity.pages.challenge import challenge_page
 from sshaft_identity.pages.challenge_forms import challenge_routes
-from sshaft_identity.pages.signed_in import KEYS, SIGN_IN, facts_of, lead_to_keys, session_of
+from sshaft_identity.pages.signed_in import KEYS, SIGN_IN, facts_of, lead_on, session_of
+from sshaft_identity.pages.words import MY_KEYS, provider_label
 from sshaft_identity.web import cookies, logins
 from sshaft_identity.web.browsers import client_address, form_of, user_agent
 from sshaft_identity.web.call import Call
@@ -25,27 +27,26 @@ from sshaft_identity.web.html import PageError, redirect, render
 from sshaft_identity.web.known_browsers import remember, source_of_request, too_many
 from sshaft_identity.web.state import state_of
 
-APP = "My keys"
 _BY_SSH = "/sign-in/ssh"
 _NOTES = {
-    "again": "Sign in again: adding or removing a key needs a fresh sign-in.",
-    "nobody": "You are not signed in, or no longer.",
-    "signed_out": "You are signed out.",
-    "everywhere": "You are signed out in every browser.",
-    "removed": "The key is removed. You had signed in with it, so you are signed out.",
-    "no_cookie": "This browser has no pending sign-in. A sign-in needs a cookie, which browsers keep over https only.",
+    "again": N_("Sign in again: adding or removing a key needs a fresh sign-in."),
+    "nobody": N_("You are not signed in, or no longer."),
+    "signed_out": N_("You are signed out."),
+    "everywhere": N_("You are signed out in every browser."),
+    "removed": N_("The key is removed. You had signed in with it, so you are signed out."),
+    "no_cookie": N_(
+        "This browser has no pending sign-in. A sign-in needs a cookie, which browsers keep over https only."
+    ),
 }
 
 
 async def sign_in(request: Request) -> Response:
     """Shows the ways to sign in, or redirects a signed-in person to their keys. `?note=` names a note to show."""
-    note = _NOTES.get(request.query_params.get("note", ""))
+    note = _(_NOTES.get(request.query_params.get("note", ""), ""))
     again = request.query_params.get("note") == "again"
     if not again and await session_of(request) is not None:
         return redirect(request, KEYS)
-    provider = state_of(request).settings.oidc
-    label = None if provider is None else provider.label
-    return render(request, "sign_in.html", note=note, provider=label, again=again)
+    return render(request, "sign_in.html", note=note, provider=provider_label(state_of(request)), again=again)
 
 
 async def begin(request: Request) -> Response:
@@ -54,7 +55,9 @@ async def begin(request: Request) -> Response:
     if before := await _sign_in_of_browser(request):
         await _replace(request, before)
     check_throttle(request)
-    wish = Wish(None, timedelta(seconds=state.settings.lifetime), context=Context(APP, address, user_agent(request)))
+    wish = Wish(
+        None, timedelta(seconds=state.settings.lifetime), context=Context(MY_KEYS, address, user_agent(request))
+    )
     opened = await run_in_threadpool(logins.open_login, Call(request), wish)
     response, seconds = redirect(request, _BY_SSH), state.settings.lifetime + int(RESULT_GRACE.total_seconds())
     cookies.write(request, response, cookies.SSH_SIGN_IN, opened.page_token, seconds, "strict")
@@ -96,9 +99,10 @@ async def _finish(request: Request, challenge: Challenge) -> Response:
         return redirect(request, SIGN_IN)  # another request of this browser was faster, or the result was cancelled
     state.changes.notify([passed])
     if session is None:
-        raise PageError(403, "Not signed in", "The owner of this key is no longer a user. Ask your administrator.")
+        sentence = N_("The owner of this key is no longer a user. Ask your administrator.")
+        raise PageError(403, N_("Not signed in"), sentence)
     get_logger().info("session.started", user=session.user, method=session.method, challenge=challenge.id)
-    response = await lead_to_keys(request, session)
+    response = await lead_on(request, session)
     cookies.clear(request, response, cookies.SSH_SIGN_IN)
     state.sign_in_throttle.ended(source_of_request(request), challenge.created_at)
     remember(request, response)
@@ -114,9 +118,13 @@ async def _sign_in_of_browser(request: Request) -> Challenge | None:
         return None
     state = state_of(request)
     found = await run_in_threadpool(state.store.challenges.of_page, token)
-    if found is None or found.client is not None or not found.is_anonymous or found.context.app != APP:
+    if found is None or found.client is not None or not found.is_anonymous or found.context.app != MY_KEYS:
         return None
     return found if state.clock() < found.expires_at + RESULT_GRACE else None
+
+
+def _sign_in_address(request: Request, _challenge: Challenge) -> str:
+    return state_of(request).settings.base_path + SIGN_IN
 
 
 ROUTES = [
@@ -124,5 +132,5 @@ ROUTES = [
     Route("/account", sign_in, methods=["GET"]),
     Route(_BY_SSH, page, methods=["GET"]),
     Route(_BY_SSH, begin, methods=["POST"]),
-    *challenge_routes(_BY_SSH, _sign_in_of_browser, lambda request, _: state_of(request).settings.base_path + SIGN_IN),
+    *challenge_routes(_BY_SSH, _sign_in_of_browser, _sign_in_address),
 ]

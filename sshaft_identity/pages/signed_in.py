@@ -1,23 +1,26 @@
 """Finds and begins the session of a signed-in person, for the pages of "My keys"."""
 
-from collections.abc import Collection
-from datetime import datetime
+from datetime import timedelta
 from functools import partial
+from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
 from sshaft_identity.audit.log import Fact
+from sshaft_identity.common.language import N_
 from sshaft_identity.enrolment.revocation import Ended
+from sshaft_identity.pages.wanted import remember_wanted, wanted
 from sshaft_identity.people.roles import Role
-from sshaft_identity.people.sessions import Method, Session
+from sshaft_identity.people.sessions import Proof, Session
 from sshaft_identity.web import cookies
 from sshaft_identity.web.browsers import browser_name, client_address, form_of, user_agent
 from sshaft_identity.web.html import PageError, redirect
 from sshaft_identity.web.state import AppState, state_of
 
-KEYS, ACTIVITY, SIGN_IN = "/account/keys", "/account/activity", "/"
+KEYS, HOSTS, ACTIVITY, SIGN_IN = "/account/keys", "/account/hosts", "/account/activity", "/"
+APPROVE = "/approve"
 
 
 class NotSignedInError(Exception):
@@ -40,19 +43,32 @@ async def signed_in(request: Request) -> Session:
     return session
 
 
-async def role_of(request: Request, session: Session) -> Role | None:
-    """Returns the role of the person at the help desk. The settings and the user of this moment decide, each time."""
+async def role_of(request: Request, session: Session, *, however_old: bool = False) -> Role | None:
+    """Returns the role of the person at the help desk. The settings and the user of this moment decide, each time.
+
+    Groups count for `desk.groups_seconds`. `however_old`: longer, so the role may be one that the person has lost.
+    """
     state = state_of(request)
     desk, provider = state.settings.desk, state.settings.oidc
     user_id = await run_in_threadpool(state.store.users.id_of, session.user) if desk.is_on else None
     if user_id is None:
         return None
     is_of_provider = provider is not None and session.issuer == provider.issuer
-    return desk.role_of(user_id, session.groups if is_of_provider else ())
+    age = state.clock() - session.authenticated_at
+    counts = is_of_provider and (however_old or age < timedelta(seconds=desk.groups_seconds))
+    return desk.role_of(user_id, session.groups if counts else ())
+
+
+async def account_values(request: Request, session: Session, here: str) -> dict[str, Any]:
+    """Returns the values that every page of the account needs. `desk`: whether to link to the help desk."""
+    desk = await role_of(request, session, however_old=True) is not None
+    return {"user": session.user, "form_token": session.form_token, "here": here, "desk": desk}
 
 
 async def answer_not_signed_in(request: Request, _error: Exception) -> Response:
-    return redirect(request, f"{SIGN_IN}?note=nobody")
+    response = redirect(request, f"{SIGN_IN}?note=nobody")
+    remember_wanted(request, response)
+    return response
 
 
 async def session_and_form(request: Request) -> tuple[Session, dict[str, str]]:
@@ -60,27 +76,31 @@ async def session_and_form(request: Request) -> tuple[Session, dict[str, str]]:
     form = await form_of(request)
     session = await signed_in(request)
     if not session.owns(form.get("form_token", "")):
-        raise PageError(403, "Not from here", "This form is of another sign-in. Open the page again and retry.")
+        raise PageError(403, N_("Not from here"), N_("This form is of another sign-in. Open the page again and retry."))
     return session, form
 
 
-async def begin_session(
-    request: Request, user: str, method: Method, authenticated_at: datetime, issuer: str, groups: Collection[str]
-) -> Response | None:
-    """Starts a session and returns a redirect to the keys; None if there is no such user. See `Sessions.start`."""
+async def begin_session(request: Request, user: str, proof: Proof) -> Response | None:
+    """Starts a session and returns a redirect to the page that was wanted; None if there is no such user."""
     state = state_of(request)
-    start = partial(state.sessions.start, user, method, state.clock(), authenticated_at=authenticated_at)
-    session = await run_in_threadpool(partial(start, issuer=issuer, groups=groups, **facts_of(request)))
-    return None if session is None else await lead_to_keys(request, session)
+    start = partial(state.sessions.start, user, proof, state.clock(), **facts_of(request))
+    session = await run_in_threadpool(start)
+    return None if session is None else await lead_on(request, session)
 
 
-async def lead_to_keys(request: Request, session: Session) -> Response:
-    """Returns a redirect to the keys that gives the browser the new session and ends its session before."""
+async def lead_on(request: Request, session: Session) -> Response:
+    """Returns a redirect that gives the browser the new session and ends its session before.
+
+    It leads to the page that the person wanted before the sign-in, such as that of an approval, or to the keys.
+    """
     state, before = state_of(request), await session_of(request)
     if before is not None:
         end = state.store.revocation.end_session
         tell(state, await run_in_threadpool(end, before, state.clock(), reason="signed_in_anew", **facts_of(request)))
-    response = redirect(request, KEYS)
+    page = wanted(request)
+    response = redirect(request, page or KEYS)
+    if page:
+        cookies.clear(request, response, cookies.WANTED)
     cookies.write(request, response, cookies.SESSION, session.token, state.settings.sessions.longest, "lax")
     return response
 

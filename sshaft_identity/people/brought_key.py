@@ -15,6 +15,7 @@ from sshaft import public_key
 from sshaft.errors import InvalidKeyError
 from sshaft.public_key import DEFAULT_TYPES, PublicKey
 from sshaft.text import printable
+from sshaft_identity.common.language import N_, Filled
 
 MAX_NAME = 200
 _MAX_WORDS = 200
@@ -35,26 +36,33 @@ _ENCODED_TYPES = {
 }
 """The base64 of a key begins with its type. The last character also holds bits of the next field."""
 
-PRIVATE_KEY = (
+_NOT_TAKEN = N_("This key is not taken here: {reason}.")
+PRIVATE_KEY = N_(
     "This is a private key. It was not stored, but others may have seen it. Do not use this key any more: make a new "
     "key with ssh-keygen, and bring its .pub file."
 )
 _HINTS = {
-    "certificate": "This is a certificate of an SSH authority. Bring the public key itself: the .pub file without "
-    "-cert in its name.",
-    "x509": "This is an X.509 certificate, and no SSH key. Bring the .pub file that ssh-keygen has made.",
-    "pgp": "This is a PGP key. `gpg --export-ssh-key NAME` prints its public key for SSH.",
-    "signature": "This is a signature, and no public key. Bring the .pub file of the key that has signed.",
-    "fingerprint": "This is the fingerprint of a key. Bring the whole public key, from the .pub file.",
-    "path": "This is the name of a file. Bring the content of the file.",
-    "options": "Other text stands before this key, such as options. Bring the key alone, without options.",
-    "known_hosts": "This is a line of known_hosts: the key of a server. Bring the key of a person, from a .pub file.",
-    "rfc4716": "This key in the format of RFC 4716 is not whole. `ssh-keygen -i -f FILE` converts a whole one.",
-    "pem": "This key in the format PEM cannot be read. `ssh-keygen -i -m PKCS8 -f FILE` converts a whole one.",
-    "type": f"This is no public key of a type that is taken here. Taken are: {', '.join(DEFAULT_TYPES)}.",
-    "not_whole": "This key is not whole. Copy the whole line of the .pub file, or choose the file.",
-    "several": "This is more than one key. Bring one public key.",
-    "nothing": "This is no public key. A public key is the line of a .pub file: ssh-ed25519 AAAA...",
+    "certificate": N_(
+        "This is a certificate of an SSH authority. Bring the public key itself: the .pub file without "
+        "-cert in its name."
+    ),
+    "x509": N_("This is an X.509 certificate, and no SSH key. Bring the .pub file that ssh-keygen has made."),
+    "pgp": N_("This is a PGP key. `gpg --export-ssh-key NAME` prints its public key for SSH."),
+    "signature": N_("This is a signature, and no public key. Bring the .pub file of the key that has signed."),
+    "fingerprint": N_("This is the fingerprint of a key. Bring the whole public key, from the .pub file."),
+    "path": N_("This is the name of a file. Bring the content of the file."),
+    "options": N_("Other text stands before this key, such as options. Bring the key alone, without options."),
+    "known_hosts": N_(
+        "This is a line of known_hosts: the key of a server. Bring the key of a person, from a .pub file."
+    ),
+    "rfc4716": N_("This key in the format of RFC 4716 is not whole. `ssh-keygen -i -f FILE` converts a whole one."),
+    "pem": N_("This key in the format PEM cannot be read. `ssh-keygen -i -m PKCS8 -f FILE` converts a whole one."),
+    "type": Filled(
+        N_("This is no public key of a type that is taken here. Taken are: {types}."), types=", ".join(DEFAULT_TYPES)
+    ),
+    "not_whole": N_("This key is not whole. Copy the whole line of the .pub file, or choose the file."),
+    "several": N_("This is more than one key. Bring one public key."),
+    "nothing": N_("This is no public key. A public key is the line of a .pub file: ssh-ed25519 AAAA..."),
 }
 
 
@@ -140,7 +148,7 @@ def _is_rest_of_key(first: str, line: str) -> bool:
 
 def _read(item: str, line: int) -> BroughtKey:
     if len(item) > public_key.MAX_TEXT:
-        raise WrongThingError("This is longer than 24 KiB, and no public key.", line)
+        raise WrongThingError(N_("This is longer than 24 KiB, and no public key."), line)
     if item.startswith(_RFC4716):
         return _rfc4716(item, line)
     if _PEM_PUBLIC_KEY.match(item):
@@ -197,7 +205,7 @@ def _pem(item: str, line: int) -> PublicKey:
         found = load_pem_public_key(item.encode())
         return public_key.parse(found.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode())
     except InvalidKeyError as error:
-        raise WrongThingError(f"This key is not taken here: {error}.", line) from None
+        raise WrongThingError(Filled(_NOT_TAKEN, reason=error), line) from None
     except (ValueError, UnsupportedAlgorithm):
         raise WrongThingError(_HINTS["pem"], line) from None
 
@@ -232,5 +240,5 @@ def _not_whole(words: list[str]) -> str:
         public_key.from_blob(words[0], words[1] if len(words) > 1 else "")
     except InvalidKeyError as error:
         if "RSA" in str(error):
-            return f"This key is not taken here: {error}."
+            return Filled(_NOT_TAKEN, reason=error)
     return _HINTS["not_whole"]

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from sshaft.public_key import DEFAULT_TYPES, MAX_RSA_BITS, MIN_RSA_BITS, SK_TYPES, PublicKey
 from sshaft.randomart import bits
+from sshaft_identity.common.language import N_, Filled
 
 
 class KeyRefusal(StrEnum):
@@ -19,6 +20,17 @@ class KeyRefusal(StrEnum):
     TOO_MANY = "too_many_keys"
     TAKEN = "key_taken"
     OWN = "already_registered"
+
+
+_SENTENCES = {
+    KeyRefusal.TYPE: N_("Keys of this type are not taken here. Taken are: {types}."),
+    KeyRefusal.RSA_BITS: N_("This RSA key is too short: {bits} bits or more are needed."),
+    KeyRefusal.SECURITY_KEY: N_("Only security keys (ssh-keygen -t ed25519-sk) are taken here."),
+    KeyRefusal.ATTESTATION: N_("Only security keys with an attestation of their maker are taken here."),
+    KeyRefusal.TOO_MANY: N_("Not more than {most} keys a person are kept. Remove one first."),
+    KeyRefusal.TAKEN: N_("This key belongs to somebody else. One key belongs to one person."),
+    KeyRefusal.OWN: N_("This key is registered already."),
+}
 
 
 class KeyPolicy(BaseModel):
@@ -81,14 +93,7 @@ def judge(key: PublicKey, policy: KeyPolicy, *, attested: bool = False, register
     return None
 
 
-def sentence(refusal: KeyRefusal, policy: KeyPolicy) -> str:
+def sentence(refusal: KeyRefusal, policy: KeyPolicy) -> Filled:
     """Returns the refusal as a sentence for the person on the page and the operator at the terminal."""
-    return {
-        KeyRefusal.TYPE: f"Keys of this type are not taken here. Taken are: {', '.join(policy.allowed_types)}.",
-        KeyRefusal.RSA_BITS: f"This RSA key is too short: {policy.rsa_bits} bits or more are needed.",
-        KeyRefusal.SECURITY_KEY: "Only security keys (ssh-keygen -t ed25519-sk) are taken here.",
-        KeyRefusal.ATTESTATION: "Only security keys with an attestation of their maker are taken here.",
-        KeyRefusal.TOO_MANY: f"Not more than {policy.most_per_user} keys a person are kept. Remove one first.",
-        KeyRefusal.TAKEN: "This key belongs to somebody else. One key belongs to one person.",
-        KeyRefusal.OWN: "This key is registered already.",
-    }[refusal]
+    values = {"types": ", ".join(policy.allowed_types), "bits": policy.rsa_bits, "most": policy.most_per_user}
+    return Filled(_SENTENCES[refusal], **values)

@@ -7,30 +7,31 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from sshaft_identity.common.language import N_
 from sshaft_identity.database.tables import audit_events, users
 
 Facts = dict[str, Any]
 
 _PASSED = ("challenge.accepted",)
 _CANCELLED = {
-    "cancelled_in_browser": "The login was cancelled in the browser.",
-    "superseded": "The login was begun again, and the newer one took its place.",
-    "same_code": "Two logins had the same code, so both were cancelled: the application chose the code.",
+    "cancelled_in_browser": N_("The login was cancelled in the browser."),
+    "superseded": N_("The login was begun again, and the newer one took its place."),
+    "same_code": N_("Two logins had the same code, so both were cancelled: the application chose the code."),
 }
 _REJECTED = {
-    "denied": "The person denied the login in ssh.",
-    "not_me": "Somebody said in the browser that the login was not theirs.",
-    "tried_out": "Five wrong codes ended the login.",
-    "locked": "The login ended, because wrong codes have locked the user out.",
+    "denied": N_("The login was denied in ssh."),
+    "not_me": N_("Somebody said in the browser that the login was not theirs."),
+    "tried_out": N_("Five wrong codes ended the login."),
+    "locked": N_("The login ended, because wrong codes have locked the user out."),
 }
 _WHY = {
-    "challenge.wrong_code": "The code was wrong.",
-    "challenge.rejected": "The login was denied.",
-    "challenge.expired": "Nobody passed the login before its time was over.",
-    "challenge.cancelled": "The login was cancelled by the application, in the browser or by an operator.",
-    "limit.reached": "Too many wrong codes: no code of the user is checked until {until}.",
-    "session.refused": 'The sign-in to "My keys" was refused.',
-    "enrolment.refused": "A presented key was refused.",
+    "challenge.wrong_code": N_("The code was wrong."),
+    "challenge.rejected": N_("The login was denied."),
+    "challenge.expired": N_("Nobody passed the login before its time was over."),
+    "challenge.cancelled": N_("The login was cancelled by the application, in the browser or by an operator."),
+    "limit.reached": N_("Too many wrong codes: no code of the user is checked until {until}."),
+    "session.refused": N_('The sign-in to "My keys" was refused.'),
+    "enrolment.refused": N_("A presented key was refused."),
 }
 _SHOWN = (
     ("app", "application {}"),
@@ -51,11 +52,16 @@ class Ended:
     facts: Facts
 
     @property
-    def why(self) -> str:
-        """Returns why the login failed, in a sentence of our own words."""
+    def sentence(self) -> str:
+        """Returns why the login failed, in a sentence of our own words. `{until}` is the place of a lock's end."""
         reason = str(self.facts.get("reason", ""))
         known = {"challenge.cancelled": _CANCELLED, "challenge.rejected": _REJECTED}.get(self.event, {})
-        return known.get(reason) or _WHY[self.event].format(until=self.facts.get("until", "later"))
+        return known.get(reason) or _WHY.get(self.event, self.event)
+
+    @property
+    def why(self) -> str:
+        """Returns the sentence in English."""
+        return self.sentence.format(until=self.facts.get("until", "later"))
 
     @property
     def details(self) -> str:

@@ -36,6 +36,9 @@ class DeskSettings(BaseModel):
 
     desk: Holders = Field(default_factory=Holders, description="may look and, after a fresh SSH login, change")
     reader: Holders = Field(default_factory=Holders, description="may only look")
+    groups_seconds: int = Field(
+        default=3600, ge=900, le=86400, description="seconds until the provider must name the groups of a member again"
+    )
     may_invite: bool = Field(
         default=False, description="whether the help desk may invite people: an invitation can take an account over"
     )

@@ -6,7 +6,7 @@ A session ends after a time without use, and in any case after a fixed time. `en
 import hmac
 import json
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -46,7 +46,8 @@ class Session:
     """A browser that is signed in. `authenticated_at` is when the person proved themselves, `token` the cookie.
 
     `fingerprint` is that of the key that began a session by ssh. `issuer` and `groups` are those of a sign-in at the
-    OpenID Provider. `passed_at` is when the person last passed an SSH login for this session.
+    OpenID Provider. `passed_at` is when the person last passed an SSH login for this session. `amr` and `acr` say how
+    the sign-in proved the person.
     """
 
     user: str
@@ -58,6 +59,8 @@ class Session:
     issuer: str | None = None
     groups: frozenset[str] = frozenset()
     passed_at: datetime | None = None
+    amr: tuple[str, ...] = ()
+    acr: str | None = None
 
     def is_fresh(self, now: datetime) -> bool:
         return now < self.authenticated_at + FRESHNESS
@@ -80,7 +83,8 @@ class Session:
 class Proof:
     """What begins a session: the time at which the person proved themselves, and by what.
 
-    `fingerprint`: the key of a sign-in by ssh. `issuer` and `groups`: what the OpenID Provider named.
+    `fingerprint`: the key of a sign-in by ssh. `issuer` and `groups`: what the OpenID Provider named. `amr` and `acr`:
+    what the SSH login proved, or what the provider named.
     """
 
     method: Method
@@ -88,6 +92,8 @@ class Proof:
     fingerprint: str | None = None
     issuer: str | None = None
     groups: frozenset[str] = frozenset()
+    amr: tuple[str, ...] = ()
+    acr: str | None = None
 
 
 class Sessions:
@@ -95,22 +101,8 @@ class Sessions:
         self._database = database
         self._idle, self._longest = timedelta(seconds=times.idle), timedelta(seconds=times.longest)
 
-    def start(
-        self,
-        user: str,
-        method: Method,
-        now: datetime,
-        *,
-        authenticated_at: datetime,
-        issuer: str | None = None,
-        groups: Collection[str] = (),
-        **facts: Fact,
-    ) -> Session | None:
-        """Starts a session, or returns None if there is no such user. `facts` go to the audit log.
-
-        `issuer` and `groups`: the OpenID Provider at which the person signed in, and what it named.
-        """
-        proof = Proof(method, authenticated_at, issuer=issuer, groups=frozenset(groups))
+    def start(self, user: str, proof: Proof, now: datetime, **facts: Fact) -> Session | None:
+        """Starts a session, or returns None if there is no such user. `facts` go to the audit log."""
         with self._database.write() as connection:
             return self.begin(connection, user, proof, now, facts)
 
@@ -122,7 +114,7 @@ class Sessions:
         passed_at = authenticated_at if method is Method.SSH else None
         session = Session(
             user, method, authenticated_at, self._end(authenticated_at, now), secrets.token_urlsafe(32),
-            proof.fingerprint, proof.issuer, proof.groups, passed_at,
+            proof.fingerprint, proof.issuer, proof.groups, passed_at, proof.amr, proof.acr,
         )  # fmt: skip
         connection.execute(delete(sessions).where(sessions.c.expires_at <= now))
         # The user cannot be removed before this transaction ends.
@@ -137,6 +129,8 @@ class Sessions:
                 fingerprint=proof.fingerprint,
                 issuer=proof.issuer,
                 groups=json.dumps(sorted(proof.groups)) if proof.groups else None,
+                amr=" ".join(proof.amr) or None,
+                acr=proof.acr,
                 passed_at=passed_at,
                 authenticated_at=authenticated_at,
                 expires_at=session.expires_at,
@@ -164,7 +158,7 @@ class Sessions:
                 )
         return Session(
             row.user_name, Method(row.method), row.authenticated_at, end, token, row.fingerprint, row.issuer,
-            frozenset(json.loads(row.groups or "[]")), row.passed_at,
+            frozenset(json.loads(row.groups or "[]")), row.passed_at, tuple((row.amr or "").split()), row.acr,
         )  # fmt: skip
 
     def _end(self, authenticated_at: datetime, now: datetime) -> datetime:

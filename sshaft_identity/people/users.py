@@ -25,6 +25,14 @@ class FoundUser:
     created_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class LinkedAccount:
+    """An account at the OpenID Provider: `iss` and `sub` of its ID tokens."""
+
+    issuer: str
+    subject: str
+
+
 class Users:
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -78,6 +86,14 @@ class Users:
         """Returns the name of the user with this id, or None."""
         with self._database.read() as connection:
             return connection.scalar(select(users.c.name).where(users.c.id == identifier))
+
+    def linked_account(self, identifier: str) -> LinkedAccount | None:
+        """Returns the account at the OpenID Provider that is linked to the user with this id, or None."""
+        with self._database.read() as connection:
+            row = connection.execute(select(users).where(users.c.id == identifier)).one_or_none()
+        if row is None or row.oidc_issuer is None or row.oidc_subject is None:
+            return None
+        return LinkedAccount(row.oidc_issuer, row.oidc_subject)
 
 
 def make_user(connection: Connection, name: str, now: datetime, *, by: str | None = None, **values: Fact) -> None:

@@ -1,13 +1,11 @@
 """Builds the `AppState` that all endpoints share, with the settings of the OpenID Provider for "my keys"."""
 
-from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from ipaddress import ip_network
 
 from anyio import CapacityLimiter
-from cryptography import x509
 
 from sshaft.log import get_logger
 from sshaft_identity.common.times import Clock
@@ -17,6 +15,7 @@ from sshaft_identity.pages.sign_in_oidc import CALLBACK
 from sshaft_identity.people.activity import Activity
 from sshaft_identity.people.linked_accounts import LinkedAccounts
 from sshaft_identity.people.sessions import Session, Sessions
+from sshaft_identity.service.named_files import NamedFiles
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
 from sshaft_identity.web.state import AppState, OpenId
@@ -29,7 +28,7 @@ _POSTGRESQL_THREADS = 8
 """More threads would only compete for the interpreter's lock."""
 
 
-def make_state(store: Store, settings: Settings, clock: Clock, roots: Iterable[x509.Certificate]) -> AppState:
+def make_state(store: Store, settings: Settings, clock: Clock, named: NamedFiles) -> AppState:
     """Raises `ConfigurationError` if the secret or the key for the OpenID Provider cannot be used."""
     if networks := [each for each in settings.trusted_proxies if ip_network(each).num_addresses > 1]:
         advice = "each host there can claim any address: name the single addresses of the proxies"
@@ -48,11 +47,12 @@ def make_state(store: Store, settings: Settings, clock: Clock, roots: Iterable[x
         run_read=run_read,
         run_write=run_write,
         openid=None,
+        languages=named.languages,
     )
-    return changed_state(state, settings, roots)
+    return changed_state(state, settings, named)
 
 
-def changed_state(state: AppState, settings: Settings, roots: Iterable[x509.Certificate]) -> AppState:
+def changed_state(state: AppState, settings: Settings, named: NamedFiles) -> AppState:
     """Returns the state with other settings and the same store. Raises `ConfigurationError` as `make_state` does."""
     store = state.store
     return replace(
@@ -61,7 +61,10 @@ def changed_state(state: AppState, settings: Settings, roots: Iterable[x509.Cert
         sessions=Sessions(store.database, settings.sessions),
         openid=_openid(store, settings, settings.oidc, state.clock) if settings.oidc else None,
         open_enrolment=partial(_open_enrolment, store, settings),
-        attestation_roots=list(roots),
+        attestation_roots=named.roots,
+        look=named.look,
+        network_owners=named.network_owners,
+        languages=named.languages,
     )
 
 

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sshaft import log
 from sshaft.log import get_logger
+from sshaft_identity.common.language import _
 from sshaft_identity.database.database import UNAVAILABLE, reason
 from sshaft_identity.web.html import render
 from sshaft_identity.web.problem import problem
@@ -67,9 +68,12 @@ def _unavailable(request: Request) -> Response:
     if "text/html" not in request.headers.get("accept", ""):
         return problem("unavailable", headers={"Retry-After": "1"})
     is_repeatable = request.method == "GET"
-    then = "This page loads itself again every few seconds." if is_repeatable else "Go back and try again in a minute."
-    sentence = f"The service cannot reach its database now. {then}"
-    page = render(request, "said.html", 503, title="Not available now", sentence=sentence)
+    sentence = (
+        _("The service cannot reach its database now. This page loads itself again every few seconds.")
+        if is_repeatable
+        else _("The service cannot reach its database now. Go back and try again in a minute.")
+    )
+    page = render(request, "said.html", 503, title=_("Not available now"), sentence=sentence)
     page.headers.update({"Retry-After": "5"} | ({"Refresh": "5"} if is_repeatable else {}))
     return page
 

@@ -9,10 +9,12 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from sshaft.daemon import metrics
+from sshaft_identity.approvals import rows as approval_rows
 from sshaft_identity.audit import chain
 from sshaft_identity.challenges.rows import is_running, is_unsettled
 from sshaft_identity.common.times import Clock
-from sshaft_identity.database.tables import challenges
+from sshaft_identity.database.tables import approvals, challenges
+from sshaft_identity.host_logins.listing import count_logins, count_silent_hosts
 from sshaft_identity.store import Store
 
 if TYPE_CHECKING:
@@ -85,15 +87,28 @@ class DatabaseCollector:
         from prometheus_client.core import GaugeMetricFamily as Gauge  # noqa: PLC0415 - an extra
 
         running = select(func.count()).select_from(challenges).where(is_unsettled, is_running)
+        is_open = approval_rows.is_open & approval_rows.is_running(self._clock())
+        open_approvals = select(func.count()).select_from(approvals).where(is_open)
         try:
             with self._store.database.read() as connection:
                 waiting = connection.scalar(running, {"now": self._clock()}) or 0
+                of_hosts = connection.scalar(open_approvals) or 0
                 unsealed = chain.count_unsealed(connection)
                 head = chain.head_of(connection)
+                at_hosts = count_logins(connection)
+                silent = count_silent_hosts(connection, self._clock())
         except SQLAlchemyError:
             yield Gauge("sshaft_identity_database_up", "Whether the database answers.", 0)
             return
         yield Gauge("sshaft_identity_database_up", "Whether the database answers.", 1)
         yield Gauge("sshaft_identity_pending_challenges", "Web logins that wait for an SSH login.", waiting)
+        yield Gauge("sshaft_identity_open_approvals", "SSH logins at hosts that wait for their person.", of_hosts)
         yield Gauge("sshaft_identity_unsealed_audit_events", "Audit events not in the chain yet.", unsealed)
         yield Gauge("sshaft_identity_audit_sequence", "The last event of the audit chain.", head.seq)
+        logins = Gauge(
+            "sshaft_identity_host_logins", "Logins of known people at hosts, as the hosts report.", labels=["kind"]
+        )
+        for kind, count in at_hosts.items():
+            logins.add_metric([kind], count)
+        yield logins
+        yield Gauge("sshaft_identity_silent_hosts", "Hosts that no longer report who is logged in.", silent)

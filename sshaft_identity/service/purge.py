@@ -6,12 +6,16 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, literal, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Table, delete, literal, not_, select, tuple_, update
 from starlette.concurrency import run_in_threadpool
 
 from sshaft.log import get_logger
+from sshaft_identity.approvals import approval as approval_states
+from sshaft_identity.approvals import rows as approval_rows
+from sshaft_identity.approvals.approvals import RETENTION as APPROVAL_RETENTION
+from sshaft_identity.approvals.events import record_approval
 from sshaft_identity.challenges.challenge import State
 from sshaft_identity.challenges.challenges import RETENTION
 from sshaft_identity.challenges.events import record_challenge
@@ -21,16 +25,22 @@ from sshaft_identity.common.times import CLOCK_TOLERANCE, latest_begin
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import (
     access_tokens,
+    approvals,
     challenges,
     enrolments,
     face_requests,
     failures,
+    host_reports,
+    host_revocations,
     pings,
     sessions,
     used_values,
 )
 
 BATCH = 50
+_SILENT_HOSTS = timedelta(days=30)
+"""After this time, what a host that no longer reports has reported is deleted."""
+_REVOCATIONS = timedelta(days=90)
 _PAUSE_SECONDS = 0.02
 
 
@@ -56,6 +66,18 @@ def _expire(connection: Connection, _table: Table, rows: ColumnElement[bool], no
     return len(expired)
 
 
+def _expire_approvals(connection: Connection, _table: Table, rows: ColumnElement[bool], now: datetime) -> int:
+    expired = approval_rows.change(connection, [rows], {"state": approval_states.State.EXPIRED})
+    for each in expired:
+        record_approval(connection, "approval.expired", each, now)
+    return len(expired)
+
+
+def _are_over(now: datetime) -> ColumnElement[bool]:
+    """Whether the time of an open approval is over."""
+    return approval_rows.is_open & not_(approval_rows.is_running(now))
+
+
 def _shorten(connection: Connection, table: Table, rows: ColumnElement[bool], now: datetime) -> int:
     """Shortens lock-outs that were counted by a clock that was ahead: none lasts longer than one window."""
     return connection.execute(update(table).where(rows).values(ends_at=now + WINDOW)).rowcount
@@ -70,12 +92,18 @@ RULES = (
     Rule("challenges_expired", challenges, lambda now: is_unsettled & (challenges.c.expires_at <= now), _expire),
     Rule("challenges_ahead", challenges, _are_ahead, _expire),
     Rule("challenges_forgotten", challenges, lambda now: challenges.c.created_at <= now - RETENTION, _delete),
+    Rule("approvals_expired", approvals, _are_over, _expire_approvals),
+    Rule("approvals_forgotten", approvals, lambda now: approvals.c.created_at <= now - APPROVAL_RETENTION, _delete),
     Rule("access_tokens_forgotten", access_tokens, lambda now: access_tokens.c.expires_at <= now, _delete),
     Rule("enrolments_forgotten", enrolments, lambda now: enrolments.c.expires_at <= now - RETENTION, _delete),
     Rule("face_requests_forgotten", face_requests, lambda now: face_requests.c.expires_at <= now, _delete),
     Rule("pings_forgotten", pings, lambda now: pings.c.next_at <= now - WINDOW, _delete),
     Rule("used_values_forgotten", used_values, lambda now: used_values.c.expires_at <= now, _delete),
     Rule("sessions_forgotten", sessions, lambda now: sessions.c.expires_at <= now, _delete),
+    Rule("hosts_forgotten", host_reports, lambda now: host_reports.c.reported_at <= now - _SILENT_HOSTS, _delete),
+    Rule(
+        "host_revocations_forgotten", host_revocations, lambda now: host_revocations.c.at <= now - _REVOCATIONS, _delete
+    ),
     Rule("failures_forgotten", failures, lambda now: failures.c.ends_at <= now, _delete),
     Rule("failures_shortened", failures, lambda now: failures.c.ends_at > now + WINDOW + CLOCK_TOLERANCE, _shorten),
 )

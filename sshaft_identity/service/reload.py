@@ -9,8 +9,8 @@ from sshaft.daemon import notify
 from sshaft.errors import SshaftError
 from sshaft.log import get_logger
 from sshaft_identity import settings as settings_of
-from sshaft_identity.enrolment.attestation import read_roots
 from sshaft_identity.service.app_state import changed_state
+from sshaft_identity.service.named_files import read_named_files
 from sshaft_identity.settings import Settings
 from sshaft_identity.web.state import AppState
 
@@ -43,9 +43,9 @@ class Reload:
     def _reload(self) -> list[str]:
         """Returns the changed members that need a restart. Raises `ConfigurationError`, and changes nothing then."""
         settings = settings_of.load(self._directory)
-        roots = read_roots(settings.key_policy, self._directory)
+        named = read_named_files(settings, self._directory)
         state = cast("AppState", self._app.state.sshaft)
         fixed = {name: getattr(state.settings, name) for name in _FIXED}
-        self._app.state.sshaft = changed_state(state, settings.model_copy(update=fixed), roots)
+        self._app.state.sshaft = changed_state(state, settings.model_copy(update=fixed), named)
         state.store.use_rules(settings.rules)
         return [name for name in _FIXED if getattr(settings, name) != getattr(self._at_start, name)]

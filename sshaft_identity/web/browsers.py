@@ -6,6 +6,7 @@ from starlette.requests import Request
 
 from sshaft_identity.common.addresses import believed, origin_of
 from sshaft_identity.common.fields import one_line
+from sshaft_identity.common.language import N_, _
 from sshaft_identity.web.body import body_of
 from sshaft_identity.web.html import PageError
 from sshaft_identity.web.state import state_of
@@ -18,6 +19,8 @@ _SYSTEMS = {"Android": "Android", "iPhone": "iPhone", "iPad": "iPad", "Windows":
 _PROGRAMS = {"Edg": "Edge", "OPR": "Opera", "Firefox": "Firefox", "FxiOS": "Firefox", "CriOS": "Chrome",
              "HeadlessChrome": "Chrome", "Chrome": "Chrome", "Safari": "Safari", "curl": "curl"}  # fmt: skip
 """Browsers by their marks in the User-Agent. Order matters: every browser also names older browsers."""
+
+_ON = " on "
 
 
 def client_address(request: Request) -> str | None:
@@ -41,14 +44,22 @@ def browser_name(agent: str | None) -> str | None:
     system = next((name for mark, name in _SYSTEMS.items() if mark in agent), None)
     if program is None:
         return agent if len(agent) <= 60 else f"{agent[:57]}..."
-    return f"{program} on {system}" if system else program
+    return f"{program}{_ON}{system}" if system else program
+
+
+def browser_in_words(name: str) -> str:
+    """Returns a name that `browser_name` made, in the language of the page. The audit log has it in English."""
+    program, on, system = name.partition(_ON)
+    if not on or program not in _PROGRAMS.values() or system not in _SYSTEMS.values():
+        return name
+    return _("{program} on {system}").format(program=program, system=system)
 
 
 async def form_of(request: Request) -> dict[str, str]:
     """Returns the fields of a form that one of our pages sent. Raises `PageError` for every other request."""
     check_same_origin(request)
     body = await body_of(request)
-    incomplete = PageError(400, "Incomplete form", "The form did not arrive completely. Go back and try again.")
+    incomplete = PageError(400, N_("Incomplete form"), N_("The form did not arrive completely. Go back and try again."))
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
         raise incomplete
     try:
@@ -65,5 +76,7 @@ def check_same_origin(request: Request) -> None:
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
     own = origin_of(state_of(request).settings.base_url)
     if (site is None and origin is None) or site not in (None, "same-origin") or origin not in (None, own):
-        sentence = "This was not sent by a page of this service, so nothing was done. Open the page again and retry."
-        raise PageError(403, "Not from here", sentence)
+        sentence = N_(
+            "This was not sent by a page of this service, so nothing was done. Open the page again and retry."
+        )
+        raise PageError(403, N_("Not from here"), sentence)

@@ -11,10 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sshaft.validation import first_fault
-from sshaft_identity.challenges.challenge import Challenge
 from sshaft_identity.clients.clients import Client, Scope
+from sshaft_identity.database.changes import Subject
 from sshaft_identity.web import refused_requests
-from sshaft_identity.web.body import body_of
+from sshaft_identity.web.body import MAX_BODY, body_of
 from sshaft_identity.web.browsers import client_address
 from sshaft_identity.web.problem import ProblemError
 from sshaft_identity.web.state import AppState, state_of
@@ -41,11 +41,11 @@ def wait_of(request: Request) -> int:
 
 @dataclass(slots=True)
 class Call:
-    """A request whose body was read. After its work, the pages and long polls of the `changed` challenges get news."""
+    """A request whose body was read. After its work, the pages and long polls of what `changed` get news."""
 
     request: Request
     body: bytes = b""
-    changed: Collection[Challenge] = ()
+    changed: Collection[Subject] = ()
     caller: str | None = None
     """The id of the client, once it is authenticated."""
 
@@ -98,11 +98,13 @@ def json_object(text: str | bytes) -> dict[str, Any] | None:
 Work = Callable[[Call], Response]
 
 
-def in_thread(work: Work, *, reads: bool = False) -> Callable[[Request], Awaitable[Response]]:
-    """Returns an endpoint that changes threads only once: a change costs as much as a query. `reads`: no writes."""
+def in_thread(work: Work, *, reads: bool = False, largest: int = MAX_BODY) -> Callable[[Request], Awaitable[Response]]:
+    """Returns an endpoint that changes threads only once: a change costs as much as a query. `reads`: no writes.
+    `largest`: the most bytes of a body.
+    """
 
     async def answer(request: Request) -> Response:
-        call = Call(request, await body_of(request))
+        call = Call(request, await body_of(request, largest))
         response = await (call.state.run_read if reads else call.state.run_write)(partial(work, call))
         call.state.changes.notify(call.changed)
         return response

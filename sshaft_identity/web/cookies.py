@@ -12,11 +12,13 @@ from sshaft_identity.web.state import state_of
 SESSION, SSH_SIGN_IN, OIDC_SIGN_IN, DESK_PASS = "sshaft", "sshaft-ssh", "sshaft-oidc", "sshaft-desk"
 KNOWN_BROWSER = "sshaft-known"
 ALIAS = "sshaft-alias"
+LANGUAGE = "sshaft-language"
+WANTED = "sshaft-wanted"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def read(request: Request, name: str) -> str | None:
-    """Returns the value of the cookie; None if there is none, or if it has not the form of our tokens."""
+    """Returns the value of the cookie; None if there is none, or if it has not the form of our values."""
     return _cookies(request).read(request, name)
 
 

@@ -6,17 +6,32 @@ Such a browser has a count of its own at the throttles. So a stranger behind the
 import hmac
 import secrets
 from datetime import timedelta
+from typing import Literal
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from sshaft.addresses import source_of
+from sshaft_identity.common.language import N_, Filled
 from sshaft_identity.web import cookies
 from sshaft_identity.web.browsers import client_address
 from sshaft_identity.web.html import PageError
 from sshaft_identity.web.state import state_of
 
 _LIFETIME = timedelta(days=90)
+_TOO_MANY = {
+    "logins": (
+        N_("Too many logins"),
+        N_("Too many logins that began in this browser are not finished. Try again in {seconds} seconds."),
+        N_("Too many logins that began at your network address are not finished. Try again in {seconds} seconds."),
+    ),
+    "sign-ins": (
+        N_("Too many sign-ins"),
+        N_("Too many sign-ins that began in this browser are not finished. Try again in {seconds} seconds."),
+        N_("Too many sign-ins that began at your network address are not finished. Try again in {seconds} seconds."),
+    ),
+}
+"""For what is counted: the heading, the sentence for a known browser, and the sentence for a network address."""
 
 
 def source_of_request(request: Request) -> str:
@@ -35,11 +50,10 @@ def remember(request: Request, response: Response) -> None:
     cookies.write(request, response, cookies.KNOWN_BROWSER, value, int(_LIFETIME.total_seconds()), "lax")
 
 
-def too_many(request: Request, what: str, seconds: int) -> PageError:
-    """Returns the page for a source that has too many open logins or sign-ins (`what`)."""
-    where = "in this browser" if _known(request) else "at your network address"
-    sentence = f"Too many {what} that began {where} are not finished. Try again in {seconds} seconds."
-    return PageError(429, f"Too many {what}", sentence)
+def too_many(request: Request, what: Literal["logins", "sign-ins"], seconds: int) -> PageError:
+    """Returns the page for a source that has too many of them open."""
+    title, in_browser, at_address = _TOO_MANY[what]
+    return PageError(429, title, Filled(in_browser if _known(request) else at_address, seconds=seconds))
 
 
 def _known(request: Request) -> str | None:

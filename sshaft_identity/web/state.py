@@ -10,6 +10,8 @@ from cryptography import x509
 from starlette.requests import Request
 from starlette.responses import Response
 
+from sshaft_identity.common.language import Languages
+from sshaft_identity.common.network_owners import NetworkOwners
 from sshaft_identity.common.times import Clock
 from sshaft_identity.database.changes import Changes
 from sshaft_identity.people.activity import Activity
@@ -17,8 +19,9 @@ from sshaft_identity.people.linked_accounts import LinkedAccounts
 from sshaft_identity.people.sessions import Session, Sessions
 from sshaft_identity.settings import Settings
 from sshaft_identity.store import Store
+from sshaft_identity.web.look import Look
 from sshaft_identity.web.refusals import Refusals
-from sshaft_identity.web.throttle import MAX_LOGINS, MAX_SIGN_INS, Throttle
+from sshaft_identity.web.throttle import MAX_LOGINS, MAX_REPORTS, MAX_SIGN_INS, Throttle
 from sshaft_identity.web.unknown_users import UnknownUsers
 from sshaft_identity.web.waiting import Waiting
 from sshaft_oidc.code_flow import RelyingParty
@@ -47,15 +50,20 @@ class AppState:
     run_read: RunInThread
     run_write: RunInThread
     openid: OpenId | None
+    languages: Languages
     sign_in_throttle: Throttle = field(default_factory=lambda: Throttle(MAX_SIGN_INS))
     login_throttle: Throttle = field(default_factory=lambda: Throttle(MAX_LOGINS))
+    report_throttle: Throttle = field(default_factory=lambda: Throttle(MAX_REPORTS))
     waiting: Waiting = field(default_factory=Waiting)
     refusals: Refusals = field(default_factory=Refusals)
+    network_owners: NetworkOwners = field(default_factory=NetworkOwners)
     unknown_users: UnknownUsers = field(default_factory=UnknownUsers)
     open_enrolment: Callable[[Session, datetime], str] | None = None
     """Opens an enrolment in a session and returns the URL of its page. None: "my keys" offers no enrolment."""
     attestation_roots: list[x509.Certificate] = field(default_factory=list)
     """The certificates of the makers of security keys whose attestations are accepted."""
+    look: Look = field(default_factory=Look)
+    """The name, the logo and the colour of the pages."""
 
 
 def state_of(request: Request) -> AppState:

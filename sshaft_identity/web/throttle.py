@@ -11,6 +11,8 @@ from threading import Lock
 MAX_SIGN_INS = 60
 MAX_LOGINS = 1000
 """Higher than `MAX_SIGN_INS`: a whole company may log in from one address."""
+MAX_REPORTS = 600
+"""Of one host. A host reports at most every two seconds."""
 MAX_UNKNOWN_USERS = 30
 """Events `user.unknown` of one client. The operator needs an example, not each of them."""
 WINDOW = timedelta(minutes=5)

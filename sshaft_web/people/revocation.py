@@ -6,8 +6,8 @@ With a refresh token, the next renewal shows it.
 import math
 from collections.abc import Callable
 
-from sshaft.access_token import usable_until
 from sshaft.deadline import Deadline
+from sshaft.oauth.access_token import usable_until
 from sshaft_oidc.provider import Tokens
 from sshaft_oidc.remote_keys import OpenIdError
 from sshaft_oidc.token_status import QUESTIONS, Question

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
-from sshaft.access_token import usable_until
 from sshaft.deadline import Deadline
+from sshaft.oauth.access_token import usable_until
 from sshaft_oidc import refresh_grant
 from sshaft_oidc.provider import Tokens
 from sshaft_oidc.remote_keys import OpenIdError

@@ -39,4 +39,4 @@ def test_ssh_signs_the_browser_in_that_showed_the_command(
     browser.get(f"{site.identity.url}/account/activity")
     activity = browser.find_element(By.TAG_NAME, "main").text
     assert "Signed in to my keys with ssh" in activity
-    assert "A login was passed with ssh" in activity
+    assert "Login to My keys Passed" in activity

@@ -173,3 +173,14 @@ def test_demo_of_terminals_without_chromium_says_so_and_passes(tmp_path: Path) -
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_demo_of_terminals_that_is_interrupted_leaves_nothing(how: signal.Signals) -> None:
     check_that_nothing_is_left(how, 4, "web", *FREE)
+
+
+@pytest.mark.skipif(not MODULE.exists(), reason="./dev setup host")
+def test_demo_of_approvals_passes_and_leaves_nothing() -> None:
+    ports = ["--port", "0", "--identity-port", "0", "--provider-port", "0"]
+    done = subprocess.run(
+        [*COMMAND, "approval", "--once", *ports], capture_output=True, text=True, timeout=200, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert "logged in as" in done.stdout
+    assert running_in(folder_of(done.stdout)) == []

@@ -72,10 +72,7 @@ class FirstLoginMachine:
         self.policy.write_text("{}")
         self.socket = self.root / "run" / "sshaft-accounts.sock"
         self.start_helper()
-        notify = self._above / "notify"
-        self.agent = AgentProcess(
-            self.config, RUNTIME, *self.options, notify=notify, preexec_fn=self._enter
-        ).__enter__()
+        self.start_agent()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -93,6 +90,17 @@ class FirstLoginMachine:
         namespace = os.open(f"/proc/{self._holder.pid}/ns/mnt", os.O_RDONLY)
         if libc.setns(namespace, _CLONE_NEWNS) != 0:
             raise OSError(ctypes.get_errno(), "setns")
+
+    def start_agent(self) -> None:
+        notify = self._above / "notify"
+        notify.unlink(missing_ok=True)
+        self.agent = AgentProcess(
+            self.config, RUNTIME, *self.options, notify=notify, preexec_fn=self._enter
+        ).__enter__()
+
+    def kill_agent(self) -> None:
+        """Kills the agent as `kill -9` does."""
+        self.agent.__exit__()
 
     def start_helper(self) -> None:
         self._helper = subprocess.Popen(self.command(sys.executable, "-I", "-m", "sshaft_accounts"))

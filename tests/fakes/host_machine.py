@@ -42,6 +42,7 @@ def write_config(folder: Path, **more: Any) -> Path:
                   "state_directory": str(folder)} | more  # fmt: skip
     path = folder / "config.json"
     path.write_text(json.dumps({"host_login": host_login}))
+    path.chmod(0o600)
     return path
 
 

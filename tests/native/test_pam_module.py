@@ -52,7 +52,9 @@ def test_login_shows_what_the_agent_says_and_sends_what_is_typed(stack: Stack) -
         status, shown = stack.run("ab c%\x1b", "x" * 5000)
     assert status == SUCCESS
     assert "info: Hello 100%s\necho: Your \u00e9 code: \nhidden: Token: \n" in shown
-    assert heard[0][1].pop("began").isdigit()  # test_agent_is_told_when_the_connection_began knows its value
+    # test_agent_is_told_which_connection_it_is knows their values
+    assert heard[0][1].pop("began").isdigit()
+    assert heard[0][1].pop("pid").isdigit()
     assert heard == [
         ("login", {"user": "alice", "service": "sshd", "rhost": "192.0.2.7", "tty": "ssh", "timeout": "30",
                    "ssh_auth_info": "publickey ssh-ed25519 AAAA", "config": "/etc/other.json"}),
@@ -61,8 +63,8 @@ def test_login_shows_what_the_agent_says_and_sends_what_is_typed(stack: Stack) -
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", ["auth", "account"])
-def test_agent_is_told_when_the_connection_began(stack: Stack, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["auth", "account", "open", "close"])
+def test_agent_is_told_which_connection_it_is(stack: Stack, kind: str) -> None:
     """sshd leads a session for each connection. Its name has blanks and brackets here, as it may have on a host."""
     heard: list[Any] = []
 
@@ -78,6 +80,7 @@ def test_agent_is_told_when_the_connection_began(stack: Stack, kind: str) -> Non
         assert stack.run(phase=kind)[0] == SUCCESS
     after = time.clock_gettime(time.CLOCK_BOOTTIME) * 1000
     assert before - 10 <= int(heard[0][1]["began"]) <= after
+    assert int(heard[0][1]["pid"]) > 0
 
 
 @pytest.mark.parametrize(
@@ -275,10 +278,78 @@ def test_other_phases_pass_without_an_agent(stack: Stack, phase: str) -> None:
     assert stack.run(phase=phase)[0] == SUCCESS
 
 
+@pytest.mark.parametrize(("phase", "kind"), [("open", "session_open"), ("close", "session_close")])
+def test_session_is_told_to_the_agent_in_one_question(stack: Stack, phase: str, kind: str) -> None:
+    heard: list[Any] = []
+
+    def agent(connection: socket.socket) -> None:
+        heard.append(read_question(connection))
+        connection.sendall(result("success"))
+
+    with UnixServer(stack.path, agent):
+        status, shown = stack.run(phase=phase)
+    assert status == SUCCESS
+    assert "info:" not in shown
+    ((told, fields),) = heard
+    assert told == kind
+    assert fields.keys() == {"user", "service", "rhost", "tty", "pid", "began"}
+    assert fields.items() >= {"user": "alice", "service": "sshd", "rhost": "192.0.2.7", "tty": "ssh"}.items()
+
+
+@pytest.mark.parametrize("phase", ["open", "close"])
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [b""],
+        [b"garbage\n\n"],
+        [b"x" * 70_000],
+        [result("denied", reason="why %n")],
+        [messages.encode("prompt", {"text": "Password: ", "echo": "no"})],
+        [messages.encode("info", {"text": "x"}), result("denied")],
+    ],
+)
+def test_session_opens_whatever_the_agent_says_and_nobody_is_asked(
+    stack: Stack, phase: str, parts: list[bytes]
+) -> None:
+    with UnixServer(stack.path, lambda connection: [read_question(connection), *map(connection.sendall, parts)]):
+        status, shown = stack.run(phase=phase)
+    assert status == SUCCESS
+    assert "info:" not in shown
+    assert "hidden:" not in shown
+
+
+@pytest.mark.parametrize("phase", ["open", "close"])
+def test_frozen_agent_delays_a_session_by_half_a_second(stack: Stack, phase: str) -> None:
+    with socket.socket(socket.AF_UNIX) as frozen:
+        frozen.bind(str(stack.path))
+        frozen.listen()
+        began = time.monotonic()
+        assert stack.run(phase=phase)[0] == SUCCESS
+        assert 0.4 < time.monotonic() - began < 5  # a loaded machine
+    assert "it does not know of this session" in stack.log
+
+
+def test_sessions_of_root_and_of_emergency_accounts_are_told_to_nobody(stack: Stack) -> None:
+    stack.arguments = "break_glass=alice,carol"
+    with UnixServer(stack.path, saying(result("success"))) as agent:
+        for user in ("root", "alice", "carol"):
+            for phase in ("open", "close"):
+                assert stack.run(user=user, phase=phase)[0] == SUCCESS
+        assert agent.asked == []
+    assert "emergency" not in stack.log
+
+
+def test_wrong_argument_denies_no_session(stack: Stack) -> None:
+    stack.arguments = "colour=green"
+    assert stack.run(phase="open")[0] == SUCCESS
+
+
 @AS_INSTALLED
-def test_three_thousand_rounds_in_one_process_keep_no_memory(stack: Stack) -> None:
-    with UnixServer(stack.path, saying(PROMPT, result("success"))):
-        status, shown = stack.run("123456", rounds=3000)
+@pytest.mark.parametrize("phase", ["auth", "open"])
+def test_three_thousand_rounds_in_one_process_keep_no_memory(stack: Stack, phase: str) -> None:
+    says = [PROMPT, result("success")] if phase == "auth" else [result("success")]
+    with UnixServer(stack.path, saying(*says)):
+        status, shown = stack.run("123456", phase=phase, rounds=3000)
     assert status == SUCCESS
     grown = re.search(r"grown: (-?\d+) kB", shown)
     assert grown
@@ -286,13 +357,15 @@ def test_three_thousand_rounds_in_one_process_keep_no_memory(stack: Stack) -> No
 
 
 @AS_INSTALLED
-def test_valgrind_finds_no_fault_in_the_module(stack: Stack) -> None:
+@pytest.mark.parametrize("phase", ["auth", "open", "close"])
+def test_valgrind_finds_no_fault_in_the_module(stack: Stack, phase: str) -> None:
     if not shutil.which("valgrind"):
         pytest.skip("needs valgrind: ./dev setup test")
     report = stack.folder / "valgrind"
     stack.watch = ["valgrind", "--leak-check=full", "--track-fds=yes", f"--log-file={report}"]
-    with UnixServer(stack.path, saying(messages.encode("info", {"text": "x"}), PROMPT, result("denied", reason="no"))):
-        assert stack.run("123456")[0] == AUTH_ERR
+    says = (messages.encode("info", {"text": "x"}), PROMPT, result("denied", reason="no"))
+    with UnixServer(stack.path, saying(*(says if phase == "auth" else [result("success")]))):
+        assert stack.run("123456", phase=phase)[0] == (AUTH_ERR if phase == "auth" else SUCCESS)
     told = report.read_text()
     # libpam and its wrapper have faults of their own. None of them may go through the module.
     assert "pam_sshaft" not in told.replace(str(stack.folder), "").replace("pam_sshaft.so socket", ""), told

@@ -58,6 +58,7 @@ def press(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Press]:
 
 
 def test_tab_completes_a_command(press: Press) -> None:
+    """Finding U21: completion was not mentioned."""
     assert "identity" in press("sshaft iden", "identity")
 
 

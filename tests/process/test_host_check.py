@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from fakes.approval_server import ApprovalServer
 from fakes.unix_server import UnixServer
 
 from sshaft import messages
+from sshaft_demo.approval import ASKS
 from sshaft_demo.host import CODE, MODULE, DemoProvider, Terminal
 from sshaft_demo.parts import Agent, free_port
-from sshaft_demo.place import Place
+from sshaft_demo.place import AGENT, Place
 
 NO_ANSWER = "The agent gives no answer" if os.geteuid() == 0 else "Run the command as root"
 
@@ -71,6 +73,23 @@ def test_person_who_approves_passes_every_step(host: Host) -> None:
     assert steps[0] == "auth     Success"
     assert [step.split()[0] for step in steps] == ["auth", "account", "setcred"]
     assert said.endswith(f"{host.place.person} gets in. Next: sshaft host enable\r\n")
+
+
+def test_approval_on_the_page_passes_every_step() -> None:
+    if not MODULE.exists():
+        pytest.skip("native/pam_sshaft.so is not built: ./dev setup host")
+    with Place() as place, ApprovalServer() as service:
+        provider = DemoProvider(place, free_port())
+        own = dict.fromkeys(("issuer", "client_id", "allow"))
+        config = provider.write_config(**own, approval=service.settings())
+        host = Host(place, provider, Agent(place, place.give(config, AGENT, 0o600)))
+        terminal = host.check()
+        assert f"{service.url}/approve/" in terminal.wait_for(ASKS)
+        terminal.type(f"{service.approve()}\n")
+        said, status = terminal.end()
+        assert said.endswith(f"{place.person} gets in. Next: sshaft host enable\r\n")
+        assert status == 0
+        assert service.wait_for_outcome() == "passed"
 
 
 def test_refusal_names_the_log_line_of_the_agent(host: Host) -> None:

@@ -55,7 +55,7 @@ def test_second_enable_changes_only_what_is_asked(machine: HostMachine, line: st
     assert machine.enable()[0] == 0
     assert machine.files() == once
     assert machine.enable("--break-glass", "admin", "--break-glass", "ops")[0] == 0
-    assert machine.stack.count("pam_sshaft.so") == 1
+    assert machine.stack.count("pam_sshaft.so") == 2  # auth and session
     assert f"{line} break_glass=admin,ops\n" in machine.stack
     assert machine.enable()[0] == 0
     assert machine.files() == once

@@ -259,7 +259,11 @@ def test_reload_names_the_changes_that_need_a_restart(directory: Path) -> None:
         assert requests.get(f"{url}/readyz", timeout=5).status_code == 200
 
 
-@pytest.mark.parametrize("wrong", ["{", '{"lifetime": 5}', '{"key_policy": {"attestation_roots": "no-such-file"}}'])
+@pytest.mark.parametrize(
+    "wrong",
+    ["{", '{"lifetime": 5}', '{"key_policy": {"attestation_roots": "no-such-file"}}',
+     '{"appearance": {"name": "x", "logo": "no-such-file"}}', '{"appearance": {"colour": "#ffff00"}}'],
+)  # fmt: skip
 def test_refused_reload_is_seen_in_the_log_and_by_systemctl_and_changes_nothing(directory: Path, wrong: str) -> None:
     """Findings N9 and N13."""
     with managed(directory) as (manager, process):

@@ -6,7 +6,7 @@ const { readFileSync } = require("node:fs");
 
 const DOMAIN = "example.eu.auth0.com";
 const input = JSON.parse(readFileSync(0, "utf8"));
-const event = { user: input.user, secrets: { SSHAFT_KEY: input.secret } };
+const event = { user: input.user, secrets: { SSHAFT_KEY: input.secret }, transaction: { ui_locales: ["de-AT", "en"] } };
 const now = Math.floor(Date.now() / 1000);
 const outcome = { sent_to: null, denied: null };
 const encoded = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");

@@ -27,7 +27,7 @@ from sshaft_identity.enrolment.enrolment import Presentation
 from sshaft_identity.enrolment.enrolment import State as Enrolment
 from sshaft_identity.enrolment.enrolment import Verdict as Enrolled
 from sshaft_identity.people.key_policy import KeyPolicy
-from sshaft_identity.people.sessions import Method, Sessions, SessionTimes
+from sshaft_identity.people.sessions import Method, Proof, Sessions, SessionTimes
 from sshaft_identity.service.background import repeat
 from sshaft_identity.service.purge import batches, run
 from sshaft_identity.signing.signing_keys import ROTATION_WAIT, Algorithm
@@ -111,11 +111,11 @@ def test_an_earlier_access_token_is_refused_and_a_new_one_is_valid(store: Store,
 @pytest.mark.parametrize("times", [SessionTimes(), SessionTimes(idle=8 * HOUR, longest=HOUR)])
 def test_an_earlier_session_is_over(store: Store, clock: Clock, times: SessionTimes) -> None:
     sessions = Sessions(store.database, times)
-    before = sessions.start("alice", Method.SSH, clock(), authenticated_at=clock())
+    before = sessions.start("alice", Proof(Method.SSH, clock()), clock())
     assert before
     clock.advance(-HOUR)
     assert sessions.of_token(before.token, clock()) is None
-    now = sessions.start("alice", Method.SSH, clock(), authenticated_at=clock())
+    now = sessions.start("alice", Proof(Method.SSH, clock()), clock())
     assert now
     assert sessions.of_token(now.token, clock())
 
@@ -123,7 +123,7 @@ def test_an_earlier_session_is_over(store: Store, clock: Clock, times: SessionTi
 def test_an_unused_session_that_ended_stays_over(store: Store, clock: Clock) -> None:
     sessions = Sessions(store.database, SessionTimes())
     clock.advance(-2 * HOUR)
-    session = sessions.start("alice", Method.SSH, clock(), authenticated_at=clock())
+    session = sessions.start("alice", Proof(Method.SSH, clock()), clock())
     assert session
     for _ in range(5):
         clock.advance(20 * 60)

@@ -21,7 +21,7 @@ from sshaft_identity.enrolment.enrolment import OpenedEnrolment, Outcome, Presen
 from sshaft_identity.enrolment.enrolments import MAX_LIFETIME, RETENTION, Enrolments
 from sshaft_identity.people.key_policy import KeyPolicy, KeyRefusal
 from sshaft_identity.people.keys import NewKey
-from sshaft_identity.people.sessions import Method, Session, Sessions, SessionTimes
+from sshaft_identity.people.sessions import Method, Proof, Session, Sessions, SessionTimes
 from sshaft_identity.store import Store
 
 OPEN = KeyPolicy()
@@ -46,7 +46,7 @@ class Place:
 
     def session(self) -> Session:
         sessions = Sessions(self.store.database, SessionTimes())
-        session = sessions.start("alice", Method.SSH, self.clock(), authenticated_at=self.clock())
+        session = sessions.start("alice", Proof(Method.SSH, self.clock()), self.clock())
         assert session
         return session
 

@@ -19,7 +19,7 @@ from sshaft_identity.enrolment.enrolment import Enrolment, Presentation
 from sshaft_identity.enrolment.revocation import Ended, Revocation
 from sshaft_identity.people.key_policy import KeyPolicy
 from sshaft_identity.people.registration import NewKey
-from sshaft_identity.people.sessions import Method
+from sshaft_identity.people.sessions import Method, Proof
 from sshaft_identity.store import Store
 
 NEW = parse(ed25519("new"))
@@ -126,7 +126,7 @@ BY_ANY_KEY = logins(("printed", *PASSED))
 CODES_AND_TOKENS = rows("-access_tokens", *logins(["taken"])) | {"face_requests: alice-web-taken"}
 ALL_CODES_AND_TOKENS = rows("-access_tokens", *logins(TAKEN)) | rows("face_requests", *logins(TAKEN, clients=["web"]))
 KEY = {"-ssh_keys: alice's key", "enrolments: alice-to-approve", "challenges: alice-approval", *CODES_AND_TOKENS}
-KEY |= rows("challenges", *BY_KEY)
+KEY |= rows("challenges", *BY_KEY) | {"+host_revocations"}
 KEY_FACTS = {"challenges": {"alice-approval", *BY_KEY}, "enrolments": {"alice-to-approve"}}
 KEY_REMOVED = {"event": "key.removed", "user": "alice", "fingerprint": "alice's key", **KEY_FACTS}
 SESSIONS = rows("-sessions", "alice ssh", "alice other key", "alice oidc", "alice ended")
@@ -172,7 +172,7 @@ PEOPLE_CASES = [
     Case(
         "removal of a user",
         lambda of: of.store.revocation.remove_user("alice", of.clock()),
-        {"-users: alice", "-failures: user alice", *ALL_CODES_AND_TOKENS, *SESSIONS}
+        {"-users: alice", "-failures: user alice", "+host_revocations", *ALL_CODES_AND_TOKENS, *SESSIONS}
         | rows("-ssh_keys", "alice's key", "alice's other key", "alice's old key", "alice's security key")
         | rows("-enrolments", *(f"alice-{each}" for each in (*ENROLMENTS, "done", "denied", "ancient")))
         | rows("challenges", *OF_ALICE),
@@ -184,13 +184,19 @@ PEOPLE_CASES = [
     Case(
         "sign-out of every browser",
         lambda of: of.store.revocation.sign_out("alice", of.clock(), by="somebody"),
-        {"challenges: alice-approval", *SESSIONS, *ALL_CODES_AND_TOKENS}
+        {"challenges: alice-approval", "+host_revocations", *SESSIONS, *ALL_CODES_AND_TOKENS}
         | rows("challenges", *BY_ANY_KEY)
         | rows("enrolments", *IN_SESSION),
         [
             {"event": "session.all_ended", "user": "alice", "sessions": 4, "by": "somebody"}
             | {"challenges": {"alice-approval", *BY_ANY_KEY}, "enrolments": IN_SESSION}
         ],
+    ),
+    Case(
+        "end of everything at the hosts",
+        lambda of: of.store.revocation.end_at_hosts("alice", of.clock(), by="somebody"),
+        {"+host_revocations"},
+        [{"event": "host_session.all_ended", "user": "alice", "by": "somebody"}],
     ),
     Case(
         "sign-out of one browser",
@@ -224,13 +230,13 @@ PEOPLE_CASES = [
     ),
     Case(
         "begin of a session",
-        lambda of: of.sessions.start("alice", Method.OIDC, of.clock(), authenticated_at=of.clock(), address=ADDRESS),
+        lambda of: of.sessions.start("alice", Proof(Method.OIDC, of.clock()), of.clock(), address=ADDRESS),
         {"+sessions", "-sessions: alice ended"},
         [{"event": "session.started", "user": "alice", "method": "oidc", "address": ADDRESS}],
     ),
     Case(
         "begin of a session of nobody",
-        lambda of: of.sessions.start("carol", Method.OIDC, of.clock(), authenticated_at=of.clock()),
+        lambda of: of.sessions.start("carol", Proof(Method.OIDC, of.clock()), of.clock()),
         {"-sessions: alice ended"},
     ),
     Case(

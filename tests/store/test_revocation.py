@@ -22,7 +22,7 @@ from sshaft_identity.clients.clients import Client, Scope
 from sshaft_identity.database.tables import access_tokens, audit_events, face_requests
 from sshaft_identity.enrolment.enrolment import State
 from sshaft_identity.face_support.face_requests import FaceRequests
-from sshaft_identity.people.sessions import Method, Session, Sessions, SessionTimes
+from sshaft_identity.people.sessions import Method, Proof, Session, Sessions, SessionTimes
 from sshaft_identity.store import Store
 
 MINUTES = timedelta(minutes=5)
@@ -113,7 +113,7 @@ def test_removed_key_ends_every_session_that_began_by_ssh(
 
 def test_session_by_the_openid_provider_outlives_a_key(service: Service, keys: list[str]) -> None:
     times = Sessions(service.store.database, SessionTimes())
-    session = times.start("alice", Method.OIDC, service.clock(), authenticated_at=service.clock())
+    session = times.start("alice", Proof(Method.OIDC, service.clock()), service.clock())
     assert session
     by_command(service, keys[0])
     assert times.of_token(session.token, service.clock())
@@ -358,7 +358,7 @@ def test_sign_out_of_a_user_ends_sessions_of_both_kinds_and_passed_logins(
     service: Service, keys: list[str], thief: Browser
 ) -> None:
     Sessions(service.store.database, SessionTimes()).start(
-        "alice", Method.OIDC, service.clock(), authenticated_at=service.clock()
+        "alice", Proof(Method.OIDC, service.clock()), service.clock()
     )
     opened = service.open("alice")
     service.accept(code=opened["code"], fingerprint=keys[0])

@@ -50,7 +50,7 @@ def test_session_of_a_clock_that_is_ahead_lives_for_a_minute_only(
 def test_use_extends_a_session_up_to_its_longest_time(on_sqlite: Store, clock: Clock) -> None:
     on_sqlite.users.add("alice", clock())
     sessions = Sessions(on_sqlite.database, TIMES)
-    session = sessions.start("alice", Method.SSH, clock(), authenticated_at=clock() - SECOND)
+    session = sessions.start("alice", Proof(Method.SSH, clock() - SECOND), clock())
     assert session
     assert session.expires_at == clock() + 600 * SECOND
     for _ in range(6):
@@ -67,7 +67,7 @@ def test_default_times_are_half_an_hour_and_eight_hours(on_sqlite: Store, clock:
     on_sqlite.users.add("alice", clock())
     sessions = Sessions(on_sqlite.database, SessionTimes())
     for age, lives in ((timedelta(), timedelta(minutes=30)), (timedelta(hours=7, minutes=45), timedelta(minutes=15))):
-        session = sessions.start("alice", Method.SSH, clock(), authenticated_at=clock() - age)
+        session = sessions.start("alice", Proof(Method.SSH, clock() - age), clock())
         assert session
         assert session.expires_at == clock() + lives
 

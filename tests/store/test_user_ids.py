@@ -76,8 +76,8 @@ def test_person_does_not_see_what_happened_to_the_name_before(service: Service) 
     service.open("alice", app="Somebody's guess")
     service.clock.advance(1)
     service.add_user("alice", ed25519("alice"))
-    events = Activity(service.store.database).of("alice").events
-    assert [each.sentence for each in events] == ["A key was added", "You were added as a user"]
+    rows = Activity(service.store.database).of("alice").happenings
+    assert [each.newest.sentence for each in rows] == ["A key was added", "You were added as a user"]
 
 
 def test_next_person_of_a_name_is_not_locked(service: Service) -> None:

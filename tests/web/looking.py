@@ -1,7 +1,8 @@
 """Helps the browser tests: waits, sets the size of the window, and checks accessibility."""
 
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -54,9 +55,51 @@ def set_scheme(browser: WebDriver, scheme: str) -> None:
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
 
+def force_colours(browser: WebDriver) -> None:
+    """Shows the page as in the contrast themes of Windows: browsers replace all colours of its style sheet."""
+    features = [{"name": "forced-colors", "value": "active"}, {"name": "prefers-color-scheme", "value": "dark"}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+
+def mark_of(browser: WebDriver, selector: str, pseudo: str | None = None) -> tuple[str, str]:
+    """Returns the colour that fills a mark or stands around it, and the colour behind it."""
+    colours: list[str] = browser.execute_script(
+        """
+        const element = document.querySelector(arguments[0]), style = getComputedStyle(element, arguments[1]);
+        const border = parseFloat(style.borderTopWidth) ? style.borderTopColor : "";
+        const filled = style.backgroundColor === "rgba(0, 0, 0, 0)" ? "" : style.backgroundColor;
+        return [filled, border, getComputedStyle(document.body).backgroundColor];
+        """,
+        selector,
+        pseudo,
+    )
+    filled, border, behind = colours
+    return (filled if filled not in ("", behind) else border), behind
+
+
 def fits(browser: WebDriver) -> bool:
     """Whether the page fits its window without scrolling sideways."""
-    return bool(browser.execute_script("return document.documentElement.scrollWidth <= innerWidth"))
+    # not `innerWidth`: a browser of a phone makes it as wide as the page
+    wide = "const {scrollWidth, clientWidth} = document.documentElement; return scrollWidth <= clientWidth"
+    return bool(browser.execute_script(wide))
+
+
+def latin_words(browser: WebDriver, values: Sequence[str]) -> set[str]:
+    """Returns the Latin words on the page that are neither in `values` nor in an element for commands."""
+    said: list[str] = browser.execute_script(
+        """
+        const said = [document.title], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+        for (let node; (node = walker.nextNode());)
+          if (!node.parentElement.closest("code, script, style, [lang]:not(html)")) said.push(node.data);
+        for (const name of ["aria-label", "title", "placeholder", "alt"])
+          for (const each of document.querySelectorAll(`[${name}]`)) said.push(each.getAttribute(name));
+        return said;
+        """
+    )
+    text = "\n".join(said)
+    for value in values:
+        text = text.replace(value, "")
+    return set(re.findall(r"[A-Za-z]{2,}", re.sub(r"SHA256:\S+", "", text)))
 
 
 def foreign_requests(browser: WebDriver, own: str) -> list[str]:

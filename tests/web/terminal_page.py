@@ -23,12 +23,15 @@ class TerminalPage:
     browser: WebDriver
     url: str
     user: str
+    windows: int = 0
+    """How many windows and tabs the browser had when this page was opened in its own one."""
 
     @contextmanager
     def in_own_tab(self) -> Iterator["TerminalPage"]:
         """Shows the page in a new tab. At the end the person is signed out, and the browser has forgotten all."""
         before = self.browser.current_window_handle
         self.browser.switch_to.new_window("tab")
+        self.windows = len(self.browser.window_handles)
         try:
             yield self
         finally:

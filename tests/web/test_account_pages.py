@@ -20,7 +20,9 @@ from web.looking import (
     faint_texts,
     faults_of_structure,
     fits,
+    force_colours,
     foreign_requests,
+    mark_of,
     nameless,
     seconds_until,
     set_scheme,
@@ -156,6 +158,37 @@ def test_times_are_those_of_the_persons_clock(site: Identity, browser: WebDriver
         here = datetime.fromisoformat(each.get_attribute("datetime") or "") + timedelta(hours=14)
         assert f"{here:%-I:%M}" in each.text
         assert (each.get_attribute("title") or "").endswith(" UTC")
+
+
+def test_forced_colours_keep_the_marks_of_my_activity(site: Identity, browser: WebDriver) -> None:
+    """Finding U24: the marks had the colour of the page, and good ones looked like others."""
+    site.open("--app", "Webmail")
+    sign_in(site, browser)
+    press(browser, "My activity")
+    seconds_until(lambda: title(browser) == "My activity")
+    force_colours(browser)
+    good, behind = mark_of(browser, ".happenings > .good", "::before")
+    plain, _ = mark_of(browser, ".happenings > .plain", "::before")
+    assert good not in ("", behind)
+    assert plain not in ("", behind)
+    filled = "return getComputedStyle(document.querySelector(arguments[0]), '::before').backgroundColor"
+    both = [browser.execute_script(filled, f".happenings > .{tone}") for tone in ("good", "plain")]
+    assert both[0] != both[1], "a good one is filled, another one is empty"
+
+
+def test_login_is_one_row_of_my_activity(site: Identity, browser: WebDriver) -> None:
+    """Finding U15: a login was several rows."""
+    opened = site.open("--app", "The <i>wiki</i>")
+    browser.get(opened["page_url"])
+    body = {"challenge": opened["id"], "code": opened["code"], "fingerprint": parse(ed25519("laptop")).fingerprint}
+    assert site.post("/api/v1/mfa/ssh/accept", body).status_code == 200
+    sign_in(site, browser)
+    press(browser, "My activity")
+    seconds_until(lambda: title(browser) == "My activity")
+    row = browser.find_element(By.XPATH, "//ol[@class='happenings']/li[.//b[contains(., 'The <i>wiki</i>')]]")
+    assert row.find_element(By.TAG_NAME, "b").text == "Login to The <i>wiki</i> Passed"
+    steps = [each.text for each in row.find_elements(By.CSS_SELECTOR, ".course > li > span")]
+    assert steps == ["Begun", "Page opened", "Passed with the key laptop"]
 
 
 def test_my_keys_leads_to_the_enrolment_page_and_back(site: Identity, browser: WebDriver) -> None:

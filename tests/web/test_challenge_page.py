@@ -13,6 +13,8 @@ from web.looking import (
     faint_texts,
     faults_of_structure,
     fits,
+    force_colours,
+    mark_of,
     nameless,
     seconds_until,
     set_scheme,
@@ -75,6 +77,55 @@ def test_page_shows_the_attempts_left_and_the_last_wrong_code_ends_the_login(
         identity.accept(opened, wrong)
     seconds_until(lambda: title(browser) == "Denied")
     assert "Too many wrong codes" in browser.find_element(By.ID, "sentence").text
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_wrong_code_keeps_the_focus_and_is_told_beside_the_field(
+    identity: Identity, browse: Callable[..., WebDriver], scripts: bool
+) -> None:
+    """Finding U13: the focus was lost, and the error stood beside the countdown."""
+    browser = browse() if scripts else browse(preferences=NO_SCRIPTS)
+    opened = identity.open("--binding", "code_back")
+    browser.get(opened["page_url"])
+    printed = {"challenge": opened["id"], "fingerprint": identity.fingerprint, "confirmed": True}
+    assert identity.post("/api/v1/mfa/ssh/accept", printed).status_code == 200
+    browser.find_element(By.ID, "code").send_keys("000000", Keys.ENTER)
+    seconds_until(lambda: browser.find_element(By.ID, "wrong").is_displayed())
+    field, error = browser.find_element(By.ID, "code"), browser.find_element(By.ID, "wrong")
+    seconds_until(lambda: browser.switch_to.active_element == field)
+    assert (field.get_attribute("aria-describedby"), field.get_attribute("aria-invalid")) == ("wrong", "true")
+    form, below = browser.find_element(By.CSS_SELECTOR, "form.type"), field.rect["y"] + field.rect["height"]
+    assert form.find_elements(By.ID, "wrong"), "the error belongs to the form"
+    assert 0 <= error.rect["y"] - below < 30, "the error stands right below the field"
+    assert error.rect["y"] < browser.find_element(By.ID, "left").rect["y"]
+
+
+def test_forced_colours_keep_the_mark_of_a_login_that_waits(identity: Identity, browser: WebDriver) -> None:
+    """Finding U24: the mark had the colour of the page."""
+    browser.get(identity.open()["page_url"])
+    wait_for_script(browser)
+    force_colours(browser)
+    mark, behind = mark_of(browser, ".status .dot")
+    assert mark not in ("", behind)
+
+
+@pytest.mark.parametrize("outcome", ["accepted", "rejected", "cancelled"])
+def test_forced_colours_keep_the_sign_of_an_outcome(identity: Identity, browser: WebDriver, outcome: str) -> None:
+    """Finding U24: the shape of the sign tells the outcome, and not its colour alone."""
+    opened = identity.open()
+    match outcome:
+        case "accepted":
+            identity.accept(opened)
+        case "rejected":
+            identity.post("/api/v1/mfa/ssh/reject", {"challenge": opened["id"]})
+        case _:
+            identity.run("challenge", "cancel", opened["id"])
+    browser.get(opened["page_url"])
+    force_colours(browser)
+    (sign,) = [each for each in browser.find_elements(By.CSS_SELECTOR, ".mark") if each.is_displayed()]
+    stroke = browser.execute_script("return getComputedStyle(arguments[0]).stroke", sign)
+    behind = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert stroke not in ("none", behind)
 
 
 def test_deny_from_ssh_shows_as_denied(identity: Identity, browser: WebDriver) -> None:

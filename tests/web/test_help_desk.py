@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from fakes import pseudo_language
 from fakes.public_keys import ed25519, sk_ed25519
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
@@ -37,12 +38,14 @@ LONG = "l" + "o" * 57 + "ng.bob"
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Identity]:
-    """Starts a service whose help desk is alice."""
+    """Starts a service whose help desk is alice. It speaks a made-up language, too."""
     directory = tmp_path_factory.mktemp("desk") / "directory"
     command(directory, "init", "--listen", "127.0.0.1:0", "--ssh-host", "login.example.org")
     path = directory / "identity.json"
     roles = {"desk": {"users": ["alice"]}, "may_invite": True}
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"desk": roles}))
+    pseudo_language.write_catalogue(directory / "languages")
+    more = {"desk": roles, "languages": "languages"}
+    path.write_text(json.dumps(json.loads(path.read_text()) | more))
     key, now = parse(ed25519("alice")), datetime.now(UTC)
     with open_store(directory, load(directory)) as store:
         for name, keys in (("alice", [key]), (LONG, [parse(sk_ed25519("bob")), parse(ed25519("bob"))])):

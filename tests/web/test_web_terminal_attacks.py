@@ -139,7 +139,7 @@ def test_link_with_another_scheme_does_nothing(page: TerminalPage, address: str)
     emit(page, f"\\033]8;;{address}\\033\\\\\\\\link here\\033]8;;\\033\\\\\\\\")
     click_on(page, "link here")
     assert not page.has_dialog()
-    assert len(page.browser.window_handles) == 2
+    assert len(page.browser.window_handles) == page.windows
 
 
 def test_link_opens_after_a_question_that_shows_its_address(page: TerminalPage) -> None:
@@ -152,7 +152,7 @@ def test_link_opens_after_a_question_that_shows_its_address(page: TerminalPage) 
     assert link.get_attribute("rel") == "noopener noreferrer"
     assert link.get_attribute("target") == "_blank"
     click(page.browser, By.CSS_SELECTOR, "dialog[open] [value=no]")
-    assert len(page.browser.window_handles) == 2
+    assert len(page.browser.window_handles) == page.windows
 
 
 def test_address_in_plain_output_is_a_link_too(page: TerminalPage, site: WebSite) -> None:
@@ -160,7 +160,7 @@ def test_address_in_plain_output_is_a_link_too(page: TerminalPage, site: WebSite
     click_on(page, f"{site.web.url}/nothing")
     seconds_until(page.has_dialog)
     click(page.browser, By.CSS_SELECTOR, "dialog[open] a")
-    seconds_until(lambda: len(page.browser.window_handles) == 3)
+    seconds_until(lambda: len(page.browser.window_handles) == page.windows + 1)
     here = page.browser.current_window_handle
     page.browser.switch_to.window(page.browser.window_handles[-1])
     assert page.browser.execute_script("return window.opener") is None

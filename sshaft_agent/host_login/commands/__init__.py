@@ -13,6 +13,7 @@ from sshaft.text import printable
 from sshaft_agent.commands import directory_option
 from sshaft_agent.host_login.commands import check, enable, first_login
 from sshaft_agent.host_login.commands.accounts import accounts
+from sshaft_agent.host_login.commands.approvals import approvals
 from sshaft_agent.host_login.commands.convert import convert
 from sshaft_agent.host_login.commands.first_login import Create
 from sshaft_agent.host_login.commands.questions import NotDoneError, ask
@@ -32,6 +33,7 @@ def host() -> None:
 
 
 host.add_command(accounts)
+host.add_command(approvals)
 host.add_command(convert)
 
 

@@ -28,7 +28,8 @@ class Arguments:
 def with_module(text: bytes, arguments: Arguments, *, require_approval: bool) -> bytes:
     """Returns the file with the module before its first rule. `text` is a file without the module.
 
-    Both lines stand before every `auth` and `account` line: none of them lets anybody in before the module is asked.
+    The lines stand before every `auth` and `account` line: none of them lets anybody in before the module is asked. The
+    `session` line denies nothing.
     """
     if not any(_AUTH.match(line) for _, line in _rules(text)):
         raise ConfigurationError("the PAM stack of sshd has no auth line: it lets nobody in")
@@ -39,6 +40,7 @@ def with_module(text: bytes, arguments: Arguments, *, require_approval: bool) ->
     )
     if require_approval:
         lines += f"account [success=ok ignore=ignore default=bad] pam_sshaft.so{common}{emergency}\n"
+    lines += f"session optional pam_sshaft.so{common}{emergency}\n"
     at = next(at for at, line in _rules(text) if _RULE.match(line))
     return text[:at] + _BEGIN + lines.encode() + _END + text[at:]
 

@@ -10,7 +10,7 @@ _ONE_BY_ONE = "Users are authorised on an individual basis. Please contact a ser
 
 def info(settings: HostSettings) -> dict[str, Any]:
     """Returns what everybody may know."""
-    return {"login_info": settings.login_info, "providers": [_advertised(each) for each in settings.tokens]}
+    return {"login_info": settings.login_info, "providers": [_advertised(each) for each in settings.token_providers]}
 
 
 def _advertised(settings: TokenProvider) -> dict[str, Any]:

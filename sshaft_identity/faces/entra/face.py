@@ -60,6 +60,7 @@ async def discovery(request: Request) -> Response:
         "id_token_signing_alg_values_supported": [Algorithm.RS256],
         "claim_types_supported": ["normal"],
         "acr_values_supported": list(POSSESSION_ACRS),
+        "ui_locales_supported": list(state_of(request).languages.all),
     }
     return JSONResponse(document)
 

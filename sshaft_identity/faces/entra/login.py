@@ -37,6 +37,7 @@ from sshaft_identity.web import refused_requests
 from sshaft_identity.web.body import body_of
 from sshaft_identity.web.browsers import client_address, user_agent
 from sshaft_identity.web.call import Call
+from sshaft_identity.web.language import PARAMETER
 from sshaft_identity.web.oauth import OAuthError, form_of
 from sshaft_identity.web.state import state_of
 from sshaft_oidc.remote_keys import Document, OpenIdError
@@ -167,7 +168,7 @@ def _begin_login(call: Call, request: _ClientRequest, hint: Hint) -> Response:
         "entra.asked", client=request.client.client_id, tenant=hint.tid, object_id=hint.oid, user=user,
         client_request_id=one_line(form.get("client-request-id", ""))[:64],
     )  # fmt: skip
-    return browser_login.begin_login(call, NAME, wish, details.model_dump())
+    return browser_login.begin_login(call, NAME, wish, details.model_dump(), form.get(PARAMETER))
 
 
 def _check_parameters(form: Mapping[str, str]) -> None:

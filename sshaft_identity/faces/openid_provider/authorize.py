@@ -27,6 +27,7 @@ from sshaft_identity.settings import Settings
 from sshaft_identity.web import refused_requests
 from sshaft_identity.web.browsers import client_address, user_agent
 from sshaft_identity.web.call import Call
+from sshaft_identity.web.language import PARAMETER
 from sshaft_identity.web.oauth import OAuthError, fields_of, form_of
 
 MAX_PARAMETER_LENGTH = 4096
@@ -118,7 +119,7 @@ def authorize(call: Call) -> Response:
     request = _identify_client(call)
     try:
         wish, details = _parse_request(call, request)
-        return browser_login.begin_login(call, NAME, wish, details.model_dump())
+        return browser_login.begin_login(call, NAME, wish, details.model_dump(), request.parameters.get(PARAMETER))
     except OAuthError as error:
         refused_requests.note(call, NAME, error.error, error.description)
         mode = request.parameters.get("response_mode", "")

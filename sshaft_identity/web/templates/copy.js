@@ -4,11 +4,11 @@ for (const button of document.querySelectorAll(".command button")) {
   button.addEventListener("click", async () => {
     try {
       await navigator.clipboard.writeText(command.textContent);
-      button.textContent = "Copied";
+      button.textContent = {{ _("Copied")|tojson }};
     } catch {
       getSelection().selectAllChildren(command);
-      button.textContent = document.execCommand("copy") ? "Copied" : "Selected";
+      button.textContent = document.execCommand("copy") ? {{ _("Copied")|tojson }} : {{ _("Selected")|tojson }};
     }
-    setTimeout(() => { button.textContent = "Copy"; }, 2000);
+    setTimeout(() => { button.textContent = {{ _("Copy")|tojson }}; }, 2000);
   });
 }

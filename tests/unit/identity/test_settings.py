@@ -62,7 +62,9 @@ def test_invalid_setting_is_refused_and_named(tmp_path: Path, member: str, value
 
 
 def test_saved_settings_are_loaded_again(tmp_path: Path) -> None:
-    settings = Settings(port=9, public_url="https://id.example.org", database="postgresql://db/sshaft")
+    settings = Settings(
+        port=9, public_url="https://id.example.org", database="postgresql://db/sshaft", languages="languages"
+    )
     settings_of.save(tmp_path, settings)
     assert settings_of.load(tmp_path) == settings
     assert stat.S_IMODE((tmp_path / "identity.json").stat().st_mode) == 0o600

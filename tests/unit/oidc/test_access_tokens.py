@@ -9,10 +9,10 @@ from fakes.forged_tokens import FORGERIES
 from fakes.openid_provider import AUDIENCE, CLIENT_ID, CLIENT_SECRET, OpenIdProvider, encode
 from service.service import Clock
 
-from sshaft.client_authentication import ClientCredentials
 from sshaft.deadline import Deadline
 from sshaft.errors import RemoteServiceError
 from sshaft.http_client import HttpClient
+from sshaft.oauth.client_authentication import ClientCredentials
 from sshaft_oidc import access_tokens
 from sshaft_oidc.access_tokens import AccessTokenError, Verification
 from sshaft_oidc.provider import Provider

@@ -7,10 +7,10 @@ import pytest
 from fakes.openid_provider import CLIENT_ID, CLIENT_SECRET, OpenIdProvider
 from service.service import Clock
 
-from sshaft.client_authentication import ClientCredentials
 from sshaft.deadline import Deadline
 from sshaft.errors import ReachError, RemoteServiceError
 from sshaft.http_client import HttpClient
+from sshaft.oauth.client_authentication import ClientCredentials
 from sshaft_oidc.device_grant import DeviceCode, DeviceGrant, DeviceGrantError
 from sshaft_oidc.provider import Provider
 from sshaft_oidc.remote_keys import OpenIdError

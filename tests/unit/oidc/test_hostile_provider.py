@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from service.service import Clock
 
-from sshaft.client_authentication import ClientCredentials
 from sshaft.deadline import Deadline
 from sshaft.errors import RemoteServiceError
 from sshaft.http_client import HttpClient
+from sshaft.oauth.client_authentication import ClientCredentials
 from sshaft_oidc.device_grant import DeviceGrant
 from sshaft_oidc.identity import Identification, Identity
 from sshaft_oidc.provider import Provider

@@ -9,10 +9,10 @@ import pytest
 from fakes.openid_provider import CLIENT_ID, CLIENT_SECRET, OpenIdProvider
 from service.service import Clock
 
-from sshaft.client_authentication import ClientCredentials
 from sshaft.deadline import Deadline
 from sshaft.errors import RemoteServiceError
 from sshaft.http_client import HttpClient
+from sshaft.oauth.client_authentication import ClientCredentials
 from sshaft_oidc.device_grant import DeviceGrant
 from sshaft_oidc.entra import Tenant, tenant_of
 from sshaft_oidc.identity import Identification, Identity

@@ -6,10 +6,10 @@ import pytest
 from fakes.openid_provider import CLIENT_ID, CLIENT_SECRET, OpenIdProvider
 from service.service import Clock
 
-from sshaft.client_authentication import ClientCredentials
 from sshaft.deadline import Deadline
 from sshaft.errors import RemoteServiceError
 from sshaft.http_client import HttpClient
+from sshaft.oauth.client_authentication import ClientCredentials
 from sshaft_oidc.provider import Provider
 from sshaft_oidc.remote_keys import OpenIdError
 from sshaft_oidc.token_status import QUESTIONS, Question, by_introspection, by_userinfo

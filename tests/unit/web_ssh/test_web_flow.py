@@ -4,9 +4,9 @@ import asyncio
 import re
 import socket
 import struct
-import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,17 @@ def terminal_of(service: WebService) -> Any:
     return next(iter(service.state.terminals))
 
 
+def is_held_back(service: WebService, seen: int = 0) -> bool:
+    """Whether the host may write no more, although the page has seen so much."""
+    terminal = terminal_of(service)
+    page = terminal._page  # noqa: SLF001 - nothing tells outside that the host waits
+    return terminal._is_paused and (page is None or page.seen >= seen)  # noqa: SLF001 - as above
+
+
+def is_without_page(service: WebService) -> bool:
+    return terminal_of(service)._page is None  # noqa: SLF001 - as above
+
+
 def test_page_that_says_nothing_stops_endless_output(service: WebService) -> None:
     service.host.shell = endless
     page = service.terminal()
@@ -86,7 +97,7 @@ def test_slow_page_lets_the_host_write_no_more_than_it_shows(service: WebService
             assert page.read()
         page.said = b""
         page.send(type="seen", offset=seen)
-        time.sleep(0.02)  # the host fills the window again
+        service.wait(partial(is_held_back, service, seen))  # the host has filled the window again
     page.read_until_quiet(0.3)
     assert written - page.end < 1024 * 1024
 
@@ -106,10 +117,12 @@ def test_page_that_reads_nothing_stops_endless_output(service: WebService) -> No
     service.host.shell = endless
     browser = service.browser()
     page = browser.attach(browser.open())
-    time.sleep(1)
+    page.wait_until("open")
+    service.wait(lambda: is_held_back(service))
     end = terminal_of(service).output.end
-    time.sleep(0.5)
-    assert terminal_of(service).output.end == end <= MOST_UNSEEN + SLACK
+    service.pass_time(1)
+    assert terminal_of(service).output.end <= end + SLACK
+    assert end <= MOST_UNSEEN + SLACK
     page.close()
 
 
@@ -126,12 +139,13 @@ def test_endless_output_without_a_page_is_slowed_down_and_forgotten(service: Web
     page = browser.attach(terminal := browser.open())
     page.wait_until("open")
     page.close()
-    time.sleep(0.5)
+    service.wait(lambda: is_without_page(service) and is_held_back(service))
     before = terminal_of(service).output.end
     assert before <= 2 * 1024 * 1024 + SLACK
     for _ in range(3):
+        reached = terminal_of(service).output.end
         service.pass_time(1)
-        time.sleep(0.3)
+        service.wait(lambda reached=reached: terminal_of(service).output.end > reached and is_held_back(service))
     assert before < terminal_of(service).output.end <= before + 4 * (1024 * 1024 + SLACK)
     again = browser.attach(terminal, page.end)
     while not again.said:

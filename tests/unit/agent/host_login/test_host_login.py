@@ -547,7 +547,7 @@ def test_each_call_of_the_provider_is_measured(provider: OpenIdProvider, tmp_pat
         "host_names_reserved": 0, "host_names_full": 0,
         "host_rechecks_good": 0, "host_rechecks_refused": 0, "host_rechecks_failed": 0,
         "host_api_answered": 0, "host_api_unauthenticated": 0, "host_api_forbidden": 0, "host_api_busy": 0,
-        "host_api_failed": 0,
+        "host_api_failed": 0, "host_reports_succeeded": 0, "host_reports_failed": 0, "host_remembered": 0,
     }  # fmt: skip
 
 

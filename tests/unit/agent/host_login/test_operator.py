@@ -12,6 +12,8 @@ from fakes.openid_provider import CLIENT_ID, OpenIdProvider
 
 from sshaft.deadline import Deadline
 from sshaft_agent.host_login.accounts import Account
+from sshaft_agent.host_login.approval.realm import ApprovalRealm
+from sshaft_agent.host_login.approval.settings import ApprovalSettings
 from sshaft_agent.host_login.bindings import Bindings
 from sshaft_agent.host_login.operator import Operator
 from sshaft_agent.host_login.realm import Realm
@@ -29,7 +31,7 @@ def explained(directory: Path, claims: Any, **changes: Any) -> dict[str, tuple[b
     """Returns what each rule says of a login to alice with these claims, or with this token."""
     configured = {"issuer": "https://op.example", "client_id": "c", "allow": {"everyone": True}} | changes
     settings = HostLoginSettings.model_validate_json(json.dumps(configured))
-    deciders = Deciders(Realm(settings), TokenRealms(()))
+    deciders = Deciders(Realm(settings), None, TokenRealms(()))
     operator = Operator(lambda: deciders, Bindings(directory), {"alice": Account("alice", 1000)}.get)
     fields = {"user": "alice"} | ({"token": claims} if isinstance(claims, str) else {"claims": json.dumps(claims)})
     _kind, answer = asyncio.run(operator.answers()["explain"](fields))
@@ -113,3 +115,28 @@ def test_access_token_is_asked_of_the_provider(
     assert all(passed for passed, _detail in said.values()) is is_good
     if not is_good:
         assert said == {"token": (False, "the userinfo endpoint says invalid_token")}
+
+
+def explained_approval(directory: Path, claims: Any, **changes: Any) -> dict[str, tuple[bool, str]]:
+    configured = {"url": "https://mfa.example", "client_id": "c", "client_secret": "s", "allow": {"everyone": True}}
+    realm = ApprovalRealm(ApprovalSettings.model_validate_json(json.dumps(configured | changes)))
+    deciders = Deciders(None, realm, TokenRealms(()))
+    operator = Operator(lambda: deciders, Bindings(directory), {"alice": Account("alice", 1000)}.get)
+    fields = {"user": "alice"} | ({"token": claims} if isinstance(claims, str) else {"claims": json.dumps(claims)})
+    _kind, answer = asyncio.run(operator.answers()["explain"](fields))
+    return {each["rule"]: (each["passed"], each["detail"]) for each in json.loads(answer["json"])}
+
+
+def test_person_who_may_approve_is_explained(tmp_path: Path) -> None:
+    said = explained_approval(tmp_path, BY_NAME, user="{account}@example.org")
+    assert said["approval"] == (True, "the user 'alice@example.org' may approve a login to alice")
+    assert said["claim"] == (False, "preferred_username is 'alice'")
+    Bindings(tmp_path).bind("alice", "https://mfa.example", "s1", datetime.now(UTC))
+    said = explained_approval(tmp_path, BY_NAME)
+    assert said["approval"] == (True, "the person 's1' alone may approve a login to alice")
+    assert said["binding"][0]
+    assert not explained_approval(tmp_path, BY_NAME | {"sub": "s2"})["binding"][0]
+
+
+def test_token_says_nothing_of_an_approval(tmp_path: Path) -> None:
+    assert not explained_approval(tmp_path, "a.b.c")["token"][0]

@@ -14,6 +14,7 @@ RED_HAT = (
 )
 LINE = b"auth [success=done ignore=ignore default=die] pam_sshaft.so timeout=280\n"
 ACCOUNT = b"account [success=ok ignore=ignore default=bad] pam_sshaft.so\n"
+SESSION = b"session optional pam_sshaft.so\n"
 
 
 def written(text: bytes, *, require_approval: bool = False) -> bytes:
@@ -43,8 +44,8 @@ def block(lines: bytes) -> bytes:
     ids=["Debian", "Red Hat", "capitals", "silent", "session", "account first", "continued", "comment", "two lines"],
 )
 def test_module_stands_before_the_first_rule(text: bytes, before: bytes) -> None:
-    assert written(text) == before + block(LINE) + text[len(before) :]
-    assert written(text, require_approval=True) == before + block(LINE + ACCOUNT) + text[len(before) :]
+    assert written(text) == before + block(LINE + SESSION) + text[len(before) :]
+    assert written(text, require_approval=True) == before + block(LINE + ACCOUNT + SESSION) + text[len(before) :]
 
 
 @given(

@@ -56,3 +56,23 @@ def test_pause_waits_for_the_task_that_runs_and_no_other_one_begins_until_the_st
     assert begun.acquire(timeout=20)
     periodic.close()
     may_end.release()
+
+
+def test_task_says_when_it_comes_next_and_can_be_woken() -> None:
+    begun = threading.Semaphore(0)
+
+    def task() -> float:
+        begun.release()
+        return 1000
+
+    periodic = Periodic(task, seconds=0)
+    periodic.start()
+    assert begun.acquire(timeout=20)
+    assert not begun.acquire(timeout=0.05)
+    periodic.wake(task)
+    assert begun.acquire(timeout=20)
+    periodic.pause()  # it does not wait until the next time
+    assert not begun.acquire(timeout=0)
+    periodic.start()
+    assert begun.acquire(timeout=20)
+    periodic.close()

@@ -1,6 +1,6 @@
 """Tests the circuit breaker step by step on a clock."""
 
-from sshaft_agent.ssh_factor.breaker import THRESHOLD, Breaker
+from sshaft_agent.breaker import THRESHOLD, Breaker
 
 
 def test_third_failure_in_a_row_opens_the_breaker() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from service.service import SETTINGS, Service
 
-from sshaft_identity.api import challenges, enrolments, openapi, sshd
+from sshaft_identity.api import approvals, challenges, enrolments, host_reports, openapi, sshd
 from sshaft_identity.challenges.challenge import MAX_LIFETIME
 from sshaft_identity.clients.clients import Scope
 from sshaft_identity.service import health
@@ -28,7 +28,8 @@ def described() -> set[tuple[str, str]]:
 
 
 def test_every_route_of_the_api_is_described() -> None:
-    routes = [route for module in (sshd, challenges, enrolments, health) for route in module.ROUTES]
+    modules = (sshd, challenges, approvals, enrolments, host_reports, health)
+    routes = [route for module in modules for route in module.ROUTES]
     found = {(method, route.path) for route in routes for method in (route.methods or ()) if method != "HEAD"}
     beside = {
         ("POST", "/oauth2/token"),

@@ -375,6 +375,13 @@ def test_code_back_challenge_is_printed_without_a_code(run: Run) -> None:
     assert run("challenge", "open", "alice", "--binding", "none").exit_code == 2
 
 
+def test_client_of_a_host_has_no_other_scope(run: Run) -> None:
+    both = run("client", "add", "web1", "--scope", "approvals", "--scope", "challenges")
+    assert both.exit_code == 2
+    assert "the scope approvals is for a host, which needs no other scope" in both.output
+    assert run("client", "add", "web1", "--scope", "approvals", "--json").exit_code == 0
+
+
 def test_client_without_codes_is_made_with_a_warning(run: Run) -> None:
     made = run("client", "add", "old", "--scope", "challenges", "--allow-unbound")
     assert "Warning: without a code" in made.output

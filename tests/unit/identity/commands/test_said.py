@@ -13,7 +13,8 @@ from sshaft_identity.commands.identity import identity
 
 READING = {
     "audit export", "audit list", "audit verify", "challenge list", "challenge show", "check", "client list",
-    "client test", "key list", "serve", "signing-key list", "sshfp", "user list", "user show",
+    "client test", "key list", "serve", "session list", "signing-key list", "sshfp", "token list", "user list",
+    "user show",
 }  # fmt: skip
 """The commands that change nothing."""
 

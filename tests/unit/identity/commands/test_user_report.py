@@ -15,11 +15,13 @@ from sshaft_identity import settings
 from sshaft_identity.challenges.attempts import Attempt
 from sshaft_identity.challenges.challenge import Context
 from sshaft_identity.challenges.challenges import Wish
+from sshaft_identity.clients.clients import Client, Scope
 from sshaft_identity.commands.identity import identity
 from sshaft_identity.commands.shared import open_store
+from sshaft_identity.host_logins.entries import Kind, Reported
 from sshaft_identity.people.activity import SENTENCES
 from sshaft_identity.people.last_logins import Ended
-from sshaft_identity.people.sessions import Method, Sessions, SessionTimes
+from sshaft_identity.people.sessions import Method, Proof, Sessions, SessionTimes
 from sshaft_identity.store import Store
 
 KEY = parse(ed25519("alice"))
@@ -45,7 +47,7 @@ def store(run: Run, tmp_path: Path) -> Store:
     store, now = open_store(directory, settings.load(directory)), datetime.now(UTC)
     store.users.add("alice", now)
     store.keys.add("alice", [(KEY, "laptop\x1b[31m")], now)
-    Sessions(store.database, SessionTimes()).start("alice", Method.OIDC, now, authenticated_at=now)
+    Sessions(store.database, SessionTimes()).start("alice", Proof(Method.OIDC, now), now)
     store.enrolments.open("alice", now)
     store.challenges.open(Wish("alice", timedelta(minutes=5), client="web"), now)
     return store
@@ -125,7 +127,7 @@ def test_why_the_last_login_failed_is_a_sentence(run: Run, store: Store) -> None
         assert "  The code was wrong.\n  application Wiki\\x1b[2J, client wiki, ssh from 198.51.100.3" in show(run)
         try_to_log_in(store, "1", denies=True)
         failure = json.loads(run("user", "show", "alice", "--json"))["last_failure"]
-        assert (failure["event"], failure["why"]) == ("challenge.rejected", "The person denied the login in ssh.")
+        assert (failure["event"], failure["why"]) == ("challenge.rejected", "The login was denied in ssh.")
         lock(store)
         assert "  The login ended, because wrong codes have locked the user out.\n" in show(run)
 
@@ -139,11 +141,25 @@ def test_failures_of_an_earlier_user_of_the_name_are_not_shown(run: Run, store: 
 
 
 def test_every_event_that_keeps_a_person_out_has_a_sentence() -> None:
-    events = {event for event in SENTENCES if event.endswith((".refused", ".wrong_code", ".rejected", ".expired"))}
-    for event in events | {"challenge.cancelled", "limit.reached"}:
+    events = {event for event in SENTENCES if event.endswith((".refused", ".wrong_code"))}
+    for event in events | {f"challenge.{end}" for end in ("rejected", "expired", "cancelled")} | {"limit.reached"}:
         assert Ended(datetime.now(UTC), event, {}).why.endswith(".")
     for reason in ("denied", "not_me", "tried_out", "locked"):
         assert Ended(datetime.now(UTC), "challenge.rejected", {"reason": reason}).why != "The login was denied."
+
+
+def test_show_prints_where_the_user_is_logged_in(run: Run, store: Store) -> None:
+    session = Reported(Kind.SESSION, "s1", "alice\x1b[2J", "sshd", "192.0.2.7", user_id="alice")
+    with store:
+        store.clients.add(Client("db1", frozenset([Scope.APPROVALS])), datetime.now(UTC))
+        store.host_reports.take("db1", "db1.example.org", [session], datetime.now(UTC))
+        (shown,) = json.loads(run("user", "show", "alice", "--json"))["host_sessions"]
+        assert (shown["host"], shown["client"], shown["is_proven"]) == ("db1.example.org", "db1", False)
+        plain = show(run)
+        assert run("user", "sign-out", "alice") == "Ended: 1 browser, 0 enrolments, 0 logins, 1 at hosts.\n"
+    assert "Open logins at hosts: 1" in plain
+    assert "Approvals that hosts remember: 0" in plain
+    assert "\x1b" not in plain
 
 
 def test_show_of_an_unknown_user_fails(run: Run) -> None:

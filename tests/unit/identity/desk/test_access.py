@@ -327,19 +327,25 @@ def dora(service: Service, keys: dict[str, str], provider: OpenIdProvider, liste
 
 
 def use_provider(
-    service: Service, provider: OpenIdProvider, listening: Any, directory: Path, *, groups: Any = ("helpdesk",)
+    service: Service,
+    provider: OpenIdProvider,
+    listening: Any,
+    directory: Path,
+    *,
+    groups: Any = ("helpdesk",),
+    users: Any = (),
 ) -> None:
     (directory / "secret").write_text(CLIENT_SECRET)
     oidc = {
         "issuer": provider.issuer, "client_id": CLIENT_ID, "client_secret_file": str(directory / "secret"),
         "groups_claim": "groups",
     }  # fmt: skip
-    use(service, listening, oidc=oidc, desk={"desk": {"groups": groups}})
+    use(service, listening, oidc=oidc, desk={"desk": {"groups": groups, "users": users}})
 
 
-def come_back(browser: Browser, provider: OpenIdProvider) -> None:
+def come_back(browser: Browser, provider: OpenIdProvider, to: str = "/account/keys") -> None:
     query = dict(parse_qsl(provider.answer(browser.get("/sign-in/oidc").headers["Location"])))
-    assert browser.get(f"{CALLBACK}?{urlencode(query)}").headers["Location"] == "/account/keys"
+    assert browser.get(f"{CALLBACK}?{urlencode(query)}").headers["Location"] == to
 
 
 def test_group_gives_the_role_and_a_change_still_needs_ssh(
@@ -384,6 +390,58 @@ def test_group_counts_only_in_the_session_of_the_provider_that_named_it(
     with OpenIdProvider(service.clock, ORIGIN + CALLBACK) as other:
         use_provider(service, other, listening, tmp_path)
         assert dora.get("/desk").status_code == 404, "the group of the former provider"
+
+
+def stay(service: Service, browser: Browser, seconds: int) -> None:
+    """Lets this time go by in a browser that is used now and then."""
+    for passed in range(0, seconds, 1200):
+        assert browser.get("/account/keys").status_code == 200
+        service.clock.advance(min(1200, seconds - passed))
+
+
+def test_lost_group_ends_the_access_when_the_provider_is_asked_again(
+    service: Service, dora: Browser, provider: OpenIdProvider
+) -> None:
+    come_back(dora, provider)
+    stay(service, dora, 2999)  # an hour, less the ten minutes for a provider that does not say when it asked the person
+    assert dora.get("/desk").status_code == 200
+    service.clock.advance(1)
+    provider.user["groups"] = ["staff"]
+    for path in ("/desk", "/desk/people/alice", "/desk/waiting"):
+        page = dora.get(path)
+        assert (page.status_code, heading(page)) == (403, "One moment")
+        assert '<meta http-equiv="refresh" content="0;url=/sign-in/oidc">' in page.text
+        assert "alice" not in page.text
+    assert dora.get("/account/keys").status_code == 200, "the session of the person goes on"
+    come_back(dora, provider, to="/desk")
+    assert dora.get("/desk").status_code == 404
+
+
+def test_member_who_still_has_the_group_comes_back_to_the_person(
+    service: Service, dora: Browser, provider: OpenIdProvider, keys: dict[str, str]
+) -> None:
+    come_back(dora, provider)
+    confirm(service, dora, "dora", keys["dora"])
+    token = dora.form_token()
+    stay(service, dora, 3600)
+    assert 'href="/desk"' in dora.get("/account/keys").text
+    answer = dora.post("/desk/people/alice/sign-out", {"form_token": token})
+    assert (answer.status_code, heading(answer)) == (403, "One moment")
+    assert service.audited("session.all_ended") == [], "nothing was done"
+    come_back(dora, provider, to="/desk/people/alice")
+    assert dora.get("/desk/people/alice").status_code == 200
+    assert order(dora, "sign-out").headers["Location"].endswith("note=confirm"), "a change needs ssh again"
+    assert "__Host-sshaft-wanted" not in dora.cookies
+
+
+def test_member_by_name_is_never_sent_to_the_provider(
+    service: Service, keys: dict[str, str], provider: OpenIdProvider, listening: Any, tmp_path: Path
+) -> None:
+    use_provider(service, provider, listening, tmp_path, users=("carol",))
+    carol = Browser(service)
+    carol.sign_in("carol", keys["carol"])
+    stay(service, carol, 7200)
+    assert carol.get("/desk").status_code == 200
 
 
 def test_group_that_loses_its_role_ends_the_access_at_once(

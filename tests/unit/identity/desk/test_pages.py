@@ -1,17 +1,22 @@
 """Tests what the help desk shows and does: the search, a person, orders, lists, and what the audit log then has."""
 
+import re
 from urllib.parse import quote
 
+import pytest
 from fakes.public_keys import ed25519
 from service.browser import Browser, heading
+from service.hosts import Host, approve
 from service.service import Service
 from unit.identity.desk.conftest import DESK, use
 from unit.identity.desk.test_access import fingerprints, lock, order
 
 from sshaft.public_key import parse
+from sshaft_identity.approvals.approval import State
 from sshaft_identity.clients.clients import Scope
 from sshaft_identity.database.tables import failures
 from sshaft_identity.desk.lists import PAGE_SIZE
+from sshaft_identity.host_logins.entries import Kind, Reported
 
 HOSTILE = "</h2><script>alert(1)</script>{{7*7}}\u202e\x1b[31m"
 ACTOR = {"by": "desk", "actor": "carol", "actor_role": "desk"}
@@ -34,6 +39,17 @@ def test_search_finds_people_by_the_beginning_of_their_names_in_any_case(service
     assert "bob" not in page
     assert is_by_carol(service.audited("desk.listed")[-1])
     assert service.audited("desk.listed")[-1]["beginning"] == "AL"
+
+
+def test_search_counts_the_keys_of_each_person(service: Service, carol: Browser, keys: dict[str, str]) -> None:
+    service.store.keys.add("alice", [(parse(ed25519("alice's second")), "")], service.clock())
+    service.add_user("albert")
+    page = carol.get("/desk?q=al").text
+    assert "<p>2 keys, never used</p>" in page
+    assert '>albert</a><span class="badge">no key</span>' in page
+    opened = service.open("bob")
+    service.accept("bob", code=opened["code"], fingerprint=keys["bob"], confirmed=True)
+    assert "<p>1 key, last used just now</p>" in carol.get("/desk?q=bo").text
 
 
 def test_search_goes_on_page_by_page(service: Service, carol: Browser) -> None:
@@ -73,7 +89,7 @@ def test_page_of_a_person_says_why_logins_failed(service: Service, carol: Browse
     service.open("alice", app="Webmail")
     page = carol.get("/desk/people/alice").text
     assert heading(carol.get("/desk/people/alice")) == "alice"
-    assert "Too many wrong codes: no code of the user is checked until 2026-11-22T13:00:00Z." in page
+    assert "Too many wrong codes: no code of the user is checked until 22 Nov 2026, 13:00 UTC." in page
     assert "The code was wrong." in page
     assert "no code of this person is checked before 22 Nov 2026, 13:00 UTC" in page
     assert "A login to Webmail" in page
@@ -86,10 +102,13 @@ def test_page_of_a_person_names_an_address_that_is_locked(
     wrong = {"code": "0", "fingerprint": keys["alice"], "client_ip": "192.0.2.9"}
     service.open("alice")
     service.accept("alice", "one", **wrong)
-    assert "192.0.2.9. Before" not in carol.get("/desk/people/alice").text
+    assert "came from the address" not in carol.get("/desk/people/alice").text
     with service.store.database.write() as connection:
         connection.execute(failures.update().where(failures.c.scope == "source").values(times=30))
-    assert "came from the address 192.0.2.9. Before 22 Nov 2026, 13:00 UTC" in carol.get("/desk/people/alice").text
+    assert (
+        'came from the address <bdi dir="ltr">192.0.2.9</bdi>. Before 22 Nov 2026, 13:00 UTC'
+        in carol.get("/desk/people/alice").text
+    )
     code = service.open("alice")["code"]
     right = wrong | {"code": code, "confirmed": True}
     assert service.accept("alice", "two", **right).json()["error"] == "too_many_attempts"
@@ -104,8 +123,8 @@ def test_page_of_a_person_shows_logins_keys_browsers_and_invitations(
     service.accept("alice", code=opened["code"], fingerprint=keys["alice"], client_ip="192.0.2.9", confirmed=True)
     service.store.enrolments.open("alice", service.clock())
     page = carol.get("/desk/people/alice").text
-    for text in ("Passed with ssh", "ssh from", "192.0.2.9", "Webmail", "just now from 192.0.2.9", "Ed25519",
-                 "Signed in with ssh", "An invitation to register a key"):  # fmt: skip
+    for text in ("Passed with ssh", "ssh from", "192.0.2.9", "Webmail", "Ed25519", "Signed in with ssh",
+                 'just now from <bdi dir="ltr">192.0.2.9</bdi>', "An invitation to register a key"):  # fmt: skip
         assert text in page, text
     assert alice.cookies["__Host-sshaft"] not in page
 
@@ -268,11 +287,32 @@ def test_list_of_what_waits_names_people_apps_and_invitations(service: Service, 
     service.open(None, app="Kiosk")
     service.store.enrolments.open("bob", service.clock())
     page = rita.get("/desk/waiting").text
-    for text in (">alice</a>", "To Webmail", "from 192.0.2.7", "no such user", "To Kiosk", ">bob</a>", "5:00 left"):
+    for text in (">alice</a>", "Webmail", "192.0.2.7", "no such user", "Kiosk", ">bob</a>", "5:00 left"):
         assert text in page, text
     service.clock.advance(301)
     assert "No login waits." in rita.get("/desk/waiting").text
     assert service.audited("desk.listed")[-1].items() >= {"what": "waiting", "actor": "rita"}.items()
+
+
+def test_lists_name_approvals_that_wait_and_the_last_ones(service: Service, rita: Browser) -> None:
+    host = Host(service)
+    waiting, passed, reported = host.open(), host.open(host="web-1"), host.open(user="ghost", client_ip="203.0.113.5")
+    host.verify(passed["id"], approve(service, passed["id"]))
+    service.store.approvals.refuse(reported["id"], State.REPORTED, service.clock())
+    page = rita.get("/desk/waiting").text
+    waits, _, last = page.partition("Last approvals of SSH logins")
+    for text in ("At the host build-1", "no answer yet", "5:00 left", ">alice</a>"):
+        assert text in waits, text
+    for text in ("At the host web-1", "the digits were right", "reported: not theirs", "203.0.113.5", "<b>ghost</b>"):
+        assert text in last, text
+    assert "web-1" in rita.get("/desk/people/alice").text
+    assert "No host has asked this person" in rita.get("/desk/people/bob").text
+    assert "got an approval (web-1)" in rita.get("/desk/clients").text
+    assert waiting["id"] not in page
+    for page_token in (waiting["page"], passed["page"]):
+        assert page_token.rpartition("/")[2] not in page
+    service.clock.advance(301)
+    assert "ran out of time" in rita.get("/desk/waiting").text
 
 
 def test_list_of_clients_shows_their_last_calls(service: Service, rita: Browser) -> None:
@@ -282,3 +322,48 @@ def test_list_of_clients_shows_their_last_calls(service: Service, rita: Browser)
     assert "began a login (Webmail)" in page
     assert "just now" in page
     assert service.secret not in page
+
+
+# --- logins at hosts
+
+
+def report_session(service: Service) -> list[Reported]:
+    session = Reported(Kind.SESSION, "s1", "al<i>ce", "sshd", "192.0.2.7", user_id="alice", began_at=service.clock())
+    service.store.host_reports.take("test", "db1.example.org", [session], service.clock())
+    return [session]
+
+
+def test_member_ends_a_login_at_a_host_after_a_question(service: Service, carol: Browser) -> None:
+    sessions = report_session(service)
+    page = carol.get("/desk/people/alice").text
+    assert 'al&lt;i&gt;ce</bdi> at <bdi dir="ltr">db1.example.org' in page
+    assert "test</bdi>, without an approval here" in page
+    (login,) = re.findall('name="login" value="([0-9a-f]{32})"', page)
+    form = {"form_token": carol.form_token(), "login": login}
+    assert heading(carol.post("/desk/people/alice/end-host-login", form)) == "End this at the host?"
+    assert service.store.host_reports.take("test", "db1.example.org", sessions, service.clock()) == []
+    assert carol.post("/desk/people/bob/end-host-login", form | {"sure": "yes"}).status_code == 404
+    assert carol.post("/desk/people/alice/end-host-login", form | {"sure": "yes"}).status_code == 303
+    assert service.store.host_reports.take("test", "db1.example.org", sessions, service.clock()) == [("session", "s1")]
+    (ordered,) = service.audited("host_session.end_ordered")
+    assert is_by_carol(ordered)
+    assert ordered["user"] == "alice"
+    assert "is ending" in carol.get("/desk/people/alice").text
+
+
+def test_reader_ends_no_login_at_a_host(service: Service, rita: Browser) -> None:
+    report_session(service)
+    page = rita.get("/desk/people/alice").text
+    assert "db1.example.org" in page
+    assert "End this login" not in page
+    form = {"form_token": rita.form_token(), "login": "0" * 32, "sure": "yes"}
+    assert rita.post("/desk/people/alice/end-host-login", form).status_code == 403
+
+
+@pytest.mark.parametrize("action", ["sign-out", "remove-all-keys"])
+def test_revocation_of_a_person_at_the_desk_ends_the_logins_at_hosts(
+    service: Service, carol: Browser, action: str
+) -> None:
+    sessions = report_session(service)
+    order(carol, action)
+    assert service.store.host_reports.take("test", "db1.example.org", sessions, service.clock()) == [("session", "s1")]

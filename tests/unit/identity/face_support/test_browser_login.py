@@ -33,7 +33,7 @@ PENDING = Challenge("0" * 32, None, "shop", Context(), START, START + timedelta(
 
 
 def call_of(service: Service) -> Call:
-    return Call(Request({"type": "http", "app": service.app, "headers": [], "client": None}))
+    return Call(Request({"type": "http", "method": "GET", "app": service.app, "headers": [], "client": None}))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, field
 from html import unescape
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 import requests
@@ -111,6 +112,12 @@ def test_answer_of_a_passed_login_is_signed(service: Service, tenant: Tenant, br
     assert "form-action" not in finished.headers["Content-Security-Policy"]
     service.clock.advance(60)
     assert browser.get(f"{page}/finish").status_code == 410
+
+
+def test_ui_locales_choose_the_language_of_the_page(tenant: Tenant, browser: Browser) -> None:
+    query = urlencode({"session_token": tenant.token(), "ui_locales": "de en", "state": "the state"})
+    page = browser.get(f"/auth0/auth0?{query}").headers["Location"]
+    assert '<html lang="de"' in browser.get(page).text
 
 
 def test_answer_of_a_failed_login_is_signed(service: Service, tenant: Tenant, browser: Browser, alice: str) -> None:

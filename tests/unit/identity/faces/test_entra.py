@@ -102,6 +102,11 @@ def test_security_key_gives_the_amr_that_entra_requests(
     assert posted(entra, browser.get(f"{page}/finish"))["error"] == "access_denied", "it is no software key"
 
 
+def test_ui_locales_choose_the_language_of_the_page(browser: Browser, entra: Entra) -> None:
+    page, _ = begin(browser, entra.form(ui_locales="de-CH"))
+    assert "Anmeldung bei Microsoft Entra ID" in browser.get(page).text
+
+
 def test_renamed_account_keeps_its_user(service: Service, browser: Browser, entra: Entra, alice: str) -> None:
     log_in(service, browser, entra, "alice", alice)
     renamed = entra.form(entra.hint(preferred_username="bob@contoso.com"))

@@ -59,6 +59,32 @@ def test_the_request_may_come_by_post_from_another_site(browser: Browser, shop: 
     assert browser.get(answer.headers["Location"]).status_code == 200
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_ui_locales_choose_the_language_of_the_pages_that_follow(
+    browser: Browser, shop: RelyingParty, method: str
+) -> None:
+    wishes = shop.wishes(ui_locales="xx de en")
+    query = f"/oauth2/authorize?{urlencode(wishes)}"
+    answer = browser.get(query) if method == "GET" else browser.post("/oauth2/authorize", wishes, headers={})
+    assert [line.partition(";")[0] for line in browser.set_cookies if "language" in line] == [
+        "__Host-sshaft-language=de"
+    ]
+    page = browser.get(answer.headers["Location"]).text
+    assert '<html lang="de"' in page
+    assert "Anmeldung bei The shop" in page
+
+
+def test_languages_that_there_are_not_change_nothing(browser: Browser, shop: RelyingParty) -> None:
+    page, _ = shop.begin(browser, ui_locales="xx ../../etc/passwd %00 <script>")
+    assert '<html lang="en"' in browser.get(page).text
+    assert "sshaft-language" not in "".join(browser.cookies)
+
+
+def test_discovery_names_the_languages(service: Service) -> None:
+    metadata = service.call("GET", "/.well-known/openid-configuration").json()
+    assert metadata["ui_locales_supported"] == ["en", "de"]
+
+
 def test_every_request_is_a_fresh_challenge(browser: Browser, shop: RelyingParty, alice: str) -> None:
     shop.log_in(browser, "alice", alice, login_hint="alice")
     page, _ = shop.begin(browser, login_hint="alice", max_age="100000")

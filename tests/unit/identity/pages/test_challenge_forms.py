@@ -55,8 +55,8 @@ def test_person_denies_a_login_in_the_browser(service: Service, browser: Browser
     assert (told["user"], told["reason"], told["page_address"]) == ("alice", "not_me", "127.0.0.1")
     (event,) = service.events("challenge.rejected")
     assert (event["level"], event["user"], event["reason"]) == ("warning", "alice", "not_me")
-    happened = Activity(service.store.database).of("alice").events
-    assert "A login was denied: in the browser" in happened[0].sentence
+    (row,) = Activity(service.store.database).of("alice").happenings[:1]
+    assert row.newest.sentence == "Somebody said in the browser that the login was not theirs."
 
 
 def test_denied_login_takes_no_code_any_more(service: Service, browser: Browser, alice: str) -> None:

@@ -18,6 +18,7 @@ from sshaft_identity.enrolment.enrolment import OpenedEnrolment, Presentation
 from sshaft_identity.enrolment.sshsig import text_to_sign
 from sshaft_identity.people.key_policy import KeyPolicy
 from sshaft_identity.service.app import create_app
+from sshaft_identity.service.named_files import NamedFiles
 from sshaft_identity.settings import changed
 
 KEY = ed25519("a")
@@ -73,7 +74,7 @@ def text_of(invited: OpenedEnrolment) -> bytes:
 def trusting(service: Service, listening: tuple[Socket, str], **policy: Any) -> None:
     policy = KeyPolicy(attestation_roots="makers.pem", **policy).model_dump()
     settings = changed(SETTINGS, {"key_policy": policy})
-    listening[0].app = create_app(service.store, settings, service.clock, roots=[MAKER.root])
+    listening[0].app = create_app(service.store, settings, service.clock, named=NamedFiles([MAKER.root]))
 
 
 def news(service: Service, invited: OpenedEnrolment) -> dict[str, Any]:
@@ -145,6 +146,7 @@ def test_name_for_another_key_is_not_kept(service: Service, invited: OpenedEnrol
 def test_page_suggests_a_name_for_a_key_without_one(
     service: Service, invited: OpenedEnrolment, agent: str, key: str, name: str
 ) -> None:
+    """Finding U16: all keys were called "Ed25519"."""
     service.store.enrolments.present(invited.code, Presentation(parse(key), None), service.clock(), KeyPolicy())
     html = service.call("GET", path(invited), headers={"User-Agent": agent}).text
     assert f'name="name" value="{name}"' in html

@@ -57,6 +57,16 @@ def test_page_shows_the_facts_of_each_key(service: Service, alice: Browser, keys
         assert text.replace("+", "&#43;") in page.replace("+", "&#43;"), text
 
 
+def test_pages_are_in_german(alice: Browser, keys: list[str]) -> None:
+    page = alice.get("/account/keys?ui_locales=de")
+    assert heading(page) == "Meine Schlüssel"
+    assert "Jeder dieser Schlüssel bestätigt Ihre Anmeldungen." in page.text
+    assert heading(alice.get(remove_path(keys[1]))).endswith(" entfernen?")
+    assert "Der Schlüssel hat seinen neuen Namen." in alice.get("/account/keys?done=renamed").text
+    answer = alice.post("/account/keys/remove", form(alice, fingerprint="SHA256:x"))
+    assert (answer.status_code, heading(answer)) == (404, "Kein solcher Schlüssel")
+
+
 def test_page_shows_only_keys_of_the_person(service: Service, alice: Browser) -> None:
     (bobs,) = service.add_user("bob", ed25519("bob"))
     assert bobs not in alice.get("/account/keys").text
@@ -221,17 +231,17 @@ def test_my_activity_describes_each_event_in_plain_words(service: Service, alice
     service.accept("alice", code=opened["code"], fingerprint=keys[0], client_ip="192.0.2.7")
     service.reject(challenge=service.open("alice")["id"])
     page = alice.get("/account/activity").text
-    for text in ("A login was passed with ssh", "A wrong code was tried", "The page of a login was opened",
-                 "A login was denied: from ssh", "Signed in to my keys with ssh", "Webmail", "192.0.2.7", "192.0.2.8",
-                 "22 Nov 2026, 12:00 UTC"):  # fmt: skip
+    for text in ("Login to Webmail", "Passed with ssh", "Wrong code", "Page opened", "The login was denied in ssh.",
+                 "Signed in to my keys with ssh", "192.0.2.7", "192.0.2.8", "22 Nov 2026, 12:00 UTC"):  # fmt: skip
         assert text in page, text
-    assert page.index("A login was passed") < page.index("A wrong code"), "the newest event comes first"
+    assert page.index("The login was denied") < page.index("Login to Webmail"), "the newest comes first"
+    assert page.index("Wrong code") < page.index("Passed with ssh"), "the steps of a login have their order"
     assert opened["code"] not in page
 
 
 def test_style_sheet_keeps_the_blanks_of_its_texts(alice: Browser) -> None:
     page = alice.get("/account/activity").text
-    assert '.happenings dt::after{content:": ";}' in page
+    assert '.happenings dt::after{content:": "}' in page
     assert "  " not in page.partition("<style")[2].partition("</style>")[0]
 
 

@@ -49,6 +49,36 @@ def test_owner_of_the_key_is_signed_in(service: Service, browser: Browser, alice
     assert [each["user"] for each in service.audited("session.started")] == ["alice"]
 
 
+def test_link_to_the_activity_leads_there_after_the_sign_in(service: Service, browser: Browser, alice: str) -> None:
+    """Finding U31: it led to the keys."""
+    assert browser.get("/account/activity").headers["Location"] == "/?note=nobody"
+    code = browser.begin()
+    service.accept("alice", code=code, fingerprint=alice)
+    assert browser.get("/sign-in/ssh").headers["Location"] == "/account/activity"
+    browser.sign_in("alice", alice)  # once: this one leads to the keys
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["keys", "activity2", "person.", "person", "//evil.example", "https://evil.example", "person.%2f%2fevil.example",
+     "person.../../evil", "", "desk/../x", "\r\nX: y", "x" * 500],
+)  # fmt: skip
+def test_cookie_of_the_wanted_page_leads_to_no_other_place(
+    service: Service, browser: Browser, alice: str, value: str
+) -> None:
+    browser.cookies["__Host-sshaft-wanted"] = quote(value)
+    code = browser.begin()
+    service.accept("alice", code=code, fingerprint=alice)
+    led_to = browser.get("/sign-in/ssh").headers["Location"]
+    assert led_to == "/account/keys" or (led_to.startswith("/desk/people/") and "/" not in led_to[13:])
+
+
+@pytest.mark.parametrize("path", ["/account/keys", "/account/keys/remove?fingerprint=x", "/account/activityx"])
+def test_only_pages_to_come_back_to_are_remembered(browser: Browser, path: str) -> None:
+    browser.get(path)
+    assert "__Host-sshaft-wanted" not in browser.cookies
+
+
 def test_signed_in_person_is_redirected_to_the_keys(browser: Browser, alice: str) -> None:
     browser.sign_in("alice", alice)
     assert browser.get("/").headers["Location"] == "/account/keys"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import sshaft_identity
 from sshaft_identity.people import activity
-from sshaft_identity.people.activity import SENTENCES
+from sshaft_identity.people.activity import SENTENCES, STEPS
 from sshaft_identity.people.key_policy import KeyRefusal
 
-RECORDERS = {"record_event", "record_challenge", "_record"}
+RECORDERS = {"record_event", "record_challenge", "record_approval", "_record"}
 
 
 def recordings() -> Iterator[tuple[str, ast.Call]]:
@@ -46,11 +46,12 @@ def test_code_that_writes_an_event_names_it_in_full() -> None:
 def test_every_event_about_a_user_has_a_sentence_and_every_sentence_an_event() -> None:
     events = {event_of(call) for _, call in recordings() if not is_about_nobody(call)} - {None}
     assert len(events) > 15
-    assert events == set(SENTENCES)
+    ends = {"challenge.rejected", "challenge.expired", "challenge.cancelled"}
+    assert events == set(SENTENCES) | set(STEPS) | ends
 
 
 def test_every_good_or_bad_event_has_a_sentence() -> None:
-    assert set(SENTENCES) >= activity.GOOD | activity.BAD
+    assert set(SENTENCES) | set(STEPS) >= activity.GOOD | activity.BAD
 
 
 def test_every_refusal_of_a_key_has_its_reason() -> None:

@@ -8,6 +8,7 @@ import pytest
 import requests
 from fakes.public_keys import ed25519
 from prometheus_client.parser import text_string_to_metric_families as parse
+from service.hosts import Host
 from service.service import SETTINGS, Service, Socket
 
 from sshaft_identity.audit import chain
@@ -102,6 +103,16 @@ def test_only_running_challenges_count_as_pending(service: Service, metrics: Met
     assert scrape(service)["sshaft_identity_pending_challenges", ""] == 2
     service.clock.advance(301)
     assert scrape(service)["sshaft_identity_pending_challenges", ""] == 0
+
+
+def test_approvals_that_wait_are_counted(service: Service, metrics: Metrics) -> None:
+    del metrics
+    host = Host(service)
+    host.open()
+    host.end(host.open()["id"], "gone")
+    assert scrape(service)["sshaft_identity_open_approvals", ""] == 1
+    service.clock.advance(301)
+    assert scrape(service)["sshaft_identity_open_approvals", ""] == 0
 
 
 def test_waiting_request_counts_as_in_progress(service: Service, metrics: Metrics) -> None:

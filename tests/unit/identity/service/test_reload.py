@@ -1,4 +1,4 @@
-"""Tests that a reload reaches the judge of codes. tests/process/test_serve.py sends the signal."""
+"""Tests what a reload reaches. tests/process/test_serve.py sends the signal."""
 
 import json
 from pathlib import Path
@@ -24,3 +24,21 @@ def test_reload_changes_the_limits_for_codes_and_enrolments(tmp_path: Path) -> N
         (tmp_path / settings_of.SETTINGS_FILE).write_text(json.dumps({"limits": {"user": 0}}))
         reload()
         assert store.challenges.rules.limits.user == 7
+
+
+def test_reload_reads_the_catalogues_anew(tmp_path: Path) -> None:
+    """The folder is below the service's directory."""
+    settings_of.make_key(tmp_path)
+    settings_of.save(tmp_path, Settings())
+    (tmp_path / "languages").mkdir()
+    (tmp_path / "languages/fr.po").write_text('msgid "English"\nmsgstr "French"\n')
+    with open_store(tmp_path, Settings()) as store:
+        app = create_app(store, Settings())
+        reload = Reload(app, tmp_path, Settings())
+        assert list(app.state.sshaft.languages.all) == ["en", "de"]
+        settings_of.save(tmp_path, Settings(languages="languages"))
+        reload()
+        assert list(app.state.sshaft.languages.all) == ["en", "de", "fr"]
+        (tmp_path / "languages/pt_BR.po").write_bytes(b"\xff")
+        reload()
+        assert list(app.state.sshaft.languages.all) == ["en", "de", "fr"], "a catalogue that cannot be read"

@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from sshaft.access_token import AccessToken, AccessTokens, usable_until
 from sshaft.deadline import Deadline
 from sshaft.errors import IdentityServiceError, ReachError
+from sshaft.oauth.access_token import AccessToken, AccessTokens, usable_until
 
 
 class Clock:

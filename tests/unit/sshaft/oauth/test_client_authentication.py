@@ -22,7 +22,7 @@ from sshaft.deadline import Deadline
 from sshaft.errors import ConfigurationError, IdentityServiceError
 from sshaft.identity_client import IdentityClient
 
-CONTRACT = json.loads((Path(__file__).parents[2] / "contract" / "token.json").read_text())
+CONTRACT = json.loads((Path(__file__).parents[3] / "contract" / "token.json").read_text())
 NOW = 1_800_000_000.0
 REQUEST_ID = "0" * 32
 

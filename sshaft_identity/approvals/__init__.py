@@ -1,0 +1,1 @@
+"""One SSH login at a host that waits until its person approves it on our page: states, digits and limits."""
