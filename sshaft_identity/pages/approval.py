@@ -144,12 +144,13 @@ async def _page(visit: _Visit, status: int = 200, fault: str | None = None) -> R
     title, sentence = TEXTS[page_state]
     waits = page_state in _WAITING and not APPROVAL.is_over(approval, state)
     left = approval_seconds_left(approval, state)
+    refresh = left + 1 if is_asked else REFRESH_SECONDS
     return render(
         request,
         "approval.html",
         status,
-        # A reload would delete the confirmation that a person has just given.
-        refresh=None if not waits else left + 1 if is_asked else REFRESH_SECONDS,
+        # A reload would delete the confirmation that a person has just given. The answer to a form has no address.
+        refresh=refresh if waits and fault is None else None,
         page_state=page_state,
         title=_(title),
         sentence=_(sentence),

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from selenium.webdriver.remote.webdriver import WebDriver
+from selenium.webdriver.remote.webelement import WebElement
 
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 _BOX = """
-const boxes = [...document.querySelectorAll(arguments[0])]
-    .map((each) => each.getBoundingClientRect()).filter((box) => box.width);
+const part = typeof arguments[0] === "string" ? [...document.querySelectorAll(arguments[0])] : arguments[0];
+const boxes = part.map((each) => each.getBoundingClientRect()).filter((box) => box.width);
 const x = Math.min(...boxes.map((box) => box.left)), y = Math.min(...boxes.map((box) => box.top));
 const width = Math.max(...boxes.map((box) => box.right)) - x, height = Math.max(...boxes.map((box) => box.bottom)) - y;
 return {x: x + scrollX, y: y + scrollY, width, height, scale: 1};
@@ -39,8 +40,8 @@ class Pictures:
         self.browser.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
         self.set_height(800)
 
-    def take(self, name: str, part: str = "") -> None:
-        """Takes the page, or only the part with the elements of the CSS selector `part`.
+    def take(self, name: str, part: str | list[WebElement] = "") -> None:
+        """Takes the page, or only the part with these elements or those of a CSS selector.
 
         The window gets the height of a page that is taken as a whole.
         """
@@ -56,6 +57,9 @@ class Pictures:
         (self.folder / f"{name}.png").write_bytes(picture)
 
     def set_height(self, height: int) -> None:
-        """Sets the height of the window. A part that is taken must fit into it."""
-        size = {"width": self.width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.set_size(self.width, height)
+
+    def set_size(self, width: int, height: int) -> None:
+        """Sets the size of the window. A part that is taken must fit into it."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)

@@ -336,6 +336,7 @@ def test_person_at_another_address_confirms_first(host: Host, alice: Browser) ->
     refused = answer(alice, opened, "approve")
     assert refused.status_code == 403
     assert "Confirm first that you began this login yourself." in refused.text
+    assert ('http-equiv="refresh"' in page.text, 'http-equiv="refresh"' in refused.text) == (True, False)
     assert host.state(opened["id"]) == "pending"
     answer(alice, opened, "approve", confirmed="yes")
     assert host.state(opened["id"]) == "approved"
