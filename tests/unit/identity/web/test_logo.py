@@ -4,8 +4,11 @@ import os
 import struct
 import zlib
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sshaft.errors import ConfigurationError
 from sshaft_identity.web.logo import MAX_FILE, MAX_USES, LogoError, clean, read_logo
@@ -133,6 +136,39 @@ def test_svg_in_utf_16_is_written_as_utf_8() -> None:
 def test_document_type_of_another_place_is_not_fetched() -> None:
     doctype = b'<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "file:///etc/passwd">'
     assert clean(doctype + svg("<path/>"))[1].decode() == cleaned("<path/>")
+
+
+TEXTS = ["url(", "#a)", "//evil)", "u", "rl(", "@", "&lt;", "<![CDATA[u]]>", "<!-- x -->", "red"]
+TAGS = ["g", "style", "style", "style", "title", "x:y", "use", "script"]
+ATTRIBUTES = ["", "", "", " style='fill:url(#a)'", " href='#a'", " href='//evil'", " onload='x'", " fill='url(//evil)'"]
+
+
+def element(tag: str, attributes: str, inside: list[str]) -> str:
+    return f"<{tag} xmlns:x='urn:x'{attributes}>{''.join(inside)}</{tag}>"
+
+
+TREES = st.recursive(
+    st.sampled_from(TEXTS),
+    lambda inner: st.builds(
+        element, st.sampled_from(TAGS), st.sampled_from(ATTRIBUTES), st.lists(inner, min_size=1, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=1000)
+@given(TREES)
+def test_whatever_is_taken_only_draws(inside: str) -> None:
+    try:
+        image = cleaned(inside)
+    except LogoError:
+        return
+    for each in ET.fromstring(image).iter():
+        assert each.tag.removeprefix(f"{{{SVG}}}") in ("svg", "g", "style", "text", "path", "use")
+        assert all(not name.startswith("on") for name in each.attrib)
+        assert each.get("href", "#").startswith("#")
+        styles = ["".join(each.itertext()) if each.tag.endswith("style") else "", *each.attrib.values()]
+        assert all("@" not in style and "url(" not in style.replace("url(#a)", "") for style in styles)
 
 
 # --- PNG
