@@ -34,7 +34,7 @@ from sshaft_identity.pages.signed_in import (
     tell,
 )
 from sshaft_identity.pages.wanted import remember_wanted
-from sshaft_identity.pages.words import ago, clock, provider_label
+from sshaft_identity.pages.words import ago, clock, period, provider_label
 from sshaft_identity.people.sessions import Session, hash_of
 from sshaft_identity.web import cookies
 from sshaft_identity.web.browsers import client_address
@@ -165,6 +165,8 @@ async def _page(visit: _Visit, status: int = 200, fault: str | None = None) -> R
         browser_owner=state.network_owners.of(client_address(request)),
         fingerprint=asked.key_fingerprint if visit.is_owner else None,
         key_name=key_name,
+        asked_with_key=asked.key_fingerprint is not None,
+        remembered=None if asked.remember is None else period(asked.remember),
         began=ago(approval.created_at, now),
         person=None if visit.person is None else visit.person.user,
         session_token=None if visit.session is None else visit.session.form_token,

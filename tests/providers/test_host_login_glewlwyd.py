@@ -1,6 +1,7 @@
 """Tests host login at the real Glewlwyd of Debian, with the real sshd, ssh and PAM."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,11 @@ from typing import Any
 
 import pytest
 from providers import glewlwyd
-from providers.glewlwyd import CLIENT, SECRET, Glewlwyd
+from providers.glewlwyd import CLIENT, PASSWORD, SECRET, Glewlwyd
+from providers.glewlwyd_pages import Pages
+from selenium.webdriver.common.by import By
+from web.looking import click, seconds_until
+from web.pictures import Pictures
 
 from sshaft_demo.host import MODULE, HostSshd, Terminal
 from sshaft_demo.parts import Agent, free_port
@@ -62,6 +67,23 @@ def test_person_who_approves_at_glewlwyd_gets_a_shell(host: Host, identity_from:
     """The subject is the same in all of them, so the account stays bound to the person."""
     host.configure(identity_from=identity_from)
     said, status = glewlwyd.approved_login(host.server, host.sshd)
+    assert (said.split(), status) == (["in"], 0), said + host.place.log("agent")
+
+
+def test_person_approves_in_a_browser(host: Host, pictures: Pictures) -> None:
+    browser, pages = pictures.browser, Pages(host.server, pictures.browser)
+    terminal = Terminal(host.sshd.command(host.place.person, "echo in"))
+    address = re.search(r"http://\S+/device\?code=\S+", terminal.wait_for("approved the login: "))
+    assert address
+    browser.get(address[0])
+    pages.type({"username": host.place.person, "password": PASSWORD})
+    click(browser, By.ID, "loginbut")
+    seconds_until(lambda: f"Connection to {CLIENT}" in browser.find_element(By.ID, "root").text)
+    pictures.take("glewlwyd-device", "#root .card")
+    click(browser, By.XPATH, "//button[contains(., 'Continue')]")
+    seconds_until(lambda: "Authorization complete" in browser.find_element(By.ID, "root").text)
+    terminal.type("\n")
+    said, status = terminal.end()
     assert (said.split(), status) == (["in"], 0), said + host.place.log("agent")
 
 

@@ -10,6 +10,9 @@ from fakes.security_key import SecurityKey
 from fakes.ssh_agent import SshAgent
 from providers import apache
 from providers.apache import Apache, Browser, command_words, free_port
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webdriver import WebDriver
+from web.looking import seconds_until, title
 
 SOFTWARE, HARDWARE = "software", "hardware"
 
@@ -54,6 +57,16 @@ def log_in(site: Site, server: Apache, page: str, key: Path | None, *options: st
 
 def test_person_sees_the_page_after_a_passed_login(site: Site, software: Path, server: Apache) -> None:
     assert log_in(site, server, "plain", software) == (200, "the plain page"), server.log.read_text()
+
+
+def test_browser_comes_back_by_itself_after_the_ssh(
+    site: Site, software: Path, server: Apache, used_browser: WebDriver
+) -> None:
+    used_browser.get(f"{server.url}/plain/")
+    seconds_until(lambda: title(used_browser) == "Confirm with SSH")
+    code = used_browser.find_element(By.ID, "command").text.split()[-1]
+    assert site.sshd.ssh(software, code).returncode == 0
+    seconds_until(lambda: used_browser.find_element(By.TAG_NAME, "body").text == "the plain page")
 
 
 def test_software_key_opens_only_the_page_that_requires_software(site: Site, software: Path, server: Apache) -> None:

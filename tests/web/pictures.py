@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fakes import pseudo_language
 from selenium.webdriver.remote.webdriver import WebDriver
+from selenium.webdriver.remote.webelement import WebElement
 
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
+_NO_PSEUDO_LANGUAGE = "for (const each of document.querySelectorAll(`footer a[lang=${arguments[0]}]`)) each.remove();"
 _BOX = """
-const boxes = [...document.querySelectorAll(arguments[0])]
-    .map((each) => each.getBoundingClientRect()).filter((box) => box.width);
+const part = typeof arguments[0] === "string" ? [...document.querySelectorAll(arguments[0])] : arguments[0];
+const boxes = part.map((each) => each.getBoundingClientRect()).filter((box) => box.width);
 const x = Math.min(...boxes.map((box) => box.left)), y = Math.min(...boxes.map((box) => box.top));
 const width = Math.max(...boxes.map((box) => box.right)) - x, height = Math.max(...boxes.map((box) => box.bottom)) - y;
 return {x: x + scrollX, y: y + scrollY, width, height, scale: 1};
@@ -39,11 +42,12 @@ class Pictures:
         self.browser.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
         self.set_height(800)
 
-    def take(self, name: str, part: str = "") -> None:
-        """Takes the page, or only the part with the elements of the CSS selector `part`.
+    def take(self, name: str, part: str | list[WebElement] = "") -> None:
+        """Takes the page, or only the part with these elements or those of a CSS selector.
 
         The window gets the height of a page that is taken as a whole.
         """
+        self.browser.execute_script(_NO_PSEUDO_LANGUAGE, pseudo_language.TAG)
         options: dict[str, Any] = {"format": "png"}
         if part:
             options["clip"] = self.browser.execute_script(_BOX, part)
@@ -56,6 +60,9 @@ class Pictures:
         (self.folder / f"{name}.png").write_bytes(picture)
 
     def set_height(self, height: int) -> None:
-        """Sets the height of the window. A part that is taken must fit into it."""
-        size = {"width": self.width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.set_size(self.width, height)
+
+    def set_size(self, width: int, height: int) -> None:
+        """Sets the size of the window. A part that is taken must fit into it."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)

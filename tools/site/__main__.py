@@ -17,7 +17,7 @@ from mkdocs.config import load_config
 from mkdocs.exceptions import MkDocsException
 
 from sshaft_identity.api.openapi import description
-from tools.site import messages
+from tools.site import lists, messages
 
 _LINK = re.compile(r"\]\(([^)#\s:]+)[^)\s:]*\)")
 _OPENAPI_PAGE = """\
@@ -52,7 +52,10 @@ def collect(source: Path) -> None:
     for path in copied:
         target = source / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, target)
+        if path.suffix == ".md":
+            target.write_text(lists.indented(path.read_text()))
+        else:
+            shutil.copy(path, target)
     (source / "docs" / "messages.md").write_text(messages.page(*messages.collect(Path.cwd())))
     (source / "docs" / "openapi.md").write_text(_OPENAPI_PAGE)
     (source / "docs" / "openapi.json").write_text(json.dumps(description("https://identity.example.org")))

@@ -53,8 +53,12 @@ def _multipart(call: Call) -> Parameters:
 
 
 def user_of(call: Call, parameters: Parameters) -> str:
-    """Returns the user name. Some plugins encode it twice, and no user name has a percent sign. Raises `ApiError`."""
-    user = unquote(parameters.get("user", ""))
+    """Returns the user name. Some plugins encode it twice, and no user name has a percent sign. Raises `ApiError`.
+
+    The form of privacyIDEA wants a serial for each remote token. With a serial privacyIDEA sends no user, so the serial
+    is the user name.
+    """
+    user = unquote(parameters.get("user") or parameters.get("serial", ""))
     if not user:
         raise invalid_parameter("user is missing")
     if not re.fullmatch(USER_PATTERN, user):

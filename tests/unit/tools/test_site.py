@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from mkdocs.exceptions import MkDocsException
 
+from tools.site import lists
 from tools.site.__main__ import collect, write
 
 TOP = Path(__file__).resolve().parents[3]
@@ -51,6 +53,27 @@ def test_site_has_the_api_of_the_service(site: Path) -> None:
     page = (site / "docs" / "openapi" / "index.html").read_text()
     assert "</span> /api/v1/mfa/ssh/accept<" in page
     assert "TokenError" in page
+
+
+def test_commands_and_pictures_in_a_list_are_part_of_it(site: Path) -> None:
+    kubernetes = (site / "docs" / "kubernetes" / "index.html").read_text()
+    assert "</span><code>ssh-keygen -t ed25519 -N '' -f ssh_host_ed25519_key\n" in unescape(kubernetes)
+    glewlwyd = (site / "docs" / "providers" / "glewlwyd" / "index.html").read_text()
+    listed = glewlwyd.partition("<ol>")[2].partition("</ol>")[0]
+    assert (listed.count("<li>"), listed.count("<img ")) == (4, 2)
+
+
+@pytest.mark.parametrize(
+    ("page", "wanted"),
+    [
+        ("1. a\n\n       code\n\n   b", "1. a\n\n        code\n\n    b"),
+        ("- a\n  b\n\n  c\nd\n\n    code", "- a\n    b\n\n    c\nd\n\n    code"),
+        ("```\n- a\n  b\n```\n  c", "```\n- a\n  b\n```\n  c"),
+        ("10. a\n\n    b", "10. a\n\n    b"),
+    ],
+)
+def test_content_of_a_list_is_indented_by_four(page: str, wanted: str) -> None:
+    assert lists.indented(page) == wanted
 
 
 @pytest.mark.slow

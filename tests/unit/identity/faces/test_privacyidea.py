@@ -274,6 +274,17 @@ def test_the_first_try_opens_the_login_and_the_code_of_ssh_ends_it(
     assert radius.check(code=code) == (False, "CHALLENGE"), "a code is good once: a new login begins"
 
 
+def test_serial_of_a_remote_token_is_the_user_if_no_user_is_named(service: Service, radius: Plugin, alice: str) -> None:
+    def check(**form: str) -> str:
+        return str(radius.post("/validate/check", **form).json()["result"].get("authentication", "an error"))
+
+    assert check(serial="alice", **{"pass": "any"}) == "CHALLENGE"
+    code = printed(service, alice)
+    assert check(serial="alice", user="bob", **{"pass": code}) != "ACCEPT"
+    assert check(serial="alice", **{"pass": code}) == "ACCEPT"
+    assert check(serial="not a name", **{"pass": "any"}) == "an error"
+
+
 def test_radiuscheck_answers_by_its_status(service: Service, radius: Plugin, alice: str) -> None:
     assert radius.post("/validate/radiuscheck", user="alice", **{"pass": ""}).status_code == 400
     code = printed(service, alice)
