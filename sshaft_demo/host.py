@@ -44,6 +44,7 @@ auth    [success=done ignore=ignore default=die] {module} socket={socket} timeou
 auth    requisite {others}
 account [success=ok ignore=ignore default=bad] {module} socket={socket} {arguments}
 account required pam_permit.so
+session optional {module} socket={socket} {arguments}
 session required pam_permit.so
 """
 

@@ -131,8 +131,9 @@ class HostLogin:
         self._passwords = OneTimePasswords()
         self.api = Api(lambda: self._settings, lambda: self.token_realms, self._passwords, standings, self._persons)
         self._approvals = ApprovalMethod(
-            self._threads, self._service_threads, self.waiting, self._bindings, self._host_name, self._decide_approved
-        )
+            self._threads, self._service_threads, self.waiting, self._bindings, self._host_name,
+            self._decide_approved, self.remembered.seconds_for,
+        )  # fmt: skip
         self.periodic = Periodic(self.life_cycle.work, self.rounds.work, self._notifier.work, self.reports.work)
         self.replace_settings(settings)
 

@@ -25,13 +25,15 @@ from sshaft_identity.web.state import state_of
 Seconds = Annotated[
     int, Field(ge=int(MIN_LIFETIME.total_seconds()), le=int(MAX_LIFETIME.total_seconds())), BeforeValidator(whole)
 ]
+_LONGEST_REMEMBERED = 30 * 86400
 Name = Annotated[Line, Field(min_length=1, max_length=255)]
 
 
 class ApprovalRequest(Message):
     """`account` is the name at the host, and `user` the person who may approve.
 
-    `subject`: only the user with this `sub` may approve, whatever the name.
+    `subject`: only the user with this `sub` may approve, whatever the name. `remember`: for so many seconds the host
+    will ask for no other approval of such a login.
     """
 
     host: Name
@@ -42,6 +44,7 @@ class ApprovalRequest(Message):
     key_fingerprint: Fingerprint | None = None
     subject: Annotated[str, Field(min_length=1, max_length=255)] | None = None
     seconds: Seconds | None = None
+    remember: Annotated[int, Field(ge=1, le=_LONGEST_REMEMBERED), BeforeValidator(whole)] | None = None
 
 
 class DigitsRequest(Message):
@@ -60,8 +63,9 @@ def open_approval(call: Call) -> Response:
     # no user has an empty id
     subject = None if wanted.subject is None else state.store.subjects.user_id_of(client, wanted.subject) or ""
     asked = Asked(
-        wanted.host, wanted.service, wanted.account, wanted.user, wanted.client_ip, wanted.key_fingerprint, subject
-    )
+        wanted.host, wanted.service, wanted.account, wanted.user, wanted.client_ip, wanted.key_fingerprint, subject,
+        wanted.remember,
+    )  # fmt: skip
     lifetime = LIFETIME if wanted.seconds is None else timedelta(seconds=wanted.seconds)
     opened = state.store.approvals.open(client.client_id, asked, state.settings.approval_limits, now, lifetime)
     if isinstance(opened, TooMany):

@@ -1,8 +1,9 @@
 """Takes the reports of hosts: who is logged in there, and which approvals they remember."""
 
+from datetime import datetime
 from typing import Annotated
 
-from pydantic import AwareDatetime, Field, Strict, model_validator
+from pydantic import AfterValidator, AwareDatetime, Field, Strict, model_validator
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -20,7 +21,16 @@ MAX_ENTRIES = 10_000
 
 EntryId = Annotated[str, Field(pattern="^[A-Za-z0-9_-]{1,64}$")]
 Name = Annotated[Line, Field(max_length=255)]
-Time = Annotated[AwareDatetime, Strict(strict=False)]
+
+
+def _of_this_age(time: datetime) -> datetime:
+    """Refuses a time that cannot be stored and shown in UTC, or that no clock says."""
+    if not 1970 < time.year < 2400:
+        raise ValueError("must be a time between 1971 and 2399")
+    return time
+
+
+Time = Annotated[AwareDatetime, Strict(strict=False), AfterValidator(_of_this_age)]
 
 
 class RememberedMessage(Message):

@@ -68,7 +68,8 @@ class Verdict(StrEnum):
 class Asked:
     """Describes the SSH login in the words of the host. `user` is the person who may approve it.
 
-    `subject` is the id of the only user who may approve it. It is there if the account is bound already.
+    `subject` is the id of the only user who may approve it. It is there if the account is bound already. `remember` is
+    the number of seconds for which the host will ask for no other approval.
     """
 
     host: str
@@ -78,6 +79,7 @@ class Asked:
     client_ip: str | None = None
     key_fingerprint: str | None = None
     subject: str | None = None
+    remember: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,10 @@ succeeds, on SQLite and on PostgreSQL.
 """
 
 import secrets
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import case, exists, insert, select
+from sqlalchemy import case, exists, insert
 
 from sshaft_identity.approvals import limits, rows
 from sshaft_identity.approvals.approval import (
@@ -30,7 +29,6 @@ from sshaft_identity.challenges.challenge import AddressCheck
 from sshaft_identity.challenges.challenges import attempts_of
 from sshaft_identity.challenges.codes import Codes
 from sshaft_identity.common.digests import digest, new_page_token
-from sshaft_identity.database import pages
 from sshaft_identity.database.database import Database
 from sshaft_identity.database.tables import approvals, sessions, users
 
@@ -99,11 +97,6 @@ class Approvals:
     def of_page(self, page_token: str) -> Approval | None:
         with self._database.read() as connection:
             return rows.read(connection, approvals.c.page_hash == digest(page_token))
-
-    def each_recent(self) -> Iterator[Approval]:
-        """Returns all approvals that are kept (`RETENTION`), the newest first, page by page."""
-        order = approvals.c.created_at, approvals.c.id
-        return map(rows.approval_of, pages.rows(self._database, select(approvals), *order, newest_first=True))
 
     def digits_of(self, approval: Approval) -> str:
         """Returns the digits that the page shows. They are always the same for one approval."""

@@ -44,6 +44,7 @@ def columns(approval: Approval) -> dict[str, Any]:
         "client_ip": asked.client_ip,
         "source": source_of(asked.client_ip or ""),
         "key_fingerprint": asked.key_fingerprint,
+        "remember_seconds": asked.remember,
         "state": approval.state,
         "tries": approval.tries,
         "created_at": approval.created_at,
@@ -75,7 +76,14 @@ def approval_of(row: Any) -> Approval:
         id=row.id,
         client=row.client_id,
         asked=Asked(
-            row.host, row.service, row.account, row.user_name, row.client_ip, row.key_fingerprint, row.subject_id
+            row.host,
+            row.service,
+            row.account,
+            row.user_name,
+            row.client_ip,
+            row.key_fingerprint,
+            row.subject_id,
+            row.remember_seconds,
         ),
         created_at=row.created_at,
         expires_at=row.expires_at,

@@ -27,9 +27,9 @@ class Scheme:
         return mix(self.card, colour, self.tint)
 
     def contrast_of(self, colour: str) -> float:
-        """Returns the lowest contrast that the colour has on a page."""
+        """Returns the lowest contrast that the colour has on a page, also on a button below the pointer."""
         beside = (self.paper, self.card, self.well, self.tint_of(colour), self.text_on_colour)
-        return min(contrast(colour, each) for each in beside)
+        return min(*(contrast(colour, each) for each in beside), contrast(_lit(colour), self.text_on_colour))
 
     def is_readable(self, colour: str) -> bool:
         return self.contrast_of(colour) >= MIN_CONTRAST
@@ -54,6 +54,11 @@ def contrast(one: str, other: str) -> float:
     """Returns the contrast ratio of two colours, 1 to 21."""
     darker, lighter = sorted((_luminance(one), _luminance(other)))
     return (lighter + 0.05) / (darker + 0.05)
+
+
+def _lit(colour: str) -> str:
+    """Returns the colour of a button below the pointer: `brightness(1.1)` in `style.css`."""
+    return "#" + "".join(f"{min(255, round(1.1 * channel)):02x}" for channel in _channels(colour))
 
 
 def _luminance(colour: str) -> float:

@@ -235,6 +235,7 @@ approvals = Table(  # SSH logins at hosts that wait until their person approves 
     Column("client_ip", Text),
     Column("source", Text, nullable=False),  # the source of `client_ip`, which is counted
     Column("key_fingerprint", String(64)),  # the key that ssh has used before, as the host says
+    Column("remember_seconds", Integer),  # how long the host will ask for no other approval
     Column("state", String(16), nullable=False),
     Column("tries", Integer, nullable=False),
     Column("page_hash", String(64), nullable=False, unique=True),

@@ -4,6 +4,7 @@ A client reports only for itself, and can neither show nor end anything of anoth
 """
 
 import secrets
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,6 +24,8 @@ MAX_HOSTS = 1000
 """Hosts that may report as one client."""
 MAX_ENTRIES = 50_000
 """Entries that the service keeps of one client."""
+MAX_CLAIMED = 200
+"""Entries of one person that a client may report without an approval. They fill the lists of the person."""
 MAX_NEW = 500
 """New entries that one report brings. The next reports bring the rest."""
 _BATCH = 500
@@ -112,6 +115,7 @@ def _update(connection: Connection, known: Mapping[Key, Row[Any]], reported: Map
 def _add(connection: Connection, client: str, host: str, new: list[Reported], now: datetime) -> list[Key]:
     """Stores the new entries whose person is known. Returns the keys of those that belong to nobody any more."""
     people, not_ours = _people(connection, client, new), list[Key]()
+    claimed = _claimed(connection, client, {each.id for each in people.values()})
     for each in new:
         person = people.get(each.key)
         if person is None:
@@ -119,6 +123,10 @@ def _add(connection: Connection, client: str, host: str, new: list[Reported], no
         if person is NOBODY:
             not_ours.append(each.key)
             continue
+        if person.approval is None:
+            claimed[person.id] += 1
+            if claimed[person.id] > MAX_CLAIMED:
+                continue
         # A host whose clock is ahead must not escape a revocation.
         began_at = min(each.began_at or now, now)
         values = {
@@ -135,6 +143,13 @@ def _add(connection: Connection, client: str, host: str, new: list[Reported], no
         ).one()
         record_began(connection, row, now, person.name)
     return not_ours
+
+
+def _claimed(connection: Connection, client: str, ids: Collection[str]) -> Counter[str]:
+    """Returns how many entries without an approval the client has for each of these people."""
+    is_claim = and_(host_logins.c.client_id == client, host_logins.c.approval.is_(None), host_logins.c.user_id.in_(ids))
+    counts = select(host_logins.c.user_id, func.count()).where(is_claim).group_by(host_logins.c.user_id)
+    return Counter({row[0]: row[1] for row in connection.execute(counts)})
 
 
 def _people(connection: Connection, client: str, new: list[Reported]) -> dict[Key, _Person]:

@@ -34,7 +34,7 @@ from sshaft_identity.pages.signed_in import (
     tell,
 )
 from sshaft_identity.pages.wanted import remember_wanted
-from sshaft_identity.pages.words import ago, clock, provider_label
+from sshaft_identity.pages.words import ago, clock, period, provider_label
 from sshaft_identity.people.sessions import Session, hash_of
 from sshaft_identity.web import cookies
 from sshaft_identity.web.browsers import client_address
@@ -144,12 +144,13 @@ async def _page(visit: _Visit, status: int = 200, fault: str | None = None) -> R
     title, sentence = TEXTS[page_state]
     waits = page_state in _WAITING and not APPROVAL.is_over(approval, state)
     left = approval_seconds_left(approval, state)
+    refresh = left + 1 if is_asked else REFRESH_SECONDS
     return render(
         request,
         "approval.html",
         status,
-        # A reload would delete the confirmation that a person has just given.
-        refresh=None if not waits else left + 1 if is_asked else REFRESH_SECONDS,
+        # A reload would delete the confirmation that a person has just given. The answer to a form has no address.
+        refresh=refresh if waits and fault is None else None,
         page_state=page_state,
         title=_(title),
         sentence=_(sentence),
@@ -164,6 +165,8 @@ async def _page(visit: _Visit, status: int = 200, fault: str | None = None) -> R
         browser_owner=state.network_owners.of(client_address(request)),
         fingerprint=asked.key_fingerprint if visit.is_owner else None,
         key_name=key_name,
+        asked_with_key=asked.key_fingerprint is not None,
+        remembered=None if asked.remember is None else period(asked.remember),
         began=ago(approval.created_at, now),
         person=None if visit.person is None else visit.person.user,
         session_token=None if visit.session is None else visit.session.form_token,

@@ -35,6 +35,16 @@ def ago(then: datetime, now: datetime) -> str:
     return _("just now")
 
 
+def period(seconds: int) -> str:
+    """Returns a text such as `12 hours`: one number, in the largest unit that is exact, at least in minutes."""
+    days, hours, minutes = seconds // 86400, seconds // 3600, -(-seconds // 60)
+    if seconds % 86400 == 0:
+        return ngettext("{count} day", "{count} days", days).format(count=days)
+    if seconds % 3600 == 0:
+        return ngettext("{count} hour", "{count} hours", hours).format(count=hours)
+    return ngettext("{count} minute", "{count} minutes", minutes).format(count=minutes)
+
+
 def moment(time: datetime) -> str:
     """Returns a text such as `22 Nov 2026, 12:04 UTC`. The catalogue has the order and the names of the months."""
     time = time.astimezone(UTC)

@@ -116,6 +116,8 @@ class _SvgWriter:
         namespace, _, element = name.rpartition(" ")
         if not self._is_begun and (namespace, element) != (_SVG, "svg"):
             raise LogoError("this is neither a PNG nor an SVG: its root must be svg, in the namespace of SVG")
+        if self._style is not None:  # the text behind it would be no longer known as that of a style
+            raise LogoError("a style in the SVG holds another element; save it as PNG")
         if self._dropped or namespace != _SVG or element in _DROPPED_ELEMENTS:
             self._dropped += 1
             return
@@ -153,7 +155,7 @@ def _attributes(given: dict[str, str]) -> Iterator[tuple[str, str]]:
     """Yields the attributes that may stay. Those of other namespaces, such as a drawing program's, are left out."""
     for full, value in given.items():
         name = "href" if full == _XLINK_HREF else full
-        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name):
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name) or (name != full and name in given):
             continue
         if name.lower().startswith("on"):
             raise LogoError(f"the SVG has the attribute {name[:40]}, which runs a script")

@@ -11,6 +11,8 @@ import pytest
 from debian_host.chroot import log_in
 from debian_host.first_login import FirstLogins, first_logins
 
+from sshaft.deadline import Deadline
+from sshaft_agent.host_login.first_login import accounts_client
 from sshaft_demo.host import Terminal
 from sshaft_demo.parts import run, wait_for
 from sshaft_demo.place import AGENT
@@ -75,6 +77,33 @@ def test_suspension_ends_the_sessions_of_its_account_and_no_others(debian: First
     stayer.type("still here\n")
     assert "still here" in stayer.wait_for("still here")
     stayer.kill()
+
+
+def leaders(debian: FirstLogins) -> set[str]:
+    """Returns the processes of sshd that serve connections, each with its start, as sshaft-accounts names them."""
+    code = (
+        "from sshaft_accounts import ssh_sessions as s; all_ = s.processes()\n"
+        "served = {each.parent for each in all_.values() if each.name in s._SSHD and each.uids != {0}}\n"
+        "print(*(f'{pid}:{all_[pid].began}' for pid in served if pid in all_ and all_[pid].uids == {0}))"
+    )
+    done = debian.inside("env", "PYTHONPATH=/opt/sshaft", "python3", "-c", code)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+def test_one_session_of_an_account_ends_and_the_account_stays_open(debian: FirstLogins) -> None:
+    log_in(debian, "true", user="twice")
+    first = session(debian, "twice")
+    (leader,) = leaders(debian)
+    second = session(debian, "twice")
+    fields = {"user": "twice", "sessions": leader}
+    accounts_client.ask(debian.accounts_socket, "end_sessions", fields, Deadline.after(60))
+    assert first.end()[1] == 255
+    assert len(leaders(debian)) == 1
+    second.type("still here\n")
+    assert "still here" in second.wait_for("still here")
+    second.kill()
+    assert by_key(debian, "twice") == ("in\r\n", 0)
 
 
 def test_suspended_account_is_opened_by_nothing_until_it_is_resumed(debian: FirstLogins) -> None:

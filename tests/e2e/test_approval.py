@@ -51,6 +51,8 @@ def test_digits_of_the_page_open_a_shell_and_the_page_says_so(host: ApprovalHost
     accepted = events(host, "host_login.accepted")[-1]
     assert accepted["by"] == "approval"
     assert digits not in host.place.log("agent") + host.place.log("sshd")
+    opened = events(host, "host_session.opened")[-1]
+    assert opened["approval"] == events(host, "host_login.waits")[-1]["approval"]
 
 
 def test_account_belongs_to_the_person_of_the_identity_service(host: ApprovalHost) -> None:

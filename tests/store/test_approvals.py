@@ -267,6 +267,22 @@ def test_many_guesses_at_the_same_time_have_few_tries(place: Place) -> None:
     assert not place.verify("alice approved").is_right
 
 
+def test_requests_at_the_same_time_do_not_pass_the_limit(place: Place) -> None:
+    """A hostile host asks for everybody at once. Another host is not concerned."""
+    most = ApprovalLimits(host=3)
+    barrier = threading.Barrier(8)
+
+    def ask(number: int) -> bool:
+        barrier.wait()
+        asked = Asked("evil", "sshd", "alice", f"user{number}", f"203.0.113.{number}")
+        return isinstance(place.store.approvals.open("evil", asked, most, place.clock()), Opened)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(ask, range(8))) == 3
+    asked = Asked("build-2", "sshd", "alice", "user0", "203.0.113.0")
+    assert isinstance(place.store.approvals.open("build-2", asked, most, place.clock()), Opened)
+
+
 # --- what ends with time
 
 

@@ -1,5 +1,6 @@
 """Tests what hosts may report about people, and what ends there, on both databases."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -279,6 +280,21 @@ def test_report_brings_a_limited_number_of_new_entries_and_the_next_ones_the_res
     assert len(at(store)) == 3
 
 
+def test_claims_about_one_person_are_limited_and_approvals_are_not(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reports, "MAX_CLAIMED", 2)
+    claims = [replace(SESSION, entry=f"s{number}") for number in range(5)]
+    proven = replace(SESSION, entry="p1", approval=approve(store))
+    bobs = replace(SESSION, entry="b1", user_id="bob")
+    for _ in range(2):
+        store.host_reports.take("db1", "h", [*claims, proven, bobs], START)
+        assert sorted(each.is_proven for each in at(store)) == [False, False, True]
+    assert len(at(store, "bob")) == 1
+    store.host_reports.take("db1", "other", claims, START)
+    assert len(at(store)) == 3
+
+
 def test_client_reports_for_a_limited_number_of_hosts(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reports, "MAX_HOSTS", 1)
     store.host_reports.take("db1", "h", [], START)
@@ -290,6 +306,7 @@ def test_client_reports_for_a_limited_number_of_hosts(store: Store, monkeypatch:
 
 def test_ten_thousand_entries_are_one_report(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reports, "MAX_NEW", 10_000)
+    monkeypatch.setattr(reports, "MAX_CLAIMED", 10_000)
     many = [replace(SESSION, entry=f"s{number}") for number in range(10_000)]
     store.host_reports.take("db1", "h", many, START)
     store.revocation.sign_out("alice", START)
@@ -351,3 +368,19 @@ def test_person_ends_a_login_on_their_page_and_the_host_hears_of_it(service: Ser
     assert browser.post("/account/hosts/end", {"form_token": "x", "id": shown.id}).status_code == 403
     assert browser.post("/account/hosts/end-all", {"form_token": browser.form_token()}).status_code == 303
     assert service.audited("host_session.all_ended")[0]["user"] == "alice"
+
+
+def test_report_during_a_sign_out_keeps_no_session(store: Store, clock: Clock) -> None:
+    """Whichever comes first: the next report at the latest names the session."""
+    sessions = [replace(SESSION, entry=f"s{number}") for number in range(10)]
+    with ThreadPoolExecutor(4) as threads:
+        for number in range(len(sessions)):
+            begun = sessions[: number + 1]
+            work = [
+                threads.submit(store.host_reports.take, "db1", "h", begun, START),
+                threads.submit(store.revocation.sign_out, "alice", clock()),
+                threads.submit(store.host_reports.take, "db1", "h", begun, START),
+            ]
+            for each in work:
+                each.result()
+            assert sorted(store.host_reports.take("db1", "h", begun, START)) == [each.key for each in begun]

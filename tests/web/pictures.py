@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fakes import pseudo_language
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.remote.webelement import WebElement
 
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
+_NO_PSEUDO_LANGUAGE = "for (const each of document.querySelectorAll(`footer a[lang=${arguments[0]}]`)) each.remove();"
 _BOX = """
 const part = typeof arguments[0] === "string" ? [...document.querySelectorAll(arguments[0])] : arguments[0];
 const boxes = part.map((each) => each.getBoundingClientRect()).filter((box) => box.width);
@@ -45,6 +47,7 @@ class Pictures:
 
         The window gets the height of a page that is taken as a whole.
         """
+        self.browser.execute_script(_NO_PSEUDO_LANGUAGE, pseudo_language.TAG)
         options: dict[str, Any] = {"format": "png"}
         if part:
             options["clip"] = self.browser.execute_script(_BOX, part)

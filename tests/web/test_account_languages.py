@@ -26,6 +26,9 @@ from web.served import Identity
 from web.test_account_pages import sign_in
 from web.test_help_desk import LONG, desk, lock, make_stale  # noqa: F401 - a fixture
 
+from sshaft_identity.approvals.approval import Asked, State
+from sshaft_identity.approvals.approvals import Opened
+from sshaft_identity.approvals.limits import ApprovalLimits
 from sshaft_identity.challenges.limits import WINDOW
 from sshaft_identity.commands.shared import open_store
 from sshaft_identity.database.tables import host_logins, sessions
@@ -89,13 +92,23 @@ def show_page(page: str, site: Identity, browser: WebDriver) -> None:
 
 
 def report_logins(site: Identity) -> None:
-    """Reports a login of alice and of the other person at a host, and stores a remembered approval of each."""
+    """Reports a login of alice and of the other person at a host, and stores a remembered approval of each.
+
+    Each has an approval that waits, and one that was reported.
+    """
     now, host = datetime.now(UTC), f"{'w' * 60}.example.org"
     with open_store(site.directory, load(site.directory)) as store:
         logins = [
             Reported(Kind.SESSION, user, user, "sshd", ADDRESS, user_id=user, began_at=now) for user in ("alice", LONG)
         ]
         store.host_reports.take("test", host, logins, now)
+        for user in ("alice", LONG):
+            for is_over in (True, False):
+                asked = Asked(host, "sshd", user, user, ADDRESS, site.fingerprint)
+                opened = store.approvals.open("test", asked, ApprovalLimits(), now)
+                assert isinstance(opened, Opened)
+                if is_over:
+                    store.approvals.refuse(opened.approval.id, State.REPORTED, now)
         remembered = {"kind": Kind.REMEMBERED, "fingerprint": site.fingerprint, "until": now + WINDOW, "used_at": now}
         with store.database.write() as connection:
             for row in connection.execute(select(host_logins)).all():

@@ -158,6 +158,10 @@ def test_times_are_those_of_the_persons_clock(site: Identity, browser: WebDriver
         here = datetime.fromisoformat(each.get_attribute("datetime") or "") + timedelta(hours=14)
         assert f"{here:%-I:%M}" in each.text
         assert (each.get_attribute("title") or "").endswith(" UTC")
+    browser.get(f"{site.url}/account/activity?ui_locales=de")
+    for each in browser.find_elements(By.TAG_NAME, "time"):
+        here = datetime.fromisoformat(each.get_attribute("datetime") or "") + timedelta(hours=14)
+        assert each.text == f"{here:%d.%m.%Y, %H:%M}", "the form of the page's language"
 
 
 def test_forced_colours_keep_the_marks_of_my_activity(site: Identity, browser: WebDriver) -> None:

@@ -139,3 +139,18 @@ def test_pages_are_accessible_in_every_language(spoken: Identity, used_browser: 
     assert faults_of_structure(used_browser) == []
     assert nameless(used_browser) == []
     assert violations(used_browser) == []
+
+
+def test_script_of_the_page_speaks_the_language_of_the_page(spoken: Identity, used_browser: WebDriver) -> None:
+    opened = spoken.open_from("http://127.0.0.1")
+    used_browser.get(f"{opened['page_url']}?ui_locales=de")
+    wait_for_script(used_browser)
+    seconds_until(lambda: used_browser.find_element(By.ID, "left").text.startswith("Warten, noch 4:5"))
+    spoken.accept(opened, "000000")
+    seconds_until(lambda: used_browser.find_element(By.ID, "wrong").text == "Falscher Code, noch 4 Versuche")
+    used_browser.find_element(By.ID, "copy").click()
+    seconds_until(lambda: used_browser.find_element(By.ID, "copy").text in ("Kopiert", "Markiert"))
+    assert spoken.accept(opened).status_code == 200
+    seconds_until(lambda: used_browser.find_element(By.ID, "title").text == "Bestätigt")
+    assert used_browser.title == "Bestätigt \N{EN DASH} Webmail"
+    assert used_browser.find_element(By.ID, "return").text == "Weiter"

@@ -56,14 +56,16 @@ class ApprovalLogin:
         self._opened: Opened | None = None
         self._outcome: Outcome | None = None
 
-    async def verified(self, subject: str | None) -> Verified:
+    async def verified(self, subject: str | None, remember: int | None) -> Verified:
         """Returns who has approved. `subject`: the only person who may, because the account belongs to that person.
+
+        `remember`: the page says that this host will remember the approval for so many seconds.
 
         Raises `AwayError` if the service cannot be reached before the page is shown, `RefusedError` if nobody approves,
         `GoneError` if the person leaves, and the errors of the service.
         """
         seconds = min(self._question.timeout - 5, self._realm.settings.seconds)
-        opened = await self._open(subject, seconds)
+        opened = await self._open(subject, seconds, remember)
         self.approval = opened.id
         ends_at = time.monotonic() + min(seconds, opened.expires_in)
         self._logger.info("host_login.waits", code_seconds=round(opened.expires_in), approval=opened.id)
@@ -99,13 +101,13 @@ class ApprovalLogin:
             self._tell(opened, outcome)
         return opened
 
-    async def _open(self, subject: str | None, seconds: float) -> Opened:
+    async def _open(self, subject: str | None, seconds: float, remember: int | None) -> Opened:
         question, keys = self._question, self._question.keys
         address = parse(question.client_ip)
         wish = Wish(
             self._host_name, question.service, question.user, self._realm.settings.user_of(question.user),
             None if address is None else str(address), keys[0].fingerprint if keys else None, subject,
-            max(int(seconds), _SHORTEST_SECONDS),
+            max(int(seconds), _SHORTEST_SECONDS), remember,
         )  # fmt: skip
         opening = self._threads.ask("approval_open", self._open_now, wish)
         try:

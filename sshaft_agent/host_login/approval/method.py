@@ -25,15 +25,19 @@ class ApprovalMethod:
 
     def __init__(
         self, threads: Threads, service_threads: Threads, waiting: Waiting, bindings: Bindings, host_name: str,
-        decide: Decide,
+        decide: Decide, remembered_seconds: Callable[[LoginQuestion], int | None],
     ) -> None:  # fmt: skip
-        """`service_threads` ask the identity service. A service that hangs so delays no other method."""
+        """`remembered_seconds` returns for how long the approval of a login will be remembered.
+
+        `service_threads` ask the identity service. A service that hangs so delays no other method.
+        """
         self._threads = threads
         self._service_threads = service_threads
         self._waiting = waiting
         self._bindings = bindings
         self._host_name = host_name
         self._decide = decide
+        self._remembered_seconds = remembered_seconds
 
     async def log_in(
         self, realm: ApprovalRealm, settings: HostSettings, question: LoginQuestion, conversation: Conversation,
@@ -52,7 +56,7 @@ class ApprovalMethod:
                 if settings.ask_first and not question.keys:
                     await ask_first(conversation, settings.messages)
                 bound = await self._threads.run(self._bindings.of, question.user)
-                verified = await login.verified(realm.owner(bound))
+                verified = await login.verified(realm.owner(bound), self._remembered_seconds(question))
             identity = realm.identity_of(verified)
             decide = self._threads.run(self._decide, realm, question, identity, login.approval)
             await conversation.keep_waiting(decide)

@@ -42,7 +42,8 @@ class TooManyApprovalsError(Exception):
 class Wish:
     """A login to approve: the body of the request. `user` may approve, and `subject` alone if it is there.
 
-    `subject`: the account belongs to this person.
+    `subject`: the account belongs to this person. `remember`: for so many seconds the host will remember
+    the approval.
     """
 
     host: str
@@ -53,6 +54,7 @@ class Wish:
     key_fingerprint: str | None
     subject: str | None
     seconds: int
+    remember: int | None
 
 
 class Opened(Document):

@@ -41,7 +41,7 @@ def list_approvals(directory: Path, *, as_json: bool) -> None:
 
 @approvals.command()
 @directory_option
-@click.argument("approval", metavar="ID", required=False)
+@click.argument("approval", metavar="[ID]", required=False)
 @click.option("--account", metavar="NAME", help="All approvals of this account.")
 @click.option("--all", "everything", is_flag=True, help="All approvals of this host.")
 def remove(directory: Path, approval: str | None, account: str | None, *, everything: bool) -> None:

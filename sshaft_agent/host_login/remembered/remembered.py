@@ -55,6 +55,11 @@ class Remembered:
         """Whether approvals are remembered on this host."""
         return self._longest is not None
 
+    def seconds_for(self, question: LoginQuestion) -> int | None:
+        """Returns for how long the approval of this login would be remembered. None: not at all."""
+        longest = self._longest
+        return None if longest is None or self._circumstances_of(question) is None else int(longest.total_seconds())
+
     def remember(self, question: LoginQuestion, approval: str, identity: Identity) -> None:
         """Remembers the approval of a login that has passed, if the settings and its circumstances allow that.
 

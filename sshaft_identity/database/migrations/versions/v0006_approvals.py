@@ -28,6 +28,7 @@ def upgrade() -> None:
         sa.Column("client_ip", sa.Text()),
         sa.Column("source", sa.Text(), nullable=False),
         sa.Column("key_fingerprint", sa.String(64)),
+        sa.Column("remember_seconds", sa.Integer()),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("tries", sa.Integer(), nullable=False),
         sa.Column("page_hash", sa.String(64), nullable=False),

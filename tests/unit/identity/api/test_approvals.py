@@ -88,6 +88,8 @@ def test_answer_does_not_say_whether_there_is_such_a_user(host: Host) -> None:
         {"subject": ""},
         {"seconds": 29},
         {"seconds": 601},
+        {"remember": 0},
+        {"remember": 30 * 86400 + 1},
     ],
 )
 def test_request_with_a_fault_opens_nothing(service: Service, host: Host, wanted: dict[str, Any]) -> None:

@@ -50,6 +50,9 @@ def test_client_with_pairwise_names_reports_by_its_own_names(service: Service) -
         {"account": "x" * 256},
         {"began": "yesterday"},
         {"began": "2026-11-22T12:00:00"},
+        {"began": "0001-01-01T00:00:00+14:00"},
+        {"began": "9999-12-31T23:59:59-14:00"},
+        {"began": 1e300},
         {"sub": "x" * 256},
     ],
 )
@@ -58,7 +61,7 @@ def test_entry_that_is_none_is_refused(service: Service, change: dict[str, Any])
 
 
 def test_report_is_bounded(service: Service) -> None:
-    tiny = {"id": "s", "account": "a", "service": "s", "began": 0}
+    tiny = {"id": "s", "account": "a", "service": "s", "began": 1795348800}
     assert report(service, [tiny | {"id": str(n)} for n in range(10_000)]).status_code == 200
     assert report(service, [tiny | {"id": str(n)} for n in range(10_000)], [REMEMBERED]).status_code == 400
     assert report(service, [tiny | {"account": "a" * 200, "id": str(n)} for n in range(9000)]).status_code == 413

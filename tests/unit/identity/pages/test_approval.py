@@ -304,6 +304,23 @@ def test_page_names_the_key_of_the_person(service: Service, host: Host, keys: di
     assert "a key that is not one of yours here" in alice.get(path_of(foreign)).text
 
 
+@pytest.mark.parametrize(
+    ("seconds", "key", "said"),
+    [
+        (12 * 3600, True, "for 12 hours, for this key from this network."),
+        (86400, True, "for 1 day, for this key"),
+        (5400, False, "for 90 minutes, from this network, also without a key."),
+    ],
+)
+def test_page_says_how_long_the_host_remembers(
+    host: Host, keys: dict[str, str], alice: Browser, seconds: int, key: bool, said: str
+) -> None:
+    asked = {"key_fingerprint": keys["alice"]} if key else {}
+    opened = host.open(remember=seconds, **asked)
+    assert f"The host asks for no other approval {said}" in alice.get(opened["page"]).text
+    assert "no other approval" not in alice.get(host.open(**asked)["page"]).text
+
+
 def test_page_shows_which_host_has_really_asked(host: Host, alice: Browser) -> None:
     """A hostile host may claim another name, but not the name of its client."""
     page = alice.get(path_of(host.open(client_ip=HERE, host="payroll")))
@@ -336,6 +353,7 @@ def test_person_at_another_address_confirms_first(host: Host, alice: Browser) ->
     refused = answer(alice, opened, "approve")
     assert refused.status_code == 403
     assert "Confirm first that you began this login yourself." in refused.text
+    assert ('http-equiv="refresh"' in page.text, 'http-equiv="refresh"' in refused.text) == (True, False)
     assert host.state(opened["id"]) == "pending"
     answer(alice, opened, "approve", confirmed="yes")
     assert host.state(opened["id"]) == "approved"

@@ -114,6 +114,7 @@ class Site:
         assert answer.status_code == status, answer.text
         assert f'<html lang="{pseudo_language.TAG}" dir="rtl">' in answer.text
         assert english(answer.text) == [], answer.url
+        assert not re.search(r"[.?!](</(a|code|bdi)>)*<(noscript|a|code|bdi)\b", answer.text), "a blank is missing"
         return answer
 
     def get(self, path: str, status: int = 200, **headers: str) -> requests.Response:

@@ -193,6 +193,8 @@ def test_browser_gets_a_page_that_loads_itself_again_while_the_database_is_away(
     answer = service.call("GET", page, headers={"Accept": "text/html,*/*;q=0.8"})
     assert (answer.status_code, heading(answer)) == (503, "Not available now")
     assert (answer.headers["Refresh"], answer.headers["Retry-After"]) == ("5", "5")
+    german = service.call("GET", page, headers={"Accept": "text/html", "Accept-Language": "de"})
+    assert heading(german) == "Jetzt nicht verfügbar"
     assert service.call("GET", page).json()["error"] == "unavailable"
     answer = Browser(service).post(page, {"code": "123456"}, headers=FROM_HERE | {"Accept": "text/html"})
     assert (answer.status_code, heading(answer)) == (503, "Not available now")

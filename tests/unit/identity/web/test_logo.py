@@ -4,8 +4,11 @@ import os
 import struct
 import zlib
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sshaft.errors import ConfigurationError
 from sshaft_identity.web.logo import MAX_FILE, MAX_USES, LogoError, clean, read_logo
@@ -51,6 +54,10 @@ def test_drawing_stays_as_it_is() -> None:
     assert clean(image.encode())[1].decode() == image
 
 
+def test_reference_is_written_once() -> None:
+    assert cleaned('<use href="#a" xlink:href="#b"/>').count("href") == 1
+
+
 def test_data_of_a_drawing_program_is_left_out() -> None:
     image = cleaned(
         '<title>secret name</title><metadata><r:RDF xmlns:r="urn:r"><r:li onload="x()">me</r:li></r:RDF></metadata>'
@@ -87,6 +94,9 @@ def test_data_of_a_drawing_program_is_left_out() -> None:
         "<style>path{background:image-set('https://evil.example/x' 1x)}</style>",
         "<style>path{width:expression(alert(1))}</style>",
         "<style><path onload='x'/></style>",
+        "<style><g/>@import 'https://evil.example/x.css';</style>",
+        "<style>path{fill:u<title/>rl(https://evil.example/x)}</style>",
+        "<style><x xmlns='urn:x'/>@import 'https://evil.example/x.css';</style>",
         '<use href="#a"/>' * (MAX_USES + 1),
     ],
 )
@@ -110,6 +120,7 @@ def test_svg_that_could_run_or_load_anything_is_refused(inside: str) -> None:
         b'<!DOCTYPE svg [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]>' + svg("<text>&b;</text>"),
         b'<!DOCTYPE svg [<!ENTITY a SYSTEM "file:///etc/passwd">]>' + svg("<text>&a;</text>"),
         svg("&undeclared;"),
+        b'<!DOCTYPE svg [<!ATTLIST path onload CDATA "alert(1)">]>' + svg("<path/>"),
         svg("<path d='" + "a" * MAX_FILE + "'/>"),
     ],
 )
@@ -125,6 +136,39 @@ def test_svg_in_utf_16_is_written_as_utf_8() -> None:
 def test_document_type_of_another_place_is_not_fetched() -> None:
     doctype = b'<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "file:///etc/passwd">'
     assert clean(doctype + svg("<path/>"))[1].decode() == cleaned("<path/>")
+
+
+TEXTS = ["url(", "#a)", "//evil)", "u", "rl(", "@", "&lt;", "<![CDATA[u]]>", "<!-- x -->", "red"]
+TAGS = ["g", "style", "style", "style", "title", "x:y", "use", "script"]
+ATTRIBUTES = ["", "", "", " style='fill:url(#a)'", " href='#a'", " href='//evil'", " onload='x'", " fill='url(//evil)'"]
+
+
+def element(tag: str, attributes: str, inside: list[str]) -> str:
+    return f"<{tag} xmlns:x='urn:x'{attributes}>{''.join(inside)}</{tag}>"
+
+
+TREES = st.recursive(
+    st.sampled_from(TEXTS),
+    lambda inner: st.builds(
+        element, st.sampled_from(TAGS), st.sampled_from(ATTRIBUTES), st.lists(inner, min_size=1, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=1000)
+@given(TREES)
+def test_whatever_is_taken_only_draws(inside: str) -> None:
+    try:
+        image = cleaned(inside)
+    except LogoError:
+        return
+    for each in ET.fromstring(image).iter():
+        assert each.tag.removeprefix(f"{{{SVG}}}") in ("svg", "g", "style", "text", "path", "use")
+        assert all(not name.startswith("on") for name in each.attrib)
+        assert each.get("href", "#").startswith("#")
+        styles = ["".join(each.itertext()) if each.tag.endswith("style") else "", *each.attrib.values()]
+        assert all("@" not in style and "url(" not in style.replace("url(#a)", "") for style in styles)
 
 
 # --- PNG

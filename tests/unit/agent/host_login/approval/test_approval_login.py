@@ -100,6 +100,21 @@ def test_service_hears_the_key_and_the_owner_of_the_account(service: ApprovalSer
     assert second["subject"] == "id-of-alice"
 
 
+def test_service_hears_for_how_long_the_approval_is_remembered(service: ApprovalServer, tmp_path: Path) -> None:
+    key = public_keys.ed25519()
+
+    async def with_a_key(module: Module) -> None:
+        await begun(module, ssh_auth_info=f"publickey {key}")
+        await passes(module, service.approve())
+
+    async def without(module: Module) -> None:
+        await begun(module)
+        await passes(module, service.approve())
+
+    run(service, tmp_path, without, with_a_key, approval=service.settings() | {"remember": "12h"})
+    assert [each.wish.get("remember") for each in service.approvals] == [None, 43200]
+
+
 def test_wrong_digits_have_few_tries(service: ApprovalServer, tmp_path: Path) -> None:
     async def login(module: Module) -> None:
         await begun(module)
