@@ -4,6 +4,18 @@ import os
 import re
 from pathlib import Path
 
+import trustme
+
+
+def make_certificate(directory: Path, name: str) -> Path:
+    """Writes the files of a certificate for the name that the sites use. Returns the file of its authority."""
+    authority, file = trustme.CA(), directory / "ca.pem"
+    certificate = authority.issue_cert(name)
+    (directory / "fullchain.pem").write_bytes(b"".join(each.bytes() for each in certificate.cert_chain_pems))
+    certificate.private_key_pem.write_to_path(directory / "privkey.pem")
+    authority.cert_pem.write_to_path(file)
+    return file
+
 
 def nginx(directory: Path, site: str) -> list[str]:
     """Returns the command of nginx. The certificates of the site are those of the folder."""

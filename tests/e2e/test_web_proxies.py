@@ -9,7 +9,6 @@ from pathlib import Path
 
 import proxies
 import pytest
-import trustme
 from e2e.web_files import Files
 from e2e.web_site import WebSite, web_site
 from process.test_host_api_proxies import PATH, running
@@ -51,11 +50,7 @@ class Proxied(WebSite):
 @pytest.fixture(scope="module", params=[nginx, caddy], ids=["nginx", "caddy"])
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
     folder = tmp_path_factory.mktemp("proxy")
-    authority, port = trustme.CA(), free_port()
-    certificate = authority.issue_cert("localhost")
-    (folder / "fullchain.pem").write_bytes(b"".join(each.bytes() for each in certificate.cert_chain_pems))
-    certificate.private_key_pem.write_to_path(folder / "privkey.pem")
-    authority.cert_pem.write_to_path(folder / "ca.pem")
+    ca, port = proxies.make_certificate(folder, "localhost"), free_port()
     url = f"https://localhost:{port}"
     with Place() as place, web_site(place, public_url=url, trusted_proxies=["127.0.0.1"]) as behind:
         command = request.param(folder, port, behind.web.port)
@@ -66,8 +61,8 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             running([program, *command[1:]], lambda: connects(port), HOME=str(folder)),
             pytest.MonkeyPatch.context() as patch,
         ):
-            patch.setenv("SSL_CERT_FILE", str(folder / "ca.pem"))
-            yield Proxied(behind.host, behind.api, behind.web, url, folder / "ca.pem")
+            patch.setenv("SSL_CERT_FILE", str(ca))
+            yield Proxied(behind.host, behind.api, behind.web, url, ca)
 
 
 def test_proxy_hands_on_sign_in_and_terminal(site: Proxied) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import pytest
 from fakes.agent_process import PROGRAM, AgentProcess
+from fakes.computers import Computer
 from fakes.host_machine import ACCOUNTS, FOLDERS, SECURITY, write_config
 
 from sshaft_demo.host import MODULE
@@ -20,7 +21,8 @@ from sshaft_demo.place import CHECKOUT
 
 NSS_MODULE = CHECKOUT / "native" / "libnss_sshaft.so.2"
 RUNTIME = Path("/run/sshaft")
-_CLONE_NEWNS = 0x20000
+_SPACES = ("net", "uts", "mnt")
+"""The namespaces of a machine."""
 HOLD = """set -e
 for folder in /etc "$2" /var; do
     mkdir -p "$1/over$folder/upper" "$1/over$folder/work"
@@ -41,19 +43,25 @@ class FirstLoginMachine:
     `root` is the machine as a process of the tests reaches it.
     """
 
-    def __init__(self, directory: Path, options: Sequence[str] = (), **host_login: Any) -> None:
-        """`options` are of the agent; `host_login` are members of its configuration, `create` among them."""
+    def __init__(
+        self, directory: Path, options: Sequence[str] = (), computer: Computer | None = None, **host_login: Any
+    ) -> None:
+        """`options` are of the agent; `host_login` are members of its configuration, `create` among them.
+
+        `computer` has the network and the host name of the machine. Without it, they are those of the test.
+        """
         if not (MODULE.exists() and NSS_MODULE.exists()):
             pytest.skip("native/libnss_sshaft.so.2 is not built: ./dev setup host")
         self.options = options
         self.config = write_config(directory, **{"create": {}, **host_login})
         self.state = directory / "state"
         self._above = directory
+        self._computer = computer or Computer("127.0.0.1", os.getpid())
         self._helper: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         self.state.mkdir(mode=0o700)
-        hold = ["unshare", "-m", "--propagation", "private", "sh", "-c", HOLD, "sh"]
+        hold = self._computer.command("unshare", "-m", "--propagation", "private", "sh", "-c", HOLD, "sh")
         self._holder = subprocess.Popen([*hold, self._above, SECURITY.parent], stdout=subprocess.PIPE, text=True)
         assert self._holder.stdout
         assert self._holder.stdout.readline() == "ready\n"
@@ -87,9 +95,9 @@ class FirstLoginMachine:
     def _enter(self) -> None:
         """Moves this process into the machine."""
         libc = ctypes.CDLL(None, use_errno=True)
-        namespace = os.open(f"/proc/{self._holder.pid}/ns/mnt", os.O_RDONLY)
-        if libc.setns(namespace, _CLONE_NEWNS) != 0:
-            raise OSError(ctypes.get_errno(), "setns")
+        for space in _SPACES:
+            if libc.setns(os.open(f"/proc/{self._holder.pid}/ns/{space}", os.O_RDONLY), 0) != 0:
+                raise OSError(ctypes.get_errno(), "setns")
 
     def start_agent(self) -> None:
         notify = self._above / "notify"
@@ -116,7 +124,7 @@ class FirstLoginMachine:
             self._helper = None
 
     def command(self, *words: str | Path) -> list[str]:
-        return ["nsenter", f"--target={self._holder.pid}", "--mount", *map(str, words)]
+        return Computer(self._computer.address, self._holder.pid).command("--mount", *words)
 
     def run(self, *words: str | Path) -> tuple[int, str]:
         """Runs `sshaft WORDS`. Returns its exit status and what it wrote."""

@@ -12,7 +12,6 @@ from typing import Any
 import proxies
 import pytest
 import requests
-import trustme
 from process.test_host_api_proxies import HIDING, LAST, PATH, running
 from process.test_host_api_proxies import Proxy as Connection
 from process.test_serve import change, identity, run
@@ -32,10 +31,10 @@ class FromClient(requests.adapters.HTTPAdapter):
         super().init_poolmanager(*arguments, **options, source_address=(CLIENT, 0))
 
 
-def nginx(directory: Path, port: int, to: int) -> list[str]:
+def nginx(directory: Path, port: int, to: int, at: str = "127.0.0.1") -> list[str]:
     """Returns the command of nginx with the shipped configuration, whose paths and ports are those of the test."""
     site = re.sub(r"(?m)^ *listen \[::\]:443 ssl;\n", "", (SHIPPED / "nginx.conf").read_text())
-    site = site.replace("listen 443", f"listen 127.0.0.1:{port}").replace("127.0.0.1:8080", f"127.0.0.1:{to}")
+    site = site.replace("listen 443", f"listen {at}:{port}").replace("127.0.0.1:8080", f"127.0.0.1:{to}")
     return proxies.nginx(directory, site)
 
 
@@ -89,11 +88,7 @@ class Site:
 @pytest.fixture(scope="module", params=[nginx, caddy, traefik], ids=["nginx", "caddy", "traefik"])
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder, port, to = tmp_path_factory.mktemp("proxy"), free_port(), free_port()
-    authority, url = trustme.CA(), f"https://localhost:{port}"
-    certificate = authority.issue_cert("localhost")
-    (folder / "fullchain.pem").write_bytes(b"".join(each.bytes() for each in certificate.cert_chain_pems))
-    certificate.private_key_pem.write_to_path(folder / "privkey.pem")
-    authority.cert_pem.write_to_path(folder / "ca.pem")
+    ca, url = proxies.make_certificate(folder, "localhost"), f"https://localhost:{port}"
     command = request.param(folder, port, to)
     program = shutil.which(command[0], path=PATH)
     if program is None:
@@ -101,7 +96,7 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     run(folder / "id", "init", "--listen", f"127.0.0.1:{to}", "--public-url", url)
     run(folder / "id", "user", "add", "alice")
     change(folder / "id", trusted_proxies=["127.0.0.1"])
-    made = Site(url, folder / "ca.pem", folder / "id")
+    made = Site(url, ca, folder / "id")
     with (
         running(identity(folder / "id", "serve"), lambda: connects(to)),
         running([program, *command[1:]], made.answers, HOME=str(folder)),

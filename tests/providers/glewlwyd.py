@@ -56,10 +56,10 @@ class Glewlwyd:
         scopes = ["g_admin", "g_profile", SCOPE]
         admin.call("PUT", f"/user/{USER}", {"username": USER, "name": "A", "scope": scopes, "enabled": True})
 
-    def set_up_provider(self, user: str, client: str, secret: str, full_name: str = "") -> str:
+    def set_up_provider(self, user: str, client: str, secret: str, full_name: str = "", redirect_uri: str = "") -> str:
         """Makes it an OpenID Provider with the device grant for the user and the client. Returns the issuer.
 
-        The access tokens have the full name.
+        The access tokens have the full name. With `redirect_uri`, the client also has the code flow.
         """
         admin, issuer = Session(self), f"{self.url}/api/oidc"
         admin.call("POST", "/user/?source=database", {
@@ -68,8 +68,8 @@ class Glewlwyd:
         admin.call("POST", "/client/?source=database", {
             "client_id": client, "name": client, "client_secret": secret, "confidential": True, "enabled": True,
             "token_endpoint_auth_method": ["client_secret_basic"],
-            "authorization_type": ["device_authorization", "refresh_token"],
-            "redirect_uri": [self.redirect_uri], "scope": [],
+            "authorization_type": ["device_authorization", "refresh_token", *(["code"] if redirect_uri else [])],
+            "redirect_uri": [redirect_uri or self.redirect_uri], "scope": [],
         })  # fmt: skip
         key = RSAKey.generate_key(2048)
         additional = [{"user-parameter": each, "token-parameter": each} for each in ("username", "name")]
