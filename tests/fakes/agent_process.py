@@ -55,7 +55,9 @@ class AgentProcess:
                 self._lines.append(line.decode())
 
     def __enter__(self) -> Self:
-        assert self.notified() == "READY=1", self.output
+        if self.notified() != "READY=1":
+            self.__exit__()
+            raise AssertionError(self.output)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -62,9 +62,27 @@ class FirstLoginMachine:
     def __enter__(self) -> Self:
         self.state.mkdir(mode=0o700)
         hold = self._computer.command("unshare", "-m", "--propagation", "private", "sh", "-c", HOLD, "sh")
-        self._holder = subprocess.Popen([*hold, self._above, SECURITY.parent], stdout=subprocess.PIPE, text=True)
-        assert self._holder.stdout
-        assert self._holder.stdout.readline() == "ready\n"
+        with ExitStack() as stack:
+            self._holder = subprocess.Popen([*hold, self._above, SECURITY.parent], stdout=subprocess.PIPE, text=True)
+            stack.callback(self._stop_holder)
+            assert self._holder.stdout
+            assert self._holder.stdout.readline() == "ready\n"
+            self._write_files()
+            stack.callback(self.stop_helper)
+            self.start_helper()
+            self.start_agent()
+            stack.callback(self.kill_agent)
+            self._ends = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.close()
+
+    def _stop_holder(self) -> None:
+        self._holder.kill()
+        self._holder.communicate()
+
+    def _write_files(self) -> None:
         self.root = Path(f"/proc/{self._holder.pid}/root")
         self.module = self._inside(SECURITY) / MODULE.name
         self.nss_module = self._inside(SECURITY.parent) / NSS_MODULE.name
@@ -79,15 +97,6 @@ class FirstLoginMachine:
         self.policy = self.root / "etc" / "sshaft" / "accounts.json"
         self.policy.write_text("{}")
         self.socket = self.root / "run" / "sshaft-accounts.sock"
-        self.start_helper()
-        self.start_agent()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.agent.__exit__()
-        self.stop_helper()
-        self._holder.kill()
-        self._holder.communicate()
 
     def _inside(self, path: Path) -> Path:
         return self.root / path.relative_to("/")
@@ -95,7 +104,7 @@ class FirstLoginMachine:
     def _enter(self) -> None:
         """Moves this process into the machine."""
         libc = ctypes.CDLL(None, use_errno=True)
-        for space in _SPACES:
+        for space in _SPACES:  # setns knows the kind by the file
             if libc.setns(os.open(f"/proc/{self._holder.pid}/ns/{space}", os.O_RDONLY), 0) != 0:
                 raise OSError(ctypes.get_errno(), "setns")
 
