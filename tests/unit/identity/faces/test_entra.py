@@ -104,7 +104,7 @@ def test_security_key_gives_the_amr_that_entra_requests(
 
 def test_ui_locales_choose_the_language_of_the_page(browser: Browser, entra: Entra) -> None:
     page, _ = begin(browser, entra.form(ui_locales="de-CH"))
-    assert "Anmeldung bei Microsoft Entra ID" in browser.get(page).text
+    assert "Anmeldung bei <bdi>Microsoft Entra ID</bdi>" in browser.get(page).text
 
 
 def test_renamed_account_keeps_its_user(service: Service, browser: Browser, entra: Entra, alice: str) -> None:
