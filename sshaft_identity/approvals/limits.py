@@ -28,9 +28,7 @@ class ApprovalLimits(BaseModel):
 
     person: int = Field(default=10, ge=1, description="for one user from one address, by one host's client")
     source: int = Field(default=100, ge=1, description="from one address, by one host's client")
-    host: int = Field(
-        default=1000, ge=1, description="by one host's client; ten times as many for addresses without another one"
-    )
+    host: int = Field(default=1000, ge=1, description="by one host's client; ten times that for new addresses")
 
 
 def retry_at(
