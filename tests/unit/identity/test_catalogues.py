@@ -29,8 +29,13 @@ def test_translation_has_the_places_and_the_elements_of_the_text(path: Path) -> 
             assert sorted(PLACES.findall(got)) == sorted(PLACES.findall(entry.msgid_plural or entry.msgid)), got
 
 
-@pytest.mark.parametrize("other", ["enehmig", "estanden", "Host ", "Hosts", "OpenID Provider"])
+@pytest.mark.parametrize(
+    "other", ["enehmig", "estanden", "Host ", "Hosts", "Rechner", "OpenID Provider", "orgezeigt", "vorzuzeigen"]
+)
 def test_german_has_one_word_for_each_thing(other: str) -> None:
-    """An approval is a Freigabe, a login that passed is bestätigt, and a host is a Server. PuTTY has a `Host Name`."""
+    """An approval is a Freigabe, a login that passed is bestätigt, a host is a Server, and a key is vorgelegt.
+
+    PuTTY has a `Host Name`.
+    """
     german = [entry.msgstr for entry in polib.pofile(str(CATALOGUES / "de.po"))]
     assert [text for text in german if other in text.replace("Host Name", "")] == []
