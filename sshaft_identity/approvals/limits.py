@@ -15,6 +15,10 @@ from sshaft_identity.common.times import latest_begin
 from sshaft_identity.database.tables import approvals
 
 WINDOW = timedelta(minutes=5)
+_FOR_NEW_SOURCES = 10
+"""So many times the limit of the host is open to sources that have no other unfinished approval there. So a few busy
+sources do not keep everybody else out.
+"""
 
 
 class ApprovalLimits(BaseModel):
@@ -24,7 +28,7 @@ class ApprovalLimits(BaseModel):
 
     person: int = Field(default=10, ge=1, description="for one user from one address, by one host's client")
     source: int = Field(default=100, ge=1, description="from one address, by one host's client")
-    host: int = Field(default=1000, ge=1, description="by one host's client")
+    host: int = Field(default=1000, ge=1, description="by one host's client; ten times that for new addresses")
 
 
 def retry_at(
@@ -44,9 +48,10 @@ def retry_at(
     row = connection.execute(
         select(*(each for time in times for each in (func.count(time), func.min(time)))).where(*counts)
     ).one()
+    of_host = limits.host if row[2] else limits.host * _FOR_NEW_SOURCES
     full = [
         oldest
-        for count, oldest, most in zip(row[::2], row[1::2], (limits.host, limits.source, limits.person), strict=True)
+        for count, oldest, most in zip(row[::2], row[1::2], (of_host, limits.source, limits.person), strict=True)
         if count >= most
     ]
     return max((oldest + WINDOW for oldest in full), default=None)

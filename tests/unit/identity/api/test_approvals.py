@@ -334,14 +334,23 @@ def test_ipv6_source_is_its_network(few: Host) -> None:
 
 
 def test_hostile_host_is_bounded_and_disturbs_no_other_host(service: Service, few: Host) -> None:
-    answers = [few.ask(user=f"user{number}", client_ip=f"203.0.113.{number}") for number in range(8)]
-    assert [each.status_code for each in answers] == [201] * 6 + [429] * 2
+    answers = [few.ask(user=f"user{number}", client_ip=f"203.0.113.{number}") for number in range(62)]
+    assert [each.status_code for each in answers] == [201] * 60 + [429] * 2
     assert Host(service, "other").ask(user="user0", client_ip="203.0.113.0").status_code == 201
     for _ in range(20):
         few.ask()
     assert len(service.events("request.refused")) == MAX_ALIKE, "the log is bounded, too"
     assert {(each["client"], each["error"]) for each in service.refusals()} == {("build-1", "too_many_approvals")}
     assert len(service.refusals()) == 22
+
+
+def test_busy_sources_keep_no_other_source_out(few: Host) -> None:
+    """They fill the limit of the host. Who has no unfinished login there may still ask."""
+    busy = [few.ask(user=f"user{number}", client_ip=f"203.0.113.{number // 2}") for number in range(6)]
+    assert [each.status_code for each in busy] == [201] * 6
+    assert few.ask(user="user9", client_ip="203.0.113.0").status_code == 429
+    assert few.ask().status_code == 201
+    assert few.ask().status_code == 429
 
 
 def test_refused_host_may_ask_again_later(service: Service, few: Host) -> None:

@@ -33,7 +33,8 @@ PENDING = Challenge("0" * 32, None, "shop", Context(), START, START + timedelta(
 
 
 def call_of(service: Service) -> Call:
-    return Call(Request({"type": "http", "method": "GET", "app": service.app, "headers": [], "client": None}))
+    scope = {"type": "http", "method": "GET", "app": service.app, "headers": [], "query_string": b"", "client": None}
+    return Call(Request(scope))
 
 
 @pytest.mark.parametrize(

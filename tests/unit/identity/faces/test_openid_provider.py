@@ -71,7 +71,7 @@ def test_ui_locales_choose_the_language_of_the_pages_that_follow(
     ]
     page = browser.get(answer.headers["Location"]).text
     assert '<html lang="de"' in page
-    assert "Anmeldung bei The shop" in page
+    assert "Anmeldung bei <bdi>The shop</bdi>" in page
 
 
 def test_languages_that_there_are_not_change_nothing(browser: Browser, shop: RelyingParty) -> None:
