@@ -3,11 +3,12 @@
 import ctypes
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -64,7 +65,7 @@ class FirstLoginMachine:
         hold = self._computer.command("unshare", "-m", "--propagation", "private", "sh", "-c", HOLD, "sh")
         with ExitStack() as stack:
             self._holder = subprocess.Popen([*hold, self._above, SECURITY.parent], stdout=subprocess.PIPE, text=True)
-            stack.callback(self._stop_holder)
+            stack.callback(self._end_all)
             assert self._holder.stdout
             assert self._holder.stdout.readline() == "ready\n"
             self._write_files()
@@ -78,8 +79,13 @@ class FirstLoginMachine:
     def __exit__(self, *_: object) -> None:
         self._ends.close()
 
-    def _stop_holder(self) -> None:
-        self._holder.kill()
+    def _end_all(self) -> None:
+        """Kills whatever still runs in the machine, such as the sessions of a test that has failed."""
+        own = (Path("/proc") / str(self._holder.pid) / "ns" / "mnt").readlink()
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # it has ended
+                if (process / "ns" / "mnt").readlink() == own:
+                    os.kill(int(process.name), signal.SIGKILL)
         self._holder.communicate()
 
     def _write_files(self) -> None:
