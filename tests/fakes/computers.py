@@ -2,12 +2,15 @@
 
 import os
 import secrets
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+
+import pytest
 
 _HOLD = 'hostname "$0" && ip link set lo up && echo ready && exec sleep infinity'
 
@@ -34,6 +37,8 @@ def computers(*names: str) -> Iterator[tuple[Computer, ...]]:
     The addresses are of 198.18.0.0/15, which is for tests of networks (RFC 2544). The kernel removes the namespaces
     with their last process, and the cables with them.
     """
+    if shutil.which("ip") is None:
+        pytest.skip("needs ip: apt-get install iproute2")
     first = secrets.randbelow(2**14) * 8  # so that runs at the same time do not meet
     addresses = [f"198.{18 + (at >> 16)}.{at >> 8 & 255}.{at & 255}" for at in range(first + 1, first + 8)]
     with ExitStack() as stack:
