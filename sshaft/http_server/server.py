@@ -45,9 +45,9 @@ def listen(host: str, port: int, purpose: str = "service") -> socket.socket:
 def name_of(host: str, port: int, purpose: str = "service") -> str:
     """Returns the name by which a successor finds the listening socket of this address and purpose.
 
-    Two sockets may have the same configured address: port 0.
+    Two sockets may have the same configured address: port 0. The name has no blanks, see `daemon.handover`.
     """
-    return f"{purpose} {host}:{port}"
+    return f"{purpose}@{host}:{port}"
 
 
 def shown_address(address: object, *, is_tls: bool) -> str:

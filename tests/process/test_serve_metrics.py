@@ -1,11 +1,14 @@
 """The metrics of `sshaft identity serve` as a process of its own."""
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +55,28 @@ def test_a_port_of_its_own_answers_metrics_and_nothing_else(served: tuple[str, s
     assert requests.get(where.removesuffix("/metrics") + "/healthz", timeout=10).status_code == 404
     assert requests.get(f"{service}/metrics", timeout=10).status_code == 404
     assert requests.post(where, timeout=10).status_code == 501
+
+
+def test_a_new_process_takes_over_the_port_of_the_service_and_that_of_the_metrics(directory: Path) -> None:
+    """Both ask for any free port, so their configured addresses are the same."""
+    pipes: dict[str, Any] = {"stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(identity(directory, "serve", "--metrics-listen", "127.0.0.1:0"), **pipes) as process:
+        assert process.stderr
+        addresses = {event["event"]: event.get("address") for event in map(json.loads, islice(process.stderr, 2))}
+        process.send_signal(signal.SIGUSR2)
+        after: dict[str, dict[str, Any]] = {}
+        while not {"successor.serves", "successor.failed"} & after.keys():
+            event = json.loads(process.stderr.readline())
+            after[event["event"]] = event
+        successor = after["successor.serves"]["pid"]
+        try:
+            assert {name: after[name]["address"] for name in addresses} == addresses
+            assert process.wait(20) == 0
+            assert requests.get(f"{addresses['identity.ready']}/healthz", timeout=10).status_code == 200
+            assert "sshaft_identity" in requests.get(str(addresses["metrics.ready"]), timeout=10).text
+        finally:
+            os.kill(successor, signal.SIGTERM)
+            process.stderr.read()  # until the successor has ended
 
 
 def refused(directory: Path, *arguments: str) -> tuple[int, str]:

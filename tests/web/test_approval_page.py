@@ -14,21 +14,12 @@ from fakes.openid_provider import CLIENT_ID, OpenIdProvider
 from fakes.public_keys import ed25519
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
-from web.axe import violations
+from web.axe import page_faults
 from web.looking import (
     NO_SCRIPTS,
-    SIZES,
     click,
-    faint_texts,
-    faults_of_structure,
-    fits,
-    foreign_requests,
     latin_words,
-    nameless,
     seconds_until,
-    set_scheme,
-    set_size,
-    small_targets,
     title,
 )
 from web.pictures import Pictures, folder
@@ -247,17 +238,7 @@ def show_approved(page: str, host: Host, browser: WebDriver, opened: dict[str, s
 def test_page_is_accessible(host: Host, used_browser: WebDriver, page: str) -> None:
     browser = used_browser
     show(page, host, browser)
-    for scheme in ("light", "dark"):
-        set_scheme(browser, scheme)
-        assert faint_texts(browser) == [], scheme
-        assert violations(browser) == [], scheme
-    for size in SIZES:
-        set_size(browser, size)
-        assert fits(browser), size
-        assert small_targets(browser) == [], size
-    assert faults_of_structure(browser) == []
-    assert nameless(browser) == []
-    assert foreign_requests(browser, host.site.url) == []
+    assert page_faults(browser, host.site.url) == []
     complaints = [each["message"] for each in browser.get_log("browser")]  # type: ignore[attr-defined]
     assert [each for each in complaints if "the server responded with a status of 40" not in each] == []
 
@@ -275,11 +256,6 @@ def test_page_in_another_language_is_accessible(host: Host, used_browser: WebDri
             continue  # it answers a form, and has no address
         show(page, host, browser)
         browser.get(f"{browser.current_url}?ui_locales={tag}")
-        for size in SIZES:
-            set_size(browser, size)
-            assert fits(browser), (page, size)
-            assert small_targets(browser) == [], (page, size)
-        assert faults_of_structure(browser) == [], page
-        assert violations(browser) == [], page
+        assert page_faults(browser) == [], page
         if tag == pseudo_language.TAG:
             assert latin_words(browser, VALUES) == set(), page

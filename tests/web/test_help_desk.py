@@ -9,19 +9,10 @@ from fakes import pseudo_language
 from fakes.public_keys import ed25519, sk_ed25519
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
-from web.axe import violations
+from web.axe import page_faults
 from web.looking import (
     NO_SCRIPTS,
-    SIZES,
-    faint_texts,
-    faults_of_structure,
-    fits,
-    foreign_requests,
-    nameless,
     seconds_until,
-    set_scheme,
-    set_size,
-    small_targets,
     title,
 )
 from web.served import Identity, command, serving
@@ -136,17 +127,7 @@ def test_every_page_is_accessible(desk: Identity, used_browser: WebDriver) -> No
                 browser.get(person)
             case _:
                 browser.get(page if page == person else desk.url + page)
-        for scheme in ("light", "dark"):
-            set_scheme(browser, scheme)
-            assert faint_texts(browser) == [], (page, scheme)
-        for size in SIZES:
-            set_size(browser, size)
-            assert fits(browser), (page, size)
-            assert small_targets(browser) == [], (page, size)
-        assert faults_of_structure(browser) == [], page
-        assert nameless(browser) == [], page
-        assert foreign_requests(browser, desk.url) == [], page
+        assert page_faults(browser, desk.url) == [], page
         assert browser.get_log("browser") == [], page  # type: ignore[attr-defined]
-        assert violations(browser) == [], page
     confirm(desk, browser)
     assert "For ten minutes" in said(browser)
