@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,9 +42,9 @@ class Identity:
 
     def post(self, path: str, body: dict[str, Any]) -> requests.Response:
         form = {"grant_type": "client_credentials", "client_id": "test", "client_secret": self.secret}
-        token = requests.post(f"{self.url}/oauth2/token", data=form, timeout=5).json()["access_token"]
+        token = requests.post(f"{self.url}/oauth2/token", data=form, timeout=20).json()["access_token"]
         headers = {"Authorization": f"Bearer {token}"}
-        return requests.post(self.url + path, json={"user": "alice"} | body, headers=headers, timeout=5)
+        return requests.post(self.url + path, json={"user": "alice"} | body, headers=headers, timeout=20)
 
 
 @contextmanager
@@ -61,13 +62,17 @@ def running(directory: Path) -> Iterator[str]:
     line = [sys.executable, "-m", "sshaft", "identity", "--directory", str(directory), "serve"]
     with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
+        log = threading.Thread(target=process.stderr.read)  # a full pipe would stop the service
         try:
             ready = json.loads(process.stderr.readline())
+            log.start()
             assert ready["event"] == "identity.ready"
             yield str(ready["address"])
         finally:
             process.terminate()
             process.wait(10)
+            if log.ident is not None:
+                log.join()
 
 
 def command(directory: Path, *arguments: str) -> str:

@@ -40,10 +40,10 @@ class Host:
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> requests.Response:
         form = {"grant_type": "client_credentials", "client_id": "build-1", "client_secret": self.secret}
-        token = requests.post(f"{self.site.url}/oauth2/token", data=form, timeout=5).json()["access_token"]
+        token = requests.post(f"{self.site.url}/oauth2/token", data=form, timeout=20).json()["access_token"]
         headers = {"Authorization": f"Bearer {token}"}
         url = f"{self.site.url}/api/v1/approvals{path}"
-        return requests.request(method, url, json=body, headers=headers, timeout=5)
+        return requests.request(method, url, json=body, headers=headers, timeout=20)
 
     def open(self, **more: Any) -> dict[str, str]:
         asked = {"host": "build-1.example.org", "service": "sshd", "account": "alice", "user": "alice",

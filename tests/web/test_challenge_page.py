@@ -180,7 +180,7 @@ def test_browser_console_has_no_errors(identity: Identity, browser: WebDriver) -
 def test_unknown_address_has_its_own_page(identity: Identity, browser: WebDriver) -> None:
     browser.get(f"{identity.url}/challenge/nosuchpage")
     assert title(browser) == "No such login"
-    assert requests.get(f"{identity.url}/challenge/nosuchpage", timeout=5).status_code == 404
+    assert requests.get(f"{identity.url}/challenge/nosuchpage", timeout=20).status_code == 404
 
 
 # --- the return URL
