@@ -8,7 +8,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class Host:
     approver: Approver
     port: int
     key: Path
+    terminals: list[Terminal] = field(default_factory=list)
 
     def log_in(self, user: str, *, key: bool = False) -> Terminal:
         """Opens a session that waits, with an approval or with a key."""
@@ -44,6 +45,7 @@ class Host:
         own = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
         command = "sleep 1000 & echo is-in; sleep 1000"
         terminal = Terminal(["ssh", "-F", "none", "-p", str(self.port), *own, f"{user}@127.0.0.1", command])
+        self.terminals.append(terminal)
         if not key:
             visit = Visit(terminal.wait_for(ASKS)).sign_in(user).press("approve")
             assert visit.digits, visit.text
@@ -59,15 +61,22 @@ class Host:
         ]
         return shown
 
-    def processes(self, user: str) -> list[str]:
-        found = subprocess.run(
-            self.machine.command("pgrep", "-u", user), capture_output=True, text=True, check=False
-        ).stdout
-        return found.split()
+    def processes(self, user: str) -> list[int]:
+        uid = subprocess.run(self.machine.command("id", "-u", user), capture_output=True, text=True, check=True).stdout
+        return self.machine.processes(int(uid))
+
+
+@pytest.fixture
+def host(shared_host: Host) -> Iterator[Host]:
+    """Returns the host. A test that fails leaves no session to the next one."""
+    yield shared_host
+    for terminal in shared_host.terminals:
+        terminal.kill()
+    shared_host.terminals.clear()
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+def shared_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     if os.geteuid() != 0:
         pytest.skip("needs root")
     with Place() as place:

@@ -79,13 +79,24 @@ class FirstLoginMachine:
     def __exit__(self, *_: object) -> None:
         self._ends.close()
 
-    def _end_all(self) -> None:
-        """Kills whatever still runs in the machine, such as the sessions of a test that has failed."""
+    def processes(self, uid: int | None = None) -> list[int]:
+        """Returns the processes in the machine, of everybody or of this uid.
+
+        Other machines have processes with the same uids, and see each other's.
+        """
         own = (Path("/proc") / str(self._holder.pid) / "ns" / "mnt").readlink()
+        found = []
         for process in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):  # it has ended
-                if (process / "ns" / "mnt").readlink() == own:
-                    os.kill(int(process.name), signal.SIGKILL)
+                if (process / "ns" / "mnt").readlink() == own and uid in (None, process.stat().st_uid):
+                    found.append(int(process.name))
+        return found
+
+    def _end_all(self) -> None:
+        """Kills whatever still runs in the machine, such as the sessions of a test that has failed."""
+        for process in self.processes():
+            with suppress(OSError):  # it has ended
+                os.kill(process, signal.SIGKILL)
         self._holder.communicate()
 
     def _write_files(self) -> None:
