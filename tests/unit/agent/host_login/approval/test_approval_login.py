@@ -223,6 +223,7 @@ def test_page_that_is_denied_after_its_approval_opens_nothing(service: ApprovalS
     assert run(service, tmp_path, login).outcomes["accepted"] == 0
 
 
+@pytest.mark.slow
 def test_login_ends_with_its_time(service: ApprovalServer, tmp_path: Path) -> None:
     async def login(module: Module) -> None:
         await begun(module, timeout="6")
@@ -515,6 +516,7 @@ def device(provider: OpenIdProvider) -> dict[str, Any]:
     return {"issuer": provider.issuer, "client_id": CLIENT_ID, "allow": {"everyone": True}, "enter": "always"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reply", [identity_server.ERROR, identity_server.BUSY, identity_server.hang(8)])
 def test_next_method_follows_if_the_operator_wants_that(
     service: ApprovalServer,

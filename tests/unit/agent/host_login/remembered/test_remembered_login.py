@@ -120,6 +120,7 @@ def test_login_that_differs_is_asked(service: ApprovalServer, tmp_path: Path, fi
     assert len(service.approvals) == 2
 
 
+@pytest.mark.slow
 def test_reports_carry_what_is_remembered_and_their_answer_ends_it(service: ApprovalServer, tmp_path: Path) -> None:
     host_login = host_login_of(service, tmp_path)
 
@@ -157,6 +158,7 @@ def test_login_waits_for_the_first_report_of_a_new_agent(service: ApprovalServer
     run_at(host_login, tmp_path, login)
 
 
+@pytest.mark.slow
 def test_suspended_account_is_asked_and_stays_closed(service: ApprovalServer, tmp_path: Path) -> None:
     host_login = host_login_of(service, tmp_path)
 
