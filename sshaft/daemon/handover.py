@@ -9,6 +9,7 @@ answers when it has stopped what only one of them may do, and the successor writ
 """
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -41,8 +42,7 @@ class Predecessor:
         """Reads the environment, and removes what it has read there."""
         number, names = os.environ.pop(_SOCKET, ""), os.environ.pop(_LISTENING, "")
         self._link = _inherited(int(number)) if number else None
-        pairs = (word.rpartition("=") for word in names.split())
-        self._listening = {name: _inherited(int(number)) for name, _, number in pairs}
+        self._listening = {name: _inherited(number) for name, number in json.loads(names or "{}").items()}
 
     @property
     def is_there(self) -> bool:
@@ -138,7 +138,7 @@ class Handover:
 def _start(link: socket.socket, listening: Mapping[str, socket.socket]) -> int:
     """Starts this program again, as it is on the disk now. Returns the group of its process."""
     descriptors = [link.fileno(), *(each.fileno() for each in listening.values())]
-    names = " ".join(f"{name}={each.fileno()}" for name, each in listening.items())
+    names = json.dumps({name: each.fileno() for name, each in listening.items()})
     environment = os.environ | {_SOCKET: str(link.fileno()), _LISTENING: names}
     command = [*_START, sys.executable, *sys.orig_argv[1:]]
     shell = subprocess.Popen(command, pass_fds=descriptors, env=environment, start_new_session=True)  # noqa: S603 - our own command line

@@ -45,7 +45,7 @@ def listen(host: str, port: int, purpose: str = "service") -> socket.socket:
 def name_of(host: str, port: int, purpose: str = "service") -> str:
     """Returns the name by which a successor finds the listening socket of this address and purpose.
 
-    Two sockets may have the same configured address: port 0. The name has no blanks, see `daemon.handover`.
+    Two sockets may have the same configured address: port 0.
     """
     return f"{purpose}@{host}:{port}"
 

@@ -12,8 +12,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Self
 
-import polib
-
 from sshaft.errors import ConfigurationError
 
 OWN = Path(__file__).resolve().parents[1] / "languages"
@@ -156,6 +154,8 @@ def _files(folder: Path) -> list[Path]:
 
 def _read(path: Path) -> gettext.NullTranslations:
     """Refuses a translation with another place than its text, which would break the page."""
+    import polib  # noqa: PLC0415 - only the service needs it, and no other command
+
     try:
         found = polib.pofile(str(path), encoding="utf-8", check_for_duplicates=True)
         found.metadata["Content-Type"] = "text/plain; charset=UTF-8"

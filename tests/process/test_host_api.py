@@ -1,6 +1,7 @@
 """Tests `sshaft host-api` as a process, in front of a fake agent."""
 
 import json
+import os
 import re
 import signal
 import socket
@@ -75,6 +76,25 @@ def test_proxy_asks_over_a_unix_socket_of_its_group(start: Start, agent: FakeAge
         )
         assert b'{"state":"deployed","verified":true}' in connection.makefile("rb").read()
     assert agent.asked[0][1]["client_ip"] == "198.51.100.7"
+
+
+def test_a_new_process_takes_over_a_socket_whose_path_has_a_blank(start: Start, tmp_path: Path) -> None:
+    """The name of a socket is any text. A blank in it ended the new process, so an upgrade kept the old one."""
+    path = tmp_path / "with a blank.sock"
+    with start(socket=str(path)) as (address, process):
+        assert process.stderr
+        process.send_signal(signal.SIGUSR2)
+        events = (json.loads(line) for line in process.stderr)
+        event = next(each for each in events if each["event"].startswith("successor."))
+        assert event["event"] == "successor.serves"
+        try:
+            assert process.wait(20) == 0
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.connect(address)
+                connection.sendall(b"GET /info HTTP/1.0\r\n\r\n")
+                assert b" 200 " in connection.makefile("rb").readline()
+        finally:
+            os.kill(event["pid"], signal.SIGTERM)
 
 
 HIDDEN = "GET /verify_user?username=root HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer d.e.f\r\n\r\n"
