@@ -3,7 +3,6 @@
 import html
 import json
 import re
-import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ import requests
 
 from sshaft.errors import ConfigurationError
 from sshaft.text import printable
-from sshaft_demo.host import MODULE, DemoProvider, HostSshd, Terminal
+from sshaft_demo.host import MODULE, DemoProvider, HostSshd, Terminal, check_login, show, stay
 from sshaft_demo.parts import Agent, Identity, free_port
 from sshaft_demo.place import AGENT, Place, StartError
 from sshaft_demo.provider import CLIENT_ID
@@ -122,7 +121,12 @@ def approval(*, once: bool, port: int, identity_port: int, provider_port: int) -
         step(f"agent and sshd up: 127.0.0.1 port {sshd.port}, with pam_sshaft.so in its PAM stack")
         _log_in(step, sshd)
         if not once:
-            _stay(approver, sshd)
+            stay(
+                sshd,
+                f"open the address that ssh shows, and sign in as {place.person} or as mallory",
+                f"the logs     tail -f {place.directory}/*.log",
+                f"the audit    sshaft identity --directory {approver.identity.directory} audit list",
+            )
 
 
 def _log_in(step: Steps, sshd: HostSshd) -> None:
@@ -131,7 +135,7 @@ def _log_in(step: Steps, sshd: HostSshd) -> None:
     step(f"$ ssh {user}@127.0.0.1 -p {sshd.port}")
     terminal = Terminal(sshd.command(user, "-t", "echo logged in as $(id -u), on the terminal $SSH_TTY"))
     said = terminal.wait_for(ASKS)
-    click.echo("".join(f"          {printable(line)}\n" for line in said.splitlines()), nl=False)
+    show(said)
     visit = Visit(said)
     digits = visit.sign_in(user).press("approve").digits
     step(f"{user} signs in on the page and approves; the page shows {digits or visit.state}")
@@ -139,18 +143,4 @@ def _log_in(step: Steps, sshd: HostSshd) -> None:
     said, status = terminal.end()
     line = next((line for line in said.splitlines() if "logged in" in line), "no shell")
     step(f"ssh: {printable(line.strip())} (exit status {status})")
-    if status != 0 or "logged in" not in said:
-        raise StartError(f"the login did not pass\n{sshd.place.log('sshd')}\n{sshd.place.log('agent')}")
-
-
-def _stay(approver: Approver, sshd: HostSshd) -> None:
-    click.echo(f"""
-Try it by hand:
-
-  {" ".join(sshd.command(sshd.place.person))}
-  open the address that ssh shows, and sign in as {sshd.place.person} or as mallory
-  the logs     tail -f {sshd.place.directory}/*.log
-  the audit    sshaft identity --directory {approver.identity.directory} audit list
-
-Ctrl-C ends it all and removes everything.""")
-    threading.Event().wait()
+    check_login(said, status, sshd)

@@ -166,7 +166,7 @@ def host(*, once: bool, port: int, provider_port: int) -> None:
         provider, sshd = _start(place, step, free_port(port), free_port(provider_port))
         _log_in(step, provider, sshd)
         if not once:
-            _stay(provider, sshd)
+            stay(sshd, f"approve at   {provider.issuer}/device", f"the logs     tail -f {place.directory}/*.log")
 
 
 def _start(place: Place, step: Steps, port: int, provider_port: int) -> tuple[DemoProvider, HostSshd]:
@@ -188,7 +188,7 @@ def _log_in(step: Steps, provider: DemoProvider, sshd: HostSshd) -> None:
     words = ["-t", "echo logged in as $(id -u), on the terminal $SSH_TTY"]
     terminal = Terminal(sshd.command(user, *words))
     said = terminal.wait_for("Press Enter")
-    click.echo("".join(f"          {printable(line)}\n" for line in said.splitlines()), nl=False)
+    show(said)
     code = CODE.search(said)
     if code is None:
         raise StartError(f"ssh shows no code\n{said}\n{sshd.place.log('sshd')}\n{sshd.place.log('agent')}")
@@ -200,19 +200,26 @@ def _log_in(step: Steps, provider: DemoProvider, sshd: HostSshd) -> None:
     said, status = terminal.end()
     line = printable(said.strip().partition("\n")[0].rstrip())
     step(f"Enter: {line} (exit status {status}, {time.monotonic() - began:.2f} s)")
+    check_login(said, status, sshd)
+
+
+def show(said: str) -> None:
+    """Prints what ssh has shown in its terminal."""
+    click.echo("".join(f"          {printable(line)}\n" for line in said.splitlines()), nl=False)
+
+
+def check_login(said: str, status: int, sshd: HostSshd) -> None:
+    """Raises `StartError` with the logs if no shell has opened."""
     if status != 0 or "logged in" not in said:
         raise StartError(f"the login did not pass\n{sshd.place.log('sshd')}\n{sshd.place.log('agent')}")
 
 
-def _stay(provider: DemoProvider, sshd: HostSshd) -> None:
-    click.echo(f"""
-Try it by hand:
-
-  {" ".join(sshd.command(sshd.place.person))}
-  approve at   {provider.issuer}/device
-  the logs     tail -f {sshd.place.directory}/*.log
-
-Ctrl-C ends it all and removes everything.""")
+def stay(sshd: HostSshd, *hints: str) -> None:
+    """Prints the ssh command and the hints, and waits for Ctrl-C."""
+    click.echo("\n".join([
+        "", "Try it by hand:", "", f"  {' '.join(sshd.command(sshd.place.person))}", *(f"  {each}" for each in hints),
+        "", "Ctrl-C ends it all and removes everything.",
+    ]))  # fmt: skip
     threading.Event().wait()
 
 

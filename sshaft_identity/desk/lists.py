@@ -11,10 +11,10 @@ from starlette.routing import Route
 from sshaft_identity.audit.log import record_event
 from sshaft_identity.challenges.limits import locked_among
 from sshaft_identity.common.fields import USER_PATTERN, one_line
-from sshaft_identity.common.language import N_, _
+from sshaft_identity.common.language import _
 from sshaft_identity.desk import approvals, report
 from sshaft_identity.desk.access import DESK, Member, member_of
-from sshaft_identity.desk.person import facts_of_waiting
+from sshaft_identity.desk.person import NOTES_OF_PASS, facts_of_waiting
 from sshaft_identity.pages.words import ago, clock, moment
 from sshaft_identity.people.users import FoundUser
 from sshaft_identity.web.html import render
@@ -22,11 +22,6 @@ from sshaft_identity.web.live import seconds_left
 from sshaft_identity.web.state import AppState, state_of
 
 PAGE_SIZE = 50
-_NOTES = {
-    "confirmed": N_("Your ssh login has passed. For ten minutes you can change something."),
-    "confirm": N_("This needs a new ssh login of yours. Nothing was done yet."),
-    "no_cookie": N_("Nothing was confirmed. Begin again, in this browser."),
-}
 
 
 async def people(request: Request) -> Response:
@@ -34,7 +29,7 @@ async def people(request: Request) -> Response:
     member, query = await member_of(request), request.query_params
     beginning, after = one_line(query.get("q", ""))[:64], query.get("after", "")
     after_name = after if re.fullmatch(USER_PATTERN, after) else None
-    note = _NOTES.get(query.get("note", ""))
+    note = NOTES_OF_PASS.get(query.get("note", ""))
     values = await run_in_threadpool(_found, state_of(request), member, beginning, after_name)
     return render(
         request,

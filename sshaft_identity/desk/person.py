@@ -30,10 +30,13 @@ _SOURCES = {
     "ssh": N_("by the person, over ssh"),
     "signature": N_("by the person, by a signature"),
 }
-NOTES = {
+NOTES_OF_PASS = {
     "confirmed": N_("Your ssh login has passed. For ten minutes you can change something."),
     "confirm": N_("This needs a new ssh login of yours. Nothing was done yet."),
     "no_cookie": N_("Nothing was confirmed. Begin again, in this browser."),
+}
+"""What the page says after the ssh login that a change needs. Every page of the desk may say it."""
+NOTES = NOTES_OF_PASS | {
     "unlocked": N_("The wrong codes no longer count. The person can log in again."),
     "nothing_locked": N_("There were no wrong codes that count. Nothing was changed."),
     "key_removed": N_("The key is removed. It passes no login any more."),
